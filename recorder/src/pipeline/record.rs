@@ -1,0 +1,60 @@
+//! A row as its producer wrote it: the one type that flows from every source to the store.
+
+use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::time::Timestamp;
+use serde_json::{Map, Value};
+
+/// A row on its way to the store. Not yet safe to store: only [`super::sanitize::Sanitized`] enters the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Where it comes from.
+    pub event_type: EventType,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line for people, e.g. `Container crash loop`.
+    pub title: String,
+    /// The Event's message, or the finding's explanation.
+    pub description: String,
+    /// What it is about.
+    pub object: Option<ObjectRef>,
+    /// The controller of `object`, where known.
+    pub owner: Option<ObjectRef>,
+    /// The Event's reason; empty where there is none.
+    pub reason: String,
+    /// Reporting component, e.g. `kubelet`; empty where unknown.
+    pub component: String,
+    /// Container within the object; empty where it is about the whole object.
+    pub container: String,
+    /// The Event's own type, `Normal` or `Warning`; empty for rows that are no Event.
+    pub kube_type: String,
+    /// Node it happened on, where known.
+    pub node: Option<String>,
+    /// Further metadata; its keys follow the fixed ones.
+    pub extra: Map<String, Value>,
+    /// When, and how often.
+    pub occurred: Occurred,
+}
+
+/// When a row's facts happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Occurred {
+    /// One sight of a Kubernetes Event; the store folds it with the sights before.
+    Observed(Observation),
+    /// A fact of kube9's own, at one moment.
+    At(Timestamp),
+}
+
+/// One sight of a Kubernetes Event object at one resourceVersion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// `metadata.uid` of the Event.
+    pub uid: String,
+    /// `metadata.resourceVersion` of the Event.
+    pub version: String,
+    /// How many occurrences the Event object stands for; at least 1.
+    pub count: i64,
+    /// First occurrence.
+    pub first: Timestamp,
+    /// Last occurrence; never before `first`.
+    pub last: Timestamp,
+}

@@ -1,0 +1,3 @@
+//! Where observations come from. The only room that talks to the Kubernetes API.
+
+pub mod decode;

@@ -1,0 +1,225 @@
+//! The schema as text: data, no connection. docs/storage.md explains the file to someone with `sqlite3` and no kube9.
+//!
+//! ```text
+//!   events (view, the contract's ten columns)
+//!     └─ event_detail (view: + the raw columns that filters use)
+//!          └─ event ─┬─ object ── scope        who
+//!                    ├─ reason                 what (title, reason, component, container)
+//!                    ├─ text (+ args)          the description as a template
+//!                    └─ node
+//!   tally            rows per hour and day, scope, type, severity: exact totals without a scan
+//!   changes          commit sequence that `events watch` follows
+//!   watch_state, dedup, hole   position of each source, one entry a live Event, what was dropped
+//!   recorder_status  one row: what the recorder says of itself
+//! ```
+//!
+//! Invariants: ids of the interned tables are never reused (AUTOINCREMENT). No foreign keys: the reader uses LEFT JOIN,
+//! the clean-up removes orphans. The text of a row is expanded in one place, the view `event_detail`.
+
+/// Version of the schema below. A reader reads this one and the one before.
+pub const VERSION: i64 = 1;
+
+/// What `schema_version.description` says of [`VERSION`].
+pub const DESCRIPTION: &str = "interned layout, view events";
+
+/// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and left alone.
+pub const APPLICATION_ID: i32 = 0x6b75_6239;
+
+/// The window into which repeats of one Event fold, from the row's `created_at`. Milliseconds.
+/// `--since` looks this far back by key; rows that span longer are in the partial index `idx_events_created`.
+pub const FOLD_WINDOW_MS: i64 = 600_000;
+
+/// Characters that stand for parts of a description in `text.body`. Stored text has no control characters (they are
+/// escaped before), so these cannot occur in it.
+pub mod placeholder {
+    /// The object's name.
+    pub const NAME: char = '\u{1}';
+    /// The object's namespace.
+    pub const NAMESPACE: char = '\u{2}';
+    /// The row's own arguments, `args[0]` to `args[4]`.
+    pub const ARGS: [char; 5] = ['\u{3}', '\u{4}', '\u{5}', '\u{6}', '\u{7}'];
+}
+
+/// Creates everything in an empty database.
+pub const CREATE: &str = r"
+CREATE TABLE schema_version (
+    version     INTEGER PRIMARY KEY,
+    applied_at  TEXT NOT NULL,
+    description TEXT NOT NULL
+);
+
+-- A kind in a namespace ('' for cluster-scoped kinds).
+CREATE TABLE scope (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind      TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    UNIQUE (kind, namespace)
+);
+
+CREATE TABLE object (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope INTEGER NOT NULL,         -- scope.id
+    name  TEXT NOT NULL,
+    owner INTEGER,                  -- object.id of the controller, where known
+    UNIQUE (scope, name)
+);
+
+CREATE TABLE node (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+);
+
+-- What kind of row: everything that few rows differ in. '' where there is none.
+CREATE TABLE reason (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    reason    TEXT NOT NULL,
+    title     TEXT NOT NULL,
+    component TEXT NOT NULL,        -- reporting component
+    container TEXT NOT NULL,
+    kube_type TEXT NOT NULL,        -- Normal, Warning: the Event's own type
+    UNIQUE (reason, title, component, container, kube_type)
+);
+
+-- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
+CREATE TABLE text (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash INTEGER NOT NULL,          -- FNV-1a of body: finds it without a second copy in an index
+    body TEXT NOT NULL
+);
+CREATE INDEX text_hash ON text (hash);
+
+CREATE TABLE event (
+    key         INTEGER PRIMARY KEY, -- second of created_at << 24 | order within it
+    type        INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system
+    severity    INTEGER NOT NULL,    -- 0 info 1 warning 2 error 3 critical
+    reason      INTEGER NOT NULL,    -- reason.id
+    object      INTEGER,             -- object.id
+    node        INTEGER,             -- node.id
+    text        INTEGER NOT NULL,    -- text.id
+    args        TEXT,                -- JSON array of the text's arguments
+    uid         BLOB,                -- of the Event: 16 bytes of a UUID, else text
+    count       INTEGER,             -- the Event's own count when last seen
+    occurrences INTEGER,             -- how many of them this row stands for
+    first_ms    INTEGER,             -- first occurrence less created_at
+    last_ms     INTEGER NOT NULL,    -- last occurrence less created_at
+    extra       TEXT                 -- JSON object: further metadata
+);
+CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
+CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
+CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
+-- The few rows that span longer than the folding window (gaps, findings).
+CREATE INDEX idx_events_created ON event (key) WHERE last_ms > 600000;
+
+-- Number of rows by created_at: span 86400 (days) and 3600 (hours), start in seconds since 1970.
+CREATE TABLE tally (
+    span     INTEGER NOT NULL,
+    start    INTEGER NOT NULL,
+    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
+    type     INTEGER NOT NULL,
+    severity INTEGER NOT NULL,
+    rows     INTEGER NOT NULL,
+    PRIMARY KEY (span, start, scope, type, severity)
+) WITHOUT ROWID;
+
+-- Inserted and updated rows in the order of their commit; trimmed to the newest ones.
+CREATE TABLE changes (
+    seq   INTEGER PRIMARY KEY,
+    event INTEGER NOT NULL           -- event.key
+);
+
+-- One row a watch: a kind, in all namespaces ('') or one.
+CREATE TABLE watch_state (
+    id         INTEGER PRIMARY KEY,
+    cluster    TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    namespace  TEXT NOT NULL,
+    position   TEXT,                 -- resourceVersion up to which everything is committed
+    proven_ms  INTEGER,              -- when position was last proven to be current
+    relisting  INTEGER NOT NULL DEFAULT 0,
+    listing    INTEGER NOT NULL DEFAULT 0, -- number of the last list begun; dedup.listing is compared with it
+    gap        INTEGER,              -- event.key of the open gap row
+    gap_cause  TEXT,
+    UNIQUE (cluster, kind, namespace)
+);
+
+-- One entry for each Event that the API server still holds: makes a second sight of it harmless.
+CREATE TABLE dedup (
+    uid      BLOB PRIMARY KEY,
+    watch    INTEGER NOT NULL,       -- watch_state.id
+    version  NOT NULL,               -- resourceVersion last stored: integer where it is one
+    count    INTEGER NOT NULL,
+    event    INTEGER NOT NULL,       -- event.key of its newest row
+    listing  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Items that a full queue dropped and that no list has brought back yet.
+CREATE TABLE hole (
+    id       INTEGER PRIMARY KEY,
+    watch    INTEGER NOT NULL,       -- watch_state.id
+    since_ms INTEGER NOT NULL,
+    cause    TEXT NOT NULL,
+    items    INTEGER NOT NULL,
+    known    TEXT NOT NULL           -- JSON array of [uid, resourceVersion], bounded
+);
+
+CREATE TABLE recorder_status (
+    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    version      TEXT NOT NULL,
+    started_ms   INTEGER NOT NULL,
+    heartbeat_ms INTEGER NOT NULL,
+    stopped_ms   INTEGER,            -- NULL while running
+    commit_ms    INTEGER,            -- last commit that held a row
+    lag_ms       INTEGER,            -- occurrence to commit, of the newest row of that commit
+    queue_rows   INTEGER NOT NULL,
+    dropped      INTEGER NOT NULL,   -- since the start
+    detail       TEXT NOT NULL       -- JSON: checks by name, limits
+);
+
+CREATE VIEW event_detail AS
+SELECT e.key,
+       printf('evt_%s_%06x', strftime('%Y%m%d_%H%M%S', e.key >> 24, 'unixepoch'), e.key & 16777215) AS id,
+       CASE e.type WHEN 0 THEN 'cluster' WHEN 1 THEN 'operator' WHEN 2 THEN 'insight'
+                   WHEN 3 THEN 'assessment' WHEN 4 THEN 'health' ELSE 'system' END AS event_type,
+       CASE e.severity WHEN 0 THEN 'info' WHEN 1 THEN 'warning' WHEN 2 THEN 'error' ELSE 'critical' END AS severity,
+       r.title,
+       CASE WHEN e.args IS NULL
+            THEN replace(replace(t.body, char(1), ifnull(o.name, '')), char(2), ifnull(s.namespace, ''))
+            ELSE replace(replace(replace(replace(replace(
+                 replace(replace(t.body, char(1), ifnull(o.name, '')), char(2), ifnull(s.namespace, '')),
+                 char(3), ifnull(json_extract(e.args, '$[0]'), '')),
+                 char(4), ifnull(json_extract(e.args, '$[1]'), '')),
+                 char(5), ifnull(json_extract(e.args, '$[2]'), '')),
+                 char(6), ifnull(json_extract(e.args, '$[3]'), '')),
+                 char(7), ifnull(json_extract(e.args, '$[4]'), ''))
+       END AS description,
+       s.kind AS object_kind,
+       nullif(s.namespace, '') AS object_namespace,
+       o.name AS object_name,
+       json_patch(json_patch('{}', json_object( -- a patch drops the keys whose value is null
+           'reason', nullif(r.reason, ''),
+           'count', e.count,
+           'first_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + ifnull(e.first_ms, 0) / 1000.0, 'unixepoch'),
+           'last_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + e.last_ms / 1000.0, 'unixepoch'),
+           'uid', CASE typeof(e.uid) WHEN 'blob' THEN lower(
+               substr(hex(e.uid), 1, 8) || '-' || substr(hex(e.uid), 9, 4) || '-' || substr(hex(e.uid), 13, 4) || '-' ||
+               substr(hex(e.uid), 17, 4) || '-' || substr(hex(e.uid), 21)) ELSE e.uid END,
+           'occurrences', e.occurrences,
+           'type', nullif(r.kube_type, ''),
+           'reporting_component', nullif(r.component, ''),
+           'container', nullif(r.container, ''),
+           'node', n.name,
+           'owner', os.kind || '/' || oo.name)), ifnull(e.extra, '{}')) AS metadata,
+       strftime('%Y-%m-%dT%H:%M:%S.000Z', e.key >> 24, 'unixepoch') AS created_at
+  FROM event e
+  LEFT JOIN reason r ON r.id = e.reason
+  LEFT JOIN text t ON t.id = e.text
+  LEFT JOIN object o ON o.id = e.object
+  LEFT JOIN scope s ON s.id = o.scope
+  LEFT JOIN node n ON n.id = e.node
+  LEFT JOIN object oo ON oo.id = o.owner
+  LEFT JOIN scope os ON os.id = oo.scope;
+
+CREATE VIEW events AS
+SELECT id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at
+  FROM event_detail;
+";
