@@ -141,6 +141,9 @@ terminate() {
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
   status=0
   wait "$1" || status=$?
+  local left=() other
+  for other in "${pids[@]}"; do [[ $other == "$1" ]] || left+=("$other"); done
+  pids=("${left[@]}") # its number may be given to another process
 }
 
 # Ends what this script started, the cluster too.
@@ -182,4 +185,36 @@ rendered_rules() {
   shift
   render --set prometheusRule.enabled=true --show-only templates/prometheusrule.yaml "$@" |
     python3 -c 'import sys, yaml; yaml.safe_dump(yaml.safe_load(sys.stdin)["spec"], sys.stdout, width=10**6)' >"$file"
+}
+
+# ---- the binaries as processes of this machine
+
+# find_binaries: sets recorder and query; KUBE9_E2E_BIN, else the newest of target/release and target/debug.
+find_binaries() {
+  local folder=${KUBE9_E2E_BIN:-} target=${CARGO_TARGET_DIR:-$root/target}
+  if [[ -z $folder ]]; then
+    folder=$target/release
+    [[ -x $folder/kube9-recorder && ! $target/debug/kube9-recorder -nt $folder/kube9-recorder ]] || folder=$target/debug
+  fi
+  recorder=$folder/kube9-recorder
+  query=$folder/kube9-query
+  [[ -x $recorder && -x $query ]] ||
+    die "binaries in $folder: cargo build --release -p kube9-recorder -p kube9-query first"
+  say "binaries of $folder"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# sql DATABASE STATEMENT: as anybody would with SQLite's own client; tab-separated.
+sql() { sqlite3 -readonly -separator $'\t' "file:$1?mode=ro" "$2"; }
+
+# api_events NAMESPACE: what the API server holds, one Event a line, page by page.
+api_events() {
+  local next='' page
+  while :; do
+    page=$(kubectl get --raw "/api/v1/namespaces/$1/events?limit=1000&continue=$next") || return 1
+    jq -c '.items[]' <<<"$page"
+    next=$(jq -r '.metadata.continue // ""' <<<"$page")
+    [[ -n $next ]] || return 0
+  done
 }
