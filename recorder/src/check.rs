@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Config;
 use crate::source::access::{self, Permission};
+use crate::source::connect::connect;
 
 /// Time for the whole question of `--url`: longer than the server's own bounds for an answer.
 const URL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +33,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// When the API server cannot be asked, or `out` cannot be written.
 pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool> {
     writeln!(out, "{}", config.to_yaml().trim_end())?;
-    let client = access::connect(&config.kube, &config.source).await?;
+    let client = connect(&config.kube, config.source.connect_timeout)
+        .await?
+        .client;
     let asked = access::review(&client, &config.kube.namespaces);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await

@@ -7,11 +7,16 @@ pub mod config;
 #[cfg(test)]
 mod docs;
 pub mod health;
+pub mod life;
 pub mod logging;
 pub mod metrics;
 pub mod pipeline;
 pub mod serve;
 pub mod source;
+pub mod store;
+mod tasks;
+
+pub use tasks::run;
 
 /// Version of the recorder.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,22 +26,3 @@ pub const REVISION: &str = match option_env!("KUBE9_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };
-
-/// Records until `shutdown`.
-///
-/// # Errors
-/// When it cannot start, or when a part of it ends by itself.
-pub async fn run(
-    config: config::Config,
-    clock: clock::Clock,
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    let listener = serve::bind(config.listen).await?;
-    let metrics = metrics::Metrics::new(&metrics::Rules::default());
-    let state = serve::State {
-        metrics,
-        health: health::Health::new(clock),
-    };
-    serve::run(listener, config.http, state, shutdown).await;
-    Ok(())
-}

@@ -18,24 +18,51 @@ pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {
     let description = format!("kube9 {} records {scope} of {server}.", crate::VERSION);
     let extra = Map::from_iter([
         ("version".to_owned(), json!(crate::VERSION)),
-        ("config_hash".to_owned(), json!(format!("{:016x}", stable_hash(config.to_yaml().as_bytes())))),
+        (
+            "config_hash".to_owned(),
+            json!(format!("{:016x}", stable_hash(config.to_yaml().as_bytes()))),
+        ),
         ("sqlite".to_owned(), json!(rusqlite::version())),
     ]);
-    record("RecorderStarted", "Recorder started", description, extra, pod(config), at)
+    record(
+        "RecorderStarted",
+        "Recorder started",
+        description,
+        extra,
+        pod(config),
+        at,
+    )
 }
 
 /// The pod that the recorder runs in, where it was told.
 fn pod(config: &Config) -> Option<ObjectRef> {
     let name = config.kube.pod_name.clone()?;
     let namespace = config.kube.pod_namespace.clone().unwrap_or_default();
-    Some(ObjectRef { kind: "Pod".to_owned(), namespace, name })
+    Some(ObjectRef {
+        kind: "Pod".to_owned(),
+        namespace,
+        name,
+    })
 }
 
 /// The recorder stops, and why.
 pub fn stopped(cause: &str, at: Timestamp) -> Record {
-    let description = format!("kube9 {} stops ({cause}). What happens from now on is not watched.", crate::VERSION);
-    let extra = Map::from_iter([("version".to_owned(), json!(crate::VERSION)), ("cause".to_owned(), json!(cause))]);
-    record("RecorderStopped", "Recorder stopped", description, extra, None, at)
+    let description = format!(
+        "kube9 {} stops ({cause}). What happens from now on is not watched.",
+        crate::VERSION
+    );
+    let extra = Map::from_iter([
+        ("version".to_owned(), json!(crate::VERSION)),
+        ("cause".to_owned(), json!(cause)),
+    ]);
+    record(
+        "RecorderStopped",
+        "Recorder stopped",
+        description,
+        extra,
+        None,
+        at,
+    )
 }
 
 fn record(

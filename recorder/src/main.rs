@@ -9,6 +9,8 @@ use clap::Parser;
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, ProcessEnvironment};
+use kube9_recorder::store::open::FILE_NAME;
+use kube9_recorder::store::snapshot::snapshot;
 use kube9_recorder::{check, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -37,7 +39,15 @@ fn main() -> ExitCode {
         .for_each(|warning| warn!("{warning}"));
     match command {
         Command::Serve => serve(loaded.config),
-        Command::Snapshot { .. } => complain(&"snapshot is not wired yet", FAILED),
+        Command::Snapshot { file } => {
+            match snapshot(&loaded.config.data_dir.join(FILE_NAME), &file) {
+                Ok(bytes) => {
+                    info!(bytes, file = %file.display(), "snapshot written");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
+            }
+        }
         Command::Check { .. } => report(block_on(check::local(
             &loaded.config,
             &mut io::stdout().lock(),

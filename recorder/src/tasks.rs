@@ -43,17 +43,27 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 const EVENT_KIND: &str = "Event";
 
 /// Records the cluster until `shutdown`, then drains and closes. An error means that something failed for good.
-pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let filter = Filter::new(&config.filters.0).map_err(|bad| anyhow!("{bad:?}"))?;
-    let overrides = SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
-    let rules =
-        Rules { filters: filter.excluding_rules().map(str::to_owned).collect(), findings: Vec::new() };
+    let overrides =
+        SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
+    let rules = Rules {
+        filters: filter.excluding_rules().map(str::to_owned).collect(),
+        findings: Vec::new(),
+    };
     let metrics = Metrics::new(&rules);
     let health = Health::new(clock.clone());
     let listener = serve::bind(config.listen).await?;
     let (stop_serving, served) = oneshot::channel::<()>();
-    let state = serve::State { metrics: metrics.clone(), health: health.clone() };
+    let state = serve::State {
+        metrics: metrics.clone(),
+        health: health.clone(),
+    };
     let mut server = tokio::spawn(serve::run(listener, config.http.clone(), state, async {
         drop(served.await);
     }));
@@ -105,8 +115,14 @@ pub async fn run(config: Config, clock: Clock, shutdown: impl Future<Output = ()
 async fn open_writer(config: &Config, shared: &Shared) -> anyhow::Result<Writer> {
     let check = shared.health.check("start", None);
     loop {
-        let opened = DataDir::lock(&config.data_dir)
-            .and_then(|data| Writer::open(data, config.writer.clone(), config.retention.clone(), shared.clone()));
+        let opened = DataDir::lock(&config.data_dir).and_then(|data| {
+            Writer::open(
+                data,
+                config.writer.clone(),
+                config.retention.clone(),
+                shared.clone(),
+            )
+        });
         match opened {
             Ok(writer) => {
                 check.healthy();
@@ -125,7 +141,11 @@ async fn open_writer(config: &Config, shared: &Shared) -> anyhow::Result<Writer>
 fn queue_limits(config: &Config) -> QueueLimits {
     let capacity = config.queue.capacity;
     let high_water = (capacity * usize::from(config.queue.high_water_percent) / 100).max(1);
-    QueueLimits { capacity, bytes_max: config.queue.max_bytes.get() as usize, high_water }
+    QueueLimits {
+        capacity,
+        bytes_max: config.queue.max_bytes.get() as usize,
+        high_water,
+    }
 }
 
 type Sources = Vec<(EventsSource, Resume)>;
@@ -138,8 +158,11 @@ fn sources(
     health: &Health,
 ) -> anyhow::Result<Sources> {
     let all = [String::new()]; // one watch of all namespaces
-    let namespaces =
-        if config.kube.namespaces.is_empty() { all.as_slice() } else { config.kube.namespaces.as_slice() };
+    let namespaces = if config.kube.namespaces.is_empty() {
+        all.as_slice()
+    } else {
+        config.kube.namespaces.as_slice()
+    };
     let first_sync = FirstSync::of(namespaces.len(), health.clone());
     let mut sources = Vec::with_capacity(namespaces.len());
     for namespace in namespaces {
@@ -147,7 +170,11 @@ fn sources(
         let (watch, resume) = writer
             .register(&cluster.cluster, EVENT_KIND, namespace, recall.clone())
             .context("cannot read the position of the Events watch")?;
-        let name = if namespace.is_empty() { "watch/Event".to_owned() } else { format!("watch/Event/{namespace}") };
+        let name = if namespace.is_empty() {
+            "watch/Event".to_owned()
+        } else {
+            format!("watch/Event/{namespace}")
+        };
         let report = Report::new(
             intake.metrics.clone(),
             health.check(name, None),
@@ -204,9 +231,16 @@ async fn work(
         error!(%fault, "stopping because a task ended by itself");
     }
     tasks.shutdown().await;
-    let cause = fault.as_ref().map_or_else(|| "signal".to_owned(), ToString::to_string);
+    let cause = fault
+        .as_ref()
+        .map_or_else(|| "signal".to_owned(), ToString::to_string);
     let stopped = sanitize(life::stopped(&cause, shared.clock.now()));
-    push(&shared.queue, &shared.metrics, Item::Row(Box::new(stopped)), shared.clock.now());
+    push(
+        &shared.queue,
+        &shared.metrics,
+        Item::Row(Box::new(stopped)),
+        shared.clock.now(),
+    );
     shared.queue.close();
     drain(config, shared, &mut writer_ended).await?;
     fault.map_or(Ok(()), Err)
@@ -226,7 +260,9 @@ async fn drain(
             shared.abandon.store(true, Ordering::Release);
             tokio::time::timeout(GIVE_UP, writer_ended)
                 .await
-                .map_err(|_| anyhow!("the writer hangs; what it held comes again at the next start"))?
+                .map_err(|_| {
+                    anyhow!("the writer hangs; what it held comes again at the next start")
+                })?
         }
     };
     match ended.context("the writer panicked while it drained the queue")? {

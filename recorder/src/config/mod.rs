@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::pipeline::filter::{Filter, FilterRule, OverrideRule, SeverityOverrides};
+
 pub use layers::{
     Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
 };
@@ -136,6 +138,10 @@ sections! {
         storage: StorageConfig = StorageConfig::default(),
         /// Limits of the HTTP server.
         http: HttpConfig = HttpConfig::default(),
+        /// Which Events are recorded; the first rule that matches decides.
+        filters: Entries<FilterRule> = Entries::default(),
+        /// Severities set by hand; the first rule that matches decides.
+        severity_overrides: Entries<OverrideRule> = Entries::default(),
     }
 
     /// What is logged, and in which form. Always to stderr.
@@ -158,6 +164,11 @@ sections! {
         /// Namespaces to watch; empty means all.
         /// Nodes have none and are watched in any case.
         namespaces: Vec<String> = Vec::new(),
+        /// Name of the pod that the recorder runs in; the chart sets it from the downward API.
+        /// The recorder's own rows (`operator`) are about this object.
+        pod_name: Option<String> = None,
+        /// Namespace of that pod.
+        pod_namespace: Option<String> = None,
     }
 
     /// How the cluster is watched.
@@ -420,6 +431,14 @@ impl Config {
     fn check_relations(&self, layers: &mut Layers<'_>) {
         let mut refuse =
             |path: &str, message: String| layers.problem(path, "all sources together", message);
+        let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
+        let overrides = SeverityOverrides::new(&self.severity_overrides.0)
+            .err()
+            .into_iter()
+            .flatten();
+        for bad in rules.chain(overrides) {
+            refuse(&bad.path, bad.problem);
+        }
         let backoff = &self.source.backoff;
         if backoff.initial > backoff.max {
             refuse(

@@ -92,6 +92,12 @@ label!(
         ServerError => "server_error",
         /// The recorder's own queue was full for too long.
         QueueFull => "queue_full",
+        /// The recorder's own queue dropped items of this watch; a relist follows.
+        Overflow => "queue_overflow",
+        /// The stream ended at once, again and again, without an item; a relist follows.
+        EmptyStream => "empty_stream",
+        /// The API server's history is older than the position (etcd restored); a relist follows.
+        Regressed => "history_regressed",
         /// Anything else.
         Other => "other",
     }

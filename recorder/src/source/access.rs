@@ -3,51 +3,8 @@
 
 use http::{Method, Request};
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::config::{KubeConfig, SourceConfig};
-
-/// No client could be made from the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The kubeconfig is missing or wrong.
-    #[error("cannot use the kubeconfig")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
-    /// The pod's service account is incomplete.
-    #[error("cannot use the pod's service account")]
-    InCluster(#[from] kube::config::InClusterError),
-    /// The client refuses what the configuration says, e.g. a broken certificate.
-    #[error("cannot make a client for the API server")]
-    Client(#[from] kube::Error),
-}
-
-/// A client for the cluster that is configured: the named kubeconfig or context, else the pod's service account, else
-/// the current context. It sends nothing yet.
-///
-/// # Errors
-/// When there is no usable configuration.
-pub async fn connect(kube: &KubeConfig, source: &SourceConfig) -> Result<Client, ConnectError> {
-    let options = KubeConfigOptions {
-        context: kube.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let mut config = match &kube.kubeconfig {
-        Some(file) => {
-            let kubeconfig = Kubeconfig::read_from(file)?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?
-        }
-        None if kube.context.is_none() && in_pod() => kube::Config::incluster()?,
-        None => kube::Config::from_kubeconfig(&options).await?,
-    };
-    config.connect_timeout = Some(source.connect_timeout);
-    Ok(Client::try_from(config)?)
-}
-
-fn in_pod() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
 
 /// A resource that the recorder reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,13 +113,20 @@ pub struct Status {
 impl Status {
     /// The error that it stands for.
     pub fn into_error(self, retry_after: Option<Duration>) -> ApiError {
-        let message = if self.message.is_empty() { self.reason } else { self.message };
+        let message = if self.message.is_empty() {
+            self.reason
+        } else {
+            self.message
+        };
         let message: String = message.chars().take(300).collect();
         match (self.code, retry_after) {
             (410, _) => ApiError::Expired(message),
             (code @ (401 | 403), _) => ApiError::Denied { code, message },
             (_, Some(after)) => ApiError::Busy { after, message },
-            (429, None) => ApiError::Busy { after: Duration::from_secs(1), message },
+            (429, None) => ApiError::Busy {
+                after: Duration::from_secs(1),
+                message,
+            },
             (code, None) => ApiError::Status { code, message },
         }
     }
@@ -155,14 +162,19 @@ impl Api {
             .map_err(|error| ApiError::Transport(chain(&error)))?;
         let status = response.status();
         let headers = response.headers();
-        let server_time =
-            headers.get(header::DATE).and_then(|value| value.to_str().ok()).and_then(parse_http_date);
+        let server_time = headers
+            .get(header::DATE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_http_date);
         let retry_after = headers
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.parse().ok())
             .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-        let answer = Answer { server_time, body: response.into_body() };
+        let answer = Answer {
+            server_time,
+            body: response.into_body(),
+        };
         if status.is_success() {
             return Ok(answer);
         }
@@ -170,8 +182,16 @@ impl Api {
     }
 }
 
-async fn refusal(status: StatusCode, answer: Answer, retry_after: Option<Duration>, limit: Duration) -> ApiError {
-    let text = answer.bytes(STATUS_BYTES_MAX, limit).await.unwrap_or_default();
+async fn refusal(
+    status: StatusCode,
+    answer: Answer,
+    retry_after: Option<Duration>,
+    limit: Duration,
+) -> ApiError {
+    let text = answer
+        .bytes(STATUS_BYTES_MAX, limit)
+        .await
+        .unwrap_or_default();
     let mut parsed: Status = serde_json::from_slice(&text).unwrap_or_else(|_| Status {
         message: String::from_utf8_lossy(&text).trim().to_owned(),
         ..Status::default()
@@ -195,12 +215,20 @@ impl Answer {
             }
             Ok(bytes)
         };
-        tokio::time::timeout(limit, read).await.map_err(|_| ApiError::Timeout(limit))?
+        tokio::time::timeout(limit, read)
+            .await
+            .map_err(|_| ApiError::Timeout(limit))?
     }
 
     /// The body line by line.
     pub fn lines(self) -> Lines {
-        Lines { stream: Box::pin(self.body.into_data_stream()), buffer: Vec::new(), start: 0, searched: 0, skipping: false }
+        Lines {
+            stream: Box::pin(self.body.into_data_stream()),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            skipping: false,
+        }
     }
 }
 
@@ -239,7 +267,9 @@ impl Lines {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => return Err(ApiError::Transport(chain(&error))),
                 None if self.start < self.buffer.len() || self.skipping => {
-                    return Err(ApiError::Transport("the stream was cut in the middle of a line".to_owned()));
+                    return Err(ApiError::Transport(
+                        "the stream was cut in the middle of a line".to_owned(),
+                    ));
                 }
                 None => return Ok(None),
             }
@@ -248,7 +278,11 @@ impl Lines {
 
     fn take_line(&mut self) -> Option<Line> {
         let from = self.start.max(self.searched);
-        let Some(end) = self.buffer[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at) else {
+        let Some(end) = self.buffer[from..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|at| from + at)
+        else {
             self.searched = self.buffer.len();
             if self.buffer.len() - self.start > LINE_BYTES_MAX {
                 self.skipping = true;
@@ -289,8 +323,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), the only form that API servers send.
 fn parse_http_date(text: &str) -> Option<Timestamp> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let mut words = text.split_once(", ")?.1.split(' ');
     let day: u8 = words.next()?.parse().ok()?;
     let name = words.next()?;
@@ -348,10 +383,16 @@ mod tests {
     #[test]
     fn http_date_is_read() {
         assert_eq!(
-            parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap().to_string(),
+            parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+                .unwrap()
+                .to_string(),
             "1994-11-06T08:49:37.000Z"
         );
-        for text in ["", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET"] {
+        for text in [
+            "",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+        ] {
             assert_eq!(parse_http_date(text), None, "{text}");
         }
     }

@@ -15,7 +15,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `initial`, never above `max`.
     pub fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial, max, waits: waits(initial, max) }
+        Self {
+            initial,
+            max,
+            waits: waits(initial, max),
+        }
     }
 
     /// The next waiting time.
@@ -49,7 +53,10 @@ mod tests {
         let (initial, max) = (Duration::from_millis(100), Duration::from_secs(2));
         let mut backoff = Backoff::new(initial, max);
         let waits: Vec<_> = (0..50).map(|_| backoff.next()).collect();
-        assert!(waits.iter().all(|wait| (initial..=max).contains(wait)), "{waits:?}");
+        assert!(
+            waits.iter().all(|wait| (initial..=max).contains(wait)),
+            "{waits:?}"
+        );
         assert_eq!(waits[49], max);
         backoff.reset();
         assert!(backoff.next() <= initial * 2);

@@ -27,7 +27,10 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
     let mut kube_config = if in_pod && !asked {
         kube::Config::incluster().context("the pod's service account cannot be used")?
     } else {
-        let options = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: config.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         let file = match &config.kubeconfig {
             Some(path) => Kubeconfig::read_from(path)
                 .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
@@ -35,13 +38,20 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
                 "no cluster to record: set --kubeconfig, KUBECONFIG or ~/.kube/config, or run in a pod",
             )?,
         };
-        kube::Config::from_custom_kubeconfig(file, &options).await.context("the kubeconfig cannot be used")?
+        kube::Config::from_custom_kubeconfig(file, &options)
+            .await
+            .context("the kubeconfig cannot be used")?
     };
     kube_config.connect_timeout = Some(connect_timeout);
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
-    let client = Client::try_from(kube_config).context("cannot make a client for the API server")?;
-    Ok(Connected { client, cluster, server })
+    let client =
+        Client::try_from(kube_config).context("cannot make a client for the API server")?;
+    Ok(Connected {
+        client,
+        cluster,
+        server,
+    })
 }
 
 /// The cluster's own certificate authority tells it apart; the address does not (in a pod it is the same everywhere).
@@ -62,7 +72,10 @@ mod tests {
     fn clusters_are_told_apart_by_their_authority() {
         let (a, b) = (vec![vec![1, 2, 3]], vec![vec![1, 2, 4]]);
         let url = "https://10.96.0.1/";
-        assert_eq!(identity(Some(&a), url), identity(Some(&a), "https://other/"));
+        assert_eq!(
+            identity(Some(&a), url),
+            identity(Some(&a), "https://other/")
+        );
         assert_ne!(identity(Some(&a), url), identity(Some(&b), url));
         assert_ne!(identity(None, url), identity(None, "https://other/"));
     }

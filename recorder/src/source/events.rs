@@ -134,7 +134,11 @@ impl EventsSource {
             Resume::List(cause) => (Step::List(cause), None),
         };
         let backoff = Backoff::new(self.config.backoff.initial, self.config.backoff.max);
-        let mut state = State { position, backoff, empty_streams: 0 };
+        let mut state = State {
+            position,
+            backoff,
+            empty_streams: 0,
+        };
         loop {
             step = match step {
                 Step::List(cause) => self.list_step(&mut state, cause).await,
@@ -194,12 +198,19 @@ impl EventsSource {
                 Step::Watch
             }
             End::Relist(cause) => {
-                warn!(cause = cause.as_str(), position = state.position, "watch cannot be resumed, listing again");
+                warn!(
+                    cause = cause.as_str(),
+                    position = state.position,
+                    "watch cannot be resumed, listing again"
+                );
                 self.report.restarted(label(cause));
                 Step::List(cause)
             }
             End::Full => {
-                warn!(position = state.position, "queue stays full, watch closed until there is room");
+                warn!(
+                    position = state.position,
+                    "queue stays full, watch closed until there is room"
+                );
                 self.report.restarted(RestartCause::QueueFull);
                 self.intake.queue.room().await;
                 Step::Watch
@@ -217,7 +228,8 @@ impl EventsSource {
             _ => state.backoff.next(),
         };
         self.report.restarted(error.cause());
-        self.report.failed(&format!("{what} of Events failed: {error}"));
+        self.report
+            .failed(&format!("{what} of Events failed: {error}"));
         warn!(%error, wait_ms = wait.as_millis() as u64, position = state.position, "{what} of Events failed");
         tokio::time::sleep(wait).await;
     }
@@ -226,7 +238,10 @@ impl EventsSource {
     async fn list(&self, state: &State, cause: RelistCause) -> Result<String, ApiError> {
         info!(cause = cause.as_str(), "listing Events");
         let mut cause = cause;
-        self.mark(Mark::ListBegun { cause, at: self.intake.now() });
+        self.mark(Mark::ListBegun {
+            cause,
+            at: self.intake.now(),
+        });
         let mut pages = Pages::new(&self.namespace, self.config.page_size, Shape::Objects);
         let mut first: Option<(String, Timestamp)> = None;
         let mut listed = 0;
@@ -240,7 +255,10 @@ impl EventsSource {
                     self.report.restarted(RestartCause::Gone);
                     pages.begin_again();
                     (first, listed, oldest_change) = (None, 0, None);
-                    self.mark(Mark::ListBegun { cause, at: self.intake.now() });
+                    self.mark(Mark::ListBegun {
+                        cause,
+                        at: self.intake.now(),
+                    });
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -251,7 +269,10 @@ impl EventsSource {
                 if let Some(position) = &state.position {
                     if Version::new(&page.version).is_certainly_before(&Version::new(position)) {
                         cause = RelistCause::Regressed;
-                        self.mark(Mark::Regressed { version: page.version.clone(), at: self.intake.now() });
+                        self.mark(Mark::Regressed {
+                            version: page.version.clone(),
+                            at: self.intake.now(),
+                        });
                     }
                 }
                 first = Some((page.version.clone(), server_time));
@@ -264,9 +285,16 @@ impl EventsSource {
                 break;
             }
         }
-        let (version, server_time) = first.ok_or_else(|| ApiError::Malformed("a list without a page".to_owned()))?;
+        let (version, server_time) =
+            first.ok_or_else(|| ApiError::Malformed("a list without a page".to_owned()))?;
         let event_ttl = self.config.event_ttl;
-        self.mark(Mark::ListDone { version: version.clone(), server_time, listed, oldest_change, event_ttl });
+        self.mark(Mark::ListDone {
+            version: version.clone(),
+            server_time,
+            listed,
+            oldest_change,
+            event_ttl,
+        });
         info!(listed, version, "Events listed");
         self.report.synced();
         Ok(version)
@@ -284,9 +312,18 @@ impl EventsSource {
         oldest
     }
 
-    async fn watch(&self, state: &mut State, position: &str, items: &mut u64) -> Result<End, ApiError> {
+    async fn watch(
+        &self,
+        state: &mut State,
+        position: &str,
+        items: &mut u64,
+    ) -> Result<End, ApiError> {
         let path = super::pages::watch_path(&self.namespace, position, self.config.watch_timeout);
-        let mut lines = self.api.get(&path, Shape::Objects, self.config.list_timeout).await?.lines();
+        let mut lines = self
+            .api
+            .get(&path, Shape::Objects, self.config.list_timeout)
+            .await?
+            .lines();
         debug!(position, "watching Events");
         self.report.connected();
         let silence = self.config.watch_timeout + self.config.read_slack;
@@ -319,13 +356,24 @@ impl EventsSource {
     }
 
     /// Handles one line of the watch. `Some`: the watch is over.
-    async fn take_line(&self, state: &mut State, line: Line, items: &mut u64) -> Result<Option<End>, ApiError> {
+    async fn take_line(
+        &self,
+        state: &mut State,
+        line: Line,
+        items: &mut u64,
+    ) -> Result<Option<End>, ApiError> {
         self.report.active();
         let line = match line {
             Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(line) => line,
             Line::TooLong => {
-                self.intake.undecodable(self.watch, Via::Watch, "", "", "an Event of more than 4 MiB");
+                self.intake.undecodable(
+                    self.watch,
+                    Via::Watch,
+                    "",
+                    "",
+                    "an Event of more than 4 MiB",
+                );
                 return Ok(None);
             }
         };
@@ -333,13 +381,19 @@ impl EventsSource {
             Ok(WatchLine::Error(status)) => Err(status.into_error(None)),
             Ok(WatchLine::Bookmark(version)) => {
                 if let Some(version) = version {
-                    self.mark(Mark::Proven { version: version.clone(), at: self.intake.now() });
+                    self.mark(Mark::Proven {
+                        version: version.clone(),
+                        at: self.intake.now(),
+                    });
                     state.position = Some(version);
                 }
                 Ok(None)
             }
             Ok(WatchLine::Item { action, object }) => {
-                if timeout(self.max_wait, self.intake.queue.room()).await.is_err() {
+                if timeout(self.max_wait, self.intake.queue.room())
+                    .await
+                    .is_err()
+                {
                     return Ok(Some(End::Full)); // this item is not in the queue and comes again
                 }
                 *items += 1;
@@ -350,14 +404,20 @@ impl EventsSource {
             }
             Err(cause) => {
                 *items += 1;
-                self.intake.undecodable(self.watch, Via::Watch, "", "", &cause);
+                self.intake
+                    .undecodable(self.watch, Via::Watch, "", "", &cause);
                 Ok(None)
             }
         }
     }
 
     /// Renews the position of an idle watch by a complete list of metadata.
-    async fn renew(&self, state: &mut State, lines: &mut Lines, items: &mut u64) -> Result<Option<End>, ApiError> {
+    async fn renew(
+        &self,
+        state: &mut State,
+        lines: &mut Lines,
+        items: &mut u64,
+    ) -> Result<Option<End>, ApiError> {
         let mut pages = Pages::new(&self.namespace, self.config.page_size, Shape::MetadataOnly);
         let position = Version::new(state.position.as_deref().unwrap_or_default());
         let mut first: Option<(String, Timestamp)> = None;
@@ -365,21 +425,32 @@ impl EventsSource {
         loop {
             let page = pages.next(&self.api, self.config.list_timeout).await?;
             if first.is_none() {
-                first = Some((page.version.clone(), page.server_time.unwrap_or_else(|| self.intake.now())));
+                first = Some((
+                    page.version.clone(),
+                    page.server_time.unwrap_or_else(|| self.intake.now()),
+                ));
             }
-            above |= page.items.iter().any(|item| Version::new(&item.version).is_after(&position));
+            above |= page
+                .items
+                .iter()
+                .any(|item| Version::new(&item.version).is_after(&position));
             if page.last {
                 break;
             }
         }
-        let Some((version, at)) = first else { return Ok(None) };
+        let Some((version, at)) = first else {
+            return Ok(None);
+        };
         if Version::new(&version).is_certainly_before(&position) {
             return Ok(Some(End::Relist(RelistCause::Regressed)));
         }
         if !above {
             debug!(version, "idle position renewed");
             self.report.active();
-            self.mark(Mark::Proven { version: version.clone(), at });
+            self.mark(Mark::Proven {
+                version: version.clone(),
+                at,
+            });
             state.position = Some(version);
             return Ok(None);
         }
@@ -393,7 +464,10 @@ impl EventsSource {
     }
 
     fn mark(&self, mark: Mark) {
-        self.intake.push(Item::Mark { watch: self.watch, mark });
+        self.intake.push(Item::Mark {
+            watch: self.watch,
+            mark,
+        });
     }
 }
 

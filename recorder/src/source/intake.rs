@@ -46,7 +46,8 @@ impl Intake {
 
     /// Takes an item of a list page; returns its last change.
     pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
-        self.metrics.received(metrics::Kind::Event, metrics::Action::Listed);
+        self.metrics
+            .received(metrics::Kind::Event, metrics::Action::Listed);
         self.take(watch, Via::List, &item.json).last
     }
 
@@ -62,8 +63,17 @@ impl Intake {
             Action::Added | Action::Modified => self.take(watch, Via::Watch, &object),
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
-                self.pass(watch, Via::Watch, identity.uid, identity.version.clone(), Passed::Deleted);
-                Taken { version: identity.version, last: None }
+                self.pass(
+                    watch,
+                    Via::Watch,
+                    identity.uid,
+                    identity.version.clone(),
+                    Passed::Deleted,
+                );
+                Taken {
+                    version: identity.version,
+                    last: None,
+                }
             }
         };
         Some(taken.version).filter(|version| !version.is_empty())
@@ -71,8 +81,15 @@ impl Intake {
 
     /// Takes note of an item that cannot be read at all.
     pub fn undecodable(&self, watch: WatchId, via: Via, uid: &str, version: &str, cause: &str) {
-        self.metrics.received(metrics::Kind::Event, metrics::Action::Undecodable);
-        self.set_aside(watch, via, uid.to_owned(), version.to_owned(), cause.to_owned());
+        self.metrics
+            .received(metrics::Kind::Event, metrics::Action::Undecodable);
+        self.set_aside(
+            watch,
+            via,
+            uid.to_owned(),
+            version.to_owned(),
+            cause.to_owned(),
+        );
     }
 
     fn take(&self, watch: WatchId, via: Via, json: &RawValue) -> Taken {
@@ -85,9 +102,16 @@ impl Intake {
         let version = event.metadata.resource_version.clone().unwrap_or_default();
         let uid = event.metadata.uid.clone().unwrap_or_default();
         if let Decision::Exclude { rule } = self.filter.decide(Subject::from(&event)) {
-            let index = self.filter.excluding_rules().position(|name| name == rule).unwrap_or_default();
+            let index = self
+                .filter
+                .excluding_rules()
+                .position(|name| name == rule)
+                .unwrap_or_default();
             self.pass(watch, via, uid, version.clone(), Passed::Filtered(index));
-            return Taken { version, last: None };
+            return Taken {
+                version,
+                last: None,
+            };
         }
         let normalized = match normalize(event, received, &self.overrides) {
             Ok(normalized) => normalized,
@@ -101,14 +125,22 @@ impl Intake {
             Occurred::At(_) => None,
         };
         let row = Box::new(sanitize(normalized.record));
-        self.push(Item::Observed { watch, via, received, row });
+        self.push(Item::Observed {
+            watch,
+            via,
+            received,
+            row,
+        });
         Taken { version, last }
     }
 
     fn refuse(&self, watch: WatchId, via: Via, bytes: &[u8], cause: String) -> Taken {
         let identity = decode_identity(bytes).unwrap_or_default();
         self.set_aside(watch, via, identity.uid, identity.version.clone(), cause);
-        Taken { version: identity.version, last: None }
+        Taken {
+            version: identity.version,
+            last: None,
+        }
     }
 
     fn set_aside(&self, watch: WatchId, via: Via, uid: String, version: String, cause: String) {
@@ -118,7 +150,14 @@ impl Intake {
 
     fn pass(&self, watch: WatchId, via: Via, uid: String, version: String, why: Passed) {
         let received = self.now();
-        self.push(Item::Passed { watch, via, received, uid, version, why });
+        self.push(Item::Passed {
+            watch,
+            via,
+            received,
+            uid,
+            version,
+            why,
+        });
     }
 
     /// Puts an item into the queue; counts what had to go for it.
@@ -130,12 +169,22 @@ impl Intake {
 /// Puts an item into the queue; counts and logs what had to go for it.
 pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
     let pushed = queue.push(item, now);
-    let bound = if pushed.by_bytes { metrics::Bound::Bytes } else { metrics::Bound::Rows };
+    let bound = if pushed.by_bytes {
+        metrics::Bound::Bytes
+    } else {
+        metrics::Bound::Rows
+    };
     for dropped in 0..pushed.dropped {
-        let item = if dropped < pushed.dropped_events { metrics::Item::Event } else { metrics::Item::Finding };
+        let item = if dropped < pushed.dropped_events {
+            metrics::Item::Event
+        } else {
+            metrics::Item::Finding
+        };
         metrics.dropped(item, bound);
     }
     if pushed.burst_began {
-        warn!("the queue is full: the oldest items are dropped; Events come back with the relist that follows");
+        warn!(
+            "the queue is full: the oldest items are dropped; Events come back with the relist that follows"
+        );
     }
 }

@@ -4,9 +4,9 @@
 //!   connect ─▶ api (GET, bounded) ─▶ pages (lists, watch lines) ─▶ events (state machine) ─▶ intake ─▶ queue
 //! ```
 
+pub mod access;
 pub mod api;
 pub mod backoff;
-pub mod access;
 pub mod connect;
 pub mod decode;
 pub mod events;

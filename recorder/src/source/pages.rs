@@ -97,7 +97,12 @@ pub fn watch_path(namespace: &str, version: &str, server_timeout: Duration) -> S
 impl Pages {
     /// A list that begins.
     pub fn new(namespace: &str, limit: u32, shape: Shape) -> Self {
-        Self { path: collection(namespace), shape, limit: limit.max(1), token: None }
+        Self {
+            path: collection(namespace),
+            shape,
+            limit: limit.max(1),
+            token: None,
+        }
     }
 
     /// Whether a page was read: the next one needs its token.
@@ -121,7 +126,11 @@ impl Pages {
             }
             let answer = api.get(&path, self.shape, limit).await?;
             let server_time = answer.server_time;
-            let bytes_max = if self.limit == 1 { SINGLE_BYTES_MAX } else { PAGE_BYTES_MAX };
+            let bytes_max = if self.limit == 1 {
+                SINGLE_BYTES_MAX
+            } else {
+                PAGE_BYTES_MAX
+            };
             let bytes = match answer.bytes(bytes_max, limit).await {
                 Err(ApiError::TooLarge(_)) if self.limit > 1 => {
                     self.limit /= 2;
@@ -133,10 +142,15 @@ impl Pages {
         }
     }
 
-    fn decode(&mut self, bytes: &[u8], server_time: Option<Timestamp>) -> Result<ListPage, ApiError> {
+    fn decode(
+        &mut self,
+        bytes: &[u8],
+        server_time: Option<Timestamp>,
+    ) -> Result<ListPage, ApiError> {
         // Invalid UTF-8 in one Event must not fail the page.
         let text = String::from_utf8_lossy(bytes);
-        let list: WireList = serde_json::from_str(&text).map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let list: WireList =
+            serde_json::from_str(&text).map_err(|error| ApiError::Malformed(error.to_string()))?;
         let version = list
             .metadata
             .resource_version
@@ -149,14 +163,22 @@ impl Pages {
             .into_iter()
             .map(|json| {
                 let meta: OnlyMeta = serde_json::from_str(json.get()).unwrap_or_default();
-                RawItem { version: meta.metadata.resource_version.unwrap_or_default(), json }
+                RawItem {
+                    version: meta.metadata.resource_version.unwrap_or_default(),
+                    json,
+                }
             })
             .collect();
         items.sort_by_cached_key(|item| match Version::new(&item.version) {
             Version::Number(number) => (0, number, String::new()),
             Version::Opaque(text) => (1, 0, text),
         });
-        Ok(ListPage { version, server_time, items, last: self.token.is_none() })
+        Ok(ListPage {
+            version,
+            server_time,
+            items,
+            last: self.token.is_none(),
+        })
     }
 }
 
@@ -208,8 +230,8 @@ impl WatchLine {
     /// Decodes a line; `Err` says for people what is wrong with it.
     pub fn decode(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
-        let line: WireLine =
-            serde_json::from_str(&text).map_err(|error| format!("a watch line that is no JSON event: {error}"))?;
+        let line: WireLine = serde_json::from_str(&text)
+            .map_err(|error| format!("a watch line that is no JSON event: {error}"))?;
         let action = match line.kind.as_str() {
             "ADDED" => Action::Added,
             "MODIFIED" => Action::Modified,
@@ -218,10 +240,22 @@ impl WatchLine {
                 let meta: OnlyMeta = serde_json::from_str(line.object.get()).unwrap_or_default();
                 return Ok(Self::Bookmark(meta.metadata.resource_version));
             }
-            "ERROR" => return Ok(Self::Error(serde_json::from_str(line.object.get()).unwrap_or_default())),
-            other => return Err(format!("a watch line of unknown type {:?}", other.chars().take(40).collect::<String>())),
+            "ERROR" => {
+                return Ok(Self::Error(
+                    serde_json::from_str(line.object.get()).unwrap_or_default(),
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "a watch line of unknown type {:?}",
+                    other.chars().take(40).collect::<String>()
+                ));
+            }
         };
-        Ok(Self::Item { action, object: line.object })
+        Ok(Self::Item {
+            action,
+            object: line.object,
+        })
     }
 }
 
@@ -229,7 +263,9 @@ impl WatchLine {
 fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -249,7 +285,11 @@ mod tests {
                 None,
             )
             .unwrap();
-        let versions: Vec<_> = page.items.iter().map(|item| item.version.as_str()).collect();
+        let versions: Vec<_> = page
+            .items
+            .iter()
+            .map(|item| item.version.as_str())
+            .collect();
         assert_eq!(versions, ["9", "10", ""]);
         assert!(!page.last && pages.begun());
         assert_eq!(escape("a=/+"), "a%3D%2F%2B");
@@ -258,8 +298,14 @@ mod tests {
     #[test]
     fn list_without_version_is_refused() {
         let mut pages = Pages::new("", 2, Shape::Objects);
-        assert!(matches!(pages.decode(b"{\"items\":[]}", None), Err(ApiError::Malformed(_))));
-        assert!(matches!(pages.decode(b"<html>", None), Err(ApiError::Malformed(_))));
+        assert!(matches!(
+            pages.decode(b"{\"items\":[]}", None),
+            Err(ApiError::Malformed(_))
+        ));
+        assert!(matches!(
+            pages.decode(b"<html>", None),
+            Err(ApiError::Malformed(_))
+        ));
     }
 
     #[test]
@@ -267,7 +313,10 @@ mod tests {
         let decode = |text: &str| WatchLine::decode(text.as_bytes());
         assert!(matches!(
             decode(r#"{"type":"MODIFIED","object":{}}"#),
-            Ok(WatchLine::Item { action: Action::Modified, .. })
+            Ok(WatchLine::Item {
+                action: Action::Modified,
+                ..
+            })
         ));
         assert!(matches!(
             decode(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#),

@@ -18,7 +18,10 @@ pub struct FirstSync {
 impl FirstSync {
     /// For that many sources.
     pub fn of(sources: usize, health: Health) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(sources)), health }
+        Self {
+            left: Arc::new(AtomicUsize::new(sources)),
+            health,
+        }
     }
 
     fn one_more(&self) {
@@ -40,8 +43,21 @@ pub struct Report {
 
 impl Report {
     /// Reports on `check`, and under the label of `kind`.
-    pub fn new(metrics: Arc<Metrics>, check: Check, kind: Kind, clock: Clock, first_sync: FirstSync) -> Self {
-        Self { metrics, check, kind, clock, first_sync, synced: false.into() }
+    pub fn new(
+        metrics: Arc<Metrics>,
+        check: Check,
+        kind: Kind,
+        clock: Clock,
+        first_sync: FirstSync,
+    ) -> Self {
+        Self {
+            metrics,
+            check,
+            kind,
+            clock,
+            first_sync,
+            synced: false.into(),
+        }
     }
 
     /// A watch is open.
@@ -64,12 +80,18 @@ impl Report {
 
     /// Something was heard from the API server.
     pub fn active(&self) {
-        self.metrics.watch_last_activity.of(self.kind).set(self.clock.now().millis() as f64 / 1000.0);
+        self.metrics
+            .watch_last_activity
+            .of(self.kind)
+            .set(self.clock.now().millis() as f64 / 1000.0);
     }
 
     /// A complete list took this long.
     pub fn listed(&self, took: Duration) {
-        self.metrics.list_duration.of(self.kind).observe(took.as_secs_f64());
+        self.metrics
+            .list_duration
+            .of(self.kind)
+            .observe(took.as_secs_f64());
     }
 
     /// It does not work; says why.

@@ -33,9 +33,15 @@ const VACUUM_PAGES: i64 = 256;
 enum Phase {
     Waiting,
     /// Rows of the tier, from this key on.
-    Delete { tier: Tier, from: i64 },
+    Delete {
+        tier: Tier,
+        from: i64,
+    },
     /// Names that no row uses any more.
-    Orphans { table: usize, from: i64 },
+    Orphans {
+        table: usize,
+        from: i64,
+    },
     /// Free pages back to the file system.
     Vacuum,
 }
@@ -80,16 +86,27 @@ impl Maintenance {
     }
 
     /// Does one step if a run is due or under way. `true`: more is to be done soon.
-    pub(super) fn step(&mut self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> bool {
+    pub(super) fn step(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        shared: &Shared,
+    ) -> bool {
         if self.phase == Phase::Waiting {
-            if self.begun.is_some_and(|at| at.elapsed() < self.config.interval) {
+            if self
+                .begun
+                .is_some_and(|at| at.elapsed() < self.config.interval)
+            {
                 return false;
             }
             self.begun = Some(Instant::now());
             self.started_at = shared.clock.now();
             self.deleted = 0;
             self.step_rows = STEP_ROWS_FIRST;
-            self.phase = Phase::Delete { tier: Tier::InfoWarning, from: 0 };
+            self.phase = Phase::Delete {
+                tier: Tier::InfoWarning,
+                from: 0,
+            };
         }
         let begun = Instant::now();
         match self.advance(conn, applier, shared) {
@@ -110,18 +127,30 @@ impl Maintenance {
     }
 
     fn adapt(&mut self, took: Duration) {
-        self.step_rows = if took > STEP_TIME { self.step_rows / 2 } else { self.step_rows * 2 };
+        self.step_rows = if took > STEP_TIME {
+            self.step_rows / 2
+        } else {
+            self.step_rows * 2
+        };
         self.step_rows = self.step_rows.clamp(STEP_ROWS_FIRST, STEP_ROWS_MAX);
     }
 
-    fn advance(&self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> rusqlite::Result<Phase> {
+    fn advance(
+        &self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        shared: &Shared,
+    ) -> rusqlite::Result<Phase> {
         match self.phase {
             Phase::Waiting => Ok(Phase::Waiting),
             Phase::Delete { tier, from } => {
                 let next = self.delete(conn, applier, shared, tier, from)?;
                 Ok(match (next, tier) {
                     (Some(from), tier) => Phase::Delete { tier, from },
-                    (None, Tier::InfoWarning) => Phase::Delete { tier: Tier::ErrorCritical, from: 0 },
+                    (None, Tier::InfoWarning) => Phase::Delete {
+                        tier: Tier::ErrorCritical,
+                        from: 0,
+                    },
                     (None, Tier::ErrorCritical) => Phase::Orphans { table: 0, from: 0 },
                 })
             }
@@ -129,7 +158,10 @@ impl Maintenance {
                 let next = self.orphans(conn, applier, table, from)?;
                 Ok(match next {
                     Some(from) => Phase::Orphans { table, from },
-                    None if table + 1 < ORPHANS.len() => Phase::Orphans { table: table + 1, from: 0 },
+                    None if table + 1 < ORPHANS.len() => Phase::Orphans {
+                        table: table + 1,
+                        from: 0,
+                    },
                     None => Phase::Vacuum,
                 })
             }
@@ -139,7 +171,10 @@ impl Maintenance {
                 if free > VACUUM_PAGES {
                     return Ok(Phase::Vacuum);
                 }
-                shared.metrics.retention_last_success.set(self.started_at.millis() as f64 / 1000.0);
+                shared
+                    .metrics
+                    .retention_last_success
+                    .set(self.started_at.millis() as f64 / 1000.0);
                 Ok(Phase::Waiting)
             }
         }
@@ -178,13 +213,19 @@ impl Maintenance {
             let mut statement = tx.prepare_cached(&sql)?;
             let rows = statement.query_map((from, upto, cutoff.millis()), |row| {
                 let scope: Option<i64> = row.get(3)?;
-                Ok((EventKey::from_i64(row.get(0)?), row.get(1)?, row.get(2)?, scope.unwrap_or(0)))
+                Ok((
+                    EventKey::from_i64(row.get(0)?),
+                    row.get(1)?,
+                    row.get(2)?,
+                    scope.unwrap_or(0),
+                ))
             })?;
             for row in rows {
                 let (key, event_type, severity, scope) = row?;
-                if let (Some(event_type), Some(severity)) =
-                    (EventType::from_code(event_type), Severity::from_code(severity))
-                {
+                if let (Some(event_type), Some(severity)) = (
+                    EventType::from_code(event_type),
+                    Severity::from_code(severity),
+                ) {
                     applier.rows.count(key, scope, event_type, severity, -1);
                 }
                 gone.push((key, event_type, severity, scope));
@@ -193,7 +234,11 @@ impl Maintenance {
         })?;
         for (_, _, severity, _) in &gone {
             if let Some(severity) = Severity::from_code(*severity) {
-                shared.metrics.retention_deleted.of(severity, Removal::Age).inc();
+                shared
+                    .metrics
+                    .retention_deleted
+                    .of(severity, Removal::Age)
+                    .inc();
             }
         }
         Ok(Some(upto + 1))
@@ -206,8 +251,11 @@ impl Maintenance {
         table: usize,
         from: i64,
     ) -> rusqlite::Result<Option<i64>> {
-        let last: Option<i64> = conn.query_row("SELECT max(id) FROM object", [], |row| row.get(0))?;
-        let Some(last) = last.filter(|last| *last >= from) else { return Ok(None) };
+        let last: Option<i64> =
+            conn.query_row("SELECT max(id) FROM object", [], |row| row.get(0))?;
+        let Some(last) = last.filter(|last| *last >= from) else {
+            return Ok(None);
+        };
         let upto = from + self.step_rows;
         let removed = conn.execute(ORPHANS[table], (from, upto))?;
         if removed > 0 {

@@ -36,15 +36,20 @@ pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
     if fs::symlink_metadata(target).is_ok() {
         return Err(SnapshotError::Exists(target.to_owned()));
     }
-    let conn = open_for_reading(database)
-        .map_err(|source| SnapshotError::Source { path: database.to_owned(), source })?;
+    let conn = open_for_reading(database).map_err(|source| SnapshotError::Source {
+        path: database.to_owned(),
+        source,
+    })?;
     let copied = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
     match copied {
         Ok(_) => Ok(fs::metadata(target).map_or(0, |meta| meta.len())),
         Err(source) => {
             // A partial copy must not be taken for a whole one.
             drop(fs::remove_file(target));
-            Err(SnapshotError::Copy { path: target.to_owned(), source })
+            Err(SnapshotError::Copy {
+                path: target.to_owned(),
+                source,
+            })
         }
     }
 }
@@ -59,13 +64,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         let opened = data.open().unwrap();
-        opened.conn.execute("INSERT INTO node (name) VALUES ('a')", []).unwrap();
+        opened
+            .conn
+            .execute("INSERT INTO node (name) VALUES ('a')", [])
+            .unwrap();
         let target = dir.path().join("copy.db");
         assert!(snapshot(&data.database(), &target).unwrap() > 0);
         let copy = open_for_reading(&target).unwrap();
-        let nodes: i64 = copy.query_row("SELECT count(*) FROM node", [], |row| row.get(0)).unwrap();
+        let nodes: i64 = copy
+            .query_row("SELECT count(*) FROM node", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(nodes, 1);
-        assert!(matches!(snapshot(&data.database(), &target), Err(SnapshotError::Exists(_))));
+        assert!(matches!(
+            snapshot(&data.database(), &target),
+            Err(SnapshotError::Exists(_))
+        ));
     }
 
     #[test]

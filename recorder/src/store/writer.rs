@@ -101,7 +101,11 @@ impl Writer {
         retention: RetentionConfig,
         shared: Shared,
     ) -> Result<Self, OpenError> {
-        let Opened { conn, created, moved_aside } = data.open()?;
+        let Opened {
+            conn,
+            created,
+            moved_aside,
+        } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
         if let Some((aside, why)) = moved_aside {
@@ -112,7 +116,9 @@ impl Writer {
             data,
             conn,
             applier: Applier::default(),
-            check: shared.health.check("database", Some(config.heartbeat * HEARTBEATS_MISSED)),
+            check: shared
+                .health
+                .check("database", Some(config.heartbeat * HEARTBEATS_MISSED)),
             pulse: shared.health.task("writer", STUCK_AFTER),
             config,
             shared,
@@ -132,8 +138,16 @@ impl Writer {
         namespace: &str,
         recall: Arc<Recall>,
     ) -> rusqlite::Result<(WatchId, Resume)> {
-        let (id, resume) = self.applier.watches.register(&self.conn, cluster, kind, namespace)?;
-        self.registered.push((id, cluster.to_owned(), kind.to_owned(), namespace.to_owned()));
+        let (id, resume) = self
+            .applier
+            .watches
+            .register(&self.conn, cluster, kind, namespace)?;
+        self.registered.push((
+            id,
+            cluster.to_owned(),
+            kind.to_owned(),
+            namespace.to_owned(),
+        ));
         self.recalls.insert(id, recall);
         Ok((id, resume))
     }
@@ -142,18 +156,30 @@ impl Writer {
     pub fn run(mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
-            if self.heartbeat.is_none_or(|at| at.elapsed() >= self.config.heartbeat) {
+            if self
+                .heartbeat
+                .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
+            {
                 self.heartbeat_commit();
             }
-            let busy = self.maintenance.step(&mut self.conn, &mut self.applier, &self.shared);
-            let wait = if busy { Duration::ZERO } else { self.until_heartbeat() };
+            let busy = self
+                .maintenance
+                .step(&mut self.conn, &mut self.applier, &self.shared);
+            let wait = if busy {
+                Duration::ZERO
+            } else {
+                self.until_heartbeat()
+            };
             let batch = self.shared.queue.take_batch(
                 self.config.batch_rows,
                 self.config.batch_bytes.get() as usize,
                 wait,
                 self.config.linger,
             );
-            self.shared.metrics.queue_size.set(self.shared.queue.len() as i64);
+            self.shared
+                .metrics
+                .queue_size
+                .set(self.shared.queue.len() as i64);
             if !batch.is_empty() {
                 if !self.write(&batch) {
                     break Ended::Abandoned(batch.items.len() + self.shared.queue.len());
@@ -172,7 +198,9 @@ impl Writer {
 
     fn until_heartbeat(&self) -> Duration {
         // At most a second, so that the thread beats often enough for /livez.
-        let left = self.heartbeat.map_or(Duration::ZERO, |at| self.config.heartbeat.saturating_sub(at.elapsed()));
+        let left = self.heartbeat.map_or(Duration::ZERO, |at| {
+            self.config.heartbeat.saturating_sub(at.elapsed())
+        });
         left.min(Duration::from_secs(1))
     }
 
@@ -184,15 +212,23 @@ impl Writer {
             let begun = Instant::now();
             match self.commit(&batch.items, batch) {
                 Ok(()) => {
-                    self.shared.metrics.write_duration.observe(begun.elapsed().as_secs_f64());
-                    self.shared.metrics.batch_rows.observe(batch.items.len() as f64);
+                    self.shared
+                        .metrics
+                        .write_duration
+                        .observe(begun.elapsed().as_secs_f64());
+                    self.shared
+                        .metrics
+                        .batch_rows
+                        .observe(batch.items.len() as f64);
                     if failures > self.config.retries {
                         info!(failures, "database is back");
                     }
                     return true;
                 }
                 Err(error) if is_damage(&error) => self.replace_damaged(&error),
-                Err(error) if is_item_fault(&error) && self.write_one_by_one(batch).is_ok() => return true,
+                Err(error) if is_item_fault(&error) && self.write_one_by_one(batch).is_ok() => {
+                    return true;
+                }
                 Err(error) => {
                     failures += 1;
                     self.failed(&error, failures);
@@ -236,8 +272,15 @@ impl Writer {
         error!(cause, "item set aside");
         self.shared.metrics.event_errors.of(Stage::Write).inc();
         let stub = match item {
-            Item::Observed { watch, via, received, row } => {
-                let Occurred::Observed(seen) = &row.record().occurred else { return Ok(()) };
+            Item::Observed {
+                watch,
+                via,
+                received,
+                row,
+            } => {
+                let Occurred::Observed(seen) = &row.record().occurred else {
+                    return Ok(());
+                };
                 Item::Passed {
                     watch: *watch,
                     via: *via,
@@ -265,7 +308,11 @@ impl Writer {
         let outcomes = std::mem::take(&mut self.applier.outcomes);
         account(&self.shared.metrics, &outcomes);
         for ((event_type, severity), rows) in self.applier.rows.take_inserted() {
-            self.shared.metrics.rows_inserted.of(event_type, severity).inc_by(rows);
+            self.shared
+                .metrics
+                .rows_inserted
+                .of(event_type, severity)
+                .inc_by(rows);
         }
         for watch in &outcomes.holed {
             if let Some(recall) = self.recalls.get(watch) {
@@ -316,16 +363,24 @@ impl Writer {
             self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
         }
         let done = self.write_status(now, None).and_then(|()| {
-            self.conn.query_row("SELECT heartbeat_ms FROM recorder_status WHERE id = 1", [], |row| row.get::<_, i64>(0))
+            self.conn.query_row(
+                "SELECT heartbeat_ms FROM recorder_status WHERE id = 1",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
         });
         match done {
             Ok(read) if read == now.millis() => {
                 self.check.healthy();
                 self.sizes = None;
             }
-            Ok(_) => self.check.degraded("a heartbeat was committed but reads back differently"),
+            Ok(_) => self
+                .check
+                .degraded("a heartbeat was committed but reads back differently"),
             Err(error) if is_damage(&error) => self.replace_damaged(&error),
-            Err(error) => self.check.degraded(format!("heartbeat commit failed: {error}")),
+            Err(error) => self
+                .check
+                .degraded(format!("heartbeat commit failed: {error}")),
         }
         let size = self.data.bytes();
         self.shared.metrics.storage_bytes.set(size.total() as i64);
@@ -351,21 +406,28 @@ impl Writer {
                 detail,
             ),
         )?;
-        self.shared.metrics.operations.of(metrics::Operation::Insert).inc();
+        self.shared
+            .metrics
+            .operations
+            .of(metrics::Operation::Insert)
+            .inc();
         Ok(())
     }
 
     /// Whether somebody removed or replaced the file under the open connection: commits would go nowhere.
     fn file_is_gone(&self) -> bool {
         let mut moved = 0;
-        let asked = self.conn.file_control(rusqlite::DEFAULT_NAME, FileControl::HasMoved(&mut moved));
+        let asked = self
+            .conn
+            .file_control(rusqlite::DEFAULT_NAME, FileControl::HasMoved(&mut moved));
         asked.is_ok() && moved != 0
     }
 
     /// The file is damaged or gone: move aside what is there, begin a new one, have every source relist.
     fn replace_damaged(&mut self, error: &rusqlite::Error) {
         let why = error.to_string();
-        self.check.degraded(format!("the database is damaged: {why}"));
+        self.check
+            .degraded(format!("the database is damaged: {why}"));
         match Connection::open_in_memory() {
             // The old connection must be closed before the files are moved.
             Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
@@ -394,7 +456,11 @@ impl Writer {
         }
         self.applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
-            if let Err(error) = self.applier.watches.register_as(&self.conn, *id, cluster, kind, namespace) {
+            if let Err(error) = self
+                .applier
+                .watches
+                .register_as(&self.conn, *id, cluster, kind, namespace)
+            {
                 error!(%error, "cannot register a watch in the new database");
             }
         }
@@ -408,7 +474,10 @@ impl Writer {
         if let Err(error) = self.write_status(now, Some(now)) {
             warn!(%error, "the stop could not be noted in the database");
         }
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        if let Err(error) = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
             warn!(%error, "the last checkpoint failed; the write-ahead log stays");
         }
         if let Err((_, error)) = self.conn.close() {
@@ -497,7 +566,10 @@ fn is_item_fault(error: &rusqlite::Error) -> bool {
 
 fn report_damage(shared: &Shared, aside: &str, why: &str) {
     let now = shared.clock.now();
-    error!(aside, why, "the database was damaged: it was moved aside and a new one begun");
+    error!(
+        aside,
+        why, "the database was damaged: it was moved aside and a new one begun"
+    );
     let record = Record {
         event_type: EventType::System,
         severity: Severity::Critical,
@@ -513,8 +585,13 @@ fn report_damage(shared: &Shared, aside: &str, why: &str) {
         container: String::new(),
         kube_type: String::new(),
         node: None,
-        extra: Map::from_iter([("moved_to".to_owned(), json!(aside)), ("cause".to_owned(), json!(why))]),
+        extra: Map::from_iter([
+            ("moved_to".to_owned(), json!(aside)),
+            ("cause".to_owned(), json!(why)),
+        ]),
         occurred: Occurred::At(now),
     };
-    shared.queue.push(Item::Row(Box::new(sanitize(record))), now);
+    shared
+        .queue
+        .push(Item::Row(Box::new(sanitize(record))), now);
 }
