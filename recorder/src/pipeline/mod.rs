@@ -1,9 +1,9 @@
 //! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
 
 pub mod filter;
-pub mod item;
 pub mod normalize;
-pub mod queue;
-mod reason_table;
+pub mod reason_table;
 pub mod record;
+mod redact;
 pub mod sanitize;
+mod secret_key;
