@@ -1,7 +1,9 @@
 //! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
 
 pub mod filter;
+pub mod item;
 pub mod normalize;
+pub mod queue;
 pub mod reason_table;
 pub mod record;
 mod redact;
