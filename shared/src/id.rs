@@ -94,18 +94,26 @@ fn parse(id: &str) -> Option<EventKey> {
         return None;
     }
     let digits = |from: usize, to: usize| -> Option<u32> {
-        rest[from..to].bytes().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
+        rest[from..to].bytes().try_fold(0, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0'))
+        })
     };
     let small = |from: usize, to: usize| digits(from, to).and_then(|n| u8::try_from(n).ok());
     let month = Month::try_from(small(4, 6)?).ok()?;
-    let date = Date::from_calendar_date(i32::try_from(digits(0, 4)?).ok()?, month, small(6, 8)?).ok()?;
+    let date =
+        Date::from_calendar_date(i32::try_from(digits(0, 4)?).ok()?, month, small(6, 8)?).ok()?;
     let time = Time::from_hms(small(9, 11)?, small(11, 13)?, small(13, 15)?).ok()?;
     let hex = &rest[16..22];
-    if !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if !hex
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return None;
     }
     let low = u32::from_str_radix(hex, 16).ok()?;
-    let second = PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp();
+    let second = PrimitiveDateTime::new(date, time)
+        .assume_utc()
+        .unix_timestamp();
     Some(EventKey::new(second, low))
 }
 
@@ -115,7 +123,11 @@ mod tests {
 
     #[test]
     fn id_and_key_are_one_to_one() {
-        for id in ["evt_20251202_103045_a7f3b9", "evt_19700101_000000_000000", "evt_99991231_235959_ffffff"] {
+        for id in [
+            "evt_20251202_103045_a7f3b9",
+            "evt_19700101_000000_000000",
+            "evt_99991231_235959_ffffff",
+        ] {
             let key: EventKey = id.parse().unwrap();
             assert_eq!(key.to_string(), id);
             assert_eq!(EventKey::from_i64(key.as_i64()), key);

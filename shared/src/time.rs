@@ -56,12 +56,18 @@ impl Timestamp {
 
     /// This much later.
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This much earlier.
     pub fn minus(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Time since `earlier`; zero when `earlier` is later.
@@ -115,14 +121,27 @@ mod tests {
             ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
             ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
         ] {
-            assert_eq!(Timestamp::parse(given).unwrap().to_string(), printed, "{given}");
+            assert_eq!(
+                Timestamp::parse(given).unwrap().to_string(),
+                printed,
+                "{given}"
+            );
         }
-        assert_eq!(Timestamp::MAX, Timestamp::parse("9999-12-31T23:59:59.999Z").unwrap());
+        assert_eq!(
+            Timestamp::MAX,
+            Timestamp::parse("9999-12-31T23:59:59.999Z").unwrap()
+        );
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "yesterday", "2025-13-01T00:00:00Z", "2025-12-02", "2025-12-02T25:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2025-13-01T00:00:00Z",
+            "2025-12-02",
+            "2025-12-02T25:00:00Z",
+        ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,168 @@
+//! What flows through the queue.
+
+use std::time::Duration;
+
+use kube9_shared::time::Timestamp;
+
+use super::record::Occurred;
+use super::sanitize::Sanitized;
+
+/// `watch_state.id`: one source and scope, e.g. Events of all namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WatchId(pub i64);
+
+/// How a sight reached us; decides what its commit proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// From the watch stream, in the order of resourceVersions: its commit moves the position to its version.
+    Watch,
+    /// From a list page: the position waits for [`Mark::ListDone`].
+    List,
+}
+
+/// One thing for the writer to do.
+#[derive(Debug)]
+pub enum Item {
+    /// A row of kube9's own.
+    Row(Box<Sanitized>),
+    /// A sight of an Event.
+    Observed {
+        /// Where it was seen.
+        watch: WatchId,
+        /// How it was seen.
+        via: Via,
+        /// When it was received.
+        received: Timestamp,
+        /// What it says.
+        row: Box<Sanitized>,
+    },
+    /// A sight that makes no row, but moves the position like any other.
+    Passed {
+        /// Where it was seen.
+        watch: WatchId,
+        /// How it was seen.
+        via: Via,
+        /// When it was received.
+        received: Timestamp,
+        /// uid of the Event; empty where it could not be read.
+        uid: String,
+        /// resourceVersion; empty where it could not be read.
+        version: String,
+        /// Why there is no row.
+        why: Passed,
+    },
+    /// A step of a source's own protocol.
+    Mark {
+        /// Whose step.
+        watch: WatchId,
+        /// Which step.
+        mark: Mark,
+    },
+}
+
+/// Why a sight makes no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passed {
+    /// The API server deleted the Event (mostly its TTL). History stays; the dedup entry goes.
+    Deleted,
+    /// A rule of the config excludes it; its position among the excluding rules.
+    Filtered(usize),
+    /// It does not decode; a stub row says so. The reason, for people.
+    Undecodable(String),
+}
+
+/// Steps of a source's protocol that are committed in order with its items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The position could not be resumed: a relist begins. Opens a gap row unless this is the first start.
+    ListBegun {
+        /// Why, e.g. `expired` (410); also the gap's cause.
+        cause: RelistCause,
+        /// When it began.
+        at: Timestamp,
+    },
+    /// The list's resourceVersion is below the stored position: another history (etcd restored).
+    Regressed {
+        /// The list's resourceVersion.
+        version: String,
+        /// When it was seen.
+        at: Timestamp,
+    },
+    /// The last page is in the queue before this mark.
+    ListDone {
+        /// The list's resourceVersion, of its first page.
+        version: String,
+        /// The server's time of the first page: the end of the blind interval.
+        server_time: Timestamp,
+        /// Items listed.
+        listed: u64,
+        /// Whether an Event last changed before the gap began was still listed: the TTL did not pass.
+        oldest_change: Option<Timestamp>,
+        /// How long the API server keeps an Event, from the config.
+        event_ttl: Duration,
+    },
+    /// A complete list found nothing above the position: the position is current at `at`.
+    Proven {
+        /// The list's resourceVersion.
+        version: String,
+        /// When the list was taken.
+        at: Timestamp,
+    },
+}
+
+/// Why a relist is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelistCause {
+    /// No position is stored.
+    FirstStart,
+    /// 410 Gone: the position was compacted away.
+    Expired,
+    /// The recorder stopped in the middle of a list.
+    Interrupted,
+    /// Items were dropped by the full queue.
+    Hole,
+    /// The stream closed again and again without an item.
+    EmptyStream,
+    /// The API server's history is older than the position.
+    Regressed,
+}
+
+impl RelistCause {
+    /// The word for logs, metrics and gap rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstStart => "first_start",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
+            Self::Hole => "queue_overflow",
+            Self::EmptyStream => "empty_stream",
+            Self::Regressed => "history_regressed",
+        }
+    }
+}
+
+/// Bytes of an item beside its texts.
+const ITEM_BYTES: usize = 128;
+
+impl Item {
+    /// Estimate of the memory it holds.
+    pub fn bytes(&self) -> usize {
+        ITEM_BYTES
+            + match self {
+                Self::Row(row) | Self::Observed { row, .. } => row.approximate_bytes(),
+                Self::Passed { uid, version, .. } => uid.len() + version.len(),
+                Self::Mark { .. } => 0,
+            }
+    }
+
+    /// (watch, uid, resourceVersion) of a sight that makes a row.
+    pub fn identity(&self) -> Option<(WatchId, &str, &str)> {
+        match self {
+            Self::Observed { watch, row, .. } => match &row.record().occurred {
+                Occurred::Observed(seen) => Some((*watch, &seen.uid, &seen.version)),
+                Occurred::At(_) => None,
+            },
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The position of each watch, as committed: `watch_state`.
+
+use std::collections::BTreeMap;
+
+use kube9_shared::id::EventKey;
+use kube9_shared::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::statements::Statements;
+use super::version::Version;
+use crate::pipeline::item::{RelistCause, WatchId};
+
+/// One row of `watch_state`, and what is only known while running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// `watch_state.kind`
+    pub kind: String,
+    /// `watch_state.namespace`, empty for all.
+    pub namespace: String,
+    /// Everything up to this resourceVersion is committed.
+    pub position: Option<String>,
+    /// When that was last proven to be current.
+    pub proven: Option<Timestamp>,
+    /// A list is under way.
+    pub relisting: bool,
+    /// Number of the last list begun.
+    pub listing: i64,
+    /// The open gap row.
+    pub gap: Option<EventKey>,
+    /// Its cause.
+    pub gap_cause: Option<String>,
+    /// Stored sights of the list under way that were new.
+    pub recovered: u64,
+    /// Occurrences in them beyond the first, whose times are unknown.
+    pub repeats: i64,
+    changed: bool,
+}
+
+/// Where a source begins after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    /// Watch from this resourceVersion.
+    Watch(String),
+    /// List first.
+    List(RelistCause),
+}
+
+/// All watches of this process.
+#[derive(Debug, Default)]
+pub struct Watches {
+    all: BTreeMap<WatchId, Watch>,
+}
+
+impl Watches {
+    /// Finds or creates the row of a watch; says where its source begins.
+    pub fn register(
+        &mut self,
+        conn: &Connection,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+    ) -> rusqlite::Result<(WatchId, Resume)> {
+        let find = "SELECT id FROM watch_state WHERE cluster = ?1 AND kind = ?2 AND namespace = ?3";
+        let found: Option<i64> = conn
+            .query_row(find, (cluster, kind, namespace), |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                conn.execute(
+                    "INSERT INTO watch_state (cluster, kind, namespace) VALUES (?1, ?2, ?3)",
+                    (cluster, kind, namespace),
+                )?;
+                conn.last_insert_rowid()
+            }
+        };
+        let id = WatchId(id);
+        let watch = read(conn, id)?;
+        let has_hole: bool = conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1)",
+            [id.0],
+            |row| row.get(0),
+        )?;
+        let resume = match &watch.position {
+            _ if has_hole => Resume::List(RelistCause::Hole),
+            _ if watch.relisting && watch.position.is_some() => {
+                Resume::List(RelistCause::Interrupted)
+            }
+            Some(position) => Resume::Watch(position.clone()),
+            None => Resume::List(RelistCause::FirstStart),
+        };
+        self.all.insert(id, watch);
+        Ok((id, resume))
+    }
+
+    /// Registers a watch of a database that was lost under its old id, with no position.
+    pub fn register_as(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+    ) -> rusqlite::Result<()> {
+        conn.execute(
+            "INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4)",
+            (id.0, cluster, kind, namespace),
+        )?;
+        self.all.insert(id, read(conn, id)?);
+        Ok(())
+    }
+
+    /// The watch with that id. Sources only use ids that were registered.
+    pub fn get(&mut self, id: WatchId) -> &mut Watch {
+        self.all
+            .get_mut(&id)
+            .expect("sources use registered watches only")
+    }
+
+    /// The ids.
+    pub fn ids(&self) -> Vec<WatchId> {
+        self.all.keys().copied().collect()
+    }
+
+    /// Writes what changed.
+    pub fn save(&mut self, conn: &Connection, statements: &mut Statements) -> rusqlite::Result<()> {
+        for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
+            statements
+                .update(
+                    conn,
+                    "UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
+                     gap_cause = ?7 WHERE id = ?1",
+                )?
+                .execute((
+                    id.0,
+                    &watch.position,
+                    watch.proven.map(Timestamp::millis),
+                    watch.relisting,
+                    watch.listing,
+                    watch.gap.map(EventKey::as_i64),
+                    &watch.gap_cause,
+                ))?;
+            watch.changed = false;
+        }
+        Ok(())
+    }
+
+    /// Reads everything again, after a rollback.
+    pub fn reload(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        for (id, watch) in &mut self.all {
+            let (recovered, repeats) = (watch.recovered, watch.repeats);
+            *watch = Watch {
+                recovered,
+                repeats,
+                ..read(conn, *id)?
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Watch {
+    /// Moves the position forward to a version whose item is committed with this transaction. Never back.
+    pub fn advance(&mut self, version: &str, proven: Timestamp) {
+        if version.is_empty() {
+            return;
+        }
+        let new = Version::new(version);
+        let forward = self
+            .position
+            .as_ref()
+            .is_none_or(|old| new.is_after(&Version::new(old)));
+        if forward {
+            self.position = Some(version.to_owned());
+            self.changed = true;
+        }
+        if self.proven.is_none_or(|before| before < proven) {
+            self.proven = Some(proven);
+            self.changed = true;
+        }
+    }
+
+    /// Marks it to be written with this transaction.
+    pub fn touch(&mut self) {
+        self.changed = true;
+    }
+}
+
+fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
+    let from_row = |row: &Row<'_>| {
+        Ok(Watch {
+            kind: row.get(0)?,
+            namespace: row.get(1)?,
+            position: row.get(2)?,
+            proven: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+            relisting: row.get(4)?,
+            listing: row.get(5)?,
+            gap: row.get::<_, Option<i64>>(6)?.map(EventKey::from_i64),
+            gap_cause: row.get(7)?,
+            recovered: 0,
+            repeats: 0,
+            changed: false,
+        })
+    };
+    conn.query_row(
+        "SELECT kind, namespace, position, proven_ms, relisting, listing, gap, gap_cause FROM watch_state WHERE id = ?1",
+        [id.0],
+        from_row,
+    )
+}
