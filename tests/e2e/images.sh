@@ -52,6 +52,8 @@ if ! (cd "$root" && { rustup target list --installed | grep -qx "$cpu-unknown-li
   say "no musl target: linking glibc statically"
   libc=gnu
 fi
+toolchain=$(cd "$root" && readlink -f "$(rustc --print sysroot)")
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
 cargo fetch --quiet --locked --manifest-path "$root/Cargo.toml" || die "cargo fetch"
 
 # ---- the images, as the Dockerfiles say
@@ -63,7 +65,8 @@ for name in recorder query; do
   ba build --pull=never --platform "linux/$arch" --timestamp 0 \
     --build-arg BUILDER=localhost/kube9-builder:bookworm --build-arg LIBC=$libc --build-arg CARGO_ARGS=--offline \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-    --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo:ro" --volume "${RUSTUP_HOME:-$HOME/.rustup}:/usr/local/rustup:ro" \
+    --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo:ro" \
+    --volume "$toolchain:/usr/local/rustup/toolchains/$channel-$(uname -m)-unknown-linux-gnu:ro" \
     --volume /etc/apt:/etc/apt:ro --volume "$store/target:/src/target" \
     --file "$root/Dockerfile.$name" --tag "localhost/kube9-$name:dev$suffix" "$root" >"$store/$name.log" 2>&1 ||
     die "image $name" "$(tail -20 "$store/$name.log")"
