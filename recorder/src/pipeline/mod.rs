@@ -8,4 +8,4 @@ pub mod reason_table;
 pub mod record;
 mod redact;
 pub mod sanitize;
-mod secret_key;
+pub(crate) mod secret_key;

@@ -33,7 +33,7 @@ use super::intake::Intake;
 use super::pages::{ListPage, Pages, WatchLine};
 use super::report::Report;
 use crate::config::SourceConfig;
-use crate::metrics::RestartCause;
+use crate::metrics::{Kind, RestartCause};
 use crate::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
 use crate::store::version::Version;
 use crate::store::watches::Resume;
@@ -61,11 +61,11 @@ impl Recall {
         self.notify.notify_one();
     }
 
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.wanted.swap(false, Ordering::AcqRel)
     }
 
-    async fn wanted(&self) {
+    pub(super) async fn wanted(&self) {
         while !self.wanted.load(Ordering::Acquire) {
             self.notify.notified().await;
         }
@@ -242,7 +242,7 @@ impl EventsSource {
             cause,
             at: self.intake.now(),
         });
-        let mut pages = Pages::new(&self.namespace, self.config.page_size, Shape::Objects);
+        let mut pages = Pages::new(Kind::Event, &self.namespace, self.config.page_size, Shape::Objects);
         let mut first: Option<(String, Timestamp)> = None;
         let mut listed = 0;
         let mut oldest_change: Option<Timestamp> = None;
@@ -318,7 +318,7 @@ impl EventsSource {
         position: &str,
         items: &mut u64,
     ) -> Result<End, ApiError> {
-        let path = super::pages::watch_path(&self.namespace, position, self.config.watch_timeout);
+        let path = super::pages::watch_path(Kind::Event, &self.namespace, position, self.config.watch_timeout);
         let mut lines = self
             .api
             .get(&path, Shape::Objects, self.config.list_timeout)
@@ -418,7 +418,7 @@ impl EventsSource {
         lines: &mut Lines,
         items: &mut u64,
     ) -> Result<Option<End>, ApiError> {
-        let mut pages = Pages::new(&self.namespace, self.config.page_size, Shape::MetadataOnly);
+        let mut pages = Pages::new(Kind::Event, &self.namespace, self.config.page_size, Shape::MetadataOnly);
         let position = Version::new(state.position.as_deref().unwrap_or_default());
         let mut first: Option<(String, Timestamp)> = None;
         let mut above = false;
@@ -477,6 +477,8 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::Hole => RestartCause::Overflow,
         RelistCause::EmptyStream => RestartCause::EmptyStream,
         RelistCause::Regressed => RestartCause::Regressed,
-        RelistCause::FirstStart | RelistCause::Interrupted => RestartCause::Other,
+        RelistCause::FirstStart | RelistCause::Interrupted | RelistCause::Restarted => {
+            RestartCause::Other
+        },
     }
 }

@@ -107,6 +107,8 @@ impl Applier {
                     self.watches.get(*watch).advance(version, *received);
                 }
             }
+            Item::Change(change) => self.change(conn, change)?,
+            Item::Finding(finding) => self.finding(conn, finding)?,
             Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
         }
         Ok(())
@@ -437,6 +439,11 @@ impl Applier {
             Mark::ListBegun { cause, at } => self.list_begun(conn, watch, *cause, *at),
             Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
+            Mark::Synced {
+                version,
+                server_time,
+                listed,
+            } => self.synced(conn, watch, version, *server_time, *listed),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, *at);
                 Ok(())

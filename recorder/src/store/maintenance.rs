@@ -206,6 +206,7 @@ impl Maintenance {
             "DELETE FROM event WHERE key >= ?1 AND key <= ?2 AND {severities} \
              AND (key >> 24) * 1000 + last_ms < ?3 \
              AND key NOT IN (SELECT gap FROM watch_state WHERE gap IS NOT NULL) \
+             AND key NOT IN (SELECT event FROM finding) \
              RETURNING key, type, severity, (SELECT scope FROM object WHERE id = event.object)"
         );
         let mut gone: Vec<(EventKey, i64, i64, i64)> = Vec::new();

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction) ─ fold (pure) · gap (pure)
+//!              └─ apply (one transaction) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern · template (pure)
 //! ```
 
 pub mod apply;
+pub mod facts;
+pub mod findings;
 pub mod fold;
 pub mod gap;
 pub mod intern;
