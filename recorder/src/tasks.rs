@@ -13,17 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::analysis::analysis::{Analysis, finding_ids};
+use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
+use crate::analysis::owners::Owners;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::life;
-use crate::metrics::{Kind, Metrics, Rules};
+use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
-use crate::pipeline::item::Item;
+use crate::pipeline::item::{Item, RelistCause};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
 use crate::serve;
@@ -31,6 +34,7 @@ use crate::source::api::Api;
 use crate::source::connect::{Connected, connect};
 use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
+use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
 use crate::store::open::{DataDir, OpenError};
 use crate::store::watches::Resume;
@@ -38,6 +42,15 @@ use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// Kinds that the analysis reads.
+const INFORMED: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
 
 /// Kind of the Events watch in `watch_state`.
 const EVENT_KIND: &str = "Event";
@@ -54,7 +67,7 @@ pub async fn run(
         SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
     let rules = Rules {
         filters: filter.excluding_rules().map(str::to_owned).collect(),
-        findings: Vec::new(),
+        findings: finding_ids(),
     };
     let metrics = Metrics::new(&rules);
     let health = Health::new(clock.clone());
@@ -90,6 +103,7 @@ pub async fn run(
                 overrides: Arc::new(overrides),
                 metrics: metrics.clone(),
                 clock: clock.clone(),
+                owners: Owners::default(),
             };
             let sources = sources(&config, &mut writer, &cluster, &intake, &health)?;
             Ok::<_, anyhow::Error>((writer, sources, cluster))
@@ -148,7 +162,12 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-type Sources = Vec<(EventsSource, Resume)>;
+/// Everything that watches.
+struct Sources {
+    events: Vec<(EventsSource, Resume)>,
+    informers: Vec<(Informer, RelistCause)>,
+    engine: Option<Engine>,
+}
 
 fn sources(
     config: &Config,
@@ -163,8 +182,25 @@ fn sources(
     } else {
         config.kube.namespaces.as_slice()
     };
-    let first_sync = FirstSync::of(namespaces.len(), health.clone());
-    let mut sources = Vec::with_capacity(namespaces.len());
+    let kinds = if config.analysis.enabled {
+        INFORMED.as_slice()
+    } else {
+        &[]
+    };
+    // Nodes have no namespace and are watched once.
+    let informed: Vec<(Kind, &String)> = kinds
+        .iter()
+        .flat_map(|kind| {
+            let scopes = if *kind == Kind::Node {
+                all.as_slice()
+            } else {
+                namespaces
+            };
+            scopes.iter().map(move |namespace| (*kind, namespace))
+        })
+        .collect();
+    let first_sync = FirstSync::of(namespaces.len() + informed.len(), health.clone());
+    let mut events = Vec::with_capacity(namespaces.len());
     for namespace in namespaces {
         let recall = Arc::new(Recall::default());
         let (watch, resume) = writer
@@ -192,8 +228,64 @@ fn sources(
             recall,
             report,
         };
-        sources.push((source, resume));
+        events.push((source, resume));
     }
+    let mut sources = Sources {
+        events,
+        informers: Vec::new(),
+        engine: None,
+    };
+    if informed.is_empty() {
+        return Ok(sources);
+    }
+    let open = writer
+        .open_findings()
+        .context("cannot read the open findings")?;
+    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), open);
+    let (out, inbox) = mpsc::channel(NEWS_MAX);
+    for (kind, namespace) in informed {
+        let recall = Arc::new(Recall::default());
+        let word = kind.name();
+        let (watch, _) = writer
+            .register(&cluster.cluster, word, namespace, recall.clone())
+            .with_context(|| format!("cannot read the position of the {word} watch"))?;
+        let stored = writer
+            .remembered(watch)
+            .with_context(|| format!("cannot read the stored facts of {word}s"))?;
+        let first = analysis.add_source(watch, kind, namespace, stored);
+        let name = match namespace.as_str() {
+            "" => format!("watch/{word}"),
+            namespace => format!("watch/{word}/{namespace}"),
+        };
+        let report = Report::new(
+            intake.metrics.clone(),
+            health.check(name, None),
+            kind,
+            intake.clock.clone(),
+            first_sync.clone(),
+        );
+        let informer = Informer {
+            api: Api::new(cluster.client.clone()),
+            watch,
+            kind,
+            namespace: namespace.clone(),
+            config: config.source.clone(),
+            out: out.clone(),
+            metrics: intake.metrics.clone(),
+            clock: intake.clock.clone(),
+            recall,
+            report,
+        };
+        sources.informers.push((informer, first));
+    }
+    sources.engine = Some(Engine {
+        analysis,
+        inbox,
+        queue: intake.queue.clone(),
+        metrics: intake.metrics.clone(),
+        clock: intake.clock.clone(),
+        pulse: health.task("analysis", STUCK_AFTER),
+    });
     Ok(sources)
 }
 
@@ -206,8 +298,14 @@ async fn work(
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
-    for (source, resume) in sources {
+    for (source, resume) in sources.events {
         tasks.spawn(source.run(resume));
+    }
+    for (informer, first) in sources.informers {
+        tasks.spawn(informer.run(first));
+    }
+    if let Some(engine) = sources.engine {
+        tasks.spawn(engine.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()

@@ -242,7 +242,12 @@ impl EventsSource {
             cause,
             at: self.intake.now(),
         });
-        let mut pages = Pages::new(Kind::Event, &self.namespace, self.config.page_size, Shape::Objects);
+        let mut pages = Pages::new(
+            Kind::Event,
+            &self.namespace,
+            self.config.page_size,
+            Shape::Objects,
+        );
         let mut first: Option<(String, Timestamp)> = None;
         let mut listed = 0;
         let mut oldest_change: Option<Timestamp> = None;
@@ -318,7 +323,12 @@ impl EventsSource {
         position: &str,
         items: &mut u64,
     ) -> Result<End, ApiError> {
-        let path = super::pages::watch_path(Kind::Event, &self.namespace, position, self.config.watch_timeout);
+        let path = super::pages::watch_path(
+            Kind::Event,
+            &self.namespace,
+            position,
+            self.config.watch_timeout,
+        );
         let mut lines = self
             .api
             .get(&path, Shape::Objects, self.config.list_timeout)
@@ -418,7 +428,12 @@ impl EventsSource {
         lines: &mut Lines,
         items: &mut u64,
     ) -> Result<Option<End>, ApiError> {
-        let mut pages = Pages::new(Kind::Event, &self.namespace, self.config.page_size, Shape::MetadataOnly);
+        let mut pages = Pages::new(
+            Kind::Event,
+            &self.namespace,
+            self.config.page_size,
+            Shape::MetadataOnly,
+        );
         let position = Version::new(state.position.as_deref().unwrap_or_default());
         let mut first: Option<(String, Timestamp)> = None;
         let mut above = false;
@@ -479,6 +494,6 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::Regressed => RestartCause::Regressed,
         RelistCause::FirstStart | RelistCause::Interrupted | RelistCause::Restarted => {
             RestartCause::Other
-        },
+        }
     }
 }

@@ -94,12 +94,7 @@ fn collection(kind: Kind, namespace: &str) -> String {
 }
 
 /// Path and query of a watch from a resourceVersion.
-pub fn watch_path(
-    kind: Kind,
-    namespace: &str,
-    version: &str,
-    server_timeout: Duration,
-) -> String {
+pub fn watch_path(kind: Kind, namespace: &str, version: &str, server_timeout: Duration) -> String {
     format!(
         "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
         collection(kind, namespace),

@@ -78,11 +78,22 @@ impl<'de> Deserialize<'de> for ConfigMap {
         let facts = |(key, ValueFacts(facts)): (Box<str>, ValueFacts)| {
             let named = secrecy(&key) >= Secrecy::Likely && facts.bytes > 0;
             let looks_secret = facts.looks_secret || named;
-            (key, KeyFacts { looks_secret, ..facts })
+            (
+                key,
+                KeyFacts {
+                    looks_secret,
+                    ..facts
+                },
+            )
         };
         Ok(Self {
             meta: wire.metadata,
-            keys: wire.data.into_iter().chain(wire.binary_data).map(facts).collect(),
+            keys: wire
+                .data
+                .into_iter()
+                .chain(wire.binary_data)
+                .map(facts)
+                .collect(),
         })
     }
 }
@@ -99,7 +110,12 @@ mod tests {
             "cert":"-----BEGIN RSA PRIVATE KEY-----\nplanted-value"},"binaryData":{"b":"AAAA"}}"#;
         let map: ConfigMap = serde_json::from_str(json).unwrap();
         assert!(!format!("{map:?}").contains("planted"), "{map:?}");
-        let secret: Vec<_> = map.keys.iter().filter(|(_, f)| f.looks_secret).map(|(k, _)| &**k).collect();
+        let secret: Vec<_> = map
+            .keys
+            .iter()
+            .filter(|(_, f)| f.looks_secret)
+            .map(|(k, _)| &**k)
+            .collect();
         assert_eq!(secret, ["cert", "db-password"]);
         assert_eq!(map.keys["a"].bytes, 13);
         assert_eq!(map.keys.len(), 5);

@@ -17,6 +17,8 @@ pub struct Deployment {
     pub paused: bool,
     /// Image of each container, init containers too.
     pub images: BTreeMap<Box<str>, Box<str>>,
+    /// Labels of its pods.
+    pub pod_labels: BTreeMap<Box<str>, Box<str>>,
     /// Generation that the controller has seen.
     pub observed: i64,
     /// Pods of the newest template.
@@ -61,6 +63,8 @@ struct WireSpec {
 #[serde(default)]
 struct WireTemplate {
     #[serde(deserialize_with = "lenient")]
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
     spec: WirePodSpec,
 }
 
@@ -96,13 +100,18 @@ struct WireStatus {
 impl<'de> Deserialize<'de> for Deployment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
+        let labels = wire.spec.template.metadata.labels;
         let template = wire.spec.template.spec;
-        let containers = template.containers.into_iter().chain(template.init_containers);
+        let containers = template
+            .containers
+            .into_iter()
+            .chain(template.init_containers);
         Ok(Self {
             meta: wire.metadata,
             replicas: wire.spec.replicas.unwrap_or(1),
             paused: wire.spec.paused,
             images: containers.map(|c| (c.name, c.image)).collect(),
+            pod_labels: labels,
             observed: wire.status.observed_generation.unwrap_or_default(),
             updated: wire.status.updated_replicas,
             available: wire.status.available_replicas,

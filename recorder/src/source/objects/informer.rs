@@ -173,7 +173,10 @@ impl Informer {
     }
 
     async fn say(&self, what: News) -> Result<(), Closed> {
-        let seen = Seen { watch: self.watch, what };
+        let seen = Seen {
+            watch: self.watch,
+            what,
+        };
         self.out.send(seen).await.map_err(|_| Closed)
     }
 
@@ -185,13 +188,18 @@ impl Informer {
         let kind = metrics::Label::name(self.kind);
         let forbidden = matches!(error, ApiError::Denied { code: 403, .. });
         self.report.restarted(error.cause());
-        self.report.failed(&format!("watch of {kind}s failed: {error}"));
+        self.report
+            .failed(&format!("watch of {kind}s failed: {error}"));
         if forbidden {
             // A kind that may not be read must not keep the others from being ready.
             self.report.synced();
         }
         warn!(kind, %error, wait_ms = wait.as_millis() as u64, "watch failed");
-        self.say(News::Blind { why: error.to_string(), forbidden }).await?;
+        self.say(News::Blind {
+            why: error.to_string(),
+            forbidden,
+        })
+        .await?;
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -236,16 +244,31 @@ impl Informer {
             return Ok(Err(ApiError::Malformed("a list without a page".to_owned())));
         };
         self.report.listed(begun.elapsed());
-        info!(kind = metrics::Label::name(self.kind), objects, version, "listed");
-        self.say(News::Listed { version: version.clone(), server_time, objects }).await?;
+        info!(
+            kind = metrics::Label::name(self.kind),
+            objects, version, "listed"
+        );
+        self.say(News::Listed {
+            version: version.clone(),
+            server_time,
+            objects,
+        })
+        .await?;
         Ok(Ok(version))
     }
 
     /// Watches from `version`, which moves along.
     async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<End, Closed> {
-        let path =
-            watch_path(self.kind, &self.namespace, version, self.config.watch_timeout);
-        let answer = self.api.get(&path, Shape::Objects, self.config.list_timeout).await;
+        let path = watch_path(
+            self.kind,
+            &self.namespace,
+            version,
+            self.config.watch_timeout,
+        );
+        let answer = self
+            .api
+            .get(&path, Shape::Objects, self.config.list_timeout)
+            .await;
         let mut lines = match answer {
             Ok(answer) => answer.lines(),
             Err(error) => return Ok(error.into()),
@@ -256,7 +279,9 @@ impl Informer {
         let end = self.read(&mut lines, version, backoff).await;
         self.report.disconnected();
         Ok(match end? {
-            End::Clean { empty } => End::Clean { empty: empty && opened.elapsed() < EMPTY_STREAM },
+            End::Clean { empty } => End::Clean {
+                empty: empty && opened.elapsed() < EMPTY_STREAM,
+            },
             other => other,
         })
     }
@@ -301,7 +326,9 @@ impl Informer {
                     None
                 }
             };
-            let Some(moved) = moved.filter(|moved| !moved.is_empty()) else { continue };
+            let Some(moved) = moved.filter(|moved| !moved.is_empty()) else {
+                continue;
+            };
             *version = moved;
             if proven.is_none_or(|at| at.elapsed() >= PROVEN_EVERY) {
                 proven = Some(Instant::now());
@@ -327,7 +354,9 @@ impl Informer {
             Action::Deleted => metrics::Action::Deleted,
         };
         self.metrics.received(self.kind, label);
-        let Some(object) = self.decode(json.get()) else { return Ok(Ok(None)) };
+        let Some(object) = self.decode(json.get()) else {
+            return Ok(Ok(None));
+        };
         let version = object.meta().version.to_string();
         self.say(match action {
             Action::Added | Action::Modified => News::Applied(object),
@@ -348,20 +377,26 @@ impl Informer {
     }
 
     fn undecodable(&self, cause: &str) {
-        self.metrics.received(self.kind, metrics::Action::Undecodable);
+        self.metrics
+            .received(self.kind, metrics::Action::Undecodable);
         self.skipped(cause);
     }
 
     /// The object is skipped; the watch lives.
     fn skipped(&self, cause: &str) {
         self.metrics.event_errors.of(Stage::Decode).inc();
-        debug!(kind = metrics::Label::name(self.kind), cause, "object skipped");
+        debug!(
+            kind = metrics::Label::name(self.kind),
+            cause, "object skipped"
+        );
     }
 }
 
 /// In a list: what cannot be read is not gone.
 fn unreadable(json: &str) -> News {
-    let Identity { namespace, name, .. } = decode_identity(json.as_bytes()).unwrap_or_default();
+    let Identity {
+        namespace, name, ..
+    } = decode_identity(json.as_bytes()).unwrap_or_default();
     News::Unreadable { namespace, name }
 }
 

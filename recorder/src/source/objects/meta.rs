@@ -98,7 +98,10 @@ impl<'de> Deserialize<'de> for Meta {
             ignore.extend(words.filter(|word| !word.is_empty()).map(Box::from));
         }
         let time = |text: Option<String>| text.and_then(|text| Timestamp::parse(&text).ok());
-        let owner = wire.owner_references.into_iter().find(|o| o.controller == Some(true));
+        let owner = wire
+            .owner_references
+            .into_iter()
+            .find(|o| o.controller == Some(true));
         Ok(Self {
             uid: wire.uid,
             namespace: wire.namespace,
@@ -166,7 +169,9 @@ impl<'de> Deserialize<'de> for Condition {
             status: wire.status,
             reason: wire.reason,
             message: shortened(wire.message),
-            since: wire.last_transition_time.and_then(|text| Timestamp::parse(&text).ok()),
+            since: wire
+                .last_transition_time
+                .and_then(|text| Timestamp::parse(&text).ok()),
         })
     }
 }

@@ -86,7 +86,12 @@ impl<'de> Deserialize<'de> for Node {
             })
             .collect();
         taints.sort();
-        let allocatable = |name: &str| wire.status.allocatable.get(name).and_then(|q| thousandths(q));
+        let allocatable = |name: &str| {
+            wire.status
+                .allocatable
+                .get(name)
+                .and_then(|q| thousandths(q))
+        };
         Ok(Self {
             meta: wire.metadata,
             cordoned: wire.spec.unschedulable,

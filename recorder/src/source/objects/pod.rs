@@ -166,7 +166,9 @@ pub struct Terminated {
     pub reason: Box<str>,
     /// Exit code; 128 + signal where a signal ended it.
     pub exit_code: i64,
-    /// When.
+    /// When that run began.
+    pub started: Timestamp,
+    /// When it ended.
     pub at: Timestamp,
 }
 
@@ -404,6 +406,7 @@ struct WireTerminated {
     reason: Box<str>,
     #[serde(deserialize_with = "lenient")]
     exit_code: i64,
+    started_at: Option<String>,
     finished_at: Option<String>,
 }
 
@@ -412,7 +415,10 @@ impl<'de> Deserialize<'de> for Pod {
         let mut wire = Wire::deserialize(deserializer)?;
         let node = wire.spec.node_name.take().filter(|name| !name.is_empty());
         let status = wire.status;
-        let states = status.init_container_statuses.into_iter().chain(status.container_statuses);
+        let states = status
+            .init_container_statuses
+            .into_iter()
+            .chain(status.container_statuses);
         Ok(Self {
             meta: wire.metadata,
             spec: Arc::new(spec(wire.spec)),
@@ -450,6 +456,7 @@ fn terminated(wire: WireTerminated) -> Terminated {
     Terminated {
         reason: wire.reason,
         exit_code: wire.exit_code,
+        started: wire.started_at.as_deref().map_or(Timestamp::EPOCH, time),
         at: wire.finished_at.as_deref().map_or(Timestamp::EPOCH, time),
     }
 }
@@ -471,11 +478,15 @@ fn spec(wire: WireSpec) -> PodSpec {
         service_account: wire.service_account_name,
         mounts_token: wire.automount_service_account_token != Some(false),
         non_root: wire.security_context.run_as_non_root == Some(true)
-            || wire.security_context.run_as_user.is_some_and(|user| user != 0),
+            || wire
+                .security_context
+                .run_as_user
+                .is_some_and(|user| user != 0),
         ..PodSpec::default()
     };
     for volume in wire.volumes {
-        spec.host_paths.extend(volume.host_path.map(|path| path.path));
+        spec.host_paths
+            .extend(volume.host_path.map(|path| path.path));
         let projected = volume.projected.unwrap_or_default().sources;
         let references = projected.into_iter().filter_map(|source| source.config_map);
         for reference in references.chain(volume.config_map) {
@@ -483,7 +494,10 @@ fn spec(wire: WireSpec) -> PodSpec {
         }
     }
     let pod_root = wire.security_context.run_as_user == Some(0);
-    let init = wire.init_containers.into_iter().map(|container| (container, true));
+    let init = wire
+        .init_containers
+        .into_iter()
+        .map(|container| (container, true));
     for (container, init) in wire.containers.into_iter().map(|c| (c, false)).chain(init) {
         let one = spec.container(container, init, pod_root);
         spec.containers.push(one);
@@ -542,7 +556,9 @@ impl PodSpec {
 
     /// The container of that name.
     pub fn named(&self, name: &str) -> Option<&Container> {
-        self.containers.iter().find(|container| &*container.name == name)
+        self.containers
+            .iter()
+            .find(|container| &*container.name == name)
     }
 }
 
@@ -568,9 +584,15 @@ mod tests {
         assert!(!format!("{pod:?}").contains("planted"));
         let app = &pod.spec.containers[0];
         assert_eq!(app.secret_env, ["DB_PASSWORD".into()]);
-        assert_eq!((app.memory_limit, app.cpu_request), (Some((64 << 20) * 1000), Some(100)));
+        assert_eq!(
+            (app.memory_limit, app.cpu_request),
+            (Some((64 << 20) * 1000), Some(100))
+        );
         assert_eq!(pod.spec.config_maps, BTreeSet::from(["conf".into()]));
-        assert_eq!(pod.spec.optional_config_maps, BTreeSet::from(["maybe".into()]));
+        assert_eq!(
+            pod.spec.optional_config_maps,
+            BTreeSet::from(["maybe".into()])
+        );
         assert_eq!(pod.spec.host_namespaces, ["hostPID"]);
         assert_eq!(pod.meta.ignore, ["A1".into(), "A4".into()]);
         let state = &pod.containers[0];

@@ -26,7 +26,9 @@ pub(super) fn thousandths(text: &str) -> Option<i64> {
         .unwrap_or((text, 1.0));
     let value: f64 = number.parse().ok()?;
     // `as` saturates, which is as good an answer for more than 8 EiB.
-    value.is_finite().then_some((value * factor * 1000.0).round() as i64)
+    value
+        .is_finite()
+        .then_some((value * factor * 1000.0).round() as i64)
 }
 
 #[cfg(test)]
@@ -45,7 +47,11 @@ mod tests {
             ("", None),
             ("much", None),
         ] {
-            let expected = if text == "128Mi" { expected.map(|n: i64| n * 1000) } else { expected };
+            let expected = if text == "128Mi" {
+                expected.map(|n: i64| n * 1000)
+            } else {
+                expected
+            };
             assert_eq!(thousandths(text), expected, "{text}");
         }
     }
