@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::analysis::analysis::{Analysis, finding_ids};
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::owners::Owners;
+use crate::analysis::state::{Analysis, finding_ids};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Health;

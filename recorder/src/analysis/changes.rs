@@ -11,9 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::owners::controller;
 use crate::pipeline::record::{Occurred, Record};
-use crate::source::objects::{
-    Condition, ConfigMap, Meta, Node, Object, Phase, Pod, Service,
-};
+use crate::source::objects::{Condition, ConfigMap, Meta, Node, Object, Phase, Pod, Service};
 
 /// A change that can break pods, as insights name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::analysis::Analysis;
+use super::state::{Analysis, finding_ids};
 use crate::clock::Clock;
 use crate::health::Pulse;
 use crate::metrics::Metrics;
@@ -22,6 +22,9 @@ const NEWS_AT_ONCE: usize = 64;
 
 /// Subjects looked at before the next news: about a millisecond.
 const LOOKS_AT_ONCE: usize = 100;
+
+/// How often the rows of open findings are extended: what is open is found by a search of the last few minutes.
+const EXTEND_EVERY: Duration = Duration::from_secs(120);
 
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -49,6 +52,7 @@ impl Engine {
     /// Works for ever; the caller drops the future to stop it.
     pub async fn run(mut self) {
         let mut news = Vec::with_capacity(NEWS_AT_ONCE);
+        let mut extended = self.clock.elapsed();
         loop {
             self.pulse.beat();
             if !self.analysis.is_behind() {
@@ -77,6 +81,12 @@ impl Engine {
                 self.push(items).await;
                 self.count();
             }
+            if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
+                extended = self.clock.elapsed();
+                if self.analysis.has_open() {
+                    self.push(vec![Item::StillOpen(self.clock.now())]).await;
+                }
+            }
         }
     }
 
@@ -92,7 +102,7 @@ impl Engine {
 
     fn count(&self) {
         let open = self.analysis.open_by_rule();
-        for id in super::analysis::finding_ids() {
+        for id in finding_ids() {
             if let Some(gauge) = self.metrics.findings_open(&id) {
                 gauge.set(open.get(id.as_str()).copied().unwrap_or(0));
             }

@@ -109,6 +109,11 @@ impl Findings {
         counts
     }
 
+    /// Whether any is open.
+    pub fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Subjects that have a finding.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.by_subject.keys()
@@ -152,7 +157,12 @@ impl Findings {
                     self.open(look, &fingerprint, sign, since, out);
                 }
             } else {
-                let first = self.first_sight(look, &fingerprint).min(sign.since);
+                // A rule that does not know since when says "now"; a node's clock that is ahead says "later".
+                let first = if sign.since >= look.now {
+                    self.first_sight(look, &fingerprint)
+                } else {
+                    sign.since
+                };
                 let due = first.plus(sign.hold);
                 if due <= look.now {
                     self.open(look, &fingerprint, sign, first, out);

@@ -12,13 +12,13 @@
 //! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
 //! size of the cluster.
 
-pub mod analysis;
 pub mod changes;
 pub mod engine;
 pub mod failure;
 pub mod findings;
 pub mod owners;
 pub mod rules;
+pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod world;

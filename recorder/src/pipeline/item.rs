@@ -55,6 +55,8 @@ pub enum Item {
     Change(Box<Change>),
     /// A step in the life of a finding.
     Finding(Box<Finding>),
+    /// The findings that are open are so until this time at least: their rows reach until then.
+    StillOpen(Timestamp),
     /// A step of a source's own protocol.
     Mark {
         /// Whose step.
@@ -217,7 +219,7 @@ impl Item {
                 Self::Finding(finding) => {
                     finding.fingerprint.len() + finding.row.approximate_bytes()
                 }
-                Self::Mark { .. } => 0,
+                Self::StillOpen(_) | Self::Mark { .. } => 0,
             }
     }
 

@@ -109,6 +109,7 @@ impl Applier {
             }
             Item::Change(change) => self.change(conn, change)?,
             Item::Finding(finding) => self.finding(conn, finding)?,
+            Item::StillOpen(at) => self.still_open(conn, *at)?,
             Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
         }
         Ok(())

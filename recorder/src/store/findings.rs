@@ -3,6 +3,7 @@
 //! Invariant: a fingerprint is in `finding` exactly while its finding is open, in the transaction of its rows.
 
 use kube9_shared::id::EventKey;
+use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
@@ -37,12 +38,25 @@ impl Applier {
         }
     }
 
+    /// Moves the end of all open findings' rows, so that a search of the last minutes finds what began days ago.
+    pub(super) fn still_open(&mut self, conn: &Connection, at: Timestamp) -> rusqlite::Result<()> {
+        self.rows
+            .statements
+            .update(
+                conn,
+                "UPDATE event SET last_ms = max(last_ms, ?1 - (key >> 24) * 1000) \
+                 WHERE key IN (SELECT event FROM finding)",
+            )?
+            .execute([at.millis()])?;
+        Ok(())
+    }
+
     fn opened(
         &mut self,
         conn: &Connection,
         finding: &Finding,
         state: &str,
-        since: kube9_shared::time::Timestamp,
+        since: Timestamp,
         before: Option<EventKey>,
     ) -> rusqlite::Result<()> {
         let mut extra = finding.row.record().extra.clone();

@@ -22,6 +22,10 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let Some(due) = entry.pod.meta.deleting else {
         return;
     };
+    if due > context.now {
+        signs.look_again(due);
+        return;
+    }
     let place = place(entry);
     let node = entry.pod.node.as_deref().unwrap_or("none");
     let description = format!(

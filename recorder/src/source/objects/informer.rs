@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Object;
 use crate::clock::Clock;
@@ -385,7 +385,7 @@ impl Informer {
     /// The object is skipped; the watch lives.
     fn skipped(&self, cause: &str) {
         self.metrics.event_errors.of(Stage::Decode).inc();
-        debug!(
+        warn!(
             kind = metrics::Label::name(self.kind),
             cause, "object skipped"
         );

@@ -133,6 +133,11 @@ impl Analysis {
         self.findings.open_by_rule()
     }
 
+    /// Whether any finding is open.
+    pub fn has_open(&self) -> bool {
+        self.findings.has_open()
+    }
+
     /// Takes in a piece of news.
     pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
