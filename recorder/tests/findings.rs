@@ -1,5 +1,8 @@
 //! Changes and findings as they are committed: rows, facts and open findings in one transaction, on real SQLite files.
 
+// clippy.toml allows it in tests, but does not count the helpers of a test file among them.
+#![allow(clippy::unwrap_used)]
+
 use kube9_recorder::pipeline::item::{Change, Finding, Item, Mark, RelistCause, Step, WatchId};
 use kube9_recorder::pipeline::record::{Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;

@@ -145,13 +145,13 @@ impl Facts {
 
 fn node_facts(node: &Node) -> KindFacts {
     // The node controller adds and removes these with the conditions, which have findings of their own.
-    let own = |taint: &&Box<str>| !taint.starts_with("node.kubernetes.io/");
+    let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
     KindFacts::Node {
         cordoned: node.cordoned,
         taints: node
             .taints
             .iter()
-            .filter(own)
+            .filter(|taint| own(taint))
             .map(ToString::to_string)
             .collect(),
         version: node.kubelet.to_string(),
@@ -257,12 +257,17 @@ pub fn rows(change: &Compared<'_>) -> Vec<Record> {
 
 /// The change among `rows` that can break pods, if there is one.
 pub fn breaking(rows: &[Record]) -> Option<String> {
-    let reasons = ["ImageChanged", "ConfigMapChanged", "ConfigMapDeleted"];
-    let row = rows.iter().find(|row| reasons.contains(&&*row.reason))?;
-    let object = row.object.as_ref()?;
+    let row = rows.iter().find(|row| {
+        matches!(
+            row.reason.as_str(),
+            "ImageChanged" | "ConfigMapChanged" | "ConfigMapDeleted"
+        )
+    })?;
+    let name = &row.object.as_ref()?.name;
     Some(match row.reason.as_str() {
-        "ImageChanged" => row.title.clone(),
-        _ => format!("{} of ConfigMap {}", row.title, object.name),
+        "ConfigMapChanged" => format!("ConfigMap {name} changed"),
+        "ConfigMapDeleted" => format!("ConfigMap {name} deleted"),
+        _ => row.title.clone(),
     })
 }
 
@@ -498,10 +503,11 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
 
 /// `v1 → v2` where only the tag differs, else both whole.
 fn tags(from: &str, to: &str) -> String {
-    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':')) {
-        if name == other && !name.is_empty() {
-            return format!("{old} → {new}");
-        }
+    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':'))
+        && name == other
+        && !name.is_empty()
+    {
+        return format!("{old} → {new}");
     }
     format!("{from} → {to}")
 }
@@ -732,18 +738,17 @@ fn listed(words: &[String]) -> String {
 
 /// Keys whose values changed between two sights of a ConfigMap.
 pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
-    let same = |(key, facts): &(&Box<str>, &crate::source::objects::KeyFacts)| {
-        before
+    let mut keys = Vec::new();
+    for (key, facts) in &after.keys {
+        if before
             .keys
-            .get(*key)
+            .get(key)
             .is_some_and(|old| old.hash != facts.hash)
-    };
-    after
-        .keys
-        .iter()
-        .filter(same)
-        .map(|(key, _)| key.to_string())
-        .collect()
+        {
+            keys.push(key.to_string());
+        }
+    }
+    keys
 }
 
 /// Who an object is.

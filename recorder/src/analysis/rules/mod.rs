@@ -332,6 +332,15 @@ pub(crate) fn times(count: i64) -> String {
     }
 }
 
+/// `1 pod`, `5 pods`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {one}s")
+    }
+}
+
 /// Names of the first few pods, for metadata; a group may have thousands.
 pub(crate) fn members<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
     let mut names: Vec<String> = pods.map(place).collect();

@@ -57,8 +57,9 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let count = pods.len();
     let description = format!(
-        "Service {place} selects {count} pods and none of them is ready since {since}: its clients get no answer. \
-         See the findings of the pods."
+        "Service {place} selects {} and none is ready since {since}: its clients get no answer. \
+         See the findings of the pods.",
+        super::count(count, "pod")
     );
     let title = format!("Service {place} has no ready pod");
     let sign = signs.add(Severity::Critical, since, title, description);
