@@ -11,6 +11,7 @@ use http::header::{CONNECTION, HOST};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use kube::Client;
 use tokio::net::TcpStream;
 
 use crate::config::Config;
@@ -36,7 +37,15 @@ pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool
     let client = connect(&config.kube, config.source.connect_timeout)
         .await?
         .client;
-    let asked = access::review(&client, &config.kube.namespaces);
+    print_permissions(&client, &config.kube.namespaces, out).await
+}
+
+async fn print_permissions(
+    client: &Client,
+    namespaces: &[String],
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let asked = access::review(client, namespaces);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await
         .with_context(|| format!("the API server did not answer within {ACCESS_TIMEOUT:?}"))?;
@@ -138,4 +147,83 @@ async fn read_body(mut body: hyper::body::Incoming) -> anyhow::Result<Vec<u8>> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::serve::tests::Server;
+    use crate::source::access::tests::client;
+
+    #[tokio::test]
+    async fn health_is_printed_and_told_by_the_result() {
+        let server = Server::start(crate::config::HttpConfig::default()).await;
+        let check = server.state.health.check("database", None);
+        for (url, healthy) in [
+            (format!("http://{}", server.address), true),
+            (format!("http://{}/", server.address), false),
+        ] {
+            check.report(if healthy {
+                Ok(())
+            } else {
+                Err("disk full".to_owned())
+            });
+            let mut out = Vec::new();
+            assert_eq!(remote(&url, &mut out).await.unwrap(), healthy);
+            let body: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(body["status"], if healthy { "healthy" } else { "degraded" });
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_an_error_that_names_it() {
+        let free = crate::serve::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        for (url, why) in [
+            (format!("http://{address}"), "refused"),
+            ("https://kube9:8080".to_owned(), "must begin with http://"),
+            ("kube9:8080".to_owned(), "must begin with http://"),
+            ("http://".to_owned(), "not a URL"),
+        ] {
+            let error = format!("{:#}", remote(&url, &mut Vec::new()).await.unwrap_err());
+            assert!(error.contains(&url) && error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_no_recorder_is_not_healthy() {
+        let server = Server::start(crate::config::HttpConfig::default()).await;
+        let url = format!("http://{}/other", server.address);
+        assert!(!remote(&url, &mut Vec::new()).await.unwrap());
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn missing_permissions_are_printed_as_comments() {
+        let client = client(|_, body| {
+            let missing = body["spec"]["resourceAttributes"]["resource"] == "deployments";
+            (
+                201,
+                json!({"status": {"allowed": !missing, "reason": if missing { "no\nrule" } else { "" }}}),
+            )
+        });
+        let mut out = Vec::new();
+        assert!(!print_permissions(&client, &[], &mut out).await.unwrap());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+        for line in [
+            "#   ok list nodes in the cluster",
+            "#   ok watch events in all namespaces",
+            "#   MISSING list deployments.apps in all namespaces: no rule",
+            "# 2 of 12 permissions are missing",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{text}");
+        }
+    }
 }

@@ -55,13 +55,13 @@ pub struct SettingFlags {
     /// Address of the metrics and health endpoints [default: 0.0.0.0:8080] [env: KUBE9_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Kubeconfig file to use [env: KUBE9_KUBE_KUBECONFIG, KUBECONFIG]
+    /// Kubeconfig file to use [env: KUBE9_KUBECONFIG, else KUBECONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<String>,
-    /// Context of the kubeconfig [env: KUBE9_KUBE_CONTEXT]
+    /// Context of the kubeconfig [env: KUBE9_CONTEXT]
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
-    /// Namespace to watch; may be repeated [default: all] [env: KUBE9_KUBE_NAMESPACES]
+    /// Namespace to watch; may be repeated [default: all] [env: KUBE9_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Vec<String>,
     /// off, error, warn, info, debug, trace [default: info] [env: KUBE9_LOG_LEVEL]
@@ -97,6 +97,7 @@ mod tests {
     use crate::config::Config;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
+    use std::collections::BTreeMap;
 
     fn parse(line: &str) -> Cli {
         Cli::try_parse_from(line.split_whitespace()).unwrap()
@@ -126,17 +127,30 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_belongs_to_a_setting_and_names_its_variable() {
-        let line = "kube9-recorder --data-dir a --listen b --kubeconfig c --context d \
-                    --namespace e --log-level f --log-format g";
-        let settings = Config::settings();
+    fn every_flag_does_what_its_variable_does() {
         let help = Cli::command().render_long_help().to_string();
-        let given = parse(line).settings.given();
-        assert_eq!(given.len(), 7);
-        for (path, _) in given {
-            assert!(settings.iter().any(|s| s.path == path), "{path}");
-            let variable = format!("KUBE9_{}", path.replace('.', "_").to_uppercase());
-            assert!(help.contains(&variable), "{variable}");
+        let default = Config::default();
+        for (flag, variable, value) in [
+            ("--data-dir", "KUBE9_DATA_DIR", "/elsewhere"),
+            ("--listen", "KUBE9_LISTEN", "127.0.0.1:1"),
+            ("--kubeconfig", "KUBE9_KUBECONFIG", "/k"),
+            ("--context", "KUBE9_CONTEXT", "c"),
+            ("--namespace", "KUBE9_NAMESPACE", "a,b"),
+            ("--log-level", "KUBE9_LOG_LEVEL", "debug"),
+            ("--log-format", "KUBE9_LOG_FORMAT", "text"),
+        ] {
+            let load = |flags: &Flags, vars: &[(&'static str, &'static str)]| {
+                let in_pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
+                let vars: BTreeMap<_, _> = vars.iter().copied().chain(in_pod).collect();
+                let loaded = Config::from_text("", flags, &vars).unwrap();
+                assert_eq!(loaded.warnings, [""; 0]);
+                loaded.config
+            };
+            let line = format!("kube9-recorder {flag} {value}");
+            let by_flag = load(&parse(&line).settings.given(), &[]);
+            assert_eq!(by_flag, load(&Flags::new(), &[(variable, value)]), "{flag}");
+            assert_ne!(by_flag, default, "{flag}");
+            assert!(help.contains(&format!("env: {variable}")), "{variable}");
         }
     }
 

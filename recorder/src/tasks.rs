@@ -71,6 +71,12 @@ pub async fn run(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.queue_capacity.set(queue.capacity() as i64);
+    let seen = queue.clone();
+    metrics.before_scrape(move |metrics| {
+        let (items, bytes) = seen.size();
+        metrics.queue_size.set(items as i64);
+        metrics.queue_bytes.set(bytes as i64);
+    });
     let shared = Shared {
         queue: queue.clone(),
         metrics: metrics.clone(),
@@ -105,7 +111,10 @@ pub async fn run(
         Err(error) => Err(error),
     };
     drop(stop_serving);
-    if let Err(error) = server.await {
+    // Where the server was the task that ended by itself, its handle was used up by that.
+    if !server.is_finished()
+        && let Err(error) = server.await
+    {
         warn!(%error, "the HTTP server did not end in order");
     }
     result

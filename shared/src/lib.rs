@@ -13,5 +13,6 @@
 
 pub mod id;
 pub mod model;
+pub mod read;
 pub mod schema;
 pub mod time;

@@ -52,8 +52,15 @@ impl Environment for BTreeMap<&str, &str> {
 /// Settings given by flags: path of the setting and the text given for it.
 pub type Flags = Vec<(&'static str, String)>;
 
-/// Variables that are honoured beside `KUBE9_…`: path, name, and the unit that their bare number has.
-pub(super) const ALIASES: [(&str, &str, &str); 2] = [
+/// Variables that are honoured beside `KUBE9_` and the path: path, name, and the unit that their bare number has.
+pub(super) const ALIASES: [(&str, &str, &str); 7] = [
+    // The names of the flags.
+    ("kube.kubeconfig", "KUBE9_KUBECONFIG", ""),
+    ("kube.context", "KUBE9_CONTEXT", ""),
+    ("kube.namespaces", "KUBE9_NAMESPACE", ""),
+    // What a pod gets from the downward API.
+    ("kube.pod_name", "POD_NAME", ""),
+    ("kube.pod_namespace", "POD_NAMESPACE", ""),
     (
         "retention.info_warning",
         "EVENT_RETENTION_INFO_WARNING_DAYS",
@@ -146,7 +153,8 @@ impl<'a> Layers<'a> {
 
     /// Says which variables belong to no setting, though they look as if they should.
     pub fn unknown_variables(&self) -> Vec<String> {
-        let known: Vec<String> = self.known.iter().map(|path| variable(path)).collect();
+        let known = self.known.iter().flat_map(|path| self.variables(path));
+        let known: Vec<String> = known.map(|(name, _)| name).collect();
         let mut unknown: Vec<String> = self
             .environment
             .names()

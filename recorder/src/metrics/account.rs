@@ -86,7 +86,8 @@ pub(super) struct Account {
 }
 
 /// Label of rules beyond those that were named at the start; also keeps the family from being empty without rules.
-const OTHER_RULE: &str = "other";
+/// No rule can have this name: the configuration allows letters, digits and `-`.
+const OTHER_RULE: &str = "_other";
 
 impl Account {
     /// An account with nothing in it; `filter_rules` are the rules' labels, by position.

@@ -15,7 +15,7 @@ mod process;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube9_shared::model::{EventType, Severity};
 use prometheus::core::Collector;
@@ -39,10 +39,14 @@ pub struct Rules {
     pub findings: Vec<String>,
 }
 
+/// Brings gauges up to date; see [`Metrics::before_scrape`].
+type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
 /// All metrics of the recorder.
 pub struct Metrics {
     registry: Registry,
     account: Arc<Account>,
+    before_scrape: Mutex<Vec<BeforeScrape>>,
 
     /// Rows committed as new, whatever they come from.
     pub rows_inserted: By2<EventType, Severity, IntCounter>,
@@ -113,6 +117,7 @@ impl Metrics {
         let r = &registry;
         let metrics = Self {
             account,
+            before_scrape: Mutex::default(),
             rows_inserted: By2::resolve(&counters(
                 r,
                 "kube9_events_total",
@@ -275,11 +280,28 @@ impl Metrics {
         self.findings_open.get(rule)
     }
 
+    /// Runs `update` at each scrape, before anything is read: for gauges whose value somebody else holds, such as the
+    /// length of the queue. It must be quick, and must neither block nor scrape.
+    pub fn before_scrape(&self, update: impl Fn(&Self) + Send + Sync + 'static) {
+        let mut updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        updates.push(Arc::new(update));
+    }
+
     /// Everything, in the Prometheus text format.
     ///
     /// # Errors
     /// When a family cannot be written; a test excludes it for all families there are.
     pub fn render(&self) -> Result<String, prometheus::Error> {
+        // Copied, so that the lock is not held while foreign code runs.
+        let updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        updates.iter().for_each(|update| update(self));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -189,7 +189,7 @@ fn the_account_balances_and_names_every_outcome() {
         ("kube9_events_deleted_total", 2.0),
         ("kube9_events_filtered_total{rule=\"no-pulled\"}", 0.0),
         ("kube9_events_filtered_total{rule=\"kube-system\"}", 1.0),
-        ("kube9_events_filtered_total{rule=\"other\"}", 1.0),
+        ("kube9_events_filtered_total{rule=\"_other\"}", 1.0),
         ("kube9_events_set_aside_total{stage=\"decode\"}", 1.0),
         ("kube9_events_set_aside_total{stage=\"write\"}", 0.0),
         ("kube9_events_dropped_total", 3.0),
@@ -228,6 +228,23 @@ fn the_account_balances_in_every_scrape_while_threads_write() {
         f64::from(threads * rounds * 3)
     );
     assert_eq!(end["kube9_events_pending"], 0.0);
+}
+
+#[test]
+fn what_is_read_at_a_scrape_is_current_in_it() {
+    let metrics = Metrics::new(&rules());
+    let queued = Arc::new(std::sync::atomic::AtomicI64::new(3));
+    let source = queued.clone();
+    metrics.before_scrape(move |m| {
+        m.queue_size
+            .set(source.load(std::sync::atomic::Ordering::Relaxed))
+    });
+    metrics.before_scrape(|m| m.queue_bytes.set(m.queue_size.get() * 100));
+    assert_eq!(scrape(&metrics)["kube9_events_queue_size"], 3.0);
+    queued.store(5, std::sync::atomic::Ordering::Relaxed);
+    let scrape = scrape(&metrics);
+    assert_eq!(scrape["kube9_events_queue_size"], 5.0);
+    assert_eq!(scrape["kube9_queue_bytes"], 500.0);
 }
 
 /// A family as it is documented and checked: name → (type, help, label names).

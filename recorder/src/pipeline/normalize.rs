@@ -14,8 +14,7 @@ use super::reason_table::{self, Meaning};
 use super::record::{Observation, Occurred, Record};
 use crate::source::decode::KubeEvent;
 
-/// How far a reporter's clock may be ahead of ours before its times are not believed. Kubernetes itself tolerates no
-/// more in its certificates.
+/// How far a reporter's clock may be ahead of ours before its times are not believed.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A whole object inside an annotation: large, and full of what others chose not to show.

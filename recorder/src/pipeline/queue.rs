@@ -237,6 +237,12 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Items and bytes held now.
+    pub fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.items.len(), state.bytes)
+    }
+
     /// Items held now.
     pub fn len(&self) -> usize {
         self.lock().items.len()

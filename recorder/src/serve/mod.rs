@@ -9,13 +9,14 @@
 mod connections;
 mod routes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tracing::info;
 
 use crate::config::HttpConfig;
 use crate::health::Health;
@@ -60,5 +61,8 @@ pub async fn run(
     state: State,
     shutdown: impl Future<Output = ()>,
 ) {
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "listening");
+    }
     connections::run(listener, limits, routes::all(state), shutdown).await;
 }

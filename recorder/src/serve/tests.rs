@@ -11,16 +11,17 @@ use super::*;
 use crate::clock::{Clock, ManualTime};
 use crate::metrics::{Action, Kind, Rules};
 
-struct Server {
-    address: SocketAddr,
-    state: State,
+/// A server on a free port, whose clock stands still.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: State,
     time: Arc<ManualTime>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(limits: HttpConfig) -> Self {
+    pub(crate) async fn start(limits: HttpConfig) -> Self {
         let time = ManualTime::at(Timestamp::from_secs(1_700_000_000));
         let health = Health::new(Clock::new(time.clone()));
         let state = State {
@@ -58,7 +59,7 @@ impl Server {
         (status, serde_json::from_str(&body).unwrap())
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
     }
@@ -75,11 +76,24 @@ async fn answer(stream: &mut TcpStream) -> (u16, String, String) {
     )
 }
 
-/// Bytes that come before the end of the connection.
+/// Reads to the end of the connection: the number of bytes. A reset is an end, too.
 async fn rest(stream: &mut TcpStream) -> usize {
     let mut bytes = Vec::new();
-    // A reset is an end, too.
-    stream.read_to_end(&mut bytes).await.unwrap_or(bytes.len())
+    let read = stream.read_to_end(&mut bytes);
+    // No assertion about time: an end that never comes must fail, not hang.
+    let ended = tokio::time::timeout(Duration::from_secs(60), read).await;
+    drop(ended.expect("the server keeps the connection open"));
+    bytes.len()
+}
+
+/// Bounds of which none takes effect within a test.
+fn unbounded() -> HttpConfig {
+    let hour = Duration::from_secs(3600);
+    HttpConfig {
+        header_timeout: hour,
+        connection_timeout: hour,
+        ..HttpConfig::default()
+    }
 }
 
 #[tokio::test]
@@ -238,7 +252,7 @@ async fn a_client_that_never_ends_its_request_is_cut_off() {
     let header_timeout = Duration::from_millis(100);
     let server = Server::start(HttpConfig {
         header_timeout,
-        ..HttpConfig::default()
+        ..unbounded()
     })
     .await;
     let mut silent = server.connect().await;
@@ -246,7 +260,6 @@ async fn a_client_that_never_ends_its_request_is_cut_off() {
     slow.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         .await
         .unwrap();
-    // Both end by the server's doing; without the timeout these reads would wait for ever.
     rest(&mut silent).await;
     rest(&mut slow).await;
     assert_eq!(server.request("GET", "/livez").await.0, 200);
@@ -255,30 +268,50 @@ async fn a_client_that_never_ends_its_request_is_cut_off() {
 
 #[tokio::test]
 async fn a_connection_ends_at_its_age_even_while_it_is_used() {
-    let connection_timeout = Duration::from_millis(200);
-    let header_timeout = Duration::from_millis(150);
-    let limits = HttpConfig {
+    let connection_timeout = Duration::from_millis(100);
+    let server = Server::start(HttpConfig {
         connection_timeout,
-        header_timeout,
-        ..HttpConfig::default()
-    };
-    let server = Server::start(limits).await;
-    let mut stream = server.connect().await;
-    let mut pause = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        pause.tick().await;
-        if stream
+        ..unbounded()
+    })
+    .await;
+    let (mut read, mut write) = server.connect().await.into_split();
+    let using = tokio::spawn(async move {
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        while write
             .write_all(b"GET /livez HTTP/1.1\r\nHost: kube9\r\n\r\n")
             .await
-            .is_err()
+            .is_ok()
         {
-            break;
+            pause.tick().await;
         }
-        let mut bytes = [0; 1024];
-        if matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {
-            break;
-        }
-    }
+    });
+    let mut answers = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), read.read_to_end(&mut answers)).await;
+    drop(ended.expect("the server keeps the connection open"));
+    assert!(answers.starts_with(b"HTTP/1.1 200 OK"));
+    using.abort();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let connection_timeout = Duration::from_millis(100);
+    let server = Server::start(HttpConfig {
+        connection_timeout,
+        ..unbounded()
+    })
+    .await;
+    let page = server.request("GET", "/metrics").await.2.len();
+    let mut stream = server.connect().await;
+    let requests = 5_000;
+    let head = b"GET /metrics HTTP/1.1\r\n\r\n".repeat(requests);
+    // It sends while it reads nothing, longer than the connection may live; then it takes what there is.
+    let sent = tokio::time::timeout(Duration::from_millis(500), async {
+        drop(stream.write_all(&head).await);
+        std::future::pending::<()>().await;
+    });
+    drop(sent.await);
+    assert!(rest(&mut stream).await < page * requests);
     server.stop().await;
 }
 
@@ -286,15 +319,18 @@ async fn a_connection_ends_at_its_age_even_while_it_is_used() {
 async fn silent_connections_in_any_number_do_not_lock_out_a_probe() {
     let server = Server::start(HttpConfig {
         max_connections: 4,
-        ..HttpConfig::default()
+        ..unbounded()
     })
     .await;
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(server.connect().await);
     }
-    assert_eq!(server.request("GET", "/livez").await.0, 200);
-    // The oldest had to go, long before any timeout.
+    let probe = tokio::time::timeout(Duration::from_secs(60), server.request("GET", "/livez"));
+    assert_eq!(
+        probe.await.expect("the probe waits for the silent ones").0,
+        200
+    );
     assert_eq!(rest(&mut silent[0]).await, 0);
     server.stop().await;
 }

@@ -174,15 +174,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use http::{Response, StatusCode};
     use kube::client::Body;
 
-    type Handler = fn(&str, &Value) -> (u16, Value);
+    pub(crate) type Handler = fn(&str, &Value) -> (u16, Value);
 
     /// A client whose API server is a function of path and body.
-    fn client(handler: Handler) -> Client {
+    pub(crate) fn client(handler: Handler) -> Client {
         let service = tower::service_fn(move |request: Request<Body>| async move {
             let path = request.uri().to_string();
             let body = request.into_body().collect_bytes().await.unwrap();

@@ -153,6 +153,13 @@ pub enum DecodeError {
 /// # Errors
 /// The item cannot be stored as an Event; retrying is of no use.
 pub fn decode_event(bytes: &[u8]) -> Result<KubeEvent, DecodeError> {
+    // Serde would read a list as the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(DecodeError::Type {
+            at: 0,
+            length: bytes.len(),
+        });
+    }
     serde_json::from_slice(bytes).or_else(|first| match repair(bytes) {
         Some(repaired) => serde_json::from_slice(&repaired).map_err(|e| describe(&e, &repaired)),
         None => Err(describe(&first, bytes)),

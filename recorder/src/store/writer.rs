@@ -176,10 +176,6 @@ impl Writer {
                 wait,
                 self.config.linger,
             );
-            self.shared
-                .metrics
-                .queue_size
-                .set(self.shared.queue.len() as i64);
             if !batch.is_empty() {
                 if !self.write(&batch) {
                     break Ended::Abandoned(batch.items.len() + self.shared.queue.len());

@@ -1,0 +1,308 @@
+//! The command line: words become a typed request, and nothing is done yet.
+
+mod filter;
+mod value;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use kube9_shared::read::Cursor;
+
+pub(crate) use filter::FilterArgs;
+pub(crate) use value::{Field, Format};
+
+use crate::failure::Failure;
+
+/// Where the recorder's volume is mounted.
+const DATABASE: &str = "/data/kube9.db";
+/// Where a recorder outside a cluster writes.
+const DATABASE_HERE: &str = "./kube9-data/kube9.db";
+
+/// What to do, and how to show it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) command: Command,
+    pub(crate) options: Options,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]
+    #[arg(long, short = 'o', global = true, value_name = "FORMAT", value_parser = value::format)]
+    pub(crate) format: Option<Format>,
+    /// Seconds a query may take, 1 to 30
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = value::timeout)]
+    pub(crate) timeout: Duration,
+}
+
+impl Options {
+    /// The database that is meant.
+    pub(crate) fn database(&self) -> PathBuf {
+        let named = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        if let Some(file) = self.db.clone().or_else(|| named("KUBE9_DB")) {
+            return file;
+        }
+        if let Some(directory) = named("DB_PATH") {
+            return if directory.is_file() {
+                directory
+            } else {
+                directory.join("kube9.db")
+            };
+        }
+        let (usual, here) = (Path::new(DATABASE), Path::new(DATABASE_HERE));
+        if !usual.exists() && here.exists() {
+            here.to_owned()
+        } else {
+            usual.to_owned()
+        }
+    }
+}
+
+/// Ask a kube9 database what happened in the cluster. Read-only.
+#[derive(Debug, Parser)]
+#[command(name = "kube9-query", version, max_term_width = 100, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    options: Options,
+}
+
+// One value a process: its size does not matter.
+#[expect(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Whether the record can be trusted: recorder, gaps, drops, how far back it reaches
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status,
+    /// Ask for events
+    #[command(subcommand, after_help = EXAMPLES)]
+    Events(EventsCommand),
+    /// Sleep until told to stop, reaping orphans: what the query container runs
+    Pause,
+}
+
+#[expect(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// A page of events, newest first
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArgs),
+    /// One event by its id
+    #[command(after_help = GET_EXAMPLES)]
+    Get(GetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Rows on the page, 1 to 1000
+    #[arg(long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
+    pub(crate) limit: usize,
+    /// Leave out the newest N
+    #[arg(long, value_name = "N", default_value = "0", value_parser = value::offset, conflicts_with = "after")]
+    pub(crate) offset: u64,
+    /// Begin after the page before: its pagination.next
+    #[arg(long, value_name = "CURSOR", value_parser = value::cursor)]
+    pub(crate) after: Option<Cursor>,
+    /// Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace,
+    /// object_name, metadata, metadata.KEY, created_at
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    pub(crate) fields: Vec<Field>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Id as `events list` shows it, e.g. evt_20251202_103045_a7f3b9
+    #[arg(value_name = "ID", value_parser = value::id)]
+    pub(crate) id: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kube9-query status
+  kube9-query events list --since=1h --severity=warning+
+  kube9-query events list --for=pod/web-5d9c7b-x2x7k/shop
+  kube9-query events get evt_20251202_103045_a7f3b9 --format=yaml
+
+Exit status: 0 fine, 1 failed or not found, 2 wrong usage, 130 interrupted.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  kube9-query status
+  kube9-query status --format=json | jq -r .status
+
+The status is operational, degraded (something is missing or late; `reasons` says what) or unavailable (exit status 1).";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  kube9-query events list --since=30m --object-namespace=shop
+  kube9-query events list --severity=error+ --object-kind=Pod --object-name='web-*'
+  kube9-query events list --for=deployment/web/shop --since=2025-12-02 --until=2025-12-03
+  kube9-query events list --reason=OOMKilling,Evicted --node=worker-7 --format=wide
+  kube9-query events list --search='connection refused' --limit=1000 --format=jsonl";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  kube9-query events get evt_20251202_103045_a7f3b9
+  kube9-query events get evt_20251202_103045_a7f3b9 --format=json | jq .metadata";
+
+/// Reads the command line of a process, its name first.
+pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
+    let mut words: Vec<OsString> = words.collect();
+    // Clients of the tool before this one run `kube9-operator query events list …`.
+    if words.get(1).is_some_and(|word| word == "query") {
+        words.remove(1);
+    }
+    let asks_json = asks_json(&words);
+    let line = CommandLine::try_parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(text),
+            _ => Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+                .in_json(asks_json),
+        }
+    })?;
+    let request = Request {
+        command: line.command,
+        options: line.options,
+    };
+    check(&request).map_err(|failure| failure.in_json(asks_json))?;
+    Ok(request)
+}
+
+/// Whether errors are to be JSON: decided before the line is understood, since it may not be.
+fn asks_json(words: &[OsString]) -> bool {
+    let is_json = |word: Option<&OsString>| word.is_some_and(|word| word == "json");
+    words.iter().enumerate().any(|(i, word)| {
+        word == "--format=json"
+            || word == "-ojson"
+            || word == "-o=json"
+            || ((word == "--format" || word == "-o") && is_json(words.get(i + 1)))
+    })
+}
+
+/// What clap cannot see: options that do not go together.
+fn check(request: &Request) -> Result<(), Failure> {
+    let (name, formats) = formats(&request.command);
+    if let Some(format) = request.options.format
+        && !formats.contains(&format)
+    {
+        let valid: Vec<&str> = formats.iter().map(|format| format.as_str()).collect();
+        return Err(Failure::Usage(format!(
+            "--format={} does not suit '{name}'; valid values: {}",
+            format.as_str(),
+            valid.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+fn formats(command: &Command) -> (&'static str, &'static [Format]) {
+    use Format::{Csv, Json, Jsonl, Table, Wide, Yaml};
+    match command {
+        Command::Status => ("status", &[Json, Yaml, Table]),
+        Command::Events(EventsCommand::List(_)) => {
+            ("events list", &[Json, Yaml, Table, Wide, Jsonl, Csv])
+        }
+        Command::Events(EventsCommand::Get(_)) => ("events get", &[Json, Yaml, Table]),
+        Command::Pause => ("pause", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, String> {
+        let words = std::iter::once("kube9-query")
+            .chain(line.split(' '))
+            .map(OsString::from);
+        parse(words).map_err(|failure| failure.words().0)
+    }
+
+    #[test]
+    fn command_line_is_sound() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn query_as_first_word_is_skipped() {
+        for line in [
+            "query events list --limit=25 --format=json",
+            "events list --limit 25 --format json",
+            "-o json events list -n 25",
+        ] {
+            let request = parsed(line).unwrap();
+            assert!(
+                matches!(
+                    request.command,
+                    Command::Events(EventsCommand::List(ListArgs { limit: 25, .. }))
+                ),
+                "{line}"
+            );
+            assert_eq!(request.options.format, Some(Format::Json), "{line}");
+        }
+        assert!(parsed("query query status").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_the_valid_values() {
+        for (line, words) in [
+            ("events list --limit=1001", "1 to 1000"),
+            ("events list --limit=0", "1 to 1000"),
+            ("events list --limit=ten", "1 to 1000"),
+            ("events list --offset=-1", "0 or more"),
+            (
+                "events list --type=pods",
+                "cluster, operator, insight, assessment, health, system",
+            ),
+            (
+                "events list --severity=fatal",
+                "info, warning, error, critical",
+            ),
+            (
+                "events list --severity=fatal+",
+                "info, warning, error, critical",
+            ),
+            (
+                "events list --format=xml",
+                "json, yaml, table, wide, jsonl, csv",
+            ),
+            (
+                "events get evt_20251202_103045_a7f3b9 --format=csv",
+                "json, yaml, table",
+            ),
+            ("events get nonsense", "evt_20251202_103045_a7f3b9"),
+            ("events list --since=yesterday", "RFC 3339"),
+            ("events list --timeout=0", "1 to 30"),
+            ("events list --timeout=31", "1 to 30"),
+            ("events list --for=pod", "KIND/NAME"),
+            ("events list --for=pod/", "KIND/NAME"),
+            ("events list --object-name=", "empty"),
+            ("events list --object-name=web-[0", "']'"),
+            ("events list --after=abc", "pagination.next"),
+            ("events list --fields=id,size", "event_type"),
+            ("events list --search=", "empty"),
+            ("status --format=wide", "json, yaml, table"),
+        ] {
+            match parsed(line) {
+                Err(error) => assert!(error.contains(words), "{line}: {error}"),
+                Ok(_) => panic!("{line} was accepted"),
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Values of options: one parser each, whose error names what is valid.
+
+use std::time::Duration;
+
+use kube9_shared::read::Cursor;
+
+/// How the result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Yaml,
+    Table,
+    Wide,
+    Jsonl,
+    Csv,
+}
+
+impl Format {
+    const ALL: [Self; 6] = [
+        Self::Json,
+        Self::Yaml,
+        Self::Table,
+        Self::Wide,
+        Self::Jsonl,
+        Self::Csv,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Yaml => "yaml",
+            Self::Table => "table",
+            Self::Wide => "wide",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    Format::ALL
+        .into_iter()
+        .find(|format| format.as_str() == text)
+        .ok_or_else(|| {
+            let valid: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+            format!("valid values: {}", valid.join(", "))
+        })
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds @ 1..=30) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds, 1 to 30".to_owned()),
+    }
+}
+
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=1000) => Ok(limit),
+        _ => Err(
+            "give a number of rows, 1 to 1000; for more, use --after with pagination.next"
+                .to_owned(),
+        ),
+    }
+}
+
+pub(super) fn offset(text: &str) -> Result<u64, String> {
+    match text.parse::<i64>().map(u64::try_from) {
+        Ok(Ok(offset)) => Ok(offset),
+        _ => Err("give a number of rows, 0 or more".to_owned()),
+    }
+}
+
+pub(super) fn cursor(text: &str) -> Result<Cursor, String> {
+    text.parse()
+        .map_err(|_| "it is no cursor; take it from pagination.next of the page before".to_owned())
+}
+
+/// `evt_`, 8 digits, `_`, 6 digits, `_`, 6 letters or digits. A foreign database may have more than hex digits there.
+pub(super) fn id(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('_').collect();
+    let digits =
+        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+    match parts[..] {
+        ["evt", date, time, last]
+            if digits(date, 8)
+                && digits(time, 6)
+                && last.len() == 6
+                && last.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("ids look like evt_20251202_103045_a7f3b9".to_owned()),
+    }
+}
+
+/// A column of an event, or a key of its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Field {
+    Id,
+    EventType,
+    Severity,
+    Title,
+    Description,
+    ObjectKind,
+    ObjectNamespace,
+    ObjectName,
+    Metadata,
+    /// `metadata.KEY`
+    MetadataKey(String),
+    CreatedAt,
+}
+
+impl Field {
+    /// The contract's columns, in its order.
+    pub(crate) const CONTRACT: [Self; 10] = [
+        Self::Id,
+        Self::EventType,
+        Self::Severity,
+        Self::Title,
+        Self::Description,
+        Self::ObjectKind,
+        Self::ObjectNamespace,
+        Self::ObjectName,
+        Self::Metadata,
+        Self::CreatedAt,
+    ];
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Id => "id",
+            Self::EventType => "event_type",
+            Self::Severity => "severity",
+            Self::Title => "title",
+            Self::Description => "description",
+            Self::ObjectKind => "object_kind",
+            Self::ObjectNamespace => "object_namespace",
+            Self::ObjectName => "object_name",
+            Self::Metadata => "metadata",
+            Self::MetadataKey(path) => path,
+            Self::CreatedAt => "created_at",
+        }
+    }
+}
+
+pub(super) fn field(text: &str) -> Result<Field, String> {
+    if let Some(field) = Field::CONTRACT
+        .into_iter()
+        .find(|field| field.name() == text)
+    {
+        return Ok(field);
+    }
+    if text
+        .strip_prefix("metadata.")
+        .is_some_and(|key| !key.is_empty())
+    {
+        return Ok(Field::MetadataKey(text.to_owned()));
+    }
+    let valid: Vec<String> = Field::CONTRACT
+        .iter()
+        .map(|field| field.name().to_owned())
+        .collect();
+    Err(format!("valid values: {}, metadata.KEY", valid.join(", ")))
+}

@@ -1,0 +1,185 @@
+//! Points in time as people write them.
+
+use std::time::Duration;
+
+use kube9_shared::time::Timestamp;
+
+/// The longest span that makes sense; keeps all arithmetic within the calendar.
+const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// A point in time, absolute or relative to when the command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Moment {
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(span) => now.minus(span),
+        }
+    }
+}
+
+/// `2025-12-02T10:30:00Z`, `2025-12-02 10:30`, `2025-12-02`, `now`, `30m`, `1h30m`, `7d`. Without an offset it is UTC.
+pub(crate) fn parse(text: &str) -> Result<Moment, String> {
+    if text == "now" {
+        return Ok(Moment::Ago(Duration::ZERO));
+    }
+    if let Ok(span) = parse_span(text) {
+        return Ok(Moment::Ago(span));
+    }
+    absolute(text).map(Moment::At).ok_or_else(|| {
+        "give a time as RFC 3339 (2025-12-02T10:30:00Z), a date (2025-12-02), or how long ago (30m, 24h, 7d)".to_owned()
+    })
+}
+
+fn absolute(text: &str) -> Option<Timestamp> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let full = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!(
+            "{}T{}:00Z",
+            &text[..10],
+            text[10..].strip_prefix(['T', 't', ' '])?
+        ),
+        19 => format!(
+            "{}T{}Z",
+            &text[..10],
+            text[10..].strip_prefix(['T', 't', ' '])?
+        ),
+        _ => text.to_owned(),
+    };
+    Timestamp::parse(&full).ok()
+}
+
+/// `90s`, `30m`, `24h`, `7d`, `2w`, or several in falling order: `1h30m`.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is no span of time; write 90s, 30m, 24h, 7d or 1h30m");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    let mut last_unit = u64::MAX;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        let unit = match rest.as_bytes().get(digits) {
+            Some(b's') => 1,
+            Some(b'm') => 60,
+            Some(b'h') => 3_600,
+            Some(b'd') => 86_400,
+            Some(b'w') => 7 * 86_400,
+            _ => return Err(bad()),
+        };
+        if unit >= last_unit {
+            return Err(bad());
+        }
+        last_unit = unit;
+        let seconds = number.checked_mul(unit).ok_or_else(bad)?;
+        total = total
+            .checked_add(Duration::from_secs(seconds))
+            .filter(|&t| t <= SPAN_MAX)
+            .ok_or_else(bad)?;
+        rest = &rest[digits + 1..];
+    }
+    if last_unit == u64::MAX {
+        Err(bad())
+    } else {
+        Ok(total)
+    }
+}
+
+/// One number and unit, as `kubectl` shows ages: `42s`, `12m`, `5h`, `3d`.
+pub(crate) fn short(span: Duration) -> String {
+    match span.as_secs() {
+        s @ 0..=119 => format!("{s}s"),
+        s @ 120..=7_199 => format!("{}m", s / 60),
+        s @ 7_200..=172_799 => format!("{}h", s / 3_600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("2025-12-02T10:30:00Z", "2025-12-02T10:30:00.000Z"),
+            ("2025-12-02T10:30:00.5+02:00", "2025-12-02T08:30:00.500Z"),
+            ("2025-12-02", "2025-12-02T00:00:00.000Z"),
+            ("2025-12-02 10:30", "2025-12-02T10:30:00.000Z"),
+            ("2025-12-02T10:30:15", "2025-12-02T10:30:15.000Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
+            ("2025-03-30T02:30:00+01:00", "2025-03-30T01:30:00.000Z"),
+        ] {
+            match parse(text) {
+                Ok(Moment::At(time)) => assert_eq!(time.to_string(), expected, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn spans_are_read_and_bounded() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("30m", 1800),
+            ("24h", 86_400),
+            ("7d", 604_800),
+            ("1h30m", 5400),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "m",
+            "5x",
+            "-5m",
+            "1m1h",
+            "1m1m",
+            "99999999999999999999d",
+            "9999999d",
+            "5 m",
+            "½h",
+            "1h½",
+        ] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "yesterday",
+            "2025-02-30",
+            "2025-12-02T25:00",
+            "10000-01-01",
+            "2025-12-0é",
+            "2025-12-02x10:30",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_200, "2h"),
+            (172_800, "2d"),
+        ] {
+            assert_eq!(short(Duration::from_secs(seconds)), expected);
+        }
+    }
+}

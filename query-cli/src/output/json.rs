@@ -1,0 +1,116 @@
+//! JSON in which no character does anything to a terminal: what serde_json leaves as it is (C1 controls, bidirectional
+//! marks) is escaped too. The value stays the same.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
+
+use crate::text::is_hostile;
+
+/// Indented, without a line end.
+pub(crate) fn to_text(document: &impl Serialize) -> serde_json::Result<String> {
+    write(document, Safe(PrettyFormatter::new()))
+}
+
+/// On one line, without a line end.
+pub(crate) fn to_line(document: &impl Serialize) -> serde_json::Result<String> {
+    write(document, Safe(CompactFormatter))
+}
+
+fn write(document: &impl Serialize, formatter: impl Formatter) -> serde_json::Result<String> {
+    let mut bytes = Vec::new();
+    document.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
+    String::from_utf8(bytes).map_err(|error| serde_json::Error::io(io::Error::other(error)))
+}
+
+/// Writes as the formatter within does, but escapes what is hostile.
+struct Safe<F>(F);
+
+fn write_escaped(out: &mut (impl Write + ?Sized), text: &str) -> io::Result<()> {
+    let mut rest = text;
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
+        out.write_all(&rest.as_bytes()[..at])?;
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            write!(out, "\\u{unit:04x}")?;
+        }
+        rest = &rest[at + c.len_utf8()..];
+    }
+    out.write_all(rest.as_bytes())
+}
+
+impl<F: Formatter> Formatter for Safe<F> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_escaped(out, fragment)
+    }
+
+    // JSON text of the database's own: hostile characters can only stand within its strings.
+    fn write_raw_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        write_escaped(out, fragment)
+    }
+
+    fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_array(out)
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_array(out)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(out, first)
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_array_value(out)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_object(out)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_object(out)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(out, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(out)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_object_value(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_characters_are_escaped_and_the_value_stays() {
+        let text = "a\u{1b}[31m\u{9b}2J\u{202e}\u{7f}\u{e0041} é 漢 \"q\"";
+        let line = to_line(&text).unwrap();
+        assert!(!line.chars().any(is_hostile), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
+
+    #[test]
+    fn raw_text_is_made_safe_too() {
+        let raw: Box<serde_json::value::RawValue> =
+            serde_json::value::RawValue::from_string("{\"k\":\"\u{9b}\"}".to_owned()).unwrap();
+        assert_eq!(to_line(&raw).unwrap(), r#"{"k":"\u009b"}"#);
+    }
+}

@@ -1,0 +1,138 @@
+//! Text from a cluster on its way to a terminal. It is hostile: a container can write what it likes into an Event.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Whether a character could do something to a terminal, or to the order in which text is shown, other than appear.
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with every hostile character written out, e.g. `\u{1b}`; never more than one line.
+pub(crate) fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if is_hostile(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// [`safe`] line by line, for text whose line breaks are ours.
+pub(crate) fn safe_lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n")
+}
+
+/// Columns that the text takes on a terminal.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text cut to `columns`, with an ellipsis where something is missing.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1);
+    let mut out = String::new();
+    for c in text.chars() {
+        // The width of a sequence (an emoji with modifiers) is not the sum of its parts, so measure what is there.
+        out.push(c);
+        if width(&out) > room {
+            out.pop();
+            break;
+        }
+    }
+    // No joiner may be left that would draw the ellipsis into the last character.
+    while out.ends_with(|c: char| c == '\u{200d}' || c.width() == Some(0)) {
+        out.pop();
+    }
+    out.push('…');
+    out
+}
+
+/// 1234567 → `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// 12582912 → `12.0 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    let mut size = number as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            return if unit == "B" {
+                format!("{number} B")
+            } else {
+                format!("{size:.1} {unit}")
+            };
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hostile_is_left() {
+        for text in [
+            "\u{1b}[2J",
+            "a\u{9b}31m",
+            "x\r\ny\tz",
+            "\u{202e}txt.exe",
+            "\u{7f}",
+            "\0",
+            "\u{2028}",
+        ] {
+            let shown = safe(text);
+            assert!(!shown.chars().any(is_hostile), "{shown}");
+        }
+        assert_eq!(safe("\u{1b}[31mé 漢"), "\\u{1b}[31mé 漢");
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_not_characters() {
+        for (text, columns, expected) in [
+            ("nginx", 5, "nginx"),
+            ("nginx", 4, "ngi…"),
+            ("漢字漢字", 5, "漢字…"),
+            ("漢字漢字", 4, "漢…"),
+            ("👩‍👩‍👧 family", 4, "👩‍👩‍👧 …"),
+            ("abc", 1, "…"),
+        ] {
+            let cut = fit(text, columns);
+            assert_eq!(cut, expected, "{text}");
+            assert!(width(&cut) <= columns);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [12, 2048, 12_582_912].map(bytes),
+            ["12 B", "2.0 KiB", "12.0 MiB"]
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading a database: open it read-only, find rows, read them, tell how the record is doing.
+//!
+//! ```text
+//!   open ── Reader: read-only in fact, every state of the file told apart
+//!   filter ─ Filter: plain data
+//!     └─ numbers ── names → integers, once, in the small interned tables
+//!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
+//!               └─ page ── keys and exact total (tally.rs, keys.rs, search.rs), then rows by key (row.rs)
+//!   plain ── the same for a database whose `events` is a plain table
+//!   status ─ what the file says of itself and of its recorder
+//! ```
+//!
+//! Invariants: no statement here writes. A page and its total come from one read transaction. Rows are expanded in one
+//! place, the view `event_detail`. No plan is left to the planner where the wrong one would scan.
+
+mod filter;
+mod keys;
+mod numbers;
+mod open;
+mod page;
+mod plain;
+mod plan;
+mod row;
+mod search;
+mod sql;
+mod status;
+mod tally;
+
+pub use filter::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
+pub use open::{Layout, OpenError, Reader};
+pub use page::{BadCursor, Cursor, Page, PageRequest};
+pub use row::Row;
+pub use status::{Gap, RecorderState, Status};
+
+/// Why a query gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It took longer than it may. Ask for less, or allow more time.
+    #[error("the query took longer than {} s", .0.as_secs_f64())]
+    Timeout(std::time::Duration),
+    /// The file is damaged. A recorder that starts on it moves it aside.
+    #[error("the database is damaged")]
+    Corrupt(#[source] rusqlite::Error),
+    /// SQLite failed otherwise; trying again may help.
+    #[error("cannot read the database")]
+    Sqlite(#[source] rusqlite::Error),
+    /// The cursor belongs to a database of the other layout.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, OperationInterrupted};
+        match error.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Corrupt(error),
+            // Only the progress handler interrupts, and only at the deadline; Reader puts the real limit in.
+            Some(OperationInterrupted) => Self::Timeout(std::time::Duration::ZERO),
+            _ => Self::Sqlite(error),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One row as the contract shows it.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Statement};
+
+use super::ReadError;
+use super::open::{Layout, Reader};
+use super::plain;
+use crate::id::EventKey;
+
+/// A row of the relation `events`: the contract's ten columns. Text from a cluster is hostile; print it with care.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// `evt_YYYYMMDD_HHMMSS_xxxxxx`
+    pub id: String,
+    /// One of [`crate::model::EventType`] in a database of ours.
+    pub event_type: String,
+    /// One of [`crate::model::Severity`] in a database of ours.
+    pub severity: String,
+    /// One line for people.
+    pub title: String,
+    /// The Event's message, or the finding's explanation.
+    pub description: Option<String>,
+    /// Kind of the object, where the row is about one.
+    pub object_kind: Option<String>,
+    /// Namespace of the object; none for cluster-scoped ones.
+    pub object_namespace: Option<String>,
+    /// Name of the object.
+    pub object_name: Option<String>,
+    /// A JSON object, as text; in a foreign database it may be anything.
+    pub metadata: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+/// Columns in the order that [`from_sql`] reads them.
+pub(super) const COLUMNS: &str = "id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at";
+
+/// Reads [`COLUMNS`]. A foreign database may hold other types and broken UTF-8; both become text.
+pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let text = |column| row.get_ref(column).map(to_text);
+    let required = |column| text(column).map(Option::unwrap_or_default);
+    Ok(Row {
+        id: required(0)?,
+        event_type: required(1)?,
+        severity: required(2)?,
+        title: required(3)?,
+        description: text(4)?,
+        object_kind: text(5)?,
+        object_namespace: text(6)?,
+        object_name: text(7)?,
+        metadata: text(8)?,
+        created_at: required(9)?,
+    })
+}
+
+pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+}
+
+/// Statement that reads one row of the interned layout by its key.
+pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<Statement<'_>> {
+    connection.prepare(&format!("SELECT {COLUMNS} FROM event_detail WHERE key = ?"))
+}
+
+impl Reader {
+    /// The row with that id.
+    pub fn get(&self, id: &str) -> Result<Option<Row>, ReadError> {
+        self.snapshot(|connection| match self.layout() {
+            Layout::Plain => plain::get(connection, id),
+            // What is no id of ours names no row of ours.
+            Layout::Interned => match id.parse::<EventKey>() {
+                Ok(key) => Ok(by_key(connection)?
+                    .query_row([key.as_i64()], from_sql)
+                    .optional()?),
+                Err(_) => Ok(None),
+            },
+        })
+    }
+}

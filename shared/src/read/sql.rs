@@ -1,0 +1,93 @@
+//! A piece of SQL with the values it binds, so that text from outside never becomes SQL.
+
+use rusqlite::types::Value;
+
+use super::filter::Pattern;
+
+/// SQL text with one `?` for each of its values, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sql {
+    pub(super) text: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Sql {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Appends text of ours.
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a `?` that stands for `value`.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.text.push('?');
+        self.values.push(value.into());
+        self
+    }
+
+    /// Appends another piece.
+    pub(super) fn append(&mut self, other: &Self) -> &mut Self {
+        self.text.push_str(&other.text);
+        self.values.extend_from_slice(&other.values);
+        self
+    }
+
+    /// Appends ` AND (…)`.
+    pub(super) fn and(&mut self, condition: &Self) -> &mut Self {
+        self.push(" AND (").append(condition).push(")")
+    }
+}
+
+/// Whether upper and lower case (ASCII) differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Matters,
+    Ignored,
+}
+
+/// `column` matches one of the patterns. Patterns must not be empty.
+pub(super) fn matches(column: &str, patterns: &[Pattern], case: Case) -> Sql {
+    let mut sql = Sql::default();
+    for (i, pattern) in patterns.iter().enumerate() {
+        sql.push(if i > 0 { " OR " } else { "" });
+        match (pattern, case) {
+            (Pattern::Exact(name), Case::Matters) => {
+                sql.push(column).push(" = ").bind(name.clone())
+            }
+            (Pattern::Exact(name), Case::Ignored) => sql
+                .push(column)
+                .push(" = ")
+                .bind(name.clone())
+                .push(" COLLATE NOCASE"),
+            (Pattern::Glob(glob), Case::Matters) => {
+                sql.push(column).push(" GLOB ").bind(glob.clone())
+            }
+            (Pattern::Glob(glob), Case::Ignored) => sql
+                .push("lower(")
+                .push(column)
+                .push(") GLOB ")
+                .bind(glob.to_ascii_lowercase()),
+        };
+    }
+    sql
+}
+
+/// `(1,2,3)`
+pub(super) fn list(numbers: impl IntoIterator<Item = i64>) -> String {
+    let mut text = String::from("(");
+    for (i, number) in numbers.into_iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        text.push_str(&number.to_string());
+    }
+    text.push(')');
+    text
+}

@@ -1,0 +1,234 @@
+//! What the file says of itself and of its recorder. Whether that is well is for the caller to judge.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::open::{Layout, Reader};
+use super::{ReadError, plain};
+use crate::id::EventKey;
+use crate::model::{EventType, Severity};
+use crate::time::Timestamp;
+
+/// The state of a database at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Number of rows.
+    pub events: u64,
+    /// Rows created in the last 24 hours.
+    pub events_24h: u64,
+    /// `created_at` of the oldest row.
+    pub oldest: Option<String>,
+    /// `created_at` of the newest row.
+    pub newest: Option<String>,
+    /// Rows by event type; in a database of ours every type is there.
+    pub by_type: Vec<(String, u64)>,
+    /// Rows by severity.
+    pub by_severity: Vec<(String, u64)>,
+    /// Bytes of the file, its `-wal` and its `-shm`.
+    pub bytes: u64,
+    /// The schema's version; `None` for a plain table.
+    pub schema_version: Option<i64>,
+    /// What the recorder said last; `None` where none of ours wrote.
+    pub recorder: Option<RecorderState>,
+    /// Intervals that are blind now.
+    pub open_gaps: Vec<Gap>,
+    /// Items that a full queue dropped and no list has brought back.
+    pub unhealed_drops: u64,
+}
+
+/// What a recorder says of itself with each batch and at least every ten seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecorderState {
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// Its last sign of life.
+    pub heartbeat: Timestamp,
+    /// When it stopped in order; `None` while it runs, or when it was killed.
+    pub stopped: Option<Timestamp>,
+    /// Its last commit of a row.
+    pub last_commit: Option<Timestamp>,
+    /// From occurrence to commit, of the newest row of that commit; milliseconds.
+    pub lag_ms: Option<i64>,
+    /// Rows in its queue.
+    pub queue_rows: i64,
+    /// Rows dropped since it started.
+    pub dropped: i64,
+    /// JSON: its checks by name, and limits.
+    pub detail: String,
+}
+
+/// A source that is blind now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// What is watched, e.g. `Event`.
+    pub kind: String,
+    /// In which namespace; empty for all.
+    pub namespace: String,
+    /// When the blindness began.
+    pub since: Timestamp,
+    /// Why, where known.
+    pub cause: Option<String>,
+    /// Id of the gap's row.
+    pub event: String,
+}
+
+impl Reader {
+    /// The state at `now`.
+    pub fn status(&self, now: Timestamp) -> Result<Status, ReadError> {
+        let yesterday = now.minus(std::time::Duration::from_secs(86_400));
+        let mut status = self.snapshot(|connection| match self.layout() {
+            Layout::Plain => of_plain(connection, yesterday),
+            Layout::Interned => of_interned(connection, yesterday),
+        })?;
+        status.bytes = bytes(self.path());
+        Ok(status)
+    }
+}
+
+/// Bytes on disk, by `stat`: opening the files beside a connection would drop SQLite's locks.
+fn bytes(path: &Path) -> u64 {
+    ["", "-wal", "-shm"]
+        .iter()
+        .map(|suffix| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            fs::metadata(PathBuf::from(name)).map_or(0, |meta| meta.len())
+        })
+        .sum()
+}
+
+fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
+    let (events, oldest, newest) = plain::extent(connection)?;
+    Ok(Status {
+        events,
+        events_24h: plain::since(connection, yesterday)?,
+        oldest,
+        newest,
+        by_type: plain::by_word(connection, "event_type")?,
+        by_severity: plain::by_word(connection, "severity")?,
+        bytes: 0,
+        schema_version: None,
+        recorder: None,
+        open_gaps: Vec::new(),
+        unhealed_drops: 0,
+    })
+}
+
+fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
+    let by_type = by_code(
+        connection,
+        "type",
+        EventType::ALL.iter().map(|t| (t.code(), t.as_str())),
+    )?;
+    let by_severity = by_code(
+        connection,
+        "severity",
+        Severity::ALL.iter().map(|s| (s.code(), s.as_str())),
+    )?;
+    Ok(Status {
+        events: by_type.iter().map(|(_, rows)| rows).sum(),
+        events_24h: since(connection, yesterday)?,
+        oldest: edge(connection, "min")?,
+        newest: edge(connection, "max")?,
+        by_type,
+        by_severity,
+        bytes: 0,
+        schema_version: connection.query_row(
+            "SELECT max(version) FROM schema_version",
+            [],
+            |row| row.get(0),
+        )?,
+        recorder: recorder(connection)?,
+        open_gaps: open_gaps(connection)?,
+        unhealed_drops: number(connection, "SELECT ifnull(sum(items), 0) FROM hole")?,
+    })
+}
+
+fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {
+    let number: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+fn by_code(
+    connection: &Connection,
+    column: &str,
+    words: impl Iterator<Item = (i64, &'static str)>,
+) -> Result<Vec<(String, u64)>, ReadError> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 86400 AND {column} = ?"
+    ))?;
+    words
+        .map(|(code, word)| {
+            let rows: i64 = statement.query_row([code], |row| row.get(0))?;
+            Ok((word.to_owned(), u64::try_from(rows).unwrap_or(0)))
+        })
+        .collect()
+}
+
+fn edge(connection: &Connection, which: &str) -> Result<Option<String>, ReadError> {
+    let key: Option<i64> =
+        connection.query_row(&format!("SELECT {which}(key) FROM event"), [], |row| {
+            row.get(0)
+        })?;
+    Ok(key.map(|key| EventKey::from_i64(key).created_at().to_string()))
+}
+
+/// Rows created since: whole hours by tally, the first part of an hour by key.
+fn since(connection: &Connection, since: Timestamp) -> Result<u64, ReadError> {
+    let first = EventKey::first_at(since);
+    let hour = (first.second() + 3_599).div_euclid(3_600) * 3_600;
+    let rows: i64 = connection.query_row(
+        "SELECT (SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 3600 AND start >= ?1) \
+              + (SELECT count(*) FROM event NOT INDEXED WHERE key >= ?2 AND key < ?3)",
+        [hour, first.as_i64(), EventKey::new(hour, 0).as_i64()],
+        |row| row.get(0),
+    )?;
+    Ok(u64::try_from(rows).unwrap_or(0))
+}
+
+fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError> {
+    let state = connection
+        .query_row(
+            "SELECT version, started_ms, heartbeat_ms, stopped_ms, commit_ms, lag_ms, queue_rows, dropped, detail \
+               FROM recorder_status WHERE id = 1",
+            [],
+            |row| {
+                let time = |column| row.get(column).map(|ms: Option<i64>| ms.map(Timestamp::from_millis));
+                Ok(RecorderState {
+                    version: row.get(0)?,
+                    started: Timestamp::from_millis(row.get(1)?),
+                    heartbeat: Timestamp::from_millis(row.get(2)?),
+                    stopped: time(3)?,
+                    last_commit: time(4)?,
+                    lag_ms: row.get(5)?,
+                    queue_rows: row.get(6)?,
+                    dropped: row.get(7)?,
+                    detail: row.get(8)?,
+                })
+            },
+        )
+        .optional()?;
+    Ok(state)
+}
+
+fn open_gaps(connection: &Connection) -> Result<Vec<Gap>, ReadError> {
+    let mut statement = connection.prepare(
+        "SELECT kind, namespace, gap, gap_cause FROM watch_state WHERE gap IS NOT NULL ORDER BY gap, kind, namespace \
+         LIMIT 100",
+    )?;
+    let gaps = statement.query_map([], |row| {
+        let key = EventKey::from_i64(row.get(2)?);
+        Ok(Gap {
+            kind: row.get(0)?,
+            namespace: row.get(1)?,
+            since: key.created_at(),
+            cause: row.get(3)?,
+            event: key.to_string(),
+        })
+    })?;
+    Ok(gaps.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,251 @@
+//! Whatever is asked, the fast path answers as straightforward SQL over the view `events` does: the same rows in the
+//! same order, page by page, and a total that is the number of rows.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod fixture;
+
+use std::time::Duration;
+
+use fixture::Event;
+use kube9_shared::model::{EventType, Severity};
+use kube9_shared::read::{
+    Filter, Layout, ObjectPattern, OwnerPattern, PageRequest, Pattern, Reader,
+};
+use kube9_shared::time::Timestamp;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+/// Start of the made-up time: near midnight, so that days and hours are cut.
+const START: i64 = 1_764_633_600 - 7_200;
+const SPAN: i64 = 3 * 86_400;
+
+fn name() -> impl Strategy<Value = String> {
+    select(vec!["web-1", "web-2", "db", "Node-A", "x/y", "k[1]"]).prop_map(str::to_owned)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let time = prop_oneof![
+        4 => START..START + SPAN,
+        4 => START + 7_000..START + 7_900,
+        1 => Just(START + 7_200),
+    ];
+    let object = prop::option::weighted(
+        0.9,
+        (
+            select(vec!["Pod", "Node", "Deployment"]),
+            select(vec!["", "default", "shop"]),
+            name(),
+        )
+            .prop_map(|(kind, namespace, name)| [kind.to_owned(), namespace.to_owned(), name]),
+    );
+    let severity = prop_oneof![6 => Just(0_i64), 3 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let kind = prop_oneof![8 => Just(0_i64), 2 => 1_i64..6];
+    let last = prop_oneof![5 => Just(0_i64), 3 => 0_i64..600_001, 1 => 600_000_i64..200_000_000];
+    let body = select(vec![
+        "it happened",
+        "Back-off restarting \u{3} in \u{1}_\u{2}(\u{4})",
+        "\u{1}\u{2}",
+        "pulled image \"\u{3}\" in \u{4}",
+        "node \u{1} is not ready",
+    ]);
+    let args = prop::collection::vec(select(vec!["nginx", "a \"b\"", "c\\d", "Ünï", "web"]), 0..3);
+    (
+        (time, 0_u32..4, kind, severity),
+        (
+            select(vec!["BackOff", "Pulled", ""]),
+            select(vec!["", "app", "init"]),
+        ),
+        object,
+        (
+            prop::option::of(Just(["ReplicaSet".to_owned(), "web".to_owned()])),
+            prop::option::of(name()),
+        ),
+        (body, args, last),
+    )
+        .prop_map(
+            |(
+                (second, low, kind, severity),
+                (reason, container),
+                object,
+                (owner, node),
+                (body, args, last_ms),
+            )| {
+                Event {
+                    second,
+                    low,
+                    kind,
+                    severity,
+                    reason: reason.to_owned(),
+                    title: format!("Title of {reason}"),
+                    container: container.to_owned(),
+                    object,
+                    owner,
+                    node,
+                    body: body.to_owned(),
+                    args: args.into_iter().map(str::to_owned).collect(),
+                    last_ms,
+                    count: Some(1),
+                    ..Event::default()
+                }
+            },
+        )
+}
+
+fn patterns(words: &'static [&'static str]) -> impl Strategy<Value = Vec<Pattern>> {
+    let some = prop::collection::vec(select(words), 1..3).prop_map(|words| {
+        words
+            .into_iter()
+            .map(|word| Pattern::parse(word).unwrap())
+            .collect()
+    });
+    prop_oneof![3 => Just(Vec::new()), 1 => some]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let moment = prop_oneof![
+        (START - 1_000..START + SPAN + 1_000).prop_map(|second| second * 1000),
+        (START * 1000 + 6_900_000..START * 1000 + 8_000_000),
+        Just((START + 7_200) * 1000),
+    ];
+    let times = (prop::option::of(moment.clone()), prop::option::of(moment)).prop_map(|(a, b)| {
+        match (a, b) {
+            (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b) + 1)),
+            other => other,
+        }
+    });
+    let types = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(EventType::ALL.to_vec(), 1..4)];
+    let severities =
+        prop_oneof![2 => Just(Vec::new()), 1 => subsequence(Severity::ALL.to_vec(), 1..4)];
+    let object = (
+        select(vec!["pod", "Node", "*"]),
+        select(vec!["web-1", "web-*"]),
+        prop::option::of(Just("shop")),
+    )
+        .prop_map(|(kind, name, namespace)| ObjectPattern {
+            kind: Pattern::parse(kind).unwrap(),
+            name: Pattern::parse(name).unwrap(),
+            namespace: namespace.map(|text| Pattern::parse(text).unwrap()),
+        });
+    let owner = (
+        prop::option::of(select(vec!["replicaset", "job"])),
+        select(vec!["web", "w*"]),
+    )
+        .prop_map(|(kind, name)| OwnerPattern {
+            kind: kind.map(|text| Pattern::parse(text).unwrap()),
+            name: Pattern::parse(name).unwrap(),
+        });
+    let search = prop_oneof![
+        3 => Just(None),
+        2 => select(vec![
+            "happened", "nginx", "WEB-1", "restarting nginx in web", "back", "default(", "shop", "1default", "\"", "\\",
+            "a \"b\"", "title of p", "_", "ünï", "Ü", "in web", "[", ","
+        ]).prop_map(|text| Some(text.to_owned())),
+    ];
+    (
+        (times, types, severities),
+        (
+            patterns(&["pod", "Node", "D*", "x"]),
+            patterns(&["default", "sh*", "*"]),
+            patterns(&["web-1", "web-*", "db", "*-A", "k[[]1]"]),
+        ),
+        (
+            prop::collection::vec(object, 0..2),
+            prop::collection::vec(owner, 0..2),
+        ),
+        (
+            patterns(&["backoff", "P*"]),
+            patterns(&["db", "web-?"]),
+            patterns(&["app", "i*"]),
+        ),
+        search,
+    )
+        .prop_map(
+            |(
+                ((since, until), types, severities),
+                (kinds, namespaces, names),
+                (about, owners),
+                (reasons, nodes, containers),
+                search,
+            )| Filter {
+                types,
+                severities,
+                since: since.map(Timestamp::from_millis),
+                until: until.map(Timestamp::from_millis),
+                kinds,
+                namespaces,
+                names,
+                about,
+                reasons,
+                owners,
+                nodes,
+                containers,
+                search,
+            },
+        )
+}
+
+/// All rows of a filter, page by page, and the totals that the pages told.
+fn page_through(
+    reader: &Reader,
+    filter: &Filter,
+    limit: usize,
+    by_cursor: bool,
+) -> (Vec<String>, Vec<u64>) {
+    let (mut ids, mut totals, mut request) = (
+        Vec::new(),
+        Vec::new(),
+        PageRequest {
+            filter: filter.clone(),
+            limit,
+            ..PageRequest::default()
+        },
+    );
+    loop {
+        let page = reader.list(&request).unwrap();
+        totals.push(page.total);
+        ids.extend(page.rows.into_iter().map(|row| row.id));
+        match page.next {
+            None => return (ids, totals),
+            Some(next) if by_cursor => request.after = Some(next),
+            Some(_) => request.offset += limit as u64,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_and_totals_equal_the_naive_answer(
+        events in prop::collection::vec(event(), 0..120),
+        filters in prop::collection::vec(filter(), 6),
+        limit in 1_usize..40,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube9.db");
+        let db = fixture::create(&path);
+        db.execute_batch("BEGIN").unwrap();
+        events.iter().for_each(|event| fixture::insert(&db, event));
+        db.execute_batch("COMMIT").unwrap();
+        let fast = Reader::open(&path, Duration::from_secs(30)).unwrap();
+        prop_assert_eq!(fast.layout(), Layout::Interned);
+        // The same file, seen as a plain relation `events`.
+        let naive_path = dir.path().join("naive.db");
+        let naive_db = fixture::create_plain(&naive_path);
+        naive_db.execute("ATTACH ? AS source", [path.to_str().unwrap()]).unwrap();
+        naive_db.execute("INSERT INTO events SELECT * FROM source.events", []).unwrap();
+        let naive = Reader::open(&naive_path, Duration::from_secs(30)).unwrap();
+        prop_assert_eq!(naive.layout(), Layout::Plain);
+
+        for filter in &filters {
+            let (expected, totals) = page_through(&naive, filter, 1000, true);
+            prop_assert_eq!(totals, vec![expected.len() as u64]);
+            for by_cursor in [true, false] {
+                let (ids, totals) = page_through(&fast, filter, limit, by_cursor);
+                prop_assert_eq!(&ids, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
+                prop_assert!(totals.iter().all(|&total| total == expected.len() as u64), "{:?}: {:?}", totals, filter);
+            }
+        }
+    }
+}
