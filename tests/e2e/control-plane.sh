@@ -6,7 +6,7 @@
 # KUBE9_E2E_EVENTS  number of Events (20000)
 source "$(dirname "$0")/lib.sh"
 total=${KUBE9_E2E_EVENTS:-20000}
-namespace=kube9-load
+namespace=kube9-load-$$ # of its own, since one that is being deleted takes nothing
 need jq jq
 need sqlite3 sqlite3
 need promtool prometheus
@@ -38,7 +38,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
 YAML
 refuses "the user may not read pods" kubectl --kubeconfig "$user" get pods -A
-check "the user may list Events" kubectl --kubeconfig "$user" get events -A --chunk-size=1
+check "the user may list Events" kubectl --kubeconfig "$user" get --raw '/api/v1/events?limit=1'
 
 start_recorder() {
   address=127.0.0.1:$(free_port)
@@ -119,7 +119,7 @@ say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 ask() { "$query" --db "$db" "$@"; }
 ask status >"$data/status.json" || true
 check "status is JSON, operational" jq -e '.status == "operational"' "$data/status.json"
-list() { ask events list --object-namespace="$namespace" --type=cluster --format=json "$@"; }
+list() { ask events list --object-namespace="$namespace" --type=cluster "$@"; } # json, since this is no terminal
 list --limit=1000 >"$data/page.json"
 check "the total is exact" jq -e ".pagination.total == $total" "$data/page.json"
 : >"$data/ids"

@@ -140,7 +140,7 @@ background() {
 terminate() {
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
   status=0
-  wait "$1" || status=$?
+  wait "$1" 2>/dev/null || status=$?
   local left=() other
   for other in "${pids[@]}"; do [[ $other == "$1" ]] || left+=("$other"); done
   pids=("${left[@]}") # its number may be given to another process
