@@ -13,6 +13,8 @@
 
 use kube9_shared::model::Severity::{self, Critical, Error, Info, Warning};
 
+use super::redact::redact;
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Entry {
@@ -102,10 +104,20 @@ pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) ->
         }
         None => Meaning {
             severity: by_type,
-            title: sentence(reason).into(),
+            // Taken apart, a secret in it could no longer be recognized.
+            title: if is_redacted(reason) {
+                reason.to_owned()
+            } else {
+                sentence(reason)
+            }
+            .into(),
             known: false,
         },
     }
+}
+
+fn is_redacted(text: &str) -> bool {
+    matches!(redact(text), std::borrow::Cow::Owned(_))
 }
 
 /// `FailedToFrobnicate` → `Failed to frobnicate`.
@@ -920,6 +932,7 @@ mod tests {
             ("my-reason_of.mine", "My reason of mine"),
             ("Two words", "Two words"),
             ("ÄrgerMitÜmlaut", "Ärger mit ümlaut"),
+            ("ghp_AbCdEfGhIjKlMnOp", "ghp_AbCdEfGhIjKlMnOp"),
             ("", "Event without a reason"),
             ("--", "Event without a reason"),
         ] {

@@ -214,14 +214,16 @@ impl Cleaner {
             .is_some_and(|secrecy| secrecy >= Secrecy::Likely);
         let mut cleaned = Map::with_capacity(map.len());
         for (key, value) in map {
-            let secret = secrecy(&key) >= Secrecy::Likely || (named_secret && key == "value");
+            let secret = named_secret && key == "value" || secrecy(&key) >= Secrecy::Likely;
+            let key = self.text(key, Limit::Bytes(NAME_BYTES_MAX));
+            let secret = secret || secrecy(&key) >= Secrecy::Likely;
             // A truth value tells nothing: `looks_secret: true` is no secret.
             let value = if secret && !matches!(value, Value::Null | Value::Bool(_)) {
                 Value::String(MARKER.to_owned())
             } else {
                 self.value(value, depth)
             };
-            cleaned.insert(self.text(key, Limit::Bytes(NAME_BYTES_MAX)), value);
+            cleaned.insert(key, value);
         }
         cleaned
     }
