@@ -25,7 +25,7 @@ fn pass(bytes: &[u8]) -> Option<(Sanitized, bool)> {
 }
 
 fn real_events() -> Vec<Value> {
-    serde_json::from_str(include_str!("fixtures/real-events.json")).unwrap()
+    serde_json::from_str(include_str!("fixtures/real-events.json")).expect("the fixture is JSON")
 }
 
 #[test]
@@ -275,7 +275,7 @@ prop_compose! {
         if !named {
             event["metadata"] = metadata;
         }
-        let field = event.as_object().unwrap().keys().nth(odd_field).cloned();
+        let field = event.as_object().expect("made above").keys().nth(odd_field).cloned();
         if let (Some(field), true) = (field, odd.is_number() || odd.is_null()) {
             event[field] = odd;
         }

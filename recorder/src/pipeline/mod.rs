@@ -1,8 +1,10 @@
 //! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
 
 pub mod filter;
+mod fit;
+pub mod meaning;
 pub mod normalize;
-pub mod reason_table;
+mod reason_table;
 pub mod record;
 mod redact;
 pub mod sanitize;

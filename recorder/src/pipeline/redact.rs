@@ -88,7 +88,9 @@ impl Scan<'_> {
                 let start = i;
                 let mut token = None;
                 while token.is_none() && self.bytes.get(i).is_some_and(|b| is_key(*b)) {
-                    token = forms::token(self.text, i).map(|token| (i, token));
+                    if forms::may_begin(self.bytes[i], self.bytes.get(i + 1)) {
+                        token = forms::token(self.text, i).map(|token| (i, token));
+                    }
                     i += 1;
                 }
                 let span = match token {
@@ -272,6 +274,16 @@ impl Scan<'_> {
     /// `--password x`, `Bearer x`, `"name":"DB_PASSWORD","value":"x"`.
     fn without_separator(&self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
         let next = *self.bytes.get(end)?;
+        let begins = |b: u8| quote_bit(b) != 0 || matches!(b, b'v' | b'V' | b'\\');
+        let plain = next == b' '
+            && !self
+                .bytes
+                .get(end + 1)
+                .is_some_and(|b| is_space(*b) || begins(*b));
+        // Most words: the rest is for flags, schemes and names of a secret whose value comes next.
+        if plain && !matches!(self.bytes[end - word.len()], b'-' | b'b' | b'B') {
+            return None;
+        }
         if is_space(next)
             && (word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic"))
         {
@@ -540,7 +552,17 @@ fn is_no_secret(pair: Pair, value: &str, spaced: bool) -> bool {
 
 /// Characters of a key. Dashes too, so that flags and PEM markers are words.
 fn is_key(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+    const KEY: [bool; 256] = {
+        let mut key = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            key[byte] =
+                (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'-' | b'.');
+            byte += 1;
+        }
+        key
+    };
+    KEY[byte as usize]
 }
 
 fn is_blank(byte: u8) -> bool {

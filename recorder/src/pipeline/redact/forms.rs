@@ -10,6 +10,19 @@ pub(super) struct Token {
     pub(super) aws: bool,
 }
 
+/// Whether two bytes can begin a token at all; most bytes of most texts cannot, and are done with here.
+#[inline]
+#[rustfmt::skip]
+pub(super) fn may_begin(first: u8, second: Option<&u8>) -> bool {
+    let Some(second) = second else { return false };
+    matches!(
+        (first, second),
+        (b'e', b'y') | (b'A', b'K' | b'S' | b'I' | b'G') | (b'S', b'G') | (b'-', b'-') | (b'd', b'o') | (b'g', b'h' | b'i' | b'l')
+            | (b'h', b'f' | b'v') | (b'n', b'p') | (b'p', b'y') | (b's', b'k' | b'h') | (b'r', b'k') | (b'w', b'h')
+            | (b'x', b'o' | b'a') | (b'y', b'a')
+    )
+}
+
 /// The token that begins at `at`. Called at every byte of a word, so the first bytes decide.
 #[rustfmt::skip]
 pub(super) fn token(text: &str, at: usize) -> Option<Token> {
