@@ -356,7 +356,7 @@ impl Scan<'_> {
         let token = &self.text[from..to];
         // "basic" is an English word; credentials after it are always base64 of `user:password`.
         let secret = if scheme.eq_ignore_ascii_case("basic") {
-            token.len() >= 6 && decodes_to_pair(token)
+            token.len() >= 6 && decodes_to_pair(token, to == self.bytes.len())
         } else {
             token.len() >= 6 && !is_prose(token.trim_end_matches('='))
         };

@@ -87,8 +87,8 @@ fn end_of_pem(text: &str, at: usize) -> usize {
     text.len() - after_label.trim_start_matches('-').len()
 }
 
-/// Whether base64 text, also one that breaks off, holds `user:password`.
-pub(super) fn decodes_to_pair(token: &str) -> bool {
+/// Whether base64 text holds `user:password`, or, where the text breaks off, the beginning of a user.
+pub(super) fn decodes_to_pair(token: &str, broken_off: bool) -> bool {
     let (mut bits, mut count) = (0_u32, 0);
     for byte in token.bytes() {
         let digit = match byte {
@@ -110,7 +110,7 @@ pub(super) fn decodes_to_pair(token: &str) -> bool {
             }
         }
     }
-    false
+    broken_off
 }
 
 /// AWS secret keys carry no mark: 40 characters of base64 beside a key id, or fewer where the text breaks off.
