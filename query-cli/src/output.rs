@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::args::Field;
 use crate::failure::Failure;
+use crate::text::is_hostile;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::{to_line, to_text as to_json};
@@ -50,9 +51,14 @@ pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Res
     )?)
 }
 
-/// Writes a document as YAML.
+/// Writes a document as YAML. The writer leaves some characters as they are that must not reach a terminal; a document
+/// with one of these is written in YAML's JSON style, in which they can be escaped.
 pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_yaml::to_string(document).map_err(io::Error::other)?;
+    let mut text = serde_yaml::to_string(document).map_err(io::Error::other)?;
+    if text.chars().any(|c| c != '\n' && is_hostile(c)) {
+        text = json::to_yaml_flow(document).map_err(io::Error::from)?;
+        text.push('\n');
+    }
     Ok(out.write_all(text.as_bytes())?)
 }
 
