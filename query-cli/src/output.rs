@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::args::Field;
 use crate::failure::Failure;
 
-pub(crate) use csv::Csv;
+pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::{to_line, to_text as to_json};
 
 /// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
@@ -70,6 +70,8 @@ pub(crate) struct Event<'a> {
     pub(crate) row: &'a Row,
     pub(crate) fields: &'a [Field],
     pub(crate) form: Form,
+    /// What happened to it, where that is told: a last key `change`.
+    pub(crate) change: Option<&'static str>,
 }
 
 impl<'a> Event<'a> {
@@ -79,6 +81,7 @@ impl<'a> Event<'a> {
             row,
             fields: &Field::CONTRACT,
             form,
+            change: None,
         }
     }
 }
@@ -98,6 +101,9 @@ impl Serialize for Event<'_> {
                 }
                 column => map.serialize_entry(field.name(), &text_of(self.row, column))?,
             }
+        }
+        if let Some(change) = self.change {
+            map.serialize_entry("change", change)?;
         }
         map.end()
     }
@@ -183,7 +189,12 @@ impl<'a> List<'a> {
             events: page
                 .rows
                 .iter()
-                .map(|row| Event { row, fields, form })
+                .map(|row| Event {
+                    row,
+                    fields,
+                    form,
+                    change: None,
+                })
                 .collect(),
             pagination: Pagination {
                 total: page.total,

@@ -186,10 +186,10 @@ impl EventsSource {
                 self.report.restarted(RestartCause::EmptyStream);
                 if state.empty_streams >= EMPTY_STREAMS_MAX {
                     state.empty_streams = 0;
-                    tokio::time::sleep(state.backoff.next()).await;
+                    tokio::time::sleep(state.backoff.wait()).await;
                     return Step::List(RelistCause::EmptyStream);
                 }
-                tokio::time::sleep(state.backoff.next()).await;
+                tokio::time::sleep(state.backoff.wait()).await;
                 Step::Watch
             }
             End::Clean => {
@@ -224,8 +224,8 @@ impl EventsSource {
 
     async fn fail(&self, state: &mut State, error: &ApiError, what: &str) {
         let wait = match error {
-            ApiError::Busy { after, .. } => (*after).max(state.backoff.next()),
-            _ => state.backoff.next(),
+            ApiError::Busy { after, .. } => (*after).max(state.backoff.wait()),
+            _ => state.backoff.wait(),
         };
         self.report.restarted(error.cause());
         self.report
@@ -266,14 +266,14 @@ impl EventsSource {
             self.report.active();
             if first.is_none() {
                 let server_time = page.server_time.unwrap_or_else(|| self.intake.now());
-                if let Some(position) = &state.position {
-                    if Version::new(&page.version).is_certainly_before(&Version::new(position)) {
-                        cause = RelistCause::Regressed;
-                        self.mark(Mark::Regressed {
-                            version: page.version.clone(),
-                            at: self.intake.now(),
-                        });
-                    }
+                if let Some(position) = &state.position
+                    && Version::new(&page.version).is_certainly_before(&Version::new(position))
+                {
+                    cause = RelistCause::Regressed;
+                    self.mark(Mark::Regressed {
+                        version: page.version.clone(),
+                        at: self.intake.now(),
+                    });
                 }
                 first = Some((page.version.clone(), server_time));
             }

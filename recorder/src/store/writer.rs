@@ -228,7 +228,7 @@ impl Writer {
                 Err(error) => {
                     failures += 1;
                     self.failed(&error, failures);
-                    if !self.wait(backoff.next()) {
+                    if !self.wait(backoff.wait()) {
                         return false;
                     }
                 }
