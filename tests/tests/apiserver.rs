@@ -9,7 +9,9 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use kube9_tests::apiserver::{ApiServer, Config, Denied, Fault, Garbage, Kind, On, Outcome, Verb};
+use kube9_tests::apiserver::{
+    ApiServer, Config, Denied, Fault, Garbage, Kind, On, Outcome, Verb, conformance,
+};
 use kube9_tests::client::{Answer, Client, Lines};
 use serde_json::{Value, json};
 
@@ -822,4 +824,24 @@ fn a_watcher_sees_every_event_of_a_large_burst_once_and_in_order() {
         (uids.len(), server.store().truth().observations()),
         (20_000, 20_000)
     );
+}
+
+#[test]
+fn it_answers_as_a_real_server_does() {
+    let (server, client) = start();
+    // As a cluster that has run for a while: there are objects, and the first versions are compacted.
+    server.store().create(Kind::Node, node("n1")).unwrap();
+    for i in 0..3 {
+        let config =
+            json!({ "metadata": { "name": format!("c{i}"), "namespace": "default" }, "data": {} });
+        server.store().create(Kind::ConfigMap, config).unwrap();
+    }
+    server.compact_now();
+    server.restart();
+    assert_eq!(client.get("/version").unwrap().code, 200);
+    let expected: Vec<conformance::Shape> =
+        serde_json::from_str(include_str!("../fixtures/apiserver-1.35.json")).unwrap();
+    let found = conformance::run(&server.url(), server.token()).unwrap();
+    let differences = conformance::differences(&expected, &found);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

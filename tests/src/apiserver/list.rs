@@ -149,6 +149,7 @@ fn check(options: &Options) -> Result<(), Status> {
         _ if !options.continue_token.is_empty() => {
             forbidden("resourceVersionMatch is forbidden when continue is provided")
         }
+        other if !matches!(other, "Exact" | "NotOlderThan") => Err(Status::unknown_match(other)),
         "Exact" if options.resource_version == "0" => {
             forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
         }

@@ -19,6 +19,7 @@
 
 mod access;
 mod body;
+pub mod conformance;
 mod faults;
 mod kind;
 mod list;

@@ -320,7 +320,13 @@ async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body
                 None => status_response(&Status::bad_request("the body is no review")),
             }
         }
-        (_, path) if path.starts_with("/api") => status_response(&Status::no_such_resource()),
+        (_, path)
+            if ["/api/v1/", "/apis/apps/v1/"]
+                .iter()
+                .any(|g| path.starts_with(g)) =>
+        {
+            status_response(&Status::no_such_resource())
+        }
         _ => respond(
             404,
             "text/plain; charset=utf-8",

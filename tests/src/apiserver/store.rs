@@ -66,9 +66,10 @@ impl Object {
 
     /// Serialises `value` with that resourceVersion. `metadata` has its server-side fields by now.
     fn encode(kind: Kind, mut value: Map<String, Value>, version: u64) -> Self {
-        value.remove("kind");
-        value.remove("apiVersion");
-        let mut metadata = match value.remove("metadata") {
+        // Not `remove`: it would put the last field in the place of the removed one.
+        value.shift_remove("kind");
+        value.shift_remove("apiVersion");
+        let mut metadata = match value.shift_remove("metadata") {
             Some(Value::Object(map)) => map,
             _ => Map::new(),
         };
@@ -648,7 +649,7 @@ impl Store {
         current: Option<&Arc<Object>>,
     ) -> Arc<Object> {
         let version = data.version + 1;
-        let metadata = value.remove("metadata").unwrap_or_default();
+        let metadata = value.shift_remove("metadata").unwrap_or_default();
         let metadata = server_fields(metadata, current, version);
         value.insert("metadata".to_owned(), Value::Object(metadata));
         if let Some(current) = current
@@ -717,12 +718,12 @@ fn server_fields(given: Value, current: Option<&Arc<Object>>, version: u64) -> M
     };
     let mut fields = Map::with_capacity(given.len() + 3);
     for key in ["name", "generateName", "namespace"] {
-        if let Some(value) = given.remove(key) {
+        if let Some(value) = given.shift_remove(key) {
             fields.insert(key.to_owned(), value);
         }
     }
     let uid = kept("uid")
-        .or_else(|| given.remove("uid"))
+        .or_else(|| given.shift_remove("uid"))
         .unwrap_or_else(|| Value::String(random_uid(version)));
     fields.insert("uid".to_owned(), uid);
     fields.insert(
@@ -730,11 +731,15 @@ fn server_fields(given: Value, current: Option<&Arc<Object>>, version: u64) -> M
         Value::String(version.to_string()),
     );
     let created = kept("creationTimestamp")
-        .or_else(|| given.remove("creationTimestamp").filter(|v| !v.is_null()))
+        .or_else(|| {
+            given
+                .shift_remove("creationTimestamp")
+                .filter(|v| !v.is_null())
+        })
         .unwrap_or_else(|| Value::String(Micros::now().seconds_text().to_string()));
     fields.insert("creationTimestamp".to_owned(), created);
     for key in ["uid", "resourceVersion", "creationTimestamp"] {
-        given.remove(key);
+        given.shift_remove(key);
     }
     fields.extend(given);
     fields
