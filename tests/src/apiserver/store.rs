@@ -309,6 +309,11 @@ impl Store {
         self.lock().truth.clone()
     }
 
+    /// How many Events there ever were.
+    pub fn truth_len(&self) -> usize {
+        self.lock().truth.events.len()
+    }
+
     /// How many objects of a kind there are.
     pub fn count(&self, kind: Kind) -> usize {
         self.lock().tables[kind.index()].live
@@ -642,11 +647,17 @@ impl Store {
         mut value: Map<String, Value>,
         current: Option<&Arc<Object>>,
     ) -> Arc<Object> {
-        data.version += 1;
-        let version = data.version;
+        let version = data.version + 1;
         let metadata = value.remove("metadata").unwrap_or_default();
         let metadata = server_fields(metadata, current, version);
         value.insert("metadata".to_owned(), Value::Object(metadata));
+        if let Some(current) = current
+            && Object::encode(kind, value.clone(), current.version).body == current.body
+        {
+            // As on a real server, a write that changes nothing is no write.
+            return Arc::clone(current);
+        }
+        data.version = version;
         if kind == Kind::Event {
             data.truth.accepted(&value, version);
         }
