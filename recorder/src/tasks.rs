@@ -129,6 +129,7 @@ async fn open_writer(config: &Config, shared: &Shared) -> anyhow::Result<Writer>
                 data,
                 config.writer.clone(),
                 config.retention.clone(),
+                &config.storage,
                 shared.clone(),
             )
         });

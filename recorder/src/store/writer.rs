@@ -29,7 +29,7 @@ use super::maintenance::Maintenance;
 use super::open::{DataDir, OpenError, Opened, is_damage};
 use super::watches::Resume;
 use crate::clock::Clock;
-use crate::config::{RetentionConfig, WriterConfig};
+use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
 use crate::pipeline::item::{Item, Passed, WatchId};
@@ -99,6 +99,7 @@ impl Writer {
         data: DataDir,
         config: WriterConfig,
         retention: RetentionConfig,
+        storage: &StorageConfig,
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let Opened {
@@ -112,7 +113,7 @@ impl Writer {
             report_damage(&shared, &aside.display().to_string(), &why);
         }
         Ok(Self {
-            maintenance: Maintenance::new(retention),
+            maintenance: Maintenance::new(retention, storage, data.directory().to_owned()),
             data,
             conn,
             applier: Applier::default(),
