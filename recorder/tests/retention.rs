@@ -1,5 +1,7 @@
 //! The clean-up on real SQLite files: by age, by size, names, and what must never go.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
