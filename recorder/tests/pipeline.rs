@@ -1,6 +1,8 @@
 //! Bytes of an Event → `decode` → `normalize` → `sanitize`, as a whole: on Events of a real cluster, on arbitrary ones,
 //! and on Events in which secrets were planted.
 
+use std::sync::LazyLock;
+
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::record::{Occurred, Record};
@@ -24,8 +26,12 @@ fn pass(bytes: &[u8]) -> Option<(Sanitized, bool)> {
     Some((sanitize(normalized.record), normalized.unknown_reason))
 }
 
-fn real_events() -> Vec<Value> {
-    serde_json::from_str(include_str!("fixtures/real-events.json")).expect("the fixture is JSON")
+fn real_events() -> &'static [Value] {
+    static EVENTS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("fixtures/real-events.json"))
+            .expect("the fixture is JSON")
+    });
+    &EVENTS
 }
 
 #[test]

@@ -189,13 +189,16 @@ impl Cleaner {
             return extra;
         }
         let mut extra = self.map(extra, 0);
+        if self.cut {
+            // Put back at the end; it must not count twice.
+            extra.shift_remove(TRUNCATED);
+        }
         for _ in 0..ROUNDS_MAX {
             let room = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
             if json_bytes_of_map(&extra) <= room && extra.len() <= FIELDS_MAX {
                 break;
             }
             self.cut = true;
-            extra.shift_remove(TRUNCATED);
             let fitted = fit_fields(extra, FIELDS_MAX, room);
             extra = self.map(fitted, 0);
         }
@@ -497,6 +500,15 @@ mod tests {
                 .len()
                 < 100
         );
+    }
+
+    #[test]
+    fn metadata_that_was_cut_to_its_bound_is_not_cut_again() {
+        for length in (100..4000).step_by(7) {
+            let given = json!({"a": ["x".repeat(length), 1], "b": [["y".repeat(4000), 1.5e252], "z".repeat(4000)]});
+            let once = extra(given);
+            assert_eq!(extra(once.clone()), once, "{length}");
+        }
     }
 
     #[test]
