@@ -1,6 +1,9 @@
 //! The clean-up on real SQLite files: by age, by size, names, and what must never go.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -353,6 +356,7 @@ fn row_of_an_open_gap_outlives_age_and_size() {
         let list = |cause, at| Item::Mark {
             watch: WatchId(1),
             mark: Mark::ListBegun {
+                listing: 1,
                 cause,
                 at: Timestamp::from_secs(at),
             },
