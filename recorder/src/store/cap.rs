@@ -21,8 +21,8 @@ const LEAVE_PERCENT: u64 = 85;
 /// and what it frees is kept inside the file for new rows.
 const VOLUME_RESERVE: u64 = 16 << 20;
 
-/// Free bytes that the file keeps inside itself while the volume is short: minutes of a busy cluster.
-const FILE_RESERVE: u64 = 4 << 20;
+/// Free bytes that the file keeps inside itself while the volume is short: some ten thousand rows.
+const FILE_RESERVE: u64 = 1 << 20;
 
 /// Shortest time between two looks at the pages.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -205,8 +205,8 @@ mod tests {
             (None, volume(400 * MIB), 580 * MIB, 0, Some(510)),
             (None, None, 580 * MIB, 0, None),
             // Somebody else filled the volume: only as much as new rows need.
-            (None, volume(MIB), 100 * MIB, 0, Some(96)),
-            (None, volume(MIB), 100 * MIB, 3 * MIB, None),
+            (None, volume(MIB), 100 * MIB, 0, Some(99)),
+            (None, volume(MIB), 100 * MIB, MIB, None),
         ] {
             let found = pressure(max, volume, pages(used, free));
             assert_eq!(
