@@ -493,13 +493,13 @@ fn fill(store: &mut Store, rows: i64, severity: Severity) {
 
 #[test]
 fn size_cap_takes_the_oldest_of_the_least_severe_first() {
-    let mut store = Store::with(Some(3 << 20), large_volume);
+    let mut store = Store::with(Some(2 << 20), large_volume);
     fill(&mut store, 3_000, Severity::Critical);
     fill(&mut store, 3_000, Severity::Info);
     for round in 0..40 {
         fill(&mut store, 500, Severity::Warning);
         store.clean();
-        assert!(store.used_bytes() <= 3 << 20, "round {round}: over the cap");
+        assert!(store.used_bytes() <= 2 << 20, "round {round}: over the cap");
         std::thread::sleep(Duration::from_millis(101)); // the look at the size is bounded in rate
     }
     let count = |severity: i64| {
