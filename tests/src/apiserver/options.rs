@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::kind::Kind;
+use super::object::Object;
 use super::status::Status;
-use super::store::Object;
 
 /// The query parameters that the server heeds.
 #[derive(Debug, Clone, Default)]

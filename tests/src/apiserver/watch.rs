@@ -25,7 +25,8 @@ use super::list::{Form, put_whole};
 use super::options::Options;
 use super::requests::Running;
 use super::status::Status;
-use super::store::{Change, Store};
+use super::store::Store;
+use super::table::{Action, Change};
 
 /// Changes taken from the log at once: bounds the bytes of one piece, and how long the data is locked.
 const CHANGES_MAX: usize = 500;
@@ -199,7 +200,7 @@ impl Watch {
             .into_iter()
             .map(|object| Change {
                 version: object.version,
-                action: super::store::Action::Added,
+                action: Action::Added,
                 object,
             })
             .collect();
