@@ -11,4 +11,6 @@
 pub mod apiserver;
 pub mod client;
 pub mod clock;
+pub mod recorder;
+pub mod torture;
 pub mod world;

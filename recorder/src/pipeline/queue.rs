@@ -315,10 +315,10 @@ impl State {
             });
         let drops = &mut self.drops[index];
         drops.items += 1;
-        if let Some((_, uid, version)) = identity {
-            if drops.known.len() < DROPS_REMEMBERED_MAX {
-                drops.known.push((uid.to_owned(), version.to_owned()));
-            }
+        if let Some((_, uid, version)) = identity
+            && drops.known.len() < DROPS_REMEMBERED_MAX
+        {
+            drops.known.push((uid.to_owned(), version.to_owned()));
         }
         Some(watch.is_some())
     }

@@ -237,7 +237,7 @@ impl Writer {
                 continue;
             }
             self.failed(&error, failures);
-            if !self.wait(backoff.next()) {
+            if !self.wait(backoff.wait()) {
                 return false;
             }
         }
