@@ -35,7 +35,7 @@ use tracing::{debug, info, warn};
 
 use super::api::{Api, ApiError, Line, Lines, Shape};
 use super::backoff::Backoff;
-use super::intake::Intake;
+use super::intake::{Intake, Taken};
 use super::pages::{ListPage, Pages, WatchLine};
 use super::report::Report;
 use crate::config::SourceConfig;
@@ -156,6 +156,8 @@ struct State {
     page_size: u32,
     backoff: Backoff,
     empty_streams: u32,
+    /// When the position was last shown to be current.
+    proven: Instant,
     /// The API server may have another history since it was last heard.
     unproven: bool,
     /// Something failed, and nothing has worked since.
@@ -177,6 +179,7 @@ impl EventsSource {
             page_size: self.config.page_size,
             backoff,
             empty_streams: 0,
+            proven: Instant::now(),
             unproven: true,
             failing: true,
         };
@@ -411,10 +414,10 @@ impl EventsSource {
         };
         let mut heard = Instant::now();
         let mut renew_in = self.config.idle_renewal;
-        let mut renewed = heard;
         let opened = heard;
+        state.proven = opened;
         loop {
-            let idle_left = renew_in.saturating_sub(renewed.elapsed());
+            let idle_left = renew_in.saturating_sub(state.proven.elapsed());
             let silence_left = silence.saturating_sub(heard.elapsed());
             tokio::select! {
                 biased;
@@ -422,7 +425,6 @@ impl EventsSource {
                 line = lines.next() => {
                     let Some(line) = line? else { return Ok(End::Clean) };
                     heard = Instant::now();
-                    (renewed, renew_in) = (heard, self.config.idle_renewal);
                     if let Some(end) = self.take_line(state, line, items).await? {
                         return Ok(end);
                     }
@@ -448,7 +450,7 @@ impl EventsSource {
                             renew_in = self.config.idle_renewal / 4;
                         }
                     }
-                    renewed = Instant::now();
+                    state.proven = Instant::now(); // or tried
                 }
             }
         }
@@ -510,15 +512,8 @@ impl EventsSource {
                     return Ok(Some(End::Full)); // this item is not in the queue and comes again
                 }
                 *items += 1;
-                if let Some(version) = self.intake.watched(self.watch, action, object) {
-                    let (new, old) = (
-                        Version::new(&version),
-                        Version::new(state.position.as_deref().unwrap_or_default()),
-                    );
-                    if new.is_after(&old) {
-                        state.position = Some(version); // an item sent twice does not take it back
-                    }
-                }
+                let taken = self.intake.watched(self.watch, action, object);
+                self.advance(state, taken);
                 Ok(None)
             }
             Err(cause) => {
@@ -527,6 +522,19 @@ impl EventsSource {
                     .undecodable(self.watch, Via::Watch, "", "", &cause);
                 Ok(None)
             }
+        }
+    }
+
+    /// The item is in the queue: moves the position, and notes whether it proves it current. A deletion says nothing of
+    /// when it happened, nor does an Event with an old date.
+    fn advance(&self, state: &mut State, taken: Taken) {
+        let old = Version::new(state.position.as_deref().unwrap_or_default());
+        if !taken.version.is_empty() && Version::new(&taken.version).is_after(&old) {
+            state.position = Some(taken.version); // an item sent twice does not take it back
+        }
+        let recent = self.intake.now().minus(self.config.idle_renewal);
+        if taken.last.is_some_and(|last| last >= recent) {
+            state.proven = Instant::now();
         }
     }
 

@@ -93,7 +93,9 @@ impl Applier {
                 if *via == Via::Watch {
                     // While a backlog is read, the version was the newest when it happened, not when it was received.
                     let proven = seen.last.min(*received);
-                    self.watches.get(*watch).advance(&seen.version, proven);
+                    self.watches
+                        .get(*watch)
+                        .advance(&seen.version, Some(proven));
                 }
             }
             Item::Passed {
@@ -106,7 +108,7 @@ impl Applier {
             } => {
                 self.pass(conn, *watch, *via, uid, version, why, *received)?;
                 if *via == Via::Watch {
-                    self.watches.get(*watch).advance(version, *received);
+                    self.watches.get(*watch).advance(version, None);
                 }
             }
             Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
@@ -457,7 +459,7 @@ impl Applier {
             Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
             Mark::Proven { version, at } => {
-                self.watches.get(watch).advance(version, *at);
+                self.watches.get(watch).advance(version, Some(*at));
                 Ok(())
             }
         }

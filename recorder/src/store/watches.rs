@@ -186,8 +186,9 @@ impl Watches {
 impl Watch {
     /// Moves the position forward to a version whose item is committed with this transaction. Never back, and not
     /// before a list was completed: without one, nothing says that what lies below the version is stored.
-    /// `proven` is when that version was the API server's newest, as far as is known.
-    pub fn advance(&mut self, version: &str, proven: Timestamp) {
+    /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
+    /// backlog may have happened long before it was received.
+    pub fn advance(&mut self, version: &str, proven: Option<Timestamp>) {
         if version.is_empty() {
             return;
         }
@@ -201,8 +202,8 @@ impl Watch {
         } else if new != old {
             return; // an older item says nothing of the position
         }
-        if self.proven.is_none_or(|before| before < proven) {
-            self.proven = Some(proven);
+        if self.proven < proven {
+            self.proven = proven;
             self.changed = true;
         }
     }
