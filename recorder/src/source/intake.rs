@@ -14,7 +14,7 @@ use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::record::Occurred;
+use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 use crate::pipeline::sanitize::sanitize;
 
 /// What every Events source puts its items through.
@@ -36,7 +36,7 @@ pub struct Intake {
 pub struct Taken {
     /// Its resourceVersion; empty where it could not be read.
     pub version: String,
-    /// Its last occurrence; `None` where it makes no row.
+    /// Its last occurrence; `None` where it makes no row or the time cannot be true.
     pub last: Option<Timestamp>,
 }
 
@@ -121,9 +121,10 @@ impl Intake {
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
         }
+        let is_suspect = normalized.record.extra.contains_key(TIME_SUSPECT);
         let last = match &normalized.record.occurred {
-            Occurred::Observed(seen) => Some(seen.last),
-            Occurred::At(_) => None,
+            Occurred::Observed(seen) if !is_suspect => Some(seen.last),
+            _ => None, // a time that had to be replaced proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
         self.push(Item::Observed {
