@@ -23,7 +23,7 @@ use crate::health::Health;
 use crate::life;
 use crate::metrics::{Kind, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
-use crate::pipeline::item::Item;
+use crate::pipeline::item::{Item, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
 use crate::serve;
@@ -33,7 +33,7 @@ use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
 use crate::source::report::{FirstSync, Report};
 use crate::store::open::{DataDir, OpenError};
-use crate::store::watches::Resume;
+use crate::store::watches::Start;
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
@@ -87,8 +87,8 @@ pub async fn run(
     let outcome = tokio::select! {
         () = &mut shutdown => Ok(None), // before anything was opened
         outcome = async {
-            let mut writer = open_writer(&config, &shared).await?;
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster).await?;
             info!(server = cluster.server, "recording");
             let intake = Intake {
                 queue: queue.clone(),
@@ -97,8 +97,8 @@ pub async fn run(
                 metrics: metrics.clone(),
                 clock: clock.clone(),
             };
-            let sources = sources(&config, &mut writer, &cluster, &intake, &health)?;
-            Ok::<_, anyhow::Error>((writer, sources, cluster))
+            let sources = sources(&config, opened.watches, &cluster, &intake, &health);
+            Ok::<_, anyhow::Error>((opened.writer, sources, cluster))
         } => outcome.map(Some),
     };
     let result = match outcome {
@@ -120,32 +120,104 @@ pub async fn run(
     result
 }
 
-/// Opens the database; a disk that is not there yet is waited for, as `/healthz` says meanwhile.
-async fn open_writer(config: &Config, shared: &Shared) -> anyhow::Result<Writer> {
+/// The writer and the Events watches that it knows.
+struct OpenedWriter {
+    writer: Writer,
+    watches: Vec<EventWatch>,
+}
+
+/// One Events watch as the database has it.
+struct EventWatch {
+    id: WatchId,
+    namespace: String,
+    start: Start,
+    recall: Arc<Recall>,
+}
+
+/// Opens the database; a disk that is not there, full or read-only is waited for, as `/healthz` says meanwhile.
+async fn open_writer(
+    config: &Config,
+    shared: &Shared,
+    cluster: &str,
+) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
-    loop {
-        let opened = DataDir::lock(&config.data_dir).and_then(|data| {
+    let again = async |error: OpenError| match error {
+        OpenError::Unavailable { .. } => {
+            error!(%error, "trying again");
+            check.degraded(error.to_string());
+            tokio::time::sleep(config.writer.retry_max).await;
+            Ok(())
+        }
+        other => Err(other),
+    };
+    let mut writer = loop {
+        let (config, shared) = (config.clone(), shared.clone());
+        let opened = off_thread(move || {
+            let data = DataDir::lock(&config.data_dir)?;
             Writer::open(
                 data,
-                config.writer.clone(),
-                config.retention.clone(),
+                config.writer,
+                config.retention,
                 &config.storage,
-                shared.clone(),
+                shared,
             )
         });
-        match opened {
-            Ok(writer) => {
+        match opened.await? {
+            Ok(writer) => break writer,
+            Err(error) => again(error).await?,
+        }
+    };
+    let namespaces = match config.kube.namespaces.as_slice() {
+        [] => vec![String::new()], // one watch of all namespaces
+        some => some.to_vec(),
+    };
+    loop {
+        let (cluster, namespaces) = (cluster.to_owned(), namespaces.clone());
+        let registered = off_thread(move || {
+            let watches = register(&mut writer, &cluster, &namespaces);
+            (writer, watches)
+        });
+        let watches;
+        (writer, watches) = registered.await?;
+        match watches {
+            Ok(watches) => {
                 check.healthy();
-                return Ok(writer);
+                return Ok(OpenedWriter { writer, watches });
             }
-            Err(error @ OpenError::Unavailable { .. }) => {
-                error!(%error, "trying again");
-                check.degraded(error.to_string());
-                tokio::time::sleep(config.writer.retry_max).await;
+            Err(source) => {
+                let path = config.data_dir.clone();
+                let source = source.into();
+                again(OpenError::Unavailable { path, source }).await?;
             }
-            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("opening the database panicked")
+}
+
+fn register(
+    writer: &mut Writer,
+    cluster: &str,
+    namespaces: &[String],
+) -> rusqlite::Result<Vec<EventWatch>> {
+    let one = |namespace: &String| {
+        let recall = Arc::new(Recall::default());
+        let (id, start) = writer.register(cluster, EVENT_KIND, namespace, recall.clone())?;
+        Ok(EventWatch {
+            id,
+            namespace: namespace.clone(),
+            start,
+            recall,
+        })
+    };
+    namespaces.iter().map(one).collect()
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
@@ -158,32 +230,21 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-type Sources = Vec<(EventsSource, Resume)>;
+type Sources = Vec<(EventsSource, Start)>;
 
 fn sources(
     config: &Config,
-    writer: &mut Writer,
+    watches: Vec<EventWatch>,
     cluster: &Connected,
     intake: &Intake,
     health: &Health,
-) -> anyhow::Result<Sources> {
-    let all = [String::new()]; // one watch of all namespaces
-    let namespaces = if config.kube.namespaces.is_empty() {
-        all.as_slice()
-    } else {
-        config.kube.namespaces.as_slice()
-    };
-    let first_sync = FirstSync::of(namespaces.len(), health.clone());
-    let mut sources = Vec::with_capacity(namespaces.len());
-    for namespace in namespaces {
-        let recall = Arc::new(Recall::default());
-        let (watch, resume) = writer
-            .register(&cluster.cluster, EVENT_KIND, namespace, recall.clone())
-            .context("cannot read the position of the Events watch")?;
-        let name = if namespace.is_empty() {
+) -> Sources {
+    let first_sync = FirstSync::of(watches.len(), health.clone());
+    let source = |watch: EventWatch| {
+        let name = if watch.namespace.is_empty() {
             "watch/Event".to_owned()
         } else {
-            format!("watch/Event/{namespace}")
+            format!("watch/Event/{}", watch.namespace)
         };
         let report = Report::new(
             intake.metrics.clone(),
@@ -194,17 +255,17 @@ fn sources(
         );
         let source = EventsSource {
             api: Api::new(cluster.client.clone()),
-            watch,
-            namespace: namespace.to_string(),
+            watch: watch.id,
+            namespace: watch.namespace,
             config: config.source.clone(),
             max_wait: config.queue.max_wait,
             intake: intake.clone(),
-            recall,
+            recall: watch.recall,
             report,
         };
-        sources.push((source, resume));
-    }
-    Ok(sources)
+        (source, watch.start)
+    };
+    watches.into_iter().map(source).collect()
 }
 
 async fn work(
@@ -216,8 +277,8 @@ async fn work(
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
-    for (source, resume) in sources {
-        tasks.spawn(source.run(resume));
+    for (source, start) in sources {
+        tasks.spawn(source.run(start));
     }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()

@@ -1,5 +1,10 @@
 //! The store's transactions on real SQLite files: folding, positions, gaps and holes as they are committed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +82,11 @@ impl Store {
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
+        self.applier.committed();
+    }
+
+    fn next_listing(&mut self) -> i64 {
+        self.applier.watches.get(self.watch).listing + 1
     }
 
     fn seen(&self, via: Via, uid: &str, version: u64, count: i64, first: i64, last: i64) -> Item {
@@ -96,13 +106,17 @@ impl Store {
     }
 
     fn list(&mut self, cause: RelistCause, version: &str, time: i64, items: Vec<Item>) {
+        let listing = self.next_listing();
         let mut all = vec![self.mark(Mark::ListBegun {
+            listing,
             cause,
             at: at(time),
         })];
         let listed = items.len() as u64;
         all.extend(items);
         all.push(self.mark(Mark::ListDone {
+            listing,
+            at: at(time),
             version: version.into(),
             server_time: at(time),
             listed,
@@ -241,6 +255,7 @@ fn position_moves_with_the_rows_and_survives_a_restart() {
 #[test]
 fn filtered_and_deleted_items_move_the_position_too() {
     let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "5", 0, vec![]);
     store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
     for (version, why) in [
         ("11", Passed::Filtered(0)),
@@ -314,8 +329,10 @@ fn list_that_is_cut_by_a_restart_is_begun_again_in_the_same_gap() {
     let mut store = Store::new();
     let first = store.seen(Via::List, UID, 10, 1, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![first]);
+    let listing = store.next_listing();
     store.commit(&[
         store.mark(Mark::ListBegun {
+            listing,
             cause: RelistCause::Expired,
             at: at(100),
         }),
@@ -353,6 +370,7 @@ fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
     let drops = [Drops {
         watch: Some(store.watch),
+        listing: 1,
         since: at(20),
         items: 2,
         known: vec![(UID.into(), "10".into()), (OTHER.into(), "11".into())],
@@ -386,6 +404,7 @@ fn dropped_rows_of_kube9_are_a_gap_that_nothing_heals() {
         &[],
         &[Drops {
             watch: None,
+            listing: 0,
             since: at(20),
             items: 7,
             known: vec![],
@@ -407,8 +426,10 @@ fn history_that_went_back_discards_the_position_and_doubles_nothing() {
         version: "50".into(),
         at: at(200),
     });
+    let listing = store.next_listing();
     store.commit(&[
         store.mark(Mark::ListBegun {
+            listing,
             cause: RelistCause::Expired,
             at: at(200),
         }),

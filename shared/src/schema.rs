@@ -159,6 +159,7 @@ CREATE TABLE hole (
     since_ms INTEGER NOT NULL,
     cause    TEXT NOT NULL,
     items    INTEGER NOT NULL,
+    listing  INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one brings the items back
     known    TEXT NOT NULL           -- JSON array of [uid, resourceVersion], bounded
 );
 

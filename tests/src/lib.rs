@@ -12,4 +12,6 @@ pub mod apiserver;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod recorder;
+pub mod torture;
 pub mod world;

@@ -33,9 +33,11 @@ pub struct Intake {
 }
 
 /// What one item was.
-struct Taken {
-    version: String,
-    last: Option<Timestamp>,
+pub struct Taken {
+    /// Its resourceVersion; empty where it could not be read.
+    pub version: String,
+    /// Its last occurrence; `None` where it makes no row.
+    pub last: Option<Timestamp>,
 }
 
 impl Intake {
@@ -51,15 +53,15 @@ impl Intake {
         self.take(watch, Via::List, &item.json).last
     }
 
-    /// Takes an item of a watch; returns its resourceVersion, which is now the source's position.
-    pub fn watched(&self, watch: WatchId, action: Action, object: Box<RawValue>) -> Option<String> {
+    /// Takes an item of a watch.
+    pub fn watched(&self, watch: WatchId, action: Action, object: Box<RawValue>) -> Taken {
         let label = match action {
             Action::Added => metrics::Action::Added,
             Action::Modified => metrics::Action::Modified,
             Action::Deleted => metrics::Action::Deleted,
         };
         self.metrics.received(metrics::Kind::Event, label);
-        let taken = match action {
+        match action {
             Action::Added | Action::Modified => self.take(watch, Via::Watch, &object),
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
@@ -75,8 +77,7 @@ impl Intake {
                     last: None,
                 }
             }
-        };
-        Some(taken.version).filter(|version| !version.is_empty())
+        }
     }
 
     /// Takes note of an item that cannot be read at all.

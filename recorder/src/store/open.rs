@@ -9,7 +9,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -161,6 +161,21 @@ impl DataDir {
 
     /// Moves the damaged database aside and makes a new one. No connection may be open.
     pub fn start_anew(&self, why: String) -> Result<Opened, OpenError> {
+        let aside = self.move_aside()?;
+        let path = self.database();
+        match open_existing(&path, true) {
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: true,
+                moved_aside: Some((aside, why)),
+            }),
+            Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        }
+    }
+
+    /// Moves a damaged database aside; returns where to. No connection may be open.
+    pub fn move_aside(&self) -> Result<PathBuf, OpenError> {
         let path = self.database();
         let aside = self.path.join(format!("{FILE_NAME}.corrupt"));
         // At most one copy is kept. The order matters after a crash in between: while kube9.db is here, it is tried again.
@@ -172,14 +187,19 @@ impl DataDir {
                 Err(error) => return Err(unavailable(&from, error)),
             }
         }
-        match open_existing(&path, true) {
-            Ok(conn) => Ok(Opened {
-                conn,
-                created: true,
-                moved_aside: Some((aside, why)),
-            }),
-            Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        Ok(aside)
+    }
+
+    /// Which files the three names stand for now.
+    pub fn file_ids(&self) -> FileIds {
+        let id = |suffix| {
+            let found = fs::metadata(with_suffix(&self.database(), suffix)).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        FileIds {
+            database: id(""),
+            wal: id("-wal"),
+            shm: id("-shm"),
         }
     }
 
@@ -193,6 +213,17 @@ impl DataDir {
             shm: size("-shm"),
         }
     }
+}
+
+/// Device and inode of the three files: shows when somebody removes or replaces one that is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileIds {
+    /// `kube9.db`
+    pub database: Option<(u64, u64)>,
+    /// `kube9.db-wal`
+    pub wal: Option<(u64, u64)>,
+    /// `kube9.db-shm`
+    pub shm: Option<(u64, u64)>,
 }
 
 /// Sizes of the three files, in bytes.
@@ -303,6 +334,10 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // SQLite opens read-only what it may not write; such a connection would stay so after the disk is back.
+    if conn.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(Failure::Stop(unavailable(path, "it is not writable")));
+    }
     conn.busy_timeout(BUSY_TIMEOUT)?;
     keep_wal(&conn)?;
     if !create {

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acts::Cause;
 use super::correlate::random_uid;
 use super::event::{About, Involved, Uid};
-use super::names::{self, safe_string};
+use super::names::safe_string;
 use super::rng::Rng;
 use crate::clock::Micros;
 
@@ -101,6 +102,21 @@ pub struct Template {
     pub liveness: bool,
     /// Whether pods mount a volume that has to be attached.
     pub volume: bool,
+    /// What a careful reader would object to.
+    pub risks: Risks,
+}
+
+/// Habits of a template that an assessment finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Risks {
+    /// The first container is privileged.
+    pub privileged: bool,
+    /// The pod is in the host's network and mounts a path of it.
+    pub host: bool,
+    /// A credential stands in the environment as a literal.
+    pub literal_secret: bool,
+    /// Runs explicitly as root, with an added capability.
+    pub root: bool,
 }
 
 /// What kind of workload.
@@ -112,6 +128,17 @@ pub enum Runs {
     StatefulSet,
     /// A `DaemonSet`.
     DaemonSet,
+}
+
+/// How the pods of a bad template fare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The registry refuses the image so often.
+    PullFails(u64),
+    /// The first container ends so often.
+    Crashes(Cause, u64),
+    /// The readiness probe is never content.
+    NeverReady,
 }
 
 /// A Deployment, `StatefulSet` or `DaemonSet`.
@@ -147,6 +174,12 @@ pub struct Workload {
     pub created: Micros,
     /// A rollout in progress has passed its deadline.
     pub stuck: bool,
+    /// `spec.paused`: rollouts are held.
+    pub paused: bool,
+    /// How pods of the current template fare, if not well.
+    pub fate: Option<Fate>,
+    /// Message of the condition `ReplicaFailure`.
+    pub replica_failure: Option<Arc<str>>,
     /// Changes of its `ConfigMap`.
     pub config_revision: u64,
 }
@@ -191,6 +224,8 @@ pub struct NodeState {
     pub disk_pressure: bool,
     /// `spec.unschedulable`.
     pub cordoned: bool,
+    /// A further condition that is `True`, e.g. `KernelDeadlock` (node-problem-detector) or `NetworkUnavailable`.
+    pub problem: Option<&'static str>,
     /// When one of these last changed.
     pub since: Micros,
 }
@@ -286,6 +321,8 @@ pub struct Pod {
     pub started: Micros,
     /// Being deleted since.
     pub deleting: Option<Micros>,
+    /// A finalizer or a dead mount holds it: deleted, it stays.
+    pub clings: bool,
     /// Why the scheduler finds no node, if it does not.
     pub unschedulable: Option<Arc<str>>,
     /// `status.reason` and `status.message` of an evicted pod.
@@ -329,136 +366,14 @@ pub struct Cluster {
     pub crons: Vec<Cron>,
     /// The machine that the control plane runs on.
     pub control_plane: Arc<str>,
-    pods: Vec<(u32, Option<Pod>)>,
-    free: Vec<u32>,
+    pub(super) pods: Vec<(u32, Option<Pod>)>,
+    pub(super) free: Vec<u32>,
     /// What changed since somebody last looked.
     pub touched: Vec<Touched>,
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl Cluster {
-    /// A cluster in good health, determined by the stream of chance.
-    pub fn build(size: Size, now: Micros, rng: &mut Rng) -> Self {
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            namespaces: names::namespaces(size.namespaces),
-            workloads: Vec::new(),
-            crons: Vec::new(),
-            control_plane: Arc::from("ip-10-0-0-10"),
-            pods: Vec::new(),
-            free: Vec::new(),
-            touched: Vec::new(),
-            version: 1_000_000 + rng.below(50_000_000),
-        };
-        for i in 0..size.nodes {
-            cluster.nodes.push(Node {
-                name: names::node(i, rng),
-                uid: random_uid(rng),
-                subnet: u16::try_from(i % 65_536).unwrap_or(0),
-                kubelet: if rng.percent(90) {
-                    "v1.35.4"
-                } else {
-                    "v1.34.6"
-                },
-                state: NodeState {
-                    since: now,
-                    ..NodeState::default()
-                },
-                created: now - Duration::from_secs(rng.between(86_400, 90 * 86_400)),
-                boots: 1,
-            });
-        }
-        for i in 0..size.deployments {
-            let replicas = rng.between(1, size.replicas * 2 - 1);
-            cluster.add_workload(Runs::Deployment, names::service(i), replicas, now, rng);
-        }
-        for i in 0..size.stateful_sets {
-            cluster.add_workload(Runs::StatefulSet, names::database(i), 3, now, rng);
-        }
-        for i in 0..size.daemon_sets {
-            cluster.add_workload(
-                Runs::DaemonSet,
-                names::agent(i),
-                size.nodes as u64,
-                now,
-                rng,
-            );
-        }
-        for i in 0..size.cron_jobs {
-            let (minutes, takes) = *rng.pick(&[
-                (1, 3.0),
-                (5, 8.0),
-                (5, 20.0),
-                (10, 30.0),
-                (15, 60.0),
-                (60, 240.0),
-            ]);
-            cluster.crons.push(Cron {
-                namespace: cluster.tenant(rng),
-                name: names::cron(i),
-                uid: random_uid(rng),
-                template: template(&names::cron(i), false, rng),
-                every: Duration::from_secs(minutes * 60),
-                takes,
-                kept: Vec::new(),
-            });
-        }
-        cluster
-    }
-
-    /// A namespace that is not `kube-system`.
-    fn tenant(&self, rng: &mut Rng) -> Arc<str> {
-        let tenants = &self.namespaces[..self.namespaces.len() - 1];
-        // The square makes some namespaces busy and many quiet, as they are.
-        let at = (rng.unit() * rng.unit() * tenants.len() as f64) as usize;
-        Arc::clone(&tenants[at])
-    }
-
-    fn add_workload(
-        &mut self,
-        runs: Runs,
-        name: Arc<str>,
-        replicas: u64,
-        now: Micros,
-        rng: &mut Rng,
-    ) {
-        let namespace = match runs {
-            Runs::DaemonSet => Arc::from("kube-system"),
-            _ => self.tenant(rng),
-        };
-        let index = self.workloads.len();
-        self.workloads.push(Workload {
-            runs,
-            namespace,
-            template: template(&name, runs == Runs::StatefulSet, rng),
-            name,
-            uid: random_uid(rng),
-            replicas,
-            revision: 1,
-            hash: Arc::from(names::template_hash(rng)),
-            set_uid: random_uid(rng),
-            pods: Vec::new(),
-            autoscaled: runs == Runs::Deployment && rng.percent(30),
-            service: runs != Runs::DaemonSet && rng.percent(85),
-            service_broken: false,
-            created: now - Duration::from_secs(rng.between(3600, 60 * 86_400)),
-            stuck: false,
-            config_revision: 1,
-        });
-        for i in 0..replicas {
-            let id = self.new_pod(index, now, rng);
-            let node = match runs {
-                Runs::DaemonSet => usize::try_from(i).unwrap_or(0),
-                _ => rng.index(self.nodes.len()),
-            };
-            if let Some(pod) = self.pod_mut(id) {
-                pod.created = now - Duration::from_secs(rng.between(600, 20 * 86_400));
-                pod.started = pod.created + Duration::from_secs(3);
-                (pod.node, pod.phase, pod.ready) = (Some(node), Phase::Running, true);
-            }
-        }
-    }
-
     /// Makes a pod of a workload; it is not bound yet.
     pub fn new_pod(&mut self, workload: usize, now: Micros, rng: &mut Rng) -> PodId {
         let of = &self.workloads[workload];
@@ -640,47 +555,8 @@ fn blank_pod(now: Micros, rng: &mut Rng) -> Pod {
         restarts: 0,
         started: now,
         deleting: None,
+        clings: false,
         unschedulable: None,
         evicted: None,
-    }
-}
-
-fn template(name: &str, volume: bool, rng: &mut Rng) -> Template {
-    let registry = rng.pick(&[
-        "registry.example.com/shop",
-        "ghcr.io/example",
-        "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
-    ]);
-    let mut containers = vec![Container {
-        name: Arc::from(*rng.pick(&["app", "app", "main", "server", "web"])),
-        image: Arc::from(format!("{registry}/{name}:{}", names::tag(rng))),
-        image_bytes: rng.between(8_000_000, 900_000_000),
-        port: *rng.pick(&[8080, 8080, 80, 3000, 9090]),
-        limit_mib: *rng.pick(&[0, 128, 256, 512, 1024, 2048]),
-        cpu_millis: *rng.pick(&[0, 50, 100, 250, 500]),
-    }];
-    if rng.percent(25) {
-        let (sidecar, image) = *rng.pick(&[
-            ("istio-proxy", "docker.io/istio/proxyv2:1.27.1"),
-            ("fluent-bit", "cr.fluentbit.io/fluent/fluent-bit:4.1.0"),
-            (
-                "cloudsql-proxy",
-                "gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.18.2",
-            ),
-        ]);
-        containers.push(Container {
-            name: Arc::from(sidecar),
-            image: Arc::from(image),
-            image_bytes: 70_000_000,
-            port: 0,
-            limit_mib: 128,
-            cpu_millis: 10,
-        });
-    }
-    Template {
-        containers,
-        readiness: rng.percent(75),
-        liveness: rng.percent(60),
-        volume,
     }
 }

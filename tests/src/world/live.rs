@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::acts::{Act, Cause, OBSERVATIONS_PER_ARRIVAL, Probe, Shortage};
-use super::cluster::{Cluster, PodId, Runs, Size, Touched};
+use super::acts::{Act, OBSERVATIONS_PER_ARRIVAL};
+use super::cluster::{Cluster, Runs, Size, Touched};
 use super::correlate::random_uid;
 use super::engine::Engine;
 use super::event::{Change, Event, Observation, Uid};
@@ -31,7 +31,7 @@ impl std::error::Error for Missing {}
 /// A living cluster. Its time goes on when [`Live::advance`] is called, and only then.
 #[derive(Debug)]
 pub struct Live {
-    engine: Engine,
+    pub(super) engine: Engine,
     store: Store,
     speed: f64,
     /// Wall-clock time and the world's time when the two were last set against each other.
@@ -96,7 +96,7 @@ impl Live {
     }
 
     /// Writes what changed, and what was said about it.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let touched = std::mem::take(&mut self.engine.cluster.touched);
         let mut done = HashSet::new();
         for what in touched {
@@ -186,229 +186,6 @@ impl Live {
             put(Kind::Pod, objects::pod(cluster, pod));
         }
     }
-
-    fn workload(&self, name: &str) -> Result<usize, Missing> {
-        let found = self
-            .engine
-            .cluster
-            .workloads
-            .iter()
-            .position(|w| &*w.name == name);
-        found.ok_or_else(|| Missing {
-            what: format!("workload {name}"),
-        })
-    }
-
-    fn pod_of(&self, name: &str) -> Result<PodId, Missing> {
-        let workload = self.workload(name)?;
-        let cluster = &self.engine.cluster;
-        let alive = |id: &&PodId| {
-            cluster
-                .pod(**id)
-                .is_some_and(|p| p.deleting.is_none() && p.node.is_some())
-        };
-        let found = cluster.workloads[workload].pods.iter().find(alive);
-        found.copied().ok_or_else(|| Missing {
-            what: format!("running pod of {name}"),
-        })
-    }
-
-    fn node(&self, number: usize) -> Result<usize, Missing> {
-        if number < self.engine.cluster.nodes.len() {
-            Ok(number)
-        } else {
-            Err(Missing {
-                what: format!("node number {number}"),
-            })
-        }
-    }
-
-    /// Does something to the cluster now, and writes what came of it.
-    fn act(&mut self, act: impl FnOnce(&mut Engine)) {
-        act(&mut self.engine);
-        self.flush();
-    }
-
-    /// The first container of a pod ends so often, each time a while after its restart. Returns the pod's name.
-    ///
-    /// # Errors
-    /// If there is no such workload, or it has no running pod.
-    pub fn crash_loop(
-        &mut self,
-        workload: &str,
-        times: u64,
-        cause: Cause,
-    ) -> Result<String, Missing> {
-        let pod = self.pod_of(workload)?;
-        self.act(|engine| engine.crash(pod, times, cause));
-        Ok(self
-            .engine
-            .cluster
-            .pod(pod)
-            .map(|p| p.name.to_string())
-            .unwrap_or_default())
-    }
-
-    /// A container is killed for its memory limit so often. Returns the pod's name.
-    ///
-    /// # Errors
-    /// As [`Live::crash_loop`].
-    pub fn oom(&mut self, workload: &str, times: u64) -> Result<String, Missing> {
-        self.crash_loop(workload, times, Cause::OutOfMemory)
-    }
-
-    /// A Deployment is rolled out with an image that its registry refuses so often before it gives it.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn image_pull(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| {
-            engine.cluster.workload_mut(workload).stuck = times > 5;
-            let why = engine.pull_error();
-            let pod = engine.create_pod(workload);
-            engine.assign(pod);
-            engine.pull_fails(pod, times, 10.0, why);
-        });
-        Ok(())
-    }
-
-    /// No registry gives an image for so long: every pod that starts meanwhile waits.
-    pub fn registry_down(&mut self, span: Duration) {
-        self.engine.no_registry_until = self.engine.now + span;
-    }
-
-    /// A node runs short and evicts so many pods.
-    ///
-    /// # Errors
-    /// If there is no node of that number.
-    pub fn node_pressure(
-        &mut self,
-        node: usize,
-        what: Shortage,
-        evictions: u64,
-    ) -> Result<(), Missing> {
-        let node = self.node(node)?;
-        self.act(|engine| engine.pressure(node, what, evictions));
-        Ok(())
-    }
-
-    /// A node stops reporting for so long (in the world's time).
-    ///
-    /// # Errors
-    /// If there is no node of that number.
-    pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), Missing> {
-        let node = self.node(node)?;
-        self.act(|engine| engine.node_lost(node, span.as_secs_f64()));
-        Ok(())
-    }
-
-    /// A node is cordoned, or uncordoned.
-    ///
-    /// # Errors
-    /// If there is no node of that number.
-    pub fn cordon(&mut self, node: usize, cordoned: bool) -> Result<(), Missing> {
-        let node = self.node(node)?;
-        self.act(|engine| engine.cluster.node_mut(node).state.cordoned = cordoned);
-        Ok(())
-    }
-
-    /// A workload gets a new image.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn rollout(&mut self, workload: &str) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| engine.begin_rollout(workload));
-        Ok(())
-    }
-
-    /// A Deployment gets so many pods.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn scale(&mut self, workload: &str, replicas: u64) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| engine.scale(workload, replicas));
-        Ok(())
-    }
-
-    /// A workload's `ConfigMap` changes.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn config_change(&mut self, workload: &str) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| engine.change_config(workload));
-        Ok(())
-    }
-
-    /// A workload's Service selects pods that there are not, or selects its own again.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn break_service(&mut self, workload: &str, broken: bool) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| {
-            let of = engine.cluster.workload_mut(workload);
-            (of.service, of.service_broken) = (true, broken);
-            engine.cluster.touched.push(Touched::Service(workload));
-        });
-        Ok(())
-    }
-
-    /// A probe of one pod fails so often.
-    ///
-    /// # Errors
-    /// If there is no such workload, or it has no running pod.
-    pub fn probe_failures(
-        &mut self,
-        workload: &str,
-        probe: Probe,
-        times: u64,
-    ) -> Result<(), Missing> {
-        let pod = self.pod_of(workload)?;
-        self.act(|engine| engine.probe_fails(pod, times, probe));
-        Ok(())
-    }
-
-    /// A new pod of a workload finds no node so often.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn unschedulable(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| {
-            let pod = engine.create_pod(workload);
-            engine.no_node(pod, times.max(2));
-        });
-        Ok(())
-    }
-
-    /// A new pod of a workload refers to a Secret or `ConfigMap` that is missing for so many attempts.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn config_missing(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| {
-            let pod = engine.create_pod(workload);
-            engine.assign(pod);
-            let why = engine.config_error(pod);
-            engine.config_fails(pod, times, why);
-        });
-        Ok(())
-    }
-
-    /// A quota forbids a workload's pods so often.
-    ///
-    /// # Errors
-    /// If there is no such workload.
-    pub fn quota(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| engine.quota_forbids(workload, times, 1.0));
-        Ok(())
-    }
 }
 
 /// Writes an observation into a simulated API server, as its reporter would: creates the Event, or patches it, or creates
@@ -453,6 +230,8 @@ pub fn burst(store: &Store, seed: u64, observations: usize, now: Micros) -> usiz
 
 #[cfg(test)]
 mod tests {
+    use super::super::acts::{Cause, Probe, Shortage};
+    use super::super::cluster::Fate;
     use super::*;
     use crate::apiserver::{ApiServer, Config};
 
@@ -611,5 +390,44 @@ mod tests {
         let objects = burst(server.store(), 1, 2000, start());
         let truth = server.store().truth();
         assert_eq!((truth.events.len(), truth.observations()), (objects, 2000));
+    }
+
+    #[test]
+    fn a_bad_rollout_gets_stuck_and_the_next_one_frees_it() {
+        let (server, mut live) = live(5);
+        live.scale("cart", 2).unwrap();
+        live.advance(start() + Duration::from_secs(60));
+        live.bad_rollout("cart", Fate::Crashes(Cause::Exit(1), 1000))
+            .unwrap();
+        live.advance(start() + Duration::from_secs(700));
+        let progressing = |server: &ApiServer| {
+            let all = server.store().all(Kind::Deployment);
+            let cart = all
+                .into_iter()
+                .find(|d| &*d.name == "cart")
+                .unwrap()
+                .to_value();
+            cart["status"]["conditions"][1]["reason"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(progressing(&server), "ProgressDeadlineExceeded");
+        let old = live
+            .cluster()
+            .workloads
+            .iter()
+            .find(|w| &*w.name == "cart")
+            .unwrap();
+        let ready = old
+            .pods
+            .iter()
+            .filter_map(|p| live.cluster().pod(*p))
+            .filter(|p| p.ready)
+            .count();
+        assert_eq!(ready, 2, "the old pods stay while the new ones fail");
+        live.rollout("cart").unwrap();
+        live.advance(start() + Duration::from_secs(1100));
+        assert_eq!(progressing(&server), "NewReplicaSetAvailable");
     }
 }

@@ -15,6 +15,7 @@
 //! decides anything.
 
 mod acts;
+mod build;
 mod cluster;
 mod correlate;
 mod engine;
@@ -25,9 +26,10 @@ mod names;
 mod objects;
 mod rng;
 mod says;
+mod scenarios;
 
 pub use acts::{Cause, Probe, Shortage};
-pub use cluster::{Cluster, Size};
+pub use cluster::{Cluster, Fate, Size};
 pub use event::{About, Change, Event, Involved, Observation, Reporter, Uid};
 pub use history::History;
 pub use live::{Live, Missing, burst, deliver};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cluster::{Cluster, Container, Node, Owner, Phase, Pod, Runs, Workload};
+use super::cluster::{Cluster, Container, Node, Owner, Phase, Pod, Runs, Template, Workload};
 use super::event::Uid;
 use super::names::uuid_text;
 use crate::clock::Micros;
@@ -28,6 +28,14 @@ pub(super) fn node(node: &Node) -> Value {
             "kubelet reports",
         )
     };
+    let problem = state.problem.map(|kind| {
+        condition(
+            kind,
+            "True",
+            kind,
+            "kernel: INFO: task docker:20744 blocked for more than 120 seconds.",
+        )
+    });
     let ready = if state.not_ready {
         condition(
             "Ready",
@@ -43,6 +51,28 @@ pub(super) fn node(node: &Node) -> Value {
             "kubelet is posting ready status",
         )
     };
+    let mut conditions = vec![
+        pressure(
+            "MemoryPressure",
+            state.memory_pressure,
+            "KubeletHasSufficientMemory",
+            "KubeletHasInsufficientMemory",
+        ),
+        pressure(
+            "DiskPressure",
+            state.disk_pressure,
+            "KubeletHasNoDiskPressure",
+            "KubeletHasDiskPressure",
+        ),
+        pressure(
+            "PIDPressure",
+            false,
+            "KubeletHasSufficientPID",
+            "KubeletHasInsufficientPID",
+        ),
+        ready,
+    ];
+    conditions.extend(problem);
     let mut spec = json!({ "podCIDR": format!("10.64.{}.0/24", node.subnet % 256), "providerID": format!("aws:///eu-central-1a/{}", node.name) });
     let mut taints = Vec::new();
     if state.cordoned {
@@ -68,12 +98,7 @@ pub(super) fn node(node: &Node) -> Value {
         "spec": spec,
         "status": {
             "capacity": amounts, "allocatable": amounts,
-            "conditions": [
-                pressure("MemoryPressure", state.memory_pressure, "KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"),
-                pressure("DiskPressure", state.disk_pressure, "KubeletHasNoDiskPressure", "KubeletHasDiskPressure"),
-                pressure("PIDPressure", false, "KubeletHasSufficientPID", "KubeletHasInsufficientPID"),
-                ready,
-            ],
+            "conditions": conditions,
             "addresses": [{ "type": "Hostname", "address": &*node.name }],
             "nodeInfo": {
                 "bootID": uuid_text(u128::from(node.boots) << 32 | node.uid.0 >> 96),
@@ -124,22 +149,41 @@ fn container_spec(container: &Container, first: bool, readiness: bool, liveness:
     spec
 }
 
-fn pod_spec(pod_containers: &[Container], readiness: bool, liveness: bool, config: &str) -> Value {
-    let containers: Vec<Value> = pod_containers
+fn pod_spec(containers: &[Container], template: &Template, config: &str) -> Value {
+    let containers: Vec<Value> = containers
         .iter()
         .enumerate()
-        .map(|(i, c)| container_spec(c, i == 0, readiness, liveness))
+        .map(|(i, c)| container_spec(c, i == 0, template.readiness, template.liveness))
         .collect();
     let mut spec = json!({
         "containers": containers, "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
         "dnsPolicy": "ClusterFirst", "securityContext": {}, "schedulerName": "default-scheduler",
     });
+    let mut volumes = Vec::new();
+    let mut mounts = Vec::new();
     if !config.is_empty() {
-        spec["volumes"] =
-            json!([{ "name": "config", "configMap": { "name": config, "defaultMode": 420 } }]);
-        spec["containers"][0]["volumeMounts"] =
-            json!([{ "name": "config", "mountPath": "/etc/app" }]);
+        volumes
+            .push(json!({ "name": "config", "configMap": { "name": config, "defaultMode": 420 } }));
+        mounts.push(json!({ "name": "config", "mountPath": "/etc/app" }));
     }
+    let risks = template.risks;
+    if risks.host {
+        spec["hostNetwork"] = json!(true);
+        volumes.push(json!({ "name": "host", "hostPath": { "path": "/var/log", "type": "" } }));
+        mounts.push(json!({ "name": "host", "mountPath": "/host/log", "readOnly": true }));
+    }
+    let first = &mut spec["containers"][0];
+    if risks.privileged {
+        first["securityContext"] = json!({ "privileged": true });
+    } else if risks.root {
+        first["securityContext"] =
+            json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } });
+    }
+    if risks.literal_secret {
+        first["env"] = json!([{ "name": "API_KEY", "value": "simulated-4f9c2a7be1d0" }]);
+    }
+    first["volumeMounts"] = json!(mounts);
+    spec["volumes"] = json!(volumes);
     spec
 }
 
@@ -149,7 +193,7 @@ fn config_name(workload: &Workload) -> String {
 
 /// A Pod.
 pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
-    let (owner, app, readiness, liveness, config) = match pod.owner {
+    let (owner, app, template, config) = match pod.owner {
         Owner::Workload(w) => {
             let of = &cluster.workloads[w];
             let kind = match of.runs {
@@ -157,21 +201,12 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
                 Runs::StatefulSet => ("apps/v1", "StatefulSet"),
                 Runs::DaemonSet => ("apps/v1", "DaemonSet"),
             };
-            (
-                kind,
-                &of.name,
-                of.template.readiness,
-                of.template.liveness,
-                config_name(of),
-            )
+            (kind, &of.name, &of.template, config_name(of))
         }
-        Owner::Cron(c) => (
-            ("batch/v1", "Job"),
-            &cluster.crons[c].name,
-            false,
-            false,
-            String::new(),
-        ),
+        Owner::Cron(c) => {
+            let of = &cluster.crons[c];
+            (("batch/v1", "Job"), &of.name, &of.template, String::new())
+        }
     };
     let mut labels = json!({ "app": &**app });
     if !pod.hash.is_empty() {
@@ -194,7 +229,18 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
         metadata["deletionTimestamp"] = time(at + std::time::Duration::from_secs(30));
         metadata["deletionGracePeriodSeconds"] = json!(30);
     }
-    let mut spec = pod_spec(&pod.containers, readiness, liveness, &config);
+    if pod.clings {
+        metadata["finalizers"] = json!(["example.com/unmount"]);
+    }
+    let mut spec = pod_spec(&pod.containers, template, &config);
+    // What admission adds to every pod.
+    let token = format!("kube-api-access-{}", &pod.uid.to_string()[..5]);
+    if let Some(volumes) = spec["volumes"].as_array_mut() {
+        volumes.push(json!({ "name": token, "projected": { "defaultMode": 420, "sources": [
+            { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+            { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+        ] } }));
+    }
     spec["serviceAccountName"] = json!("default");
     if let Some(node) = pod.node {
         spec["nodeName"] = json!(&*cluster.nodes[node].name);
@@ -330,14 +376,18 @@ pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
     } else {
         ("False", "MinimumReplicasUnavailable")
     };
+    let mut conditions = vec![
+        json!({ "type": "Available", "status": word, "reason": reason, "message": "" }),
+        progressing,
+    ];
+    if let Some(why) = &of.replica_failure {
+        conditions.push(json!({
+            "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": &**why,
+        }));
+    }
     let labels = json!({ "app": &*of.name });
-    let spec = pod_spec(
-        &of.template.containers,
-        of.template.readiness,
-        of.template.liveness,
-        &config_name(of),
-    );
-    json!({
+    let spec = pod_spec(&of.template.containers, &of.template, &config_name(of));
+    let mut deployment = json!({
         "metadata": {
             "name": &*of.name, "namespace": &*of.namespace, "uid": of.uid.to_string(),
             "generation": of.revision, "creationTimestamp": time(of.created), "labels": labels,
@@ -353,9 +403,13 @@ pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
             "observedGeneration": of.revision, "replicas": pods.len(), "updatedReplicas": updated,
             "readyReplicas": ready, "availableReplicas": ready,
             "unavailableReplicas": wanted.saturating_sub(ready),
-            "conditions": [{ "type": "Available", "status": word, "reason": reason, "message": "" }, progressing],
+            "conditions": conditions,
         },
-    })
+    });
+    if of.paused {
+        deployment["spec"]["paused"] = json!(true);
+    }
+    deployment
 }
 
 /// The Service of a workload.

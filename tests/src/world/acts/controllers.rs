@@ -168,6 +168,8 @@ impl Engine {
             &set,
             uid,
         );
+        let failure = (left > 1).then(|| Arc::from(message.trim_start_matches("Error creating: ")));
+        self.cluster.workload_mut(workload).replica_failure = failure;
         self.say(Some(speaker.warning("FailedCreate", message)));
         if left > 1 {
             let act = Act::QuotaForbids {

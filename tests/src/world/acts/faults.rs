@@ -59,8 +59,8 @@ impl Engine {
                 says::go_duration(backoff as u64 * 1000)
             )),
         ));
-        // It is said at every look at the pod, each ten to fifteen seconds; long pauses are told in a few.
-        let looks = (backoff / 12.0).ceil().max(1.0) as i64;
+        // A real kubelet says it about once a minute (53 times in 55 minutes, measured on 1.35).
+        let looks = (backoff / 60.0).ceil().max(1.0) as i64;
         let message = says::restarting(&container, &name, &namespace, uid);
         self.kubelet_says(pod, |s| s.warning("BackOff", message).times(looks));
         self.after(backoff, Act::Restart { pod, left, cause });
@@ -126,7 +126,8 @@ impl Engine {
         });
         self.kubelet_says(pod, |s| s.warning("Failed", failure));
         self.kubelet_says(pod, |s| s.warning("Failed", "Error: ErrImagePull"));
-        let looks = (wait / 13.0).ceil() as i64;
+        // And this at every look at the pod (244 times in 55 minutes).
+        let looks = (wait / 13.5).ceil() as i64;
         self.kubelet_says(pod, |s| s.normal("BackOff", backing_off).times(looks));
         self.kubelet_says(pod, |s| {
             s.warning("Failed", "Error: ImagePullBackOff").times(looks)

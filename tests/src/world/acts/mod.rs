@@ -37,12 +37,14 @@ pub(super) enum Act {
     /// Its containers have ended.
     Remove(PodId),
 
-    /// A new template is rolled out.
+    /// A new template is rolled out, a step further.
     Rollout {
         workload: usize,
-        old: Vec<PodId>,
+        revision: u64,
         old_hash: Arc<str>,
     },
+    /// A rollout should be through by now.
+    Deadline { workload: usize, revision: u64 },
     /// An autoscaler changes the number of pods.
     Rescale { workload: usize },
     /// A `StatefulSet` or `DaemonSet` replaces its pods one by one.
@@ -213,9 +215,10 @@ impl Engine {
             Act::Remove(pod) => self.cluster.remove_pod(pod),
             Act::Rollout {
                 workload,
-                old,
+                revision,
                 old_hash,
-            } => self.roll_on(workload, old, old_hash),
+            } => self.roll_on(workload, revision, old_hash),
+            Act::Deadline { workload, revision } => self.deadline(workload, revision),
             Act::Rescale { workload } => self.rescale(workload),
             Act::Replace { workload, left } => self.replace_next(workload, left),
             Act::CronFires { cron, again } => self.cron_fires(cron, again),
@@ -281,7 +284,7 @@ impl Engine {
             }
             Ordinary::Rollout => {
                 if let Some(workload) = self.any_workload(&[Runs::Deployment]) {
-                    self.begin_rollout(workload);
+                    self.begin_rollout(workload, None);
                 }
             }
             Ordinary::Rescale => {

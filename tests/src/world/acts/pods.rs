@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::cluster::{Owner, Phase, PodId, Runs};
+use super::super::cluster::{Fate, Owner, Phase, PodId, Runs};
 use super::super::engine::Engine;
 use super::super::event::About;
 use super::super::says;
@@ -222,6 +222,13 @@ impl Engine {
         let Owner::Workload(workload) = target.owner else {
             return;
         };
+        match self.cluster.workloads[workload].fate {
+            Some(Fate::Crashes(cause, left)) => {
+                return self.after(2.0, Act::Crash { pod, left, cause });
+            }
+            Some(Fate::NeverReady) => return self.after(5.0, Act::Unready { pod, left: 500 }),
+            _ => {}
+        }
         let slow = self.cluster.workloads[workload].template.readiness && self.rng.percent(40);
         let wait = self.rng.waiting(4.0) + 2.0;
         if slow {
@@ -262,6 +269,7 @@ impl Engine {
             return;
         }
         (target.deleting, target.ready) = (Some(now), false);
+        let stuck = target.clings;
         if target.node.is_none() {
             return self.cluster.remove_pod(pod);
         }
@@ -278,6 +286,9 @@ impl Engine {
         if self.rng.percent(12) {
             let said = self.probe_said(pod, super::Probe::Readiness, true);
             self.say(said);
+        }
+        if stuck {
+            return;
         }
         let grace = self.rng.waiting(3.0).min(30.0) + 1.0;
         self.after(grace, Act::Remove(pod));

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::super::cluster::{PodId, Runs, Touched};
+use super::super::cluster::{Fate, PodId, Runs, Touched};
 use super::super::correlate::random_uid;
 use super::super::engine::Engine;
 use super::super::event::{About, Uid};
 use super::super::{names, says};
 use super::Act;
 
+/// `progressDeadlineSeconds`
+const PROGRESS_DEADLINE: f64 = 600.0;
+
 impl Engine {
-    /// A Deployment gets a new template.
-    pub(in super::super) fn begin_rollout(&mut self, workload: usize) {
+    /// A Deployment gets a new template, whose pods fare as `fate` says.
+    pub(in super::super) fn begin_rollout(&mut self, workload: usize, fate: Option<Fate>) {
         let tag = names::tag(&mut self.rng);
         let hash: Arc<str> = Arc::from(names::template_hash(&mut self.rng));
         let set_uid = random_uid(&mut self.rng);
@@ -20,9 +23,9 @@ impl Engine {
             return self.begin_replace(workload);
         }
         let old_hash = std::mem::replace(&mut of.hash, hash);
-        of.set_uid = set_uid;
+        (of.set_uid, of.stuck, of.fate) = (set_uid, false, fate);
         of.revision += 1;
-        of.stuck = false;
+        let revision = of.revision;
         if let Some(container) = of.template.containers.first_mut() {
             let name = container
                 .image
@@ -30,41 +33,91 @@ impl Engine {
                 .map_or(&*container.image, |(name, _)| name);
             container.image = Arc::from(format!("{name}:{tag}"));
         }
-        let old = of.pods.clone();
-        self.roll_on(workload, old, old_hash);
+        self.after(PROGRESS_DEADLINE, Act::Deadline { workload, revision });
+        self.roll_on(workload, revision, old_hash);
     }
 
-    /// The next step of a rollout: one pod more of the new, one less of the old.
-    pub(super) fn roll_on(&mut self, workload: usize, mut old: Vec<PodId>, old_hash: Arc<str>) {
-        old.retain(|pod| self.cluster.pod(*pod).is_some_and(|p| p.deleting.is_none()));
+    /// The next step of a rollout: one pod more of the new template where there is room, one less of the old where the
+    /// new ones are ready.
+    pub(super) fn roll_on(&mut self, workload: usize, revision: u64, old_hash: Arc<str>) {
         let of = &self.cluster.workloads[workload];
-        let new = of.pods.len() - of.pods.iter().filter(|p| old.contains(p)).count();
+        if of.revision != revision || of.paused {
+            // A newer template has taken over, or somebody holds it.
+            return;
+        }
         let wanted = usize::try_from(of.replicas).unwrap_or(0);
+        let alive = |id: &&PodId| self.cluster.pod(**id).is_some_and(|p| p.deleting.is_none());
+        let is_new = |id: &&PodId| self.cluster.pod(**id).is_some_and(|p| p.hash == of.hash);
+        let is_ready = |id: &&PodId| self.cluster.pod(**id).is_some_and(|p| p.ready);
+        let pods: Vec<PodId> = of.pods.iter().filter(alive).copied().collect();
+        let new = pods.iter().filter(is_new).count();
+        let ready = pods.iter().filter(is_new).filter(is_ready).count();
+        let old: Vec<PodId> = pods.iter().filter(|id| !is_new(id)).copied().collect();
         let set = of.set_name();
         let old_set: Arc<str> = Arc::from(format!("{}-{old_hash}", of.name));
-        if new < wanted {
+        if ready >= wanted && old.is_empty() {
+            self.cluster.workload_mut(workload).stuck = false;
+            return;
+        }
+        // maxSurge 25 %, rounded up
+        if new < wanted && pods.len() < wanted + wanted.div_ceil(4) {
             self.scaled(
                 workload,
                 format!("Scaled up replica set {set} from {new} to {}", new + 1),
             );
             let pod = self.create_pod(workload);
-            self.after(0.1, Act::Schedule(pod));
+            self.begin_pod(workload, pod);
         }
-        // The old one goes when the new one is up; with the first step nothing is up yet.
-        let room = new > 0 || wanted == 0;
-        if let Some(pod) = room.then(|| old.pop()).flatten() {
-            self.scale_down_old(workload, &old_set, old.len(), pod);
+        // maxUnavailable 25 %, rounded down
+        if let Some(pod) = old
+            .last()
+            .copied()
+            .filter(|_| ready + old.len() > wanted - wanted / 4)
+        {
+            self.scale_down_old(workload, &old_set, old.len() - 1, pod);
         }
-        if new < wanted || !old.is_empty() {
-            let wait = self.rng.waiting(8.0) + 4.0;
-            self.after(
-                wait,
-                Act::Rollout {
-                    workload,
-                    old,
-                    old_hash,
-                },
-            );
+        let wait = self.rng.waiting(6.0) + 4.0;
+        self.after(
+            wait,
+            Act::Rollout {
+                workload,
+                revision,
+                old_hash,
+            },
+        );
+    }
+
+    /// The first thing that happens to a new pod.
+    fn begin_pod(&mut self, workload: usize, pod: PodId) {
+        match self.cluster.workloads[workload].fate {
+            Some(Fate::PullFails(times)) => {
+                self.assign(pod);
+                let why = self.pull_error();
+                self.after(
+                    1.0,
+                    Act::PullFails {
+                        pod,
+                        left: times,
+                        wait: 10.0,
+                        why,
+                    },
+                );
+            }
+            _ => self.after(0.1, Act::Schedule(pod)),
+        }
+    }
+
+    /// A rollout has had its time.
+    pub(super) fn deadline(&mut self, workload: usize, revision: u64) {
+        let of = &self.cluster.workloads[workload];
+        let up = |id: &&PodId| {
+            self.cluster
+                .pod(**id)
+                .is_some_and(|p| p.ready && p.hash == of.hash)
+        };
+        let ready = of.pods.iter().filter(up).count() as u64;
+        if of.revision == revision && ready < of.replicas {
+            self.cluster.workload_mut(workload).stuck = true;
         }
     }
 
