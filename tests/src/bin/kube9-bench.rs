@@ -28,6 +28,9 @@ struct Args {
     /// The query binary [default: kube9-query beside this program].
     #[arg(long, global = true)]
     query: Option<PathBuf>,
+    /// Leave the filled database in this directory, which must be new (storage).
+    #[arg(long, global = true)]
+    keep: Option<PathBuf>,
     /// Draw figures over the number of rows into this directory, as SVG.
     #[arg(long, global = true)]
     plots: Option<PathBuf>,
@@ -96,7 +99,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
     for &rows in &args.rows {
         match args.what {
             What::Storage => {
-                let (bytes, _) = storage::run(args.seed, rows, sheet)?;
+                let (bytes, _) = storage::run(args.seed, rows, args.keep.as_deref(), sheet)?;
                 point("bytes a row", rows, bytes);
             }
             What::Ingest => point(
