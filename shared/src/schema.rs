@@ -83,7 +83,7 @@ CREATE TABLE reason (
 -- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
 CREATE TABLE text (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash INTEGER NOT NULL,          -- FNV-1a of body: finds it without a second copy in an index
+    hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body: finds it without a second copy in an index
     body TEXT NOT NULL
 );
 CREATE INDEX text_hash ON text (hash);
