@@ -278,20 +278,20 @@ impl State {
             }
             (Source::Watching, Some(position)) => {
                 let pending = self.log.iter().find(|(version, ..)| *version > position);
-                if let Some((version, event, written)) = pending.copied() {
-                    if self.queue.len() < CAPACITY {
-                        state.position = Some(version);
-                        state.push(if written {
-                            Item::Seen {
-                                event,
-                                version,
-                                listed: false,
-                            }
-                        } else {
-                            Item::Gone { event, version }
-                        });
-                        next.push(("deliver", state));
-                    }
+                if let Some((version, event, written)) = pending.copied()
+                    && self.queue.len() < CAPACITY
+                {
+                    state.position = Some(version);
+                    state.push(if written {
+                        Item::Seen {
+                            event,
+                            version,
+                            listed: false,
+                        }
+                    } else {
+                        Item::Gone { event, version }
+                    });
+                    next.push(("deliver", state));
                 }
                 self.renewal(position, next);
             }
