@@ -154,7 +154,13 @@ async fn open_writer(
         let (config, shared) = (config.clone(), shared.clone());
         let opened = off_thread(move || {
             let data = DataDir::lock(&config.data_dir)?;
-            Writer::open(data, config.writer, config.retention, shared)
+            Writer::open(
+                data,
+                config.writer,
+                config.retention,
+                &config.storage,
+                shared,
+            )
         });
         match opened.await? {
             Ok(writer) => break writer,

@@ -1,5 +1,10 @@
 //! The store's transactions on real SQLite files: folding, positions, gaps and holes as they are committed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 

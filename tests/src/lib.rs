@@ -9,6 +9,7 @@
 //! ```
 
 pub mod apiserver;
+pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod model;

@@ -10,7 +10,7 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
 use super::filter::{SeverityOverrides, Subject};
-use super::reason_table::{self, Meaning};
+use super::meaning::{Meaning, meaning};
 use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::source::decode::KubeEvent;
 
@@ -100,7 +100,7 @@ pub fn normalize(
         severity,
         title,
         known,
-    } = reason_table::meaning(&reason, &component, &kube_type, &description);
+    } = meaning(&reason, &component, &kube_type, &description);
     let record = Record {
         event_type: EventType::Cluster,
         severity: override_severity.unwrap_or(severity),

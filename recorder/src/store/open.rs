@@ -25,13 +25,13 @@ pub const FILE_NAME: &str = "kube9.db";
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// SQLite's own wait for a lock; only a second process that writes could make us need it.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
-const WAL_PAGES: i64 = 1000;
+pub(super) const WAL_PAGES: i64 = 1000;
 
 /// What the WAL file is cut to after a checkpoint.
-const WAL_BYTES_KEPT: i64 = 16 << 20;
+pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
 
 /// Page cache of the writing connection, in KiB (negative: SQLite's convention for KiB).
 const CACHE_KIB: i64 = -4096;
@@ -125,6 +125,11 @@ impl DataDir {
                 Err(TryLockError::Error(source)) => return Err(unavailable(&lock_path, source)),
             }
         }
+    }
+
+    /// The directory that it is in.
+    pub fn directory(&self) -> &Path {
+        &self.path
     }
 
     /// The database file.

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, Statement, params_from_iter};
 
 use super::ReadError;
 use super::numbers::{Keys, Known, Numbers};
 use super::plan::Way;
 use super::search::Tester;
 use super::sql::Sql;
-use super::tally::{self, Piece, Survey};
+use super::tally::{Piece, Survey, Tally};
 
 /// Days with fewer rows, or with one match in this many rows or fewer, are scanned whole: asking for their hours would
 /// cost more than it saves.
@@ -81,11 +81,16 @@ pub(super) struct Walk<'a> {
 
 impl Walk<'_> {
     /// Fills `found`: rows created in the range, then older ones that reach into it. That is descending key order.
-    pub(super) fn run(&self, survey: &mut Survey, found: &mut Found) -> Result<(), ReadError> {
+    pub(super) fn run(
+        &self,
+        tally: &mut Tally<'_>,
+        survey: &mut Survey,
+        found: &mut Found,
+    ) -> Result<(), ReadError> {
         let span = self.numbers.span;
         if !span.main.is_empty() {
             if self.numbers.is_tallied() {
-                self.tallied(survey, found)?;
+                self.tallied(tally, survey, found)?;
             } else {
                 self.counted(span.main, false, found)?;
             }
@@ -99,86 +104,49 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The tally counts, and shows where to look.
-    fn tallied(&self, survey: &mut Survey, found: &mut Found) -> Result<(), ReadError> {
-        for piece in survey
-            .pieces
-            .iter_mut()
-            .filter(|piece| piece.matched.is_none())
-        {
-            piece.matched = Some(self.count(piece.keys)?);
+    /// Calls `each` with every row that matches: its key in column 0, then `columns` from [`Self::first_column`] on.
+    /// In no order.
+    pub(super) fn visit(
+        &self,
+        columns: &str,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let span = self.numbers.span;
+        let columns = format!("{}, {columns}", self.columns());
+        if !span.main.is_empty() {
+            self.visit_keys(&columns, span.main, false, each)?;
         }
-        let matched = survey.matched();
-        found.total += matched;
-        if self.way == Way::Keys {
-            return self.pieces(&survey.pieces, found);
-        }
-        if found.below == i64::MAX && found.skip >= matched {
-            found.skip -= matched;
-            return Ok(());
-        }
-        let counted = found.total;
-        self.counted(self.numbers.span.main.below(found.below), false, found)?;
-        found.total = counted;
-        Ok(())
+        self.visit_overlapping(&columns, each)
     }
 
-    fn pieces(&self, pieces: &[Piece], found: &mut Found) -> Result<(), ReadError> {
-        for piece in pieces {
-            if found.is_full() {
-                break;
-            }
-            let matched = piece.matched.unwrap_or(piece.rows);
-            if matched == 0 || piece.keys.from >= found.below {
-                continue;
-            }
-            let is_whole = piece.keys.to <= found.below;
-            if is_whole && found.skip >= matched {
-                found.skip -= matched;
-                continue;
-            }
-            if piece.is_day && piece.rows > SMALL_DAY_ROWS && matched < piece.rows / DENSE_ONE_IN {
-                let (from, to) = tally::seconds(piece.keys);
-                self.pieces(
-                    &tally::hours(self.connection, self.numbers, from, to)?,
-                    found,
-                )?;
-                continue;
-            }
-            let mut sql = self.select(
-                "e.key",
-                Visit::InOrder,
-                piece.keys.below(found.below),
-                false,
-            );
-            sql.push(" ORDER BY e.key DESC LIMIT ")
-                .bind(to_i64(found.wanted()));
-            sql.push(" OFFSET ")
-                .bind(i64::try_from(found.skip).unwrap_or(i64::MAX));
-            self.each(&sql, |key| {
-                found.keys.push(key);
-                ControlFlow::Continue(())
-            })?;
-            found.skip = found.skip.saturating_sub(matched);
+    /// Only the rows created before the range that reach into it.
+    pub(super) fn visit_overlapping(
+        &self,
+        columns: &str,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let span = self.numbers.span;
+        if !span.window.is_empty() {
+            self.visit_keys(columns, span.window, true, each)?;
+        }
+        if !span.older.is_empty() {
+            let sql = self.select(columns, Visit::Long, span.older, true);
+            self.each_row(&sql, each)?;
         }
         Ok(())
     }
 
-    /// Visits every row that the way leads to, counts and collects.
-    fn counted(&self, keys: Keys, overlap: bool, found: &mut Found) -> Result<(), ReadError> {
-        let (visit, values) = match &self.way {
-            Way::Keys => return self.in_order(Visit::InOrder, keys, overlap, found),
-            Way::Objects(ids) => (Visit::Object, ids),
-            Way::Types(codes) => (Visit::Type, codes),
-            Way::Severities(codes) => (Visit::Severity, codes),
+    fn visit_keys(
+        &self,
+        columns: &str,
+        keys: Keys,
+        overlap: bool,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let Some((visit, values)) = self.entries() else {
+            return self.each_row(&self.select(columns, Visit::InOrder, keys, overlap), each);
         };
-        let mut newest = Newest::new(
-            usize::try_from(found.skip)
-                .unwrap_or(usize::MAX)
-                .saturating_add(found.wanted()),
-        );
-        let mut sql = self.select(self.columns(), visit, keys, overlap);
-        let (mut total, below) = (0, found.below);
+        let mut sql = self.select(columns, visit, keys, overlap);
         let mut statement = self.connection.prepare(&sql.text)?;
         let mut tester = self.tester()?;
         for &value in values {
@@ -190,14 +158,145 @@ impl Walk<'_> {
                     .as_mut()
                     .map_or(Ok(true), |tester| tester.matches(row))?
                 {
-                    total += 1;
-                    let key: i64 = row.get(0)?;
-                    if key < below {
-                        newest.push(key);
-                    }
+                    each(row)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    fn each_row(
+        &self,
+        sql: &Sql,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut statement = self.connection.prepare(&sql.text)?;
+        let mut tester = self.tester()?;
+        let mut rows = statement.query(params_from_iter(&sql.values))?;
+        while let Some(row) = rows.next()? {
+            if tester
+                .as_mut()
+                .map_or(Ok(true), |tester| tester.matches(row))?
+            {
+                each(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the row with this key is there and matches.
+    pub(super) fn has(&self, key: i64) -> Result<bool, ReadError> {
+        let span = self.numbers.span;
+        if key >= span.main.to {
+            return Ok(false);
+        }
+        let one = Keys {
+            from: key,
+            to: key.saturating_add(1),
+        };
+        let sql = self.select(self.columns(), Visit::InOrder, one, key < span.main.from);
+        let mut found = false;
+        self.each_row(&sql, &mut |_| {
+            found = true;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Appends the newest `wanted` keys of one stretch, which lies within one part of the filter's time.
+    pub(super) fn newest(
+        &self,
+        stretch: Keys,
+        wanted: usize,
+        into: &mut Vec<i64>,
+    ) -> Result<(), ReadError> {
+        let span = self.numbers.span;
+        let overlap = stretch.from < span.main.from;
+        let long = !span.older.is_empty() && stretch.to <= span.older.to && overlap;
+        let visit = if long { Visit::Long } else { Visit::InOrder };
+        let mut sql = self.select(self.columns(), visit, stretch, overlap);
+        sql.push(" ORDER BY e.key DESC");
+        let enough = into.len() + wanted;
+        self.each(&sql, |key| {
+            into.push(key);
+            if into.len() >= enough {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+
+    /// Where the columns of [`Self::visit`] begin.
+    pub(super) fn first_column(&self) -> usize {
+        if self.numbers.search.is_some() {
+            Tester::COLUMN_COUNT
+        } else {
+            1
+        }
+    }
+
+    /// The index that the way enters, and with which values; `None` in key order.
+    fn entries(&self) -> Option<(Visit, &[i64])> {
+        match &self.way {
+            Way::Keys => None,
+            Way::Objects(ids) => Some((Visit::Object, ids)),
+            Way::Types(codes) => Some((Visit::Type, codes)),
+            Way::Severities(codes) => Some((Visit::Severity, codes)),
+        }
+    }
+
+    /// The tally counts, and shows where to look.
+    fn tallied(
+        &self,
+        tally: &mut Tally<'_>,
+        survey: &mut Survey,
+        found: &mut Found,
+    ) -> Result<(), ReadError> {
+        for piece in survey
+            .pieces
+            .iter_mut()
+            .filter(|piece| piece.matched.is_none())
+        {
+            piece.matched = Some(self.count(piece.keys)?);
+        }
+        let matched = survey.matched();
+        found.total += matched;
+        if self.way == Way::Keys {
+            let mut sql = self.select("e.key", Visit::InOrder, self.numbers.span.main, false);
+            sql.push(" ORDER BY e.key DESC LIMIT ").bind(0);
+            sql.push(" OFFSET ").bind(0);
+            let mut scan = self.connection.prepare(&sql.text)?;
+            return scan_pieces(&survey.pieces, tally, &mut scan, &mut sql.values, found);
+        }
+        if found.below == i64::MAX && found.skip >= matched {
+            found.skip -= matched;
+            return Ok(());
+        }
+        let counted = found.total;
+        self.counted(self.numbers.span.main.below(found.below), false, found)?;
+        found.total = counted;
+        Ok(())
+    }
+
+    /// Visits every row that the way leads to, counts and collects.
+    fn counted(&self, keys: Keys, overlap: bool, found: &mut Found) -> Result<(), ReadError> {
+        if self.way == Way::Keys {
+            return self.in_order(Visit::InOrder, keys, overlap, found);
+        }
+        let keep = usize::try_from(found.skip)
+            .unwrap_or(usize::MAX)
+            .saturating_add(found.wanted());
+        let mut newest = Newest::new(keep);
+        let (mut total, below) = (0, found.below);
+        self.visit_keys(self.columns(), keys, overlap, &mut |row| {
+            total += 1;
+            let key: i64 = row.get(0)?;
+            if key < below {
+                newest.push(key);
+            }
+            Ok(())
+        })?;
         found.total += total;
         newest
             .into_descending()
@@ -323,6 +422,48 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Fills the page from the pieces in which something matches. `scan` takes `values`: the range first, limit and offset
+/// last.
+fn scan_pieces(
+    pieces: &[Piece],
+    tally: &mut Tally<'_>,
+    scan: &mut Statement<'_>,
+    values: &mut [Value],
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    for piece in pieces {
+        if found.is_full() {
+            break;
+        }
+        let matched = piece.matched.unwrap_or(piece.rows);
+        if matched == 0 || piece.keys.from >= found.below {
+            continue;
+        }
+        let is_whole = piece.keys.to <= found.below;
+        if is_whole && found.skip >= matched {
+            found.skip -= matched;
+            continue;
+        }
+        if piece.is_day && piece.rows > SMALL_DAY_ROWS && matched < piece.rows / DENSE_ONE_IN {
+            let hours = tally.hours(piece.keys)?;
+            scan_pieces(&hours, tally, scan, values, found)?;
+            continue;
+        }
+        let keys = piece.keys.below(found.below);
+        let last = values.len() - 1;
+        values[0] = Value::Integer(keys.from);
+        values[1] = Value::Integer(keys.to);
+        values[last - 1] = Value::Integer(to_i64(found.wanted()));
+        values[last] = Value::Integer(i64::try_from(found.skip).unwrap_or(i64::MAX));
+        let mut rows = scan.query(params_from_iter(values.iter()))?;
+        while let Some(row) = rows.next()? {
+            found.keys.push(row.get(0)?);
+        }
+        found.skip = found.skip.saturating_sub(matched);
+    }
+    Ok(())
 }
 
 /// The `keep` greatest of many keys, in memory for about twice as many.

@@ -146,6 +146,11 @@ impl Numbers {
         })
     }
 
+    /// Asks for more than the filter does: a condition on `event e`.
+    pub(super) fn require(&mut self, condition: Sql) {
+        self.details.push(condition);
+    }
+
     /// Whether `tally` alone can count: the filter names nothing but type, severity, scope and time.
     pub(super) fn is_tallied(&self) -> bool {
         matches!(self.objects, Objects::Any) && self.details.is_empty() && self.search.is_none()

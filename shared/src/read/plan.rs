@@ -9,8 +9,10 @@ use super::tally::Survey;
 
 /// Microseconds to step over a row of `event` in key order and test it.
 const ROW_IN_ORDER: f64 = 0.1;
+/// The same where its object is looked up for the test.
+const ROW_LOOKED_UP: f64 = 0.35;
 /// The same where text is looked for.
-const ROW_SEARCHED: f64 = 0.3;
+const ROW_SEARCHED: f64 = 0.4;
 /// Microseconds to reach a row of `event` from an index.
 const ROW_BY_INDEX: f64 = 0.4;
 /// Microseconds to find an object's first row.
@@ -43,24 +45,13 @@ pub(super) fn choose(
             best = (cost, way());
         }
     };
-    let by_code = |counts: &[u64], codes: &[i64]| -> f64 {
-        codes
-            .iter()
-            .map(|&code| {
-                usize::try_from(code)
-                    .ok()
-                    .and_then(|c| counts.get(c))
-                    .map_or(rows, |&n| n as f64)
-            })
-            .sum()
-    };
     // The indexes on type and severity are partial: they hold the rare ones.
     if let Some(types) = numbers
         .types
         .as_ref()
         .filter(|types| types.iter().all(|&code| code != 0))
     {
-        offer(by_code(&survey.by_type, types) * ROW_BY_INDEX, &|| {
+        offer(survey.of_types as f64 * ROW_BY_INDEX, &|| {
             Way::Types(types.clone())
         });
     }
@@ -69,10 +60,9 @@ pub(super) fn choose(
         .as_ref()
         .filter(|all| all.iter().all(|&code| code >= 2))
     {
-        offer(
-            by_code(&survey.by_severity, severities) * ROW_BY_INDEX,
-            &|| Way::Severities(severities.clone()),
-        );
+        offer(survey.of_severities as f64 * ROW_BY_INDEX, &|| {
+            Way::Severities(severities.clone())
+        });
     }
     match &numbers.objects {
         Objects::Few(objects) => {
@@ -106,24 +96,23 @@ pub(super) fn choose(
 /// What the scan in key order costs.
 fn in_key_order(numbers: &Numbers, survey: &Survey, need: u64) -> f64 {
     let rows = survey.rows as f64;
+    let each = match (&numbers.search, &numbers.objects, &numbers.scopes) {
+        (Some(_), ..) => ROW_SEARCHED,
+        (None, Objects::Any, None) => ROW_IN_ORDER,
+        (None, ..) => ROW_LOOKED_UP,
+    };
     if !numbers.is_tallied() {
-        return rows
-            * if numbers.search.is_some() {
-                ROW_SEARCHED
-            } else {
-                ROW_IN_ORDER
-            };
+        return rows * each;
     }
     let matched = survey.matched() as f64;
     let wanted = matched.min(need as f64);
     let evenly = wanted * rows / matched.max(1.0);
     // Each wanted row may lie in an hour of its own; hours without a match are skipped.
-    let hours = (survey
+    let hours: f64 = survey
         .pieces
         .iter()
-        .map(|piece| if piece.is_day { 24 } else { 1 })
-        .sum::<i64>() as f64)
-        .max(1.0);
-    let by_hours = wanted * (rows / hours);
-    evenly.min(by_hours) * ROW_IN_ORDER
+        .map(|piece| if piece.is_day { 24.0 } else { 1.0 })
+        .sum();
+    let by_hours = wanted * rows / hours.max(1.0);
+    evenly.min(by_hours) * each
 }

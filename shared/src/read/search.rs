@@ -119,6 +119,7 @@ pub(super) struct Tester<'c> {
 impl<'c> Tester<'c> {
     /// What [`Self::matches`] reads of a row of `event e`.
     pub(super) const COLUMNS: &'static str = "e.key, e.reason, e.object, e.text, e.args";
+    pub(super) const COLUMN_COUNT: usize = 5;
 
     pub(super) fn new(connection: &'c Connection, search: &'c Search) -> Result<Self, ReadError> {
         let expand = connection.prepare(
