@@ -13,6 +13,7 @@ pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod model;
+pub mod path;
 pub mod recorder;
 pub mod torture;
 pub mod world;

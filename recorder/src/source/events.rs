@@ -322,9 +322,12 @@ impl EventsSource {
             self.report.active();
             if first.is_none() {
                 let server_time = page.server_time.unwrap_or(asked);
-                if let Some(position) = &state.position
-                    && Version::new(&page.version).is_certainly_before(&Version::new(position))
-                {
+                // Found below the position once, the new history may have passed it by now.
+                let went_back = state.position.as_deref().is_some_and(|position| {
+                    cause == RelistCause::Regressed
+                        || Version::new(&page.version).is_certainly_before(&Version::new(position))
+                });
+                if went_back {
                     cause = RelistCause::Regressed;
                     self.mark(Mark::Regressed {
                         version: page.version.clone(),

@@ -328,6 +328,9 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
+            self.count_open();
+        }
         for watch in &outcomes.holed {
             if let Some(recall) = self.recalls.get(watch) {
                 recall.relist(RelistCause::Hole);
@@ -409,6 +412,7 @@ impl Writer {
             Ok(read) if read == now.millis() => {
                 self.check.healthy();
                 self.sizes = None;
+                self.count_open();
             }
             Ok(_) => self
                 .check
@@ -421,6 +425,17 @@ impl Writer {
         let size = self.data.bytes();
         self.shared.metrics.storage_bytes.set(size.total() as i64);
         self.shared.metrics.wal_bytes.set(size.wal as i64);
+    }
+
+    /// Gaps and holes that are open, as committed.
+    fn count_open(&self) {
+        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let gaps = count("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
+        let holes = count("SELECT count(*) FROM hole");
+        if let (Ok(gaps), Ok(holes)) = (gaps, holes) {
+            self.shared.metrics.gaps_open.set(gaps);
+            self.shared.metrics.holes_open.set(holes);
+        }
     }
 
     fn write_status(&mut self, now: Timestamp, stopped: Option<Timestamp>) -> rusqlite::Result<()> {

@@ -137,7 +137,36 @@ impl State {
         self.world_steps(&mut next);
         self.source_steps(&mut next);
         self.writer_steps(&mut next);
+        for (_, state) in &mut next {
+            state.normalize();
+        }
         next
+    }
+
+    /// Makes states equal that no later step can tell apart: what the log says below the position on disk is never
+    /// delivered again, and of list numbers only the order from the committed one on means something.
+    fn normalize(&mut self) {
+        let disk = &mut self.disk;
+        let covered = disk.position.unwrap_or(0);
+        self.log.retain(|(version, ..)| *version > covered);
+        for seen in disk.dedup.iter_mut().flatten() {
+            if *seen != disk.listing {
+                *seen = 0; // of an older list, whichever
+            }
+        }
+        let base = disk.listing.saturating_sub(1);
+        let lower = move |listing: &mut u8| *listing = listing.saturating_sub(base);
+        disk.dedup.iter_mut().flatten().for_each(lower);
+        disk.holes.iter_mut().for_each(lower);
+        disk.holes.dedup();
+        self.drops.iter_mut().for_each(lower);
+        lower(&mut self.listing);
+        lower(&mut disk.listing);
+        for item in &mut self.queue {
+            if let Item::ListBegun { listing } | Item::ListDone { listing, .. } = item {
+                lower(listing);
+            }
+        }
     }
 
     /// What is wrong in this state.
