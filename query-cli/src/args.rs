@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use kube9_shared::read::Cursor;
+use kube9_shared::read::{Cursor, Property};
 
 pub(crate) use filter::FilterArgs;
 pub(crate) use value::{Field, Format};
@@ -93,7 +93,6 @@ pub(crate) enum Command {
     Pause,
 }
 
-#[expect(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
     /// A page of events, newest first
@@ -102,6 +101,18 @@ pub(crate) enum EventsCommand {
     /// One event by its id
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// New and updated events as they are recorded
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArgs),
+    /// How many events, by what they have in common
+    #[command(after_help = STATS_EXAMPLES)]
+    Stats(StatsArgs),
+    /// When it began, what changed just before, and where the record has holes
+    #[command(after_help = TIMELINE_EXAMPLES)]
+    Timeline(TimelineArgs),
+    /// All events, streamed as JSON lines or CSV
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -128,6 +139,46 @@ pub(crate) struct GetArgs {
     /// Id as `events list` shows it, e.g. evt_20251202_103045_a7f3b9
     #[arg(value_name = "ID", value_parser = value::id)]
     pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Show the newest N first, 0 to 1000
+    #[arg(long, value_name = "N", default_value = "10", value_parser = value::tail)]
+    pub(crate) tail: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated
+    #[arg(long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
+          value_parser = value::property)]
+    pub(crate) by: Vec<Property>,
+    /// Groups shown, 1 to 1000
+    #[arg(long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Width of a bucket, e.g. 5m [default: what fits]
+    #[arg(long, value_name = "SPAN", value_parser = crate::moment::parse_span)]
+    pub(crate) bucket: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Only these, as for `events list`
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    pub(crate) fields: Vec<Field>,
 }
 
 const EXAMPLES: &str = "\
@@ -158,6 +209,26 @@ const GET_EXAMPLES: &str = "\
 Examples:
   kube9-query events get evt_20251202_103045_a7f3b9
   kube9-query events get evt_20251202_103045_a7f3b9 --format=json | jq .metadata";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  kube9-query events watch --severity=warning+
+  kube9-query events watch --object-namespace=shop --tail=0 --format=jsonl";
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  kube9-query events stats --since=24h --by=severity,reason
+  kube9-query events stats --by=namespace --severity=error+ --limit=10";
+
+const TIMELINE_EXAMPLES: &str = "\
+Examples:
+  kube9-query events timeline --since=2h --object-namespace=shop
+  kube9-query events timeline --for=pod/web-1/shop --bucket=5m";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  kube9-query events export --since=7d --format=csv > events.csv
+  kube9-query events export --fields=created_at,severity,title,metadata.reason";
 
 /// Reads the command line of a process, its name first.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
@@ -218,6 +289,10 @@ fn formats(command: &Command) -> (&'static str, &'static [Format]) {
             ("events list", &[Json, Yaml, Table, Wide, Jsonl, Csv])
         }
         Command::Events(EventsCommand::Get(_)) => ("events get", &[Json, Yaml, Table]),
+        Command::Events(EventsCommand::Watch(_)) => ("events watch", &[Json, Jsonl, Table, Wide]),
+        Command::Events(EventsCommand::Stats(_)) => ("events stats", &[Json, Yaml, Table, Csv]),
+        Command::Events(EventsCommand::Timeline(_)) => ("events timeline", &[Json, Yaml, Table]),
+        Command::Events(EventsCommand::Export(_)) => ("events export", &[Jsonl, Csv]),
         Command::Pause => ("pause", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
     }
 }
@@ -298,6 +373,10 @@ mod tests {
             ("events list --fields=id,size", "event_type"),
             ("events list --search=", "empty"),
             ("status --format=wide", "json, yaml, table"),
+            ("events export --format=json", "jsonl, csv"),
+            ("events watch --tail=1001", "0 to 1000"),
+            ("events stats --by=colour", "namespace"),
+            ("events timeline --bucket=5", "30m"),
         ] {
             match parsed(line) {
                 Err(error) => assert!(error.contains(words), "{line}: {error}"),

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 
 use crate::args::Field;
 use crate::failure::Failure;
+use crate::text::is_hostile;
 
-pub(crate) use csv::Csv;
+pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::{to_line, to_text as to_json};
 
 /// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
@@ -50,9 +51,14 @@ pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Res
     )?)
 }
 
-/// Writes a document as YAML.
+/// Writes a document as YAML. The writer leaves some characters as they are that must not reach a terminal; a document
+/// with one of these is written in YAML's JSON style, in which they can be escaped.
 pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_yaml::to_string(document).map_err(io::Error::other)?;
+    let mut text = serde_yaml::to_string(document).map_err(io::Error::other)?;
+    if text.chars().any(|c| c != '\n' && is_hostile(c)) {
+        text = json::to_yaml_flow(document).map_err(io::Error::from)?;
+        text.push('\n');
+    }
     Ok(out.write_all(text.as_bytes())?)
 }
 
@@ -70,6 +76,8 @@ pub(crate) struct Event<'a> {
     pub(crate) row: &'a Row,
     pub(crate) fields: &'a [Field],
     pub(crate) form: Form,
+    /// What happened to it, where that is told: a last key `change`.
+    pub(crate) change: Option<&'static str>,
 }
 
 impl<'a> Event<'a> {
@@ -79,6 +87,7 @@ impl<'a> Event<'a> {
             row,
             fields: &Field::CONTRACT,
             form,
+            change: None,
         }
     }
 }
@@ -98,6 +107,9 @@ impl Serialize for Event<'_> {
                 }
                 column => map.serialize_entry(field.name(), &text_of(self.row, column))?,
             }
+        }
+        if let Some(change) = self.change {
+            map.serialize_entry("change", change)?;
         }
         map.end()
     }
@@ -183,7 +195,12 @@ impl<'a> List<'a> {
             events: page
                 .rows
                 .iter()
-                .map(|row| Event { row, fields, form })
+                .map(|row| Event {
+                    row,
+                    fields,
+                    form,
+                    change: None,
+                })
                 .collect(),
             pagination: Pagination {
                 total: page.total,

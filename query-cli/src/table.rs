@@ -53,6 +53,11 @@ impl Cell {
         }
     }
 
+    /// Columns that it takes.
+    pub(crate) fn width(&self) -> usize {
+        width(&self.text)
+    }
+
     pub(crate) fn severity(word: &str) -> Self {
         Self {
             text: safe(word),

@@ -9,11 +9,15 @@ use clap::Parser;
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, ProcessEnvironment};
+use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::snapshot;
 use kube9_recorder::{check, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
+
+/// Longest text in a log line, in bytes.
+const LOG_TEXT_MAX: usize = 4 << 10;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return complain(&error, WRONG_USAGE),
     };
-    if let Err(error) = logging::init(&loaded.config.log, str::to_owned) {
+    if let Err(error) = logging::init(&loaded.config.log, |text| clean_text(text, LOG_TEXT_MAX)) {
         return complain(&error, FAILED);
     }
     loaded

@@ -26,7 +26,7 @@ use crate::health::Health;
 use crate::life;
 use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
-use crate::pipeline::item::{Item, RelistCause};
+use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
 use crate::serve;
@@ -36,8 +36,9 @@ use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
-use crate::store::watches::Resume;
+use crate::store::watches::Start;
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
@@ -84,6 +85,12 @@ pub async fn run(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.queue_capacity.set(queue.capacity() as i64);
+    let seen = queue.clone();
+    metrics.before_scrape(move |metrics| {
+        let (items, bytes) = seen.size();
+        metrics.queue_size.set(items as i64);
+        metrics.queue_bytes.set(bytes as i64);
+    });
     let shared = Shared {
         queue: queue.clone(),
         metrics: metrics.clone(),
@@ -94,8 +101,8 @@ pub async fn run(
     let outcome = tokio::select! {
         () = &mut shutdown => Ok(None), // before anything was opened
         outcome = async {
-            let mut writer = open_writer(&config, &shared).await?;
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster).await?;
             info!(server = cluster.server, "recording");
             let intake = Intake {
                 queue: queue.clone(),
@@ -105,8 +112,8 @@ pub async fn run(
                 clock: clock.clone(),
                 owners: Owners::default(),
             };
-            let sources = sources(&config, &mut writer, &cluster, &intake, &health)?;
-            Ok::<_, anyhow::Error>((writer, sources, cluster))
+            let sources = sources(&config, opened.known, &cluster, &intake, &health);
+            Ok::<_, anyhow::Error>((opened.writer, sources, cluster))
         } => outcome.map(Some),
     };
     let result = match outcome {
@@ -119,37 +126,178 @@ pub async fn run(
         Err(error) => Err(error),
     };
     drop(stop_serving);
-    if let Err(error) = server.await {
+    // Where the server was the task that ended by itself, its handle was used up by that.
+    if !server.is_finished()
+        && let Err(error) = server.await
+    {
         warn!(%error, "the HTTP server did not end in order");
     }
     result
 }
 
-/// Opens the database; a disk that is not there yet is waited for, as `/healthz` says meanwhile.
-async fn open_writer(config: &Config, shared: &Shared) -> anyhow::Result<Writer> {
+/// The writer, and what the database knows of the watches and findings.
+struct OpenedWriter {
+    writer: Writer,
+    known: Known,
+}
+
+/// What a start goes on from.
+struct Known {
+    events: Vec<EventWatch>,
+    informers: Vec<InformerWatch>,
+    /// Fingerprint and state of the open findings.
+    findings: Vec<(String, String)>,
+}
+
+/// One informer's watch as the database has it.
+struct InformerWatch {
+    id: WatchId,
+    kind: Kind,
+    namespace: String,
+    remembered: Remembered,
+    recall: Arc<Recall>,
+}
+
+/// One Events watch as the database has it.
+struct EventWatch {
+    id: WatchId,
+    namespace: String,
+    start: Start,
+    recall: Arc<Recall>,
+}
+
+/// Opens the database; a disk that is not there, full or read-only is waited for, as `/healthz` says meanwhile.
+async fn open_writer(
+    config: &Config,
+    shared: &Shared,
+    cluster: &str,
+) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
-    loop {
-        let opened = DataDir::lock(&config.data_dir).and_then(|data| {
+    let again = async |error: OpenError| match error {
+        OpenError::Unavailable { .. } => {
+            error!(%error, "trying again");
+            check.degraded(error.to_string());
+            tokio::time::sleep(config.writer.retry_max).await;
+            Ok(())
+        }
+        other => Err(other),
+    };
+    let mut writer = loop {
+        let (config, shared) = (config.clone(), shared.clone());
+        let opened = off_thread(move || {
+            let data = DataDir::lock(&config.data_dir)?;
             Writer::open(
                 data,
-                config.writer.clone(),
-                config.retention.clone(),
-                shared.clone(),
+                config.writer,
+                config.retention,
+                &config.storage,
+                shared,
             )
         });
-        match opened {
-            Ok(writer) => {
+        match opened.await? {
+            Ok(writer) => break writer,
+            Err(error) => again(error).await?,
+        }
+    };
+    let scopes = Scopes::of(config);
+    loop {
+        let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
+        let registered = off_thread(move || {
+            let known = register(&mut writer, &cluster, &scopes);
+            (writer, known)
+        });
+        let known;
+        (writer, known) = registered.await?;
+        match known {
+            Ok(known) => {
                 check.healthy();
-                return Ok(writer);
+                return Ok(OpenedWriter { writer, known });
             }
-            Err(error @ OpenError::Unavailable { .. }) => {
-                error!(%error, "trying again");
-                check.degraded(error.to_string());
-                tokio::time::sleep(config.writer.retry_max).await;
+            Err(source) => {
+                let path = config.data_dir.clone();
+                let source = source.into();
+                again(OpenError::Unavailable { path, source }).await?;
             }
-            Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// What is watched: a watch of its own for each kind and namespace, where '' is all of them.
+#[derive(Clone)]
+struct Scopes {
+    events: Vec<String>,
+    informers: Vec<(Kind, String)>,
+}
+
+impl Scopes {
+    fn of(config: &Config) -> Self {
+        let everywhere = vec![String::new()];
+        let namespaces = match config.kube.namespaces.as_slice() {
+            [] => everywhere.clone(),
+            some => some.to_vec(),
+        };
+        let informers = INFORMED
+            .into_iter()
+            .filter(|_| config.analysis.enabled)
+            .flat_map(|kind| {
+                // Nodes have no namespace and are watched once.
+                let scopes = if kind == Kind::Node {
+                    &everywhere
+                } else {
+                    &namespaces
+                };
+                scopes
+                    .iter()
+                    .map(move |namespace| (kind, namespace.clone()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        Self {
+            events: namespaces,
+            informers,
+        }
+    }
+}
+
+/// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("opening the database panicked")
+}
+
+fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Result<Known> {
+    let mut known = Known {
+        events: Vec::with_capacity(scopes.events.len()),
+        informers: Vec::with_capacity(scopes.informers.len()),
+        findings: Vec::new(),
+    };
+    for namespace in &scopes.events {
+        let recall = Arc::new(Recall::default());
+        let (id, start) = writer.register(cluster, EVENT_KIND, namespace, recall.clone())?;
+        known.events.push(EventWatch {
+            id,
+            namespace: namespace.clone(),
+            start,
+            recall,
+        });
+    }
+    for (kind, namespace) in &scopes.informers {
+        let recall = Arc::new(Recall::default());
+        let (id, _) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let remembered = writer.remembered(id)?;
+        known.informers.push(InformerWatch {
+            id,
+            kind: *kind,
+            namespace: namespace.clone(),
+            remembered,
+            recall,
+        });
+    }
+    known.findings = writer.open_findings()?;
+    Ok(known)
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
@@ -164,129 +312,90 @@ fn queue_limits(config: &Config) -> QueueLimits {
 
 /// Everything that watches.
 struct Sources {
-    events: Vec<(EventsSource, Resume)>,
+    events: Vec<(EventsSource, Start)>,
     informers: Vec<(Informer, RelistCause)>,
     engine: Option<Engine>,
 }
 
 fn sources(
     config: &Config,
-    writer: &mut Writer,
+    known: Known,
     cluster: &Connected,
     intake: &Intake,
     health: &Health,
-) -> anyhow::Result<Sources> {
-    let all = [String::new()]; // one watch of all namespaces
-    let namespaces = if config.kube.namespaces.is_empty() {
-        all.as_slice()
-    } else {
-        config.kube.namespaces.as_slice()
-    };
-    let kinds = if config.analysis.enabled {
-        INFORMED.as_slice()
-    } else {
-        &[]
-    };
-    // Nodes have no namespace and are watched once.
-    let informed: Vec<(Kind, &String)> = kinds
-        .iter()
-        .flat_map(|kind| {
-            let scopes = if *kind == Kind::Node {
-                all.as_slice()
-            } else {
-                namespaces
-            };
-            scopes.iter().map(move |namespace| (*kind, namespace))
-        })
-        .collect();
-    let first_sync = FirstSync::of(namespaces.len() + informed.len(), health.clone());
-    let mut events = Vec::with_capacity(namespaces.len());
-    for namespace in namespaces {
-        let recall = Arc::new(Recall::default());
-        let (watch, resume) = writer
-            .register(&cluster.cluster, EVENT_KIND, namespace, recall.clone())
-            .context("cannot read the position of the Events watch")?;
-        let name = if namespace.is_empty() {
-            "watch/Event".to_owned()
-        } else {
-            format!("watch/Event/{namespace}")
+) -> Sources {
+    let first_sync = FirstSync::of(known.events.len() + known.informers.len(), health.clone());
+    let report = |kind: Kind, namespace: &str| {
+        let name = match namespace {
+            "" => format!("watch/{}", kind.name()),
+            namespace => format!("watch/{}/{namespace}", kind.name()),
         };
-        let report = Report::new(
+        let check = health.check(name, None);
+        Report::new(
             intake.metrics.clone(),
-            health.check(name, None),
-            Kind::Event,
+            check,
+            kind,
             intake.clock.clone(),
             first_sync.clone(),
-        );
+        )
+    };
+    let source = |watch: EventWatch| {
         let source = EventsSource {
             api: Api::new(cluster.client.clone()),
-            watch,
-            namespace: namespace.to_string(),
+            watch: watch.id,
+            report: report(Kind::Event, &watch.namespace),
+            namespace: watch.namespace,
             config: config.source.clone(),
             max_wait: config.queue.max_wait,
             intake: intake.clone(),
-            recall,
-            report,
+            recall: watch.recall,
         };
-        events.push((source, resume));
-    }
-    let mut sources = Sources {
-        events,
-        informers: Vec::new(),
-        engine: None,
+        (source, watch.start)
     };
-    if informed.is_empty() {
-        return Ok(sources);
-    }
-    let open = writer
-        .open_findings()
-        .context("cannot read the open findings")?;
-    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), open);
-    let (out, inbox) = mpsc::channel(NEWS_MAX);
-    for (kind, namespace) in informed {
-        let recall = Arc::new(Recall::default());
-        let word = kind.name();
-        let (watch, _) = writer
-            .register(&cluster.cluster, word, namespace, recall.clone())
-            .with_context(|| format!("cannot read the position of the {word} watch"))?;
-        let stored = writer
-            .remembered(watch)
-            .with_context(|| format!("cannot read the stored facts of {word}s"))?;
-        let first = analysis.add_source(watch, kind, namespace, stored);
-        let name = match namespace.as_str() {
-            "" => format!("watch/{word}"),
-            namespace => format!("watch/{word}/{namespace}"),
+    let events = known.events.into_iter().map(source).collect();
+    if known.informers.is_empty() {
+        return Sources {
+            events,
+            informers: Vec::new(),
+            engine: None,
         };
-        let report = Report::new(
-            intake.metrics.clone(),
-            health.check(name, None),
-            kind,
-            intake.clock.clone(),
-            first_sync.clone(),
-        );
+    }
+    let mut analysis = Analysis::new(
+        config.analysis.clone(),
+        intake.owners.clone(),
+        known.findings,
+    );
+    let (out, inbox) = mpsc::channel(NEWS_MAX);
+    let mut informers = Vec::with_capacity(known.informers.len());
+    for watch in known.informers {
+        let first = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
         let informer = Informer {
             api: Api::new(cluster.client.clone()),
-            watch,
-            kind,
-            namespace: namespace.clone(),
+            watch: watch.id,
+            kind: watch.kind,
+            report: report(watch.kind, &watch.namespace),
+            namespace: watch.namespace,
             config: config.source.clone(),
             out: out.clone(),
             metrics: intake.metrics.clone(),
             clock: intake.clock.clone(),
-            recall,
-            report,
+            recall: watch.recall,
         };
-        sources.informers.push((informer, first));
+        informers.push((informer, first));
     }
-    sources.engine = Some(Engine {
+    let engine = Engine {
         analysis,
         inbox,
         queue: intake.queue.clone(),
         metrics: intake.metrics.clone(),
         clock: intake.clock.clone(),
         pulse: health.task("analysis", STUCK_AFTER),
-    });
-    Ok(sources)
+    };
+    Sources {
+        events,
+        informers,
+        engine: Some(engine),
+    }
 }
 
 async fn work(
@@ -298,8 +407,8 @@ async fn work(
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
-    for (source, resume) in sources.events {
-        tasks.spawn(source.run(resume));
+    for (source, start) in sources.events {
+        tasks.spawn(source.run(start));
     }
     for (informer, first) in sources.informers {
         tasks.spawn(informer.run(first));

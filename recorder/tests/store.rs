@@ -1,5 +1,10 @@
 //! The store's transactions on real SQLite files: folding, positions, gaps and holes as they are committed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,6 +82,11 @@ impl Store {
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
+        self.applier.committed();
+    }
+
+    fn next_listing(&mut self) -> i64 {
+        self.applier.watches.get(self.watch).listing + 1
     }
 
     fn seen(&self, via: Via, uid: &str, version: u64, count: i64, first: i64, last: i64) -> Item {
@@ -96,13 +106,17 @@ impl Store {
     }
 
     fn list(&mut self, cause: RelistCause, version: &str, time: i64, items: Vec<Item>) {
+        let listing = self.next_listing();
         let mut all = vec![self.mark(Mark::ListBegun {
+            listing,
             cause,
             at: at(time),
         })];
         let listed = items.len() as u64;
         all.extend(items);
         all.push(self.mark(Mark::ListDone {
+            listing,
+            at: at(time),
             version: version.into(),
             server_time: at(time),
             listed,
@@ -241,6 +255,7 @@ fn position_moves_with_the_rows_and_survives_a_restart() {
 #[test]
 fn filtered_and_deleted_items_move_the_position_too() {
     let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "5", 0, vec![]);
     store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
     for (version, why) in [
         ("11", Passed::Filtered(0)),
@@ -314,8 +329,10 @@ fn list_that_is_cut_by_a_restart_is_begun_again_in_the_same_gap() {
     let mut store = Store::new();
     let first = store.seen(Via::List, UID, 10, 1, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![first]);
+    let listing = store.next_listing();
     store.commit(&[
         store.mark(Mark::ListBegun {
+            listing,
             cause: RelistCause::Expired,
             at: at(100),
         }),
@@ -353,6 +370,7 @@ fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
     let drops = [Drops {
         watch: Some(store.watch),
+        listing: 1,
         since: at(20),
         items: 2,
         known: vec![(UID.into(), "10".into()), (OTHER.into(), "11".into())],
@@ -380,12 +398,105 @@ fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
 }
 
 #[test]
+fn list_whose_own_items_were_dropped_closes_nothing_and_forgets_nothing() {
+    let mut store = Store::new();
+    let known = store.seen(Via::List, UID, 10, 3, 0, 0);
+    store.list(RelistCause::FirstStart, "12", 10, vec![known]);
+    // The next list shows UID again, but the full queue drops it on the way.
+    let drops = [Drops {
+        watch: Some(store.watch),
+        listing: 2,
+        since: at(20),
+        items: 1,
+        known: vec![(UID.into(), "10".into())],
+    }];
+    store.commit_with(&[], &drops);
+    let new = store.seen(Via::List, OTHER, 15, 1, 15, 15);
+    store.list(RelistCause::Expired, "20", 30, vec![new]);
+    assert_eq!(store.position(), "12|1", "the list is not complete");
+    assert_eq!(store.text("SELECT count(*) FROM hole"), "1");
+    assert_eq!(
+        store.text("SELECT count(*) FROM dedup"),
+        "2",
+        "what is not shown because it was dropped is not gone"
+    );
+    let mut store = store.restart();
+    assert_eq!(store.resume, Resume::List(RelistCause::Hole));
+    let items = vec![
+        store.seen(Via::List, UID, 10, 3, 0, 0),
+        store.seen(Via::List, OTHER, 15, 1, 15, 15),
+    ];
+    store.list(RelistCause::Hole, "21", 40, items);
+    assert_eq!(store.position(), "21|0");
+    assert_eq!(
+        store.text("SELECT sum(occurrences) FROM event WHERE type = 0"),
+        "4",
+        "nothing is doubled"
+    );
+    assert_eq!(
+        store.text("SELECT count(*) FROM event WHERE type = 5"),
+        "1",
+        "one gap"
+    );
+    assert_eq!(store.text("SELECT count(*) FROM hole"), "0");
+    store.check_invariants();
+}
+
+#[test]
+fn no_position_exists_before_a_list_that_began_in_this_database() {
+    let mut store = Store::new();
+    // As after damage: the batch of the old database is written again into the new one.
+    let done = store.mark(Mark::ListDone {
+        listing: 7,
+        at: at(5),
+        version: "50".into(),
+        server_time: at(5),
+        listed: 0,
+        oldest_change: None,
+        event_ttl: HOUR,
+    });
+    let proven = store.mark(Mark::Proven {
+        version: "52".into(),
+        at: at(6),
+    });
+    store.commit(&[done, store.seen(Via::Watch, UID, 51, 1, 0, 0), proven]);
+    assert_eq!(store.position(), "-|0");
+    assert_eq!(
+        store.restart().resume,
+        Resume::List(RelistCause::FirstStart),
+        "what the API server still holds is listed"
+    );
+}
+
+#[test]
+fn deletion_from_a_backlog_does_not_make_the_gap_begin_later() {
+    let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "5", 10, vec![]);
+    // Received long after it happened: right before the watch broke for good.
+    store.commit(&[Item::Passed {
+        watch: store.watch,
+        via: Via::Watch,
+        received: at(500),
+        uid: UID.into(),
+        version: "6".into(),
+        why: Passed::Deleted,
+    }]);
+    store.list(RelistCause::Expired, "9", 501, vec![]);
+    let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
+    assert!(
+        gap.contains(r#""from":"2025-12-02T10:30:10.000Z""#),
+        "{gap}"
+    );
+}
+
+#[test]
 fn dropped_rows_of_kube9_are_a_gap_that_nothing_heals() {
     let mut store = Store::new();
     store.commit_with(
         &[],
         &[Drops {
             watch: None,
+            listing: 0,
             since: at(20),
             items: 7,
             known: vec![],
@@ -407,8 +518,10 @@ fn history_that_went_back_discards_the_position_and_doubles_nothing() {
         version: "50".into(),
         at: at(200),
     });
+    let listing = store.next_listing();
     store.commit(&[
         store.mark(Mark::ListBegun {
+            listing,
             cause: RelistCause::Expired,
             at: at(200),
         }),
@@ -468,6 +581,9 @@ fn rollback_forgets_everything_the_transaction_did() {
         tx.rollback().unwrap();
     }
     store.applier.rolled_back(&store.conn).unwrap();
+    assert_eq!(store.position(), "5|0");
+    // Nothing of the position that never was may come with the next transaction.
+    store.commit(&[]);
     assert_eq!(store.position(), "5|0");
     store.commit(&[item]);
     assert_eq!(store.position(), "10|0");

@@ -84,7 +84,7 @@ CREATE TABLE reason (
 -- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
 CREATE TABLE text (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash INTEGER NOT NULL,          -- FNV-1a of body: finds it without a second copy in an index
+    hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body: finds it without a second copy in an index
     body TEXT NOT NULL
 );
 CREATE INDEX text_hash ON text (hash);
@@ -160,6 +160,7 @@ CREATE TABLE hole (
     since_ms INTEGER NOT NULL,
     cause    TEXT NOT NULL,
     items    INTEGER NOT NULL,
+    listing  INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one brings the items back
     known    TEXT NOT NULL           -- JSON array of [uid, resourceVersion], bounded
 );
 

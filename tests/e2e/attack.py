@@ -87,7 +87,7 @@ for path in "/x", "/tmp/x", "/etc/x", "/dev/x":
     refused(f"creating {path}", lambda p=path: create(p), errno.EROFS, errno.EACCES, errno.ENOENT)
 refused("creating /data/x", lambda: create("/data/x"), errno.EROFS)
 for name in "kube9.db", "kube9.db-wal", "kube9.db-shm":
-    refused(f"writing /data/{name}", lambda n=name: os.open(f"/data/{n}", os.O_WRONLY), errno.EROFS)
+    refused(f"writing /data/{name}", lambda n=name: os.open(f"/data/{n}", os.O_WRONLY), errno.EROFS, errno.EACCES)
     refused(f"deleting /data/{name}", lambda n=name: os.unlink(f"/data/{n}"), errno.EROFS)
     refused(f"renaming /data/{name}", lambda n=name: os.rename(f"/data/{n}", f"/data/{n}.x"), errno.EROFS)
 refused("changing the mode of the database", lambda: os.chmod("/data/kube9.db", 0o666), errno.EROFS, errno.EPERM)

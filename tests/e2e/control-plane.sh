@@ -6,7 +6,7 @@
 # KUBE9_E2E_EVENTS  number of Events (20000)
 source "$(dirname "$0")/lib.sh"
 total=${KUBE9_E2E_EVENTS:-20000}
-namespace=kube9-load
+namespace=kube9-load-$$ # of its own, since one that is being deleted takes nothing
 need jq jq
 need sqlite3 sqlite3
 need promtool prometheus
@@ -38,7 +38,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
 YAML
 refuses "the user may not read pods" kubectl --kubeconfig "$user" get pods -A
-check "the user may list Events" kubectl --kubeconfig "$user" get events -A --chunk-size=1
+check "the user may list Events" kubectl --kubeconfig "$user" get --raw '/api/v1/events?limit=1'
 
 start_recorder() {
   address=127.0.0.1:$(free_port)
@@ -105,13 +105,18 @@ wait_for 15 "Events of all namespaces are there: $(wc -l <"$data/api.uids")" all
 # ---- what the recorder says of it
 http metrics >"$data/metrics.txt" || fail "/metrics answers"
 check "promtool check metrics" promtool check metrics <"$data/metrics.txt"
-metric() { awk -v name="$1" '$0 ~ "^" name "([ {])" {sum += $NF} END {printf "%d", sum}' "$data/metrics.txt"; }
+# metric NAME [LABEL]: the sum of its series, of those that have the label.
+metric() { awk -v name="$1" -v label="${2:-}" '$0 ~ "^" name "[ {]" && index($0, label) {sum += $NF} END {printf "%d", sum}' "$data/metrics.txt"; }
 accounted=$(($(metric kube9_events_stored_total) + $(metric kube9_events_folded_total) + $(metric kube9_events_duplicate_total) +
   $(metric kube9_events_deleted_total) + $(metric kube9_events_filtered_total) + $(metric kube9_events_set_aside_total) +
-  $(metric kube9_events_dropped_total) + $(metric kube9_events_pending)))
+  $(metric kube9_queue_dropped_total 'item="event"') + $(metric kube9_events_pending)))
 equals "the account: received = sum of the outcomes" "$(metric kube9_events_received_total)" "$accounted"
 equals "dropped" 0 "$(metric kube9_events_dropped_total)"
 equals "set aside" 0 "$(metric kube9_events_set_aside_total)"
+counts_its_rows() {
+  http metrics >"$data/metrics.txt" && [[ $(metric kube9_rows) == "$(sql "$db" 'SELECT count(*) FROM events')" ]]
+}
+wait_for 75 "kube9_rows is the number of rows" counts_its_rows || true
 size=$(($(stat -c %s "$db") + $(stat -c %s "$db-wal" 2>/dev/null || echo 0)))
 say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 
@@ -119,7 +124,7 @@ say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 ask() { "$query" --db "$db" "$@"; }
 ask status >"$data/status.json" || true
 check "status is JSON, operational" jq -e '.status == "operational"' "$data/status.json"
-list() { ask events list --object-namespace="$namespace" --type=cluster --format=json "$@"; }
+list() { ask events list --object-namespace="$namespace" --type=cluster "$@"; } # json, since this is no terminal
 list --limit=1000 >"$data/page.json"
 check "the total is exact" jq -e ".pagination.total == $total" "$data/page.json"
 : >"$data/ids"

@@ -63,7 +63,7 @@ for name in recorder query; do
   seconds=$SECONDS
   # /etc/apt: a cross build installs a compiler, from where this machine installs its packages.
   ba build --pull=never --platform "linux/$arch" --timestamp 0 \
-    --build-arg BUILDER=localhost/kube9-builder:bookworm --build-arg LIBC=$libc --build-arg CARGO_ARGS=--offline \
+    --build-arg "BUILDPLATFORM=linux/$here" --build-arg BUILDER=localhost/kube9-builder:bookworm --build-arg LIBC=$libc --build-arg CARGO_ARGS=--offline \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
     --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo:ro" \
     --volume "$toolchain:/usr/local/rustup/toolchains/$channel-$(uname -m)-unknown-linux-gnu:ro" \
@@ -93,4 +93,22 @@ equals "architecture" "$arch $arch" "$(config recorder .architecture) $(config q
 equals "version label" "$version" "$(config query '.config.Labels["org.opencontainers.image.version"]')"
 at_most "size of the recorder's image" 12000000 "$(stat -c %s "$images/recorder$suffix.tar")" bytes
 at_most "size of the query's image" 4000000 "$(stat -c %s "$images/query$suffix.tar")" bytes
+
+# ---- a foreign architecture runs here too, in an emulator of user programs
+if [[ $arch != "$here" ]]; then
+  need "qemu-$cpu-static" qemu-user-static
+  foreign=$store/foreign
+  rm -rf "$foreign"
+  mkdir -p "$foreign"
+  for name in recorder query; do
+    layer=$(tar -xOf "$images/$name$suffix.tar" manifest.json | jq -r '.[0].Layers[0]')
+    tar -xOf "$images/$name$suffix.tar" "$layer" | tar -x -C "$foreign" "kube9-$name"
+    contains "kube9-$name --version on $arch" "^kube9-$name $version" "$("qemu-$cpu-static" "$foreign/kube9-$name" --version)"
+  done
+  # Whatever database control-plane.sh left.
+  if [[ -f $work/control-plane/kube9.db ]]; then
+    check "a list on $arch" bash -c "qemu-$cpu-static '$foreign/kube9-query' --db '$work/control-plane/kube9.db' \
+      events list --limit=3 --format=json | jq -e '.events | length == 3'"
+  else say "no database to list on $arch: run control-plane.sh first"; fi
+fi
 finish

@@ -63,7 +63,8 @@ refuses() {
 
 # equals WHAT EXPECTED ACTUAL
 equals() {
-  if [[ $2 == "$3" ]]; then ok "$1"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
+  local shown=${3//$'\n'/ }
+  if [[ $2 == "$3" ]]; then ok "$1${3:+: ${shown:0:80}}"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
 }
 
 # contains WHAT PATTERN TEXT: an extended regular expression.
@@ -140,7 +141,7 @@ background() {
 terminate() {
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
   status=0
-  wait "$1" || status=$?
+  wait "$1" 2>/dev/null || status=$?
   local left=() other
   for other in "${pids[@]}"; do [[ $other == "$1" ]] || left+=("$other"); done
   pids=("${left[@]}") # its number may be given to another process
@@ -156,6 +157,9 @@ clean_up() {
   fi
 }
 trap clean_up EXIT
+# Nothing ends a script without a word.
+set -o errtrace
+trap 'echo "FAIL ${BASH_SOURCE[0]##*/}:$LINENO: ended by: $BASH_COMMAND"' ERR
 trap 'exit 130' INT TERM
 
 # The last line of every script.
@@ -189,18 +193,19 @@ rendered_rules() {
 
 # ---- the binaries as processes of this machine
 
-# find_binaries: sets recorder and query; KUBE9_E2E_BIN, else the newest of target/release and target/debug.
+# find_binaries: sets recorder and query: those of KUBE9_E2E_BIN, else what is in the repository, built for release.
 find_binaries() {
-  local folder=${KUBE9_E2E_BIN:-} target=${CARGO_TARGET_DIR:-$root/target}
+  local folder=${KUBE9_E2E_BIN:-}
   if [[ -z $folder ]]; then
-    folder=$target/release
-    [[ -x $folder/kube9-recorder && ! $target/debug/kube9-recorder -nt $folder/kube9-recorder ]] || folder=$target/debug
+    need cargo
+    folder=${CARGO_TARGET_DIR:-$root/target}/release
+    say "building the binaries"
+    cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" -p kube9-recorder -p kube9-query \
+      >"$work/build.log" 2>&1 || die "building the binaries" "$(tail -20 "$work/build.log")"
   fi
   recorder=$folder/kube9-recorder
   query=$folder/kube9-query
-  [[ -x $recorder && -x $query ]] ||
-    die "binaries in $folder: cargo build --release -p kube9-recorder -p kube9-query first"
-  say "binaries of $folder"
+  [[ -x $recorder && -x $query ]] || die "no binaries in $folder"
 }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }

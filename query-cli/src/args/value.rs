@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube9_shared::read::Cursor;
+use kube9_shared::read::{Cursor, Property};
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,26 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
                 .to_owned(),
         ),
     }
+}
+
+pub(super) fn tail(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(tail @ 0..=1000) => Ok(tail),
+        _ => Err("give a number of rows, 0 to 1000".to_owned()),
+    }
+}
+
+pub(super) fn property(text: &str) -> Result<Property, String> {
+    Property::ALL
+        .into_iter()
+        .find(|property| property.as_str() == text)
+        .ok_or_else(|| {
+            let valid: Vec<&str> = Property::ALL
+                .iter()
+                .map(|property| property.as_str())
+                .collect();
+            format!("valid values: {}", valid.join(", "))
+        })
 }
 
 pub(super) fn offset(text: &str) -> Result<u64, String> {

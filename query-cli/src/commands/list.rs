@@ -45,6 +45,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
                     row,
                     fields,
                     form: Form::Json,
+                    change: None,
                 })
                 .map_err(std::io::Error::from)?;
                 writeln!(out, "{line}")?;

@@ -40,7 +40,8 @@ impl<'a> Csv<'a> {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A cell, quoted where it must be.
+pub(crate) fn quoted(text: &str) -> String {
     let text = safe(text);
     if text.contains([',', '"']) || text.starts_with(' ') || text.ends_with(' ') {
         format!("\"{}\"", text.replace('"', "\"\""))

@@ -10,12 +10,17 @@ use crate::text::is_hostile;
 
 /// Indented, without a line end.
 pub(crate) fn to_text(document: &impl Serialize) -> serde_json::Result<String> {
-    write(document, Safe(PrettyFormatter::new()))
+    write(document, Safe(PrettyFormatter::new(), Escapes::Json))
 }
 
 /// On one line, without a line end.
 pub(crate) fn to_line(document: &impl Serialize) -> serde_json::Result<String> {
-    write(document, Safe(CompactFormatter))
+    write(document, Safe(CompactFormatter, Escapes::Json))
+}
+
+/// JSON that YAML reads too, whatever the character; without a line end.
+pub(crate) fn to_yaml_flow(document: &impl Serialize) -> serde_json::Result<String> {
+    write(document, Safe(PrettyFormatter::new(), Escapes::Yaml))
 }
 
 fn write(document: &impl Serialize, formatter: impl Formatter) -> serde_json::Result<String> {
@@ -24,16 +29,29 @@ fn write(document: &impl Serialize, formatter: impl Formatter) -> serde_json::Re
     String::from_utf8(bytes).map_err(|error| serde_json::Error::io(io::Error::other(error)))
 }
 
-/// Writes as the formatter within does, but escapes what is hostile.
-struct Safe<F>(F);
+/// How a character beyond 16 bits is escaped.
+#[derive(Clone, Copy)]
+enum Escapes {
+    /// As two surrogates.
+    Json,
+    /// `\UXXXXXXXX`
+    Yaml,
+}
 
-fn write_escaped(out: &mut (impl Write + ?Sized), text: &str) -> io::Result<()> {
+/// Writes as the formatter within does, but escapes what is hostile.
+struct Safe<F>(F, Escapes);
+
+fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) -> io::Result<()> {
     let mut rest = text;
     while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
         out.write_all(&rest.as_bytes()[..at])?;
-        let mut units = [0; 2];
-        for unit in c.encode_utf16(&mut units) {
-            write!(out, "\\u{unit:04x}")?;
+        if matches!(escapes, Escapes::Yaml) && c > '\u{ffff}' {
+            write!(out, "\\U{:08x}", u32::from(c))?;
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(out, "\\u{unit:04x}")?;
+            }
         }
         rest = &rest[at + c.len_utf8()..];
     }
@@ -46,7 +64,7 @@ impl<F: Formatter> Formatter for Safe<F> {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        write_escaped(out, fragment)
+        write_escaped(out, fragment, self.1)
     }
 
     // JSON text of the database's own: hostile characters can only stand within its strings.
@@ -55,7 +73,7 @@ impl<F: Formatter> Formatter for Safe<F> {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        write_escaped(out, fragment)
+        write_escaped(out, fragment, self.1)
     }
 
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
@@ -105,6 +123,14 @@ mod tests {
         let line = to_line(&text).unwrap();
         assert!(!line.chars().any(is_hostile), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
+
+    #[test]
+    fn yaml_reads_the_escapes() {
+        let text = "a\u{202e}\u{e0041}\u{feff} 漢\n\u{1b}";
+        let flow = to_yaml_flow(&[text]).unwrap();
+        assert!(!flow.chars().any(|c| c != '\n' && is_hostile(c)), "{flow}");
+        assert_eq!(serde_yaml::from_str::<Vec<String>>(&flow).unwrap(), [text]);
     }
 
     #[test]

@@ -233,7 +233,11 @@ impl Analysis {
         });
         out.push(Item::Mark {
             watch,
-            mark: Mark::ListBegun { cause, at: now },
+            mark: Mark::ListBegun {
+                listing: 0, // numbers tell Events of `dedup` apart; objects have no entries there
+                cause,
+                at: now,
+            },
         });
     }
 

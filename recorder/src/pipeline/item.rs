@@ -125,6 +125,8 @@ pub enum Passed {
 pub enum Mark {
     /// The position could not be resumed: a relist begins. Opens a gap row unless this is the first start.
     ListBegun {
+        /// Its number; each list of a watch has a higher one than those before.
+        listing: i64,
         /// Why, e.g. `expired` (410); also the gap's cause.
         cause: RelistCause,
         /// When it began.
@@ -139,13 +141,17 @@ pub enum Mark {
     },
     /// The last page is in the queue before this mark.
     ListDone {
+        /// Its number. A list that began in a database which was replaced since proves nothing there.
+        listing: i64,
+        /// When its first page was asked for, by our clock.
+        at: Timestamp,
         /// The list's resourceVersion, of its first page.
         version: String,
         /// The server's time of the first page: the end of the blind interval.
         server_time: Timestamp,
         /// Items listed.
         listed: u64,
-        /// Whether an Event last changed before the gap began was still listed: the TTL did not pass.
+        /// Oldest last change among the listed Events that the position already covered: what did not expire since.
         oldest_change: Option<Timestamp>,
         /// How long the API server keeps an Event, from the config.
         event_ttl: Duration,
@@ -163,7 +169,7 @@ pub enum Mark {
     Proven {
         /// The list's resourceVersion.
         version: String,
-        /// When the list was taken.
+        /// When the list was asked for, by our clock.
         at: Timestamp,
     },
 }
@@ -183,6 +189,8 @@ pub enum RelistCause {
     EmptyStream,
     /// The API server's history is older than the position.
     Regressed,
+    /// The database was damaged and a new one was begun.
+    Replaced,
     /// An informer begins with a list at each start.
     Restarted,
 }
@@ -197,6 +205,7 @@ impl RelistCause {
             Self::Hole => "queue_overflow",
             Self::EmptyStream => "empty_stream",
             Self::Regressed => "history_regressed",
+            Self::Replaced => "database_replaced",
             Self::Restarted => "restarted",
         }
     }

@@ -1,10 +1,12 @@
 //! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
 
 pub mod filter;
+mod fit;
 pub mod item;
+pub mod meaning;
 pub mod normalize;
 pub mod queue;
-pub mod reason_table;
+mod reason_table;
 pub mod record;
 mod redact;
 pub mod sanitize;

@@ -10,8 +10,8 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
 use super::filter::{SeverityOverrides, Subject};
-use super::reason_table::{self, Meaning};
-use super::record::{Observation, Occurred, Record};
+use super::meaning::{Meaning, meaning};
+use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::source::decode::KubeEvent;
 
 /// How far a reporter's clock may be ahead of ours before its times are not believed.
@@ -100,7 +100,7 @@ pub fn normalize(
         severity,
         title,
         known,
-    } = reason_table::meaning(&reason, &component, &kube_type, &description);
+    } = meaning(&reason, &component, &kube_type, &description);
     let record = Record {
         event_type: EventType::Cluster,
         severity: override_severity.unwrap_or(severity),
@@ -185,7 +185,7 @@ fn times(
     let last = believe("last_timestamp", last);
     let first = believe("first_timestamp", first).min(last);
     if !suspect.is_empty() {
-        extra.insert("time_suspect".to_owned(), Value::Object(suspect));
+        extra.insert(TIME_SUSPECT.to_owned(), Value::Object(suspect));
     }
     (first, last)
 }

@@ -12,14 +12,14 @@
 //! Invariant: `take_batch` hands over the drop log together with the items, so no position passes a dropped item
 //! without the hole being opened in the same transaction.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
 use tokio::sync::Notify;
 
-use super::item::{Item, WatchId};
+use super::item::{Item, Mark, WatchId};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone)]
@@ -41,6 +41,9 @@ const DROPS_REMEMBERED_MAX: usize = 4000;
 pub struct Drops {
     /// Whose items; `None` for rows that no list can bring back.
     pub watch: Option<WatchId>,
+    /// Number of the last list that its source had begun by then; 0: none in this process. That list may miss what was
+    /// dropped here, a later one cannot.
+    pub listing: i64,
     /// When the first of them went.
     pub since: Timestamp,
     /// How many.
@@ -81,6 +84,8 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     drops: Vec<Drops>,
+    /// The last list that each source has begun.
+    listings: BTreeMap<WatchId, i64>,
     dropped_total: u64,
     dropped_events_total: u64,
     /// Inside a burst of drops (one warning a burst).
@@ -125,6 +130,7 @@ impl Queue {
         while state.items.len() >= self.limits.capacity
             || (state.bytes + bytes > self.limits.bytes_max && !state.items.is_empty())
         {
+            pushed.by_bytes = state.items.len() < self.limits.capacity;
             let Some(was_event) = state.drop_oldest(now) else {
                 break;
             };
@@ -134,6 +140,13 @@ impl Queue {
         if pushed.dropped > 0 {
             pushed.burst_began = !state.bursting;
             state.bursting = true;
+        }
+        if let Item::Mark {
+            watch,
+            mark: Mark::ListBegun { listing, .. },
+        } = &item
+        {
+            state.listings.insert(*watch, *listing);
         }
         state.bytes += bytes;
         state.items.push_back(item);
@@ -237,6 +250,12 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Items and bytes held now.
+    pub fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.items.len(), state.bytes)
+    }
+
     /// Items held now.
     pub fn len(&self) -> usize {
         self.lock().items.len()
@@ -277,13 +296,17 @@ impl State {
         let identity = item.identity();
         self.dropped_events_total += u64::from(identity.is_some());
         let watch = identity.as_ref().map(|(watch, _, _)| *watch);
+        let listing = watch
+            .and_then(|watch| self.listings.get(&watch).copied())
+            .unwrap_or(0);
         let index = self
             .drops
             .iter()
-            .position(|d| d.watch == watch)
+            .position(|d| (d.watch, d.listing) == (watch, listing))
             .unwrap_or_else(|| {
                 self.drops.push(Drops {
                     watch,
+                    listing,
                     since: now,
                     items: 0,
                     known: Vec::new(),
@@ -292,10 +315,10 @@ impl State {
             });
         let drops = &mut self.drops[index];
         drops.items += 1;
-        if let Some((_, uid, version)) = identity {
-            if drops.known.len() < DROPS_REMEMBERED_MAX {
-                drops.known.push((uid.to_owned(), version.to_owned()));
-            }
+        if let Some((_, uid, version)) = identity
+            && drops.known.len() < DROPS_REMEMBERED_MAX
+        {
+            drops.known.push((uid.to_owned(), version.to_owned()));
         }
         Some(watch.is_some())
     }

@@ -13,9 +13,15 @@
 use std::borrow::Cow;
 
 use super::secret_key::{Secrecy, secrecy};
+use forms::{decodes_to_pair, hide_aws_secrets};
+
+mod forms;
 
 /// What stands in place of a secret.
 pub(super) const MARKER: &str = "[REDACTED]";
+
+/// A value that is a key itself is no longer than this.
+const CHAINED_KEY_BYTES_MAX: usize = 64;
 
 /// Replaces the secrets in a text.
 pub(super) fn redact(text: &str) -> Cow<'_, str> {
@@ -81,16 +87,19 @@ impl Scan<'_> {
             if is_key(byte) {
                 let start = i;
                 let mut token = None;
-                while self.bytes.get(i).is_some_and(|b| is_key(*b)) {
-                    token = self.known_token(i);
-                    if token.is_some() {
-                        break;
+                while token.is_none() && self.bytes.get(i).is_some_and(|b| is_key(*b)) {
+                    if forms::may_begin(self.bytes[i], self.bytes.get(i + 1)) {
+                        token = forms::token(self.text, i).map(|token| (i, token));
                     }
                     i += 1;
                 }
-                let span = token
-                    .map(|end| (i, end))
-                    .or_else(|| self.after_key(start, i));
+                let span = match token {
+                    Some((from, token)) => {
+                        self.aws |= token.aws;
+                        Some((from, token.end))
+                    }
+                    None => self.after_key(start, i),
+                };
                 i = span.map_or(i, |span| self.hide(span));
                 continue;
             }
@@ -161,84 +170,6 @@ impl Scan<'_> {
         self.bytes.len()
     }
 
-    /// End of a token that its own form gives away; called at every byte of a word, so the first bytes decide.
-    fn known_token(&mut self, at: usize) -> Option<usize> {
-        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let dotted = |b: u8| word(b) || matches!(b, b'.' | b'+' | b'/' | b'=');
-        let rest = &self.bytes[at..];
-        // The prefix's length, how many characters must follow it, and whether dots and base64 belong to the token.
-        let (prefix, min, wide) = match rest {
-            [b'e', b'y', b'J', ..] => (3, 10, true),
-            [b'A', b'K' | b'S', b'I', b'A', ..] => {
-                let end = self.skip(at, |b| b.is_ascii_uppercase() || b.is_ascii_digit());
-                let whole = end - at >= 16 || (end == self.bytes.len() && end - at >= 10);
-                self.aws |= whole;
-                return whole.then_some(end);
-            }
-            [b'A', b'I', b'z', b'a', ..] => (4, 16, false),
-            [b'A', b'G', b'E', b'-', b'S', b'E', b'C', ..]
-                if self.starts(at, "AGE-SECRET-KEY-") =>
-            {
-                (15, 6, false)
-            }
-            [b'S', b'G', b'.', ..] => (3, 20, true),
-            [b'-', b'-', b'-', b'-', b'-', b'B', ..] if self.starts(at, "-----BEGIN") => {
-                return Some(self.end_of_pem(at));
-            }
-            [b'd', b'o', b'p', b'_', b'v', b'1', b'_', ..] => (7, 6, false),
-            [b'g', b'h', b'p' | b'o' | b'u' | b's' | b'r', b'_', ..] => (4, 6, false),
-            [
-                b'g',
-                b'i',
-                b't',
-                b'h',
-                b'u',
-                b'b',
-                b'_',
-                b'p',
-                b'a',
-                b't',
-                b'_',
-                ..,
-            ] => (11, 6, false),
-            [b'g', b'l', b'p', b'a', b't', b'-', ..] => (6, 6, false),
-            [b'h', b'f', b'_', ..] => (3, 20, false),
-            [b'h', b'v', b's' | b'b' | b'r', b'.', ..] => (4, 16, true),
-            [b'n', b'p', b'm', b'_', ..] => (4, 20, false),
-            [b'p', b'y', b'p', b'i', b'-', b'A', ..] => (6, 16, false),
-            [b's' | b'r', b'k', b'_', b'l' | b't', ..]
-                if matches!(rest.get(3..8), Some(b"live_" | b"test_")) =>
-            {
-                (8, 6, false)
-            }
-            [b's', b'k', b'-', b'a', b'n', b't', b'-', ..] => (7, 6, false),
-            [b's', b'k', b'-', b'p', b'r', b'o', b'j', b'-', ..] => (8, 6, false),
-            [b's', b'h', b'p', b'a' | b's' | b'c' | b'p', ..]
-                if matches!(rest.get(4..6), Some(b"t_" | b"s_" | b"a_")) =>
-            {
-                (6, 20, false)
-            }
-            [b'w', b'h', b's', b'e', b'c', b'_', ..] => (6, 6, false),
-            [b'x', b'o', b'x', b'a'..=b'z', b'-', ..] => (5, 6, false),
-            [b'x', b'a', b'p', b'p', b'-', ..] => (5, 6, false),
-            [b'y', b'a', b'2', b'9', b'.', ..] => (5, 16, true),
-            _ => return None,
-        };
-        let end = self.skip(at + prefix, |b| if wide { dotted(b) } else { word(b) });
-        (end - at >= prefix + min).then_some(end)
-    }
-
-    /// End of the PEM block that begins here; the end of the text if it breaks off.
-    fn end_of_pem(&self, at: usize) -> usize {
-        const END: &str = "-----END";
-        let Some(end) = self.text[at..].find(END).map(|step| at + step + END.len()) else {
-            return self.bytes.len();
-        };
-        // The label and its dashes; a label is short, and what is none is not swallowed.
-        let label = self.skip(end, |b| b.is_ascii_alphanumeric() || b == b' ');
-        self.skip(label, |b| b == b'-')
-    }
-
     /// The user part of the URL whose authority begins at `at`.
     fn user_of_url(&mut self, at: usize) -> Option<Span> {
         if at >= self.url.0 {
@@ -254,10 +185,14 @@ impl Scan<'_> {
             );
         }
         let (end, last) = self.url;
-        let last = last.filter(|last| *last > at)?;
         let authority = self
             .skip(at, |b| !matches!(b, b'/' | b'?' | b'#' | b'\\'))
             .min(end);
+        let Some(last) = last.filter(|last| *last > at) else {
+            // The text breaks off before the `@`.
+            let broken_off = authority == self.bytes.len() && self.has_password(at, authority);
+            return broken_off.then_some((at, authority));
+        };
         let in_authority = self.bytes[at..authority]
             .iter()
             .rposition(|b| *b == b'@')
@@ -274,16 +209,18 @@ impl Scan<'_> {
 
     /// Whether what stands before the first slash is no `host:port`, so that an `@` further on may end a password.
     fn has_password(&self, at: usize, end: usize) -> bool {
-        let address = if self.bytes[at] == b'[' {
+        let address = if self.bytes.get(at) == Some(&b'[') {
             self.skip(at, |b| b != b']').min(end)
         } else {
             at
         };
         let port = self.bytes[address..end].iter().position(|b| *b == b':');
         port.is_some_and(|step| {
-            self.bytes[address + step + 1..end]
-                .iter()
-                .any(|b| !b.is_ascii_digit())
+            let port = &self.text[address + step + 1..end];
+            !port
+                .trim_end_matches(|c: char| !c.is_alphanumeric())
+                .bytes()
+                .all(|b| b.is_ascii_digit())
         })
     }
 
@@ -337,6 +274,16 @@ impl Scan<'_> {
     /// `--password x`, `Bearer x`, `"name":"DB_PASSWORD","value":"x"`.
     fn without_separator(&self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
         let next = *self.bytes.get(end)?;
+        let begins = |b: u8| quote_bit(b) != 0 || matches!(b, b'v' | b'V' | b'\\');
+        let plain = next == b' '
+            && !self
+                .bytes
+                .get(end + 1)
+                .is_some_and(|b| is_space(*b) || begins(*b));
+        // Most words: the rest is for flags, schemes and names of a secret whose value comes next.
+        if plain && !matches!(self.bytes[end - word.len()], b'-' | b'b' | b'B') {
+            return None;
+        }
         if is_space(next)
             && (word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic"))
         {
@@ -377,9 +324,15 @@ impl Scan<'_> {
             return None;
         }
         // In a list of arguments quotes and commas stand between: `"--password", "x"`.
-        let at = self.skip(after_quote, |b| is_blank(b) || b == b',');
+        let listed = after_quote > end;
+        let at = self.skip(after_quote, |b| is_blank(b) || (listed && b == b','));
+        let next_flag = self.bytes.get(at) == Some(&b'-')
+            && self
+                .bytes
+                .get(at + 1)
+                .is_none_or(|b| *b == b'-' || b.is_ascii_lowercase());
         let broken_off =
-            at == end || matches!(self.bytes.get(at), None | Some(b'-' | b'\n' | b'\r'));
+            at == end || next_flag || matches!(self.bytes.get(at), None | Some(b'\n' | b'\r'));
         let blank_before = usize::from(is_blank(self.bytes[at - 1]));
         if broken_off {
             None
@@ -403,7 +356,7 @@ impl Scan<'_> {
         let token = &self.text[from..to];
         // "basic" is an English word; credentials after it are always base64 of `user:password`.
         let secret = if scheme.eq_ignore_ascii_case("basic") {
-            token.len() >= 6 && decodes_to_pair(token)
+            token.len() >= 6 && decodes_to_pair(token, to == self.bytes.len())
         } else {
             token.len() >= 6 && !is_prose(token.trim_end_matches('='))
         };
@@ -423,6 +376,14 @@ impl Scan<'_> {
         if let Some((quote, slashes)) = self.quote_at(at) {
             let from = at + slashes + 1;
             let to = self.end_of_quoted(from, (quote, slashes));
+            // A shell joins what stands together: 'it'"'"'s', "a"b
+            let joined = self
+                .bytes
+                .get(to + 1)
+                .is_some_and(|b| b.is_ascii_alphanumeric() || quote_bit(*b) != 0);
+            if slashes == 0 && joined {
+                return Some((at, self.end_of_unquoted(pair, to)));
+            }
             return (from < to).then_some((from, to));
         }
         // `volume "db-secret" : secret "db-secret" not found`
@@ -461,7 +422,27 @@ impl Scan<'_> {
         } else if let Some(b'|' | b'>') = self.bytes.get(at) {
             to = self.end_of_block(at, to);
         }
-        Some((at, to))
+        Some((at, self.end_of_chain(at, to)))
+    }
+
+    /// `password: token: x`: the value is a key again, so the value of that goes too.
+    fn end_of_chain(&self, at: usize, to: usize) -> usize {
+        let word = self.text[at..to].trim_end_matches([':', '=']);
+        if word.len() > CHAINED_KEY_BYTES_MAX || secrecy(word) < Secrecy::Likely {
+            return to;
+        }
+        let separator = self.skip(at + word.len(), is_blank);
+        let next = self.skip(separator, |b| is_blank(b) || matches!(b, b':' | b'='));
+        let separated = self.bytes[separator..next]
+            .iter()
+            .any(|b| matches!(b, b':' | b'='));
+        if !separated && !word.starts_with('-') {
+            return to;
+        }
+        match self.quote_at(next) {
+            Some((quote, slashes)) => self.end_of_quoted(next + slashes + 1, (quote, slashes)),
+            None => self.skip(next, |b| !is_space(b)),
+        }
     }
 
     /// `auth:1.2`, `host/auth:latest`, `image "auth:latest"`: a colon without space may belong to an image.
@@ -571,7 +552,17 @@ fn is_no_secret(pair: Pair, value: &str, spaced: bool) -> bool {
 
 /// Characters of a key. Dashes too, so that flags and PEM markers are words.
 fn is_key(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+    const KEY: [bool; 256] = {
+        let mut key = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            key[byte] =
+                (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'-' | b'.');
+            byte += 1;
+        }
+        key
+    };
+    KEY[byte as usize]
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -593,105 +584,19 @@ fn quote_bit(byte: u8) -> u8 {
 
 /// Words with which a sentence goes on after "token:", "credentials:" or "bearer".
 fn is_prose(word: &str) -> bool {
+    #[rustfmt::skip]
     const WORDS: &[&str] = &[
-        "a",
-        "access",
-        "an",
-        "and",
-        "are",
-        "auth",
-        "authentication",
-        "authorization",
-        "by",
-        "can't",
-        "cannot",
-        "challenge",
-        "client",
-        "configmap",
-        "configmaps",
-        "connection",
-        "context",
-        "could",
-        "couldn't",
-        "credential",
-        "credentials",
-        "delete",
-        "dial",
-        "duplicate",
-        "error",
-        "exec",
-        "expired",
-        "failed",
-        "failure",
-        "field",
-        "file",
-        "for",
-        "forbidden",
-        "from",
-        "get",
-        "has",
-        "head",
-        "header",
-        "http",
-        "in",
-        "internal",
-        "invalid",
-        "is",
-        "it",
-        "key",
-        "keys",
-        "missing",
-        "must",
-        "namespace",
-        "namespaces",
-        "net/http",
-        "no",
-        "not",
-        "object",
-        "of",
-        "open",
-        "operation",
-        "or",
-        "patch",
-        "permission",
-        "pod",
-        "pods",
-        "post",
-        "pull",
-        "put",
-        "read",
-        "realm",
-        "request",
-        "required",
-        "resource",
-        "rpc",
-        "scheme",
-        "secret",
-        "secrets",
-        "server",
-        "serviceaccount",
-        "serviceaccounts",
-        "stat",
-        "that",
-        "the",
-        "this",
-        "timed",
-        "timeout",
-        "tls",
-        "to",
-        "token",
-        "tokens",
-        "unable",
-        "unauthorized",
-        "unexpected",
-        "unknown",
-        "unsupported",
-        "user",
-        "value",
-        "waiting",
-        "was",
-        "with",
-        "write",
+        "a", "access", "an", "and", "are", "auth", "authentication", "authorization", "by",
+        "can't", "cannot", "challenge", "client", "configmap", "configmaps", "connection",
+        "context", "could", "couldn't", "credential", "credentials", "delete", "dial", "duplicate",
+        "error", "exec", "expired", "failed", "failure", "field", "file", "for", "forbidden",
+        "from", "get", "has", "head", "header", "http", "in", "internal", "invalid", "is", "it",
+        "key", "keys", "missing", "must", "namespace", "namespaces", "net/http", "no", "not",
+        "object", "of", "open", "operation", "or", "patch", "permission", "pod", "pods", "post",
+        "pull", "put", "read", "realm", "request", "required", "resource", "rpc", "scheme",
+        "secret", "secrets", "server", "serviceaccount", "serviceaccounts", "stat", "that", "the",
+        "this", "timed", "timeout", "tls", "to", "token", "tokens", "unable", "unauthorized",
+        "unexpected", "unknown", "unsupported", "user", "value", "waiting", "was", "with", "write",
         "x509",
     ];
     word.len() <= 16
@@ -700,279 +605,5 @@ fn is_prose(word: &str) -> bool {
             .is_ok()
 }
 
-/// Whether base64 text, also one that breaks off, holds `user:password`.
-fn decodes_to_pair(token: &str) -> bool {
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in token.bytes() {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return false,
-        };
-        bits = bits << 6 | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            match (bits >> count) as u8 {
-                b':' => return true,
-                b' '..=b'~' => {}
-                _ => return false,
-            }
-        }
-    }
-    false
-}
-
-/// AWS secret keys carry no mark: 40 characters of base64 beside a key id.
-fn hide_aws_secrets(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/'))
-    {
-        let (before, from) = rest.split_at(start);
-        let length = from
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/')))
-            .unwrap_or(from.len());
-        out.push_str(before);
-        out.push_str(if length == 40 {
-            MARKER
-        } else {
-            &from[..length]
-        });
-        rest = &from[length..];
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, expected: &str) {
-        assert_eq!(redact(text), expected, "{text}");
-        assert_eq!(redact(expected), expected, "again: {expected}");
-    }
-
-    #[test]
-    fn words_are_sorted() {
-        // `is_prose` searches by halves; a word out of order would be lost.
-        for word in [
-            "a",
-            "failed",
-            "net/http",
-            "pod",
-            "token",
-            "x509",
-            "namespaces",
-            "can't",
-        ] {
-            assert!(is_prose(word), "{word}");
-        }
-        assert!(!is_prose("hunter2"));
-    }
-
-    #[test]
-    fn values_of_secret_keys() {
-        check(
-            "login password=hunter2 failed",
-            "login password=[REDACTED] failed",
-        );
-        check("PASSWORD = hunter2", "PASSWORD = [REDACTED]");
-        check("password=a,b;c&d/e failed", "password=[REDACTED] failed");
-        check("token: abc123def", "token: [REDACTED]");
-        check("token:abc123def", "token:[REDACTED]");
-        check("password: pods", "password: [REDACTED]");
-        check("password='it is long' x", "password='[REDACTED]' x");
-        check("password=it's-long x", "password=[REDACTED] x");
-        check("'x --password=it's-long' x", "'x --password=[REDACTED]' x");
-        check(
-            r#"{"user":"u","password":"a\"b","n":1}"#,
-            r#"{"user":"u","password":"[REDACTED]","n":1}"#,
-        );
-        check(
-            r#"{\"token\":\"a\\\"b\",\"n\":1}"#,
-            r#"{\"token\":\"[REDACTED]\",\"n\":1}"#,
-        );
-        check(
-            r#"{"My Password": 12345678, "n": 1}"#,
-            r#"{"My Password": [REDACTED], "n": 1}"#,
-        );
-        check(
-            r#"{"auth":{"user":"u","x":["y"]},"n":1}"#,
-            r#"{"auth":[REDACTED],"n":1}"#,
-        );
-        check(
-            "{\"token\":\n  \"abcdefgh\"}",
-            "{\"token\":\n  \"[REDACTED]\"}",
-        );
-        check(r#"{"password":"broken off"#, r#"{"password":"[REDACTED]"#);
-        check(
-            "https://x/y?a=1&token=abcdef&b=2",
-            "https://x/y?a=1&token=[REDACTED]&b=2",
-        );
-        check(
-            "https://x.blob/y?sv=1&sig=ab%2Bcd&se=2",
-            "https://x.blob/y?sv=1&sig=[REDACTED]&se=2",
-        );
-        check(
-            "AccountName=a;AccountKey=abc/def==;EndpointSuffix=x",
-            "AccountName=a;AccountKey=[REDACTED]",
-        );
-        check("curl --password hunter2 x", "curl --password [REDACTED] x");
-        check("run -token hunter2 x", "run -token [REDACTED] x");
-        check(
-            r#"["--password","hunter2","x"]"#,
-            r#"["--password","[REDACTED]","x"]"#,
-        );
-        check("password%3Dhunter2 x", "password%3D[REDACTED] x");
-        check("password := hunter2", "password := [REDACTED]");
-        check(
-            "Authorization: Bearer abc.def x",
-            "Authorization: [REDACTED] x",
-        );
-        check(
-            "authorization: token abcdefgh x",
-            "authorization: [REDACTED] x",
-        );
-        check(
-            "password: |\n  line one\n  line two\nuser: x",
-            "password: [REDACTED]\nuser: x",
-        );
-        check(
-            "{Name:DB_PASSWORD Value:hunter2 ValueFrom:nil}",
-            "{Name:DB_PASSWORD Value:[REDACTED] ValueFrom:nil}",
-        );
-        check(
-            r#"{"name":"DB_PASSWORD","value":"hunter2"}"#,
-            r#"{"name":"DB_PASSWORD","value":"[REDACTED]"}"#,
-        );
-        check(
-            "- name: API_TOKEN\n  value: hunter2\n",
-            "- name: API_TOKEN\n  value: [REDACTED]\n",
-        );
-        check("password=[REDACTED]tail x", "password=[REDACTED] x");
-        check("password=[odd]tail x", "password=[REDACTED] x");
-    }
-
-    #[test]
-    fn secrets_that_show_by_themselves() {
-        check("pull https://u:p@host/x", "pull https://[REDACTED]@host/x");
-        check(
-            "https://token@github.com/x",
-            "https://[REDACTED]@github.com/x",
-        );
-        check(
-            "postgres://u:p@ss/word@db:5432/x",
-            "postgres://[REDACTED]@db:5432/x",
-        );
-        check("postgres://u:pa/ss@db/x", "postgres://[REDACTED]@db/x");
-        check("root:hunter2@tcp(db:3306)/x", "[REDACTED]@tcp(db:3306)/x");
-        check("Bearer abcdefgh.ijk x", "Bearer [REDACTED] x");
-        check("using Basic dXNlcjpwYXNz now", "using Basic [REDACTED] now");
-        check(
-            "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_def, bad",
-            "got [REDACTED], bad",
-        );
-        check("xeyJhbGciOiJIUzI1NiJ9.eyJz", "x[REDACTED]");
-        check("key AKIAIOSFODNN7EXAMPLE used", "key [REDACTED] used");
-        check(
-            "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-            "[REDACTED]:[REDACTED]",
-        );
-        check("AIzaSyA1234567890abcdefghijklmnopqrstuv x", "[REDACTED] x");
-        check(
-            "ghp_abcdefghijklmnop and github_pat_11AAA_bbb",
-            "[REDACTED] and [REDACTED]",
-        );
-        check("xoxb-1234-5678-abc xoxp-1-2-34567", "[REDACTED] [REDACTED]");
-        check(
-            "sk_live_4eC39HqLyj rk_test_4eC39HqLyj",
-            "[REDACTED] [REDACTED]",
-        );
-        check(
-            "a -----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- b",
-            "a [REDACTED] b",
-        );
-        check("a -----BEGIN PRIVATE KEY-----\nMIIabcdef", "a [REDACTED]");
-        check(
-            r#"{"auths":{"r.io":{"auth":"dXNlcjpwYXNz"}}}"#,
-            r#"{"auths":{"r.io":{"auth":"[REDACTED]"}}}"#,
-        );
-        check(
-            ".dockerconfigjson: eyJhdXRocyI6e30",
-            ".dockerconfigjson: [REDACTED]",
-        );
-    }
-
-    #[test]
-    fn sentences_of_kubernetes_stay_readable() {
-        for text in [
-            r#"secret "db-creds" not found"#,
-            r#"Error: secret "kube-creds" not found"#,
-            r#"MountVolume.SetUp failed for volume "kube-api-access-x" : failed to fetch token: pod "x" not found"#,
-            r#"MountVolume.SetUp failed for volume "db-secret" : secret "db-secret" not found"#,
-            r#"MountVolume.SetUp failed for volume "db-secret" : references non-existent secret key: tls.crt"#,
-            "MountVolume.SetUp failed for volume \"c\" : configmap references non-existent config key: token",
-            "Error: couldn't find key password in Secret ns/name",
-            "couldn't find key token in Secret ns/name",
-            r#"serviceaccount "x" not found"#,
-            "configmap references non-existent secret key: password",
-            r#"Error creating: pods "nosa-5d9-" is forbidden: error looking up service account ns/absent: serviceaccount "absent" not found"#,
-            "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://auth.docker.io/token?scope=repository%3Alibrary%2Fnope%3Apull&service=registry.docker.io: 401 Unauthorized",
-            r#"Failed to pull image "reg.io/acme/auth:v2.1": rpc error: code = NotFound desc = failed to pull and unpack image "reg.io/acme/auth:v2.1": failed to resolve reference"#,
-            r#"Pulling image "token-server:20240101""#,
-            r#"Successfully pulled image "reg.io/secrets:deadbeef" in 1.2s"#,
-            "Unable to attach or mount volumes: unmounted volumes=[auth-token], unattached volumes=[kube-api-access-x auth-token]: timed out waiting for the condition",
-            "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
-            "no basic auth credentials",
-            "basic authentication failed",
-            r#"Www-Authenticate: Bearer realm="https://auth.docker.io/token",service="registry.docker.io""#,
-            "bearer token is invalid",
-            r#"User "system:serviceaccount:ns:token-reader" cannot get resource "secrets" in API group """#,
-            r#"clusterroles.rbac.authorization.k8s.io "x" not found"#,
-            r#"spec.containers[0].env[0].valueFrom.secretKeyRef.name: Required value"#,
-            "create Pod auth-0 in StatefulSet auth successful",
-            "Created pod: auth-service-6f7d8c9b-x2k4v",
-            "Scaled up replica set token-api-75874f6c75 from 0 to 2",
-            "author: Jane Doe, authority: x509",
-            "pull registry.io/repo:tag@sha256:0123456789abcdef0123456789abcdef",
-            "npm ERR 404 https://registry.npmjs.org/@scope/pkg https://host:8080/@x",
-            r#"Get "https://10.96.0.1:443/api/v1": dial tcp 10.96.0.1:443: connect: connection refused"#,
-            "Readiness probe failed: HTTP probe failed with statuscode: 503",
-            "Access denied for user 'root'@'10.0.0.1' (using password: YES)",
-            "error getting credentials: exec: \"docker-credential-x\": executable file not found in $PATH",
-        ] {
-            assert!(
-                matches!(redact(text), Cow::Borrowed(same) if same == text),
-                "{text}\n{}",
-                redact(text)
-            );
-        }
-    }
-
-    #[test]
-    fn hostile_texts_take_linear_time() {
-        // A quadratic scan of any of these would take minutes.
-        for part in [
-            "://",
-            "://a@",
-            "@tcp(",
-            "password=",
-            "token: \"",
-            "-----BEGIN",
-            "\\",
-            "\"",
-            "eyJ",
-            "{[",
-            "--token ,",
-        ] {
-            let text = part.repeat(300_000);
-            assert!(!redact(&text).is_empty());
-        }
-    }
-}
+mod tests;

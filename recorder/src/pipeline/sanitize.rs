@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
+use super::fit::{fit_fields, json_bytes, json_bytes_of_map};
 use super::record::{Observation, Occurred, Record};
 use super::redact::{MARKER, redact};
 use super::secret_key::{Secrecy, secrecy};
@@ -124,8 +125,9 @@ pub fn clean_text(text: &str, bytes_max: usize) -> String {
     Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
 }
 
+/// How long a text may be.
 #[derive(Debug, Clone, Copy)]
-enum Limit {
+pub(super) enum Limit {
     Bytes(usize),
     Chars(usize),
 }
@@ -187,14 +189,17 @@ impl Cleaner {
             return extra;
         }
         let mut extra = self.map(extra, 0);
+        if self.cut {
+            // Put back at the end; it must not count twice.
+            extra.shift_remove(TRUNCATED);
+        }
         for _ in 0..ROUNDS_MAX {
             let room = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
             if json_bytes_of_map(&extra) <= room && extra.len() <= FIELDS_MAX {
                 break;
             }
             self.cut = true;
-            extra.shift_remove(TRUNCATED);
-            let fitted = fit_fields(extra, room);
+            let fitted = fit_fields(extra, FIELDS_MAX, room);
             extra = self.map(fitted, 0);
         }
         if self.cut {
@@ -214,14 +219,16 @@ impl Cleaner {
             .is_some_and(|secrecy| secrecy >= Secrecy::Likely);
         let mut cleaned = Map::with_capacity(map.len());
         for (key, value) in map {
-            let secret = secrecy(&key) >= Secrecy::Likely || (named_secret && key == "value");
+            let secret = named_secret && key == "value" || secrecy(&key) >= Secrecy::Likely;
+            let key = self.text(key, Limit::Bytes(NAME_BYTES_MAX));
+            let secret = secret || secrecy(&key) >= Secrecy::Likely;
             // A truth value tells nothing: `looks_secret: true` is no secret.
             let value = if secret && !matches!(value, Value::Null | Value::Bool(_)) {
                 Value::String(MARKER.to_owned())
             } else {
                 self.value(value, depth)
             };
-            cleaned.insert(self.text(key, Limit::Bytes(NAME_BYTES_MAX)), value);
+            cleaned.insert(key, value);
         }
         cleaned
     }
@@ -246,7 +253,7 @@ impl Cleaner {
 }
 
 /// How many bytes of the text stay, so that with an ellipsis it is within the limit; all if it is so already.
-fn kept(text: &str, limit: Limit) -> usize {
+pub(super) fn kept(text: &str, limit: Limit) -> usize {
     let end = match limit {
         Limit::Bytes(max) if text.len() <= max => return text.len(),
         Limit::Bytes(max) => text.floor_char_boundary(max.saturating_sub("…".len())),
@@ -290,109 +297,6 @@ fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
-}
-
-/// Cuts the fields that are longer than a fair share, so that small ones survive a large one.
-fn fit_fields(fields: Map<String, Value>, room: usize) -> Map<String, Value> {
-    let fields: Vec<(String, Value, usize)> = fields
-        .into_iter()
-        .take(FIELDS_MAX)
-        .map(|(key, value)| {
-            let bytes = json_bytes_of_text(&key) + 2 + json_bytes(&value);
-            (key, value, bytes)
-        })
-        .collect();
-    // The largest share with which all fit: raise it by what the fields below it leave.
-    let mut lengths: Vec<usize> = fields.iter().map(|(_, _, bytes)| *bytes).collect();
-    lengths.sort_unstable();
-    let (mut left, mut share) = (room.saturating_sub(2), 0);
-    for (i, length) in lengths.iter().enumerate() {
-        share = left / (lengths.len() - i);
-        if *length > share {
-            break;
-        }
-        left -= length;
-    }
-    let fitted = fields.into_iter().filter_map(|(key, value, bytes)| {
-        if bytes <= share {
-            return Some((key, value));
-        }
-        let value = fit(value, share.saturating_sub(json_bytes_of_text(&key) + 2))?;
-        Some((key, value))
-    });
-    fitted.collect()
-}
-
-/// The value cut to so many bytes of JSON; `None` if nothing of it fits.
-fn fit(value: Value, room: usize) -> Option<Value> {
-    if json_bytes(&value) <= room {
-        return Some(value);
-    }
-    match value {
-        Value::String(text) => {
-            let mut max = room.checked_sub(2)?;
-            loop {
-                let kept = kept(&text, Limit::Bytes(max));
-                let cut = format!("{}…", &text[..kept]);
-                let over = json_bytes_of_text(&cut).saturating_sub(room);
-                if over == 0 {
-                    return Some(Value::String(cut));
-                }
-                // A byte less is one or two bytes of JSON less.
-                max = max.min(kept + "…".len()).checked_sub(over.div_ceil(2))?;
-            }
-        }
-        Value::Array(values) => {
-            let mut left = room.checked_sub(2)?;
-            let fitting = values.into_iter().map_while(|value| {
-                let value = fit(value, left.checked_sub(1)?)?;
-                left -= json_bytes(&value) + 1;
-                Some(value)
-            });
-            Some(Value::Array(fitting.collect()))
-        }
-        Value::Object(map) => {
-            let mut left = room.checked_sub(2)?;
-            let fitting = map.into_iter().map_while(|(key, value)| {
-                let for_key = json_bytes_of_text(&key) + 2;
-                let value = fit(value, left.checked_sub(for_key)?)?;
-                left -= for_key + json_bytes(&value);
-                Some((key, value))
-            });
-            Some(Value::Object(fitting.collect()))
-        }
-        _ => None,
-    }
-}
-
-fn json_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null => 4,
-        Value::Bool(true) => 4,
-        Value::Bool(false) => 5,
-        Value::Number(number) => number.to_string().len(),
-        Value::String(text) => json_bytes_of_text(text),
-        Value::Array(values) => {
-            2 + values
-                .iter()
-                .map(|value| json_bytes(value) + 1)
-                .sum::<usize>()
-                .saturating_sub(1)
-        }
-        Value::Object(map) => json_bytes_of_map(map),
-    }
-}
-
-fn json_bytes_of_map(map: &Map<String, Value>) -> usize {
-    let fields = map
-        .iter()
-        .map(|(key, value)| json_bytes_of_text(key) + json_bytes(value) + 2);
-    2 + fields.sum::<usize>().saturating_sub(1)
-}
-
-/// Of a text without control characters, whose escapes are longer.
-fn json_bytes_of_text(text: &str) -> usize {
-    2 + text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\')).count()
 }
 
 fn memory_of(map: &Map<String, Value>) -> usize {
@@ -596,6 +500,15 @@ mod tests {
                 .len()
                 < 100
         );
+    }
+
+    #[test]
+    fn metadata_that_was_cut_to_its_bound_is_not_cut_again() {
+        for length in (100..4000).step_by(7) {
+            let given = json!({"a": ["x".repeat(length), 1], "b": [["y".repeat(4000), 1.5e252], "z".repeat(4000)]});
+            let once = extra(given);
+            assert_eq!(extra(once.clone()), once, "{length}");
+        }
     }
 
     #[test]

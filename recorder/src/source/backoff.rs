@@ -23,7 +23,7 @@ impl Backoff {
     }
 
     /// The next waiting time.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         // backon adds its jitter on top of the cap, so the cap is applied again.
         self.waits.next().unwrap_or(self.max).min(self.max)
     }
@@ -52,13 +52,13 @@ mod tests {
     fn grows_to_the_cap_and_starts_over_after_a_success() {
         let (initial, max) = (Duration::from_millis(100), Duration::from_secs(2));
         let mut backoff = Backoff::new(initial, max);
-        let waits: Vec<_> = (0..50).map(|_| backoff.next()).collect();
+        let waits: Vec<_> = (0..50).map(|_| backoff.wait()).collect();
         assert!(
             waits.iter().all(|wait| (initial..=max).contains(wait)),
             "{waits:?}"
         );
         assert_eq!(waits[49], max);
         backoff.reset();
-        assert!(backoff.next() <= initial * 2);
+        assert!(backoff.wait() <= initial * 2);
     }
 }

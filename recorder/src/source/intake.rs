@@ -15,7 +15,7 @@ use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::record::Occurred;
+use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 use crate::pipeline::sanitize::sanitize;
 
 /// What every Events source puts its items through.
@@ -36,9 +36,11 @@ pub struct Intake {
 }
 
 /// What one item was.
-struct Taken {
-    version: String,
-    last: Option<Timestamp>,
+pub struct Taken {
+    /// Its resourceVersion; empty where it could not be read.
+    pub version: String,
+    /// Its last occurrence; `None` where it makes no row or the time cannot be true.
+    pub last: Option<Timestamp>,
 }
 
 impl Intake {
@@ -54,15 +56,15 @@ impl Intake {
         self.take(watch, Via::List, &item.json).last
     }
 
-    /// Takes an item of a watch; returns its resourceVersion, which is now the source's position.
-    pub fn watched(&self, watch: WatchId, action: Action, object: Box<RawValue>) -> Option<String> {
+    /// Takes an item of a watch.
+    pub fn watched(&self, watch: WatchId, action: Action, object: Box<RawValue>) -> Taken {
         let label = match action {
             Action::Added => metrics::Action::Added,
             Action::Modified => metrics::Action::Modified,
             Action::Deleted => metrics::Action::Deleted,
         };
         self.metrics.received(metrics::Kind::Event, label);
-        let taken = match action {
+        match action {
             Action::Added | Action::Modified => self.take(watch, Via::Watch, &object),
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
@@ -78,8 +80,7 @@ impl Intake {
                     last: None,
                 }
             }
-        };
-        Some(taken.version).filter(|version| !version.is_empty())
+        }
     }
 
     /// Takes note of an item that cannot be read at all.
@@ -123,11 +124,12 @@ impl Intake {
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
         }
+        let is_suspect = normalized.record.extra.contains_key(TIME_SUSPECT);
         let object = normalized.record.object.as_ref();
         normalized.record.owner = object.and_then(|object| self.owners.of(object));
         let last = match &normalized.record.occurred {
-            Occurred::Observed(seen) => Some(seen.last),
-            Occurred::At(_) => None,
+            Occurred::Observed(seen) if !is_suspect => Some(seen.last),
+            _ => None, // a time that had to be replaced proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
         self.push(Item::Observed {

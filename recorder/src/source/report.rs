@@ -60,10 +60,15 @@ impl Report {
         }
     }
 
+    /// It works. A watch that was only just accepted after a failure does not yet: servers that end every watch at once
+    /// accept it, too.
+    pub fn works(&self) {
+        self.check.healthy();
+    }
+
     /// A watch is open.
     pub fn connected(&self) {
         self.metrics.watch_connected.of(self.kind).set(1);
-        self.check.healthy();
         self.active();
         self.synced();
     }

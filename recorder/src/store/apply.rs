@@ -17,7 +17,7 @@ use super::version::Version;
 use super::watches::Watches;
 use crate::pipeline::item::{Item, Mark, Passed, RelistCause, Via, WatchId};
 use crate::pipeline::queue::Drops;
-use crate::pipeline::record::{Observation, Occurred, Record};
+use crate::pipeline::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
 
 /// What became of the sights of one transaction; counted after its commit.
@@ -91,7 +91,10 @@ impl Applier {
                         .push(now.millis() - seen.last.millis());
                 }
                 if *via == Via::Watch {
-                    self.watches.get(*watch).advance(&seen.version, *received);
+                    // While a backlog is read, the version was the newest when it happened, not when it was received.
+                    let is_suspect = row.record().extra.contains_key(TIME_SUSPECT);
+                    let proven = (!is_suspect).then(|| seen.last.min(*received));
+                    self.watches.get(*watch).advance(&seen.version, proven);
                 }
             }
             Item::Passed {
@@ -102,9 +105,9 @@ impl Applier {
                 version,
                 why,
             } => {
-                self.pass(conn, *watch, uid, version, why, *received)?;
+                self.pass(conn, *watch, *via, uid, version, why, *received)?;
                 if *via == Via::Watch {
-                    self.watches.get(*watch).advance(version, *received);
+                    self.watches.get(*watch).advance(version, None);
                 }
             }
             Item::Change(change) => self.change(conn, change)?,
@@ -130,13 +133,7 @@ impl Applier {
         let key = match fold(known.as_ref(), seen) {
             Fold::Duplicate => {
                 if via == Via::List {
-                    self.rows
-                        .statements
-                        .update(
-                            conn,
-                            "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
-                        )?
-                        .execute((Uid(&seen.uid), listing, watch.0))?;
+                    self.still_listed(conn, watch, &seen.uid)?;
                 }
                 self.outcomes.duplicate += 1;
                 return Ok(false);
@@ -319,10 +316,12 @@ impl Applier {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one Item::Passed")]
     fn pass(
         &mut self,
         conn: &Connection,
         watch: WatchId,
+        via: Via,
         uid: &str,
         version: &str,
         why: &Passed,
@@ -336,11 +335,35 @@ impl Applier {
                     .execute([Uid(uid)])?;
                 self.outcomes.deleted += 1;
             }
-            Passed::Filtered(rule) => self.outcomes.filtered.push(*rule),
+            Passed::Filtered(rule) => {
+                if via == Via::List {
+                    // It may have been recorded before the rule was there: it is listed, so it is not missing.
+                    self.still_listed(conn, watch, uid)?;
+                }
+                self.outcomes.filtered.push(*rule);
+            }
             Passed::Undecodable(cause) => {
                 self.set_aside(conn, watch, uid, version, cause, received)?
             }
         }
+        Ok(())
+    }
+
+    /// Notes that the list under way holds the Event.
+    fn still_listed(
+        &mut self,
+        conn: &Connection,
+        watch: WatchId,
+        uid: &str,
+    ) -> rusqlite::Result<()> {
+        let listing = self.watches.get(watch).listing;
+        self.rows
+            .statements
+            .update(
+                conn,
+                "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
+            )?
+            .execute((Uid(uid), listing, watch.0))?;
         Ok(())
     }
 
@@ -363,13 +386,7 @@ impl Applier {
         let listing = self.watches.get(watch).listing;
         if !uid.is_empty() && stored.is_some_and(|stored| !Version::new(version).is_after(&stored))
         {
-            self.rows
-                .statements
-                .update(
-                    conn,
-                    "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
-                )?
-                .execute((Uid(uid), listing, watch.0))?;
+            self.still_listed(conn, watch, uid)?;
             self.outcomes.duplicate += 1;
             return Ok(());
         }
@@ -419,13 +436,14 @@ impl Applier {
                 .statements
                 .insert(
                     conn,
-                    "INSERT INTO hole (watch, since_ms, cause, items, known) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute((
                     watch.0,
                     drop.since.millis(),
                     RelistCause::Hole.as_str(),
                     drop.items as i64,
+                    drop.listing,
                     json!(drop.known).to_string(),
                 ))?;
             if !self.outcomes.holed.contains(&watch) {
@@ -437,7 +455,9 @@ impl Applier {
 
     fn mark(&mut self, conn: &Connection, watch: WatchId, mark: &Mark) -> rusqlite::Result<()> {
         match mark {
-            Mark::ListBegun { cause, at } => self.list_begun(conn, watch, *cause, *at),
+            Mark::ListBegun { listing, cause, at } => {
+                self.list_begun(conn, watch, *listing, *cause, *at)
+            }
             Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
             Mark::Synced {
@@ -446,7 +466,7 @@ impl Applier {
                 listed,
             } => self.synced(conn, watch, version, *server_time, *listed),
             Mark::Proven { version, at } => {
-                self.watches.get(watch).advance(version, *at);
+                self.watches.get(watch).advance(version, Some(*at));
                 Ok(())
             }
         }
@@ -456,6 +476,7 @@ impl Applier {
         &mut self,
         conn: &Connection,
         id: WatchId,
+        listing: i64,
         cause: RelistCause,
         at: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -467,7 +488,7 @@ impl Applier {
         let watch = self.watches.get(id);
         watch.touch();
         watch.relisting = true;
-        watch.listing += 1;
+        watch.listing = listing;
         watch.recovered = 0;
         watch.repeats = 0;
         if cause == RelistCause::FirstStart || watch.gap.is_some() {
@@ -524,6 +545,8 @@ impl Applier {
 
     fn list_done(&mut self, conn: &Connection, id: WatchId, mark: &Mark) -> rusqlite::Result<()> {
         let Mark::ListDone {
+            listing,
+            at,
             version,
             server_time,
             listed,
@@ -533,8 +556,17 @@ impl Applier {
         else {
             return Ok(());
         };
+        let watch = self.watches.get(id);
+        if !watch.relisting || watch.listing != *listing {
+            return Ok(()); // its first pages went into a database that was replaced since
+        }
+        if self.holes_since(conn, id, *listing)? {
+            // Items of this very list were dropped, so it shows neither what is there nor what is gone. The open hole
+            // makes the source list again; the gap stays open until then.
+            return Ok(());
+        }
+        let (proven, listing) = (self.watches.get(id).proven, *listing);
         let young = server_time.minus(*event_ttl);
-        let listing = self.watches.get(id).listing;
         let missing: i64 = self
             .rows
             .statements
@@ -550,10 +582,16 @@ impl Applier {
             .delete(conn, "DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
             .execute((id.0, listing))?;
         if let Some(key) = self.watches.get(id).gap {
+            let from = self.gap_begin(conn, key)?;
+            let ahead = server_time.millis() - at.millis();
             let facts = Facts {
-                from: key.created_at(),
-                to: *server_time,
-                oldest_change: *oldest_change,
+                from,
+                to: (*server_time).max(from),
+                length: proven
+                    .filter(|proven| proven <= at)
+                    .map(|_| (*server_time).max(*at).since(from)),
+                oldest_change: oldest_change
+                    .map(|change| Timestamp::from_millis(change.millis() - ahead)),
                 event_ttl: *event_ttl,
                 missing: missing as u64,
                 dropped,
@@ -565,9 +603,42 @@ impl Applier {
         watch.gap = None;
         watch.gap_cause = None;
         watch.position = Some(version.clone());
-        watch.proven = Some(*server_time);
+        watch.proven = Some(*at);
         watch.touch();
         Ok(())
+    }
+
+    /// Whether items were dropped after that list had begun.
+    fn holes_since(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        listing: i64,
+    ) -> rusqlite::Result<bool> {
+        self.rows
+            .statements
+            .select(
+                conn,
+                "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)",
+            )?
+            .query_row((id.0, listing), |row| row.get(0))
+    }
+
+    /// When a gap began: its row says it to the millisecond, its key only to the second.
+    fn gap_begin(&mut self, conn: &Connection, key: EventKey) -> rusqlite::Result<Timestamp> {
+        let from: Option<String> = self
+            .rows
+            .statements
+            .select(
+                conn,
+                "SELECT json_extract(extra, '$.from') FROM event WHERE key = ?1",
+            )?
+            .query_row([key.as_i64()], |row| row.get(0))
+            .optional()?
+            .flatten();
+        Ok(from
+            .and_then(|from| Timestamp::parse(&from).ok())
+            .unwrap_or_else(|| key.created_at()))
     }
 
     /// Closes the holes of a watch after a complete list; returns how many dropped items it did not bring back.
@@ -656,11 +727,17 @@ impl Applier {
         self.rows.finish(conn)
     }
 
-    /// Forgets everything that a rollback undid.
-    pub fn rolled_back(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+    /// After the commit of a transaction that this applier worked on.
+    pub fn committed(&mut self) {
+        self.watches.committed();
+    }
+
+    /// Forgets everything that a rollback undid. Cannot fail: what it goes back to is in memory.
+    pub fn rolled_back(&mut self, _conn: &Connection) -> rusqlite::Result<()> {
         self.rows.clear();
         self.outcomes = Outcomes::default();
-        self.watches.reload(conn)
+        self.watches.rolled_back();
+        Ok(())
     }
 }
 

@@ -52,7 +52,10 @@ pub struct Facts {
     pub from: Timestamp,
     /// The server's time of the list that ended it.
     pub to: Timestamp,
-    /// Oldest last change among the listed Events.
+    /// How long it was at most; `None` where the clocks contradict each other.
+    pub length: Option<Duration>,
+    /// Oldest last change among the listed Events that were written before the gap (their resourceVersion says so), by
+    /// the recorder's clock.
     pub oldest_change: Option<Timestamp>,
     /// How long the API server keeps an Event, as configured.
     pub event_ttl: Duration,
@@ -62,13 +65,17 @@ pub struct Facts {
     pub dropped: u64,
 }
 
+/// Events that are written within a minute share a lease in etcd, so one may outlive another by that much; the rest is for
+/// clocks of nodes that differ.
+const PROOF_MARGIN: Duration = Duration::from_secs(120);
+
 /// What can be claimed.
 pub fn judge(facts: &Facts) -> Healed {
-    // An Event last changed before the gap began and still there shows that none of the gap's Events expired.
+    // An Event last changed well before the gap began and still there shows that none of the gap's Events expired.
     let nothing_expired = facts
         .oldest_change
-        .is_some_and(|change| change < facts.from)
-        || facts.to.since(facts.from) < facts.event_ttl;
+        .is_some_and(|change| change < facts.from.minus(PROOF_MARGIN))
+        || facts.length.is_some_and(|length| length < facts.event_ttl);
     match (nothing_expired, facts.missing + facts.dropped) {
         (true, 0) => Healed::True,
         (true, _) => Healed::Partial,
@@ -111,7 +118,7 @@ pub fn closed(
             facts.missing + facts.dropped
         ),
         Healed::False => format!(
-            "It lasted longer than Events are kept ({} s), so some may be missing.",
+            "It may have lasted longer than Events are kept ({} s), so some may be missing.",
             facts.event_ttl.as_secs()
         ),
     };
@@ -220,19 +227,28 @@ mod tests {
             (minutes(110), None, 0, Healed::True),
             (minutes(110), None, 1, Healed::Partial),
             (minutes(160), None, 0, Healed::False),
-            (minutes(160), Some(minutes(99)), 0, Healed::True),
-            (minutes(160), Some(minutes(100)), 0, Healed::False),
-            (minutes(160), Some(minutes(99)), 3, Healed::Partial),
+            (minutes(160), Some(minutes(97)), 0, Healed::True),
+            (minutes(160), Some(minutes(98)), 0, Healed::False),
+            (minutes(160), Some(minutes(97)), 3, Healed::Partial),
         ] {
             let facts = Facts {
                 from: minutes(100),
                 to,
+                length: Some(to.since(minutes(100))),
                 oldest_change: oldest,
                 event_ttl: hour,
                 missing,
                 dropped: 0,
             };
             assert_eq!(judge(&facts), expected, "{facts:?}");
+            // Without clocks that agree, only an Event that outlived the gap proves anything.
+            let facts = Facts {
+                length: None,
+                ..facts
+            };
+            if oldest.is_none() {
+                assert_eq!(judge(&facts), Healed::False, "{facts:?}");
+            }
         }
     }
 }

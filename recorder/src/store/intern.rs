@@ -9,6 +9,7 @@ use kube9_shared::model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::statements::Statements;
+use super::sweep::Marks;
 
 /// Entries of each cache; with the texts' bound below at most about 3 MB together.
 const ENTRIES_MAX: usize = 8192;
@@ -48,12 +49,17 @@ pub struct Interned {
     nodes: HashMap<String, i64>,
     reasons: HashMap<Reason, i64>,
     texts: HashMap<String, i64>,
+    /// While a sweep is under way: what it has found in use. Every reference passes here, so a new one is marked, too.
+    pub(super) marks: Option<Marks>,
 }
 
 impl Interned {
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// Forgets all names; marks stay, since a mark too many only keeps a name until the next sweep.
+    pub fn forget(&mut self) {
+        *self = Self {
+            marks: self.marks.take(),
+            ..Self::default()
+        };
     }
 
     /// Number of an object; its owner is noted where given.
@@ -100,6 +106,9 @@ impl Interned {
                 .update(conn, "UPDATE object SET owner = ?2 WHERE id = ?1")?
                 .execute((id, owner))?;
         }
+        if let Some(marks) = &mut self.marks {
+            marks.object(conn, statements, id, owner)?;
+        }
         make_room(&mut self.objects);
         self.objects.insert(key, (id, owner));
         Ok(ObjectIds { object: id, scope })
@@ -134,18 +143,24 @@ impl Interned {
         statements: &mut Statements,
         name: &str,
     ) -> rusqlite::Result<i64> {
-        if let Some(&id) = self.nodes.get(name) {
-            return Ok(id);
+        let id = match self.nodes.get(name) {
+            Some(&id) => id,
+            None => {
+                let id = find_or_insert(
+                    conn,
+                    statements,
+                    "SELECT id FROM node WHERE name = ?1",
+                    "INSERT INTO node (name) VALUES (?1)",
+                    [name],
+                )?;
+                make_room(&mut self.nodes);
+                self.nodes.insert(name.to_owned(), id);
+                id
+            }
+        };
+        if let Some(marks) = &mut self.marks {
+            marks.node(id);
         }
-        let id = find_or_insert(
-            conn,
-            statements,
-            "SELECT id FROM node WHERE name = ?1",
-            "INSERT INTO node (name) VALUES (?1)",
-            [name],
-        )?;
-        make_room(&mut self.nodes);
-        self.nodes.insert(name.to_owned(), id);
         Ok(id)
     }
 
@@ -157,6 +172,9 @@ impl Interned {
         reason: Reason,
     ) -> rusqlite::Result<i64> {
         if let Some(&id) = self.reasons.get(&reason) {
+            if let Some(marks) = &mut self.marks {
+                marks.reason(id);
+            }
             return Ok(id);
         }
         let id = find_or_insert(
@@ -172,6 +190,9 @@ impl Interned {
                 &reason.kube_type,
             ),
         )?;
+        if let Some(marks) = &mut self.marks {
+            marks.reason(id);
+        }
         make_room(&mut self.reasons);
         self.reasons.insert(reason, id);
         Ok(id)
@@ -185,6 +206,9 @@ impl Interned {
         body: String,
     ) -> rusqlite::Result<i64> {
         if let Some(&id) = self.texts.get(&body) {
+            if let Some(marks) = &mut self.marks {
+                marks.text(id);
+            }
             return Ok(id);
         }
         let id = find_or_insert(
@@ -192,8 +216,11 @@ impl Interned {
             statements,
             "SELECT id FROM text WHERE hash = ?1 AND body = ?2",
             "INSERT INTO text (hash, body) VALUES (?1, ?2)",
-            (stable_hash(body.as_bytes()) as i64, &body),
+            (text_hash(&body), &body),
         )?;
+        if let Some(marks) = &mut self.marks {
+            marks.text(id);
+        }
         if body.len() <= TEXT_CACHED_MAX {
             make_room(&mut self.texts);
             self.texts.insert(body, id);
@@ -233,6 +260,11 @@ fn find_or_insert<P: Params + Clone>(
         Some(id) => Ok(id),
         None => insert(conn, statements, add, values),
     }
+}
+
+/// `text.hash`: half of the bits, since the body is compared anyway and each byte is stored with every text.
+pub(super) fn text_hash(body: &str) -> i32 {
+    stable_hash(body.as_bytes()) as i32
 }
 
 /// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across versions, since it is stored.

@@ -27,7 +27,7 @@ const TALLY_SPANS: [i64; 2] = [86_400, 3_600];
 #[derive(Debug, Default)]
 pub struct Rows {
     pub(super) statements: Statements,
-    interned: Interned,
+    pub(super) interned: Interned,
     keys: Keys,
     tally: HashMap<Tally, i64>,
     change: Option<i64>,
@@ -62,16 +62,11 @@ pub struct Span<'a> {
 impl Rows {
     /// Forgets what a rollback may have undone.
     pub fn clear(&mut self) {
-        self.interned.clear();
+        self.interned.forget();
         self.keys.clear();
         self.tally.clear();
         self.change = None;
         self.inserted.clear();
-    }
-
-    /// Forgets the interned names; the clean-up may have removed some.
-    pub fn clear_interned(&mut self) {
-        self.interned.clear();
     }
 
     /// Number of the reason and title of a record.

@@ -45,10 +45,24 @@ pub enum Resume {
     List(RelistCause),
 }
 
+/// How a source begins after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// With a watch or with a list.
+    pub resume: Resume,
+    /// The stored position, also where it cannot be resumed: the API server's history is compared with it.
+    pub position: Option<String>,
+    /// Number of the last list begun; the next one is higher.
+    pub listing: i64,
+}
+
 /// All watches of this process.
 #[derive(Debug, Default)]
 pub struct Watches {
     all: BTreeMap<WatchId, Watch>,
+    /// As the last commit left them. In memory, so that going back to it cannot fail: a position of a transaction that
+    /// never was must not be written by the next one.
+    committed: BTreeMap<WatchId, Watch>,
 }
 
 impl Watches {
@@ -89,8 +103,19 @@ impl Watches {
             Some(position) => Resume::Watch(position.clone()),
             None => Resume::List(RelistCause::FirstStart),
         };
+        self.committed.insert(id, watch.clone());
         self.all.insert(id, watch);
         Ok((id, resume))
+    }
+
+    /// All that a source has to know to begin.
+    pub fn start(&mut self, id: WatchId, resume: Resume) -> Start {
+        let watch = self.get(id);
+        Start {
+            resume,
+            position: watch.position.clone(),
+            listing: watch.listing,
+        }
     }
 
     /// Registers a watch of a database that was lost under its old id, with no position.
@@ -103,10 +128,12 @@ impl Watches {
         namespace: &str,
     ) -> rusqlite::Result<()> {
         conn.execute(
-            "INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
             (id.0, cluster, kind, namespace),
         )?;
-        self.all.insert(id, read(conn, id)?);
+        let watch = read(conn, id)?;
+        self.committed.insert(id, watch.clone());
+        self.all.insert(id, watch);
         Ok(())
     }
 
@@ -145,37 +172,38 @@ impl Watches {
         Ok(())
     }
 
-    /// Reads everything again, after a rollback.
-    pub fn reload(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        for (id, watch) in &mut self.all {
-            let (recovered, repeats) = (watch.recovered, watch.repeats);
-            *watch = Watch {
-                recovered,
-                repeats,
-                ..read(conn, *id)?
-            };
-        }
-        Ok(())
+    /// After a commit.
+    pub fn committed(&mut self) {
+        self.committed.clone_from(&self.all);
+    }
+
+    /// After a rollback: everything as the last commit left it.
+    pub fn rolled_back(&mut self) {
+        self.all.clone_from(&self.committed);
     }
 }
 
 impl Watch {
-    /// Moves the position forward to a version whose item is committed with this transaction. Never back.
-    pub fn advance(&mut self, version: &str, proven: Timestamp) {
+    /// Moves the position forward to a version whose item is committed with this transaction. Never back, and not
+    /// before a list was completed: without one, nothing says that what lies below the version is stored.
+    /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
+    /// backlog may have happened long before it was received.
+    pub fn advance(&mut self, version: &str, proven: Option<Timestamp>) {
         if version.is_empty() {
             return;
         }
-        let new = Version::new(version);
-        let forward = self
-            .position
-            .as_ref()
-            .is_none_or(|old| new.is_after(&Version::new(old)));
-        if forward {
+        let Some(position) = &self.position else {
+            return;
+        };
+        let (old, new) = (Version::new(position), Version::new(version));
+        if new.is_after(&old) {
             self.position = Some(version.to_owned());
             self.changed = true;
+        } else if new != old {
+            return; // an older item says nothing of the position
         }
-        if self.proven.is_none_or(|before| before < proven) {
-            self.proven = Some(proven);
+        if self.proven < proven {
+            self.proven = proven;
             self.changed = true;
         }
     }

@@ -4,7 +4,7 @@
 //!   take_batch ─▶ one transaction ─▶ committed: count, report, next
 //!                    │ failed
 //!                    ├─ the file is damaged ──▶ move it aside, new file, sources relist, same batch again
-//!                    ├─ one item is at fault ─▶ items one by one; the faulty one is set aside as a stub row
+//!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is set aside as a stub row
 //!                    └─ the disk is at fault ─▶ back off and try the same batch again; after `retries`: degraded,
 //!                                               for ever, until the database is back
 //! ```
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
-use rusqlite::{Connection, ErrorCode, FileControl, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use serde_json::{Map, json};
 use tracing::{error, info, warn};
 
@@ -28,14 +28,14 @@ use super::facts::Remembered;
 use super::findings;
 use super::gap::Healed;
 use super::maintenance::Maintenance;
-use super::open::{DataDir, OpenError, Opened, is_damage};
-use super::watches::Resume;
+use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
+use super::watches::Start;
 use crate::clock::Clock;
-use crate::config::{RetentionConfig, WriterConfig};
+use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
-use crate::pipeline::item::{Item, Passed, WatchId};
-use crate::pipeline::queue::{Batch, Queue};
+use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
+use crate::pipeline::queue::{Batch, Drops, Queue};
 use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::sanitize;
 use crate::source::backoff::Backoff;
@@ -50,6 +50,9 @@ const HEARTBEATS_MISSED: u32 = 3;
 
 /// Shortest time between two looks at the files' sizes.
 const SIZES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after the last drop the queue counts as unhealthy: long enough for a probe to see it.
+const DROPS_SHOWN: Duration = Duration::from_secs(60);
 
 /// Slices of a waiting time, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
@@ -77,7 +80,11 @@ pub struct Writer {
     maintenance: Maintenance,
     config: WriterConfig,
     shared: Shared,
+    files: FileIds,
     check: Check,
+    queue_check: Check,
+    /// Items dropped as of the last look, and when they last grew.
+    drops_seen: (u64, Option<Instant>),
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
@@ -101,6 +108,7 @@ impl Writer {
         data: DataDir,
         config: WriterConfig,
         retention: RetentionConfig,
+        storage: &StorageConfig,
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let Opened {
@@ -113,8 +121,13 @@ impl Writer {
         if let Some((aside, why)) = moved_aside {
             report_damage(&shared, &aside.display().to_string(), &why);
         }
+        let queue_check = shared.health.check("queue", None);
+        queue_check.healthy();
         Ok(Self {
-            maintenance: Maintenance::new(retention),
+            maintenance: Maintenance::new(retention, storage, data.directory().to_owned()),
+            files: data.file_ids(),
+            queue_check,
+            drops_seen: (shared.queue.dropped_total(), None),
             data,
             conn,
             applier: Applier::default(),
@@ -139,11 +152,12 @@ impl Writer {
         kind: &str,
         namespace: &str,
         recall: Arc<Recall>,
-    ) -> rusqlite::Result<(WatchId, Resume)> {
+    ) -> rusqlite::Result<(WatchId, Start)> {
         let (id, resume) = self
             .applier
             .watches
             .register(&self.conn, cluster, kind, namespace)?;
+        self.registered.retain(|(known, ..)| *known != id);
         self.registered.push((
             id,
             cluster.to_owned(),
@@ -151,7 +165,7 @@ impl Writer {
             namespace.to_owned(),
         ));
         self.recalls.insert(id, recall);
-        Ok((id, resume))
+        Ok((id, self.applier.watches.start(id, resume)))
     }
 
     /// What is stored of a registered watch's objects. Before [`Writer::run`] only.
@@ -174,6 +188,7 @@ impl Writer {
     pub fn run(mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
+            self.look_at_queue();
             if self
                 .heartbeat
                 .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
@@ -194,10 +209,6 @@ impl Writer {
                 wait,
                 self.config.linger,
             );
-            self.shared
-                .metrics
-                .queue_size
-                .set(self.shared.queue.len() as i64);
             if !batch.is_empty() {
                 if !self.write(&batch) {
                     break Ended::Abandoned(batch.items.len() + self.shared.queue.len());
@@ -224,65 +235,71 @@ impl Writer {
 
     /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
     fn write(&mut self, batch: &Batch) -> bool {
+        let begun = Instant::now();
+        let mut todo = Todo::of(batch);
         let mut backoff = Backoff::new(self.config.retry_initial, self.config.retry_max);
         let mut failures = 0;
-        loop {
-            let begun = Instant::now();
-            match self.commit(&batch.items, batch) {
-                Ok(()) => {
-                    self.shared
-                        .metrics
-                        .write_duration
-                        .observe(begun.elapsed().as_secs_f64());
-                    self.shared
-                        .metrics
-                        .batch_rows
-                        .observe(batch.items.len() as f64);
-                    if failures > self.config.retries {
-                        info!(failures, "database is back");
-                    }
-                    return true;
+        while !todo.is_done() {
+            let Err(error) = self.write_next(&mut todo) else {
+                continue;
+            };
+            failures += 1;
+            if is_damage(&error) {
+                if !self.replace_damaged(&error) {
+                    return false;
                 }
-                Err(error) if is_damage(&error) => self.replace_damaged(&error),
-                Err(error) if is_item_fault(&error) && self.write_one_by_one(batch).is_ok() => {
-                    return true;
+                if failures == 1 {
+                    continue;
                 }
-                Err(error) => {
-                    failures += 1;
-                    self.failed(&error, failures);
-                    if !self.wait(backoff.next()) {
-                        return false;
-                    }
-                }
+            } else if is_item_fault(&error) && !todo.singly {
+                todo.singly = true;
+                continue;
+            }
+            self.failed(&error, failures);
+            if !self.wait(backoff.wait()) {
+                return false;
             }
         }
+        if failures > self.config.retries {
+            info!(failures, "database is back");
+        }
+        let metrics = &self.shared.metrics;
+        metrics
+            .write_duration
+            .observe(begun.elapsed().as_secs_f64());
+        metrics.batch_rows.observe(batch.items.len() as f64);
+        true
     }
 
-    /// One transaction over `items`; the drops of the whole batch belong to it.
-    fn commit(&mut self, items: &[Item], batch: &Batch) -> rusqlite::Result<()> {
+    /// One transaction of what is left: all of it, or after an item's fault the drops first and then item by item.
+    fn write_next(&mut self, todo: &mut Todo<'_>) -> rusqlite::Result<()> {
+        let items = match (todo.singly, todo.drops.is_empty()) {
+            (false, _) => todo.items,
+            (true, false) => &[],
+            (true, true) => &todo.items[..1],
+        };
+        match self.commit(items, todo.drops) {
+            Err(error) if todo.singly && !items.is_empty() && is_item_fault(&error) => {
+                self.set_aside(&items[0], &error)?;
+            }
+            result => result?,
+        }
+        todo.items = &todo.items[items.len()..];
+        todo.drops = &[];
+        Ok(())
+    }
+
+    /// One transaction over `items`; drops that happened before or between them belong to it.
+    fn commit(&mut self, items: &[Item], drops: &[Drops]) -> rusqlite::Result<()> {
         let now = self.shared.clock.now();
         let applied = apply_all(&mut self.conn, &mut self.applier, now, |tx, applier| {
-            applier.open_holes(tx, &batch.drops, now)?;
+            applier.open_holes(tx, drops, now)?;
             for item in items {
                 applier.apply(tx, item, now)?;
             }
             Ok(())
         });
-        self.committed(applied, now)
-    }
-
-    /// After a batch failed by the fault of one of its items: each on its own, so that the rest goes on.
-    fn write_one_by_one(&mut self, batch: &Batch) -> rusqlite::Result<()> {
-        self.commit(&[], batch)?;
-        let no_drops = Batch::default();
-        for item in &batch.items {
-            match self.commit(std::slice::from_ref(item), &no_drops) {
-                Ok(()) => {}
-                Err(error) if is_item_fault(&error) => self.set_aside(item, &error)?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.committed(applied)
     }
 
     fn set_aside(&mut self, item: &Item, error: &rusqlite::Error) -> rusqlite::Result<()> {
@@ -311,16 +328,13 @@ impl Writer {
             // A row of kube9's own, or a mark: nothing of it can be kept but the log line above.
             _ => return Ok(()),
         };
-        self.commit(std::slice::from_ref(&stub), &Batch::default())
+        self.commit(std::slice::from_ref(&stub), &[])
     }
 
-    fn committed(&mut self, applied: rusqlite::Result<()>, now: Timestamp) -> rusqlite::Result<()> {
+    fn committed(&mut self, applied: rusqlite::Result<()>) -> rusqlite::Result<()> {
         count_statements(&self.shared.metrics, &mut self.applier);
         if let Err(error) = applied {
-            if let Err(reload) = self.applier.rolled_back(&self.conn) {
-                // Positions of a transaction that never was must not be written by the next one.
-                warn!(error = %reload, "positions could not be read again");
-            }
+            self.applier.rolled_back(&self.conn)?;
             return Err(error);
         }
         let outcomes = std::mem::take(&mut self.applier.outcomes);
@@ -332,9 +346,12 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
+            self.count_open();
+        }
         for watch in &outcomes.holed {
             if let Some(recall) = self.recalls.get(watch) {
-                recall.relist();
+                recall.relist(RelistCause::Hole);
             }
         }
         self.check.healthy();
@@ -344,7 +361,6 @@ impl Writer {
             self.shared.metrics.storage_bytes.set(size.total() as i64);
             self.shared.metrics.wal_bytes.set(size.wal as i64);
         }
-        let _ = now;
         Ok(())
     }
 
@@ -361,10 +377,11 @@ impl Writer {
     }
 
     /// Waits, but not past the end of the grace period. `false`: it is over.
-    fn wait(&self, time: Duration) -> bool {
+    fn wait(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.pulse.beat();
+            self.look_at_queue();
             if self.shared.abandon.load(Ordering::Acquire) {
                 return false;
             }
@@ -373,12 +390,34 @@ impl Writer {
         true
     }
 
+    /// Shows drops on `/healthz`, also while a batch waits for the database.
+    fn look_at_queue(&mut self) {
+        let total = self.shared.queue.dropped_total();
+        let (seen, since) = self.drops_seen;
+        if total > seen {
+            self.drops_seen = (total, Some(Instant::now()));
+            self.queue_check.degraded(format!(
+                "it was full: {total} items dropped since the start"
+            ));
+        } else if since.is_some_and(|since| since.elapsed() > DROPS_SHOWN) {
+            self.drops_seen.1 = None;
+            self.queue_check.healthy();
+        }
+    }
+
     /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
         let now = self.shared.clock.now();
-        if self.file_is_gone() {
+        let files = self.data.file_ids();
+        if files.database != self.files.database {
             self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
+        } else if files != self.files {
+            // Readers would see another log than the one that is written. Closing copies ours into the database.
+            warn!(
+                "the write-ahead log was removed or replaced by somebody: opening the database again"
+            );
+            self.reopen(None);
         }
         let done = self.write_status(now, None).and_then(|()| {
             self.conn.query_row(
@@ -391,11 +430,12 @@ impl Writer {
             Ok(read) if read == now.millis() => {
                 self.check.healthy();
                 self.sizes = None;
+                self.count_open();
             }
             Ok(_) => self
                 .check
                 .degraded("a heartbeat was committed but reads back differently"),
-            Err(error) if is_damage(&error) => self.replace_damaged(&error),
+            Err(error) if is_damage(&error) => drop(self.replace_damaged(&error)),
             Err(error) => self
                 .check
                 .degraded(format!("heartbeat commit failed: {error}")),
@@ -403,6 +443,17 @@ impl Writer {
         let size = self.data.bytes();
         self.shared.metrics.storage_bytes.set(size.total() as i64);
         self.shared.metrics.wal_bytes.set(size.wal as i64);
+    }
+
+    /// Gaps and holes that are open, as committed.
+    fn count_open(&self) {
+        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let gaps = count("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
+        let holes = count("SELECT count(*) FROM hole");
+        if let (Ok(gaps), Ok(holes)) = (gaps, holes) {
+            self.shared.metrics.gaps_open.set(gaps);
+            self.shared.metrics.holes_open.set(holes);
+        }
     }
 
     fn write_status(&mut self, now: Timestamp, stopped: Option<Timestamp>) -> rusqlite::Result<()> {
@@ -432,59 +483,65 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether somebody removed or replaced the file under the open connection: commits would go nowhere.
-    fn file_is_gone(&self) -> bool {
-        let mut moved = 0;
-        let asked = self
-            .conn
-            .file_control(rusqlite::DEFAULT_NAME, FileControl::HasMoved(&mut moved));
-        asked.is_ok() && moved != 0
-    }
-
     /// The file is damaged or gone: move aside what is there, begin a new one, have every source relist.
-    fn replace_damaged(&mut self, error: &rusqlite::Error) {
+    /// `false`: given up because the grace period is over.
+    fn replace_damaged(&mut self, error: &rusqlite::Error) -> bool {
         let why = error.to_string();
         self.check
             .degraded(format!("the database is damaged: {why}"));
+        self.reopen(Some(why))
+    }
+
+    /// Closes the database and opens it again, for as long as it takes; moves it aside between where it is `damaged`.
+    /// `false`: given up because the grace period is over.
+    fn reopen(&mut self, mut damaged: Option<String>) -> bool {
+        // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
         match Connection::open_in_memory() {
-            // The old connection must be closed before the files are moved.
             Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
-            Err(error) => {
-                error!(%error, "no memory for a new connection");
-                return;
-            }
+            Err(error) => error!(%error, "no memory for a new connection"),
         }
         loop {
-            match self.data.start_anew(why.clone()) {
-                Ok(opened) => {
-                    self.conn = opened.conn;
-                    if let Some((aside, why)) = opened.moved_aside {
-                        report_damage(&self.shared, &aside.display().to_string(), &why);
-                    }
-                    break;
-                }
+            match self.open_again(&mut damaged) {
+                Ok(()) => return true,
                 Err(error) => {
-                    error!(%error, "cannot begin a new database");
-                    self.check.degraded(error.to_string());
+                    error!(error, "cannot open the database again");
+                    self.check.degraded(error);
                     if !self.wait(self.config.retry_max) {
-                        return;
+                        return false;
                     }
                 }
             }
         }
-        self.applier = Applier::default();
+    }
+
+    fn open_again(&mut self, damaged: &mut Option<String>) -> Result<(), String> {
+        if let Some(why) = damaged {
+            let aside = self.data.move_aside().map_err(|error| error.to_string())?;
+            report_damage(&self.shared, &aside.display().to_string(), why);
+            // Moved once: a second move would replace the copy that matters by an empty file.
+            *damaged = None;
+        }
+        let opened = self.data.open().map_err(|error| error.to_string())?;
+        if let Some((aside, why)) = &opened.moved_aside {
+            report_damage(&self.shared, &aside.display().to_string(), why);
+        }
+        // Registered in a database that has them already, this changes nothing.
+        let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
-            if let Err(error) = self
-                .applier
+            applier
                 .watches
-                .register_as(&self.conn, *id, cluster, kind, namespace)
-            {
-                error!(%error, "cannot register a watch in the new database");
+                .register_as(&opened.conn, *id, cluster, kind, namespace)
+                .map_err(|error| format!("cannot register a watch: {error}"))?;
+        }
+        self.applier = applier;
+        self.conn = opened.conn;
+        self.files = self.data.file_ids();
+        if opened.created || opened.moved_aside.is_some() {
+            for recall in self.recalls.values() {
+                recall.relist(RelistCause::Replaced);
             }
         }
-        for recall in self.recalls.values() {
-            recall.relist();
-        }
+        Ok(())
     }
 
     fn close(mut self) {
@@ -501,6 +558,28 @@ impl Writer {
         if let Err((_, error)) = self.conn.close() {
             warn!(%error, "the database did not close cleanly");
         }
+    }
+}
+
+/// What is left of a batch.
+struct Todo<'a> {
+    items: &'a [Item],
+    drops: &'a [Drops],
+    /// One item a transaction, since one of them is at fault.
+    singly: bool,
+}
+
+impl<'a> Todo<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        Self {
+            items: &batch.items,
+            drops: &batch.drops,
+            singly: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.items.is_empty() && self.drops.is_empty()
     }
 }
 
@@ -524,7 +603,9 @@ pub(super) fn apply_all(
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     work(&tx, applier)?;
     applier.finish(&tx)?;
-    tx.commit()
+    tx.commit()?;
+    applier.committed();
+    Ok(())
 }
 
 fn count_statements(metrics: &Metrics, applier: &mut Applier) {

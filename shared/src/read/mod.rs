@@ -5,7 +5,8 @@
 //!   filter ─ Filter: plain data
 //!     └─ numbers ── names → integers, once, in the small interned tables
 //!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
-//!               └─ page ── keys and exact total (tally.rs, keys.rs, search.rs), then rows by key (row.rs)
+//!               └─ page ── keys and exact total (tally, walk, keys, search), then rows by key (row.rs)
+//!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder
 //! ```
@@ -13,6 +14,8 @@
 //! Invariants: no statement here writes. A page and its total come from one read transaction. Rows are expanded in one
 //! place, the view `event_detail`. No plan is left to the planner where the wrong one would scan.
 
+mod changes;
+mod export;
 mod filter;
 mod keys;
 mod numbers;
@@ -23,14 +26,23 @@ mod plan;
 mod row;
 mod search;
 mod sql;
+mod stats;
 mod status;
 mod tally;
+mod timeline;
+mod walk;
+#[cfg(test)]
+mod ways;
 
+pub use changes::{Change, Changes, Position};
+pub use export::Export;
 pub use filter::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
 pub use open::{Layout, OpenError, Reader};
 pub use page::{BadCursor, Cursor, Page, PageRequest};
 pub use row::Row;
+pub use stats::{Group, Property};
 pub use status::{Gap, RecorderState, Status};
+pub use timeline::{Mark, MarkKind, Timeline, TimelineRequest};
 
 /// Why a query gave no answer.
 #[derive(Debug, thiserror::Error)]

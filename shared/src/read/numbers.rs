@@ -146,9 +146,22 @@ impl Numbers {
         })
     }
 
+    /// Asks for more than the filter does: a condition on `event e`.
+    pub(super) fn require(&mut self, condition: Sql) {
+        self.details.push(condition);
+    }
+
     /// Whether `tally` alone can count: the filter names nothing but type, severity, scope and time.
     pub(super) fn is_tallied(&self) -> bool {
         matches!(self.objects, Objects::Any) && self.details.is_empty() && self.search.is_none()
+    }
+
+    /// Whether a row's object alone decides, besides its time.
+    pub(super) fn is_by_object_alone(&self) -> bool {
+        self.types.is_none()
+            && self.severities.is_none()
+            && self.details.is_empty()
+            && self.search.is_none()
     }
 
     /// The condition on a row of `event e`, ` AND …`; cheap terms first. Leaves out what `known` says is given already.

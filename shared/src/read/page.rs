@@ -7,11 +7,12 @@ use rusqlite::Connection;
 
 use super::ReadError;
 use super::filter::Filter;
-use super::keys::{Found, Walk};
+use super::keys::Found;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::row::{self, Row};
-use super::tally::Survey;
+use super::tally::Tally;
+use super::walk::Walk;
 use super::{plain, plan};
 
 /// What a page is asked for.
@@ -21,7 +22,7 @@ pub struct PageRequest {
     pub filter: Filter,
     /// At most so many rows.
     pub limit: usize,
-    /// Leave out so many of the newest.
+    /// Leave out so many of the newest; without effect beside `after`.
     pub offset: u64,
     /// Begin after the row that this names.
     pub after: Option<Cursor>,
@@ -114,28 +115,34 @@ impl Reader {
     }
 }
 
-fn interned(connection: &Connection, request: &PageRequest) -> Result<Page, ReadError> {
+pub(super) fn interned(connection: &Connection, request: &PageRequest) -> Result<Page, ReadError> {
     let below = match &request.after {
         None => i64::MAX,
         Some(Cursor::Key(key)) => *key,
         Some(other) => return Err(BadCursor(other.to_string()).into()),
     };
+    let offset = if request.after.is_some() {
+        0
+    } else {
+        request.offset
+    };
     let numbers = Numbers::of(connection, &request.filter)?;
     if numbers.nothing {
         return Ok(Page::default());
     }
-    let mut survey = Survey::of(connection, &numbers)?;
+    let mut tally = Tally::new(connection, &numbers)?;
+    let mut survey = tally.survey(numbers.span.main)?;
     // One row more than the page shows whether there is a next one.
     let take = request.limit + 1;
-    let need = request.offset.saturating_add(take as u64);
+    let need = offset.saturating_add(take as u64);
     let way = plan::choose(connection, &numbers, &survey, need)?;
-    let mut found = Found::new(below, request.offset, take);
+    let mut found = Found::new(below, offset, take);
     Walk {
         connection,
         numbers: &numbers,
         way,
     }
-    .run(&mut survey, &mut found)?;
+    .run(&mut tally, &mut survey, &mut found)?;
     let more = found.keys.len() > request.limit;
     found.keys.truncate(request.limit);
     let next = if more {
@@ -151,7 +158,7 @@ fn interned(connection: &Connection, request: &PageRequest) -> Result<Page, Read
 }
 
 /// The rows with these keys, in their order.
-fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
+pub(super) fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
     let mut statement = row::by_key(connection)?;
     keys.iter()
         .map(|key| Ok(statement.query_row([key], row::from_sql)?))

@@ -9,10 +9,12 @@ use super::filter::{Filter, ObjectPattern, Pattern};
 use super::page::{BadCursor, Cursor, Page, PageRequest};
 use super::row::{self, COLUMNS, Row};
 use super::sql::{Case, Sql, matches};
+use super::stats::{Counts, Property};
 use crate::time::Timestamp;
 
 /// `created_at` in milliseconds, whatever form of ISO 8601 the writer chose.
-const CREATED_MS: &str = "CAST(round(unixepoch(created_at, 'subsec') * 1000) AS INTEGER)";
+pub(super) const CREATED_MS: &str =
+    "CAST(round(unixepoch(created_at, 'subsec') * 1000) AS INTEGER)";
 
 pub(super) fn get(connection: &Connection, id: &str) -> Result<Option<Row>, ReadError> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE id = ?");
@@ -23,15 +25,33 @@ pub(super) fn get(connection: &Connection, id: &str) -> Result<Option<Row>, Read
 }
 
 pub(super) fn list(connection: &Connection, request: &PageRequest) -> Result<Page, ReadError> {
-    let condition = condition(&request.filter);
+    let (rows, next) = rows(connection, request)?;
+    Ok(Page {
+        rows,
+        total: count(connection, &request.filter)?,
+        next,
+    })
+}
+
+/// Number of rows.
+pub(super) fn count(connection: &Connection, filter: &Filter) -> Result<u64, ReadError> {
+    let condition = condition(filter);
     let total: i64 = connection
         .prepare(&format!(
             "SELECT count(*) FROM events WHERE {}",
             condition.text
         ))?
         .query_row(params_from_iter(&condition.values), |row| row.get(0))?;
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
+/// A page without its total.
+pub(super) fn rows(
+    connection: &Connection,
+    request: &PageRequest,
+) -> Result<(Vec<Row>, Option<Cursor>), ReadError> {
     let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM events WHERE "));
-    sql.append(&condition);
+    sql.append(&condition(&request.filter));
     match &request.after {
         None => {}
         Some(Cursor::Plain(created_at, id)) => {
@@ -45,8 +65,13 @@ pub(super) fn list(connection: &Connection, request: &PageRequest) -> Result<Pag
     }
     sql.push(" ORDER BY created_at DESC, id DESC LIMIT ")
         .bind(request.limit as i64 + 1);
+    let offset = if request.after.is_some() {
+        0
+    } else {
+        request.offset
+    };
     sql.push(" OFFSET ")
-        .bind(i64::try_from(request.offset).unwrap_or(i64::MAX));
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX));
     let mut rows: Vec<Row> = connection
         .prepare(&sql.text)?
         .query_map(params_from_iter(&sql.values), row::from_sql)?
@@ -57,14 +82,10 @@ pub(super) fn list(connection: &Connection, request: &PageRequest) -> Result<Pag
         .last()
         .filter(|_| more)
         .map(|row| Cursor::Plain(row.created_at.clone(), row.id.clone()));
-    Ok(Page {
-        rows,
-        total: u64::try_from(total).unwrap_or(0),
-        next,
-    })
+    Ok((rows, next))
 }
 
-fn condition(filter: &Filter) -> Sql {
+pub(super) fn condition(filter: &Filter) -> Sql {
     let mut sql = Sql::new("1");
     words(
         &mut sql,
@@ -249,4 +270,59 @@ pub(super) fn by_word(
         counts.push((word, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
     }
     Ok(counts)
+}
+
+/// The column or expression that a property is.
+fn property(property: Property) -> String {
+    match property {
+        Property::Type => "event_type".to_owned(),
+        Property::Severity => "severity".to_owned(),
+        Property::Namespace => "object_namespace".to_owned(),
+        Property::Kind => "object_kind".to_owned(),
+        Property::Name => "object_name".to_owned(),
+        Property::Reason | Property::Node | Property::Owner | Property::Container => {
+            meta(property.as_str())
+        }
+        Property::Day => "strftime('%Y-%m-%d', created_at)".to_owned(),
+        Property::Hour => "strftime('%Y-%m-%dT%H:00Z', created_at)".to_owned(),
+    }
+}
+
+/// Rows by the texts of their properties.
+pub(super) fn stats(
+    connection: &Connection,
+    filter: &Filter,
+    by: &[Property],
+) -> Result<Counts, ReadError> {
+    let columns: Vec<String> = by.iter().map(|&by| property(by)).collect();
+    let columns = columns.join(", ");
+    let condition = condition(filter);
+    let mut statement = connection.prepare(&format!(
+        "SELECT count(*), {columns} FROM events WHERE {} GROUP BY {columns}",
+        condition.text
+    ))?;
+    let mut rows = statement.query(params_from_iter(&condition.values))?;
+    let mut counts = Counts::new();
+    while let Some(row) = rows.next()? {
+        let values = (1..=by.len())
+            .map(|column| row.get_ref(column).map(row::to_text))
+            .collect::<Result<Vec<_>, _>>()?;
+        *counts.entry(values).or_insert(0) += u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+    }
+    Ok(counts)
+}
+
+/// `created_at` of the oldest row that matches.
+pub(super) fn oldest(
+    connection: &Connection,
+    filter: &Filter,
+) -> Result<Option<Timestamp>, ReadError> {
+    let condition = condition(filter);
+    let oldest: Option<i64> = connection
+        .prepare(&format!(
+            "SELECT min({CREATED_MS}) FROM events WHERE {}",
+            condition.text
+        ))?
+        .query_row(params_from_iter(&condition.values), |row| row.get(0))?;
+    Ok(oldest.map(Timestamp::from_millis))
 }

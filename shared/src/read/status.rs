@@ -119,16 +119,7 @@ fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, Rea
 }
 
 fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
-    let by_type = by_code(
-        connection,
-        "type",
-        EventType::ALL.iter().map(|t| (t.code(), t.as_str())),
-    )?;
-    let by_severity = by_code(
-        connection,
-        "severity",
-        Severity::ALL.iter().map(|s| (s.code(), s.as_str())),
-    )?;
+    let (by_type, by_severity) = counts(connection)?;
     Ok(Status {
         events: by_type.iter().map(|(_, rows)| rows).sum(),
         events_24h: since(connection, yesterday)?,
@@ -153,20 +144,37 @@ fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {
     Ok(u64::try_from(number).unwrap_or(0))
 }
 
-fn by_code(
-    connection: &Connection,
-    column: &str,
-    words: impl Iterator<Item = (i64, &'static str)>,
-) -> Result<Vec<(String, u64)>, ReadError> {
-    let mut statement = connection.prepare(&format!(
-        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 86400 AND {column} = ?"
-    ))?;
-    words
-        .map(|(code, word)| {
-            let rows: i64 = statement.query_row([code], |row| row.get(0))?;
-            Ok((word.to_owned(), u64::try_from(rows).unwrap_or(0)))
-        })
-        .collect()
+type Counts = Vec<(String, u64)>;
+
+/// Rows by type and by severity, in one pass over the days.
+fn counts(connection: &Connection) -> Result<(Counts, Counts), ReadError> {
+    let mut by_type = vec![0; EventType::ALL.len()];
+    let mut by_severity = vec![0; Severity::ALL.len()];
+    let mut statement =
+        connection.prepare("SELECT type, severity, rows FROM tally WHERE span = 86400")?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let rows = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        for (counts, code) in [(&mut by_type, row.get(0)?), (&mut by_severity, row.get(1)?)] {
+            let code: i64 = code;
+            if let Some(count) = usize::try_from(code)
+                .ok()
+                .and_then(|code| counts.get_mut(code))
+            {
+                *count += rows;
+            }
+        }
+    }
+    let named = |words: Vec<&str>, counts: Vec<u64>| {
+        words.into_iter().map(str::to_owned).zip(counts).collect()
+    };
+    Ok((
+        named(EventType::ALL.iter().map(|t| t.as_str()).collect(), by_type),
+        named(
+            Severity::ALL.iter().map(|s| s.as_str()).collect(),
+            by_severity,
+        ),
+    ))
 }
 
 fn edge(connection: &Connection, which: &str) -> Result<Option<String>, ReadError> {

@@ -3,14 +3,15 @@
 //! A range of keys is cut into pieces: whole days, whole hours at the edges, and at most two parts of an hour that are
 //! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 use super::ReadError;
 use super::numbers::{Keys, Numbers};
+use super::sql::list;
 use crate::id::EventKey;
 
-pub(super) const DAY: i64 = 86_400;
-pub(super) const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+const HOUR: i64 = 3_600;
 
 /// A stretch of time, newest first in a list, with what is known of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +34,10 @@ pub(super) struct Survey {
     pub(super) rows: u64,
     /// Rows in the filter's scopes, of any type and severity.
     pub(super) in_scope: u64,
-    /// Rows by type code.
-    pub(super) by_type: [u64; 6],
-    /// Rows by severity code.
-    pub(super) by_severity: [u64; 4],
+    /// Rows of the filter's types, in any scope.
+    pub(super) of_types: u64,
+    /// Rows of the filter's severities, in any scope.
+    pub(super) of_severities: u64,
 }
 
 /// Row counts of one day or hour.
@@ -46,129 +47,149 @@ struct Unit {
     matched: u64,
 }
 
-impl Survey {
-    /// Surveys the filter's main range.
-    pub(super) fn of(connection: &Connection, numbers: &Numbers) -> Result<Self, ReadError> {
-        let (from, to) = seconds(numbers.span.main);
-        let mut survey = Self::default();
-        let days = units(connection, numbers, DAY, from, to, Some(&mut survey))?;
-        for day in days {
+/// Asks `tally` for one filter. Holds the statement, since a page may ask for the hours of many days.
+pub(super) struct Tally<'c> {
+    statement: Statement<'c>,
+}
+
+impl<'c> Tally<'c> {
+    pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
+        Ok(Self {
+            statement: connection.prepare(&select(numbers))?,
+        })
+    }
+
+    /// Surveys a range.
+    pub(super) fn survey(&mut self, keys: Keys) -> Result<Survey, ReadError> {
+        let (from, to) = seconds(keys);
+        let mut survey = Survey::default();
+        for day in self.units(DAY, from, to, Some(&mut survey))? {
             let end = day.start + DAY;
             if from <= day.start && end <= to {
                 survey.pieces.push(Piece {
-                    keys: keys(day.start, end),
+                    keys: keys_of(day.start, end),
                     rows: day.rows,
                     matched: Some(day.matched),
                     is_day: true,
                 });
             } else {
-                survey.pieces.extend(hours(
-                    connection,
-                    numbers,
-                    from.max(day.start),
-                    to.min(end),
-                )?);
+                let (from, to) = (from.max(day.start), to.min(end));
+                survey.pieces.extend(self.between(from, to)?);
             }
         }
         Ok(survey)
     }
 
+    /// The hours of a day, newest first.
+    pub(super) fn hours(&mut self, day: Keys) -> Result<Vec<Piece>, ReadError> {
+        let (from, to) = seconds(day);
+        self.between(from, to)
+    }
+
+    /// The hours of a stretch that lies within one day, newest first; its ends may cut an hour.
+    fn between(&mut self, from: i64, to: i64) -> Result<Vec<Piece>, ReadError> {
+        let piece = |unit: Unit| {
+            let (start, end) = (unit.start.max(from), (unit.start + HOUR).min(to));
+            let whole = end - start == HOUR;
+            // An hour in which nothing matches has no part in which something does.
+            let matched = (whole || unit.matched == 0).then_some(unit.matched);
+            Piece {
+                keys: keys_of(start, end),
+                rows: unit.rows,
+                matched,
+                is_day: false,
+            }
+        };
+        Ok(self
+            .units(HOUR, from, to, None)?
+            .into_iter()
+            .map(piece)
+            .collect())
+    }
+
+    /// Days or hours that touch [from, to) and have rows, newest first.
+    fn units(
+        &mut self,
+        span: i64,
+        from: i64,
+        to: i64,
+        mut survey: Option<&mut Survey>,
+    ) -> Result<Vec<Unit>, ReadError> {
+        let mut found = self
+            .statement
+            .query((span, from.div_euclid(span) * span, to))?;
+        let mut units: Vec<Unit> = Vec::new();
+        while let Some(row) = found.next()? {
+            let number = |column| {
+                row.get::<_, i64>(column)
+                    .map(|n| u64::try_from(n).unwrap_or(0))
+            };
+            let (rows, matched) = (number(1)?, number(2)?);
+            units.push(Unit {
+                start: row.get(0)?,
+                rows,
+                matched,
+            });
+            if let Some(survey) = survey.as_deref_mut() {
+                survey.rows += rows;
+                survey.in_scope += number(3)?;
+                survey.of_types += number(4)?;
+                survey.of_severities += number(5)?;
+            }
+        }
+        Ok(units)
+    }
+}
+
+impl Survey {
     /// Sum of the matching rows.
     pub(super) fn matched(&self) -> u64 {
         self.pieces.iter().filter_map(|piece| piece.matched).sum()
     }
 }
 
-/// The hours of a stretch that lies within one day, newest first; its ends may cut an hour.
-pub(super) fn hours(
-    connection: &Connection,
-    numbers: &Numbers,
-    from: i64,
-    to: i64,
-) -> Result<Vec<Piece>, ReadError> {
-    let units = units(connection, numbers, HOUR, from, to, None)?;
-    let piece = |unit: Unit| {
-        let (start, end) = (unit.start.max(from), (unit.start + HOUR).min(to));
-        let whole = end - start == HOUR;
-        // An hour in which nothing matches has no part in which something does.
-        let matched = (whole || unit.matched == 0).then_some(unit.matched);
-        Piece {
-            keys: keys(start, end),
-            rows: unit.rows,
-            matched,
-            is_day: false,
-        }
+/// Sums by day or hour. One pass in the table's own order answers every question, within SQLite.
+pub(super) fn select(numbers: &Numbers) -> String {
+    let allowed = |column: &str, set: &Option<Vec<i64>>| {
+        set.as_ref()
+            .map(|set| format!("{column} IN {}", list(set.iter().copied())))
     };
-    Ok(units.into_iter().map(piece).collect())
-}
-
-/// Days or hours that touch [from, to) and have rows, newest first.
-fn units(
-    connection: &Connection,
-    numbers: &Numbers,
-    span: i64,
-    from: i64,
-    to: i64,
-    mut survey: Option<&mut Survey>,
-) -> Result<Vec<Unit>, ReadError> {
-    // Rows of the table's own order; which of them match is decided here, since one pass answers several questions.
-    let mut statement = connection.prepare(
-        "SELECT start, scope, type, severity, rows FROM tally WHERE span = ? AND start >= ? AND start < ? \
-         ORDER BY start DESC, scope DESC, type DESC, severity DESC",
-    )?;
-    let mut found = statement.query((span, from.div_euclid(span) * span, to))?;
-    let allows =
-        |set: &Option<Vec<i64>>, value: i64| set.as_ref().is_none_or(|set| set.contains(&value));
-    let mut units: Vec<Unit> = Vec::new();
-    while let Some(row) = found.next()? {
-        let (start, scope): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let (kind, severity): (i64, i64) = (row.get(2)?, row.get(3)?);
-        let rows = u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0);
-        let in_scope = numbers
-            .scopes
-            .as_ref()
-            .is_none_or(|scopes| scopes.binary_search(&scope).is_ok());
-        let matched =
-            in_scope && allows(&numbers.types, kind) && allows(&numbers.severities, severity);
-        if units.last().is_none_or(|unit| unit.start != start) {
-            units.push(Unit {
-                start,
-                rows: 0,
-                matched: 0,
-            });
-        }
-        if let Some(unit) = units.last_mut() {
-            unit.rows += rows;
-            unit.matched += if matched { rows } else { 0 };
-        }
-        if let Some(survey) = survey.as_deref_mut() {
-            survey.rows += rows;
-            survey.in_scope += if in_scope { rows } else { 0 };
-            count(&mut survey.by_type, kind, rows);
-            count(&mut survey.by_severity, severity, rows);
-        }
-    }
-    Ok(units)
-}
-
-fn count(counts: &mut [u64], code: i64, rows: u64) {
-    if let Some(count) = usize::try_from(code)
-        .ok()
-        .and_then(|code| counts.get_mut(code))
-    {
-        *count += rows;
-    }
+    let terms = [
+        allowed("scope", &numbers.scopes),
+        allowed("type", &numbers.types),
+        allowed("severity", &numbers.severities),
+    ];
+    let sum = |condition: Option<&str>| match condition {
+        Some(condition) => format!("ifnull(sum(rows) FILTER (WHERE {condition}), 0)"),
+        None => "sum(rows)".to_owned(),
+    };
+    let all: Vec<&str> = terms.iter().flatten().map(String::as_str).collect();
+    let all = (!all.is_empty()).then(|| all.join(" AND "));
+    let [scope, types, severities] = &terms;
+    // What is not asked for costs nothing.
+    let part = |term: &Option<String>| match term {
+        Some(term) => sum(Some(term)),
+        None => "0".to_owned(),
+    };
+    format!(
+        "SELECT start, sum(rows), {}, {}, {}, {} FROM tally \
+         WHERE span = ? AND start >= ? AND start < ? GROUP BY start ORDER BY start DESC",
+        sum(all.as_deref()),
+        part(scope),
+        part(types),
+        part(severities),
+    )
 }
 
 /// The seconds whose rows lie in `keys`, whose ends are the first keys of their seconds.
-pub(super) const fn seconds(keys: Keys) -> (i64, i64) {
+const fn seconds(keys: Keys) -> (i64, i64) {
     (
         EventKey::from_i64(keys.from).second(),
         EventKey::from_i64(keys.to).second(),
     )
 }
 
-fn keys(from: i64, to: i64) -> Keys {
+const fn keys_of(from: i64, to: i64) -> Keys {
     Keys {
         from: EventKey::new(from, 0).as_i64(),
         to: EventKey::new(to, 0).as_i64(),

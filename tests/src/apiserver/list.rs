@@ -6,10 +6,11 @@ use serde_json::json;
 use super::body::{Body, Sender};
 use super::faults::{EndBy, Plan};
 use super::kind::{Kind, Resource};
+use super::object::Object;
 use super::options::{Options, Token};
 use super::requests::{Outcome, Running};
 use super::status::Status;
-use super::store::{Object, Page, Store, Unreadable};
+use super::store::{Page, Store, Unreadable};
 
 /// In which form the client wants objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +150,7 @@ fn check(options: &Options) -> Result<(), Status> {
         _ if !options.continue_token.is_empty() => {
             forbidden("resourceVersionMatch is forbidden when continue is provided")
         }
+        other if !matches!(other, "Exact" | "NotOlderThan") => Err(Status::unknown_match(other)),
         "Exact" if options.resource_version == "0" => {
             forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
         }

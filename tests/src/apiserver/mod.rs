@@ -19,14 +19,17 @@
 
 mod access;
 mod body;
+pub mod conformance;
 mod faults;
 mod kind;
 mod list;
+mod object;
 mod options;
 mod requests;
 mod serve;
 mod status;
 mod store;
+mod table;
 mod truth;
 mod watch;
 mod write;
@@ -34,8 +37,8 @@ mod write;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch as signal};
@@ -43,9 +46,11 @@ use tokio::sync::{mpsc, watch as signal};
 pub use access::{Access, Denied};
 pub use faults::{Fault, FaultId, Faults, Garbage, On};
 pub use kind::{Kind, Verb};
+pub use object::Object;
 pub use requests::{Outcome, Request, Requests};
 pub use status::Status;
-pub use store::{Action, Object, Store};
+pub use store::Store;
+pub use table::Action;
 pub use truth::{EventTruth, Truth};
 
 /// How a simulated API server behaves when nothing is wrong.
@@ -89,6 +94,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct ApiServer {
     shared: Arc<serve::Shared>,
+    first_token: Option<String>,
     address: SocketAddr,
     listen: mpsc::UnboundedSender<serve::Listen>,
     cut: signal::Sender<u64>,
@@ -115,7 +121,7 @@ impl ApiServer {
             faults: Faults::default(),
             requests: Requests::new(),
             access: Access::default(),
-            token: config.token,
+            token: Mutex::new(config.token.clone()),
             version: config.version,
             rules: watch::Rules {
                 bookmark_interval: config.bookmark_interval,
@@ -145,6 +151,7 @@ impl ApiServer {
         }
         Ok(Self {
             shared,
+            first_token: config.token,
             address,
             listen,
             cut,
@@ -163,14 +170,19 @@ impl ApiServer {
         format!("http://{}", self.address)
     }
 
-    /// The bearer token that clients must send.
+    /// The bearer token that it began with.
     pub fn token(&self) -> Option<&str> {
-        self.shared.token.as_deref()
+        self.first_token.as_deref()
+    }
+
+    /// Accepts this bearer token from now on, and no other: a client that does not read its token anew gets 401.
+    pub fn rotate_token(&self, token: &str) {
+        self.shared.set_token(token);
     }
 
     /// A kubeconfig for this server, as YAML.
     pub fn kubeconfig(&self) -> String {
-        let user = match &self.shared.token {
+        let user = match self.shared.token() {
             Some(token) => format!("{{token: {token}}}"),
             None => "{}".to_owned(),
         };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::kind::Kind;
+use super::object::Object;
 use super::status::Status;
-use super::store::Object;
 
 /// The query parameters that the server heeds.
 #[derive(Debug, Clone, Default)]
@@ -197,9 +197,12 @@ impl Selector {
             .iter()
             .find(|(key, ..)| !known.contains(&key.as_str()))
         {
-            Some((key, ..)) => Err(Status::bad_request(format!(
-                "\"{key}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            ))),
+            Some((key, ..)) => Err(Status::bad_request(match kind {
+                Kind::Event | Kind::Pod | Kind::Node => format!("field label not supported: {key}"),
+                _ => format!(
+                    "\"{key}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                ),
+            })),
             None => Ok(()),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -36,12 +36,26 @@ pub(super) struct Shared {
     pub(super) faults: Faults,
     pub(super) requests: Requests,
     pub(super) access: Access,
-    pub(super) token: Option<String>,
+    pub(super) token: Mutex<Option<String>>,
     pub(super) version: String,
     pub(super) rules: Rules,
     /// Seconds by which the server's clock is ahead of ours.
     pub(super) clock_offset: AtomicI64,
     pub(super) audit_id: AtomicU64,
+}
+
+impl Shared {
+    /// The bearer token that clients must send now.
+    pub(super) fn token(&self) -> Option<String> {
+        self.token
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_token(&self, token: &str) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.to_owned());
+    }
 }
 
 /// Whether the port listens, and the acknowledgement of the change.
@@ -155,7 +169,7 @@ async fn answer(
     let response = match plan.refuse.clone() {
         Some(refuse) => refused(refuse, &mut running).await?,
         None => {
-            let authorized = shared.token.as_deref().is_none_or(|token| {
+            let authorized = shared.token().is_none_or(|token| {
                 header_text(request.headers(), header::AUTHORIZATION) == format!("Bearer {token}")
             });
             let answered = if authorized {
@@ -320,7 +334,13 @@ async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body
                 None => status_response(&Status::bad_request("the body is no review")),
             }
         }
-        (_, path) if path.starts_with("/api") => status_response(&Status::no_such_resource()),
+        (_, path)
+            if ["/api/v1/", "/apis/apps/v1/"]
+                .iter()
+                .any(|g| path.starts_with(g)) =>
+        {
+            status_response(&Status::no_such_resource())
+        }
         _ => respond(
             404,
             "text/plain; charset=utf-8",

@@ -158,9 +158,24 @@ impl Status {
         .with_details(json!({}))
     }
 
+    /// A resourceVersionMatch that there is not.
+    pub(super) fn unknown_match(given: &str) -> Self {
+        let message = format!(
+            "Unsupported value: \"{given}\": supported values: \"Exact\", \"NotOlderThan\", \"\""
+        );
+        Self::bad_option("resourceVersionMatch", message, "FieldValueNotSupported")
+    }
+
     /// A request with options that contradict each other.
     pub(super) fn forbidden_option(field: &str, message: &str) -> Self {
-        let message = format!("Forbidden: {message}");
+        Self::bad_option(
+            field,
+            format!("Forbidden: {message}"),
+            "FieldValueForbidden",
+        )
+    }
+
+    fn bad_option(field: &str, message: String, reason: &str) -> Self {
         Self::new(
             422,
             "Invalid",
@@ -169,22 +184,27 @@ impl Status {
         .with_details(json!({
             "group": "meta.k8s.io",
             "kind": "ListOptions",
-            "causes": [{ "reason": "FieldValueForbidden", "message": message, "field": field }],
+            "causes": [{ "reason": reason, "message": message, "field": field }],
         }))
     }
 
     /// An object with a field that must not have this value.
     pub(super) fn invalid(kind: Kind, name: &str, field: &str, why: &str, reason: &str) -> Self {
+        let mut details = Map::new();
+        if !name.is_empty() {
+            details.insert("name".to_owned(), json!(name));
+        }
+        details.insert("kind".to_owned(), json!(kind.name()));
+        details.insert(
+            "causes".to_owned(),
+            json!([{ "reason": reason, "message": why, "field": field }]),
+        );
         Self::new(
             422,
             "Invalid",
             format!("{} \"{name}\" is invalid: {field}: {why}", kind.name()),
         )
-        .with_details(json!({
-            "name": name,
-            "kind": kind.name(),
-            "causes": [{ "reason": reason, "message": why, "field": field }],
-        }))
+        .with_details(Value::Object(details))
     }
 
     /// A resourceVersion that the server has not reached.

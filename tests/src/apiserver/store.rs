@@ -5,11 +5,10 @@
 //! changes in order (a watch reads on from any revision since the compaction).
 //! An object is serialised once, when it is written; lists and watches share those bytes.
 //!
-//! Invariant: a kind's log and its version chains hold the same changes, and both are cut at the same revision.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::ops::{Bound, Range};
+use std::collections::BinaryHeap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,214 +17,10 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::kind::Kind;
+use super::object::{Object, key, server_fields};
 use super::status::Status;
+use super::table::{Action, Change, Table};
 use super::truth::Truth;
-use crate::clock::Micros;
-
-/// One version of one object, with its JSON.
-#[derive(Debug)]
-pub struct Object {
-    /// Its kind.
-    pub kind: Kind,
-    /// `metadata.resourceVersion`.
-    pub version: u64,
-    /// `metadata.uid`.
-    pub uid: Arc<str>,
-    /// `metadata.namespace`; empty for cluster-scoped kinds.
-    pub namespace: Arc<str>,
-    /// `metadata.name`.
-    pub name: Arc<str>,
-    body: Bytes,
-    metadata: Range<usize>,
-}
-
-impl Object {
-    /// The whole object, kind and apiVersion first, as in a watch.
-    pub fn json(&self) -> Bytes {
-        self.body.clone()
-    }
-
-    /// The object without kind and apiVersion and without its opening brace, as a list item goes on after `{`.
-    pub(super) fn item_tail(&self) -> &[u8] {
-        &self.body[self.kind.head().len()..]
-    }
-
-    /// The JSON of `metadata` alone.
-    pub(super) fn metadata(&self) -> &[u8] {
-        &self.body[self.metadata.clone()]
-    }
-
-    /// The object as a tree.
-    pub fn to_value(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
-    }
-
-    fn key(&self) -> String {
-        key(&self.namespace, &self.name)
-    }
-
-    /// Serialises `value` with that resourceVersion. `metadata` has its server-side fields by now.
-    fn encode(kind: Kind, mut value: Map<String, Value>, version: u64) -> Self {
-        value.remove("kind");
-        value.remove("apiVersion");
-        let mut metadata = match value.remove("metadata") {
-            Some(Value::Object(map)) => map,
-            _ => Map::new(),
-        };
-        metadata.insert(
-            "resourceVersion".to_owned(),
-            Value::String(version.to_string()),
-        );
-        let text = |key: &str| Arc::from(metadata.get(key).and_then(Value::as_str).unwrap_or(""));
-        let (uid, namespace, name) = (text("uid"), text("namespace"), text("name"));
-
-        let mut body = Vec::with_capacity(1536);
-        body.extend_from_slice(kind.head().as_bytes());
-        body.extend_from_slice(br#""metadata":"#);
-        let start = body.len();
-        write_json(&mut body, &metadata);
-        let metadata = start..body.len();
-        for (field, content) in &value {
-            body.push(b',');
-            write_json(&mut body, field);
-            body.push(b':');
-            write_json(&mut body, content);
-        }
-        body.push(b'}');
-        Self {
-            kind,
-            version,
-            uid,
-            namespace,
-            name,
-            body: Bytes::from(body),
-            metadata,
-        }
-    }
-
-    /// The same object with another resourceVersion, as a DELETED watch event carries it.
-    fn at_version(&self, version: u64) -> Self {
-        match self.to_value() {
-            Value::Object(map) => Self::encode(self.kind, map, version),
-            // A poisoned object does not parse; its bytes stay as they are.
-            _ => Self {
-                version,
-                uid: self.uid.clone(),
-                namespace: self.namespace.clone(),
-                name: self.name.clone(),
-                body: self.body.clone(),
-                metadata: self.metadata.clone(),
-                kind: self.kind,
-            },
-        }
-    }
-}
-
-fn write_json<T: serde::Serialize + ?Sized>(to: &mut Vec<u8>, what: &T) {
-    serde_json::to_writer(to, what).expect("JSON trees serialise, and a Vec takes all");
-}
-
-/// How an object changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// It is new.
-    Added,
-    /// It has another content.
-    Modified,
-    /// It is gone.
-    Deleted,
-}
-
-impl Action {
-    /// As a watch event's `type` says it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "ADDED",
-            Self::Modified => "MODIFIED",
-            Self::Deleted => "DELETED",
-        }
-    }
-}
-
-/// One change in a kind's log.
-#[derive(Debug, Clone)]
-pub(super) struct Change {
-    pub(super) version: u64,
-    pub(super) action: Action,
-    pub(super) object: Arc<Object>,
-}
-
-/// Versions of a key, oldest first; `None` is a deletion.
-type Chain = Vec<(u64, Option<Arc<Object>>)>;
-
-#[derive(Debug, Default)]
-struct Table {
-    chains: BTreeMap<Arc<str>, Chain>,
-    log: VecDeque<Change>,
-    live: usize,
-}
-
-impl Table {
-    fn current(&self, key: &str) -> Option<&Arc<Object>> {
-        self.chains.get(key)?.last()?.1.as_ref()
-    }
-
-    fn push(&mut self, key: Arc<str>, action: Action, object: Arc<Object>) {
-        let version = object.version;
-        match action {
-            Action::Added => self.live += 1,
-            Action::Deleted => self.live -= 1,
-            Action::Modified => {}
-        }
-        let stored = (action != Action::Deleted).then(|| Arc::clone(&object));
-        self.chains.entry(key).or_default().push((version, stored));
-        self.log.push_back(Change {
-            version,
-            action,
-            object,
-        });
-    }
-
-    /// Forgets what only revisions before `revision` can see.
-    fn compact(&mut self, revision: u64) {
-        while self.log.front().is_some_and(|c| c.version <= revision) {
-            let Some(change) = self.log.pop_front() else {
-                break;
-            };
-            let key = change.object.key();
-            if let Some(chain) = self.chains.get_mut(key.as_str()) {
-                let visible = chain
-                    .partition_point(|(v, _)| *v <= revision)
-                    .saturating_sub(1);
-                chain.drain(..visible);
-                if chain.len() == 1 && chain[0].1.is_none() {
-                    self.chains.remove(key.as_str());
-                }
-            }
-        }
-    }
-
-    /// Undoes everything after `revision`.
-    fn roll_back(&mut self, revision: u64) {
-        for change in self.log.iter().rev().take_while(|c| c.version > revision) {
-            let key = change.object.key();
-            if let Some(chain) = self.chains.get_mut(key.as_str()) {
-                chain.retain(|(v, _)| *v <= revision);
-                if chain.is_empty() {
-                    self.chains.remove(key.as_str());
-                }
-            }
-        }
-        while self.log.back().is_some_and(|c| c.version > revision) {
-            self.log.pop_back();
-        }
-        self.live = self
-            .chains
-            .values()
-            .filter(|c| c.last().is_some_and(|v| v.1.is_some()))
-            .count();
-    }
-}
 
 #[derive(Debug)]
 struct Data {
@@ -307,6 +102,11 @@ impl Store {
     /// Everything that was ever accepted of Events, also of those that are gone.
     pub fn truth(&self) -> Truth {
         self.lock().truth.clone()
+    }
+
+    /// How many Events there ever were.
+    pub fn truth_len(&self) -> usize {
+        self.lock().truth.events.len()
     }
 
     /// How many objects of a kind there are.
@@ -642,11 +442,17 @@ impl Store {
         mut value: Map<String, Value>,
         current: Option<&Arc<Object>>,
     ) -> Arc<Object> {
-        data.version += 1;
-        let version = data.version;
-        let metadata = value.remove("metadata").unwrap_or_default();
+        let version = data.version + 1;
+        let metadata = value.shift_remove("metadata").unwrap_or_default();
         let metadata = server_fields(metadata, current, version);
         value.insert("metadata".to_owned(), Value::Object(metadata));
+        if let Some(current) = current
+            && Object::encode(kind, value.clone(), current.version).body == current.body
+        {
+            // As on a real server, a write that changes nothing is no write.
+            return Arc::clone(current);
+        }
+        data.version = version;
         if kind == Kind::Event {
             data.truth.accepted(&value, version);
         }
@@ -679,60 +485,4 @@ impl Store {
         self.written.send_replace(version);
         Some(object)
     }
-}
-
-/// The key of an object; keys sort as a list does.
-fn key(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{namespace}/{name}")
-    }
-}
-
-/// `metadata` with what the server sets, in the order in which a real one writes it.
-fn server_fields(given: Value, current: Option<&Arc<Object>>, version: u64) -> Map<String, Value> {
-    let mut given = match given {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    };
-    let before = current.map(|c| c.to_value()["metadata"].clone());
-    let kept = |key: &str| {
-        before
-            .as_ref()
-            .and_then(|m| m.get(key))
-            .filter(|v| !v.is_null())
-            .cloned()
-    };
-    let mut fields = Map::with_capacity(given.len() + 3);
-    for key in ["name", "generateName", "namespace"] {
-        if let Some(value) = given.remove(key) {
-            fields.insert(key.to_owned(), value);
-        }
-    }
-    let uid = kept("uid")
-        .or_else(|| given.remove("uid"))
-        .unwrap_or_else(|| Value::String(random_uid(version)));
-    fields.insert("uid".to_owned(), uid);
-    fields.insert(
-        "resourceVersion".to_owned(),
-        Value::String(version.to_string()),
-    );
-    let created = kept("creationTimestamp")
-        .or_else(|| given.remove("creationTimestamp").filter(|v| !v.is_null()))
-        .unwrap_or_else(|| Value::String(Micros::now().seconds_text().to_string()));
-    fields.insert("creationTimestamp".to_owned(), created);
-    for key in ["uid", "resourceVersion", "creationTimestamp"] {
-        given.remove(key);
-    }
-    fields.extend(given);
-    fields
-}
-
-/// A version 4 UUID from the process's hash keys, which the system seeds at random.
-fn random_uid(version: u64) -> String {
-    use std::hash::{BuildHasher, RandomState};
-    let high = u128::from(RandomState::new().hash_one(version));
-    let low = u128::from(RandomState::new().hash_one(!version));
-    crate::world::uuid_text(high << 64 | low)
 }

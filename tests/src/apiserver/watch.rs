@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use super::body::{Body, Over, Sender};
 use super::faults::Plan;
-use super::kind::Resource;
+use super::kind::{Kind, Resource};
 use super::list::{Form, put_whole};
 use super::options::Options;
 use super::requests::Running;
 use super::status::Status;
-use super::store::{Change, Store};
+use super::store::Store;
+use super::table::{Action, Change};
 
 /// Changes taken from the log at once: bounds the bytes of one piece, and how long the data is locked.
 const CHANGES_MAX: usize = 500;
@@ -199,7 +200,7 @@ impl Watch {
             .into_iter()
             .map(|object| Change {
                 version: object.version,
-                action: super::store::Action::Added,
+                action: Action::Added,
                 object,
             })
             .collect();
@@ -249,16 +250,42 @@ impl Watch {
     }
 
     async fn bookmark(&mut self, initial_end: bool) -> Result<(), Over> {
-        let mut object = json!({
-            "kind": self.resource.kind.name(),
-            "apiVersion": self.resource.kind.api_version(),
-            "metadata": { "resourceVersion": self.cursor.to_string() },
-        });
+        let mut metadata = json!({ "resourceVersion": self.cursor.to_string() });
         if initial_end {
-            object["metadata"]["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+            metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
-        let line = format!("{}\n", json!({ "type": "BOOKMARK", "object": object }));
+        let kind = self.resource.kind;
+        let object = match self.form {
+            Form::Whole => format!(
+                r#"{}"metadata":{metadata}{}}}"#,
+                kind.head(),
+                bookmark_rest(kind)
+            ),
+            Form::Metadata => format!(
+                r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{metadata}}}"#
+            ),
+        };
+        let line = format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n");
         self.sender.raw(Bytes::from(line), 0).await
+    }
+}
+
+/// A bookmark is an empty object of its kind, with all that Go writes of one: also nulls where lists stand otherwise.
+const fn bookmark_rest(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Event => {
+            r#","involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"eventTime":null,"reportingComponent":"","reportingInstance":"""#
+        }
+        Kind::Node => {
+            r#","spec":{},"status":{"daemonEndpoints":{"kubeletEndpoint":{"Port":0}},"nodeInfo":{"machineID":"","systemUUID":"","bootID":"","kernelVersion":"","osImage":"","containerRuntimeVersion":"","kubeletVersion":"","kubeProxyVersion":"","operatingSystem":"","architecture":""}}"#
+        }
+        Kind::Pod => r#","spec":{"containers":null},"status":{}"#,
+        Kind::Deployment => {
+            r#","spec":{"replicas":0,"selector":null,"template":{"metadata":{},"spec":{"containers":null}},"strategy":{}},"status":{}"#
+        }
+        Kind::Service => r#","spec":{},"status":{"loadBalancer":{}}"#,
+        Kind::Namespace => r#","spec":{},"status":{}"#,
+        Kind::ConfigMap => "",
     }
 }
 

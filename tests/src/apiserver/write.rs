@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, Resource};
 use super::status::Status;
@@ -78,18 +78,42 @@ fn admit(resource: &Resource, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// The fields that a real server always writes for an Event.
+/// The fields of an Event as a real server writes them, in its order, and those that it always writes.
 fn event_defaults(event: &mut Value) {
-    let Some(fields) = event.as_object_mut() else {
+    const ORDER: [&str; 15] = [
+        "metadata",
+        "involvedObject",
+        "reason",
+        "message",
+        "source",
+        "firstTimestamp",
+        "lastTimestamp",
+        "count",
+        "type",
+        "eventTime",
+        "series",
+        "action",
+        "related",
+        "reportingComponent",
+        "reportingInstance",
+    ];
+    let Some(given) = event.as_object_mut() else {
         return;
     };
-    fields.entry("source").or_insert_with(|| json!({}));
-    for key in ["firstTimestamp", "lastTimestamp", "eventTime"] {
-        fields.entry(key).or_insert(Value::Null);
+    let mut fields = Map::new();
+    for key in ORDER {
+        let always = match key {
+            "source" => Some(json!({})),
+            "firstTimestamp" | "lastTimestamp" | "eventTime" => Some(Value::Null),
+            "reportingComponent" | "reportingInstance" => Some(json!("")),
+            _ => None,
+        };
+        if let Some(value) = given.shift_remove(key).or(always) {
+            fields.insert(key.to_owned(), value);
+        }
     }
-    for key in ["reportingComponent", "reportingInstance"] {
-        fields.entry(key).or_insert_with(|| json!(""));
-    }
+    // What else there is, a real server drops: it is no field of an Event.
+    *given = fields;
 }
 
 fn create(store: &Store, resource: &Resource, body: &[u8]) -> Result<(StatusCode, Bytes), Status> {

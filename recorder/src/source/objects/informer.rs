@@ -156,7 +156,7 @@ impl Informer {
                     End::Clean { empty: false } => self.report.restarted(RestartCause::Closed),
                     End::Clean { empty: true } => {
                         self.report.restarted(RestartCause::EmptyStream);
-                        tokio::time::sleep(backoff.next()).await;
+                        tokio::time::sleep(backoff.wait()).await;
                     }
                     End::Failed(error) => self.fail(&error, &mut backoff).await?,
                     End::Expired => {
@@ -182,8 +182,8 @@ impl Informer {
 
     async fn fail(&self, error: &ApiError, backoff: &mut Backoff) -> Result<(), Closed> {
         let wait = match error {
-            ApiError::Busy { after, .. } => (*after).max(backoff.next()),
-            _ => backoff.next(),
+            ApiError::Busy { after, .. } => (*after).max(backoff.wait()),
+            _ => backoff.wait(),
         };
         let kind = metrics::Label::name(self.kind);
         let forbidden = matches!(error, ApiError::Denied { code: 403, .. });
@@ -298,7 +298,7 @@ impl Informer {
         loop {
             let line = tokio::select! {
                 biased;
-                () = self.recall.wanted() => {
+                _ = self.recall.wanted() => {
                     self.recall.take();
                     return Ok(End::Recalled);
                 }

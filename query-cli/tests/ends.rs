@@ -1,0 +1,239 @@
+//! How commands end: exit codes, error lines, signals, closed pipes, full devices, and what is refused.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use support::{Answer, Dir, fixture, story};
+
+/// Every command that prints, with a database of [`story`].
+const PRINTING: [&str; 9] = [
+    "status",
+    "events list",
+    "events list --format=yaml",
+    "events list --format=table",
+    "events list --format=csv",
+    "events get evt_20251202_100100_000000",
+    "events stats",
+    "events timeline",
+    "events export",
+];
+
+fn signal(child: &Child, name: &str) {
+    assert!(
+        Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn errors_are_a_sentence_or_a_line_of_json() {
+    let dir = Dir::with_story();
+    let line = "events get evt_20251202_100100_ffffff";
+    assert_eq!(
+        dir.run(line).failed(1),
+        "error: event evt_20251202_100100_ffffff not found\n"
+    );
+    assert_eq!(
+        dir.run(&format!("{line} --format=json")).failed(1),
+        "{\"error\":\"event evt_20251202_100100_ffffff not found\",\"details\":\"\"}\n"
+    );
+    for line in [
+        "events list --format=json --limit=1001",
+        "events list --limit=1001 --format json",
+        "-o json events list --since=tomorrow",
+        "events list --since=1h --until=2h --format=json",
+        "events list --format=json --after=k00",
+        "events --format=json",
+    ] {
+        let error = dir.run(line).failed(2);
+        let error: serde_json::Value =
+            serde_json::from_str(error.strip_suffix('\n').unwrap()).unwrap();
+        assert!(
+            !error["error"].as_str().unwrap().contains('\n') && error["details"].is_string(),
+            "{line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_names_what_is_valid() {
+    let dir = Dir::with_story();
+    for (line, words) in [
+        ("events list --limit=1001", "1 to 1000"),
+        (
+            "events list --type=unknown",
+            "cluster, operator, insight, assessment, health, system",
+        ),
+        (
+            "events list --since=2025-12-03 --until=2025-12-02",
+            "must be before --until",
+        ),
+        (
+            "events list --offset=1 --after=k0000000000000000a5",
+            "cannot be used with",
+        ),
+        ("events list --colour", "unexpected argument"),
+        ("events", "events"),
+        ("", "Usage"),
+    ] {
+        let error = dir.run(line).failed(2);
+        assert!(error.contains(words), "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_has_examples_on_every_level() {
+    let dir = Dir::new();
+    for line in [
+        "--help",
+        "status --help",
+        "events --help",
+        "events list --help",
+        "events get --help",
+        "events watch --help",
+        "events stats --help",
+        "events timeline --help",
+        "events export --help",
+    ] {
+        assert!(
+            dir.run(line).ok().contains("Examples:\n  kube9-query"),
+            "{line}"
+        );
+    }
+    assert!(dir.run("--version").ok().starts_with("kube9-query "));
+}
+
+#[test]
+fn closed_pipe_is_no_error() {
+    let dir = Dir::with_story();
+    for line in PRINTING {
+        let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
+        let mut child = command
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let answer = Answer::of(child.wait_with_output().unwrap());
+        assert_eq!(answer.code, Some(0), "{line}: {answer:?}");
+        assert!(!answer.stderr.contains("error"), "{line}: {answer:?}");
+    }
+}
+
+#[test]
+fn full_device_is_an_error() {
+    let dir = Dir::with_story();
+    for line in PRINTING.into_iter().chain(["--help", "--version"]) {
+        let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let answer = Answer::of(command.command.stdout(full).output().unwrap());
+        assert_eq!(answer.code, Some(1), "{line}: {answer:?}");
+        assert!(
+            answer.stderr.contains("cannot write the output"),
+            "{line}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn interrupted_is_130_and_terminated_143() {
+    let dir = Dir::with_story();
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        for line in ["events watch --format=jsonl --tail=1", "pause"] {
+            let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
+            let mut child = command.command.stdout(Stdio::piped()).spawn().unwrap();
+            let pid = child.id();
+            // The first line of watch, or SIGTERM among the caught signals of pause, says that it is up.
+            if line == "pause" {
+                let caught = || {
+                    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+                    let mask = status
+                        .lines()
+                        .find_map(|line| line.strip_prefix("SigCgt:\t"))
+                        .unwrap()
+                        .to_owned();
+                    u64::from_str_radix(mask.trim(), 16).unwrap()
+                };
+                while caught() & 1 << 16 == 0 {
+                    std::thread::yield_now();
+                }
+            } else {
+                BufReader::new(child.stdout.as_mut().unwrap())
+                    .read_line(&mut String::new())
+                    .unwrap();
+            }
+            signal(&child, name);
+            assert_eq!(child.wait().unwrap().code(), Some(code), "{line} {name}");
+        }
+    }
+}
+
+#[test]
+fn query_that_takes_too_long_is_ended() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    // A view of our name that never ends; what the reader reads is beyond its control.
+    db.execute_batch(
+        "DROP VIEW events; DROP VIEW event_detail; CREATE VIEW event_detail AS \
+         WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) \
+         SELECT e.key, max(i) AS id, '' AS event_type, '' AS severity, '' AS title, '' AS description, \
+         '' AS object_kind, '' AS object_namespace, '' AS object_name, '' AS metadata, '' AS created_at \
+         FROM event e, n GROUP BY e.key",
+    )
+    .unwrap();
+    let error = dir.run("events list --timeout=1").failed(1);
+    assert!(
+        error.contains("took longer than 1 s") && error.contains("--timeout"),
+        "{error}"
+    );
+}
+
+#[test]
+fn database_is_found_where_it_is_said_to_be() {
+    let dir = Dir::with_story();
+    let count = |mut command: support::TestCommand| {
+        command.command.env_remove("KUBE9_DB");
+        command
+    };
+    let list = ["events", "list", "--format=json"];
+    let by_path = count(dir.command(&list))
+        .env("DB_PATH", dir.path().to_str().unwrap())
+        .run();
+    assert_eq!(by_path.json()["pagination"]["total"], 7);
+    // The option is stronger than the environment, KUBE9_DB than DB_PATH.
+    let db = dir.db();
+    let named = ["events", "list", "--db", db.to_str().unwrap()];
+    assert_eq!(
+        dir.command(&named).env("KUBE9_DB", "/none").run().json()["pagination"]["total"],
+        7
+    );
+    assert_eq!(
+        dir.command(&list).env("DB_PATH", "/none").run().json()["pagination"]["total"],
+        7
+    );
+    std::fs::create_dir(dir.path().join("kube9-data")).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("kube9.db{suffix}");
+        std::fs::copy(
+            dir.path().join(&name),
+            dir.path().join("kube9-data").join(&name),
+        )
+        .unwrap();
+    }
+    if !std::path::Path::new("/data/kube9.db").exists() {
+        assert_eq!(
+            count(dir.command(&list)).run().json()["pagination"]["total"],
+            7
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! What the commands print, to the letter.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use support::Dir;
+
+#[track_caller]
+fn same(actual: &str, expected: &str) {
+    assert!(
+        actual == expected,
+        "--- actual\n{actual}\n--- expected\n{expected}"
+    );
+}
+
+#[test]
+fn list_is_the_contracts_json() {
+    let dir = Dir::with_story();
+    same(
+        &dir.run("query events list --type=operator --format=json")
+            .ok(),
+        r#"{
+  "events": [
+    {
+      "id": "evt_20251129_100000_000000",
+      "event_type": "operator",
+      "severity": "info",
+      "title": "Recorder started",
+      "description": "kube9-recorder 0.1.0 started",
+      "object_kind": null,
+      "object_namespace": null,
+      "object_name": null,
+      "metadata": {"first_timestamp":"2025-11-29T10:00:00.000Z","last_timestamp":"2025-11-29T10:00:00.000Z","type":"Normal"},
+      "created_at": "2025-11-29T10:00:00.000Z"
+    }
+  ],
+  "pagination": {
+    "total": 1,
+    "limit": 50,
+    "offset": 0,
+    "returned": 1,
+    "next": null
+  }
+}
+"#,
+    );
+}
+
+#[test]
+fn get_is_that_object() {
+    let dir = Dir::with_story();
+    same(
+        &dir.run("events get evt_20251202_100100_000000").ok(),
+        r#"{
+  "id": "evt_20251202_100100_000000",
+  "event_type": "cluster",
+  "severity": "error",
+  "title": "Container crash loop",
+  "description": "Back-off restarting failed container app in pod web-5d9-x2_shop",
+  "object_kind": "Pod",
+  "object_namespace": "shop",
+  "object_name": "web-5d9-x2",
+  "metadata": {"reason":"BackOff","count":17,"first_timestamp":"2025-12-02T10:01:00.000Z","last_timestamp":"2025-12-02T10:09:00.000Z","occurrences":17,"type":"Normal","reporting_component":"kubelet","container":"app","node":"worker-1","owner":"ReplicaSet/web-5d9"},
+  "created_at": "2025-12-02T10:01:00.000Z"
+}
+"#,
+    );
+    same(
+        &dir.run("events get evt_20251202_100100_000000 --format=yaml")
+            .ok(),
+        r#"id: evt_20251202_100100_000000
+event_type: cluster
+severity: error
+title: Container crash loop
+description: Back-off restarting failed container app in pod web-5d9-x2_shop
+object_kind: Pod
+object_namespace: shop
+object_name: web-5d9-x2
+metadata:
+  reason: BackOff
+  count: 17
+  first_timestamp: "2025-12-02T10:01:00.000Z"
+  last_timestamp: "2025-12-02T10:09:00.000Z"
+  occurrences: 17
+  type: Normal
+  reporting_component: kubelet
+  container: app
+  node: worker-1
+  owner: ReplicaSet/web-5d9
+created_at: "2025-12-02T10:01:00.000Z"
+"#,
+    );
+}
+
+#[test]
+fn lines_and_csv_hold_one_event_a_line() {
+    let dir = Dir::with_story();
+    same(
+        &dir.run("events list --for=pod/web-5d9-x2/shop --fields=id,metadata.reason,object_name --format=jsonl").ok(),
+        r#"{"id":"evt_20251202_100100_000000","metadata.reason":"BackOff","object_name":"web-5d9-x2"}
+{"id":"evt_20251202_100005_000001","metadata.reason":"Pulled","object_name":"web-5d9-x2"}
+{"id":"evt_20251202_100005_000000","metadata.reason":"Scheduled","object_name":"web-5d9-x2"}
+"#,
+    );
+    same(
+        &dir.run("events list --reason=Pulled --fields=id,description,metadata.owner --format=csv")
+            .ok(),
+        "id,description,metadata.owner\n\
+         evt_20251202_100005_000001,\"Successfully pulled image \"\"web:2\"\"\",ReplicaSet/web-5d9\n",
+    );
+}
+
+#[test]
+fn table_shows_chosen_fields_whole_off_a_terminal() {
+    let dir = Dir::with_story();
+    let answer =
+        dir.run("events list --severity=error+ --fields=severity,object_name,title --format=table");
+    same(
+        &answer.stdout,
+        "SEVERITY  OBJECT_NAME  TITLE\n\
+         critical  worker-1     Node not ready\n\
+         error     web-5d9-x2   Container crash loop\n",
+    );
+    same(&answer.stderr, "2 events\n");
+}
+
+#[test]
+fn pages_follow_the_cursor() {
+    let dir = Dir::with_story();
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = dir.run(&format!("events list --limit=2 {after}")).json();
+        assert_eq!(page["pagination"]["total"], 7);
+        ids.extend(
+            page["events"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["id"].as_str().unwrap().to_owned()),
+        );
+        match page["pagination"]["next"].as_str() {
+            Some(next) => after = format!("--after={next}"),
+            None => break,
+        }
+    }
+    let all = dir.run("events list").json();
+    let all: Vec<&str> = all["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, all);
+    assert_eq!(ids.len(), 7);
+}
+
+#[test]
+fn range_holds_what_still_happens_in_it() {
+    let dir = Dir::with_story();
+    let ids = |line: &str| -> Vec<String> {
+        let page = dir.run(line).json();
+        page["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["id"].as_str().unwrap()[4..].to_owned())
+            .collect()
+    };
+    // The crash loop began at 10:01 and was seen last at 10:09; the gap lasted from 10:10 to 10:25.
+    assert_eq!(
+        ids("events list --since=2025-12-02T10:09:00Z"),
+        ["20251202_101000_000000", "20251202_100100_000000"]
+    );
+    assert_eq!(
+        ids("events list --since=2025-12-02T10:09:00.001Z"),
+        ["20251202_101000_000000"]
+    );
+    assert_eq!(
+        ids("events list --since=2025-12-02T10:25:00Z"),
+        ["20251202_101000_000000"]
+    );
+    assert!(ids("events list --since=2025-12-02T10:25:00.001Z").is_empty());
+    assert_eq!(
+        ids("events list --since=2025-12-02T10:00:05Z --until=2025-12-02T10:01:00Z"),
+        ["20251202_100005_000001", "20251202_100005_000000"]
+    );
+}
+
+#[test]
+fn stats_count_by_properties() {
+    let dir = Dir::with_story();
+    same(
+        &dir.run("events stats --by=namespace,reason --object-kind=pod --format=csv")
+            .ok(),
+        "namespace,reason,events\nshop,BackOff,1\nshop,Pulled,1\nshop,Scheduled,1\n",
+    );
+    same(
+        &dir.run("events stats --by=severity --format=json").ok(),
+        r#"{
+  "by": [
+    "severity"
+  ],
+  "groups": [
+    {
+      "severity": "info",
+      "events": 4
+    },
+    {
+      "severity": "critical",
+      "events": 1
+    },
+    {
+      "severity": "error",
+      "events": 1
+    },
+    {
+      "severity": "warning",
+      "events": 1
+    }
+  ],
+  "total_events": 7,
+  "total_groups": 4,
+  "returned": 4
+}
+"#,
+    );
+}
+
+#[test]
+fn timeline_shows_when_it_began_what_changed_and_the_gaps() {
+    let dir = Dir::with_story();
+    let line = "events timeline --since=2025-12-02T09:30:00Z --until=2025-12-02T10:30:00Z";
+    let document = dir
+        .run(&format!("{line} --bucket=30m --format=json"))
+        .json();
+    assert_eq!(document["total_events"], 6);
+    assert_eq!(document["buckets"][0]["start"], "2025-12-02T09:30:00.000Z");
+    assert_eq!(document["buckets"][1]["error"], 1);
+    assert_eq!(document["changes"][0]["title"], "Image changed");
+    assert_eq!(document["gaps"][0]["from"], "2025-12-02T10:10:00.000Z");
+    assert_eq!(document["gaps"][0]["to"], "2025-12-02T10:25:00.000Z");
+    let picture = dir
+        .run(&format!(
+            "{line} --severity=error+ --bucket=5m --format=table"
+        ))
+        .ok();
+    let picture: Vec<&str> = picture
+        .lines()
+        .map(|line| line.split(" ago)").last().unwrap())
+        .collect();
+    same(
+        &picture.join("\n"),
+        "2025-12-02 09:30 to 2025-12-02 10:30 UTC, 2 events, a column is 5m\n\
+         critical         █      1\n\
+         error           █       1\n          \
+         ├───────────\n          \
+         09:30\n\
+         changes         ▲\n\
+         gaps              ░░░░\n\
+         \n  \
+         Pod/web-5d9-x2 in shop: Back-off restarting failed container app in pod web-5d9-x2_shop\n\
+         changed   10:00:00 (60s before)  Deployment/web in shop: image of container app changed from web:1 to web:2\n\
+         gap       10:10:00 to 10:25:00 (15m)  no Event was recorded",
+    );
+}
+
+#[test]
+fn export_streams_every_event() {
+    let dir = Dir::with_story();
+    let lines = dir.run("events export").ok();
+    let listed = dir.run("events list --format=jsonl").ok();
+    same(&lines, &listed);
+    assert_eq!(
+        dir.run("events export --format=csv --type=health --fields=id")
+            .ok(),
+        "id\nevt_20251202_100500_000000\n"
+    );
+    assert_eq!(dir.run("events export --object-namespace=none").ok(), "");
+}
+
+#[test]
+fn status_tells_what_the_record_is_worth() {
+    let dir = Dir::with_story();
+    let status = dir.run("status").json();
+    let keys: Vec<&str> = status
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys[..6],
+        [
+            "status",
+            "database",
+            "total_events",
+            "events_24h",
+            "database_path",
+            "timestamp"
+        ]
+    );
+    assert_eq!(status["status"], "degraded");
+    assert_eq!(status["database"], "connected");
+    assert_eq!(status["total_events"], 7);
+    assert_eq!(status["events_by_severity"]["error"], 1);
+    assert_eq!(status["oldest_event"], "2025-11-29T10:00:00.000Z");
+    assert_eq!(
+        status["reasons"][0],
+        "no kube9-recorder has reported to this database"
+    );
+}

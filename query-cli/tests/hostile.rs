@@ -1,0 +1,245 @@
+//! Text that wants to be more than text: in the database, and on the command line.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use support::fixture::{self, Event};
+use support::{Dir, TEN};
+
+/// What a container could write into an Event, if the recorder let it through; a foreign database may hold all of it.
+const NASTY: [&str; 10] = [
+    "\u{1b}[2J\u{1b}]0;owned\u{7}",
+    "a\u{9b}31mred",
+    "line one\nline two\r\n\ttabbed",
+    "\u{202e}gnp.exe",
+    "\u{feff}\u{2028}\u{2029}\u{200f}",
+    "quote \" apostrophe ' comma , semicolon ; backslash \\",
+    "yes",
+    "- not: a list # nor a comment",
+    "2025-12-02",
+    "漢字 🚀 é 👩‍👩‍👧",
+];
+
+fn is_hostile(c: char) -> bool {
+    (c.is_control() && c != '\n')
+        || matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}'
+        )
+}
+
+/// A foreign database whose every text is nasty.
+fn foreign() -> Dir {
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    for (i, text) in NASTY.iter().enumerate() {
+        let metadata = serde_json::json!({ "reason": text, *text: text, "count": i }).to_string();
+        db.execute(
+            "INSERT INTO events VALUES (?1, ?2, ?2, ?2, ?2, ?2, ?2, ?2, ?3, '2025-12-02T10:00:00.000Z')",
+            rusqlite::params![format!("evt_20251202_100000_00000{i}"), text, metadata],
+        )
+        .unwrap();
+    }
+    let odd: [&dyn rusqlite::ToSql; 3] =
+        [&"not json {", &"[1,\n2]", &b"\xff\xfe broken".as_slice()];
+    for (i, metadata) in odd.into_iter().enumerate() {
+        db.execute(
+            "INSERT INTO events VALUES (?1, x'ff1b', 1.5, 42, x'fffe', NULL, NULL, NULL, ?2, '2025-12-02T09:00:00.000Z')",
+            rusqlite::params![format!("evt_20251202_090000_00000{i}"), metadata],
+        )
+        .unwrap();
+    }
+    dir
+}
+
+#[test]
+fn nothing_hostile_reaches_a_terminal_in_any_format() {
+    let dir = foreign();
+    for line in [
+        "events list --format=json",
+        "events list --format=jsonl",
+        "events list --format=yaml",
+        "events list --format=csv",
+        "events list --format=table",
+        "events list --format=wide",
+        "events list --format=table --fields=id,title,metadata,metadata.reason",
+        "events get evt_20251202_100000_000000 --format=table",
+        "events get evt_20251202_100000_000001 --format=yaml",
+        "events watch --format=table --tail=20",
+        "events watch --format=jsonl --tail=20",
+        "events stats --by=type,severity,namespace,reason --format=table",
+        "events stats --by=type,severity,namespace,reason --format=csv",
+        "events stats --by=type,severity,namespace,reason --format=yaml",
+        "events timeline --format=table",
+        "events export",
+        "events export --format=csv",
+        "status --format=table",
+        "status --format=yaml",
+    ] {
+        // Watch ends when its output is closed, which `timeout` does not; so it is ended after a second.
+        let answer = if line.contains("watch") {
+            let mut command = dir.command(&["x"; 0]);
+            let binary = command.command.get_program().to_owned();
+            let mut limited = std::process::Command::new("timeout");
+            limited
+                .args(["-s", "TERM", "2"])
+                .arg(binary)
+                .args(line.split(' '))
+                .env("KUBE9_DB", dir.db());
+            command.command = limited;
+            command.run()
+        } else {
+            dir.run(line)
+        };
+        assert!(!answer.stdout.is_empty(), "{line}: {answer:?}");
+        for text in [&answer.stdout, &answer.stderr] {
+            let hostile: Vec<char> = text.chars().filter(|&c| is_hostile(c)).collect();
+            assert!(hostile.is_empty(), "{line}: {hostile:?}");
+        }
+    }
+}
+
+#[test]
+fn documents_carry_the_same_text_that_was_stored() {
+    let dir = foreign();
+    let page = dir.run("events list --format=json --type=x").failed(2);
+    assert!(page.contains("valid values"), "{page}");
+    let page = dir.run("events list --format=json").json();
+    let yaml = dir.run("events list --format=yaml").ok();
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(page, yaml);
+    let lines = dir.run("events list --format=jsonl").ok();
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(page["events"].as_array().unwrap(), &lines);
+    for (i, text) in NASTY.iter().enumerate() {
+        let event = &page["events"][NASTY.len() - 1 - i];
+        assert_eq!(event["title"], *text);
+        assert_eq!(event["metadata"][*text], *text);
+    }
+}
+
+#[test]
+fn every_event_is_one_line_of_csv_and_of_a_table() {
+    let dir = foreign();
+    for (format, lines) in [("csv", 14), ("table", 14), ("wide", 14)] {
+        let shown = dir.run(&format!("events list --format={format}")).stdout;
+        assert_eq!(shown.lines().count(), lines, "{shown}");
+    }
+}
+
+#[test]
+fn table_of_many_wide_names_lines_up() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    db.execute_batch("BEGIN").unwrap();
+    for i in 0..1000_i64 {
+        let name = ["web", "漢字", "🚀🚀", "é́́", "한국어", "👩‍👩‍👧"][i as usize % 6];
+        let event = Event {
+            second: TEN + i,
+            ..Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", "shop", &format!("{name}-{i}")));
+    }
+    db.execute_batch("COMMIT").unwrap();
+    let shown = dir
+        .run("events list --limit=1000 --fields=object_name,created_at --format=table")
+        .stdout;
+    let widths: std::collections::BTreeSet<usize> = shown
+        .lines()
+        .skip(1)
+        .map(unicode_width::UnicodeWidthStr::width)
+        .collect();
+    assert_eq!(shown.lines().count(), 1001);
+    assert_eq!(widths.len(), 1, "{widths:?}");
+}
+
+#[test]
+fn sql_in_a_value_is_a_value() {
+    let dir = Dir::with_story();
+    for value in [
+        "'; DROP TABLE event; --",
+        "x' OR '1'='1",
+        "%",
+        "_",
+        "\" OR 1=1",
+        "\\",
+        "?",
+        ":a",
+        "%00",
+        "nul\u{1}",
+    ] {
+        for option in [
+            "--object-name",
+            "--object-kind",
+            "--object-namespace",
+            "--reason",
+            "--node",
+            "--owner",
+            "--container",
+            "--search",
+        ] {
+            let answer = dir
+                .command(&[
+                    "events",
+                    "list",
+                    &format!("{option}={value}"),
+                    "--format=json",
+                ])
+                .run();
+            // A value with a comma or a slash may be refused; none may match, but a search for what is there.
+            if answer.code != Some(2) {
+                let page = answer.json();
+                assert_eq!(
+                    page["pagination"]["total"],
+                    if option == "--search" && value == "_" {
+                        1
+                    } else {
+                        0
+                    },
+                    "{option}={value}"
+                );
+            }
+        }
+    }
+    assert_eq!(dir.run("events list").json()["pagination"]["total"], 7);
+}
+
+#[test]
+fn hostile_arguments_do_not_reach_the_terminal_either() {
+    let dir = Dir::with_story();
+    for word in ["\u{1b}[2J", "a\u{9b}b", "\u{202e}"] {
+        for option in [
+            "--type=",
+            "--after=",
+            "--since=",
+            "--limit=",
+            "--format=",
+            "--fields=",
+            "--colour=",
+        ] {
+            let answer = dir
+                .command(&["events", "list", &format!("{option}{word}")])
+                .run();
+            assert_eq!(answer.code, Some(2));
+            assert!(
+                !answer.stderr.chars().any(is_hostile),
+                "{option}: {answer:?}"
+            );
+        }
+        let answer = dir
+            .command(&["status", "--format=table", "--db", word])
+            .run();
+        assert!(
+            !answer
+                .stdout
+                .chars()
+                .chain(answer.stderr.chars())
+                .any(is_hostile),
+            "{answer:?}"
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! A directory with a database, and the binary run on it.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part"
+)]
+
+#[path = "../../../shared/tests/fixture/mod.rs"]
+pub mod fixture;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use fixture::Event;
+use rusqlite::Connection;
+
+/// A directory of its own, gone at the end.
+pub struct Dir {
+    dir: tempfile::TempDir,
+}
+
+impl Dir {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With a database that holds [`story`]; the recorder is gone, its -wal and -shm are there.
+    pub fn with_story() -> Self {
+        let dir = Self::new();
+        dir.fill(&story());
+        dir
+    }
+
+    pub fn fill(&self, events: &[Event]) {
+        let db = fixture::create(&self.db());
+        self.insert(&db, events);
+        // Not closed, as by kill -9: -wal and -shm stay.
+        std::mem::forget(db);
+    }
+
+    pub fn insert(&self, db: &Connection, events: &[Event]) {
+        events.iter().for_each(|event| fixture::insert(db, event));
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn db(&self) -> PathBuf {
+        self.dir.path().join("kube9.db")
+    }
+
+    /// The binary with these words, the database of this directory, and nothing of the caller's environment.
+    pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> TestCommand {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-query"));
+        command
+            .env_clear()
+            .env("KUBE9_DB", self.db())
+            .current_dir(self.path())
+            .args(words);
+        TestCommand { command }
+    }
+
+    /// As [`Self::command`], with the words of a line.
+    pub fn run(&self, line: &str) -> Answer {
+        self.command(&line.split_whitespace().collect::<Vec<_>>())
+            .run()
+    }
+}
+
+pub struct TestCommand {
+    pub command: Command,
+}
+
+impl TestCommand {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn run(mut self) -> Answer {
+        self.command.stdin(Stdio::null());
+        Answer::of(self.command.output().unwrap())
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// stdout of a run that must have gone well.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
+        self.stdout
+    }
+
+    /// stdout as JSON.
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+
+    /// stderr of a run that must have failed with that code, and said nothing on stdout.
+    #[track_caller]
+    pub fn failed(self, code: i32) -> String {
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (Some(code), ""),
+            "{self:?}"
+        );
+        self.stderr
+    }
+}
+
+/// 2025-12-02T10:00:00Z.
+pub const TEN: i64 = 1_764_669_600;
+
+/// A rollout that goes wrong, and a gap.
+pub fn story() -> Vec<Event> {
+    let pod = |second: i64| Event {
+        second: TEN + second,
+        owner: Some(["ReplicaSet".into(), "web-5d9".into()]),
+        node: Some("worker-1".into()),
+        count: Some(1),
+        ..Event::default().about("Pod", "shop", "web-5d9-x2")
+    };
+    vec![
+        Event {
+            second: TEN - 86_400 * 3,
+            kind: 1,
+            title: "Recorder started".into(),
+            reason: String::new(),
+            component: String::new(),
+            body: "kube9-recorder 0.1.0 started".into(),
+            ..Event::default()
+        },
+        Event {
+            second: TEN,
+            reason: "ImageChanged".into(),
+            title: "Image changed".into(),
+            component: "kube9".into(),
+            body: "image of container app changed from web:1 to web:2".into(),
+            kube_type: String::new(),
+            ..Event::default().about("Deployment", "shop", "web")
+        },
+        Event {
+            body: "Successfully assigned \u{2}/\u{1} to worker-1".into(),
+            ..pod(5)
+        },
+        Event {
+            low: 1,
+            reason: "Pulled".into(),
+            title: "Image pulled".into(),
+            container: "app".into(),
+            body: "Successfully pulled image \"\u{3}\"".into(),
+            args: vec!["web:2".into()],
+            ..pod(5)
+        },
+        Event {
+            severity: 2,
+            reason: "BackOff".into(),
+            title: "Container crash loop".into(),
+            container: "app".into(),
+            body: "Back-off restarting failed container \u{3} in pod \u{1}_\u{2}".into(),
+            args: vec!["app".into()],
+            count: Some(17),
+            last_ms: 480_000,
+            ..pod(60)
+        },
+        Event {
+            second: TEN + 300,
+            kind: 4,
+            severity: 3,
+            reason: "NodeNotReady".into(),
+            title: "Node not ready".into(),
+            body: "node \u{1} is not ready".into(),
+            ..Event::default().about("Node", "", "worker-1")
+        },
+        Event {
+            second: TEN + 600,
+            kind: 5,
+            severity: 1,
+            reason: String::new(),
+            title: "Recording gap".into(),
+            component: String::new(),
+            body: "no Event was recorded".into(),
+            last_ms: 900_000,
+            extra: Some(
+                r#"{"cause":"watch closed","healed":true,"from":"2025-12-02T10:10:00.000Z"}"#
+                    .into(),
+            ),
+            kube_type: String::new(),
+            ..Event::default()
+        },
+    ]
+}

@@ -1,0 +1,185 @@
+//! Following a database: new and updated events, through a restart and a replacement, until nobody reads.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+use support::fixture::{self, Event};
+use support::{Dir, TEN, story};
+
+struct Watch {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Watch {
+    fn start(dir: &Dir, words: &str) -> Self {
+        let line = format!("events watch --format=jsonl {words}");
+        let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
+        let mut child = command
+            .command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next event, as (object name, change); waits for it.
+    fn next(&mut self) -> (String, String) {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
+        let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        (text("object_name"), text("change"))
+    }
+
+    /// Ends it by closing its output; its exit code and what it said on stderr.
+    fn close(self) -> (Option<i32>, String) {
+        let Self { mut child, lines } = self;
+        drop(lines);
+        let code = child.wait().unwrap().code();
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        (code, said)
+    }
+}
+
+fn pod(second: i64, name: &str) -> Event {
+    Event {
+        second: TEN + second,
+        ..Event::default().about("Pod", "shop", name)
+    }
+}
+
+fn update(db: &rusqlite::Connection, event: &Event) {
+    let key = event.key().as_i64();
+    db.execute(
+        "UPDATE event SET count = count + 1, last_ms = last_ms + 1000 WHERE key = ?",
+        [key],
+    )
+    .unwrap();
+    db.execute("INSERT INTO changes (event) VALUES (?)", [key])
+        .unwrap();
+}
+
+fn told(name: &str, change: &str) -> (String, String) {
+    (name.to_owned(), change.to_owned())
+}
+
+#[test]
+fn new_and_updated_events_follow_in_commit_order() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    let mut watch = Watch::start(&dir, "--object-kind=pod --tail=1");
+    assert_eq!(watch.next(), told("web-5d9-x2", "present"));
+    // Rows come with older times, too.
+    fixture::insert(&db, &pod(700, "late"));
+    fixture::insert(&db, &pod(-700, "early"));
+    assert_eq!(watch.next(), told("late", "new"));
+    assert_eq!(watch.next(), told("early", "new"));
+    // What the filter leaves out is not shown; what was there before is an update.
+    fixture::insert(
+        &db,
+        &Event {
+            second: TEN,
+            low: 9,
+            ..Event::default().about("Node", "", "n")
+        },
+    );
+    update(&db, &pod(700, "late"));
+    update(&db, &pod(5, "web-5d9-x2"));
+    assert_eq!(watch.next(), told("late", "updated"));
+    assert_eq!(watch.next(), told("web-5d9-x2", "updated"));
+    assert_eq!(watch.close(), (Some(0), String::new()));
+}
+
+#[test]
+fn restart_of_the_recorder_loses_nothing() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let mut watch = Watch::start(&dir, "--tail=0");
+    fixture::insert(&db, &pod(1, "before"));
+    assert_eq!(watch.next(), told("before", "new"));
+    db.close().unwrap();
+    let db = rusqlite::Connection::open_with_flags(
+        dir.db(),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE,
+    )
+    .unwrap();
+    fixture::insert(&db, &pod(2, "after"));
+    assert_eq!(watch.next(), told("after", "new"));
+    assert_eq!(watch.close().0, Some(0));
+}
+
+#[test]
+fn replaced_file_is_followed_from_its_beginning() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    fixture::insert(&db, &pod(1, "old"));
+    let mut watch = Watch::start(&dir, "--tail=1");
+    assert_eq!(watch.next(), told("old", "present"));
+    db.close().unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        // What a clean close has removed already need not be moved.
+        let _ = std::fs::rename(
+            dir.path().join(format!("kube9.db{suffix}")),
+            dir.path().join(format!("aside{suffix}")),
+        );
+    }
+    let db = fixture::create(&dir.db());
+    fixture::insert(&db, &pod(2, "new one"));
+    assert_eq!(watch.next(), told("new one", "new"));
+    let (code, said) = watch.close();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("was replaced"), "{said}");
+}
+
+#[test]
+fn changes_that_were_trimmed_are_told() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    fixture::insert(&db, &pod(1, "first"));
+    let mut watch = Watch::start(&dir, "--tail=1");
+    assert_eq!(watch.next(), told("first", "present"));
+    db.execute_batch("BEGIN").unwrap();
+    (2..6).for_each(|i| fixture::insert(&db, &pod(i, &format!("pod-{i}"))));
+    db.execute_batch("DELETE FROM changes WHERE seq < 5; COMMIT")
+        .unwrap();
+    assert_eq!(watch.next(), told("pod-5", "new"));
+    let (code, said) = watch.close();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("3 changes came faster"), "{said}");
+}
+
+#[test]
+fn it_does_not_keep_a_recorder_from_starting() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    fixture::insert(&db, &pod(1, "first"));
+    db.close().unwrap();
+    let lock = std::fs::File::create(dir.path().join("kube9.db.lock")).unwrap();
+    let mut watch = Watch::start(&dir, "--tail=1");
+    assert_eq!(watch.next(), told("first", "present"));
+    // The shared lock of the immutable case is held only while looking; this blocks for ever if it is not let go.
+    lock.lock().unwrap();
+    let db = rusqlite::Connection::open_with_flags(
+        dir.db(),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE,
+    )
+    .unwrap();
+    fixture::insert(&db, &pod(2, "second"));
+    assert_eq!(watch.next(), told("second", "new"));
+    assert_eq!(watch.close().0, Some(0));
+}

@@ -1,0 +1,200 @@
+//! All rows of a filter, newest first, in chunks: memory stays the same however many there are, and no read transaction
+//! is long enough to keep the recorder's WAL from being checkpointed.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::filter::Filter;
+use super::keys::Found;
+use super::numbers::{Keys, Numbers};
+use super::open::{Layout, Reader};
+use super::page::{Cursor, PageRequest};
+use super::plan::{self, Way};
+use super::row::{self, Row};
+use super::tally::Tally;
+use super::walk::Walk;
+use super::{ReadError, plain};
+
+/// Rows of one chunk.
+const CHUNK_ROWS: usize = 1_000;
+/// Rows that an index may lead to for their keys to be gathered at once, 8 bytes each.
+const KEYS_MAX: u64 = 500_000;
+
+/// An export that is under way.
+#[derive(Debug)]
+pub struct Export<'r> {
+    reader: &'r Reader,
+    filter: Filter,
+    left: Left,
+    total: u64,
+}
+
+/// What is still to be read.
+#[derive(Debug)]
+enum Left {
+    /// These keys.
+    Keys(VecDeque<i64>),
+    /// Rows in these stretches of time, newest first, one stretch a transaction at most; then what reaches in.
+    Stretches(VecDeque<Keys>),
+    /// A plain table, after this cursor; `None` before the first page.
+    Plain(Option<Cursor>),
+    Nothing,
+}
+
+impl Reader {
+    /// Begins an export. Rows that are committed later may be missing from it, rows deleted meanwhile too.
+    pub fn export(&self, filter: &Filter) -> Result<Export<'_>, ReadError> {
+        let (left, total) = self.snapshot(|connection| match self.layout() {
+            Layout::Plain => Ok((Left::Plain(None), plain::count(connection, filter)?)),
+            Layout::Interned => begin(connection, filter),
+        })?;
+        Ok(Export {
+            reader: self,
+            filter: filter.clone(),
+            left,
+            total,
+        })
+    }
+}
+
+impl Export<'_> {
+    /// Number of rows when it began.
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The next rows; `None` after the last. A chunk may be empty where a long stretch holds none.
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<Row>>, ReadError> {
+        let filter = &self.filter;
+        let left = std::mem::replace(&mut self.left, Left::Nothing);
+        let (rows, left) = match left {
+            Left::Nothing => return Ok(None),
+            Left::Keys(keys) => self
+                .reader
+                .snapshot(|connection| of_keys(connection, keys))?,
+            Left::Stretches(stretches) => self
+                .reader
+                .snapshot(|connection| of_stretches(connection, filter, stretches))?,
+            Left::Plain(after) => {
+                let request = PageRequest {
+                    filter: filter.clone(),
+                    limit: CHUNK_ROWS,
+                    offset: 0,
+                    after,
+                };
+                let (rows, next) = self
+                    .reader
+                    .snapshot(|connection| plain::rows(connection, &request))?;
+                (
+                    rows,
+                    next.map_or(Left::Nothing, |next| Left::Plain(Some(next))),
+                )
+            }
+        };
+        self.left = left;
+        Ok(Some(rows))
+    }
+}
+
+fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadError> {
+    let numbers = Numbers::of(connection, filter)?;
+    if numbers.nothing {
+        return Ok((Left::Nothing, 0));
+    }
+    let mut tally = Tally::new(connection, &numbers)?;
+    let mut survey = tally.survey(numbers.span.main)?;
+    let mut way = plan::choose(connection, &numbers, &survey, u64::MAX)?;
+    let mut count = Found::new(i64::MIN, 0, 0);
+    Walk {
+        connection,
+        numbers: &numbers,
+        way: way.clone(),
+    }
+    .run(&mut tally, &mut survey, &mut count)?;
+    if count.total > KEYS_MAX {
+        way = Way::Keys;
+    }
+    if way != Way::Keys {
+        let mut found = Found::new(
+            i64::MAX,
+            0,
+            usize::try_from(count.total).unwrap_or(usize::MAX),
+        );
+        Walk {
+            connection,
+            numbers: &numbers,
+            way,
+        }
+        .run(&mut tally, &mut survey, &mut found)?;
+        return Ok((Left::Keys(found.keys.into()), found.total));
+    }
+    let mut stretches: VecDeque<Keys> = survey
+        .pieces
+        .iter()
+        .filter(|piece| piece.matched != Some(0))
+        .map(|piece| piece.keys)
+        .collect();
+    for overlap in [numbers.span.window, numbers.span.older] {
+        if !overlap.is_empty() {
+            stretches.push_back(overlap);
+        }
+    }
+    Ok((Left::Stretches(stretches), count.total))
+}
+
+fn of_keys(
+    connection: &Connection,
+    mut keys: VecDeque<i64>,
+) -> Result<(Vec<Row>, Left), ReadError> {
+    let chunk: Vec<i64> = keys.drain(..keys.len().min(CHUNK_ROWS)).collect();
+    let left = if keys.is_empty() {
+        Left::Nothing
+    } else {
+        Left::Keys(keys)
+    };
+    Ok((read(connection, &chunk)?, left))
+}
+
+fn of_stretches(
+    connection: &Connection,
+    filter: &Filter,
+    mut stretches: VecDeque<Keys>,
+) -> Result<(Vec<Row>, Left), ReadError> {
+    // Names are looked up again each time: new ones may have come, and ids are cheap to find.
+    let numbers = Numbers::of(connection, filter)?;
+    let walk = Walk {
+        connection,
+        numbers: &numbers,
+        way: Way::Keys,
+    };
+    let mut keys = Vec::new();
+    while let Some(stretch) = stretches.pop_front() {
+        let wanted = CHUNK_ROWS - keys.len();
+        let before = keys.len();
+        walk.newest(stretch, wanted, &mut keys)?;
+        if keys.len() - before == wanted {
+            let rest = stretch.below(keys.last().copied().unwrap_or(stretch.to));
+            if !rest.is_empty() {
+                stretches.push_front(rest);
+            }
+            break;
+        }
+    }
+    let left = if stretches.is_empty() {
+        Left::Nothing
+    } else {
+        Left::Stretches(stretches)
+    };
+    Ok((read(connection, &keys)?, left))
+}
+
+/// The rows with these keys; one that retention has taken meanwhile is left out.
+fn read(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
+    let mut statement = row::by_key(connection)?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for key in keys {
+        rows.extend(statement.query_row([key], row::from_sql).optional()?);
+    }
+    Ok(rows)
+}
