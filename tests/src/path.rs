@@ -66,6 +66,7 @@ impl Path {
             overrides: Arc::new(SeverityOverrides::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
             metrics: Metrics::new(&rules),
             clock: Clock::system(),
+            owners: kube9_recorder::analysis::owners::Owners::default(),
         };
         Ok(Self {
             intake,
