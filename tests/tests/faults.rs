@@ -484,11 +484,21 @@ fn etcd_restored_while_down_is_noticed_at_the_start() {
 
 #[test]
 fn burst_far_beyond_the_queue_loses_nothing() {
+    burst(20_000);
+}
+
+#[test]
+#[ignore = "takes minutes in a debug build"]
+fn burst_of_a_hundred_thousand_loses_nothing() {
+    burst(100_000);
+}
+
+fn burst(events: usize) {
     let scene = Scene::with("");
     let recorder = scene.start();
     scene.wait("ready", || scene.is_healthy());
-    scene.create_many("burst", 20_000);
-    scene.wait_stored(20_000);
+    scene.create_many("burst", events);
+    scene.wait_stored(events as i64);
     assert_eq!(scene.metric("kube9_events_dropped_total"), 0.0);
     recorder.stop().unwrap();
     scene.assert_complete();
