@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::decode::{decode_event, decode_identity};
 use super::pages::{Action, RawItem};
+use crate::analysis::owners::Owners;
 use crate::clock::Clock;
 use crate::metrics::{self, Metrics};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
@@ -30,6 +31,8 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     /// When they came.
     pub clock: Clock,
+    /// Who owns the pods that they are about.
+    pub owners: Owners,
 }
 
 /// What one item was.
@@ -114,7 +117,7 @@ impl Intake {
                 last: None,
             };
         }
-        let normalized = match normalize(event, received, &self.overrides) {
+        let mut normalized = match normalize(event, received, &self.overrides) {
             Ok(normalized) => normalized,
             Err(error) => return self.refuse(watch, via, bytes, error.to_string()),
         };
@@ -122,6 +125,8 @@ impl Intake {
             self.metrics.unknown_reason.inc();
         }
         let is_suspect = normalized.record.extra.contains_key(TIME_SUSPECT);
+        let object = normalized.record.object.as_ref();
+        normalized.record.owner = object.and_then(|object| self.owners.of(object));
         let last = match &normalized.record.occurred {
             Occurred::Observed(seen) if !is_suspect => Some(seen.last),
             _ => None, // a time that had to be replaced proves nothing

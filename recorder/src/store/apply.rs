@@ -110,6 +110,9 @@ impl Applier {
                     self.watches.get(*watch).advance(version, None);
                 }
             }
+            Item::Change(change) => self.change(conn, change)?,
+            Item::Finding(finding) => self.finding(conn, finding)?,
+            Item::StillOpen(at) => self.still_open(conn, *at)?,
             Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
         }
         Ok(())
@@ -457,6 +460,11 @@ impl Applier {
             }
             Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
+            Mark::Synced {
+                version,
+                server_time,
+                listed,
+            } => self.synced(conn, watch, version, *server_time, *listed),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, Some(*at));
                 Ok(())

@@ -216,7 +216,7 @@ impl Interned {
             statements,
             "SELECT id FROM text WHERE hash = ?1 AND body = ?2",
             "INSERT INTO text (hash, body) VALUES (?1, ?2)",
-            (stable_hash(body.as_bytes()) as i64, &body),
+            (text_hash(&body), &body),
         )?;
         if let Some(marks) = &mut self.marks {
             marks.text(id);
@@ -260,6 +260,11 @@ fn find_or_insert<P: Params + Clone>(
         Some(id) => Ok(id),
         None => insert(conn, statements, add, values),
     }
+}
+
+/// `text.hash`: half of the bits, since the body is compared anyway and each byte is stored with every text.
+pub(super) fn text_hash(body: &str) -> i32 {
+    stable_hash(body.as_bytes()) as i32
 }
 
 /// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across versions, since it is stored.

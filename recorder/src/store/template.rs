@@ -91,7 +91,9 @@ fn is_separator(c: char) -> bool {
 /// (`web-7c9f8-x2x9p`). UUIDs stay: they name an object, and its rows repeat them.
 fn is_variable(word: &str) -> bool {
     let digits = word.bytes().filter(u8::is_ascii_digit).count();
-    let measure = word.len() > 3 && word.as_bytes()[0].is_ascii_digit();
+    // What follows a name that was taken out begins with its hyphen: `-29882145`, a CronJob's run.
+    let number = word.strip_prefix('-').unwrap_or(word);
+    let measure = number.len() > 3 && number.as_bytes()[0].is_ascii_digit();
     (measure && digits > 1 && !is_uuid(word)) || is_generated_name(word)
 }
 
@@ -99,11 +101,14 @@ fn is_uuid(word: &str) -> bool {
     word.len() == 36 && word.bytes().filter(|b| *b == b'-').count() == 4
 }
 
-/// Ends in `-` and five characters of Kubernetes' alphabet for generated names (apimachinery, `util/rand`).
+/// Ends in `-` and characters of Kubernetes' alphabet for generated names (apimachinery, `util/rand`): five of a pod, or
+/// the eight to ten of a pod template's hash. The alphabet has no vowels, so that ordinary words are none.
 fn is_generated_name(word: &str) -> bool {
-    const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     word.rsplit_once('-').is_some_and(|(_, suffix)| {
-        suffix.len() == 5 && suffix.chars().all(|c| ALPHABET.contains(c)) && !is_uuid(word)
+        matches!(suffix.len(), 5 | 8..=10)
+            && suffix.bytes().all(|c| ALPHABET.contains(&c))
+            && !is_uuid(word)
     })
 }
 
@@ -154,6 +159,20 @@ mod tests {
                 "a",
                 "Created pod: \u{3}",
                 vec!["api-7c9f8-x2x9p"],
+            ),
+            (
+                "Scaled down replica set web-6cd6ff7d7b from 3 to 2",
+                "web1",
+                "a",
+                "Scaled down replica set \u{3} from 3 to 2",
+                vec!["web-6cd6ff7d7b"],
+            ),
+            (
+                "Created job report-29882145",
+                "report",
+                "a",
+                "Created job \u{1}\u{3}",
+                vec!["-29882145"],
             ),
             (
                 "HTTP probe failed with statuscode: 503",

@@ -24,6 +24,8 @@ use serde_json::{Map, json};
 use tracing::{error, info, warn};
 
 use super::apply::{Applier, Outcomes};
+use super::facts::Remembered;
+use super::findings;
 use super::gap::Healed;
 use super::maintenance::Maintenance;
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
@@ -164,6 +166,22 @@ impl Writer {
         ));
         self.recalls.insert(id, recall);
         Ok((id, self.applier.watches.start(id, resume)))
+    }
+
+    /// What is stored of a registered watch's objects. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn remembered(&mut self, watch: WatchId) -> rusqlite::Result<Remembered> {
+        self.applier.remembered(&self.conn, watch)
+    }
+
+    /// The findings that are open: fingerprint and state. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn open_findings(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        findings::open(&self.conn)
     }
 
     /// Works until the queue is closed and empty, or the grace period is over.

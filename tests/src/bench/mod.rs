@@ -4,10 +4,10 @@
 //!   data ── world::History ─▶ decoded Events, batches, the deletions that the API server's TTL brings
 //!   fill ── through normalize, sanitize and the store's own transactions into a database, timed
 //!     ├─ storage   bytes by table and index
-//!     ├─ ingest    against a bare insert of the same rows; queue push; commit latency
+//!     ├─ ingest    against a bare insert of the same rows
 //!     ├─ query     in process, and whole processes beside an empty static C program
-//!     ├─ retention a large clean-up and a pinned reader, while Events arrive
-//!     └─ memory    of the recorder on a simulated cluster
+//!     ├─ live      queue push, and how soon a row can be read, at a steady rate
+//!     └─ retention a large clean-up and a pinned reader, while Events arrive
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
 //!
@@ -17,7 +17,6 @@ pub mod data;
 pub mod fill;
 pub mod ingest;
 pub mod live;
-pub mod memory;
 pub mod plot;
 pub mod process;
 pub mod query;

@@ -1,5 +1,7 @@
 //! Bytes an event, by table and index.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::data::{Feed, SPAN};
@@ -60,10 +62,15 @@ pub fn history_bytes(parts: &[Part]) -> u64 {
         .sum()
 }
 
-/// Fills a database with so many Events and measures it.
-pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<(f64, Filled)> {
+/// Fills a database with so many Events and measures it; `keep` is a new directory to leave it in.
+pub fn run(
+    seed: u64,
+    events: usize,
+    keep: Option<&Path>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<(f64, Filled)> {
     let dir = tempfile::tempdir()?;
-    let mut database = Database::open(dir.path())?;
+    let mut database = Database::open(keep.unwrap_or(dir.path()))?;
     database.checkpoint()?;
     let empty = database.file_bytes();
     let filled = database.fill(Feed::new(seed, events))?;

@@ -3,11 +3,13 @@
 //! Prints each figure beside its limit, as a ratio. Absolute figures depend on the machine; ratios less so.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kube9_tests::bench::plot::{Line, svg};
 use kube9_tests::bench::sheet::Sheet;
-use kube9_tests::bench::{ingest, storage};
+use kube9_tests::bench::{ingest, live, query, retention, storage};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -23,6 +25,15 @@ struct Args {
     /// What the generated history follows from.
     #[arg(long, global = true, default_value_t = 9)]
     seed: u64,
+    /// The query binary [default: kube9-query beside this program].
+    #[arg(long, global = true)]
+    query: Option<PathBuf>,
+    /// Leave the filled database in this directory, which must be new (storage).
+    #[arg(long, global = true)]
+    keep: Option<PathBuf>,
+    /// Draw figures over the number of rows into this directory, as SVG.
+    #[arg(long, global = true)]
+    plots: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -31,6 +42,12 @@ enum What {
     Storage,
     /// Decoded Event to committed row, beside a bare insert.
     Ingest,
+    /// A thousand Events a second for ten seconds: queue push, and how soon a row can be read.
+    Live,
+    /// Questions in process and as whole processes.
+    Query,
+    /// A large clean-up and a pinned reader while Events arrive.
+    Retention,
 }
 
 fn number(text: &str) -> Result<usize, String> {
@@ -68,15 +85,67 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut point = |name: &str, rows: usize, value: f64| {
+        let point = (rows as f64, value);
+        match lines.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line {
+                name: name.to_owned(),
+                points: vec![point],
+            }),
+        }
+    };
     for &rows in &args.rows {
         match args.what {
             What::Storage => {
-                storage::run(args.seed, rows, sheet)?;
+                let (bytes, _) = storage::run(args.seed, rows, args.keep.as_deref(), sheet)?;
+                point("bytes a row", rows, bytes);
             }
-            What::Ingest => {
-                ingest::run(args.seed, rows, sheet)?;
+            What::Ingest => point(
+                "Events a second",
+                rows,
+                ingest::run(args.seed, rows, sheet)?,
+            ),
+            What::Live => live::run(args.seed, 10, sheet)?,
+            What::Query => {
+                let binary = match &args.query {
+                    Some(binary) => binary.clone(),
+                    None => query::default_binary()?,
+                };
+                for (name, millis) in query::run(args.seed, rows, &binary, sheet)? {
+                    if DRAWN.contains(&name.as_str()) {
+                        point(&name, rows, millis);
+                    }
+                }
             }
+            What::Retention => retention::run(args.seed, rows, sheet)?,
         }
+    }
+    let (name, title, unit, limit) = match args.what {
+        What::Storage => ("size", "Size of history", "bytes a row", Some(100.0)),
+        What::Ingest => ("ingest", "Ingest", "Events a second", Some(50_000.0)),
+        What::Query => (
+            "query",
+            "Whole process of kube9-query, median",
+            "ms",
+            Some(10.0),
+        ),
+        What::Live | What::Retention => return Ok(()),
+    };
+    if let Some(directory) = &args.plots {
+        std::fs::create_dir_all(directory)?;
+        let file = directory.join(format!("{name}.svg"));
+        std::fs::write(file, svg(title, unit, &lines, limit))?;
     }
     Ok(())
 }
+
+/// Questions in the plot; all of them would cover each other.
+const DRAWN: [&str; 5] = [
+    "list 25",
+    "get",
+    "--object-namespace",
+    "since and namespace",
+    "--search",
+];
