@@ -1,5 +1,10 @@
 //! Changes and findings as they are committed: rows, facts and open findings in one transaction, on real SQLite files.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
 use kube9_recorder::pipeline::item::{Change, Finding, Item, Mark, RelistCause, Step, WatchId};
 use kube9_recorder::pipeline::record::{Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
@@ -190,6 +195,7 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
     let begun = |cause, second| Item::Mark {
         watch,
         mark: Mark::ListBegun {
+            listing: 0,
             cause,
             at: at(second),
         },

@@ -145,13 +145,12 @@ impl Facts {
 
 fn node_facts(node: &Node) -> KindFacts {
     // The node controller adds and removes these with the conditions, which have findings of their own.
-    let own = |taint: &&Box<str>| !taint.starts_with("node.kubernetes.io/");
     KindFacts::Node {
         cordoned: node.cordoned,
         taints: node
             .taints
             .iter()
-            .filter(own)
+            .filter(|taint| !taint.starts_with("node.kubernetes.io/"))
             .map(ToString::to_string)
             .collect(),
         version: node.kubelet.to_string(),
@@ -498,10 +497,11 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
 
 /// `v1 → v2` where only the tag differs, else both whole.
 fn tags(from: &str, to: &str) -> String {
-    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':')) {
-        if name == other && !name.is_empty() {
-            return format!("{old} → {new}");
-        }
+    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':'))
+        && name == other
+        && !name.is_empty()
+    {
+        return format!("{old} → {new}");
     }
     format!("{from} → {to}")
 }
@@ -732,16 +732,13 @@ fn listed(words: &[String]) -> String {
 
 /// Keys whose values changed between two sights of a ConfigMap.
 pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
-    let same = |(key, facts): &(&Box<str>, &crate::source::objects::KeyFacts)| {
-        before
-            .keys
-            .get(*key)
-            .is_some_and(|old| old.hash != facts.hash)
-    };
     after
         .keys
         .iter()
-        .filter(same)
+        .filter(|(key, facts)| {
+            let old = before.keys.get(*key);
+            old.is_some_and(|old| old.hash != facts.hash)
+        })
         .map(|(key, _)| key.to_string())
         .collect()
 }

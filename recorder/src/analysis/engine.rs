@@ -72,7 +72,7 @@ impl Engine {
                 }
                 tokio::task::yield_now().await;
             }
-            for seen in news.drain(..).collect::<Vec<_>>() {
+            for seen in std::mem::take(&mut news) {
                 let items = self.analysis.take(seen, self.clock.now());
                 self.push(items).await;
             }

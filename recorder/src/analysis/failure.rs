@@ -80,11 +80,11 @@ pub fn is_oom(end: &Terminated) -> bool {
 
 /// The latest end, if it was a failure that the container has not recovered from: it has not run for `settle` since.
 /// The time is when it will have, if it runs now.
-pub fn unsettled<'a>(
-    state: &'a ContainerState,
+pub fn unsettled(
+    state: &ContainerState,
     now: Timestamp,
     settle: Duration,
-) -> Option<(&'a Terminated, Option<Timestamp>)> {
+) -> Option<(&Terminated, Option<Timestamp>)> {
     let end = state
         .latest_end()
         .filter(|end| end.exit_code != 0 || is_oom(end))?;

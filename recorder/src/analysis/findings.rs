@@ -269,12 +269,12 @@ impl Findings {
         let Some(open) = self.open.remove(fingerprint) else {
             return;
         };
-        if let Some(subject) = open.subject() {
-            if let Some(all) = self.by_subject.get_mut(&subject) {
-                all.remove(fingerprint);
-                if all.is_empty() {
-                    self.by_subject.remove(&subject);
-                }
+        if let Some(subject) = open.subject()
+            && let Some(all) = self.by_subject.get_mut(&subject)
+        {
+            all.remove(fingerprint);
+            if all.is_empty() {
+                self.by_subject.remove(&subject);
             }
         }
         let doubt = self.unsure.remove(fingerprint);

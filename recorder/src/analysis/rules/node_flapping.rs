@@ -35,7 +35,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         signs.look_again(at);
     }
     let opens = recent.len() >= context.thresholds.flapping as usize && restless;
-    if !opens && !((context.is_open)("") && restless) {
+    let stays = (context.is_open)("") && restless;
+    if !(opens || stays) {
         return;
     }
     let name = &entry.node.meta.name;
