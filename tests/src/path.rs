@@ -68,7 +68,6 @@ impl Path {
             owners: Owners::default(),
             metrics: Metrics::new(&rules),
             clock: Clock::system(),
-            owners: kube9_recorder::analysis::owners::Owners::default(),
         };
         Ok(Self {
             intake,
