@@ -323,3 +323,122 @@ impl State {
         Some(watch.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::item::{Passed, RelistCause, Via};
+    use crate::pipeline::record::{Observation, Occurred, Record};
+    use crate::pipeline::sanitize::sanitize;
+    use kube9_shared::model::{EventType, Severity};
+
+    const WATCH: WatchId = WatchId(7);
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn queue(capacity: usize) -> Queue {
+        Queue::new(QueueLimits {
+            capacity,
+            bytes_max: 1 << 20,
+            high_water: capacity,
+        })
+    }
+
+    fn row(occurred: Occurred) -> Box<crate::pipeline::sanitize::Sanitized> {
+        Box::new(sanitize(Record {
+            event_type: EventType::Cluster,
+            severity: Severity::Info,
+            title: "t".into(),
+            description: String::new(),
+            object: None,
+            owner: None,
+            reason: String::new(),
+            component: String::new(),
+            container: String::new(),
+            kube_type: String::new(),
+            node: None,
+            extra: serde_json::Map::new(),
+            occurred,
+        }))
+    }
+
+    fn seen(version: &str) -> Item {
+        Item::Observed {
+            watch: WATCH,
+            via: Via::List,
+            received: NOW,
+            row: row(Occurred::Observed(Observation {
+                uid: "u".into(),
+                version: version.into(),
+                count: 1,
+                first: NOW,
+                last: NOW,
+            })),
+        }
+    }
+
+    fn own() -> Item {
+        Item::Row(row(Occurred::At(NOW)))
+    }
+
+    fn list_begun(listing: i64) -> Item {
+        Item::Mark {
+            watch: WATCH,
+            mark: Mark::ListBegun {
+                listing,
+                cause: RelistCause::Expired,
+                at: NOW,
+            },
+        }
+    }
+
+    fn take(queue: &Queue) -> Batch {
+        queue.take_batch(100, usize::MAX, Duration::ZERO, Duration::ZERO)
+    }
+
+    #[test]
+    fn drops_name_the_last_list_that_was_begun_before_them() {
+        let queue = queue(2);
+        for item in [
+            seen("1"),
+            own(),
+            own(),
+            list_begun(4),
+            seen("2"),
+            own(),
+            own(),
+        ] {
+            queue.push(item, NOW);
+        }
+        let drops = take(&queue).drops;
+        let events: Vec<_> = drops
+            .iter()
+            .filter(|drops| drops.watch == Some(WATCH))
+            .map(|drops| (drops.listing, drops.items, drops.known[0].1.as_str()))
+            .collect();
+        assert_eq!(events, [(0, 1, "1"), (4, 1, "2")]);
+    }
+
+    #[test]
+    fn full_queue_drops_sights_first_and_marks_and_passed_items_never() {
+        let queue = queue(2);
+        let passed = Item::Passed {
+            watch: WATCH,
+            via: Via::Watch,
+            received: NOW,
+            uid: "u".into(),
+            version: "3".into(),
+            why: Passed::Deleted,
+        };
+        queue.push(own(), NOW);
+        queue.push(seen("2"), NOW);
+        let pushed = queue.push(passed, NOW);
+        assert_eq!((pushed.dropped, pushed.dropped_events), (1, 1));
+        assert!(pushed.burst_began && !pushed.by_bytes);
+        let pushed = queue.push(list_begun(1), NOW);
+        assert_eq!((pushed.dropped, pushed.dropped_events), (1, 0));
+        let pushed = queue.push(list_begun(2), NOW);
+        assert_eq!(pushed.dropped, 0, "nothing left that may go");
+        assert_eq!(take(&queue).items.len(), 3);
+        assert_eq!(queue.dropped_total(), 2);
+    }
+}
