@@ -1,5 +1,6 @@
 //! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
 
+pub mod analysis;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -13,17 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
+use crate::analysis::owners::Owners;
+use crate::analysis::state::{Analysis, finding_ids};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::life;
-use crate::metrics::{Kind, Metrics, Rules};
+use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
-use crate::pipeline::item::{Item, WatchId};
+use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
 use crate::serve;
@@ -31,13 +34,24 @@ use crate::source::api::Api;
 use crate::source::connect::{Connected, connect};
 use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
+use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
 use crate::store::watches::Start;
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// Kinds that the analysis reads.
+const INFORMED: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
 
 /// Kind of the Events watch in `watch_state`.
 const EVENT_KIND: &str = "Event";
@@ -54,7 +68,7 @@ pub async fn run(
         SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
     let rules = Rules {
         filters: filter.excluding_rules().map(str::to_owned).collect(),
-        findings: Vec::new(),
+        findings: finding_ids(),
     };
     let metrics = Metrics::new(&rules);
     let health = Health::new(clock.clone());
@@ -96,8 +110,9 @@ pub async fn run(
                 overrides: Arc::new(overrides),
                 metrics: metrics.clone(),
                 clock: clock.clone(),
+                owners: Owners::default(),
             };
-            let sources = sources(&config, opened.watches, &cluster, &intake, &health);
+            let sources = sources(&config, opened.known, &cluster, &intake, &health);
             Ok::<_, anyhow::Error>((opened.writer, sources, cluster))
         } => outcome.map(Some),
     };
@@ -120,10 +135,27 @@ pub async fn run(
     result
 }
 
-/// The writer and the Events watches that it knows.
+/// The writer, and what the database knows of the watches and findings.
 struct OpenedWriter {
     writer: Writer,
-    watches: Vec<EventWatch>,
+    known: Known,
+}
+
+/// What a start goes on from.
+struct Known {
+    events: Vec<EventWatch>,
+    informers: Vec<InformerWatch>,
+    /// Fingerprint and state of the open findings.
+    findings: Vec<(String, String)>,
+}
+
+/// One informer's watch as the database has it.
+struct InformerWatch {
+    id: WatchId,
+    kind: Kind,
+    namespace: String,
+    remembered: Remembered,
+    recall: Arc<Recall>,
 }
 
 /// One Events watch as the database has it.
@@ -167,28 +199,62 @@ async fn open_writer(
             Err(error) => again(error).await?,
         }
     };
-    let namespaces = match config.kube.namespaces.as_slice() {
-        [] => vec![String::new()], // one watch of all namespaces
-        some => some.to_vec(),
-    };
+    let scopes = Scopes::of(config);
     loop {
-        let (cluster, namespaces) = (cluster.to_owned(), namespaces.clone());
+        let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {
-            let watches = register(&mut writer, &cluster, &namespaces);
-            (writer, watches)
+            let known = register(&mut writer, &cluster, &scopes);
+            (writer, known)
         });
-        let watches;
-        (writer, watches) = registered.await?;
-        match watches {
-            Ok(watches) => {
+        let known;
+        (writer, known) = registered.await?;
+        match known {
+            Ok(known) => {
                 check.healthy();
-                return Ok(OpenedWriter { writer, watches });
+                return Ok(OpenedWriter { writer, known });
             }
             Err(source) => {
                 let path = config.data_dir.clone();
                 let source = source.into();
                 again(OpenError::Unavailable { path, source }).await?;
             }
+        }
+    }
+}
+
+/// What is watched: a watch of its own for each kind and namespace, where '' is all of them.
+#[derive(Clone)]
+struct Scopes {
+    events: Vec<String>,
+    informers: Vec<(Kind, String)>,
+}
+
+impl Scopes {
+    fn of(config: &Config) -> Self {
+        let everywhere = vec![String::new()];
+        let namespaces = match config.kube.namespaces.as_slice() {
+            [] => everywhere.clone(),
+            some => some.to_vec(),
+        };
+        let informers = INFORMED
+            .into_iter()
+            .filter(|_| config.analysis.enabled)
+            .flat_map(|kind| {
+                // Nodes have no namespace and are watched once.
+                let scopes = if kind == Kind::Node {
+                    &everywhere
+                } else {
+                    &namespaces
+                };
+                scopes
+                    .iter()
+                    .map(move |namespace| (kind, namespace.clone()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        Self {
+            events: namespaces,
+            informers,
         }
     }
 }
@@ -202,22 +268,36 @@ async fn off_thread<T: Send + 'static>(
         .context("opening the database panicked")
 }
 
-fn register(
-    writer: &mut Writer,
-    cluster: &str,
-    namespaces: &[String],
-) -> rusqlite::Result<Vec<EventWatch>> {
-    let one = |namespace: &String| {
+fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Result<Known> {
+    let mut known = Known {
+        events: Vec::with_capacity(scopes.events.len()),
+        informers: Vec::with_capacity(scopes.informers.len()),
+        findings: Vec::new(),
+    };
+    for namespace in &scopes.events {
         let recall = Arc::new(Recall::default());
         let (id, start) = writer.register(cluster, EVENT_KIND, namespace, recall.clone())?;
-        Ok(EventWatch {
+        known.events.push(EventWatch {
             id,
             namespace: namespace.clone(),
             start,
             recall,
-        })
-    };
-    namespaces.iter().map(one).collect()
+        });
+    }
+    for (kind, namespace) in &scopes.informers {
+        let recall = Arc::new(Recall::default());
+        let (id, _) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let remembered = writer.remembered(id)?;
+        known.informers.push(InformerWatch {
+            id,
+            kind: *kind,
+            namespace: namespace.clone(),
+            remembered,
+            recall,
+        });
+    }
+    known.findings = writer.open_findings()?;
+    Ok(known)
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
@@ -230,42 +310,92 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-type Sources = Vec<(EventsSource, Start)>;
+/// Everything that watches.
+struct Sources {
+    events: Vec<(EventsSource, Start)>,
+    informers: Vec<(Informer, RelistCause)>,
+    engine: Option<Engine>,
+}
 
 fn sources(
     config: &Config,
-    watches: Vec<EventWatch>,
+    known: Known,
     cluster: &Connected,
     intake: &Intake,
     health: &Health,
 ) -> Sources {
-    let first_sync = FirstSync::of(watches.len(), health.clone());
-    let source = |watch: EventWatch| {
-        let name = if watch.namespace.is_empty() {
-            "watch/Event".to_owned()
-        } else {
-            format!("watch/Event/{}", watch.namespace)
+    let first_sync = FirstSync::of(known.events.len() + known.informers.len(), health.clone());
+    let report = |kind: Kind, namespace: &str| {
+        let name = match namespace {
+            "" => format!("watch/{}", kind.name()),
+            namespace => format!("watch/{}/{namespace}", kind.name()),
         };
-        let report = Report::new(
+        let check = health.check(name, None);
+        Report::new(
             intake.metrics.clone(),
-            health.check(name, None),
-            Kind::Event,
+            check,
+            kind,
             intake.clock.clone(),
             first_sync.clone(),
-        );
+        )
+    };
+    let source = |watch: EventWatch| {
         let source = EventsSource {
             api: Api::new(cluster.client.clone()),
             watch: watch.id,
+            report: report(Kind::Event, &watch.namespace),
             namespace: watch.namespace,
             config: config.source.clone(),
             max_wait: config.queue.max_wait,
             intake: intake.clone(),
             recall: watch.recall,
-            report,
         };
         (source, watch.start)
     };
-    watches.into_iter().map(source).collect()
+    let events = known.events.into_iter().map(source).collect();
+    if known.informers.is_empty() {
+        return Sources {
+            events,
+            informers: Vec::new(),
+            engine: None,
+        };
+    }
+    let mut analysis = Analysis::new(
+        config.analysis.clone(),
+        intake.owners.clone(),
+        known.findings,
+    );
+    let (out, inbox) = mpsc::channel(NEWS_MAX);
+    let mut informers = Vec::with_capacity(known.informers.len());
+    for watch in known.informers {
+        let first = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
+        let informer = Informer {
+            api: Api::new(cluster.client.clone()),
+            watch: watch.id,
+            kind: watch.kind,
+            report: report(watch.kind, &watch.namespace),
+            namespace: watch.namespace,
+            config: config.source.clone(),
+            out: out.clone(),
+            metrics: intake.metrics.clone(),
+            clock: intake.clock.clone(),
+            recall: watch.recall,
+        };
+        informers.push((informer, first));
+    }
+    let engine = Engine {
+        analysis,
+        inbox,
+        queue: intake.queue.clone(),
+        metrics: intake.metrics.clone(),
+        clock: intake.clock.clone(),
+        pulse: health.task("analysis", STUCK_AFTER),
+    };
+    Sources {
+        events,
+        informers,
+        engine: Some(engine),
+    }
 }
 
 async fn work(
@@ -277,8 +407,14 @@ async fn work(
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
-    for (source, start) in sources {
+    for (source, start) in sources.events {
         tasks.spawn(source.run(start));
+    }
+    for (informer, first) in sources.informers {
+        tasks.spawn(informer.run(first));
+    }
+    if let Some(engine) = sources.engine {
+        tasks.spawn(engine.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()

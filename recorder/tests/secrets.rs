@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use kube9_recorder::analysis::owners::Owners;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
@@ -77,6 +78,7 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
             overrides: Arc::new(SeverityOverrides::default()),
             metrics: metrics.clone(),
             clock: Clock::system(),
+            owners: Owners::default(),
         };
         let json = serde_json::value::to_raw_value(event).unwrap();
         intake.listed(

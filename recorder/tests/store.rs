@@ -398,6 +398,98 @@ fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
 }
 
 #[test]
+fn list_whose_own_items_were_dropped_closes_nothing_and_forgets_nothing() {
+    let mut store = Store::new();
+    let known = store.seen(Via::List, UID, 10, 3, 0, 0);
+    store.list(RelistCause::FirstStart, "12", 10, vec![known]);
+    // The next list shows UID again, but the full queue drops it on the way.
+    let drops = [Drops {
+        watch: Some(store.watch),
+        listing: 2,
+        since: at(20),
+        items: 1,
+        known: vec![(UID.into(), "10".into())],
+    }];
+    store.commit_with(&[], &drops);
+    let new = store.seen(Via::List, OTHER, 15, 1, 15, 15);
+    store.list(RelistCause::Expired, "20", 30, vec![new]);
+    assert_eq!(store.position(), "12|1", "the list is not complete");
+    assert_eq!(store.text("SELECT count(*) FROM hole"), "1");
+    assert_eq!(
+        store.text("SELECT count(*) FROM dedup"),
+        "2",
+        "what is not shown because it was dropped is not gone"
+    );
+    let mut store = store.restart();
+    assert_eq!(store.resume, Resume::List(RelistCause::Hole));
+    let items = vec![
+        store.seen(Via::List, UID, 10, 3, 0, 0),
+        store.seen(Via::List, OTHER, 15, 1, 15, 15),
+    ];
+    store.list(RelistCause::Hole, "21", 40, items);
+    assert_eq!(store.position(), "21|0");
+    assert_eq!(
+        store.text("SELECT sum(occurrences) FROM event WHERE type = 0"),
+        "4",
+        "nothing is doubled"
+    );
+    assert_eq!(
+        store.text("SELECT count(*) FROM event WHERE type = 5"),
+        "1",
+        "one gap"
+    );
+    assert_eq!(store.text("SELECT count(*) FROM hole"), "0");
+    store.check_invariants();
+}
+
+#[test]
+fn no_position_exists_before_a_list_that_began_in_this_database() {
+    let mut store = Store::new();
+    // As after damage: the batch of the old database is written again into the new one.
+    let done = store.mark(Mark::ListDone {
+        listing: 7,
+        at: at(5),
+        version: "50".into(),
+        server_time: at(5),
+        listed: 0,
+        oldest_change: None,
+        event_ttl: HOUR,
+    });
+    let proven = store.mark(Mark::Proven {
+        version: "52".into(),
+        at: at(6),
+    });
+    store.commit(&[done, store.seen(Via::Watch, UID, 51, 1, 0, 0), proven]);
+    assert_eq!(store.position(), "-|0");
+    assert_eq!(
+        store.restart().resume,
+        Resume::List(RelistCause::FirstStart),
+        "what the API server still holds is listed"
+    );
+}
+
+#[test]
+fn deletion_from_a_backlog_does_not_make_the_gap_begin_later() {
+    let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "5", 10, vec![]);
+    // Received long after it happened: right before the watch broke for good.
+    store.commit(&[Item::Passed {
+        watch: store.watch,
+        via: Via::Watch,
+        received: at(500),
+        uid: UID.into(),
+        version: "6".into(),
+        why: Passed::Deleted,
+    }]);
+    store.list(RelistCause::Expired, "9", 501, vec![]);
+    let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
+    assert!(
+        gap.contains(r#""from":"2025-12-02T10:30:10.000Z""#),
+        "{gap}"
+    );
+}
+
+#[test]
 fn dropped_rows_of_kube9_are_a_gap_that_nothing_heals() {
     let mut store = Store::new();
     store.commit_with(
@@ -489,6 +581,9 @@ fn rollback_forgets_everything_the_transaction_did() {
         tx.rollback().unwrap();
     }
     store.applier.rolled_back(&store.conn).unwrap();
+    assert_eq!(store.position(), "5|0");
+    // Nothing of the position that never was may come with the next transaction.
+    store.commit(&[]);
     assert_eq!(store.position(), "5|0");
     store.commit(&[item]);
     assert_eq!(store.position(), "10|0");

@@ -181,7 +181,7 @@ rights() {
   rules=$(kubectl get clusterrole "$ns-kube9" -o json)
   for kind in events nodes pods services configmaps deployments; do
     for verb in list watch; do
-      jq --arg kind "$kind" --arg verb "$verb" '.rules |= [.[] | . as $rule | .resources[] as $resource |
+      jq --arg kind "$kind" --arg verb "$verb" 'del(.metadata.resourceVersion) | .rules |= [.[] | . as $rule | .resources[] as $resource |
           $rule + {resources: [$resource]} | if $resource == $kind then .verbs -= [$verb] else . end]' <<<"$rules" |
         kubectl apply -f - >/dev/null 2>&1
       kind_name=${kind%s}

@@ -18,6 +18,8 @@ source "$e2e/cluster-scenes.sh"
 cluster_up
 need helm
 need kubectl
+# What an earlier run left on a cluster that was kept.
+kubectl delete namespace "$ns" "$victims" kube9-full --ignore-not-found >/dev/null
 images_are_loaded
 "$e2e/crds.sh" || fail "CRDs of the Prometheus operator"
 scene "the chart against the API server" dry_runs

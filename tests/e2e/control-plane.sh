@@ -113,6 +113,10 @@ accounted=$(($(metric kube9_events_stored_total) + $(metric kube9_events_folded_
 equals "the account: received = sum of the outcomes" "$(metric kube9_events_received_total)" "$accounted"
 equals "dropped" 0 "$(metric kube9_events_dropped_total)"
 equals "set aside" 0 "$(metric kube9_events_set_aside_total)"
+counts_its_rows() {
+  http metrics >"$data/metrics.txt" && [[ $(metric kube9_rows) == "$(sql "$db" 'SELECT count(*) FROM events')" ]]
+}
+wait_for 75 "kube9_rows is the number of rows" counts_its_rows || true
 size=$(($(stat -c %s "$db") + $(stat -c %s "$db-wal" 2>/dev/null || echo 0)))
 say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 

@@ -63,7 +63,8 @@ refuses() {
 
 # equals WHAT EXPECTED ACTUAL
 equals() {
-  if [[ $2 == "$3" ]]; then ok "$1${3:+: ${3:0:80}}"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
+  local shown=${3//$'\n'/ }
+  if [[ $2 == "$3" ]]; then ok "$1${3:+: ${shown:0:80}}"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
 }
 
 # contains WHAT PATTERN TEXT: an extended regular expression.
@@ -156,6 +157,9 @@ clean_up() {
   fi
 }
 trap clean_up EXIT
+# Nothing ends a script without a word.
+set -o errtrace
+trap 'echo "FAIL ${BASH_SOURCE[0]##*/}:$LINENO: ended by: $BASH_COMMAND"' ERR
 trap 'exit 130' INT TERM
 
 # The last line of every script.

@@ -12,6 +12,8 @@ pub mod apiserver;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod model;
+pub mod path;
 pub mod recorder;
 pub mod torture;
 pub mod world;

@@ -154,13 +154,22 @@ impl Setup {
     /// # Errors
     /// If the database is not there or cannot be locked.
     pub fn hold_the_database(&self) -> rusqlite::Result<Connection> {
+        let conn = self.open_for_writing()?;
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(conn)
+    }
+
+    /// The database as somebody else may write it.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn open_for_writing(&self) -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // Its own close must not remove the write-ahead log under the recorder.
         let mut on = 1;
         let keep = FileControl::PersistWal(&mut on);
         conn.file_control(rusqlite::DEFAULT_NAME, keep)?;
         conn.busy_timeout(Duration::from_secs(5))?;
-        conn.execute_batch("BEGIN IMMEDIATE")?;
         Ok(conn)
     }
 

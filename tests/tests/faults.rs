@@ -242,6 +242,7 @@ fn gap_in_which_a_known_event_died_is_only_partly_healed() {
         .store()
         .delete(Kind::Event, "shop", "before.000002")
         .unwrap();
+    scene.create("after");
     scene.server.compact_now();
     let recorder = scene.start();
     scene.wait("the gap is closed", || {
@@ -735,4 +736,125 @@ fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
     scene.assert_complete();
     assert_eq!(scene.gaps(), Vec::<Value>::new());
     recorder.stop().unwrap();
+}
+
+#[test]
+fn row_that_the_database_refuses_is_set_aside_alone() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let rules = scene.setup.open_for_writing().unwrap();
+    rules
+        .execute_batch(
+            "CREATE TRIGGER bad BEFORE INSERT ON event WHEN NEW.count = 666 BEGIN SELECT RAISE(ABORT, 'no'); END; \
+             CREATE TRIGGER stub BEFORE INSERT ON event WHEN NEW.type = 5 BEGIN SELECT RAISE(ABORT, 'no stub'); END;",
+        )
+        .unwrap();
+    scene.create_many("before", 30);
+    let bad = event("shop", "bad", 666);
+    scene.server.store().create(Kind::Event, bad).unwrap();
+    scene.create_many("behind", 30);
+    // Neither the row nor its stub can be written: the batch waits, and what of it was written stays so.
+    scene.wait("named", || scene.degraded("database").contains("no stub"));
+    rules.execute_batch("DROP TRIGGER stub").unwrap();
+    scene.wait_stored(61);
+    let set_aside = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
+    scene.wait("set aside", || scene.setup.number(set_aside) == Some(1));
+    scene.wait("every Event has one outcome", || {
+        balance(&scene.setup.metrics()) == Some(0.0)
+    });
+    recorder.stop().unwrap();
+    let sums = "SELECT count(*) || ' ' || sum(occurrences) FROM event WHERE type = 0";
+    assert_eq!(scene.setup.column(sums).unwrap(), ["61 61"]);
+}
+
+/// Only root may mount, and a container may not let it.
+fn small_disk(at: &std::path::Path) -> Option<SmallDisk> {
+    fs::create_dir_all(at).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(at)
+        .stderr(std::process::Stdio::null())
+        .status();
+    mounted
+        .is_ok_and(|status| status.success())
+        .then(|| SmallDisk(at.to_owned()))
+}
+
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn remount(&self, options: &str) -> bool {
+        let options = format!("remount,{options}");
+        let status = std::process::Command::new("mount")
+            .args(["-o", &options])
+            .arg(&self.0)
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+#[test]
+fn full_disk_is_named_kills_nothing_and_heals() {
+    let scene = Scene::new();
+    let Some(disk) = small_disk(&scene.folder.path().join("data")) else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let filler = disk.0.join("filler");
+    // Fills the disk to the last byte.
+    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    scene.create_many("meanwhile", 5_000);
+    scene.wait("named", || scene.degraded("database").contains("full"));
+    assert!(!recorder.has_ended());
+    fs::remove_file(&filler).unwrap();
+    assert!(disk.remount("size=64m"));
+    scene.wait_stored(5_001);
+    scene.assert_complete();
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
+    let scene = Scene::new();
+    let Some(disk) = small_disk(&scene.folder.path().join("data")) else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    scene.create("first");
+    assert!(disk.remount("ro"));
+    let recorder = scene.start();
+    scene.wait("named", || !scene.degraded("start").is_empty());
+    assert!(!recorder.has_ended());
+    assert!(disk.remount("rw"));
+    scene.wait_stored(1);
+    recorder.stop().unwrap();
+
+    let filler = disk.0.join("filler");
+    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    scene.create("second");
+    let recorder = scene.start();
+    scene.wait("named", || matches!(scene.setup.health(), Some((503, _))));
+    assert!(!recorder.has_ended());
+    fs::remove_file(&filler).unwrap();
+    scene.wait_stored(2);
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
 }

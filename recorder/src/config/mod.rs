@@ -136,6 +136,8 @@ sections! {
         retention: RetentionConfig = RetentionConfig::default(),
         /// How much room the database may take.
         storage: StorageConfig = StorageConfig::default(),
+        /// What is watched beside Events, and what is concluded from it.
+        analysis: AnalysisConfig = AnalysisConfig::default(),
         /// Limits of the HTTP server.
         http: HttpConfig = HttpConfig::default(),
         /// Which Events are recorded; the first rule that matches decides.
@@ -260,6 +262,63 @@ sections! {
         /// Used bytes of the database above which the oldest rows are deleted, the least severe first.
         /// Unset means 60 % of the volume.
         max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(16 << 20)),
+    }
+
+    /// What is watched beside Events, and what is concluded from it. `docs/rules.md` describes the rules.
+    pub struct AnalysisConfig {
+        /// Whether Nodes, Pods, Deployments, Services and ConfigMaps are watched at all.
+        /// Without them there are no changes, no findings, and no owners on Events.
+        enabled: bool = true,
+        /// Rules that do not run, by their number, such as `A1`; a whole type by its word, such as `assessment`.
+        disabled_rules: Vec<String> = Vec::new(),
+        /// Namespaces whose objects open no findings.
+        exclude_namespaces: Vec<String> = Vec::new(),
+        /// Namespaces whose objects open no assessments.
+        /// What the distribution runs is not the user's to change.
+        assessment_exclude_namespaces: Vec<String> = vec![
+            "kube-system".to_owned(), "kube-public".to_owned(), "kube-node-lease".to_owned(),
+        ],
+        /// From when on the rules speak.
+        thresholds: ThresholdConfig = ThresholdConfig::default(),
+    }
+
+    /// From when on the rules speak.
+    pub struct ThresholdConfig {
+        /// How long a container must run without trouble until a finding about its failure closes.
+        /// Longer than the longest pause of a crash loop (5 min), so that a finding does not close between two crashes.
+        settle: Duration = seconds(600) => seconds(1)..=days(1),
+        /// Restarts of a container within `restart_window` that make a crash loop.
+        restarts: u32 = 3 => 1..=1000,
+        /// See `restarts`.
+        restart_window: Duration = seconds(600) => seconds(1)..=days(1),
+        /// How long an image may fail to be pulled.
+        image_pull: Duration = seconds(60) => seconds(0)..=days(1),
+        /// How long a pod may wait for a node.
+        unschedulable: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long the containers of a pod that has a node may take to be created.
+        creating: Duration = seconds(600) => seconds(0)..=days(1),
+        /// How long a running pod may be not ready.
+        not_ready: Duration = seconds(900) => seconds(0)..=days(1),
+        /// How long a pod may take to end after its grace period.
+        terminating: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a node may be not ready until that is critical.
+        node_critical: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a Deployment may have fewer available pods than it wants.
+        unavailable: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a Service may be without pods, or without ready ones.
+        service: Duration = seconds(60) => seconds(0)..=days(1),
+        /// Failures this soon after a change of the image or of a ConfigMap are put down to it.
+        after_change: Duration = seconds(600) => seconds(1)..=days(1),
+        /// Pods of one owner with the same failure that make an insight.
+        same_failure: u32 = 3 => 2..=1000,
+        /// Changes between ready and not ready within `flapping_window` that make a node flap.
+        flapping: u32 = 4 => 2..=1000,
+        /// See `flapping`.
+        flapping_window: Duration = hours(1) => seconds(1)..=days(7),
+        /// Share of a node's CPU or memory, in percent, that pods have asked for when it counts as full.
+        node_full_percent: u8 = 95 => 1..=100,
+        /// How long an assessment waits after a change, so that a manifest that is applied in parts is judged as a whole.
+        assessment: Duration = seconds(30) => seconds(0)..=days(1),
     }
 
     /// Limits of the HTTP server.
@@ -438,6 +497,12 @@ impl Config {
             .flatten();
         for bad in rules.chain(overrides) {
             refuse(&bad.path, bad.problem);
+        }
+        for bad in crate::analysis::rules::unknown(&self.analysis.disabled_rules) {
+            refuse(
+                "analysis.disabled_rules",
+                format!("{bad:?} is neither a rule nor a type of rules"),
+            );
         }
         let backoff = &self.source.backoff;
         if backoff.initial > backoff.max {

@@ -50,6 +50,22 @@ macro_rules! whole_number {
 }
 whole_number!(u8, u32, usize);
 
+impl Leaf for bool {
+    const WHAT: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.trim().parse().ok()
+    }
+
+    fn show(&self) -> Value {
+        Value::from(*self)
+    }
+
+    fn from_yaml(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
 impl Leaf for PathBuf {
     const WHAT: &'static str = "a path";
 

@@ -51,6 +51,12 @@ pub enum Item {
         /// Why there is no row.
         why: Passed,
     },
+    /// What an object changed to, with the rows that say so.
+    Change(Box<Change>),
+    /// A step in the life of a finding.
+    Finding(Box<Finding>),
+    /// The findings that are open are so until this time at least: their rows reach until then.
+    StillOpen(Timestamp),
     /// A step of a source's own protocol.
     Mark {
         /// Whose step.
@@ -58,6 +64,49 @@ pub enum Item {
         /// Which step.
         mark: Mark,
     },
+}
+
+/// A change of an object that an informer watches. Facts and rows are committed together, so that after a crash the
+/// change is seen again, and never twice.
+#[derive(Debug)]
+pub struct Change {
+    /// Whose view.
+    pub watch: WatchId,
+    /// `namespace/name`.
+    pub name: String,
+    /// What the next change is compared with, as JSON; `None`: the object is gone.
+    pub facts: Option<String>,
+    /// What changed; empty where only the facts did.
+    pub rows: Vec<Sanitized>,
+}
+
+/// A step in the life of a finding.
+#[derive(Debug)]
+pub struct Finding {
+    /// Which one: rule, object, part of it.
+    pub fingerprint: String,
+    /// What happened to it.
+    pub step: Step,
+    /// When.
+    pub at: Timestamp,
+    /// The row that opens it, its row as it is now, or the row that says it is over.
+    pub row: Sanitized,
+}
+
+/// What happens to a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is new, or so much worse that it gets a new row.
+    Opened {
+        /// What the analysis needs to know of it after a restart, as JSON.
+        state: String,
+        /// Since when it is so.
+        since: Timestamp,
+    },
+    /// Its row says something new.
+    Updated,
+    /// It is over.
+    Closed,
 }
 
 /// Why a sight makes no row.
@@ -107,6 +156,15 @@ pub enum Mark {
         /// How long the API server keeps an Event, from the config.
         event_ttl: Duration,
     },
+    /// An informer's list is complete: its view is current.
+    Synced {
+        /// The list's resourceVersion.
+        version: String,
+        /// The server's time of the first page: the end of the blind interval.
+        server_time: Timestamp,
+        /// Objects listed.
+        listed: u64,
+    },
     /// A complete list found nothing above the position: the position is current at `at`.
     Proven {
         /// The list's resourceVersion.
@@ -133,6 +191,8 @@ pub enum RelistCause {
     Regressed,
     /// The database was damaged and a new one was begun.
     Replaced,
+    /// An informer begins with a list at each start.
+    Restarted,
 }
 
 impl RelistCause {
@@ -146,6 +206,7 @@ impl RelistCause {
             Self::EmptyStream => "empty_stream",
             Self::Regressed => "history_regressed",
             Self::Replaced => "database_replaced",
+            Self::Restarted => "restarted",
         }
     }
 }
@@ -160,7 +221,14 @@ impl Item {
             + match self {
                 Self::Row(row) | Self::Observed { row, .. } => row.approximate_bytes(),
                 Self::Passed { uid, version, .. } => uid.len() + version.len(),
-                Self::Mark { .. } => 0,
+                Self::Change(change) => {
+                    let rows: usize = change.rows.iter().map(Sanitized::approximate_bytes).sum();
+                    change.name.len() + change.facts.as_ref().map_or(0, String::len) + rows
+                }
+                Self::Finding(finding) => {
+                    finding.fingerprint.len() + finding.row.approximate_bytes()
+                }
+                Self::StillOpen(_) | Self::Mark { .. } => 0,
             }
     }
 

@@ -10,4 +10,4 @@ mod reason_table;
 pub mod record;
 mod redact;
 pub mod sanitize;
-mod secret_key;
+pub(crate) mod secret_key;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::filter::{SeverityOverrides, Subject};
 use super::meaning::{Meaning, meaning};
-use super::record::{Observation, Occurred, Record};
+use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::source::decode::KubeEvent;
 
 /// How far a reporter's clock may be ahead of ours before its times are not believed.
@@ -185,7 +185,7 @@ fn times(
     let last = believe("last_timestamp", last);
     let first = believe("first_timestamp", first).min(last);
     if !suspect.is_empty() {
-        extra.insert("time_suspect".to_owned(), Value::Object(suspect));
+        extra.insert(TIME_SUSPECT.to_owned(), Value::Object(suspect));
     }
     (first, last)
 }

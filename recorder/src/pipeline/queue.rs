@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariant: `push` never blocks. A full queue drops its oldest Event item (a relist brings it back), else its oldest row.
-//! Marks are never dropped: they are small and only waiting producers push them.
+//! Marks, changes and findings are never dropped: only producers that wait for room push them, one after the other.
 //! Invariant: `take_batch` hands over the drop log together with the items, so no position passes a dropped item
 //! without the hole being opened in the same transaction.
 

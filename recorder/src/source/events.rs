@@ -39,7 +39,7 @@ use super::intake::{Intake, Taken};
 use super::pages::{ListPage, Pages, WatchLine};
 use super::report::Report;
 use crate::config::SourceConfig;
-use crate::metrics::RestartCause;
+use crate::metrics::{Kind, RestartCause};
 use crate::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
 use crate::store::version::Version;
 use crate::store::watches::{Resume, Start};
@@ -74,7 +74,7 @@ impl Recall {
         self.notify.notify_one();
     }
 
-    fn take(&self) -> Option<RelistCause> {
+    pub(super) fn take(&self) -> Option<RelistCause> {
         self.wanted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -82,7 +82,7 @@ impl Recall {
     }
 
     /// The cause of the relist that is asked for; waits until one is.
-    async fn wanted(&self) -> RelistCause {
+    pub(super) async fn wanted(&self) -> RelistCause {
         loop {
             let wanted = *self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
             match wanted {
@@ -300,7 +300,12 @@ impl EventsSource {
         let mut cause = cause;
         self.list_begun(state, cause);
         let covered = state.position.as_deref().map(Version::new);
-        let mut pages = Pages::new(&self.namespace, state.page_size, Shape::Objects);
+        let mut pages = Pages::new(
+            Kind::Event,
+            &self.namespace,
+            state.page_size,
+            Shape::Objects,
+        );
         let mut first: Option<(String, Timestamp, Timestamp)> = None;
         let mut listed = 0;
         let mut oldest_change: Option<Timestamp> = None;
@@ -322,9 +327,12 @@ impl EventsSource {
             self.report.active();
             if first.is_none() {
                 let server_time = page.server_time.unwrap_or(asked);
-                if let Some(position) = &state.position
-                    && Version::new(&page.version).is_certainly_before(&Version::new(position))
-                {
+                // Found below the position once, the new history may have passed it by now.
+                let went_back = state.position.as_deref().is_some_and(|position| {
+                    cause == RelistCause::Regressed
+                        || Version::new(&page.version).is_certainly_before(&Version::new(position))
+                });
+                if went_back {
                     cause = RelistCause::Regressed;
                     self.mark(Mark::Regressed {
                         version: page.version.clone(),
@@ -398,7 +406,12 @@ impl EventsSource {
             }
             state.unproven = false;
         }
-        let path = super::pages::watch_path(&self.namespace, position, self.config.watch_timeout);
+        let path = super::pages::watch_path(
+            Kind::Event,
+            &self.namespace,
+            position,
+            self.config.watch_timeout,
+        );
         let mut lines = self
             .api
             .get(&path, Shape::Objects, self.config.list_timeout)
@@ -464,7 +477,7 @@ impl EventsSource {
 
     /// Whether the API server's newest resourceVersion is below the position. The cheapest list there is.
     async fn history_went_back(&self, position: &str) -> Result<bool, ApiError> {
-        let mut pages = Pages::new(&self.namespace, 1, Shape::MetadataOnly);
+        let mut pages = Pages::new(Kind::Event, &self.namespace, 1, Shape::MetadataOnly);
         let page = pages.next(&self.api, self.config.list_timeout).await?;
         Ok(Version::new(&page.version).is_certainly_before(&Version::new(position)))
     }
@@ -545,7 +558,12 @@ impl EventsSource {
         lines: &mut Lines,
         items: &mut u64,
     ) -> Result<Option<End>, Renewal> {
-        let mut pages = Pages::new(&self.namespace, self.config.page_size, Shape::MetadataOnly);
+        let mut pages = Pages::new(
+            Kind::Event,
+            &self.namespace,
+            self.config.page_size,
+            Shape::MetadataOnly,
+        );
         let position = Version::new(state.position.as_deref().unwrap_or_default());
         let at = self.intake.now();
         let mut first: Option<String> = None;
@@ -604,8 +622,9 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::Hole => RestartCause::Overflow,
         RelistCause::EmptyStream => RestartCause::EmptyStream,
         RelistCause::Regressed => RestartCause::Regressed,
-        RelistCause::FirstStart | RelistCause::Interrupted | RelistCause::Replaced => {
-            RestartCause::Other
-        }
+        RelistCause::FirstStart
+        | RelistCause::Interrupted
+        | RelistCause::Replaced
+        | RelistCause::Restarted => RestartCause::Other,
     }
 }

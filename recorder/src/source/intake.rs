@@ -8,13 +8,14 @@ use tracing::warn;
 
 use super::decode::{decode_event, decode_identity};
 use super::pages::{Action, RawItem};
+use crate::analysis::owners::Owners;
 use crate::clock::Clock;
 use crate::metrics::{self, Metrics};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::record::Occurred;
+use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 use crate::pipeline::sanitize::sanitize;
 
 /// What every Events source puts its items through.
@@ -30,13 +31,15 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     /// When they came.
     pub clock: Clock,
+    /// Who owns the pods that they are about.
+    pub owners: Owners,
 }
 
 /// What one item was.
 pub struct Taken {
     /// Its resourceVersion; empty where it could not be read.
     pub version: String,
-    /// Its last occurrence; `None` where it makes no row.
+    /// Its last occurrence; `None` where it makes no row or the time cannot be true.
     pub last: Option<Timestamp>,
 }
 
@@ -114,16 +117,19 @@ impl Intake {
                 last: None,
             };
         }
-        let normalized = match normalize(event, received, &self.overrides) {
+        let mut normalized = match normalize(event, received, &self.overrides) {
             Ok(normalized) => normalized,
             Err(error) => return self.refuse(watch, via, bytes, error.to_string()),
         };
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
         }
+        let is_suspect = normalized.record.extra.contains_key(TIME_SUSPECT);
+        let object = normalized.record.object.as_ref();
+        normalized.record.owner = object.and_then(|object| self.owners.of(object));
         let last = match &normalized.record.occurred {
-            Occurred::Observed(seen) => Some(seen.last),
-            Occurred::At(_) => None,
+            Occurred::Observed(seen) if !is_suspect => Some(seen.last),
+            _ => None, // a time that had to be replaced proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
         self.push(Item::Observed {

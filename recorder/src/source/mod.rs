@@ -1,7 +1,8 @@
 //! Where observations come from. The only room that talks to the Kubernetes API.
 //!
 //! ```text
-//!   connect ─▶ api (GET, bounded) ─▶ pages (lists, watch lines) ─▶ events (state machine) ─▶ intake ─▶ queue
+//!   connect ─▶ api (GET, bounded) ─▶ pages (lists, watch lines) ─┬─▶ events (state machine) ─▶ intake ─▶ queue
+//!                                                                └─▶ objects (informers) ─▶ analysis ─▶ queue
 //! ```
 
 pub mod access;
@@ -11,5 +12,6 @@ pub mod connect;
 pub mod decode;
 pub mod events;
 pub mod intake;
+pub mod objects;
 pub mod pages;
 pub mod report;

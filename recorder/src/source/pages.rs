@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::api::{Api, ApiError, Shape, Status};
+use crate::metrics::Kind;
 use crate::store::version::Version;
 
 /// Bound of one page's body. A page is held whole while it is decoded; 500 Events are about 0.5 MB.
@@ -75,20 +76,28 @@ struct OnlyVersion {
     resource_version: Option<String>,
 }
 
-/// Path of the Events collection.
-fn collection(namespace: &str) -> String {
-    if namespace.is_empty() {
-        "/api/v1/events".to_owned()
+/// Path of a kind's collection; Nodes have no namespace.
+fn collection(kind: Kind, namespace: &str) -> String {
+    let (group, plural) = match kind {
+        Kind::Event => ("/api/v1", "events"),
+        Kind::Node => ("/api/v1", "nodes"),
+        Kind::Pod => ("/api/v1", "pods"),
+        Kind::Deployment => ("/apis/apps/v1", "deployments"),
+        Kind::Service => ("/api/v1", "services"),
+        Kind::ConfigMap => ("/api/v1", "configmaps"),
+    };
+    if namespace.is_empty() || kind == Kind::Node {
+        format!("{group}/{plural}")
     } else {
-        format!("/api/v1/namespaces/{namespace}/events")
+        format!("{group}/namespaces/{namespace}/{plural}")
     }
 }
 
 /// Path and query of a watch from a resourceVersion.
-pub fn watch_path(namespace: &str, version: &str, server_timeout: Duration) -> String {
+pub fn watch_path(kind: Kind, namespace: &str, version: &str, server_timeout: Duration) -> String {
     format!(
         "{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-        collection(namespace),
+        collection(kind, namespace),
         server_timeout.as_secs(),
         escape(version)
     )
@@ -96,9 +105,9 @@ pub fn watch_path(namespace: &str, version: &str, server_timeout: Duration) -> S
 
 impl Pages {
     /// A list that begins.
-    pub fn new(namespace: &str, limit: u32, shape: Shape) -> Self {
+    pub fn new(kind: Kind, namespace: &str, limit: u32, shape: Shape) -> Self {
         Self {
-            path: collection(namespace),
+            path: collection(kind, namespace),
             shape,
             limit: limit.max(1),
             token: None,
@@ -277,7 +286,7 @@ mod tests {
 
     #[test]
     fn page_is_sorted_by_version_and_keeps_its_token() {
-        let mut pages = Pages::new("", 2, Shape::Objects);
+        let mut pages = Pages::new(Kind::Event, "", 2, Shape::Objects);
         let page = pages
             .decode(
                 br#"{"metadata":{"resourceVersion":"12","continue":"a="},"items":[
@@ -297,7 +306,7 @@ mod tests {
 
     #[test]
     fn list_without_version_is_refused() {
-        let mut pages = Pages::new("", 2, Shape::Objects);
+        let mut pages = Pages::new(Kind::Event, "", 2, Shape::Objects);
         assert!(matches!(
             pages.decode(b"{\"items\":[]}", None),
             Err(ApiError::Malformed(_))

@@ -17,7 +17,7 @@ use super::version::Version;
 use super::watches::Watches;
 use crate::pipeline::item::{Item, Mark, Passed, RelistCause, Via, WatchId};
 use crate::pipeline::queue::Drops;
-use crate::pipeline::record::{Observation, Occurred, Record};
+use crate::pipeline::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
 
 /// What became of the sights of one transaction; counted after its commit.
@@ -92,10 +92,9 @@ impl Applier {
                 }
                 if *via == Via::Watch {
                     // While a backlog is read, the version was the newest when it happened, not when it was received.
-                    let proven = seen.last.min(*received);
-                    self.watches
-                        .get(*watch)
-                        .advance(&seen.version, Some(proven));
+                    let is_suspect = row.record().extra.contains_key(TIME_SUSPECT);
+                    let proven = (!is_suspect).then(|| seen.last.min(*received));
+                    self.watches.get(*watch).advance(&seen.version, proven);
                 }
             }
             Item::Passed {
@@ -111,6 +110,9 @@ impl Applier {
                     self.watches.get(*watch).advance(version, None);
                 }
             }
+            Item::Change(change) => self.change(conn, change)?,
+            Item::Finding(finding) => self.finding(conn, finding)?,
+            Item::StillOpen(at) => self.still_open(conn, *at)?,
             Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
         }
         Ok(())
@@ -458,6 +460,11 @@ impl Applier {
             }
             Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
+            Mark::Synced {
+                version,
+                server_time,
+                listed,
+            } => self.synced(conn, watch, version, *server_time, *listed),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, Some(*at));
                 Ok(())

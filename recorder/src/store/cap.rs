@@ -39,6 +39,13 @@ pub struct Volume {
     pub available: u64,
 }
 
+impl Volume {
+    /// Less than the reserve is left; of a small volume an eighth is enough.
+    fn is_short(self) -> bool {
+        self.available < VOLUME_RESERVE.min(self.total / 8)
+    }
+}
+
 /// Pages of the database file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pages {
@@ -112,8 +119,7 @@ impl Cap {
 
     /// Whether the volume has so little space that the file must not give any back.
     pub(super) fn volume_is_short(&self) -> bool {
-        self.volume
-            .is_some_and(|volume| volume.available < VOLUME_RESERVE)
+        self.volume.is_some_and(Volume::is_short)
     }
 
     /// Looks, at most every [`LOOK_EVERY`]; `Some` when rows have to go.
@@ -141,7 +147,7 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
         (None, None) => u64::MAX, // a volume that cannot be measured sets no limit
     };
     let used = pages.used_bytes();
-    let is_short = volume.is_some_and(|volume| volume.available < VOLUME_RESERVE);
+    let is_short = volume.is_some_and(Volume::is_short);
     if used > limit / 100 * BEGIN_PERCENT {
         return Some(Pressure {
             used,
@@ -150,8 +156,10 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
             volume_is_short: is_short,
         });
     }
-    // Half the reserve begins it and all of it ends it, so that a run is worth its while.
-    (is_short && pages.free_bytes() < FILE_RESERVE / 2).then(|| Pressure {
+    // Half the reserve begins it and all of it ends it, so that a run is worth its while. A file that is smaller than
+    // the reserve did not fill the volume, and would be emptied for nothing.
+    let worth_it = used > FILE_RESERVE && pages.free_bytes() < FILE_RESERVE / 2;
+    (is_short && worth_it).then(|| Pressure {
         used,
         target: used.saturating_sub(FILE_RESERVE - pages.free_bytes()),
         limit,

@@ -13,8 +13,9 @@ use super::apply::Applier;
 /// Rows looked at between two looks at the time: about a millisecond.
 const CHUNK: i64 = 256;
 
-/// Rows that are exempt: those of open gaps.
-const EXEMPT: &str = "SELECT gap FROM watch_state WHERE gap IS NOT NULL";
+/// Rows that are exempt: those of open gaps and of open findings.
+const EXEMPT: &str =
+    "SELECT gap FROM watch_state WHERE gap IS NOT NULL UNION ALL SELECT event FROM finding";
 
 /// A row that may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

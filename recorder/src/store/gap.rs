@@ -141,6 +141,32 @@ pub fn closed(
     (description, extra)
 }
 
+/// What the gap row of an informer says once it is closed: description and metadata. What changed and stayed changed is
+/// in the record; what came and went in between is not, and nothing can tell.
+pub fn objects_closed(
+    kind: &str,
+    namespace: &str,
+    cause: &str,
+    (from, to): (Timestamp, Timestamp),
+    listed: u64,
+) -> (String, Map<String, Value>) {
+    let scope = scope(namespace);
+    let description = format!(
+        "{kind}s in {scope} were not watched from {from} to {to} ({cause}). What changed in between and stayed so is \
+         recorded as observed late; what came and went in between is not."
+    );
+    let extra = Map::from_iter([
+        ("source".to_owned(), json!(kind)),
+        ("scope".to_owned(), json!(scope)),
+        ("cause".to_owned(), json!(cause)),
+        ("from".to_owned(), json!(from.to_string())),
+        ("to".to_owned(), json!(to.to_string())),
+        ("healed".to_owned(), json!(Healed::Partial.as_str())),
+        ("listed".to_owned(), json!(listed)),
+    ]);
+    (description, extra)
+}
+
 /// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.
 pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
     let description = format!(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction) ─ fold (pure) · gap (pure)
+//!              └─ apply (one transaction) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern · template (pure)
 //!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
 //! ```
@@ -11,6 +11,8 @@ pub mod apply;
 pub mod cap;
 mod checkpoint;
 mod delete;
+pub mod facts;
+pub mod findings;
 pub mod fold;
 pub mod gap;
 pub mod intern;

@@ -24,6 +24,8 @@ use serde_json::{Map, json};
 use tracing::{error, info, warn};
 
 use super::apply::{Applier, Outcomes};
+use super::facts::Remembered;
+use super::findings;
 use super::gap::Healed;
 use super::maintenance::Maintenance;
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
@@ -164,6 +166,22 @@ impl Writer {
         ));
         self.recalls.insert(id, recall);
         Ok((id, self.applier.watches.start(id, resume)))
+    }
+
+    /// What is stored of a registered watch's objects. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn remembered(&mut self, watch: WatchId) -> rusqlite::Result<Remembered> {
+        self.applier.remembered(&self.conn, watch)
+    }
+
+    /// The findings that are open: fingerprint and state. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn open_findings(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        findings::open(&self.conn)
     }
 
     /// Works until the queue is closed and empty, or the grace period is over.
@@ -328,6 +346,9 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
+            self.count_open();
+        }
         for watch in &outcomes.holed {
             if let Some(recall) = self.recalls.get(watch) {
                 recall.relist(RelistCause::Hole);
@@ -409,6 +430,7 @@ impl Writer {
             Ok(read) if read == now.millis() => {
                 self.check.healthy();
                 self.sizes = None;
+                self.count_open();
             }
             Ok(_) => self
                 .check
@@ -421,6 +443,17 @@ impl Writer {
         let size = self.data.bytes();
         self.shared.metrics.storage_bytes.set(size.total() as i64);
         self.shared.metrics.wal_bytes.set(size.wal as i64);
+    }
+
+    /// Gaps and holes that are open, as committed.
+    fn count_open(&self) {
+        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let gaps = count("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
+        let holes = count("SELECT count(*) FROM hole");
+        if let (Ok(gaps), Ok(holes)) = (gaps, holes) {
+            self.shared.metrics.gaps_open.set(gaps);
+            self.shared.metrics.holes_open.set(holes);
+        }
     }
 
     fn write_status(&mut self, now: Timestamp, stopped: Option<Timestamp>) -> rusqlite::Result<()> {

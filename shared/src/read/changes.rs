@@ -3,12 +3,12 @@
 use rusqlite::{Connection, params_from_iter};
 
 use super::filter::Filter;
-use super::keys::Walk;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::page::{self, PageRequest};
 use super::plan::Way;
 use super::row::{self, Row};
+use super::walk::Walk;
 use super::{ReadError, plain};
 
 /// Changes read at a time: bounds the memory of a reader that has fallen behind.

@@ -6,13 +6,14 @@ use std::collections::VecDeque;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::filter::Filter;
-use super::keys::{Found, Walk};
+use super::keys::Found;
 use super::numbers::{Keys, Numbers};
 use super::open::{Layout, Reader};
 use super::page::{Cursor, PageRequest};
 use super::plan::{self, Way};
 use super::row::{self, Row};
 use super::tally::Tally;
+use super::walk::Walk;
 use super::{ReadError, plain};
 
 /// Rows of one chunk.

@@ -5,7 +5,7 @@
 //!   filter ─ Filter: plain data
 //!     └─ numbers ── names → integers, once, in the small interned tables
 //!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
-//!               └─ page ── keys and exact total (tally.rs, keys.rs, search.rs), then rows by key (row.rs)
+//!               └─ page ── keys and exact total (tally, walk, keys, search), then rows by key (row.rs)
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder
@@ -30,6 +30,9 @@ mod stats;
 mod status;
 mod tally;
 mod timeline;
+mod walk;
+#[cfg(test)]
+mod ways;
 
 pub use changes::{Change, Changes, Position};
 pub use export::Export;

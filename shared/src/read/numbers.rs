@@ -156,6 +156,14 @@ impl Numbers {
         matches!(self.objects, Objects::Any) && self.details.is_empty() && self.search.is_none()
     }
 
+    /// Whether a row's object alone decides, besides its time.
+    pub(super) fn is_by_object_alone(&self) -> bool {
+        self.types.is_none()
+            && self.severities.is_none()
+            && self.details.is_empty()
+            && self.search.is_none()
+    }
+
     /// The condition on a row of `event e`, ` AND …`; cheap terms first. Leaves out what `known` says is given already.
     pub(super) fn condition(&self, known: Known) -> Sql {
         let mut sql = Sql::default();

@@ -7,11 +7,12 @@ use rusqlite::Connection;
 
 use super::ReadError;
 use super::filter::Filter;
-use super::keys::{Found, Walk};
+use super::keys::Found;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::row::{self, Row};
 use super::tally::Tally;
+use super::walk::Walk;
 use super::{plain, plan};
 
 /// What a page is asked for.

@@ -9,14 +9,20 @@ use super::tally::Survey;
 
 /// Microseconds to step over a row of `event` in key order and test it.
 const ROW_IN_ORDER: f64 = 0.1;
-/// The same where its object is looked up for the test.
-const ROW_LOOKED_UP: f64 = 0.35;
+/// The same where its object is looked up for the test: mostly a page that is not in the cache.
+const ROW_LOOKED_UP: f64 = 1.0;
 /// The same where text is looked for.
 const ROW_SEARCHED: f64 = 0.4;
-/// Microseconds to reach a row of `event` from an index.
-const ROW_BY_INDEX: f64 = 0.4;
-/// Microseconds to find an object's first row.
-const OBJECT: f64 = 2.0;
+/// Microseconds to step over an index entry that alone decides.
+const ENTRY: f64 = 0.1;
+/// Microseconds to reach a row of `event` from an index: mostly a page that is not in the cache.
+const ROW_BY_INDEX: f64 = 2.0;
+/// Microseconds to find an object's first entry.
+const OBJECT: f64 = 1.5;
+/// Entries of an object whose number is not known.
+const ROWS_OF_AN_OBJECT: f64 = 50.0;
+/// Objects from which on it pays to count their rows first, in one statement.
+const COUNT_FIRST_OBJECTS: usize = 256;
 
 /// A way to the keys of the rows that may match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +44,6 @@ pub(super) fn choose(
     survey: &Survey,
     need: u64,
 ) -> Result<Way, ReadError> {
-    let rows = survey.rows as f64;
     let mut best = (in_key_order(numbers, survey, need), Way::Keys);
     let mut offer = |cost: f64, way: &dyn Fn() -> Way| {
         if cost < best.0 {
@@ -46,51 +51,83 @@ pub(super) fn choose(
         }
     };
     // The indexes on type and severity are partial: they hold the rare ones.
+    let by_code = |of_codes: u64| {
+        let visited = if numbers.is_tallied() {
+            // Until enough have been found.
+            let matched = survey.matched().max(1) as f64;
+            of_codes as f64 * (need as f64 / matched).min(1.0)
+        } else {
+            of_codes as f64
+        };
+        visited * ROW_BY_INDEX
+    };
     if let Some(types) = numbers
         .types
         .as_ref()
-        .filter(|types| types.iter().all(|&code| code != 0))
+        .filter(|all| all.iter().all(|&code| code != 0))
     {
-        offer(survey.of_types as f64 * ROW_BY_INDEX, &|| {
-            Way::Types(types.clone())
-        });
+        offer(by_code(survey.of_types), &|| Way::Types(types.clone()));
     }
     if let Some(severities) = numbers
         .severities
         .as_ref()
         .filter(|all| all.iter().all(|&code| code >= 2))
     {
-        offer(survey.of_severities as f64 * ROW_BY_INDEX, &|| {
+        offer(by_code(survey.of_severities), &|| {
             Way::Severities(severities.clone())
         });
     }
-    match &numbers.objects {
-        Objects::Few(objects) => {
-            // How many rows they have is unknown without visiting them; as many as the average object, and some.
-            let visit = OBJECT + 50.0 * ROW_BY_INDEX;
-            offer(
-                objects.len() as f64 * visit.min(OBJECT + rows * ROW_BY_INDEX),
-                &|| Way::Objects(objects.clone()),
-            );
+    let entry = if numbers.is_by_object_alone() {
+        ENTRY
+    } else {
+        ROW_BY_INDEX
+    };
+    match (&numbers.objects, &numbers.scopes) {
+        (Objects::Few(objects), _) => {
+            let rows = (survey.rows as f64).min(ROWS_OF_AN_OBJECT);
+            offer(objects.len() as f64 * (OBJECT + rows * entry), &|| {
+                Way::Objects(objects.clone())
+            });
         }
-        Objects::Any | Objects::Many(_) => {}
-    }
-    if let (Objects::Any, Some(scopes)) = (&numbers.objects, &numbers.scopes) {
-        let in_scope = survey.in_scope as f64 * ROW_BY_INDEX;
-        let affordable = ((best.0 - in_scope) / OBJECT).clamp(0.0, OBJECTS_MAX as f64) as usize;
-        if affordable > 0 {
-            let sql = format!(
-                "SELECT o.id FROM object o WHERE o.scope IN {} LIMIT {}",
-                list(scopes.iter().copied()),
-                affordable + 1
-            );
-            let objects = ids(connection, &Sql::new(sql))?;
-            if objects.len() <= affordable {
+        (Objects::Any, Some(scopes)) => {
+            let affordable = (best.0 - survey.in_scope as f64 * entry) / OBJECT;
+            let affordable = affordable.clamp(0.0, OBJECTS_MAX as f64) as usize;
+            if let Some(objects) = objects_of(connection, scopes, affordable)? {
                 return Ok(Way::Objects(objects));
             }
         }
+        _ => {}
     }
     Ok(best.1)
+}
+
+/// The objects of some scopes, if they are no more than `most`.
+fn objects_of(
+    connection: &Connection,
+    scopes: &[i64],
+    most: usize,
+) -> Result<Option<Vec<i64>>, ReadError> {
+    if most == 0 {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT o.id FROM object o WHERE o.scope IN {} LIMIT {}",
+        list(scopes.iter().copied()),
+        most + 1
+    );
+    let objects = ids(connection, &Sql::new(sql))?;
+    Ok((objects.len() <= most).then_some(objects))
+}
+
+/// Whether the rows of many objects are to be counted before any is looked at.
+pub(super) fn counts_first(numbers: &Numbers, objects: usize) -> bool {
+    numbers.search.is_none() && objects > COUNT_FIRST_OBJECTS
+}
+
+/// Whether a page is found sooner in key order than by visiting all `total` rows that match among `rows`.
+pub(super) fn is_dense(total: u64, rows: u64, reach: u64) -> bool {
+    let in_order = reach as f64 * rows as f64 / total.max(1) as f64;
+    in_order * ROW_IN_ORDER < total as f64 * ENTRY
 }
 
 /// What the scan in key order costs.

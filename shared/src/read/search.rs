@@ -1,14 +1,19 @@
 //! Looks for text in title, reason, object name and description without expanding every row.
 //!
 //! A description is a template whose placeholders stand for the object's name, its namespace and the row's arguments.
-//! The needle is looked for once in each interned text; a row is expanded only where a match could straddle the border
-//! between a template and what is filled in.
+//! The needle is looked for once in each interned text and name. A row is expanded only where a match could straddle a
+//! border between the template's own text and what is filled in: the template must have a border that fits one part of
+//! the needle, and what is filled in must fit the other part.
+
+mod ids;
+mod template;
 
 use rusqlite::{Connection, Row, Statement};
 
 use super::ReadError;
 use super::row::to_text;
-use crate::schema::placeholder;
+use ids::IdSet;
+use template::{Borders, args};
 
 /// What the interned tables say of a needle.
 #[derive(Debug)]
@@ -20,12 +25,19 @@ pub(super) struct Search {
     objects: IdSet,
     /// Objects whose namespace has it.
     namespaces: IdSet,
+    /// Objects whose name or namespace could be one side of a straddling match.
+    fitting: IdSet,
     /// Templates that have it in their own text.
     texts: IdSet,
     /// Templates that name the namespace.
     with_namespace: IdSet,
-    /// Templates in which it could straddle a border.
+    /// Templates with a border that fits.
     straddled: IdSet,
+    /// Templates in which it could reach over a whole run of text between two values.
+    across: IdSet,
+    /// Straddled templates that use at least so many arguments (index 0: one).
+    with_args: [IdSet; 5],
+    borders: Borders,
     /// Whether the needle reads the same in JSON.
     is_plain: bool,
 }
@@ -43,71 +55,88 @@ impl Search {
             }
             Ok(set)
         };
-        let reasons = set(
-            "SELECT id FROM reason WHERE instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0",
-        )?;
+        let reasons = set("SELECT id FROM reason \
+             WHERE instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0")?;
         let objects = set("SELECT id FROM object WHERE instr(lower(name), ?1) > 0")?;
         let namespaces = set("SELECT o.id FROM object o \
              WHERE o.scope IN (SELECT s.id FROM scope s WHERE instr(lower(s.namespace), ?1) > 0)")?;
-        let is_plain = !needle.contains(['"', '\\', '[', ']', ',']);
         let mut search = Self {
             reasons,
             objects,
             namespaces,
+            fitting: IdSet::default(),
             texts: IdSet::default(),
             with_namespace: IdSet::default(),
             straddled: IdSet::default(),
-            is_plain,
+            across: IdSet::default(),
+            with_args: Default::default(),
+            borders: Borders::default(),
+            is_plain: !needle.contains(['"', '\\', '[', ']', ',']),
             needle,
         };
-        let mut statement = connection.prepare("SELECT id, body FROM text")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let body = to_text(row.get_ref(1)?)
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            search.add_text(row.get(0)?, &body);
+        search.look_through_texts(connection)?;
+        if !search.borders.is_empty() {
+            search.look_for_fitting_names(connection)?;
         }
         Ok(search)
     }
 
-    fn add_text(&mut self, id: i64, body: &str) {
-        if body.contains(&self.needle) {
-            self.texts.insert(id);
-            return;
+    fn look_through_texts(&mut self, connection: &Connection) -> Result<(), ReadError> {
+        let mut statement = connection.prepare("SELECT id, body FROM text")?;
+        let mut rows = statement.query([])?;
+        let mut body = String::new();
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            body.clear();
+            match row.get_ref(1)?.as_str() {
+                Ok(text) => body.push_str(text),
+                Err(_) => body.push_str(&to_text(row.get_ref(1)?).unwrap_or_default()),
+            }
+            body.make_ascii_lowercase();
+            if body.contains(&self.needle) {
+                self.texts.insert(id);
+            } else if template::has_placeholder(&body) {
+                self.add_template(id, &body);
+            }
         }
-        if body.contains(placeholder::NAMESPACE) {
+        Ok(())
+    }
+
+    fn add_template(&mut self, id: i64, body: &str) {
+        if template::names_namespace(body) {
             self.with_namespace.insert(id);
         }
-        if could_straddle(body, &self.needle) {
+        let found = self.borders.look(body, &self.needle);
+        if found.across {
+            self.across.insert(id);
+        }
+        if found.straddled {
             self.straddled.insert(id);
+            for at in 0..template::args_used(body) {
+                self.with_args[at].insert(id);
+            }
         }
     }
-}
 
-/// Whether `needle` could match across a border between a template's own text and what a placeholder stands for.
-fn could_straddle(body: &str, needle: &str) -> bool {
-    let is_placeholder = |c: char| {
-        c == placeholder::NAME || c == placeholder::NAMESPACE || placeholder::ARGS.contains(&c)
-    };
-    let runs: Vec<&str> = body.split(is_placeholder).collect();
-    let borders = || needle.char_indices().map(|(at, _)| at).skip(1);
-    let last = runs.len() - 1;
-    last > 0
-        && runs.iter().enumerate().any(|(i, run)| {
-            let (follows, precedes) = (i > 0, i < last);
-            let into_value = precedes && borders().any(|at| run.ends_with(&needle[..at]));
-            let out_of_value = follows && borders().any(|at| run.starts_with(&needle[at..]));
-            // Between two values: a run (an empty one, too) that the needle has strictly inside.
-            let across = follows
-                && precedes
-                && borders().any(|at| {
-                    needle[at..]
-                        .strip_prefix(run)
-                        .is_some_and(|rest| !rest.is_empty())
-                });
-            into_value || out_of_value || across
-        })
+    fn look_for_fitting_names(&mut self, connection: &Connection) -> Result<(), ReadError> {
+        let mut statement = connection.prepare(
+            "SELECT o.id, o.name, s.namespace FROM object o LEFT JOIN scope s ON s.id = o.scope",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let fits = |column| -> Result<bool, ReadError> {
+                let value = row.get_ref(column)?;
+                // What is not text is rare enough to be expanded.
+                Ok(value
+                    .as_bytes()
+                    .map_or(true, |value| self.borders.fit(value, &self.needle)))
+            };
+            if fits(1)? || fits(2)? {
+                self.fitting.insert(row.get(0)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Tests rows; holds the statement that expands the doubtful ones.
@@ -142,12 +171,8 @@ impl<'c> Tester<'c> {
         }) {
             return Ok(true);
         }
-        let doubtful = search.straddled.has(text)
-            || match row.get_ref(4)?.as_bytes_or_null() {
-                Ok(Some(args)) => !search.is_plain || has(args, search.needle.as_bytes()),
-                _ => false,
-            };
-        if !doubtful {
+        let args = row.get_ref(4)?.as_bytes_or_null().unwrap_or_default();
+        if !search.is_doubtful(text, object, args) {
             return Ok(false);
         }
         let key: i64 = row.get(0)?;
@@ -157,101 +182,37 @@ impl<'c> Tester<'c> {
     }
 }
 
-/// Whether `text` has `needle`, which is in lower case, without regard to ASCII case.
-fn has(text: &[u8], needle: &[u8]) -> bool {
-    let Some((&first, rest)) = needle.split_first() else {
-        return true;
-    };
-    text.iter().enumerate().any(|(at, byte)| {
-        byte.to_ascii_lowercase() == first
-            && text[at + 1..]
-                .get(..rest.len())
-                .is_some_and(|window| window.eq_ignore_ascii_case(rest))
-    })
-}
+impl Search {
+    /// Whether only the expanded description can tell.
+    fn is_doubtful(&self, text: i64, object: Option<i64>, args: Option<&[u8]>) -> bool {
+        if let Some(args) = args
+            && (!self.is_plain || template::has(args, self.needle.as_bytes()))
+        {
+            return true;
+        }
+        if self.across.has(text) {
+            return true;
+        }
+        if !self.straddled.has(text) {
+            return false;
+        }
+        // An absent name is filled in as nothing, which fits everywhere.
+        object.is_none_or(|object| self.fitting.has(object))
+            || args.is_some_and(|args| self.args_fit(text, args))
+    }
 
-/// A set of ids that lie close together: bits in blocks, so that a hundred thousand ids take some tens of kilobytes.
-#[derive(Debug, Default)]
-struct IdSet {
-    blocks: Vec<Option<Box<[u64; Self::BLOCK_WORDS]>>>,
-}
-
-impl IdSet {
-    const BLOCK_WORDS: usize = 64;
-    const BLOCK_IDS: u64 = 64 * Self::BLOCK_WORDS as u64;
-
-    fn insert(&mut self, id: i64) {
-        let Some((block, word, bit)) = Self::place(id) else {
-            return;
+    fn args_fit(&self, text: i64, json: &[u8]) -> bool {
+        let Some(values) = args(json) else {
+            return true;
         };
-        if block >= self.blocks.len() {
-            self.blocks.resize(block + 1, None);
+        let mut count = 0;
+        for value in values {
+            if self.borders.fit(value, &self.needle) {
+                return true;
+            }
+            count += 1;
         }
-        self.blocks[block].get_or_insert_with(|| Box::new([0; Self::BLOCK_WORDS]))[word] |=
-            1 << bit;
-    }
-
-    fn has(&self, id: i64) -> bool {
-        Self::place(id).is_some_and(|(block, word, bit)| {
-            self.blocks
-                .get(block)
-                .and_then(Option::as_ref)
-                .is_some_and(|words| words[word] >> bit & 1 == 1)
-        })
-    }
-
-    /// Block, word and bit. Ids are positive and rise by one a row, so blocks stay few.
-    fn place(id: i64) -> Option<(usize, usize, u32)> {
-        let id = u64::try_from(id).ok()?;
-        let within = id % Self::BLOCK_IDS;
-        Some((
-            usize::try_from(id / Self::BLOCK_IDS).ok()?,
-            (within / 64) as usize,
-            (within % 64) as u32,
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn set_has_what_was_put_in() {
-        let mut set = IdSet::default();
-        let ids = [1, 63, 64, 4095, 4096, 1_000_000];
-        ids.iter().for_each(|&id| set.insert(id));
-        assert!(ids.iter().all(|&id| set.has(id)));
-        assert!(
-            ![0, 2, 65, 4097, 999_999, i64::MAX, -1]
-                .iter()
-                .any(|&id| set.has(id))
-        );
-    }
-
-    #[test]
-    fn match_may_straddle_only_where_the_border_fits() {
-        for (body, needle, expected) in [
-            ("pod \u{1} failed", "pod web", true),
-            ("pod \u{1} failed", "web failed", true),
-            ("pod \u{1} failed", "d web f", true),
-            ("pod \u{1} failed", "killed", false),
-            ("\u{1}\u{3}", "ab", true),
-            ("\u{1}/\u{3}", "a/b", true),
-            ("\u{1}/\u{3}", "ab", false),
-            ("no placeholder", "o p", false),
-        ] {
-            assert_eq!(
-                could_straddle(body, needle),
-                expected,
-                "{body:?} {needle:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn bytes_are_found_without_regard_to_case() {
-        assert!(has(b"[\"NGINX:1.2\"]", b"nginx:1"));
-        assert!(!has(b"[\"ngin\"]", b"nginx"));
+        // As with names: a missing argument is filled in as nothing.
+        self.with_args.get(count).is_some_and(|more| more.has(text))
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::filter::Filter;
-use super::keys::Walk;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::tally::Tally;
+use super::walk::Walk;
 use super::{ReadError, plain, plan};
 use crate::model::{EventType, Severity};
 use crate::time::Timestamp;

@@ -149,7 +149,7 @@ impl Survey {
 }
 
 /// Sums by day or hour. One pass in the table's own order answers every question, within SQLite.
-fn select(numbers: &Numbers) -> String {
+pub(super) fn select(numbers: &Numbers) -> String {
     let allowed = |column: &str, set: &Option<Vec<i64>>| {
         set.as_ref()
             .map(|set| format!("{column} IN {}", list(set.iter().copied())))

@@ -3,13 +3,13 @@
 use rusqlite::{Connection, params_from_iter};
 
 use super::filter::Filter;
-use super::keys::Walk;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::plan;
 use super::row::{self, Row};
 use super::sql::Sql;
 use super::tally::Tally;
+use super::walk::Walk;
 use super::{ReadError, plain};
 use crate::id::EventKey;
 use crate::model::{EventType, Severity};

@@ -152,7 +152,11 @@ fn judge(truth: &EventTruth, stored: &Stored) -> Judgement {
 }
 
 /// Compares what is stored with the truth; `deaths` are the deletions by clients.
+///
+/// # Errors
+/// If the database cannot be read.
 pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<Verdict> {
+    let event_ttl = setup.config()?.source.event_ttl;
     let stored = read_events(setup)?;
     let gaps = read_gaps(setup)?;
     let mut verdict = Verdict {
@@ -181,7 +185,9 @@ pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<
             Judgement::Doubled => verdict.doubled.push(line()),
             Judgement::Wrong => verdict.wrong_count.push(line()),
             Judgement::Behind if event.deleted.is_none() => verdict.lost.push(line()),
-            Judgement::Behind if is_covered(event, deaths, &gaps) => verdict.accounted += 1,
+            Judgement::Behind if is_covered(event, deaths, event_ttl, &gaps) => {
+                verdict.accounted += 1
+            }
             Judgement::Behind => verdict.unaccounted.push(line()),
         }
     }
@@ -203,22 +209,18 @@ pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<
     Ok(verdict)
 }
 
-/// Whether the Event died in a gap that began before its last write: then nobody can have seen that write.
-fn is_covered(event: &EventTruth, deaths: &Deaths, gaps: &[Gap]) -> bool {
+/// Whether one gap covers the Event's last write and its death: then nobody can have seen that write.
+fn is_covered(event: &EventTruth, deaths: &Deaths, event_ttl: Duration, gaps: &[Gap]) -> bool {
     let Ok(written) = Timestamp::parse(&event.last) else {
         return false;
     };
-    let died = deaths
-        .get(&event.uid)
-        .map(|at| Timestamp::from_millis(at.0 / 1000));
+    // One that no client deleted expired, a time-to-live after its last write.
+    let died = deaths.get(&event.uid).map_or_else(
+        || written.plus(event_ttl),
+        |at| Timestamp::from_millis(at.0 / 1000),
+    );
     gaps.iter().any(|gap| {
-        let begins_before = gap.from.minus(SLACK) <= written;
-        // One that expired did so a time-to-live after its last write; a gap that covers the write is enough to say so.
-        let covers_death = match died {
-            Some(died) => gap.to.is_none_or(|to| died <= to.plus(SLACK)),
-            None => gap.to.is_none_or(|to| written <= to.plus(SLACK)),
-        };
-        begins_before && covers_death
+        gap.from.minus(SLACK) <= written && gap.to.is_none_or(|to| died <= to.plus(SLACK))
     })
 }
 

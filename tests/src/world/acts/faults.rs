@@ -343,10 +343,16 @@ impl Engine {
         let nodes = self.cluster.nodes.len() as u64;
         let tainted = nodes / 8;
         let (what, full) = (*self.rng.pick(&["cpu", "memory"]), nodes - tainted);
+        let (taints, helpless) = match tainted {
+            0 => (String::new(), String::new()),
+            n => (
+                format!("{n} node(s) had untolerated taint(s), "),
+                format!("{n} Preemption is not helpful for scheduling, "),
+            ),
+        };
         let message: Arc<str> = Arc::from(format!(
-            "0/{nodes} nodes are available: {tainted} node(s) had untolerated taint(s), {full} Insufficient {what}. no new \
-             claims to deallocate, preemption: 0/{nodes} nodes are available: {tainted} Preemption is not helpful for \
-             scheduling, {full} No preemption victims found for incoming pod."
+            "0/{nodes} nodes are available: {taints}{full} Insufficient {what}. no new claims to deallocate, preemption: \
+             0/{nodes} nodes are available: {helpless}{full} No preemption victims found for incoming pod."
         ));
         let Some(target) = self.cluster.pod_mut(pod) else {
             return;
@@ -379,6 +385,7 @@ impl Engine {
 
     /// A pod has to go because its node runs short.
     pub(super) fn evict(&mut self, pod: PodId, resource: &str, threshold: &str, available: &str) {
+        let used = self.rng.between(200_000, 9_000_000);
         let Some(target) = self.cluster.pod_mut(pod).filter(|p| p.deleting.is_none()) else {
             return;
         };
@@ -387,7 +394,7 @@ impl Engine {
         };
         let message: Arc<str> = Arc::from(format!(
             "The node was low on resource: {resource}. Threshold quantity: {threshold}, available: {available}. Container \
-             {container} was using {available}, request is 0, has larger consumption of {resource}. "
+             {container} was using {used}Ki, request is 0, has larger consumption of {resource}. "
         ));
         (target.phase, target.ready, target.evicted) =
             (Phase::Failed, false, Some(Arc::clone(&message)));

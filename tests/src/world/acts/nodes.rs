@@ -152,7 +152,13 @@ impl Engine {
         let pods = self.pods_on(node);
         if !pods.is_empty() {
             let pod = *self.rng.pick(&pods);
-            let available = format!("{}Ki", self.rng.between(10_000, 9_000_000));
+            // Below the threshold, in KiB.
+            let most = if what == Shortage::Memory {
+                102_000
+            } else {
+                10_400_000
+            };
+            let available = format!("{}Ki", self.rng.between(10_000, most));
             self.evict(pod, resource, threshold, &available);
         }
         if left > 1 {

@@ -1,0 +1,235 @@
+//! Visits the rows of a filter along a way, with statements whose plan is fixed.
+
+use std::ops::ControlFlow;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::ReadError;
+use super::numbers::{Keys, Known, Numbers};
+use super::plan::Way;
+use super::search::Tester;
+use super::sql::{Sql, list};
+
+/// Objects that are visited by a statement each; more of them share one statement.
+const ONE_BY_ONE_MAX: usize = 64;
+
+/// Which rows a statement visits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Visit<'a> {
+    /// In key order.
+    InOrder,
+    /// The partial index on rows longer than the folding window.
+    Long,
+    /// Of one object: the statement's first value.
+    Object,
+    /// Of these objects.
+    Objects(&'a [i64]),
+    /// Of one rare type: the statement's first value.
+    Type,
+    /// Of one rare severity: the statement's first value.
+    Severity,
+}
+
+/// What to do after a row.
+pub(super) type Flow = Result<ControlFlow<()>, ReadError>;
+
+/// Runs one filter.
+pub(super) struct Walk<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) numbers: &'a Numbers,
+    pub(super) way: Way,
+}
+
+impl Walk<'_> {
+    /// Calls `each` with every row that matches: its key in column 0, then `columns` from [`Self::first_column`] on.
+    /// In no order.
+    pub(super) fn visit(
+        &self,
+        columns: &str,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let span = self.numbers.span;
+        let columns = format!("{}, {columns}", self.columns());
+        if !span.main.is_empty() {
+            self.visit_keys(&columns, span.main, false, each)?;
+        }
+        if !span.window.is_empty() {
+            self.visit_keys(&columns, span.window, true, each)?;
+        }
+        if !span.older.is_empty() {
+            let sql = self.select(&columns, Visit::Long, span.older, true);
+            self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))?;
+        }
+        Ok(())
+    }
+
+    /// The rows of one part of the filter's time, along the way, in no order.
+    pub(super) fn visit_keys(
+        &self,
+        columns: &str,
+        keys: Keys,
+        overlap: bool,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let (visit, values) = match &self.way {
+            Way::Keys => (Visit::InOrder, None),
+            Way::Objects(ids) if ids.len() > ONE_BY_ONE_MAX => (Visit::Objects(ids), None),
+            Way::Objects(ids) => (Visit::Object, Some(ids)),
+            Way::Types(codes) => (Visit::Type, Some(codes)),
+            Way::Severities(codes) => (Visit::Severity, Some(codes)),
+        };
+        let mut sql = self.select(columns, visit, keys, overlap);
+        let Some(values) = values else {
+            return self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue));
+        };
+        for &value in values {
+            sql.values[0] = Value::Integer(value);
+            self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the row with this key is there and matches.
+    pub(super) fn has(&self, key: i64) -> Result<bool, ReadError> {
+        let span = self.numbers.span;
+        if key >= span.main.to {
+            return Ok(false);
+        }
+        let one = Keys {
+            from: key,
+            to: key.saturating_add(1),
+        };
+        let sql = self.select(self.columns(), Visit::InOrder, one, key < span.main.from);
+        let mut found = false;
+        self.each(&sql, &mut |_| {
+            found = true;
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Appends the newest `wanted` keys of one stretch, which lies within one part of the filter's time.
+    pub(super) fn newest(
+        &self,
+        stretch: Keys,
+        wanted: usize,
+        into: &mut Vec<i64>,
+    ) -> Result<(), ReadError> {
+        let span = self.numbers.span;
+        let overlap = stretch.from < span.main.from;
+        let is_older = overlap && !span.older.is_empty() && stretch.to <= span.older.to;
+        let visit = if is_older {
+            Visit::Long
+        } else {
+            Visit::InOrder
+        };
+        let mut sql = self.select(self.columns(), visit, stretch, overlap);
+        sql.push(" ORDER BY e.key DESC");
+        let enough = into.len() + wanted;
+        self.each(&sql, &mut |row| {
+            into.push(row.get(0)?);
+            Ok(if into.len() < enough {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })
+    }
+
+    /// Where the columns of [`Self::visit`] begin.
+    pub(super) fn first_column(&self) -> usize {
+        if self.numbers.search.is_some() {
+            Tester::COLUMN_COUNT
+        } else {
+            1
+        }
+    }
+
+    /// The key, and what a search needs to see.
+    pub(super) fn columns(&self) -> &'static str {
+        if self.numbers.search.is_some() {
+            Tester::COLUMNS
+        } else {
+            "e.key"
+        }
+    }
+
+    /// A statement whose plan is fixed: the index is named, and every other term is hidden from the planner.
+    pub(super) fn select(&self, columns: &str, visit: Visit<'_>, keys: Keys, overlap: bool) -> Sql {
+        let mut sql = Sql::new(format!("SELECT {columns} FROM event e "));
+        let mut known = Known::Nothing;
+        match visit {
+            Visit::InOrder => {
+                sql.push("NOT INDEXED WHERE 1");
+            }
+            Visit::Long => {
+                sql.push("INDEXED BY idx_events_created WHERE e.last_ms > 600000");
+            }
+            Visit::Object => {
+                known = Known::Object;
+                sql.push("INDEXED BY idx_events_object WHERE e.object = ")
+                    .bind(0);
+            }
+            Visit::Objects(ids) => {
+                known = Known::Object;
+                sql.push("INDEXED BY idx_events_object WHERE e.object IN ")
+                    .push(&list(ids.iter().copied()));
+            }
+            // The terms of the partial indexes must be there word for word, or the index is not allowed.
+            Visit::Type => {
+                sql.push("INDEXED BY idx_events_type WHERE e.type <> 0 AND e.type = ")
+                    .bind(0);
+            }
+            Visit::Severity => {
+                sql.push("INDEXED BY idx_events_severity WHERE e.severity >= 2 AND e.severity = ")
+                    .bind(0);
+            }
+        }
+        sql.push(" AND e.key >= ")
+            .bind(keys.from)
+            .push(" AND e.key < ")
+            .bind(keys.to);
+        if overlap {
+            sql.push(" AND (e.key >> 24) * 1000 + e.last_ms >= ")
+                .bind(self.numbers.span.since_ms);
+        }
+        sql.append(&self.numbers.condition(known));
+        sql
+    }
+
+    /// Calls `each` with every row that matches, until it breaks.
+    pub(super) fn each(
+        &self,
+        sql: &Sql,
+        each: &mut dyn FnMut(&Row<'_>) -> Flow,
+    ) -> Result<(), ReadError> {
+        let mut statement = self.connection.prepare(&sql.text)?;
+        let mut tester = self
+            .numbers
+            .search
+            .as_ref()
+            .map(|search| Tester::new(self.connection, search))
+            .transpose()?;
+        let mut rows = statement.query(params_from_iter(&sql.values))?;
+        while let Some(row) = rows.next()? {
+            let matches = match &mut tester {
+                Some(tester) => tester.matches(row)?,
+                None => true,
+            };
+            if matches && each(row)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number that a statement gives.
+    pub(super) fn number(&self, sql: &Sql) -> Result<u64, ReadError> {
+        let number: i64 = self
+            .connection
+            .prepare(&sql.text)?
+            .query_row(params_from_iter(&sql.values), |row| row.get(0))?;
+        Ok(u64::try_from(number).unwrap_or(0))
+    }
+}

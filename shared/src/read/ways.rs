@@ -1,0 +1,264 @@
+//! Every way leads to the same rows, and every statement runs by the plan that it was written for.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use rusqlite::{Connection, params_from_iter};
+
+use super::filter::{Filter, Pattern};
+use super::keys::Found;
+use super::numbers::{Numbers, Objects};
+use super::plan::Way;
+use super::tally::Tally;
+use super::walk::{Visit, Walk};
+use crate::model::{EventType, Severity};
+use crate::time::Timestamp;
+use fixture::Event;
+
+#[path = "../../tests/fixture/mod.rs"]
+mod fixture;
+
+const START: i64 = 1_764_633_600 - 7_200;
+
+/// A day of which one hour is crowded enough to be looked at hour by hour.
+fn crowded(seed: u64) -> Vec<Event> {
+    let mut state = seed | 1;
+    let mut next = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    (0..1_500)
+        .map(|i| {
+            let second = if next(3) == 0 {
+                START + 9_000 + next(60) as i64
+            } else {
+                START + next(3 * 86_400) as i64
+            };
+            let event = Event {
+                second,
+                low: i,
+                kind: if next(12) == 0 { 1 + next(5) as i64 } else { 0 },
+                severity: [0, 0, 0, 0, 0, 0, 1, 1, 2, 3][next(10) as usize],
+                last_ms: if next(40) == 0 {
+                    700_000 + next(90_000_000) as i64
+                } else {
+                    next(600_000) as i64
+                },
+                ..Event::default()
+            };
+            match next(8) {
+                0 => event,
+                n => event.about(
+                    ["Pod", "Node"][(n % 2) as usize],
+                    ["shop", "default"][next(2) as usize],
+                    &format!("web-{}", next(150)),
+                ),
+            }
+        })
+        .collect()
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    let moment = || {
+        (START - 1_000..START + 3 * 86_400 + 1_000)
+            .prop_map(|s| Some(Timestamp::from_millis(s * 1000 + 500)))
+    };
+    let times = prop_oneof![
+        Just((None, None)),
+        (moment(), moment()).prop_map(|(a, b)| (
+            a.min(b),
+            a.max(b).map(|t| Timestamp::from_millis(t.millis() + 1))
+        )),
+        moment().prop_map(|since| (since, None)),
+    ];
+    let types = prop::sample::select(vec![
+        vec![],
+        vec![EventType::Operator, EventType::Health],
+        vec![EventType::Cluster],
+    ]);
+    let severities = prop::sample::select(vec![
+        vec![],
+        vec![Severity::Critical],
+        vec![Severity::Error, Severity::Critical],
+        vec![Severity::Info],
+    ]);
+    let namespaces = prop::sample::select(vec![vec![], vec!["shop"], vec!["s*", "default"]]);
+    let names = prop::sample::select(vec![vec![], vec!["web-1"], vec!["web-1*"], vec!["web-*"]]);
+    let parse = |words: Vec<&str>| {
+        words
+            .into_iter()
+            .map(|word| Pattern::parse(word).unwrap())
+            .collect()
+    };
+    (times, types, severities, namespaces, names).prop_map(
+        move |((since, until), types, severities, namespaces, names)| Filter {
+            since,
+            until,
+            types,
+            severities,
+            namespaces: parse(namespaces),
+            names: parse(names),
+            ..Filter::default()
+        },
+    )
+}
+
+/// The ways that a filter could go.
+fn ways(connection: &Connection, numbers: &Numbers) -> Vec<Way> {
+    let mut ways = vec![Way::Keys];
+    let rare = |set: &Option<Vec<i64>>, least| {
+        set.clone()
+            .filter(|all| all.iter().all(|&code| code >= least))
+    };
+    ways.extend(rare(&numbers.types, 1).map(Way::Types));
+    ways.extend(rare(&numbers.severities, 2).map(Way::Severities));
+    match (&numbers.objects, &numbers.scopes) {
+        (Objects::Few(ids), _) => ways.push(Way::Objects(ids.clone())),
+        (Objects::Any, Some(scopes)) => {
+            let sql = format!(
+                "SELECT id FROM object WHERE scope IN {}",
+                super::sql::list(scopes.iter().copied())
+            );
+            ways.push(Way::Objects(
+                super::numbers::ids(connection, &super::sql::Sql::new(sql)).unwrap(),
+            ));
+        }
+        _ => {}
+    }
+    ways
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_way_leads_to_the_same_page_and_total(
+        seed in any::<u64>(),
+        questions in prop::collection::vec((filters(), 0_u64..400, 1_usize..60), 12),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = fixture::create(&dir.path().join("kube9.db"));
+        db.execute_batch("BEGIN").unwrap();
+        crowded(seed).iter().for_each(|event| fixture::insert(&db, event));
+        db.execute_batch("COMMIT").unwrap();
+        for (filter, skip, take) in &questions {
+            let numbers = Numbers::of(&db, filter).unwrap();
+            let mut answers = BTreeMap::new();
+            for way in ways(&db, &numbers) {
+                let mut tally = Tally::new(&db, &numbers).unwrap();
+                let mut survey = tally.survey(numbers.span.main).unwrap();
+                let mut found = Found::new(i64::MAX, *skip, *take);
+                let name = format!("{way:?}");
+                Walk { connection: &db, numbers: &numbers, way: way.clone() }.run(&mut tally, &mut survey, &mut found).unwrap();
+                // From the middle of the page on, by its key.
+                let mut rest = Vec::new();
+                if let Some(&key) = found.keys.get(found.keys.len() / 2) {
+                    let mut after = Found::new(key, 0, found.keys.len() - found.keys.len() / 2 - 1);
+                    let mut survey = tally.survey(numbers.span.main).unwrap();
+                    Walk { connection: &db, numbers: &numbers, way }.run(&mut tally, &mut survey, &mut after).unwrap();
+                    prop_assert_eq!(after.total, found.total);
+                    rest = after.keys;
+                }
+                prop_assert!(found.keys.ends_with(&rest), "{}", name);
+                answers.insert(name, (found.keys, found.total));
+            }
+            let first = answers.values().next().unwrap().clone();
+            prop_assert!(answers.values().all(|answer| *answer == first), "{:?}: {:?}", filter, answers);
+        }
+    }
+}
+
+/// What SQLite says it would do.
+fn plan(connection: &Connection, text: &str, values: &[rusqlite::types::Value]) -> String {
+    let mut statement = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {text}"))
+        .unwrap();
+    let steps = statement
+        .query_map(params_from_iter(values), |row| row.get::<_, String>(3))
+        .unwrap();
+    steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ")
+}
+
+#[test]
+fn statements_run_as_they_were_meant_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fixture::create(&dir.path().join("kube9.db"));
+    crowded(7)
+        .iter()
+        .take(200)
+        .for_each(|event| fixture::insert(&db, event));
+    let filter = Filter {
+        types: vec![EventType::Operator],
+        severities: vec![Severity::Critical],
+        since: Some(Timestamp::from_secs(START)),
+        ..Filter::default()
+    };
+    let numbers = Numbers::of(&db, &filter).unwrap();
+    let walk = Walk {
+        connection: &db,
+        numbers: &numbers,
+        way: Way::Keys,
+    };
+    let main = numbers.span.main;
+    for (visit, expected) in [
+        (
+            Visit::InOrder,
+            "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            Visit::Long,
+            "SEARCH e USING INDEX idx_events_created (key>? AND key<?)",
+        ),
+        (
+            Visit::Object,
+            "SEARCH e USING INDEX idx_events_object (object=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            Visit::Type,
+            "SEARCH e USING INDEX idx_events_type (type=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            Visit::Severity,
+            "SEARCH e USING INDEX idx_events_severity (severity=? AND rowid>? AND rowid<?)",
+        ),
+    ] {
+        let mut sql = walk.select("e.key", visit, main, false);
+        sql.push(" ORDER BY e.key DESC");
+        // A sort would show as a temporary b-tree.
+        assert_eq!(plan(&db, &sql.text, &sql.values), expected, "{visit:?}");
+    }
+    let everything = Numbers::of(&db, &Filter::default()).unwrap();
+    let walk = Walk {
+        connection: &db,
+        numbers: &everything,
+        way: Way::Keys,
+    };
+    let sql = walk.select("count(*)", Visit::Objects(&[1, 2, 3]), main, false);
+    assert_eq!(
+        plan(&db, &sql.text, &sql.values),
+        "SEARCH e USING COVERING INDEX idx_events_object (object=? AND rowid>? AND rowid<?)"
+    );
+}
+
+#[test]
+fn names_are_found_by_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fixture::create(&dir.path().join("kube9.db"));
+    let tally = Numbers::of(&db, &Filter::default()).unwrap();
+    assert_eq!(
+        plan(
+            &db,
+            &super::tally::select(&tally),
+            &[86_400.into(), 0.into(), 1.into()]
+        ),
+        "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"
+    );
+    let sql = "SELECT o.id FROM scope s CROSS JOIN object o ON o.scope = s.id WHERE s.id IN (1,2) AND o.name = ?";
+    assert_eq!(
+        plan(&db, sql, &["x".to_owned().into()]),
+        "SEARCH s USING INTEGER PRIMARY KEY (rowid=?); \
+         SEARCH o USING COVERING INDEX sqlite_autoindex_object_1 (scope=? AND name=?)"
+    );
+}
