@@ -91,6 +91,11 @@ struct State {
     /// Inside a burst of drops (one warning a burst).
     bursting: bool,
     closed: bool,
+    /// A push wakes the writer once so many items are there: a wake is a system call, and most would find the writer
+    /// waiting for company or at work.
+    wake_at: usize,
+    /// The writer's last batch held something: more is likely to come soon.
+    active: bool,
 }
 
 /// What one push did beside adding its item.
@@ -150,8 +155,11 @@ impl Queue {
         }
         state.bytes += bytes;
         state.items.push_back(item);
+        let wake = state.items.len() >= state.wake_at;
         drop(state);
-        self.filled.notify_one();
+        if wake {
+            self.filled.notify_one();
+        }
         pushed
     }
 
@@ -182,14 +190,27 @@ impl Queue {
         wait: Duration,
         linger: Duration,
     ) -> Batch {
-        let mut state = self.wait_for(self.lock(), wait, |s| {
-            s.items.is_empty() && s.drops.is_empty() && !s.closed
-        });
-        if !state.closed && !linger.is_zero() && !state.items.is_empty() {
-            state = self.wait_for(state, linger, |s| {
+        let mut state = self.lock();
+        let mut lingered = false;
+        if state.active && !wait.is_zero() && !linger.is_zero() && !state.closed {
+            // In a steady stream the writer looks by itself, so that no push has to wake it.
+            lingered = true;
+            state = self.wait_for(state, rows_max, linger, |s| {
+                s.items.len() < rows_max && s.bytes < bytes_max && s.drops.is_empty() && !s.closed
+            });
+        }
+        if state.items.is_empty() {
+            lingered = false;
+            state = self.wait_for(state, 1, wait, |s| {
+                s.items.is_empty() && s.drops.is_empty() && !s.closed
+            });
+        }
+        if !lingered && !state.closed && !linger.is_zero() && !state.items.is_empty() {
+            state = self.wait_for(state, rows_max, linger, |s| {
                 s.items.len() < rows_max && s.bytes < bytes_max && !s.closed
             });
         }
+        state.wake_at = usize::MAX; // at work: it looks again by itself
         let mut batch = Batch {
             items: Vec::with_capacity(state.items.len().min(rows_max)),
             drops: Vec::new(),
@@ -203,6 +224,7 @@ impl Queue {
             batch.items.push(item);
         }
         state.bytes -= bytes;
+        state.active = !batch.items.is_empty();
         batch.drops = std::mem::take(&mut state.drops);
         if state.items.len() < self.limits.high_water {
             state.bursting = false;
@@ -215,9 +237,11 @@ impl Queue {
     fn wait_for<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
+        wake_at: usize,
         at_most: Duration,
         unready: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
+        state.wake_at = wake_at;
         let deadline = Instant::now() + at_most;
         while unready(&state) {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -207,7 +207,7 @@ impl Writer {
                 self.config.batch_rows,
                 self.config.batch_bytes.get() as usize,
                 wait,
-                self.config.linger,
+                self.maintenance.linger(self.config.linger),
             );
             if !batch.is_empty() {
                 if !self.write(&batch) {

@@ -16,6 +16,10 @@ use super::sheet::{Limit, Sheet};
 const DELAY_MS_MAX: f64 = 100.0;
 /// Of a log that is never pinned for long.
 const WAL_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
+/// While a reader pins the log, the writer gathers larger batches.
+const PINNED_DELAY_MS_MAX: f64 = 1000.0;
+/// Of a log that is pinned for [`PINNED`].
+const PINNED_WAL_BYTES_MAX: f64 = 128.0 * 1024.0 * 1024.0;
 /// How long the pinned reader holds its transaction.
 const PINNED: Duration = Duration::from_secs(30);
 
@@ -140,13 +144,13 @@ fn pinned(
         "Event readable, longest",
         percentile(&delays, 1.0),
         "ms",
-        Limit::AtMost(DELAY_MS_MAX),
+        Limit::AtMost(PINNED_DELAY_MS_MAX),
     );
     sheet.add(
         "largest write-ahead log",
         seen.wal_bytes as f64,
         "B",
-        Limit::AtMost(WAL_BYTES_MAX),
+        Limit::AtMost(PINNED_WAL_BYTES_MAX),
     );
     sheet.add(
         "kube9_checkpoint_busy_total, growth",
