@@ -1,4 +1,29 @@
 //! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
 
+pub mod analysis;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config;
+#[cfg(test)]
+mod docs;
+pub mod health;
+pub mod life;
+pub mod logging;
+pub mod metrics;
 pub mod pipeline;
+pub mod serve;
 pub mod source;
+pub mod store;
+mod tasks;
+
+pub use tasks::run;
+
+/// Version of the recorder.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit it was built from, where the build says so.
+pub const REVISION: &str = match option_env!("KUBE9_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

@@ -1,1 +1,116 @@
-fn main(){}
+//! The binary: command line → configuration → log → work. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use kube9_recorder::cli::{Cli, Command};
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::{Config, ProcessEnvironment};
+use kube9_recorder::pipeline::sanitize::clean_text;
+use kube9_recorder::store::open::FILE_NAME;
+use kube9_recorder::store::snapshot::snapshot;
+use kube9_recorder::{check, logging, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// Longest text in a log line, in bytes.
+const LOG_TEXT_MAX: usize = 4 << 10;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let command = cli.command.unwrap_or(Command::Serve);
+    // Another recorder's health has nothing to do with the configuration here.
+    if let Command::Check { url: Some(url) } = &command {
+        return report(block_on(check::remote(url, &mut io::stdout().lock())));
+    }
+    let flags = cli.settings.given();
+    let loaded = match Config::load(cli.settings.config.as_deref(), &flags, &ProcessEnvironment) {
+        Ok(loaded) => loaded,
+        Err(error) => return complain(&error, WRONG_USAGE),
+    };
+    if let Err(error) = logging::init(&loaded.config.log, |text| clean_text(text, LOG_TEXT_MAX)) {
+        return complain(&error, FAILED);
+    }
+    loaded
+        .warnings
+        .iter()
+        .for_each(|warning| warn!("{warning}"));
+    match command {
+        Command::Serve => serve(loaded.config),
+        Command::Snapshot { file } => {
+            match snapshot(&loaded.config.data_dir.join(FILE_NAME), &file) {
+                Ok(bytes) => {
+                    info!(bytes, file = %file.display(), "snapshot written");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
+            }
+        }
+        Command::Check { .. } => report(block_on(check::local(
+            &loaded.config,
+            &mut io::stdout().lock(),
+        ))),
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    info!(version = kube9_recorder::VERSION, "starting");
+    let work = async {
+        let stop = stop_signal()?;
+        run(config, Clock::system(), stop).await
+    };
+    match block_on(work) {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!(error = format!("{error:#}"), "failed");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// One thread: the writer has its own, and a second one for the rest would only cost memory.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.context("cannot start the runtime")?.block_on(work)
+}
+
+/// Ends at SIGTERM or SIGINT, whichever comes first.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("stopping: SIGTERM"),
+            _ = interrupt.recv() => info!("stopping: SIGINT"),
+        }
+    })
+}
+
+/// The exit code of a check; its errors are for the person who asked, not for the log.
+fn report(answer: anyhow::Result<bool>) -> ExitCode {
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILED),
+        Err(error) => complain(&format!("{error:#}"), FAILED),
+    }
+}
+
+fn complain(error: &dyn Display, code: u8) -> ExitCode {
+    // Nobody is left to tell when stderr is closed.
+    drop(writeln!(io::stderr(), "kube9-recorder: {error}"));
+    ExitCode::from(code)
+}

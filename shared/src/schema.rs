@@ -10,6 +10,7 @@
 //!   tally            rows per hour and day, scope, type, severity: exact totals without a scan
 //!   changes          commit sequence that `events watch` follows
 //!   watch_state, dedup, hole   position of each source, one entry a live Event, what was dropped
+//!   facts, finding   what changes of objects are compared with, which findings are open
 //!   recorder_status  one row: what the recorder says of itself
 //! ```
 //!
@@ -83,7 +84,7 @@ CREATE TABLE reason (
 -- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
 CREATE TABLE text (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash INTEGER NOT NULL,          -- FNV-1a of body: finds it without a second copy in an index
+    hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body: finds it without a second copy in an index
     body TEXT NOT NULL
 );
 CREATE INDEX text_hash ON text (hash);
@@ -159,8 +160,25 @@ CREATE TABLE hole (
     since_ms INTEGER NOT NULL,
     cause    TEXT NOT NULL,
     items    INTEGER NOT NULL,
+    listing  INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one brings the items back
     known    TEXT NOT NULL           -- JSON array of [uid, resourceVersion], bounded
 );
+
+-- What the next change of a watched object is compared with: one entry an object that is there.
+CREATE TABLE facts (
+    watch INTEGER NOT NULL,          -- watch_state.id
+    name  TEXT NOT NULL,             -- namespace/name
+    facts TEXT NOT NULL,             -- JSON
+    PRIMARY KEY (watch, name)
+) WITHOUT ROWID;
+
+-- Findings that are open. Their rows are kept whatever their age.
+CREATE TABLE finding (
+    fingerprint TEXT PRIMARY KEY,    -- rule, object, part of it
+    event       INTEGER NOT NULL,    -- event.key of the row that opened it
+    state       TEXT NOT NULL        -- JSON: what the analysis knows of it
+) WITHOUT ROWID;
+CREATE INDEX finding_event ON finding (event);
 
 CREATE TABLE recorder_status (
     id           INTEGER PRIMARY KEY CHECK (id = 1),

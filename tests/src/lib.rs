@@ -1,1 +1,19 @@
-//! x
+//! What all whole-system tests, the demo, the bench and the torture share.
+//!
+//! ```text
+//!   world ───── the one generator of cluster data: history for benches, a living cluster for the rest
+//!     │ objects and Events
+//!   apiserver ─ a simulated kube-apiserver on loopback that serves them, and misbehaves on command
+//!     │ HTTP
+//!   the recorder, as users run it
+//! ```
+
+pub mod apiserver;
+pub mod bench;
+pub mod client;
+pub mod clock;
+pub mod model;
+pub mod path;
+pub mod recorder;
+pub mod torture;
+pub mod world;

@@ -1,5 +1,13 @@
 //! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
 
+pub mod filter;
+mod fit;
+pub mod item;
+pub mod meaning;
 pub mod normalize;
+pub mod queue;
+mod reason_table;
 pub mod record;
+mod redact;
 pub mod sanitize;
+pub(crate) mod secret_key;

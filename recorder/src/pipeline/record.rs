@@ -4,6 +4,9 @@ use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
+/// Key in a row's metadata that keeps the times of an Event which cannot be true; the row has the receive time instead.
+pub const TIME_SUSPECT: &str = "time_suspect";
+
 /// A row on its way to the store. Not yet safe to store: only [`super::sanitize::Sanitized`] enters the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

@@ -1,1 +1,552 @@
-//! stub
+//! Makes a row safe to store and to print: secrets out, lengths bounded, control characters visible. Pure.
+//!
+//! [`Sanitized`] can be made here only, and the queue takes nothing else, so no producer can forget it.
+//!
+//! Invariant: no text of a [`Sanitized`] holds a character below U+0020. The store uses those as placeholders.
+//! Invariant: secrets go before anything is cut, so that a cut never leaves half a secret that no rule recognizes.
+//! Invariant: sanitizing twice changes nothing.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use kube9_shared::model::ObjectRef;
+use serde_json::{Map, Value};
+
+use super::fit::{fit_fields, json_bytes, json_bytes_of_map};
+use super::record::{Observation, Occurred, Record};
+use super::redact::{MARKER, redact};
+use super::secret_key::{Secrecy, secrecy};
+
+/// Longest title, in characters, with its ellipsis.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Longest description, and longest text in the metadata, in bytes with its ellipsis.
+pub const TEXT_BYTES_MAX: usize = 4096;
+/// Largest metadata, in bytes of JSON.
+pub const EXTRA_BYTES_MAX: usize = 10 * 1024;
+/// Longest name, kind, namespace, component, container, node or key, in bytes: what Kubernetes allows for a name.
+pub const NAME_BYTES_MAX: usize = 253;
+/// Longest reason (the API server allows 128), type, uid or resourceVersion, in bytes.
+pub const WORD_BYTES_MAX: usize = 128;
+
+/// Metadata nested deeper than this is cut.
+const DEPTH_MAX: usize = 16;
+/// Fields of the metadata beyond this number are cut.
+const FIELDS_MAX: usize = 128;
+/// `,"truncated":true`
+const TRUNCATED_BYTES: usize = 17;
+const TRUNCATED: &str = "truncated";
+/// A cut or an escape can make something look like a secret that did not before; then another round is needed. Two are
+/// the most that a test has needed.
+const ROUNDS_MAX: usize = 6;
+
+/// A row that is safe to store. The only way to make one is [`sanitize`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sanitized {
+    record: Record,
+}
+
+impl Sanitized {
+    /// The row.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The row, to be taken apart.
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+
+    /// About how much memory it holds, for bounds in bytes.
+    pub fn approximate_bytes(&self) -> usize {
+        let r = &self.record;
+        let objects = r
+            .object
+            .iter()
+            .chain(&r.owner)
+            .map(|o| o.kind.len() + o.namespace.len() + o.name.len());
+        let identity = match &r.occurred {
+            Occurred::Observed(seen) => seen.uid.len() + seen.version.len(),
+            Occurred::At(_) => 0,
+        };
+        let words = [
+            &r.title,
+            &r.description,
+            &r.reason,
+            &r.component,
+            &r.container,
+            &r.kube_type,
+        ];
+        size_of::<Self>()
+            + words.iter().map(|text| text.len()).sum::<usize>()
+            + objects.sum::<usize>()
+            + r.node.as_ref().map_or(0, String::len)
+            + identity
+            + memory_of(&r.extra)
+    }
+}
+
+/// Takes the secrets out of a row, then bounds it, and marks it `truncated` in its metadata if anything was cut.
+pub fn sanitize(record: Record) -> Sanitized {
+    let mut cleaner = Cleaner {
+        cut: record.extra.get(TRUNCATED) == Some(&Value::Bool(true)),
+    };
+    let record = Record {
+        event_type: record.event_type,
+        severity: record.severity,
+        title: cleaner.text(record.title, Limit::Chars(TITLE_CHARS_MAX)),
+        description: cleaner.text(record.description, Limit::Bytes(TEXT_BYTES_MAX)),
+        object: record.object.map(|object| cleaner.object(object)),
+        owner: record.owner.map(|owner| cleaner.object(owner)),
+        reason: cleaner.text(record.reason, Limit::Bytes(WORD_BYTES_MAX)),
+        component: cleaner.text(record.component, Limit::Bytes(NAME_BYTES_MAX)),
+        container: cleaner.text(record.container, Limit::Bytes(NAME_BYTES_MAX)),
+        kube_type: cleaner.text(record.kube_type, Limit::Bytes(WORD_BYTES_MAX)),
+        node: record
+            .node
+            .map(|node| cleaner.text(node, Limit::Bytes(NAME_BYTES_MAX))),
+        extra: record.extra,
+        occurred: match record.occurred {
+            Occurred::Observed(seen) => Occurred::Observed(Observation {
+                uid: cleaner.identity(seen.uid),
+                version: cleaner.identity(seen.version),
+                ..seen
+            }),
+            at @ Occurred::At(_) => at,
+        },
+    };
+    let extra = cleaner.extra(record.extra);
+    Sanitized {
+        record: Record { extra, ..record },
+    }
+}
+
+/// A text without secrets and control characters and at most so long, for logs and messages that are no row.
+pub fn clean_text(text: &str, bytes_max: usize) -> String {
+    Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
+}
+
+/// How long a text may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    Bytes(usize),
+    Chars(usize),
+}
+
+/// Remembers whether anything was cut.
+struct Cleaner {
+    cut: bool,
+}
+
+impl Cleaner {
+    fn text(&mut self, mut text: String, limit: Limit) -> String {
+        for _ in 0..ROUNDS_MAX {
+            let redacted = redact(&text);
+            let escaped = escape(&redacted);
+            let kept = kept(&escaped, limit);
+            if kept == escaped.len()
+                && matches!((&redacted, &escaped), (Cow::Borrowed(_), Cow::Borrowed(_)))
+            {
+                return text;
+            }
+            let next = if kept < escaped.len() {
+                self.cut = true;
+                format!("{}…", &escaped[..kept])
+            } else {
+                escaped.into_owned()
+            };
+            if next == text {
+                return text;
+            }
+            text = next;
+        }
+        text
+    }
+
+    fn object(&mut self, object: ObjectRef) -> ObjectRef {
+        ObjectRef {
+            kind: self.text(object.kind, Limit::Bytes(NAME_BYTES_MAX)),
+            namespace: self.text(object.namespace, Limit::Bytes(NAME_BYTES_MAX)),
+            name: self.text(object.name, Limit::Bytes(NAME_BYTES_MAX)),
+        }
+    }
+
+    /// Identity is no text for people: nothing in it is a secret, and two of them must not become one.
+    fn identity(&mut self, identity: String) -> String {
+        let escaped = match escape(&identity) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(escaped) => Some(escaped),
+        };
+        let mut identity = escaped.unwrap_or(identity);
+        if identity.len() > WORD_BYTES_MAX {
+            self.cut = true;
+            identity.truncate(identity.floor_char_boundary(WORD_BYTES_MAX));
+        }
+        identity
+    }
+
+    fn extra(&mut self, extra: Map<String, Value>) -> Map<String, Value> {
+        if extra.is_empty() && !self.cut {
+            return extra;
+        }
+        let mut extra = self.map(extra, 0);
+        if self.cut {
+            // Put back at the end; it must not count twice.
+            extra.shift_remove(TRUNCATED);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let room = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
+            if json_bytes_of_map(&extra) <= room && extra.len() <= FIELDS_MAX {
+                break;
+            }
+            self.cut = true;
+            let fitted = fit_fields(extra, FIELDS_MAX, room);
+            extra = self.map(fitted, 0);
+        }
+        if self.cut {
+            extra.insert(TRUNCATED.to_owned(), Value::Bool(true));
+        }
+        extra
+    }
+
+    fn map(&mut self, map: Map<String, Value>, depth: usize) -> Map<String, Value> {
+        // {"name": "DB_PASSWORD", "value": "…"}, as containers list their environment
+        let named = ["name", "key"]
+            .iter()
+            .filter_map(|field| map.get(*field)?.as_str());
+        let named_secret = named
+            .map(secrecy)
+            .max()
+            .is_some_and(|secrecy| secrecy >= Secrecy::Likely);
+        let mut cleaned = Map::with_capacity(map.len());
+        for (key, value) in map {
+            let secret = named_secret && key == "value" || secrecy(&key) >= Secrecy::Likely;
+            let key = self.text(key, Limit::Bytes(NAME_BYTES_MAX));
+            let secret = secret || secrecy(&key) >= Secrecy::Likely;
+            // A truth value tells nothing: `looks_secret: true` is no secret.
+            let value = if secret && !matches!(value, Value::Null | Value::Bool(_)) {
+                Value::String(MARKER.to_owned())
+            } else {
+                self.value(value, depth)
+            };
+            cleaned.insert(key, value);
+        }
+        cleaned
+    }
+
+    fn value(&mut self, value: Value, depth: usize) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text, Limit::Bytes(TEXT_BYTES_MAX))),
+            Value::Array(_) | Value::Object(_) if depth >= DEPTH_MAX => {
+                self.cut = true;
+                Value::String("…".to_owned())
+            }
+            Value::Array(values) => Value::Array(
+                values
+                    .into_iter()
+                    .map(|value| self.value(value, depth + 1))
+                    .collect(),
+            ),
+            Value::Object(map) => Value::Object(self.map(map, depth + 1)),
+            plain => plain,
+        }
+    }
+}
+
+/// How many bytes of the text stay, so that with an ellipsis it is within the limit; all if it is so already.
+pub(super) fn kept(text: &str, limit: Limit) -> usize {
+    let end = match limit {
+        Limit::Bytes(max) if text.len() <= max => return text.len(),
+        Limit::Bytes(max) => text.floor_char_boundary(max.saturating_sub("…".len())),
+        Limit::Chars(max) if text.len() <= max => return text.len(),
+        Limit::Chars(max) => match text.char_indices().nth(max) {
+            None => return text.len(),
+            Some(_) => text
+                .char_indices()
+                .nth(max.saturating_sub(1))
+                .map_or(0, |(at, _)| at),
+        },
+    };
+    // Half a marker would look like a value that is to be redacted.
+    let from = end.saturating_sub(MARKER.len() - 1);
+    (from..end)
+        .find(|at| text.as_bytes()[*at..].starts_with(MARKER.as_bytes()))
+        .unwrap_or(end)
+}
+
+/// Shows what a terminal would obey: control characters, line separators and marks that turn the direction of writing.
+fn escape(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let Some(first) = text.find(obeyed) else {
+        return Cow::Borrowed(text);
+    };
+    let mut escaped = String::with_capacity(text.len() + 16);
+    escaped.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        match c {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            c if obeyed(c) => {
+                // Writing to a String cannot fail.
+                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn memory_of(map: &Map<String, Value>) -> usize {
+    let of_value = |value: &Value| match value {
+        Value::String(text) => text.len(),
+        Value::Array(_) => json_bytes(value) * 4,
+        Value::Object(map) => memory_of(map),
+        _ => 0,
+    };
+    map.iter()
+        .map(|(key, value)| {
+            2 * size_of::<Value>() + size_of::<String>() + key.len() + of_value(value)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube9_shared::model::{EventType, Severity};
+    use kube9_shared::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(description: &str, extra: Value) -> Record {
+        let Value::Object(extra) = extra else {
+            panic!("extra is an object")
+        };
+        Record {
+            event_type: EventType::Cluster,
+            severity: Severity::Info,
+            title: "Title".to_owned(),
+            description: description.to_owned(),
+            object: Some(ObjectRef {
+                kind: "Pod".into(),
+                namespace: "ns".into(),
+                name: "p".into(),
+            }),
+            owner: None,
+            reason: "Reason".to_owned(),
+            component: "kubelet".to_owned(),
+            container: "app".to_owned(),
+            kube_type: "Normal".to_owned(),
+            node: Some("n".to_owned()),
+            extra,
+            occurred: Occurred::At(Timestamp::EPOCH),
+        }
+    }
+
+    fn extra(given: Value) -> Value {
+        Value::Object(sanitize(record("", given)).into_record().extra)
+    }
+
+    #[test]
+    fn an_ordinary_row_passes_unchanged() {
+        let given = record(
+            "Back-off pulling image \"é:1\"",
+            json!({"a": [1, {"b": null}]}),
+        );
+        assert_eq!(sanitize(given.clone()).into_record(), given);
+    }
+
+    #[test]
+    fn secrets_go_from_every_text() {
+        let secret = "password=hunter2hunter2";
+        let object = ObjectRef {
+            kind: secret.into(),
+            namespace: secret.into(),
+            name: secret.into(),
+        };
+        let given = Record {
+            title: secret.into(),
+            object: Some(object.clone()),
+            owner: Some(object),
+            reason: secret.into(),
+            component: secret.into(),
+            container: secret.into(),
+            kube_type: secret.into(),
+            node: Some(secret.into()),
+            ..record(
+                secret,
+                json!({secret: {"deep": [secret]}, "token": ["hunter2hunter2"]}),
+            )
+        };
+        let clean = format!("{:?}", sanitize(given));
+        assert!(
+            !clean.contains("hunter2") && clean.contains(MARKER),
+            "{clean}"
+        );
+    }
+
+    #[test]
+    fn secret_keys_hide_their_values_at_any_depth() {
+        let hidden = json!(MARKER);
+        assert_eq!(
+            extra(
+                json!({"a": {"dbPassword": {"x": 1}, "author": "me", "l": [{"api_key": 7, "n": 7}]}, "auth": ""})
+            ),
+            json!({"a": {"dbPassword": hidden, "author": "me", "l": [{"api_key": hidden, "n": 7}]}, "auth": hidden})
+        );
+        assert_eq!(
+            extra(
+                json!({"env": [{"name": "DB_PASSWORD", "value": "x"}, {"name": "HOME", "value": "/"}]})
+            ),
+            json!({"env": [{"name": "DB_PASSWORD", "value": hidden}, {"name": "HOME", "value": "/"}]})
+        );
+        assert_eq!(
+            extra(json!({"s": "{\"x\":{\"token\":\"abc\"}}"})),
+            json!({"s": "{\"x\":{\"token\":\"[REDACTED]\"}}"})
+        );
+        assert_eq!(
+            extra(json!({"looks_secret": true, "token": null})),
+            json!({"looks_secret": true, "token": null})
+        );
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        let given = "a\nb\tc\r\u{0}\u{1b}[31m\u{7f}\u{85}\u{202e}\u{2066}\u{2028}é😀";
+        let expected = "a\\nb\\tc\\r\\u{0}\\u{1b}[31m\\u{7f}\\u{85}\\u{202e}\\u{2066}\\u{2028}é😀";
+        assert_eq!(
+            sanitize(record(given, json!({}))).record().description,
+            expected
+        );
+        assert_eq!(
+            extra(json!({"a\nb": "c\u{7}"})),
+            json!({"a\\nb": "c\\u{7}"})
+        );
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character_and_marked() {
+        let cut = sanitize(Record {
+            title: "é".repeat(201),
+            ..record(&"é".repeat(2049), json!({}))
+        })
+        .into_record();
+        assert_eq!(cut.title, format!("{}…", "é".repeat(199)));
+        assert_eq!(cut.description, format!("{}…", "é".repeat(2046)));
+        assert_eq!(cut.extra["truncated"], json!(true));
+        let whole = sanitize(Record {
+            title: "é".repeat(200),
+            ..record(&"é".repeat(2048), json!({}))
+        })
+        .into_record();
+        assert_eq!(
+            (whole.title.chars().count(), whole.description.len()),
+            (200, 4096)
+        );
+        assert!(whole.extra.is_empty());
+    }
+
+    #[test]
+    fn a_secret_goes_before_the_text_is_cut() {
+        for before in 4000..4110 {
+            let given = format!("{}password=hunter2hunter2 x", "y ".repeat(before / 2));
+            let kept = sanitize(record(&given, json!({})))
+                .into_record()
+                .description;
+            assert!(!kept.contains("hunter"), "{before}");
+        }
+    }
+
+    #[test]
+    fn large_metadata_is_cut_field_by_field() {
+        let given = json!({"big": "x".repeat(4000), "quotes": "\"".repeat(4000), "list": vec!["y".repeat(90); 50], "small": 1, "map": {"z": "z"}});
+        let Value::Object(kept) = extra(given) else {
+            unreachable!()
+        };
+        assert_eq!(
+            kept.keys().collect::<Vec<_>>(),
+            ["big", "quotes", "list", "small", "map", "truncated"]
+        );
+        assert_eq!(
+            (&kept["small"], &kept["map"], &kept["truncated"]),
+            (&json!(1), &json!({"z": "z"}), &json!(true))
+        );
+        let bytes = serde_json::to_string(&kept).unwrap().len();
+        assert!(
+            (EXTRA_BYTES_MAX - 400..=EXTRA_BYTES_MAX).contains(&bytes),
+            "{bytes}"
+        );
+        assert!(
+            kept["quotes"].as_str().unwrap().ends_with('…')
+                && kept["list"].as_array().unwrap().len() > 20
+        );
+        let many: Map<String, Value> = (0..5000)
+            .map(|i| (format!("k{i}"), json!("v".repeat(20))))
+            .collect();
+        let Value::Object(kept) = extra(Value::Object(many)) else {
+            unreachable!()
+        };
+        assert_eq!(kept.len(), FIELDS_MAX + 1);
+        let mut deep = json!("x");
+        for _ in 0..1000 {
+            deep = json!([deep]);
+        }
+        assert!(
+            serde_json::to_string(&extra(json!({"deep": deep})))
+                .unwrap()
+                .len()
+                < 100
+        );
+    }
+
+    #[test]
+    fn metadata_that_was_cut_to_its_bound_is_not_cut_again() {
+        for length in (100..4000).step_by(7) {
+            let given = json!({"a": ["x".repeat(length), 1], "b": [["y".repeat(4000), 1.5e252], "z".repeat(4000)]});
+            let once = extra(given);
+            assert_eq!(extra(once.clone()), once, "{length}");
+        }
+    }
+
+    #[test]
+    fn names_and_identities_are_bounded() {
+        let long = "x".repeat(1000);
+        let seen = Observation {
+            uid: long.clone(),
+            version: "a\nb".into(),
+            count: 1,
+            first: Timestamp::EPOCH,
+            last: Timestamp::EPOCH,
+        };
+        let object = ObjectRef {
+            kind: long.clone(),
+            namespace: long.clone(),
+            name: long.clone(),
+        };
+        let kept = sanitize(Record {
+            object: Some(object),
+            reason: long.clone(),
+            node: Some(long),
+            occurred: Occurred::Observed(seen),
+            ..record("", json!({}))
+        });
+        assert!(kept.approximate_bytes() < 3000);
+        let kept = kept.into_record();
+        let object = kept.object.unwrap();
+        assert_eq!(
+            [object.kind.len(), object.namespace.len(), object.name.len()],
+            [NAME_BYTES_MAX; 3]
+        );
+        let Occurred::Observed(seen) = kept.occurred else {
+            unreachable!()
+        };
+        assert_eq!(
+            (seen.uid.len(), seen.version.as_str()),
+            (WORD_BYTES_MAX, "a\\nb")
+        );
+        assert_eq!(kept.extra["truncated"], json!(true));
+    }
+}

@@ -1,3 +1,17 @@
 //! Where observations come from. The only room that talks to the Kubernetes API.
+//!
+//! ```text
+//!   connect ─▶ api (GET, bounded) ─▶ pages (lists, watch lines) ─┬─▶ events (state machine) ─▶ intake ─▶ queue
+//!                                                                └─▶ objects (informers) ─▶ analysis ─▶ queue
+//! ```
 
+pub mod access;
+pub mod api;
+pub mod backoff;
+pub mod connect;
 pub mod decode;
+pub mod events;
+pub mod intake;
+pub mod objects;
+pub mod pages;
+pub mod report;

@@ -1,0 +1,127 @@
+{{/* Name of the chart, as in labels. */}}
+{{- define "kube9.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Name of the objects: the release's name where it contains the chart's. */}}
+{{- define "kube9.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What selects the pod. Without app.kubernetes.io/name: the drop-in changes that label and selectors never change. */}}
+{{- define "kube9.selectorLabels" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: recorder
+{{- end }}
+
+{{/* Labels of every object but the pod. */}}
+{{- define "kube9.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "kube9.name" . }}
+{{ include "kube9.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: kube9
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of the pod, without what changes at each version: the recorder must not restart for a label. */}}
+{{- define "kube9.podLabels" -}}
+app.kubernetes.io/name: {{ .Values.compat.vscode.enabled | ternary "kube9-operator" (include "kube9.name" .) }}
+{{ include "kube9.selectorLabels" . }}
+app.kubernetes.io/part-of: kube9
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with .Values.podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the container that people exec into. */}}
+{{- define "kube9.queryContainer" -}}
+{{- .Values.compat.vscode.enabled | ternary "operator" .Values.query.containerName }}
+{{- end }}
+
+{{- define "kube9.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "kube9.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Name of an image. Context: dict "image" MAP "root" $ */}}
+{{- define "kube9.image" -}}
+{{- $name := .image.repository }}
+{{- with .image.registry }}
+{{- $name = printf "%s/%s" . $name }}
+{{- end }}
+{{- if .image.digest }}
+{{- printf "%s@%s" $name .image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (default .root.Chart.AppVersion .image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Bytes of a Kubernetes quantity, as an integer. The schema allows no other form than number and suffix. */}}
+{{- define "kube9.bytes" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "" 1 }}
+{{- $text := toString . }}
+{{- $unit := regexFind "[A-Za-z]*$" $text }}
+{{- mulf (float64 (trimSuffix $unit $text)) (get $units $unit) | floor | int64 }}
+{{- end }}
+
+{{/* Namespaces that a namespaced install records, as a JSON list. */}}
+{{- define "kube9.namespaces" -}}
+{{- default (list .Release.Namespace) .Values.rbac.namespaces | uniq | toJson }}
+{{- end }}
+
+{{/* The recorder's configuration: what the chart knows, with `config` merged over it. */}}
+{{- define "kube9.config" -}}
+{{- $config := dict
+      "data_dir" "/data"
+      "listen" (printf "%s:%d" .Values.recorder.bindAddress (int .Values.recorder.port))
+      "retention" (dict "info_warning" .Values.retention.infoWarning "error_critical" .Values.retention.errorCritical) }}
+{{- if not .Values.rbac.clusterWide }}
+{{- $_ := set $config "kube" (dict "namespaces" (include "kube9.namespaces" . | fromJsonArray)) }}
+{{- end }}
+{{- /* A volume may be larger than asked for, or an emptyDir's file system shared: the size asked for is the bound. */}}
+{{- if not .Values.persistence.existingClaim }}
+{{- $bytes := include "kube9.bytes" .Values.persistence.size | int64 }}
+{{- $_ := set $config "storage" (dict "max_bytes" (printf "%dKi" (div (mul $bytes 60) 102400))) }}
+{{- end }}
+{{- toYaml (mergeOverwrite $config (deepCopy .Values.config)) }}
+{{- end }}
+
+{{/* Label matchers of every alert expression. */}}
+{{- define "kube9.alertSelector" -}}
+{{- default (printf "namespace=%q" .Release.Namespace) .Values.prometheusRule.selector }}
+{{- end }}
+
+{{/* Whether the projected token, the config or anything else in the values is impossible: said before it is applied. */}}
+{{- define "kube9.validate" -}}
+{{- if and (eq .Values.recorder.securityContext.runAsUser .Values.query.securityContext.runAsUser) (not (hasKey .Values.securityContext "runAsUser")) }}
+{{- fail "recorder.securityContext.runAsUser and query.securityContext.runAsUser must differ: the query container must not be able to write what the recorder owns" }}
+{{- end }}
+{{- if eq (include "kube9.queryContainer" .) "recorder" }}
+{{- fail "query.containerName must not be \"recorder\": that is the other container" }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
+{{- fail "serviceMonitor.enabled needs service.enabled; use podMonitor.enabled without a Service" }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled together scrape everything twice; choose one" }}
+{{- end }}
+{{- end }}

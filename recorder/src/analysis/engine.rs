@@ -1,0 +1,111 @@
+//! The analysis as a task: news in, items out, with room in the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::state::{Analysis, finding_ids};
+use crate::clock::Clock;
+use crate::health::Pulse;
+use crate::metrics::Metrics;
+use crate::pipeline::item::Item;
+use crate::pipeline::queue::Queue;
+use crate::source::intake::push;
+use crate::source::objects::informer::Seen;
+
+/// News that may wait for the analysis. Each holds one object; the informers wait beyond that.
+pub const NEWS_MAX: usize = 256;
+
+/// News taken in before the rules look: a burst about one Service is looked at once.
+const NEWS_AT_ONCE: usize = 64;
+
+/// Subjects looked at before the next news: about a millisecond.
+const LOOKS_AT_ONCE: usize = 100;
+
+/// How often the rows of open findings are extended: what is open is found by a search of the last few minutes.
+const EXTEND_EVERY: Duration = Duration::from_secs(120);
+
+/// How often timers are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The analysis counts as stuck after this long without a beat; it also waits while the queue is full, beating.
+pub const STUCK_AFTER: Duration = Duration::from_secs(300);
+
+/// What the task works with.
+pub struct Engine {
+    /// The state.
+    pub analysis: Analysis,
+    /// From the informers.
+    pub inbox: mpsc::Receiver<Seen>,
+    /// To the writer.
+    pub queue: Arc<Queue>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// Shows that it runs.
+    pub pulse: Pulse,
+}
+
+impl Engine {
+    /// Works for ever; the caller drops the future to stop it.
+    pub async fn run(mut self) {
+        let mut news = Vec::with_capacity(NEWS_AT_ONCE);
+        let mut extended = self.clock.elapsed();
+        loop {
+            self.pulse.beat();
+            if !self.analysis.is_behind() {
+                // A closed inbox means that the process ends: the tick goes on until this future is dropped.
+                tokio::select! {
+                    taken = self.inbox.recv_many(&mut news, NEWS_AT_ONCE), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
+                        let _ = taken;
+                    }
+                    () = tokio::time::sleep(TICK) => {}
+                }
+            } else {
+                while news.len() < NEWS_AT_ONCE {
+                    let Ok(seen) = self.inbox.try_recv() else {
+                        break;
+                    };
+                    news.push(seen);
+                }
+                tokio::task::yield_now().await;
+            }
+            for seen in std::mem::take(&mut news) {
+                let items = self.analysis.take(seen, self.clock.now());
+                self.push(items).await;
+            }
+            let items = self.analysis.evaluate(LOOKS_AT_ONCE, self.clock.now());
+            if !items.is_empty() {
+                self.push(items).await;
+                self.count();
+            }
+            if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
+                extended = self.clock.elapsed();
+                if self.analysis.has_open() {
+                    self.push(vec![Item::StillOpen(self.clock.now())]).await;
+                }
+            }
+        }
+    }
+
+    /// Hands items to the writer, each with room: the queue never has to drop one of them.
+    async fn push(&mut self, items: Vec<Item>) {
+        for item in items {
+            while tokio::time::timeout(TICK, self.queue.room()).await.is_err() {
+                self.pulse.beat(); // it waits, it is not stuck
+            }
+            push(&self.queue, &self.metrics, item, self.clock.now());
+        }
+    }
+
+    fn count(&self) {
+        let open = self.analysis.open_by_rule();
+        for id in finding_ids() {
+            if let Some(gauge) = self.metrics.findings_open(&id) {
+                gauge.set(open.get(id.as_str()).copied().unwrap_or(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Findings: when a sign of trouble opens one, what updates it, when it closes.
+//!
+//! ```text
+//!   sign ──▶ pending ── lasted for `hold` ──▶ open ── sign gone, object gone, rule off ──▶ closed ("… resolved")
+//!              └── sign gone ──▶ nothing        └── other severity ──▶ open, with a new row
+//! ```
+//!
+//! Invariant: one fingerprint is open once. It is rule, object (by uid, so that a new pod of an old name is another one)
+//! and part.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::changes::Late;
+use super::rules::{Sign, span};
+use super::world::{About, Subject};
+use crate::pipeline::item::{Finding, Step};
+use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::sanitize::sanitize;
+
+/// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
+const UPDATE_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of an open finding; survives restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    rule: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    about: String,
+    subject: String,
+    severity: String,
+    title: String,
+    since: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    object: Option<[String; 3]>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    container: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<[String; 3]>,
+    /// Of the facts that its row shows.
+    #[serde(default)]
+    digest: u64,
+    #[serde(skip)]
+    updated: Option<Timestamp>,
+}
+
+/// Whose signs are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Number of the rule.
+    pub rule: &'static str,
+    /// Type of its findings.
+    pub event_type: EventType,
+    /// What it looked at.
+    pub subject: &'a Subject,
+    /// uid of the object; the subject's name where there is none.
+    pub identity: &'a str,
+    /// The object, for the rows.
+    pub object: Option<&'a ObjectRef>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// All findings that are open or about to be.
+#[derive(Debug, Default)]
+pub struct Findings {
+    open: BTreeMap<String, Open>,
+    by_subject: HashMap<Subject, BTreeSet<String>>,
+    /// First sight of signs that have not lasted long enough, by subject and fingerprint.
+    pending: HashMap<Subject, BTreeMap<String, Timestamp>>,
+    /// Findings that were open while nobody could see whether they still were, and when that was.
+    unsure: HashMap<String, Late>,
+}
+
+impl Findings {
+    /// Takes over what was open when the recorder stopped. Returns how many entries could not be read.
+    pub fn restore(&mut self, stored: Vec<(String, String)>) -> usize {
+        let mut unreadable = 0;
+        for (fingerprint, state) in stored {
+            match serde_json::from_str::<Open>(&state) {
+                Ok(open) => self.insert(fingerprint, open),
+                Err(_) => unreadable += 1,
+            }
+        }
+        unreadable
+    }
+
+    /// Forgets everything: the database is a new one.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Fingerprints of all that are open, by rule.
+    pub fn open_by_rule(&self) -> BTreeMap<&str, i64> {
+        let mut counts = BTreeMap::new();
+        for open in self.open.values() {
+            *counts.entry(open.rule.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Whether any is open.
+    pub fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Subjects that have a finding.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.by_subject.keys()
+    }
+
+    /// Findings of these rules may have ended unseen.
+    pub fn doubt(&mut self, concerns: impl Fn(&str) -> bool, late: Late) {
+        for (fingerprint, _) in self.open.iter().filter(|(_, open)| concerns(&open.rule)) {
+            let doubt = self.unsure.entry(fingerprint.clone()).or_insert(late);
+            doubt.from = doubt.from.min(late.from);
+            doubt.to = late.to;
+        }
+    }
+
+    /// Whether a part of what `look` looks at is open.
+    pub fn is_open(&self, look: &Look<'_>, part: &str) -> bool {
+        self.open.contains_key(&fingerprint(look, part))
+    }
+
+    /// Judges the signs that a rule sees now; returns when to look again.
+    pub fn judge(
+        &mut self,
+        look: &Look<'_>,
+        signs: Vec<Sign>,
+        out: &mut Vec<Finding>,
+    ) -> Option<Timestamp> {
+        let mut again: Option<Timestamp> = None;
+        let mut sooner =
+            |at: Timestamp| again = Some(again.map_or(at, |again: Timestamp| again.min(at)));
+        let mut seen = BTreeSet::new();
+        for sign in signs {
+            let fingerprint = fingerprint(look, &sign.part);
+            self.unsure.remove(&fingerprint);
+            if let Some(open) = self.open.get_mut(&fingerprint) {
+                if open.severity == sign.severity.as_str() {
+                    if let Some(at) = update(look, open, &fingerprint, sign, out) {
+                        sooner(at);
+                    }
+                } else {
+                    let since = Timestamp::from_millis(open.since);
+                    self.open(look, &fingerprint, sign, since, out);
+                }
+            } else {
+                // A rule that does not know since when says "now"; a node's clock that is ahead says "later".
+                let first = if sign.since >= look.now {
+                    self.first_sight(look, &fingerprint)
+                } else {
+                    sign.since
+                };
+                let due = first.plus(sign.hold);
+                if due <= look.now {
+                    self.open(look, &fingerprint, sign, first, out);
+                } else {
+                    sooner(due);
+                }
+            }
+            seen.insert(fingerprint);
+        }
+        self.end_unseen(look, &seen, out);
+        again
+    }
+
+    fn first_sight(&mut self, look: &Look<'_>, fingerprint: &str) -> Timestamp {
+        let pending = self.pending.entry(look.subject.clone()).or_default();
+        *pending.entry(fingerprint.to_owned()).or_insert(look.now)
+    }
+
+    /// Closes what this rule no longer sees on this subject.
+    fn end_unseen(&mut self, look: &Look<'_>, seen: &BTreeSet<String>, out: &mut Vec<Finding>) {
+        let prefix = format!("{}/", look.rule);
+        if let Some(pending) = self.pending.get_mut(look.subject) {
+            pending.retain(|fingerprint, _| {
+                !fingerprint.starts_with(&prefix)
+                    || (seen.contains(fingerprint) && !self.open.contains_key(fingerprint))
+            });
+            if pending.is_empty() {
+                self.pending.remove(look.subject);
+            }
+        }
+        let Some(open) = self.by_subject.get(look.subject) else {
+            return;
+        };
+        let over = open
+            .iter()
+            .filter(|f| f.starts_with(&prefix) && !seen.contains(*f));
+        for fingerprint in over.cloned().collect::<Vec<_>>() {
+            self.close(&fingerprint, "it is over", look.now, out);
+        }
+    }
+
+    /// Closes everything about a subject that is gone.
+    pub fn gone(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+        self.pending.remove(subject);
+        let open = self.by_subject.get(subject).cloned().unwrap_or_default();
+        for fingerprint in open {
+            self.close(&fingerprint, "the object is gone", now, out);
+        }
+    }
+
+    /// Closes findings of rules that do not run any more.
+    pub fn retire(&mut self, runs: impl Fn(&str) -> bool, now: Timestamp, out: &mut Vec<Finding>) {
+        let off = self.open.iter().filter(|(_, open)| !runs(&open.rule));
+        for fingerprint in off.map(|(f, _)| f.clone()).collect::<Vec<_>>() {
+            self.close(&fingerprint, "the rule is switched off", now, out);
+        }
+    }
+
+    fn insert(&mut self, fingerprint: String, open: Open) {
+        if let Some(subject) = open.subject() {
+            self.by_subject
+                .entry(subject)
+                .or_default()
+                .insert(fingerprint.clone());
+        }
+        self.open.insert(fingerprint, open);
+    }
+
+    fn open(
+        &mut self,
+        look: &Look<'_>,
+        fingerprint: &str,
+        sign: Sign,
+        since: Timestamp,
+        out: &mut Vec<Finding>,
+    ) {
+        let open = Open {
+            rule: look.rule.to_owned(),
+            event_type: look.event_type.as_str().to_owned(),
+            about: word(look.subject.about).to_owned(),
+            subject: look.subject.name.to_string(),
+            severity: sign.severity.as_str().to_owned(),
+            title: sign.title.clone(),
+            since: since.millis(),
+            object: look.object.map(triple),
+            container: sign.container.clone(),
+            node: sign.node.clone(),
+            owner: sign.owner.as_ref().map(triple),
+            digest: digest(&sign.extra),
+            updated: Some(look.now),
+        };
+        let state = serde_json::to_string(&open).unwrap_or_default();
+        let row = row(look, fingerprint, sign, since);
+        self.insert(fingerprint.to_owned(), open);
+        out.push(Finding {
+            fingerprint: fingerprint.to_owned(),
+            step: Step::Opened { state, since },
+            at: look.now,
+            row: sanitize(row),
+        });
+    }
+
+    fn close(&mut self, fingerprint: &str, because: &str, now: Timestamp, out: &mut Vec<Finding>) {
+        let Some(open) = self.open.remove(fingerprint) else {
+            return;
+        };
+        if let Some(subject) = open.subject()
+            && let Some(all) = self.by_subject.get_mut(&subject)
+        {
+            all.remove(fingerprint);
+            if all.is_empty() {
+                self.by_subject.remove(&subject);
+            }
+        }
+        let doubt = self.unsure.remove(fingerprint);
+        out.push(Finding {
+            fingerprint: fingerprint.to_owned(),
+            step: Step::Closed,
+            at: now,
+            row: sanitize(open.resolved(fingerprint, because, doubt, now)),
+        });
+    }
+}
+
+fn update(
+    look: &Look<'_>,
+    open: &mut Open,
+    fingerprint: &str,
+    sign: Sign,
+    out: &mut Vec<Finding>,
+) -> Option<Timestamp> {
+    let digest = digest(&sign.extra);
+    if digest == open.digest {
+        return None;
+    }
+    if let Some(next) = open
+        .updated
+        .map(|at| at.plus(UPDATE_EVERY))
+        .filter(|next| *next > look.now)
+    {
+        return Some(next);
+    }
+    open.digest = digest;
+    open.updated = Some(look.now);
+    let row = row(look, fingerprint, sign, Timestamp::from_millis(open.since));
+    out.push(Finding {
+        fingerprint: fingerprint.to_owned(),
+        step: Step::Updated,
+        at: look.now,
+        row: sanitize(row),
+    });
+    None
+}
+
+fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Record {
+    let mut extra = Map::from_iter([
+        ("rule".to_owned(), json!(look.rule)),
+        ("finding".to_owned(), json!(fingerprint)),
+        ("since".to_owned(), json!(since.to_string())),
+    ]);
+    extra.extend(sign.extra);
+    Record {
+        event_type: look.event_type,
+        severity: sign.severity,
+        title: sign.title,
+        description: sign.description,
+        object: look.object.cloned(),
+        owner: sign.owner,
+        reason: look.rule.to_owned(),
+        component: "kube9".to_owned(),
+        container: sign.container,
+        kube_type: String::new(),
+        node: sign.node,
+        extra,
+        occurred: Occurred::At(look.now),
+    }
+}
+
+impl Open {
+    fn subject(&self) -> Option<Subject> {
+        let about = ABOUT.iter().find(|(_, word)| *word == self.about)?.0;
+        Some(Subject {
+            about,
+            name: self.subject.as_str().into(),
+        })
+    }
+
+    fn resolved(
+        &self,
+        fingerprint: &str,
+        because: &str,
+        doubt: Option<Late>,
+        now: Timestamp,
+    ) -> Record {
+        let since = Timestamp::from_millis(self.since);
+        let mut description = format!(
+            "\"{}\" lasted for {}, since {since}: {because}.",
+            self.title,
+            span(now.since(since))
+        );
+        let mut extra = Map::from_iter([
+            ("rule".to_owned(), json!(self.rule)),
+            ("finding".to_owned(), json!(fingerprint)),
+            ("since".to_owned(), json!(since.to_string())),
+            ("severity_was".to_owned(), json!(self.severity)),
+            ("resolved_because".to_owned(), json!(because)),
+        ]);
+        if let Some(late) = doubt {
+            description.push_str(" It ended while the recorder could not see it.");
+            extra.insert(
+                "closed_between".to_owned(),
+                json!([late.from.to_string(), late.to.to_string()]),
+            );
+        }
+        Record {
+            event_type: self.event_type.parse().unwrap_or(EventType::Health),
+            severity: Severity::Info,
+            title: format!("{} resolved", self.title),
+            description,
+            object: self.object.clone().map(object),
+            owner: self.owner.clone().map(object),
+            reason: self.rule.clone(),
+            component: "kube9".to_owned(),
+            container: self.container.clone(),
+            kube_type: String::new(),
+            node: self.node.clone(),
+            extra,
+            occurred: Occurred::At(now),
+        }
+    }
+}
+
+fn fingerprint(look: &Look<'_>, part: &str) -> String {
+    format!("{}/{}/{part}", look.rule, look.identity)
+}
+
+fn triple(object: &ObjectRef) -> [String; 3] {
+    [
+        object.kind.clone(),
+        object.namespace.clone(),
+        object.name.clone(),
+    ]
+}
+
+fn object([kind, namespace, name]: [String; 3]) -> ObjectRef {
+    ObjectRef {
+        kind,
+        namespace,
+        name,
+    }
+}
+
+fn digest(extra: &Map<String, Value>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (key, value) in extra {
+        key.hash(&mut hasher);
+        value.to_string().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+const ABOUT: [(About, &str); 8] = [
+    (About::Pod, "pod"),
+    (About::Node, "node"),
+    (About::Deployment, "deployment"),
+    (About::Service, "service"),
+    (About::ConfigMap, "config_map"),
+    (About::Owner, "owner"),
+    (About::Image, "image"),
+    (About::Watch, "watch"),
+];
+
+fn word(about: About) -> &'static str {
+    ABOUT
+        .iter()
+        .find(|(a, _)| *a == about)
+        .map_or("", |(_, word)| word)
+}

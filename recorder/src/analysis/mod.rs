@@ -1,0 +1,24 @@
+//! What changed, what is unhealthy, why, and what is at risk: from the objects that the informers see.
+//!
+//! ```text
+//!   informers ─▶ engine (one task) ─▶ changes ── facts differ ──▶ rows          ─┐
+//!                   │                                                            ├─▶ queue ─▶ writer
+//!                   └─ world ── dirty subjects, timers ─▶ rules ─▶ findings ─▶ rows ─┘
+//! ```
+//!
+//! Invariant: what the engine believes to be stored is stored or before the writer: it pushes facts and findings only
+//! with room in the queue, the queue never drops them, and the writer gives none up but when the process ends. A new
+//! process reads what was committed and sees the rest again in its first list.
+//! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
+//! size of the cluster.
+
+pub mod changes;
+pub mod engine;
+pub mod failure;
+pub mod findings;
+pub mod owners;
+pub mod rules;
+pub mod state;
+#[cfg(test)]
+mod tests;
+pub mod world;

@@ -1,0 +1,45 @@
+//! A container cannot be created as it is specified.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs, place};
+use crate::analysis::failure::config_fails;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H5",
+    event_type: EventType::Health,
+    name: "container cannot be created",
+    doc: "\
+Opens when a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or a failed hook; severity error.
+Closes when it waits for that no more, or the pod is gone.
+Next: the message names the missing ConfigMap, Secret or key, or what the container runtime refused.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() {
+        return;
+    }
+    for state in pod.containers.iter().filter(|state| config_fails(state)) {
+        let (name, place, reason) = (&state.name, place(entry), &state.waiting);
+        let since = entry
+            .traces
+            .get(name)
+            .and_then(|trace| trace.failing)
+            .unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of pod {place} cannot be created ({reason}): {}. \
+             It does not start until the manifest or what it refers to is corrected.",
+            state.waiting_message
+        );
+        let title = format!("Container {name} of pod {place} cannot be created: {reason}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .with("waiting", &**reason);
+    }
+}

@@ -1,0 +1,41 @@
+//! A secret where everybody reads it.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs};
+use crate::metrics::Kind;
+use crate::source::objects::ConfigMap;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A8",
+    event_type: EventType::Assessment,
+    name: "secret in a ConfigMap",
+    doc: "\
+Opens when a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key; severity warning.
+ConfigMaps are readable by many, and are not encrypted at rest where Secrets are.
+kube9 looks at a value while it decodes it and keeps nothing of it.
+Closes when the key is gone.
+Next: move it to a Secret, and change the secret: it was readable.",
+    reads: &[Kind::ConfigMap],
+    check: Check::ConfigMap(check),
+};
+
+fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
+    let keys: Vec<&str> = map
+        .keys
+        .iter()
+        .filter(|(_, facts)| facts.looks_secret)
+        .map(|(key, _)| &**key)
+        .collect();
+    if keys.is_empty() {
+        return;
+    }
+    let place = format!("{}/{}", map.meta.namespace, map.meta.name);
+    let description = format!(
+        "Keys of ConfigMap {place} look like secrets: {}. Move them to a Secret, and change them: they were readable.",
+        keys.join(", ")
+    );
+    let title = format!("ConfigMap {place} seems to hold a secret");
+    let sign = signs.add(Severity::Warning, map.meta.created, title, description);
+    sign.hold(context.thresholds.assessment).with("names", keys);
+}

@@ -1,0 +1,50 @@
+//! A secret written into a pod's template.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Group, Rule, Signs, owner_words};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A9",
+    event_type: EventType::Assessment,
+    name: "secret in an environment variable's literal",
+    doc: "\
+Opens when an environment variable that is named like a secret has a literal value in the manifest; severity warning.
+Whoever may read pods reads it.
+kube9 sees that there is a value and keeps nothing of it.
+Closes when the newest pod takes it from a Secret (`secretKeyRef`).",
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = owner_words(&newest.owner);
+    for container in newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .filter(|c| !c.secret_env.is_empty())
+    {
+        let name = &container.name;
+        let names: Vec<&str> = container.secret_env.iter().map(|name| &**name).collect();
+        let description = format!(
+            "Container {name} of {owner} has literal values for {}: whoever may read pods reads them. \
+             Take them from a Secret, and change them.",
+            names.join(", ")
+        );
+        let title =
+            format!("Container {name} of {owner} seems to have a secret in its environment");
+        let sign = signs.add(
+            Severity::Warning,
+            newest.pod.meta.created,
+            title,
+            description,
+        );
+        sign.container(name)
+            .hold(context.thresholds.assessment)
+            .with("names", names);
+    }
+}

@@ -1,0 +1,50 @@
+//! An image cannot be pulled.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs, place};
+use crate::analysis::failure::pull_fails;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H4",
+    event_type: EventType::Health,
+    name: "image cannot be pulled",
+    doc: "\
+Opens when a container has waited for its image (`ErrImagePull`, `ImagePullBackOff` and the like) for `image_pull`; severity error.
+Closes when the image is there, or the pod is gone.
+Next: the message says whether the image does not exist, the registry refuses or does not answer; I5 and I6 tell whether it is the registry or the node.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() {
+        return;
+    }
+    for state in pod.containers.iter().filter(|state| pull_fails(state)) {
+        let (name, place) = (&state.name, place(entry));
+        let image = pod
+            .spec
+            .named(name)
+            .map_or("its image", |container| &container.image);
+        let since = entry
+            .traces
+            .get(name)
+            .and_then(|trace| trace.pull_failing)
+            .unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of pod {place} waits for image {image}. {} \
+             Check the image's name and tag, the registry, and the pod's imagePullSecrets.",
+            state.waiting_message
+        );
+        let title = format!("Image {image} cannot be pulled for pod {place}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .hold(context.thresholds.image_pull);
+        sign.with("image", image).with("waiting", &*state.waiting);
+    }
+}

@@ -1,0 +1,53 @@
+//! An image fails on several nodes: it is not the nodes.
+
+use std::collections::BTreeSet;
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Group, Rule, Signs, members};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I5",
+    event_type: EventType::Insight,
+    name: "image fails on several nodes",
+    doc: "\
+Opens when an image cannot be pulled on two nodes or more for `image_pull`; severity error.
+Then the image's name, its registry or the credentials are at fault, not a node.
+Closes when at most one node waits for it.
+Next: pull the image by hand with the pods' credentials; look at the registry's status.",
+    reads: &[Kind::Pod],
+    check: Check::Image(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let nodes: BTreeSet<&str> = group
+        .pods
+        .iter()
+        .filter_map(|entry| entry.pod.node.as_deref())
+        .collect();
+    if nodes.len() < 2 {
+        return;
+    }
+    let image = group.name;
+    let traces = group.pods.iter().flat_map(|entry| entry.traces.values());
+    let since = traces
+        .filter_map(|trace| trace.pull_failing)
+        .min()
+        .unwrap_or(context.now);
+    let description = format!(
+        "{} pods on {} nodes wait for image {image}. As it fails everywhere, the image's name, its registry or the \
+         credentials are at fault, not a node.",
+        group.pods.len(),
+        nodes.len()
+    );
+    let title = format!(
+        "Image {image} cannot be pulled on any of {} nodes",
+        nodes.len()
+    );
+    let sign = signs.add(Severity::Error, since, title, description);
+    sign.hold(context.thresholds.image_pull)
+        .with("image", image)
+        .with("nodes", nodes.len());
+    sign.with("members", members(group.pods.iter().copied()));
+}

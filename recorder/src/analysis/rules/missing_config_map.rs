@@ -1,0 +1,40 @@
+//! A pod refers to a ConfigMap that is not there.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Group, Rule, Signs, owner_words};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A10",
+    event_type: EventType::Assessment,
+    name: "referenced ConfigMap is missing",
+    doc: "\
+Opens when a pod refers to a ConfigMap that does not exist, and the reference is not optional; severity error.
+Pods that run go on, but none starts again.
+Closes when the ConfigMap is there, or the newest pod no longer refers to it.
+Next: create it, or correct the name.",
+    reads: &[Kind::Pod, Kind::ConfigMap],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let namespace = &newest.pod.meta.namespace;
+    let owner = owner_words(&newest.owner);
+    for map in &newest.pod.spec.config_maps {
+        let name = format!("{namespace}/{map}");
+        if context.world.config_maps.contains_key(&*name) {
+            continue;
+        }
+        let description = format!(
+            "Pods of {owner} need ConfigMap {name}, which does not exist: those that run go on, but none starts again. \
+             Create it, or correct the name."
+        );
+        let title = format!("ConfigMap {name} that {owner} needs does not exist");
+        let sign = signs.add(Severity::Error, context.now, title, description);
+        sign.part(&**map)
+            .hold(context.thresholds.assessment)
+            .with("config_map", name);
+    }
+}

@@ -1,0 +1,61 @@
+//! A node reports another problem: its network, or what a problem detector found.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs};
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H13",
+    event_type: EventType::Health,
+    name: "node reports a problem",
+    doc: "\
+Opens when a node has the condition `NetworkUnavailable`, or one that a problem detector sets (`KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart` and any other `…Problem`, `…Failure`, `…Unhealthy`, `Frequent…`); severity error.
+Closes when the condition is no longer `True`, or the node is removed.
+Next: the condition's message says what was found.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+};
+
+/// Conditions of which `True` is bad. Others may mean either, so they say nothing.
+fn is_problem(kind: &str) -> bool {
+    const KNOWN: [&str; 5] = [
+        "NetworkUnavailable",
+        "KernelDeadlock",
+        "ReadonlyFilesystem",
+        "XfsShutdown",
+        "CperHardwareErrorFatal",
+    ];
+    KNOWN.contains(&kind)
+        || kind.starts_with("Frequent")
+        || kind.starts_with("Corrupt")
+        || ["Problem", "Failure", "Unhealthy"]
+            .iter()
+            .any(|end| kind.ends_with(end))
+}
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let name = &entry.node.meta.name;
+    for condition in entry
+        .node
+        .conditions
+        .iter()
+        .filter(|c| c.is_true() && is_problem(&c.kind))
+    {
+        let kind = &*condition.kind;
+        let since = condition.since.unwrap_or(context.now);
+        let description = format!(
+            "Node {name} reports {kind} since {since} ({}): {}",
+            condition.reason, condition.message
+        );
+        let sign = signs.add(
+            Severity::Error,
+            since,
+            format!("Node {name} reports {kind}"),
+            description,
+        );
+        sign.part(kind).with("condition", kind);
+        sign.node = Some(name.to_string());
+    }
+}

@@ -1,0 +1,69 @@
+//! The pods of a node have asked for nearly all it has.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs};
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I8",
+    event_type: EventType::Insight,
+    name: "node nearly full",
+    doc: "\
+Opens when the requests of a node's pods reach `node_full_percent` of the CPU or memory that it has for pods; severity warning.
+It is about what pods asked for, which decides where they are scheduled, not about what they use.
+Closes 5 points below that, or when the node is removed.
+Next: add a node, or lower requests that are far above use.",
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+};
+
+/// It closes this far below the limit, so that one pod more or less does not open and close it.
+const BAND: i64 = 5;
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let node = &entry.node;
+    let name = &*node.meta.name;
+    let (mut cpu, mut memory, mut pods) = (0, 0, 0);
+    for other in context
+        .world
+        .pods_on(name)
+        .filter(|other| !other.pod.phase.is_final())
+    {
+        pods += 1;
+        for container in other
+            .pod
+            .spec
+            .containers
+            .iter()
+            .filter(|container| !container.init)
+        {
+            cpu += container.cpu_request.unwrap_or(0);
+            memory += container.memory_request.unwrap_or(0);
+        }
+    }
+    for (part, asked, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
+        let Some(has) = has.filter(|has| *has > 0) else {
+            continue;
+        };
+        let percent = (i128::from(asked) * 100 / i128::from(has)) as i64;
+        let limit = i64::from(context.thresholds.node_full_percent);
+        let limit = if (context.is_open)(part) {
+            limit - BAND
+        } else {
+            limit
+        };
+        if percent < limit {
+            continue;
+        }
+        let description = format!(
+            "The {pods} pods on node {name} have asked for {percent} % of its {part}. Further pods go elsewhere or wait. \
+             Add a node, or lower requests that are far above use."
+        );
+        let title = format!("Node {name} is nearly full by {part} requests");
+        let sign = signs.add(Severity::Warning, context.now, title, description);
+        sign.part(part).with("percent", percent);
+        sign.node = Some(name.to_owned());
+    }
+}

@@ -1,0 +1,53 @@
+//! A node does not work.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs};
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H11",
+    event_type: EventType::Health,
+    name: "node not ready",
+    doc: "\
+Opens when a node's condition Ready is not `True`; severity error, critical after `node_critical`, when its pods begin to be evicted.
+Closes when it is ready again, or removed.
+Next: `Unknown` means that the kubelet does not report (machine, network or kubelet down); `False` that it says itself what is wrong.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let node = &entry.node;
+    let Some(ready) = Condition::of(&node.conditions, "Ready").filter(|c| !c.is_true()) else {
+        return;
+    };
+    let name = &node.meta.name;
+    let since = ready.since.unwrap_or(context.now);
+    let critical_at = since.plus(context.thresholds.node_critical);
+    let pods = context.world.pods_on(name).count();
+    let why = if &*ready.status == "Unknown" {
+        "its kubelet does not report: the machine, its network or the kubelet is down"
+    } else {
+        "its kubelet reports that it cannot run pods"
+    };
+    let description = format!(
+        "Node {name} is not ready since {since}: {why} ({}: {}). {pods} pods are on it.",
+        ready.reason, ready.message
+    );
+    let (severity, title) = if context.now >= critical_at {
+        let minutes = super::span(context.thresholds.node_critical);
+        (
+            Severity::Critical,
+            format!("Node {name} not ready for more than {minutes}"),
+        )
+    } else {
+        signs.look_again(critical_at);
+        (Severity::Error, format!("Node {name} not ready"))
+    };
+    let sign = signs.add(severity, since, title, description);
+    sign.with("pods", pods).with("status", &*ready.status);
+    sign.node = Some(name.to_string());
+}

@@ -1,0 +1,70 @@
+//! Replicas that fall together.
+
+use std::collections::BTreeSet;
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Group, Rule, Signs, owner_words};
+use crate::analysis::changes::is_ready;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A5",
+    event_type: EventType::Assessment,
+    name: "all replicas on one node",
+    doc: "\
+Opens when two or more ready pods of a Deployment, ReplicaSet or StatefulSet, and no others, are all on one node while another node is ready and takes pods; severity warning.
+The loss of that node takes all of them.
+Closes when a ready pod is on another node, or fewer than two are left.
+Next: add a topology spread constraint or pod anti-affinity.",
+    reads: &[Kind::Pod, Kind::Node],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let owner = &group.pods[0].owner;
+    if !matches!(&*owner.kind, "Deployment" | "ReplicaSet" | "StatefulSet") {
+        return;
+    }
+    let ready: Vec<_> = group
+        .pods
+        .iter()
+        .filter(|entry| is_ready(&entry.pod))
+        .collect();
+    let nodes: BTreeSet<&str> = ready
+        .iter()
+        .filter_map(|entry| entry.pod.node.as_deref())
+        .collect();
+    if ready.len() < 2 || nodes.len() != 1 {
+        return;
+    }
+    let node = nodes.first().copied().unwrap_or_default();
+    let elsewhere = context.world.nodes.values().any(|entry| {
+        let one = &entry.node;
+        let ready = crate::source::objects::Condition::of(&one.conditions, "Ready");
+        &*one.meta.name != node
+            && !one.cordoned
+            && one.taints.is_empty()
+            && ready.is_some_and(|c| c.is_true())
+    });
+    if !elsewhere {
+        return;
+    }
+    let words = owner_words(owner);
+    let description = format!(
+        "All {} ready pods of {words} are on node {node}: its loss takes all of them. \
+         Add a topology spread constraint or pod anti-affinity.",
+        ready.len()
+    );
+    let since = group.newest().pod.meta.created;
+    let sign = signs.add(
+        Severity::Warning,
+        since,
+        format!("All pods of {words} are on one node"),
+        description,
+    );
+    // Pods of a rollout come one after the other; the first two say nothing.
+    sign.hold(context.thresholds.assessment * 10)
+        .with("pods", ready.len());
+    sign.node = Some(node.to_owned());
+}

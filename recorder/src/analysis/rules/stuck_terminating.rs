@@ -1,0 +1,40 @@
+//! A pod was deleted, but does not go.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs, place};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H9",
+    event_type: EventType::Health,
+    name: "pod stuck while it terminates",
+    doc: "\
+Opens when a deleted pod is still there `terminating` after its grace period; severity warning.
+Closes when it is gone.
+Next: its node is down, a finalizer waits, or a volume does not unmount.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let Some(due) = entry.pod.meta.deleting else {
+        return;
+    };
+    if due > context.now {
+        signs.look_again(due);
+        return;
+    }
+    let place = place(entry);
+    let node = entry.pod.node.as_deref().unwrap_or("none");
+    let description = format!(
+        "Pod {place} was to be gone by {due} and is still there. \
+         Its node ({node}) may be down, a finalizer may wait, or a volume may not unmount."
+    );
+    let title = format!("Pod {place} does not terminate");
+    signs
+        .add(Severity::Warning, due, title, description)
+        .of_pod(entry)
+        .hold(context.thresholds.terminating);
+}

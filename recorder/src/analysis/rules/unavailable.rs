@@ -1,0 +1,51 @@
+//! A Deployment has fewer pods than it wants.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs};
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Deployment};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H15",
+    event_type: EventType::Health,
+    name: "replicas unavailable",
+    doc: "\
+Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical where no pod is available.
+Closes when its condition is `True` again, or it is deleted or scaled to 0.
+Next: the findings of its pods say why.",
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let available = Condition::of(&deployment.conditions, "Available");
+    let Some(condition) = available.filter(|c| &*c.status == "False") else {
+        return;
+    };
+    if deployment.replicas == 0 || deployment.available >= deployment.replicas {
+        return;
+    }
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = condition.since.unwrap_or(context.now);
+    let (severity, title) = if deployment.available == 0 {
+        (
+            Severity::Critical,
+            format!("Deployment {place} has no available pod"),
+        )
+    } else {
+        (
+            Severity::Error,
+            format!("Deployment {place} has too few available pods"),
+        )
+    };
+    let description = format!(
+        "{} of {} pods of Deployment {place} are available, too few since {since}. See the findings of its pods.",
+        deployment.available, deployment.replicas
+    );
+    let sign = signs.add(severity, since, title, description);
+    sign.hold(context.thresholds.unavailable);
+    sign.with("replicas", deployment.replicas)
+        .with("available", deployment.available);
+}

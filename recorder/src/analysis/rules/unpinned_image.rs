@@ -1,0 +1,81 @@
+//! An image whose tag may mean another image tomorrow.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Group, Rule, Signs, owner_words};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A1",
+    event_type: EventType::Assessment,
+    name: "image not pinned",
+    doc: "\
+Opens when a container's image has the tag `latest` or none, and no digest; severity warning.
+Pods that start later may run other code than those that run now, and nobody can tell which.
+Closes when the newest pod's image has a tag or digest.
+Next: name a version, or better a digest.",
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+};
+
+/// `latest`, or no tag at all; a port of the registry is no tag.
+fn is_unpinned(image: &str) -> bool {
+    if image.is_empty() || image.contains('@') {
+        return false;
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => true,
+    }
+}
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = owner_words(&newest.owner);
+    for container in newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .filter(|c| is_unpinned(&c.image))
+    {
+        let (name, image) = (&container.name, &container.image);
+        let description = format!(
+            "Container {name} of {owner} runs {image}: pods that start later may run other code than those that run now. \
+             Name a version or a digest."
+        );
+        let title = format!("Image {image} of {owner} is not pinned");
+        let sign = signs.add(
+            Severity::Warning,
+            newest.pod.meta.created,
+            title,
+            description,
+        );
+        sign.container(name)
+            .hold(context.thresholds.assessment)
+            .with("image", &**image);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unpinned;
+
+    #[test]
+    fn only_latest_and_no_tag_are_unpinned() {
+        for (image, expected) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("registry:5000/team/app", true),
+            ("registry:5000/team/app:latest", true),
+            ("nginx:1.27", false),
+            ("registry:5000/team/app:2", false),
+            ("nginx@sha256:abc", false),
+            ("nginx:latest@sha256:abc", false),
+            ("", false),
+        ] {
+            assert_eq!(is_unpinned(image), expected, "{image}");
+        }
+    }
+}

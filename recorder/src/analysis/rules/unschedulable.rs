@@ -1,0 +1,48 @@
+//! No node takes a pod.
+
+use kube9_shared::model::{EventType, Severity};
+
+use super::{Check, Context, Rule, Signs, place};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H6",
+    event_type: EventType::Health,
+    name: "pod cannot be scheduled",
+    doc: "\
+Opens when no node has taken a pod for `unschedulable`; severity error.
+Closes when the pod has a node, or is gone.
+Next: the scheduler's message counts the nodes by what they lack: CPU, memory, a taint that is not tolerated, a volume's zone.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    let scheduled = Condition::of(&pod.conditions, "PodScheduled");
+    let Some(scheduled) = scheduled.filter(|c| &*c.status == "False") else {
+        return;
+    };
+    if pod.node.is_some() || pod.meta.deleting.is_some() || pod.phase.is_final() {
+        return;
+    }
+    let gated = &*scheduled.reason == "SchedulingGated";
+    if gated {
+        return; // somebody asked for it to wait
+    }
+    let place = place(entry);
+    let since = scheduled.since.unwrap_or(pod.meta.created);
+    let description = format!(
+        "Pod {place} waits for a node since {since}: {}. Free or add what the nodes lack, or change what the pod asks for.",
+        scheduled.message
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Pod {place} cannot be scheduled"),
+        description,
+    );
+    sign.of_pod(entry).hold(context.thresholds.unschedulable);
+}

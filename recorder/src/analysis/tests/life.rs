@@ -1,0 +1,336 @@
+use super::*;
+
+/// What a database that committed everything would give back.
+#[derive(Default)]
+struct Stored {
+    facts: std::collections::BTreeMap<(i64, String), String>,
+    findings: std::collections::BTreeMap<String, String>,
+}
+
+impl Stored {
+    fn commit(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Change(change) => {
+                    let key = (change.watch.0, change.name.clone());
+                    match &change.facts {
+                        Some(facts) => self.facts.insert(key, facts.clone()),
+                        None => self.facts.remove(&key),
+                    };
+                }
+                Item::Finding(finding) => {
+                    match &finding.step {
+                        Step::Opened { state, .. } => {
+                            let before = self
+                                .findings
+                                .insert(finding.fingerprint.clone(), state.clone());
+                            assert!(before.is_none(), "{} opened twice", finding.fingerprint);
+                        }
+                        Step::Updated => {}
+                        Step::Closed => {
+                            let before = self.findings.remove(&finding.fingerprint);
+                            assert!(
+                                before.is_some(),
+                                "{} closed, but not open",
+                                finding.fingerprint
+                            );
+                        }
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn start(&self, now: Timestamp) -> Lab {
+        let findings = self
+            .findings
+            .iter()
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect();
+        let mut lab = Lab::started(AnalysisConfig::default(), findings, |kind| {
+            let of_kind = self.facts.iter().filter(|((w, _), _)| *w == watch(kind).0);
+            Remembered {
+                facts: of_kind
+                    .map(|((_, name), facts)| (name.clone(), facts.clone()))
+                    .collect(),
+                proven: Some(start()),
+            }
+        });
+        lab.now = now;
+        lab
+    }
+}
+
+fn oom(name: &str) -> Value {
+    pod_with(
+        name,
+        1,
+        waiting("CrashLoopBackOff"),
+        terminated("OOMKilled", 137, 0, 1),
+    )
+}
+
+#[test]
+fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
+    let mut stored = Stored::default();
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    lab.apply(Kind::Service, &service(json!({})));
+    lab.apply(Kind::Pod, &oom("web-1"));
+    lab.apply(Kind::Pod, &oom("web-2"));
+    lab.wait(70);
+    stored.commit(&lab.take());
+    let open: Vec<&String> = stored.findings.keys().collect();
+    assert_eq!(
+        open,
+        [
+            "H1/uid-web-1/app",
+            "H1/uid-web-2/app",
+            "H18/uid-web/",
+            "H2/uid-web-1/app",
+            "H2/uid-web-2/app"
+        ]
+    );
+
+    // While the recorder is down: web-2 goes, the image changes, web-3 comes.
+    let mut lab = stored.start(lab.now.plus(Duration::from_secs(300)));
+    let changed = deployment(
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry/web:2"}]}}}}),
+    );
+    lab.list_for(Kind::Node, &[], RelistCause::Restarted);
+    lab.list_for(
+        Kind::Pod,
+        &[oom("web-1"), pod("web-3", json!({}))],
+        RelistCause::Restarted,
+    );
+    assert!(
+        lab.items
+            .iter()
+            .all(|item| !matches!(item, Item::Finding(_))),
+        "frozen until all is seen"
+    );
+    for kind in [Kind::Service, Kind::ConfigMap] {
+        let objects = if kind == Kind::Service {
+            vec![service(json!({}))]
+        } else {
+            vec![]
+        };
+        lab.list_for(kind, &objects, RelistCause::Restarted);
+    }
+    lab.list_for(Kind::Deployment, &[changed], RelistCause::Restarted);
+    lab.wait(3);
+    let items = lab.take();
+    stored.commit(&items);
+    let mut seen = Vec::new();
+    for item in &items {
+        match item {
+            Item::Change(change) => {
+                for row in &change.rows {
+                    let row = row.record();
+                    assert_eq!(row.extra["observed_late"], true, "{}", row.title);
+                    assert_eq!(row.extra["between"][0], t(0));
+                    seen.push(row.title.clone());
+                }
+            }
+            Item::Finding(finding) => {
+                let row = finding.row.record();
+                assert!(row.extra.contains_key("closed_between"), "{}", row.title);
+                seen.push(row.title.clone());
+            }
+            _ => {}
+        }
+    }
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "Container app of pod shop/web-2 in a crash loop resolved",
+            "Container app of pod shop/web-2 out of memory (OOMKilled) resolved",
+            "Image changed: app 1 → 2",
+            "Pod ended",
+            "Service shop/web has no ready pod resolved",
+        ]
+    );
+}
+
+#[test]
+fn a_blind_kind_freezes_its_findings() {
+    let mut lab = Lab::new();
+    lab.apply(
+        Kind::Node,
+        &node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", "False", 0)]}}),
+        ),
+    );
+    assert_eq!(lab.findings().len(), 1);
+    lab.say(
+        Kind::Node,
+        News::Blind {
+            why: "connection reset".into(),
+            forbidden: false,
+        },
+    );
+    lab.wait(600);
+    assert_eq!(lab.findings().len(), 0, "not even worse: nobody can see");
+    // The watch resumes: the node recovered meanwhile.
+    lab.say(Kind::Node, News::Live);
+    lab.apply(Kind::Node, &node("w1", json!({})));
+    lab.wait(3);
+    let findings = lab.findings();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].step, Step::Closed);
+    assert!(
+        findings[0]
+            .row
+            .record()
+            .extra
+            .contains_key("closed_between")
+    );
+}
+
+#[test]
+fn a_forbidden_kind_is_said_once_and_degrades_alone() {
+    let mut lab = Lab::new();
+    for _ in 0..3 {
+        lab.say(
+            Kind::Service,
+            News::Blind {
+                why: "forbidden".into(),
+                forbidden: true,
+            },
+        );
+        lab.wait(10);
+    }
+    let findings = lab.findings();
+    let titles: Vec<&str> = findings
+        .iter()
+        .map(|f| f.row.record().title.as_str())
+        .collect();
+    assert_eq!(titles, ["Permission to watch Services is missing"]);
+    assert_eq!(
+        findings[0].row.record().event_type,
+        kube9_shared::model::EventType::Operator
+    );
+    lab.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(lab.findings().len(), 2, "rules that read no Service go on");
+    lab.say(Kind::Service, News::Live);
+    let titles: Vec<String> = lab
+        .findings()
+        .iter()
+        .map(|f| f.row.record().title.clone())
+        .collect();
+    assert_eq!(titles, ["Permission to watch Services is missing resolved"]);
+}
+
+#[test]
+fn a_new_database_gets_everything_again() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(lab.findings().len(), 2);
+    for kind in KINDS {
+        lab.say(kind, News::Reset);
+        let objects = if kind == Kind::Pod {
+            vec![oom("web-1")]
+        } else {
+            vec![]
+        };
+        lab.list_for(kind, &objects, RelistCause::FirstStart);
+    }
+    lab.wait(5);
+    let mut stored = Stored::default();
+    let items = lab.take();
+    stored.commit(&items);
+    assert_eq!(stored.findings.len(), 2);
+    assert_eq!(stored.facts.len(), 1);
+    let changes = items.iter().filter_map(|item| {
+        if let Item::Change(c) = item {
+            Some(c.rows.len())
+        } else {
+            None
+        }
+    });
+    assert_eq!(changes.sum::<usize>(), 0, "nothing of it is news");
+}
+
+#[test]
+fn rules_are_switched_off_by_number_type_and_namespace() {
+    for config in [
+        AnalysisConfig {
+            disabled_rules: vec!["h1".into(), "H2".into()],
+            ..AnalysisConfig::default()
+        },
+        AnalysisConfig {
+            disabled_rules: vec!["health".into()],
+            ..AnalysisConfig::default()
+        },
+        AnalysisConfig {
+            exclude_namespaces: vec!["shop".into()],
+            ..AnalysisConfig::default()
+        },
+    ] {
+        let mut lab = Lab::with(config);
+        lab.apply(Kind::Pod, &oom("web-1"));
+        assert_eq!(lab.findings().len(), 0);
+    }
+}
+
+#[test]
+fn a_finding_is_updated_at_most_once_a_minute() {
+    let mut lab = Lab::new();
+    let pods = |restarts: i64| {
+        pod_with(
+            "web-1",
+            restarts,
+            waiting("CrashLoopBackOff"),
+            terminated("Error", 3, 0, 1),
+        )
+    };
+    lab.apply(Kind::Pod, &pods(1));
+    lab.take();
+    for restarts in 2..30 {
+        lab.apply(Kind::Pod, &pods(restarts));
+        lab.wait(2);
+    }
+    lab.wait(70);
+    let findings = lab.findings();
+    assert!(
+        findings.iter().all(|f| f.step == Step::Updated),
+        "{findings:?}"
+    );
+    let crash_loop: Vec<_> = findings
+        .iter()
+        .filter(|f| f.fingerprint.starts_with("H2/"))
+        .collect();
+    assert!(crash_loop.len() <= 3, "{}", crash_loop.len());
+    assert_eq!(
+        crash_loop.last().unwrap().row.record().extra["restarts"],
+        29,
+        "the last state is not lost"
+    );
+}
+
+/// Invariant: the work after a change does not grow with the cluster.
+#[test]
+fn a_change_touches_what_it_concerns_only() {
+    let mut lab = Lab::new();
+    let mut objects = Vec::new();
+    for n in 0..2000 {
+        let labels = json!({"app": format!("app-{}", n / 10), "pod-template-hash": "1a"});
+        let owner = json!([{"kind": "ReplicaSet", "name": format!("app-{}-1a", n / 10), "controller": true}]);
+        objects.push(pod(
+            &format!("p-{n}"),
+            json!({"metadata": {"labels": labels, "ownerReferences": owner}}),
+        ));
+    }
+    lab.list(Kind::Pod, &objects);
+    lab.wait(60);
+    let mut dirty = std::collections::BTreeSet::new();
+    let changed = decoded(Kind::Pod, &objects[77]);
+    lab.analysis
+        .world
+        .apply(changed, lab.now, Duration::from_secs(600), &mut dirty);
+    let names: Vec<&str> = dirty.iter().map(|subject| &*subject.name).collect();
+    assert_eq!(names, ["shop/p-77", "w1", "Deployment/shop/app-7"]);
+}

@@ -1,0 +1,172 @@
+//! The command line. Parsing does no work: it yields what was asked for.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// Records a cluster's Events and changes in SQLite.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kube9-recorder",
+    version = crate::VERSION,
+    disable_help_subcommand = true,
+    after_help = "Flags win over the environment, the environment over the config file.\n\
+                  Every setting of the file has a variable: queue.capacity is KUBE9_QUEUE_CAPACITY.\n\
+                  Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration."
+)]
+pub struct Cli {
+    /// What to do; `serve` when none is given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Settings given as flags.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// What the binary can do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Record until told to stop (default)
+    Serve,
+    /// Write a consistent copy of the database to FILE, also while a recorder runs
+    Snapshot {
+        /// File to write; it must not exist
+        file: PathBuf,
+    },
+    /// Print the effective configuration and which permissions are missing
+    Check {
+        /// Ask the recorder at URL for its health instead, e.g. http://kube9:8080
+        #[arg(long)]
+        url: Option<String>,
+    },
+}
+
+/// Flags that set something.
+#[derive(Debug, Default, Args)]
+pub struct SettingFlags {
+    /// Config file (YAML) [env: KUBE9_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the database [default: /data in a pod, else ./kube9-data] [env: KUBE9_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address of the metrics and health endpoints [default: 0.0.0.0:8080] [env: KUBE9_LISTEN]
+    #[arg(long, global = true, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Kubeconfig file to use [env: KUBE9_KUBECONFIG, else KUBECONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<String>,
+    /// Context of the kubeconfig [env: KUBE9_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// Namespace to watch; may be repeated [default: all] [env: KUBE9_NAMESPACE]
+    #[arg(long, global = true, value_name = "NAME")]
+    namespace: Vec<String>,
+    /// off, error, warn, info, debug, trace [default: info] [env: KUBE9_LOG_LEVEL]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// json or text [default: json in a pod, else text] [env: KUBE9_LOG_FORMAT]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl SettingFlags {
+    /// The given ones, by the path of their setting.
+    pub fn given(&self) -> Flags {
+        let namespaces = (!self.namespace.is_empty()).then(|| self.namespace.join(","));
+        let all = [
+            ("data_dir", &self.data_dir),
+            ("listen", &self.listen),
+            ("kube.kubeconfig", &self.kubeconfig),
+            ("kube.context", &self.context),
+            ("kube.namespaces", &namespaces),
+            ("log.level", &self.log_level),
+            ("log.format", &self.log_format),
+        ];
+        all.into_iter()
+            .filter_map(|(path, text)| Some((path, text.clone()?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use std::collections::BTreeMap;
+
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split_whitespace()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_serve_and_flags_stand_before_or_after_it() {
+        assert_eq!(parse("kube9-recorder").command, None);
+        for line in [
+            "kube9-recorder --data-dir /d --namespace a --namespace b",
+            "kube9-recorder serve --data-dir /d --namespace a --namespace b",
+            "kube9-recorder --data-dir /d --namespace a --namespace b serve",
+            "kube9-recorder check --data-dir /d --namespace a --namespace b",
+        ] {
+            let given = parse(line).settings.given();
+            let expected = vec![
+                ("data_dir", "/d".to_owned()),
+                ("kube.namespaces", "a,b".to_owned()),
+            ];
+            assert_eq!(given, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_does_what_its_variable_does() {
+        let help = Cli::command().render_long_help().to_string();
+        let default = Config::default();
+        for (flag, variable, value) in [
+            ("--data-dir", "KUBE9_DATA_DIR", "/elsewhere"),
+            ("--listen", "KUBE9_LISTEN", "127.0.0.1:1"),
+            ("--kubeconfig", "KUBE9_KUBECONFIG", "/k"),
+            ("--context", "KUBE9_CONTEXT", "c"),
+            ("--namespace", "KUBE9_NAMESPACE", "a,b"),
+            ("--log-level", "KUBE9_LOG_LEVEL", "debug"),
+            ("--log-format", "KUBE9_LOG_FORMAT", "text"),
+        ] {
+            let load = |flags: &Flags, vars: &[(&'static str, &'static str)]| {
+                let in_pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
+                let vars: BTreeMap<_, _> = vars.iter().copied().chain(in_pod).collect();
+                let loaded = Config::from_text("", flags, &vars).unwrap();
+                assert_eq!(loaded.warnings, [""; 0]);
+                loaded.config
+            };
+            let line = format!("kube9-recorder {flag} {value}");
+            let by_flag = load(&parse(&line).settings.given(), &[]);
+            assert_eq!(by_flag, load(&Flags::new(), &[(variable, value)]), "{flag}");
+            assert_ne!(by_flag, default, "{flag}");
+            assert!(help.contains(&format!("env: {variable}")), "{variable}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_wrong_usage() {
+        for (line, kind) in [
+            ("kube9-recorder --colour", ErrorKind::UnknownArgument),
+            ("kube9-recorder record", ErrorKind::InvalidSubcommand),
+            (
+                "kube9-recorder snapshot",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            ("kube9-recorder --version", ErrorKind::DisplayVersion),
+        ] {
+            let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}");
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Where settings come from: flags over environment over file over default.
+//!
+//! Every layer that names a setting is checked, also one that another layer overrides: a wrong value is reported where
+//! it stands, not on the day the override goes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::setting::Leaf;
+
+/// Where environment variables are looked up; a map replaces the process's own in tests.
+pub trait Environment {
+    /// The value of a variable; `None` if it is not set.
+    fn get(&self, name: &str) -> Option<String>;
+
+    /// The names of all variables.
+    fn names(&self) -> Vec<String>;
+}
+
+/// The environment of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    /// A value that is not UTF-8 is read with replacement characters, so that its setting refuses it.
+    fn get(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn names(&self) -> Vec<String> {
+        std::env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .collect()
+    }
+}
+
+impl Environment for BTreeMap<&str, &str> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.keys().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+/// Settings given by flags: path of the setting and the text given for it.
+pub type Flags = Vec<(&'static str, String)>;
+
+/// Variables that are honoured beside `KUBE9_` and the path: path, name, and the unit that their bare number has.
+pub(super) const ALIASES: [(&str, &str, &str); 7] = [
+    // The names of the flags.
+    ("kube.kubeconfig", "KUBE9_KUBECONFIG", ""),
+    ("kube.context", "KUBE9_CONTEXT", ""),
+    ("kube.namespaces", "KUBE9_NAMESPACE", ""),
+    // What a pod gets from the downward API.
+    ("kube.pod_name", "POD_NAME", ""),
+    ("kube.pod_namespace", "POD_NAMESPACE", ""),
+    (
+        "retention.info_warning",
+        "EVENT_RETENTION_INFO_WARNING_DAYS",
+        "d",
+    ),
+    (
+        "retention.error_critical",
+        "EVENT_RETENTION_ERROR_CRITICAL_DAYS",
+        "d",
+    ),
+];
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the setting, e.g. `queue.capacity`; for a list with the index, e.g. `filters[2]`.
+    pub path: String,
+    /// The layer it stands in, e.g. `config file` or `environment KUBE9_LISTEN`.
+    pub source: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            return write!(f, "{}: {}", self.source, self.message);
+        }
+        write!(f, "{} ({}): {}", self.path, self.source, self.message)
+    }
+}
+
+/// Name of the variable that sets the setting at `path`.
+pub(super) fn variable(path: &str) -> String {
+    format!("KUBE9_{}", path.replace('.', "_").to_uppercase())
+}
+
+const FILE: &str = "config file";
+
+/// All layers, and what was found wrong in them so far.
+pub struct Layers<'a> {
+    flags: &'a Flags,
+    environment: &'a dyn Environment,
+    /// Settings are taken out as they are read: what is left at the end is unknown.
+    file: Value,
+    known: Vec<String>,
+    sections: Vec<String>,
+    /// What is wrong, in the order of the settings.
+    pub problems: Vec<Problem>,
+}
+
+impl<'a> Layers<'a> {
+    /// Layers over a parsed config file (`Null` when there is none).
+    pub fn new(flags: &'a Flags, environment: &'a dyn Environment, file: Value) -> Self {
+        let mut layers = Self {
+            flags,
+            environment,
+            file,
+            known: Vec::new(),
+            sections: Vec::new(),
+            problems: Vec::new(),
+        };
+        if layers.file.is_null() {
+            layers.file = Value::Object(Map::new());
+        } else if !layers.file.is_object() {
+            layers.problem("", FILE, "the file is not a mapping of settings");
+        }
+        layers
+    }
+
+    /// Notes something wrong.
+    pub fn problem(&mut self, path: &str, source: &str, message: impl Into<String>) {
+        let (source, message) = (source.to_owned(), message.into());
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            source,
+            message,
+        });
+    }
+
+    /// Whether a layer sets `path`; only before it is read.
+    pub fn sets(&self, path: &str) -> bool {
+        self.flags.iter().any(|(p, _)| *p == path)
+            || self
+                .variables(path)
+                .iter()
+                .any(|(name, _)| self.variable(name).is_some())
+            || self.peek(path).is_some_and(|v| !v.is_null())
+    }
+
+    /// Says which variables belong to no setting, though they look as if they should.
+    pub fn unknown_variables(&self) -> Vec<String> {
+        let known = self.known.iter().flat_map(|path| self.variables(path));
+        let known: Vec<String> = known.map(|(name, _)| name).collect();
+        let mut unknown: Vec<String> = self
+            .environment
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with("KUBE9_") && !known.contains(name))
+            .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()) && !is_service_link(name))
+            .collect();
+        unknown.sort();
+        unknown
+    }
+
+    /// Reports the keys of the file that no setting read. Call it last.
+    pub fn finish(&mut self) {
+        let mut unknown = Vec::new();
+        self.leftover("", &self.file, &mut unknown);
+        for path in unknown {
+            let section = path.rsplit_once('.').map_or("", |(section, _)| section);
+            let siblings = self.children(section).join(", ");
+            self.problem(&path, FILE, format!("unknown key; known here: {siblings}"));
+        }
+    }
+
+    fn leftover(&self, prefix: &str, value: &Value, unknown: &mut Vec<String>) {
+        let Value::Object(map) = value else { return };
+        for (key, value) in map {
+            let path = join(prefix, key);
+            if self.sections.contains(&path) {
+                self.leftover(&path, value, unknown);
+            } else {
+                unknown.push(path);
+            }
+        }
+    }
+
+    /// Names of the settings and sections directly in `section`.
+    fn children(&self, section: &str) -> Vec<&str> {
+        let mut children = Vec::new();
+        for path in &self.known {
+            let inner = if section.is_empty() {
+                Some(path.as_str())
+            } else {
+                path.strip_prefix(section)
+                    .and_then(|rest| rest.strip_prefix('.'))
+            };
+            if let Some(name) = inner.and_then(|rest| rest.split('.').next())
+                && !children.contains(&name)
+            {
+                children.push(name);
+            }
+        }
+        children
+    }
+
+    fn peek(&self, path: &str) -> Option<&Value> {
+        path.split('.')
+            .try_fold(&self.file, |value, key| value.get(key))
+    }
+
+    fn take(&mut self, path: &str) -> Option<Value> {
+        let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let mut value = &mut self.file;
+        for step in section.split('.').filter(|step| !step.is_empty()) {
+            value = value.get_mut(step)?;
+        }
+        value
+            .as_object_mut()?
+            .shift_remove(key)
+            .filter(|value| !value.is_null())
+    }
+
+    /// A variable's value. An empty one counts as not set: charts render unset values so.
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Variables that set `path`, the strongest first, with the unit of a bare number.
+    fn variables(&self, path: &str) -> Vec<(String, &'static str)> {
+        let aliases = ALIASES.iter().filter(|(p, _, _)| *p == path);
+        std::iter::once((variable(path), ""))
+            .chain(aliases.map(|(_, name, unit)| ((*name).to_owned(), *unit)))
+            .collect()
+    }
+
+    fn accept<T: Leaf>(
+        &mut self,
+        path: &str,
+        source: &str,
+        given: &str,
+        value: Option<T>,
+        bounds: Option<&RangeInclusive<T>>,
+    ) -> Option<T> {
+        let Some(value) = value else {
+            self.problem(path, source, format!("{given} is not {}", T::WHAT));
+            return None;
+        };
+        if let Some(bounds) = bounds.filter(|bounds| !value.within(bounds)) {
+            let (low, high) = (plain(&bounds.start().show()), plain(&bounds.end().show()));
+            self.problem(
+                path,
+                source,
+                format!("{given} is not between {low} and {high}"),
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    fn leaf<T: Leaf>(&mut self, path: &str, default: T, bounds: Option<&RangeInclusive<T>>) -> T {
+        self.known.push(path.to_owned());
+        let mut found = None;
+        let flags: Vec<String> = self
+            .flags
+            .iter()
+            .filter(|(p, _)| *p == path)
+            .map(|(_, text)| text.clone())
+            .collect();
+        for text in flags {
+            let value = self.accept(path, "flag", &format!("{text:?}"), T::parse(&text), bounds);
+            found = found.or(value);
+        }
+        for (name, unit) in self.variables(path) {
+            if let Some(text) = self.variable(&name) {
+                let parsed = T::parse(&format!("{text}{unit}"));
+                let source = format!("environment {name}");
+                let value = self.accept(path, &source, &format!("{text:?}"), parsed, bounds);
+                found = found.or(value);
+            }
+        }
+        if let Some(yaml) = self.take(path) {
+            let value = self.accept(path, FILE, &yaml.to_string(), T::from_yaml(&yaml), bounds);
+            found = found.or(value);
+        }
+        found.unwrap_or(default)
+    }
+}
+
+/// Variables of the project that are no settings of the recorder.
+const OTHER_VARIABLES: [&str; 3] = ["KUBE9_CONFIG", "KUBE9_DB", "KUBE9_REVISION"];
+
+/// Kubernetes sets such variables for a Service called `kube9` or `kube9-…` in the same namespace.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_PORT")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_TCP")
+        || name.contains("_UDP")
+}
+
+/// A setting or a section of settings.
+pub trait Setting: Sized {
+    /// Reads it from the layers; where none sets it, it is `default`. What is wrong is noted in the layers.
+    fn read(
+        layers: &mut Layers<'_>,
+        path: &str,
+        default: Self,
+        bounds: Option<RangeInclusive<Self>>,
+    ) -> Self;
+
+    /// Writes it as the file would have it.
+    fn show(&self) -> Value;
+
+    /// Lists the settings in it, with their documentation.
+    fn describe(
+        &self,
+        path: &str,
+        bounds: Option<RangeInclusive<Self>>,
+        doc: &str,
+        out: &mut Vec<Described>,
+    );
+}
+
+/// One setting, as the documentation shows it.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its path in the file.
+    pub path: String,
+    /// Its default, in YAML.
+    pub default: String,
+    /// The allowed range, where it has one.
+    pub bounds: String,
+    /// What it means.
+    pub doc: String,
+}
+
+impl<T: Leaf> Setting for T {
+    fn read(
+        layers: &mut Layers<'_>,
+        path: &str,
+        default: T,
+        bounds: Option<RangeInclusive<T>>,
+    ) -> T {
+        layers.leaf(path, default, bounds.as_ref())
+    }
+
+    fn show(&self) -> Value {
+        Leaf::show(self)
+    }
+
+    fn describe(
+        &self,
+        path: &str,
+        bounds: Option<RangeInclusive<T>>,
+        doc: &str,
+        out: &mut Vec<Described>,
+    ) {
+        let bounds = bounds.map_or_else(String::new, |bounds| {
+            format!(
+                "{} to {}",
+                plain(&bounds.start().show()),
+                plain(&bounds.end().show())
+            )
+        });
+        out.push(Described {
+            path: path.to_owned(),
+            default: plain(&Leaf::show(self)),
+            bounds,
+            doc: doc.to_owned(),
+        });
+    }
+}
+
+/// A list of structured entries; given in the file only. An entry's type refuses unknown keys by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entries<T>(pub Vec<T>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
+    fn read(
+        layers: &mut Layers<'_>,
+        path: &str,
+        default: Self,
+        _: Option<RangeInclusive<Self>>,
+    ) -> Self {
+        layers.known.push(path.to_owned());
+        let items = match layers.take(path) {
+            None => return default,
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                layers.problem(path, FILE, format!("{other} is not a list"));
+                return default;
+            }
+        };
+        let mut entries = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match serde_json::from_value(item) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => layers.problem(&format!("{path}[{index}]"), FILE, error.to_string()),
+            }
+        }
+        Self(entries)
+    }
+
+    fn show(&self) -> Value {
+        serde_json::to_value(&self.0).unwrap_or(Value::Null)
+    }
+
+    fn describe(
+        &self,
+        path: &str,
+        _: Option<RangeInclusive<Self>>,
+        doc: &str,
+        out: &mut Vec<Described>,
+    ) {
+        out.push(Described {
+            path: path.to_owned(),
+            default: plain(&self.show()),
+            bounds: String::new(),
+            doc: doc.to_owned(),
+        });
+    }
+}
+
+/// Enters a section: in the file it must be a mapping, or nothing.
+pub(super) fn enter(layers: &mut Layers<'_>, path: &str) {
+    if path.is_empty() {
+        return;
+    }
+    layers.sections.push(path.to_owned());
+    if let Some(value) = layers.peek(path)
+        && !value.is_object()
+        && !value.is_null()
+    {
+        let message = format!("{value} is not a mapping of settings");
+        layers.problem(path, FILE, message);
+    }
+}
+
+/// The path of `key` in the section at `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// A value without the quotes of a string.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}

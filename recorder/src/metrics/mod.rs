@@ -1,0 +1,417 @@
+//! What the recorder says of itself in numbers: all metrics, each resolved once, none with a label that can be mistyped.
+//!
+//! Rooms take `Arc<Metrics>` and touch fields; nothing here asks anybody. `docs/metrics.md` is generated from this room.
+//!
+//! Invariants: all label sets are closed and all their series exist from the start, at 0. Counters of what is stored
+//! grow after the commit, never before. The names, labels and meanings of the mission's five metrics never change:
+//! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
+//! `kube9_database_operations_total`.
+
+mod account;
+mod families;
+mod labels;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube9_shared::model::{EventType, Severity};
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use account::Outcomes;
+use account::{Account, AccountCollector};
+pub use labels::{
+    Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
+};
+
+/// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Names of the filter rules, by position.
+    pub filters: Vec<String>,
+    /// Names of the analysis rules, e.g. `A4`.
+    pub findings: Vec<String>,
+}
+
+/// Brings gauges up to date; see [`Metrics::before_scrape`].
+type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All metrics of the recorder.
+pub struct Metrics {
+    registry: Registry,
+    account: Arc<Account>,
+    before_scrape: Mutex<Vec<BeforeScrape>>,
+
+    /// Rows committed as new, whatever they come from.
+    pub rows_inserted: By2<EventType, Severity, IntCounter>,
+    /// Rows in the queue now.
+    pub queue_size: IntGauge,
+    /// Bytes in the queue now.
+    pub queue_bytes: IntGauge,
+    /// Rows that the queue can hold.
+    pub queue_capacity: IntGauge,
+    /// Bytes of the database's files.
+    pub storage_bytes: IntGauge,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: IntGauge,
+    /// Rows in the database.
+    pub rows: By<Severity, IntGauge>,
+    /// `created_at` of the oldest row; seconds since 1970, 0 while there is none.
+    pub oldest_event: Gauge,
+    /// Statements of the recorder.
+    pub operations: By<Operation, IntCounter>,
+    /// From an Event's last occurrence to its commit, in seconds.
+    pub store_delay: Histogram,
+    /// Rows in a committed transaction.
+    pub batch_rows: Histogram,
+    /// From BEGIN to the end of COMMIT, in seconds.
+    pub write_duration: Histogram,
+    /// Commits that failed and were tried again.
+    pub write_retries: IntCounter,
+    /// Checkpoints that a reader kept from finishing.
+    pub checkpoint_busy: IntCounter,
+    /// Rows deleted by retention.
+    pub retention_deleted: By2<Severity, Removal, IntCounter>,
+    /// When retention last ran to its end; seconds since 1970, 0 before.
+    pub retention_last_success: Gauge,
+    /// 1 while every watch of the kind is connected.
+    pub watch_connected: By<Kind, IntGauge>,
+    /// Watches opened again.
+    pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
+    /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
+    pub watch_last_activity: By<Kind, Gauge>,
+    /// From a list's request to its last page, in seconds.
+    pub list_duration: By<Kind, Histogram>,
+    /// Recording gaps closed.
+    pub gaps: By<Healed, IntCounter>,
+    /// Recording gaps open now.
+    pub gaps_open: IntGauge,
+    /// Holes open now: dropped Events that no list has brought back yet.
+    pub holes_open: IntGauge,
+    /// Failures by stage; an item may fail more than once.
+    pub event_errors: By<Stage, IntCounter>,
+    /// Events whose reason is not in the table of reasons.
+    pub unknown_reason: IntCounter,
+    /// 1 while `/healthz` is healthy; set by the HTTP server at each scrape.
+    pub healthy: IntGauge,
+    findings_open: BTreeMap<String, IntGauge>,
+}
+
+impl Metrics {
+    /// Creates and registers everything.
+    ///
+    /// # Panics
+    /// When two metrics have one name, which a test excludes.
+    pub fn new(rules: &Rules) -> Arc<Self> {
+        let registry = Registry::new();
+        let account = Arc::new(Account::new(&rules.filters));
+        register(&registry, AccountCollector::new(account.clone()));
+        register(&registry, process::Process::new());
+        build_info(&registry);
+        let r = &registry;
+        let metrics = Self {
+            account,
+            before_scrape: Mutex::default(),
+            rows_inserted: By2::resolve(&counters(
+                r,
+                "kube9_events_total",
+                "Rows committed as new.",
+                &["event_type", "severity"],
+            )),
+            queue_size: gauge(
+                r,
+                "kube9_events_queue_size",
+                "Rows in the queue before the writer.",
+            ),
+            queue_bytes: gauge(
+                r,
+                "kube9_queue_bytes",
+                "Bytes in the queue before the writer.",
+            ),
+            queue_capacity: gauge(
+                r,
+                "kube9_queue_capacity",
+                "Rows that the queue before the writer can hold.",
+            ),
+            storage_bytes: gauge(
+                r,
+                "kube9_events_storage_size_bytes",
+                "Bytes of the database: main file, write-ahead log and its index.",
+            ),
+            wal_bytes: gauge(r, "kube9_wal_bytes", "Bytes of the write-ahead log."),
+            rows: By::resolve(&gauges(
+                r,
+                "kube9_rows",
+                "Rows in the database.",
+                &["severity"],
+            )),
+            oldest_event: seconds(
+                r,
+                "kube9_oldest_event_timestamp_seconds",
+                "When the oldest row was created, in unix time; 0 while there is none.",
+            ),
+            operations: By::resolve(&counters(
+                r,
+                "kube9_database_operations_total",
+                "Statements that the recorder ran on the database.",
+                &["operation"],
+            )),
+            store_delay: histogram(
+                r,
+                "kube9_store_delay_seconds",
+                "Time from an Event's last occurrence to its commit.",
+                &STORE_DELAY_SECONDS,
+            ),
+            batch_rows: histogram(
+                r,
+                "kube9_write_batch_rows",
+                "Rows in a committed transaction.",
+                &BATCH_ROWS,
+            ),
+            write_duration: histogram(
+                r,
+                "kube9_write_duration_seconds",
+                "Time that a transaction took.",
+                &WRITE_SECONDS,
+            ),
+            write_retries: counter(
+                r,
+                "kube9_write_retries_total",
+                "Transactions that failed and were tried again.",
+            ),
+            checkpoint_busy: counter(
+                r,
+                "kube9_checkpoint_busy_total",
+                "Checkpoints that a reader kept from finishing.",
+            ),
+            retention_deleted: By2::resolve(&counters(
+                r,
+                "kube9_retention_deleted_total",
+                "Rows deleted by retention.",
+                &["severity", "cause"],
+            )),
+            retention_last_success: seconds(
+                r,
+                "kube9_retention_last_success_timestamp_seconds",
+                "When retention last ran to its end, in unix time; 0 before the first time.",
+            ),
+            watch_connected: By::resolve(&gauges(
+                r,
+                "kube9_watch_connected",
+                "1 while every watch of the kind is connected.",
+                &["kind"],
+            )),
+            watch_restarts: By2::resolve(&counters(
+                r,
+                "kube9_watch_restarts_total",
+                "Watches opened again.",
+                &["kind", "cause"],
+            )),
+            watch_last_activity: By::resolve(&seconds_by(
+                r,
+                "kube9_watch_last_activity_timestamp_seconds",
+                "When something last arrived from the API server, in unix time; 0 before.",
+                &["kind"],
+            )),
+            list_duration: By::resolve(&histograms(
+                r,
+                "kube9_list_duration_seconds",
+                "Time from the request of a list to its last page.",
+                &["kind"],
+                &LIST_SECONDS,
+            )),
+            gaps: By::resolve(&counters(
+                r,
+                "kube9_gaps_total",
+                "Recording gaps closed.",
+                &["healed"],
+            )),
+            gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
+            holes_open: gauge(
+                r,
+                "kube9_holes_open",
+                "Runs of dropped Events that no list has brought back yet.",
+            ),
+            event_errors: By::resolve(&counters(
+                r,
+                "kube9_event_errors_total",
+                "Failures on the way from the API server to the database.",
+                &["stage"],
+            )),
+            unknown_reason: counter(
+                r,
+                "kube9_unknown_reason_total",
+                "Events whose reason is not in the table of reasons.",
+            ),
+            healthy: gauge(
+                r,
+                "kube9_healthy",
+                "1 while every check of /healthz is healthy.",
+            ),
+            findings_open: findings(r, &rules.findings),
+            registry,
+        };
+        Arc::new(metrics)
+    }
+
+    /// An object arrived from the API server. For an Event this opens its entry in the account.
+    pub fn received(&self, kind: Kind, action: Action) {
+        self.account.received(kind, action);
+    }
+
+    /// Events reached their outcome, one each; to be called after the commit that made it final.
+    pub fn account(&self, outcomes: &Outcomes) {
+        self.account.settle(outcomes);
+    }
+
+    /// A full queue dropped an item. For an Event this closes its entry in the account.
+    pub fn dropped(&self, item: Item, bound: Bound) {
+        self.account.dropped(item, bound);
+    }
+
+    /// Open findings of a rule; `None` if the rule was not named at the start.
+    pub fn findings_open(&self, rule: &str) -> Option<&IntGauge> {
+        self.findings_open.get(rule)
+    }
+
+    /// Runs `update` at each scrape, before anything is read: for gauges whose value somebody else holds, such as the
+    /// length of the queue. It must be quick, and must neither block nor scrape.
+    pub fn before_scrape(&self, update: impl Fn(&Self) + Send + Sync + 'static) {
+        let mut updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        updates.push(Arc::new(update));
+    }
+
+    /// Everything, in the Prometheus text format.
+    ///
+    /// # Errors
+    /// When a family cannot be written; a test excludes it for all families there are.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        // Copied, so that the lock is not held while foreign code runs.
+        let updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        updates.iter().for_each(|update| update(self));
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// What a scrape's `Content-Type` says.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// From "committed within 50 ms" to "an Event of a gap, healed by a relist an hour later".
+/// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
+const STORE_DELAY_SECONDS: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
+];
+
+/// Up to `writer.batch_rows`.
+const BATCH_ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
+/// A commit takes 0.1 ms on a good disk; 50 ms is the promise; seconds mean trouble.
+const WRITE_SECONDS: [f64; 13] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
+
+/// A page takes some 10 ms; the API server gives a page up after 60 s.
+const LIST_SECONDS: [f64; 11] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
+
+fn register<C: Collector + 'static>(registry: &Registry, collector: C) {
+    registry
+        .register(Box::new(collector))
+        .expect("each name is registered once, as a test shows");
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect("names, helps and labels are literals that a test checks");
+    register(registry, collector.clone());
+    collector
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(r, IntCounter::new(name, help))
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(r, IntGauge::new(name, help))
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+/// A point in time, with fractions of a second.
+fn seconds(r: &Registry, name: &str, help: &str) -> Gauge {
+    registered(r, Gauge::new(name, help))
+}
+
+fn seconds_by(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    registered(r, GaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    registered(
+        r,
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())),
+    )
+}
+
+fn histograms(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> HistogramVec {
+    registered(
+        r,
+        HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        ),
+    )
+}
+
+fn findings(r: &Registry, rules: &[String]) -> BTreeMap<String, IntGauge> {
+    let family = gauges(
+        r,
+        "kube9_findings_open",
+        "Findings that are open.",
+        &["rule"],
+    );
+    rules
+        .iter()
+        .map(|rule| (rule.clone(), family.with_label_values(&[rule])))
+        .collect()
+}
+
+fn build_info(r: &Registry) {
+    let labels = ["version", "revision", "sqlite"];
+    let info = gauges(
+        r,
+        "kube9_build_info",
+        "1, labelled with what this recorder was built from.",
+        &labels,
+    );
+    info.with_label_values(&[crate::VERSION, crate::REVISION, rusqlite::version()])
+        .set(1);
+}

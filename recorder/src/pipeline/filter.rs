@@ -1,0 +1,588 @@
+//! Which Events are recorded, and how bad the operator says they are. Pure: configuration in, decision out.
+//!
+//! ```yaml
+//! filters:                       # the first rule that matches decides; an Event that none matches is recorded
+//!   - name: keep-failures        # [a-z0-9-], unique: what a rule filtered is counted under its name
+//!     action: include
+//!     match: { types: [Warning] }
+//!   - name: no-leases
+//!     action: exclude
+//!     match: { reasons: [LeaderElection], namespaces: ["kube-*"] }
+//! severity_overrides:            # the first rule that matches decides
+//!   - match: { reasons: [Unhealthy], namespaces: ["staging-*"] }
+//!     severity: info
+//! ```
+//!
+//! Within `match` every given field must match, and a field matches if one of its globs does. `*` stands for any text,
+//! also none (so `*` matches the empty namespace of cluster-scoped objects), `?` for one character. Kinds, reasons and
+//! types are compared without regard to case, names and namespaces exactly.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use kube9_shared::model::Severity;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::source::decode::KubeEvent;
+
+/// Rules of one kind; more would make every Event slow, and no one could read them.
+pub const RULES_MAX: usize = 100;
+/// Globs in one field of one rule.
+pub const GLOBS_MAX: usize = 100;
+/// Length of one glob: the longest name that Kubernetes allows. Bounds the time of a match.
+pub const GLOB_BYTES_MAX: usize = 253;
+
+/// One entry of `filters`, as it is written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterRule {
+    /// Names the rule in the metric that counts what it filtered.
+    pub name: String,
+    /// What happens to an Event that it matches.
+    pub action: Action,
+    /// Which Events it matches.
+    #[serde(rename = "match")]
+    pub matches: Match,
+}
+
+/// What a filter rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// The Event is recorded, whatever later rules say.
+    Include,
+    /// The Event is not recorded; it is counted under the rule's name.
+    Exclude,
+}
+
+/// One entry of `severity_overrides`, as it is written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideRule {
+    /// Which Events it matches.
+    #[serde(rename = "match")]
+    pub matches: Match,
+    /// The severity they get: info, warning, error or critical.
+    pub severity: String,
+}
+
+/// Conditions of a rule; all that are given must hold, and at least one must be given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Match {
+    /// Namespace of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Vec<String>>,
+    /// Kind of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<String>>,
+    /// Name of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<Vec<String>>,
+    /// Reason of the Event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<String>>,
+    /// Type of the Event, `Normal` or `Warning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub types: Option<Vec<String>>,
+}
+
+/// A value in the configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct BadRule {
+    /// Where, e.g. `filters[2].match.names[0]`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What rules look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// Namespace of the object; empty if cluster-scoped.
+    pub namespace: &'a str,
+    /// Kind of the object.
+    pub kind: &'a str,
+    /// Name of the object.
+    pub name: &'a str,
+    /// Reason of the Event.
+    pub reason: &'a str,
+    /// Type of the Event.
+    pub kube_type: &'a str,
+}
+
+impl<'a> From<&'a KubeEvent> for Subject<'a> {
+    fn from(event: &'a KubeEvent) -> Self {
+        let object = &event.involved_object;
+        Self {
+            namespace: object.namespace.as_deref().unwrap_or_default(),
+            kind: object.kind.as_deref().unwrap_or_default(),
+            name: object.name.as_deref().unwrap_or_default(),
+            reason: event.reason.as_deref().unwrap_or_default(),
+            kube_type: event.kind.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> From<&'a Record> for Subject<'a> {
+    fn from(record: &'a Record) -> Self {
+        let (namespace, kind, name) = record
+            .object
+            .as_ref()
+            .map_or(("", "", ""), |o| (&o.namespace, &o.kind, &o.name));
+        Self {
+            namespace,
+            kind,
+            name,
+            reason: &record.reason,
+            kube_type: &record.kube_type,
+        }
+    }
+}
+
+/// Decides which Events are recorded.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    rules: Vec<(String, Action, Matcher)>,
+}
+
+/// What is to be done with an Event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// Record it.
+    Record,
+    /// Do not record it; count it under this rule's name.
+    Exclude {
+        /// Name of the rule.
+        rule: &'a str,
+    },
+}
+
+impl Filter {
+    /// Checks and prepares the rules.
+    ///
+    /// # Errors
+    /// Every value that cannot be used, with its path.
+    pub fn new(rules: &[FilterRule]) -> Result<Self, Vec<BadRule>> {
+        let mut bad = Problems::new("filters", rules.len());
+        let mut names = HashSet::new();
+        let mut prepared = Vec::with_capacity(rules.len());
+        for (index, rule) in rules.iter().enumerate() {
+            let path = format!("filters[{index}]");
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            if rule.name.is_empty() || rule.name.len() > 63 || !rule.name.bytes().all(fits) {
+                bad.add(
+                    format!("{path}.name"),
+                    "must be 1 to 63 characters a-z, 0-9 or -",
+                );
+            } else if !names.insert(rule.name.as_str()) {
+                bad.add(
+                    format!("{path}.name"),
+                    format_args!("{:?} is the name of an earlier rule", rule.name),
+                );
+            }
+            let matcher = Matcher::new(&rule.matches, &format!("{path}.match"), &mut bad);
+            prepared.push((rule.name.clone(), rule.action, matcher));
+        }
+        bad.none_or(Self { rules: prepared })
+    }
+
+    /// What is to be done with the Event.
+    pub fn decide(&self, subject: Subject<'_>) -> Decision<'_> {
+        match self
+            .rules
+            .iter()
+            .find(|(_, _, matcher)| matcher.is_match(subject))
+        {
+            Some((name, Action::Exclude, _)) => Decision::Exclude { rule: name },
+            Some((_, Action::Include, _)) | None => Decision::Record,
+        }
+    }
+
+    /// Names of the rules that exclude, for metrics that begin at 0.
+    pub fn excluding_rules(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter(|(_, action, _)| *action == Action::Exclude)
+            .map(|(name, _, _)| name.as_str())
+    }
+}
+
+/// Severities that the operator sets by hand.
+#[derive(Debug, Clone, Default)]
+pub struct SeverityOverrides {
+    rules: Vec<(Matcher, Severity)>,
+}
+
+impl SeverityOverrides {
+    /// Checks and prepares the rules.
+    ///
+    /// # Errors
+    /// Every value that cannot be used, with its path.
+    pub fn new(rules: &[OverrideRule]) -> Result<Self, Vec<BadRule>> {
+        let mut bad = Problems::new("severity_overrides", rules.len());
+        let mut prepared = Vec::with_capacity(rules.len());
+        for (index, rule) in rules.iter().enumerate() {
+            let path = format!("severity_overrides[{index}]");
+            let matcher = Matcher::new(&rule.matches, &format!("{path}.match"), &mut bad);
+            match rule.severity.parse() {
+                Ok(severity) => prepared.push((matcher, severity)),
+                Err(unknown) => bad.add(format!("{path}.severity"), unknown),
+            }
+        }
+        bad.none_or(Self { rules: prepared })
+    }
+
+    /// The severity that a rule sets, if one matches.
+    pub fn severity(&self, subject: Subject<'_>) -> Option<Severity> {
+        self.rules
+            .iter()
+            .find(|(matcher, _)| matcher.is_match(subject))
+            .map(|(_, severity)| *severity)
+    }
+}
+
+/// A [`Match`] that was checked.
+#[derive(Debug, Clone)]
+struct Matcher {
+    namespaces: Globs,
+    kinds: Globs,
+    names: Globs,
+    reasons: Globs,
+    types: Globs,
+}
+
+impl Matcher {
+    fn new(matches: &Match, path: &str, bad: &mut Problems) -> Self {
+        let Match {
+            namespaces,
+            kinds,
+            names,
+            reasons,
+            types,
+        } = matches;
+        if [namespaces, kinds, names, reasons, types]
+            .iter()
+            .all(|field| field.is_none())
+        {
+            bad.add(
+                path.to_owned(),
+                "needs a condition; to match every Event write namespaces: [\"*\"]",
+            );
+        }
+        let mut globs = |field: &Option<Vec<String>>, name: &str, case: Case| {
+            Globs::new(field.as_deref(), &format!("{path}.{name}"), case, bad)
+        };
+        Self {
+            namespaces: globs(namespaces, "namespaces", Case::Exact),
+            kinds: globs(kinds, "kinds", Case::Ignored),
+            names: globs(names, "names", Case::Exact),
+            reasons: globs(reasons, "reasons", Case::Ignored),
+            types: globs(types, "types", Case::Ignored),
+        }
+    }
+
+    fn is_match(&self, subject: Subject<'_>) -> bool {
+        self.types.is_match(subject.kube_type)
+            && self.reasons.is_match(subject.reason)
+            && self.kinds.is_match(subject.kind)
+            && self.namespaces.is_match(subject.namespace)
+            && self.names.is_match(subject.name)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Case {
+    Exact,
+    Ignored,
+}
+
+/// The globs of one field; `None` where the rule does not look at the field.
+#[derive(Debug, Clone)]
+struct Globs(Option<Vec<String>>, Case);
+
+impl Globs {
+    fn new(globs: Option<&[String]>, path: &str, case: Case, bad: &mut Problems) -> Self {
+        let Some(globs) = globs else {
+            return Self(None, case);
+        };
+        if globs.is_empty() {
+            bad.add(
+                path.to_owned(),
+                "is empty, so the rule can never match; leave the field out to match everything",
+            );
+        }
+        if globs.len() > GLOBS_MAX {
+            bad.add(
+                path.to_owned(),
+                format_args!(
+                    "has {} entries; at most {GLOBS_MAX} are possible",
+                    globs.len()
+                ),
+            );
+        }
+        for (index, glob) in globs
+            .iter()
+            .enumerate()
+            .filter(|(_, glob)| glob.len() > GLOB_BYTES_MAX)
+        {
+            let problem = format_args!(
+                "is {} bytes long; at most {GLOB_BYTES_MAX} are possible",
+                glob.len()
+            );
+            bad.add(format!("{path}[{index}]"), problem);
+        }
+        Self(Some(globs.to_vec()), case)
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|globs| globs.iter().any(|glob| glob_match(glob, text, self.1)))
+    }
+}
+
+/// Matches with one place to come back to (the latest `*`): time is at most length × length, space is constant.
+fn glob_match(glob: &str, text: &str, case: Case) -> bool {
+    let same = |a: char, b: char| match case {
+        Case::Exact => a == b,
+        Case::Ignored => a.eq_ignore_ascii_case(&b),
+    };
+    let (mut glob, mut text) = (glob.chars(), text.chars());
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (mut next_glob, mut next_text) = (glob.clone(), text.clone());
+        match (next_glob.next(), next_text.next()) {
+            (Some('*'), _) => {
+                retry = Some((next_glob.clone(), text.clone()));
+                glob = next_glob;
+                continue;
+            }
+            (None, None) => return true,
+            (Some(g), Some(t)) if g == '?' || same(g, t) => {
+                (glob, text) = (next_glob, next_text);
+                continue;
+            }
+            _ => {}
+        }
+        let Some((after_star, rest)) = &mut retry else {
+            return false;
+        };
+        if rest.next().is_none() {
+            return false;
+        }
+        (glob, text) = (after_star.clone(), rest.clone());
+    }
+}
+
+/// Collects everything that is wrong, so that the operator sees it all at once.
+struct Problems(Vec<BadRule>);
+
+impl Problems {
+    fn new(list: &str, rules: usize) -> Self {
+        let mut problems = Self(Vec::new());
+        if rules > RULES_MAX {
+            problems.add(
+                list.to_owned(),
+                format_args!("has {rules} rules; at most {RULES_MAX} are possible"),
+            );
+        }
+        problems
+    }
+
+    fn add(&mut self, path: String, problem: impl fmt::Display) {
+        self.0.push(BadRule {
+            path,
+            problem: problem.to_string(),
+        });
+    }
+
+    fn none_or<T>(self, value: T) -> Result<T, Vec<BadRule>> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: Subject<'_> = Subject {
+        namespace: "shop",
+        kind: "Pod",
+        name: "web-1",
+        reason: "Unhealthy",
+        kube_type: "Warning",
+    };
+
+    fn filter(yaml: &str) -> Filter {
+        Filter::new(&serde_yaml::from_str::<Vec<FilterRule>>(yaml).unwrap()).unwrap()
+    }
+
+    fn problems(yaml: &str) -> Vec<String> {
+        let bad = Filter::new(&serde_yaml::from_str::<Vec<FilterRule>>(yaml).unwrap()).unwrap_err();
+        bad.iter().map(BadRule::to_string).collect()
+    }
+
+    #[test]
+    fn globs() {
+        for (glob, text, expected) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("?", "", false),
+            ("?", "é", true),
+            ("web-*", "web-", true),
+            ("web-*", "we", false),
+            ("*-1", "web-1-1", true),
+            ("w*b?1", "wxxbxb-1", true),
+            ("w*b?1", "wxxbxb-2", false),
+            ("**a**", "bab", true),
+            ("a*a*a*a*a*a*b", &"a".repeat(200), false),
+            ("Web", "web", false),
+        ] {
+            assert_eq!(
+                glob_match(glob, text, Case::Exact),
+                expected,
+                "{glob} {text}"
+            );
+        }
+        assert!(glob_match("pod", "Pod", Case::Ignored));
+    }
+
+    #[test]
+    fn every_given_field_must_match() {
+        for (condition, excluded) in [
+            ("{ namespaces: [shop] }", true),
+            ("{ namespaces: [bank, sh*] }", true),
+            ("{ namespaces: [bank] }", false),
+            (
+                "{ kinds: [pod], names: ['web-?'], reasons: [unhealthy], types: [warning], namespaces: [shop] }",
+                true,
+            ),
+            ("{ kinds: [pod], names: ['api-?'] }", false),
+            ("{ types: [Normal] }", false),
+            ("{ names: ['WEB-1'] }", false),
+        ] {
+            let filter = filter(&format!(
+                "[{{ name: x, action: exclude, match: {condition} }}]"
+            ));
+            let expected = if excluded {
+                Decision::Exclude { rule: "x" }
+            } else {
+                Decision::Record
+            };
+            assert_eq!(filter.decide(POD), expected, "{condition}");
+        }
+        let everything = filter("[{ name: x, action: exclude, match: { namespaces: ['*'] } }]");
+        let node = Subject {
+            kind: "Node",
+            name: "n1",
+            ..Subject::default()
+        };
+        assert_eq!(everything.decide(node), Decision::Exclude { rule: "x" });
+    }
+
+    #[test]
+    fn first_matching_rule_decides() {
+        let filter = filter(
+            "[{ name: warnings, action: include, match: { types: [Warning] } },
+              { name: shop, action: exclude, match: { namespaces: [shop] } },
+              { name: rest, action: exclude, match: { namespaces: ['*'] } }]",
+        );
+        assert_eq!(filter.decide(POD), Decision::Record);
+        assert_eq!(
+            filter.decide(Subject {
+                kube_type: "Normal",
+                ..POD
+            }),
+            Decision::Exclude { rule: "shop" }
+        );
+        assert_eq!(
+            filter.decide(Subject::default()),
+            Decision::Exclude { rule: "rest" }
+        );
+        assert_eq!(
+            filter.excluding_rules().collect::<Vec<_>>(),
+            ["shop", "rest"]
+        );
+        assert_eq!(Filter::default().decide(POD), Decision::Record);
+    }
+
+    #[test]
+    fn overrides_set_the_severity_of_what_they_match() {
+        let rules = "[{ match: { reasons: [Unhealthy], namespaces: [bank] }, severity: critical },
+                      { match: { reasons: [Unhealthy] }, severity: Info }]";
+        let overrides =
+            SeverityOverrides::new(&serde_yaml::from_str::<Vec<OverrideRule>>(rules).unwrap())
+                .unwrap();
+        assert_eq!(overrides.severity(POD), Some(Severity::Info));
+        assert_eq!(
+            overrides.severity(Subject {
+                namespace: "bank",
+                ..POD
+            }),
+            Some(Severity::Critical)
+        );
+        assert_eq!(
+            overrides.severity(Subject {
+                reason: "Killing",
+                ..POD
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn every_bad_value_is_reported_with_its_path() {
+        let yaml = format!(
+            "[{{ name: Bad_Name, action: exclude, match: {{ names: [ok, '{}'] }} }},
+              {{ name: twice, action: exclude, match: {{ names: [] }} }},
+              {{ name: twice, action: include, match: {{}} }}]",
+            "x".repeat(254)
+        );
+        assert_eq!(
+            problems(&yaml),
+            [
+                "filters[0].name: must be 1 to 63 characters a-z, 0-9 or -",
+                "filters[0].match.names[1]: is 254 bytes long; at most 253 are possible",
+                "filters[1].match.names: is empty, so the rule can never match; leave the field out to match everything",
+                "filters[2].name: \"twice\" is the name of an earlier rule",
+                "filters[2].match: needs a condition; to match every Event write namespaces: [\"*\"]",
+            ]
+        );
+        let rule = OverrideRule {
+            matches: Match {
+                kinds: Some(vec!["Pod".into()]),
+                ..Match::default()
+            },
+            severity: "fatal".into(),
+        };
+        let bad = SeverityOverrides::new(&[rule]).unwrap_err();
+        assert_eq!(bad[0].path, "severity_overrides[0].severity");
+        assert!(
+            bad[0]
+                .problem
+                .contains("valid values: info, warning, error, critical")
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        for yaml in [
+            "[{ name: x, action: exclude, match: { namespace: [shop] } }]",
+            "[{ name: x, action: exclude, match: { kinds: [Pod] }, comment: y }]",
+            "[{ name: x, action: drop, match: { kinds: [Pod] } }]",
+        ] {
+            assert!(
+                serde_yaml::from_str::<Vec<FilterRule>>(yaml).is_err(),
+                "{yaml}"
+            );
+        }
+    }
+}

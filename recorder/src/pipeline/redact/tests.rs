@@ -1,0 +1,229 @@
+use super::*;
+
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    assert_eq!(redact(text), expected, "{text}");
+    assert_eq!(redact(expected), expected, "again: {expected}");
+}
+
+#[test]
+fn words_are_sorted() {
+    // `is_prose` searches by halves; a word out of order would be lost.
+    for word in [
+        "a",
+        "failed",
+        "net/http",
+        "pod",
+        "token",
+        "x509",
+        "namespaces",
+        "can't",
+    ] {
+        assert!(is_prose(word), "{word}");
+    }
+    assert!(!is_prose("hunter2"));
+}
+
+#[test]
+fn values_of_secret_keys() {
+    check(
+        "login password=hunter2 failed",
+        "login password=[REDACTED] failed",
+    );
+    check("PASSWORD = hunter2", "PASSWORD = [REDACTED]");
+    check("password=a,b;c&d/e failed", "password=[REDACTED] failed");
+    check("token: abc123def", "token: [REDACTED]");
+    check("token:abc123def", "token:[REDACTED]");
+    check("password: pods", "password: [REDACTED]");
+    check("password='it is long' x", "password='[REDACTED]' x");
+    check("password=it's-long x", "password=[REDACTED] x");
+    check("'x --password=it's-long' x", "'x --password=[REDACTED]' x");
+    check(
+        r#"{"user":"u","password":"a\"b","n":1}"#,
+        r#"{"user":"u","password":"[REDACTED]","n":1}"#,
+    );
+    check(
+        r#"{\"token\":\"a\\\"b\",\"n\":1}"#,
+        r#"{\"token\":\"[REDACTED]\",\"n\":1}"#,
+    );
+    check(
+        r#"{"My Password": 12345678, "n": 1}"#,
+        r#"{"My Password": [REDACTED], "n": 1}"#,
+    );
+    check(
+        r#"{"auth":{"user":"u","x":["y"]},"n":1}"#,
+        r#"{"auth":[REDACTED],"n":1}"#,
+    );
+    check(
+        "{\"token\":\n  \"abcdefgh\"}",
+        "{\"token\":\n  \"[REDACTED]\"}",
+    );
+    check(r#"{"password":"broken off"#, r#"{"password":"[REDACTED]"#);
+    check(
+        "https://x/y?a=1&token=abcdef&b=2",
+        "https://x/y?a=1&token=[REDACTED]&b=2",
+    );
+    check(
+        "https://x.blob/y?sv=1&sig=ab%2Bcd&se=2",
+        "https://x.blob/y?sv=1&sig=[REDACTED]&se=2",
+    );
+    check(
+        "AccountName=a;AccountKey=abc/def==;EndpointSuffix=x",
+        "AccountName=a;AccountKey=[REDACTED]",
+    );
+    check("curl --password hunter2 x", "curl --password [REDACTED] x");
+    check("run -token hunter2 x", "run -token [REDACTED] x");
+    check(
+        r#"["--password","hunter2","x"]"#,
+        r#"["--password","[REDACTED]","x"]"#,
+    );
+    check("password%3Dhunter2 x", "password%3D[REDACTED] x");
+    check("password := hunter2", "password := [REDACTED]");
+    check(
+        "Authorization: Bearer abc.def x",
+        "Authorization: [REDACTED] x",
+    );
+    check(
+        "authorization: token abcdefgh x",
+        "authorization: [REDACTED] x",
+    );
+    check(
+        "password: |\n  line one\n  line two\nuser: x",
+        "password: [REDACTED]\nuser: x",
+    );
+    check(
+        "{Name:DB_PASSWORD Value:hunter2 ValueFrom:nil}",
+        "{Name:DB_PASSWORD Value:[REDACTED] ValueFrom:nil}",
+    );
+    check(
+        r#"{"name":"DB_PASSWORD","value":"hunter2"}"#,
+        r#"{"name":"DB_PASSWORD","value":"[REDACTED]"}"#,
+    );
+    check(
+        "- name: API_TOKEN\n  value: hunter2\n",
+        "- name: API_TOKEN\n  value: [REDACTED]\n",
+    );
+    check("password=[REDACTED]tail x", "password=[REDACTED] x");
+    check("password=[odd]tail x", "password=[REDACTED] x");
+    check("password: token: hunter2 x", "password: [REDACTED] x");
+    check("password = --token hunter2 x", "password = [REDACTED] x");
+    check("password='it'\"'\"'s-long' x", "password=[REDACTED] x");
+}
+
+#[test]
+fn secrets_that_show_by_themselves() {
+    check("pull https://u:p@host/x", "pull https://[REDACTED]@host/x");
+    check(
+        "https://token@github.com/x",
+        "https://[REDACTED]@github.com/x",
+    );
+    check(
+        "postgres://u:p@ss/word@db:5432/x",
+        "postgres://[REDACTED]@db:5432/x",
+    );
+    check("dial postgres://u:hunter2", "dial postgres://[REDACTED]");
+    check("postgres://u:pa/ss@db/x", "postgres://[REDACTED]@db/x");
+    check("root:hunter2@tcp(db:3306)/x", "[REDACTED]@tcp(db:3306)/x");
+    check("Bearer abcdefgh.ijk x", "Bearer [REDACTED] x");
+    check("using Basic dXNlcjpwYXNz now", "using Basic [REDACTED] now");
+    check(
+        "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_def, bad",
+        "got [REDACTED], bad",
+    );
+    check("xeyJhbGciOiJIUzI1NiJ9.eyJz", "x[REDACTED]");
+    check("key AKIAIOSFODNN7EXAMPLE used", "key [REDACTED] used");
+    check(
+        "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "[REDACTED]:[REDACTED]",
+    );
+    check("AIzaSyA1234567890abcdefghijklmnopqrstuv x", "[REDACTED] x");
+    check(
+        "ghp_abcdefghijklmnop and github_pat_11AAA_bbb",
+        "[REDACTED] and [REDACTED]",
+    );
+    check("xoxb-1234-5678-abc xoxp-1-2-34567", "[REDACTED] [REDACTED]");
+    check(
+        "sk_live_4eC39HqLyj rk_test_4eC39HqLyj",
+        "[REDACTED] [REDACTED]",
+    );
+    check(
+        "a -----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- b",
+        "a [REDACTED] b",
+    );
+    check("a -----BEGIN PRIVATE KEY-----\nMIIabcdef", "a [REDACTED]");
+    check(
+        r#"{"auths":{"r.io":{"auth":"dXNlcjpwYXNz"}}}"#,
+        r#"{"auths":{"r.io":{"auth":"[REDACTED]"}}}"#,
+    );
+    check(
+        ".dockerconfigjson: eyJhdXRocyI6e30",
+        ".dockerconfigjson: [REDACTED]",
+    );
+}
+
+#[test]
+fn sentences_of_kubernetes_stay_readable() {
+    for text in [
+        r#"secret "db-creds" not found"#,
+        r#"Error: secret "kube-creds" not found"#,
+        r#"MountVolume.SetUp failed for volume "kube-api-access-x" : failed to fetch token: pod "x" not found"#,
+        r#"MountVolume.SetUp failed for volume "db-secret" : secret "db-secret" not found"#,
+        r#"MountVolume.SetUp failed for volume "db-secret" : references non-existent secret key: tls.crt"#,
+        "MountVolume.SetUp failed for volume \"c\" : configmap references non-existent config key: token",
+        "Error: couldn't find key password in Secret ns/name",
+        "couldn't find key token in Secret ns/name",
+        r#"serviceaccount "x" not found"#,
+        "configmap references non-existent secret key: password",
+        r#"Error creating: pods "nosa-5d9-" is forbidden: error looking up service account ns/absent: serviceaccount "absent" not found"#,
+        "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://auth.docker.io/token?scope=repository%3Alibrary%2Fnope%3Apull&service=registry.docker.io: 401 Unauthorized",
+        r#"Failed to pull image "reg.io/acme/auth:v2.1": rpc error: code = NotFound desc = failed to pull and unpack image "reg.io/acme/auth:v2.1": failed to resolve reference"#,
+        r#"Pulling image "token-server:20240101""#,
+        r#"Successfully pulled image "reg.io/secrets:deadbeef" in 1.2s"#,
+        "Unable to attach or mount volumes: unmounted volumes=[auth-token], unattached volumes=[kube-api-access-x auth-token]: timed out waiting for the condition",
+        "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
+        "no basic auth credentials",
+        "basic authentication failed",
+        r#"Www-Authenticate: Bearer realm="https://auth.docker.io/token",service="registry.docker.io""#,
+        "bearer token is invalid",
+        r#"User "system:serviceaccount:ns:token-reader" cannot get resource "secrets" in API group """#,
+        r#"clusterroles.rbac.authorization.k8s.io "x" not found"#,
+        r#"spec.containers[0].env[0].valueFrom.secretKeyRef.name: Required value"#,
+        "create Pod auth-0 in StatefulSet auth successful",
+        "Created pod: auth-service-6f7d8c9b-x2k4v",
+        "Scaled up replica set token-api-75874f6c75 from 0 to 2",
+        "author: Jane Doe, authority: x509",
+        "pull registry.io/repo:tag@sha256:0123456789abcdef0123456789abcdef",
+        "Get https://10.96.0.1:443: dial http://[fe80::1]:80 npm ERR 404 https://registry.npmjs.org/@scope/pkg https://host:8080/@x",
+        r#"Get "https://10.96.0.1:443/api/v1": dial tcp 10.96.0.1:443: connect: connection refused"#,
+        "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        "Access denied for user 'root'@'10.0.0.1' (using password: YES)",
+        "error getting credentials: exec: \"docker-credential-x\": executable file not found in $PATH",
+    ] {
+        assert!(
+            matches!(redact(text), Cow::Borrowed(same) if same == text),
+            "{text}\n{}",
+            redact(text)
+        );
+    }
+}
+
+#[test]
+fn hostile_texts_take_linear_time() {
+    // A quadratic scan of any of these would take minutes.
+    for part in [
+        "://",
+        "://a@",
+        "@tcp(",
+        "password=",
+        "token: \"",
+        "-----BEGIN",
+        "\\",
+        "\"",
+        "eyJ",
+        "{[",
+        "--token ,",
+    ] {
+        let text = part.repeat(300_000);
+        assert!(!redact(&text).is_empty());
+    }
+}

@@ -1,0 +1,290 @@
+//! Whether the API server lets the recorder read what it records: asked with SelfSubjectAccessReview, which every
+//! authenticated user may create, and with a real list where even that is refused.
+
+use http::{Method, Request};
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A resource that the recorder reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resource {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural name.
+    pub name: &'static str,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+}
+
+/// All of them.
+pub const RESOURCES: [Resource; 6] = [
+    Resource {
+        group: "",
+        name: "events",
+        namespaced: true,
+    },
+    Resource {
+        group: "",
+        name: "nodes",
+        namespaced: false,
+    },
+    Resource {
+        group: "",
+        name: "pods",
+        namespaced: true,
+    },
+    Resource {
+        group: "apps",
+        name: "deployments",
+        namespaced: true,
+    },
+    Resource {
+        group: "",
+        name: "services",
+        namespaced: true,
+    },
+    Resource {
+        group: "",
+        name: "configmaps",
+        namespaced: true,
+    },
+];
+
+const VERBS: [&str; 2] = ["list", "watch"];
+
+/// Whether one thing is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// `list` or `watch`.
+    pub verb: &'static str,
+    /// Of what.
+    pub resource: Resource,
+    /// In which namespace; empty for all, and for what lives in none.
+    pub namespace: String,
+    /// `Err` with the reason why not, or why it is unknown.
+    pub allowed: Result<(), String>,
+}
+
+/// Asks for everything that recording needs, in all namespaces or in those given.
+pub async fn review(client: &Client, namespaces: &[String]) -> Vec<Permission> {
+    let everywhere = [String::new()];
+    let mut permissions = Vec::new();
+    for resource in RESOURCES {
+        let scoped = resource.namespaced && !namespaces.is_empty();
+        for namespace in if scoped { namespaces } else { &everywhere } {
+            for verb in VERBS {
+                let allowed = ask(client, verb, resource, namespace).await;
+                permissions.push(Permission {
+                    verb,
+                    resource,
+                    namespace: namespace.clone(),
+                    allowed,
+                });
+            }
+        }
+    }
+    permissions
+}
+
+async fn ask(
+    client: &Client,
+    verb: &str,
+    resource: Resource,
+    namespace: &str,
+) -> Result<(), String> {
+    match access_review(client, verb, resource, namespace).await {
+        Ok(status) if status.allowed => Ok(()),
+        Ok(Status { reason, .. }) if reason.is_empty() => Err("not allowed".to_owned()),
+        Ok(Status { reason, .. }) => Err(reason),
+        // The review itself is refused: trying is the only way to learn, and there is no short way to try a watch.
+        Err(kube::Error::Api(status)) if [403, 404, 405].contains(&status.code) => {
+            try_list(client, resource, namespace)
+                .await
+                .map_err(|error| chain(&error))
+        }
+        Err(error) => Err(format!("unknown: {}", chain(&error))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    allowed: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn access_review(
+    client: &Client,
+    verb: &str,
+    resource: Resource,
+    namespace: &str,
+) -> Result<Status, kube::Error> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "group": resource.group, "resource": resource.name, "namespace": namespace, "verb": verb,
+        }},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let request = request(Method::POST, path, review.to_string().into_bytes());
+    Ok(client.request::<Answer>(request).await?.status)
+}
+
+async fn try_list(client: &Client, resource: Resource, namespace: &str) -> Result<(), kube::Error> {
+    let group = match resource.group {
+        "" => "/api/v1".to_owned(),
+        group => format!("/apis/{group}/v1"),
+    };
+    let scope = match namespace {
+        "" => String::new(),
+        namespace => format!("/namespaces/{namespace}"),
+    };
+    let path = format!("{group}{scope}/{}?limit=1", resource.name);
+    client
+        .request::<Value>(request(Method::GET, &path, Vec::new()))
+        .await
+        .map(drop)
+}
+
+fn request(method: Method, path: &str, body: Vec<u8>) -> Request<Vec<u8>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .expect("a path of literals and of a checked namespace is a valid URI")
+}
+
+/// The error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use http::{Response, StatusCode};
+    use kube::client::Body;
+
+    pub(crate) type Handler = fn(&str, &Value) -> (u16, Value);
+
+    /// A client whose API server is a function of path and body.
+    pub(crate) fn client(handler: Handler) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            let path = request.uri().to_string();
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            let (status, answer) = handler(&path, &body);
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = Body::from(answer.to_string().into_bytes());
+            Ok::<_, std::convert::Infallible>(
+                Response::builder().status(status).body(body).unwrap(),
+            )
+        });
+        Client::new(service, "default")
+    }
+
+    fn failure(code: u16) -> (u16, Value) {
+        (
+            code,
+            json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": "Forbidden"}),
+        )
+    }
+
+    /// `verb resource in namespace`, of those that are missing.
+    async fn missing(handler: Handler, namespaces: &[&str]) -> Vec<String> {
+        let namespaces: Vec<String> = namespaces.iter().map(|n| (*n).to_owned()).collect();
+        let permissions = review(&client(handler), &namespaces).await;
+        let refused = permissions
+            .iter()
+            .filter_map(|p| Some((p, p.allowed.as_ref().err()?)));
+        refused
+            .map(|(p, why)| format!("{} {} in {:?}: {why}", p.verb, p.resource.name, p.namespace))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_allowed_is_not_missing() {
+        assert_eq!(
+            missing(|_, _| (201, json!({"status": {"allowed": true}})), &[]).await,
+            [""; 0]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_review_denies_is_missing_in_each_namespace() {
+        let handler: Handler = |_, body| {
+            let spec = &body["spec"]["resourceAttributes"];
+            let denied = spec["resource"] == "deployments"
+                && spec["group"] == "apps"
+                && spec["verb"] == "watch";
+            let reason = if spec["namespace"] == "b" {
+                "no RBAC policy matched"
+            } else {
+                ""
+            };
+            (
+                201,
+                json!({"status": {"allowed": !denied, "reason": reason}}),
+            )
+        };
+        assert_eq!(
+            missing(handler, &["a", "b"]).await,
+            [
+                "watch deployments in \"a\": not allowed",
+                "watch deployments in \"b\": no RBAC policy matched"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn nodes_are_asked_for_cluster_wide() {
+        let handler: Handler = |_, body| {
+            let spec = &body["spec"]["resourceAttributes"];
+            let cluster_wide = spec["namespace"] == "";
+            (
+                201,
+                json!({"status": {"allowed": cluster_wide == (spec["resource"] == "nodes")}}),
+            )
+        };
+        assert_eq!(missing(handler, &["a"]).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_review_is_replaced_by_a_real_list() {
+        let handler: Handler = |path, _| match path {
+            "/apis/apps/v1/namespaces/a/deployments?limit=1" => failure(403),
+            path if path.ends_with("?limit=1") => (200, json!({"items": []})),
+            _ => failure(403),
+        };
+        let missing = missing(handler, &["a"]).await;
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(
+            missing[0].starts_with("list deployments in \"a\": "),
+            "{missing:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_api_server_in_trouble_leaves_it_unknown() {
+        let missing = missing(|_, _| failure(500), &[]).await;
+        assert_eq!(missing.len(), RESOURCES.len() * VERBS.len());
+        assert!(
+            missing[0].starts_with("list events in \"\": unknown: "),
+            "{missing:?}"
+        );
+    }
+}

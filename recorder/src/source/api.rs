@@ -1,0 +1,399 @@
+//! GET requests to the API server, with what the sources need of the answer: status, `Date`, `Retry-After`, the body in
+//! bounded pieces.
+//!
+//! Why not `kube::Api`: it hides the list's resourceVersion and headers, holds no bound on a page or a line, and one
+//! object that does not decode fails its whole page.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use kube::client::{Body, Client};
+use kube9_shared::time::Timestamp;
+use serde::Deserialize;
+
+use crate::metrics::RestartCause;
+
+/// Why a request or a stream failed; decides what the source does next.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 410: the resourceVersion or continue token is too old. Relist.
+    #[error("the API server no longer has that resourceVersion: {0}")]
+    Expired(String),
+    /// 429 or another status with `Retry-After`. Wait as told.
+    #[error("the API server asks to wait {} s: {message}", after.as_secs())]
+    Busy {
+        /// How long.
+        after: Duration,
+        /// The server's message.
+        message: String,
+    },
+    /// 401 or 403. Back off; a person has to act.
+    #[error("not allowed ({code}): {message}")]
+    Denied {
+        /// Status code.
+        code: u16,
+        /// The server's message.
+        message: String,
+    },
+    /// Any other status that is no success. Back off.
+    #[error("the API server answered {code}: {message}")]
+    Status {
+        /// Status code.
+        code: u16,
+        /// The server's message.
+        message: String,
+    },
+    /// No connection, TLS, reset, cut in the middle. Back off.
+    #[error("connection to the API server failed: {0}")]
+    Transport(String),
+    /// No answer in time. Back off.
+    #[error("no answer from the API server within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// A body above its bound. The source asks for less.
+    #[error("answer of more than {0} bytes")]
+    TooLarge(usize),
+    /// The answer is not what the API promises. Back off.
+    #[error("answer that cannot be understood: {0}")]
+    Malformed(String),
+}
+
+impl ApiError {
+    /// Its label in the metrics.
+    pub const fn cause(&self) -> RestartCause {
+        match self {
+            Self::Expired(_) => RestartCause::Gone,
+            Self::Busy { .. } => RestartCause::Throttled,
+            Self::Denied { .. } => RestartCause::Forbidden,
+            Self::Status { code: 500.., .. } => RestartCause::ServerError,
+            Self::Transport(_) => RestartCause::Transport,
+            Self::Timeout(_) => RestartCause::Silence,
+            Self::Status { .. } | Self::TooLarge(_) | Self::Malformed(_) => RestartCause::Other,
+        }
+    }
+}
+
+/// A success, its body unread.
+#[derive(Debug)]
+pub struct Answer {
+    /// The server's clock, from `Date`; whole seconds.
+    pub server_time: Option<Timestamp>,
+    body: Body,
+}
+
+/// How a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Whole objects.
+    Objects,
+    /// `PartialObjectMetadata`: enough to see resourceVersions.
+    MetadataOnly,
+}
+
+/// A connection to one API server.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+}
+
+/// A `Status` object, as far as it is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Status code.
+    pub code: u16,
+    /// For people.
+    pub message: String,
+    reason: String,
+}
+
+impl Status {
+    /// The error that it stands for.
+    pub fn into_error(self, retry_after: Option<Duration>) -> ApiError {
+        let message = if self.message.is_empty() {
+            self.reason
+        } else {
+            self.message
+        };
+        let message: String = message.chars().take(300).collect();
+        match (self.code, retry_after) {
+            (410, _) => ApiError::Expired(message),
+            (code @ (401 | 403), _) => ApiError::Denied { code, message },
+            (_, Some(after)) => ApiError::Busy { after, message },
+            (429, None) => ApiError::Busy {
+                after: Duration::from_secs(1),
+                message,
+            },
+            (code, None) => ApiError::Status { code, message },
+        }
+    }
+}
+
+/// A `Status` is a few hundred bytes; what is longer is no Status.
+const STATUS_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait that a `Retry-After` may impose; a wrong header must not silence the recorder.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
+impl Api {
+    /// Requests through this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Sends a GET; waits at most `limit` for the head of the answer.
+    pub async fn get(&self, path: &str, shape: Shape, limit: Duration) -> Result<Answer, ApiError> {
+        let accept = match shape {
+            Shape::Objects => "application/json",
+            Shape::MetadataOnly => {
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
+            }
+        };
+        let request = Request::get(path)
+            .header(header::ACCEPT, accept)
+            .body(Body::empty())
+            .map_err(|error| ApiError::Malformed(error.to_string()))?;
+        let response = tokio::time::timeout(limit, self.client.send(request))
+            .await
+            .map_err(|_| ApiError::Timeout(limit))?
+            .map_err(|error| ApiError::Transport(chain(&error)))?;
+        let status = response.status();
+        let headers = response.headers();
+        let server_time = headers
+            .get(header::DATE)
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_http_date);
+        let retry_after = headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok())
+            .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+        let answer = Answer {
+            server_time,
+            body: response.into_body(),
+        };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(status, answer, retry_after, limit).await)
+    }
+}
+
+async fn refusal(
+    status: StatusCode,
+    answer: Answer,
+    retry_after: Option<Duration>,
+    limit: Duration,
+) -> ApiError {
+    let text = answer
+        .bytes(STATUS_BYTES_MAX, limit)
+        .await
+        .unwrap_or_default();
+    let mut parsed: Status = serde_json::from_slice(&text).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(&text).trim().to_owned(),
+        ..Status::default()
+    });
+    parsed.code = status.as_u16();
+    parsed.into_error(retry_after)
+}
+
+impl Answer {
+    /// The whole body, at most `bytes_max`, within `limit`.
+    pub async fn bytes(self, bytes_max: usize, limit: Duration) -> Result<Vec<u8>, ApiError> {
+        let read = async {
+            let mut stream = self.body.into_data_stream();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = stream.next().await {
+                let chunk = chunk.map_err(|error| ApiError::Transport(chain(&error)))?;
+                if bytes.len() + chunk.len() > bytes_max {
+                    return Err(ApiError::TooLarge(bytes_max));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(bytes)
+        };
+        tokio::time::timeout(limit, read)
+            .await
+            .map_err(|_| ApiError::Timeout(limit))?
+    }
+
+    /// The body line by line.
+    pub fn lines(self) -> Lines {
+        Lines {
+            stream: Box::pin(self.body.into_data_stream()),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            skipping: false,
+        }
+    }
+}
+
+/// One line of a watch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A whole one, without its end.
+    Whole(Vec<u8>),
+    /// One above [`LINE_BYTES_MAX`]; it was skipped.
+    TooLong,
+}
+
+/// An object of the API is at most 1.5 MiB in etcd (its `--max-request-bytes`), and escaping at most doubles it.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+type DataStream = Pin<Box<dyn Stream<Item = Result<Bytes, kube::Error>> + Send>>;
+
+/// A body that arrives line by line.
+pub struct Lines {
+    stream: DataStream,
+    buffer: Vec<u8>,
+    start: usize,
+    searched: usize,
+    skipping: bool,
+}
+
+impl Lines {
+    /// The next line; `None` at a clean end. A cut in the middle of a line is [`ApiError::Transport`].
+    /// Cancel-safe: what was read stays in the buffer.
+    pub async fn next(&mut self) -> Result<Option<Line>, ApiError> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return Ok(Some(line));
+            }
+            match self.stream.next().await {
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(error)) => return Err(ApiError::Transport(chain(&error))),
+                None if self.start < self.buffer.len() || self.skipping => {
+                    return Err(ApiError::Transport(
+                        "the stream was cut in the middle of a line".to_owned(),
+                    ));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Line> {
+        let from = self.start.max(self.searched);
+        let Some(end) = self.buffer[from..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|at| from + at)
+        else {
+            self.searched = self.buffer.len();
+            if self.buffer.len() - self.start > LINE_BYTES_MAX {
+                self.skipping = true;
+                self.buffer.clear();
+                self.start = 0;
+                self.searched = 0;
+            } else if self.start > 0 {
+                self.buffer.drain(..self.start);
+                self.searched -= self.start;
+                self.start = 0;
+            }
+            return None;
+        };
+        let line = self.buffer[self.start..end].to_vec();
+        self.start = end + 1;
+        self.searched = self.start;
+        if std::mem::take(&mut self.skipping) || line.len() > LINE_BYTES_MAX {
+            return Some(Line::TooLong);
+        }
+        Some(Line::Whole(line))
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), the only form that API servers send.
+fn parse_http_date(text: &str) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let day: u8 = words.next()?.parse().ok()?;
+    let name = words.next()?;
+    let month = MONTHS.iter().position(|month| *month == name)? + 1;
+    let year: u16 = words.next()?.parse().ok()?;
+    let time = words.next()?;
+    (words.next()? == "GMT").then_some(())?;
+    Timestamp::parse(&format!("{year:04}-{month:02}-{day:02}T{time}Z")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: Vec<&'static [u8]>) -> Lines {
+        let chunks: Vec<_> = chunks.into_iter().map(|c| Ok(c.into())).collect();
+        Lines {
+            stream: Box::pin(futures_util::stream::iter(chunks)),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            skipping: false,
+        }
+    }
+
+    fn whole(text: &str) -> Option<Line> {
+        Some(Line::Whole(text.as_bytes().to_vec()))
+    }
+
+    #[tokio::test]
+    async fn lines_are_put_together_from_any_chunks() {
+        let mut lines = lines(vec![b"ab", b"c\nde", b"\n\nf", b"\n"]);
+        for expected in ["abc", "de", "", "f"] {
+            assert_eq!(lines.next().await.unwrap(), whole(expected));
+        }
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn half_a_line_is_an_error_not_a_line() {
+        let mut lines = lines(vec![b"abc\n{\"type\":"]);
+        assert_eq!(lines.next().await.unwrap(), whole("abc"));
+        assert!(matches!(lines.next().await, Err(ApiError::Transport(_))));
+    }
+
+    #[tokio::test]
+    async fn endless_line_is_skipped_in_bounded_memory() {
+        static BIG: [u8; 1 << 20] = [b'x'; 1 << 20];
+        let mut lines = lines(vec![&BIG, &BIG, &BIG, &BIG, &BIG, &BIG, b"\nnext\n"]);
+        assert_eq!(lines.next().await.unwrap(), Some(Line::TooLong));
+        assert!(lines.buffer.capacity() <= LINE_BYTES_MAX * 2 + BIG.len() * 2);
+        assert_eq!(lines.next().await.unwrap(), whole("next"));
+    }
+
+    #[test]
+    fn http_date_is_read() {
+        assert_eq!(
+            parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
+                .unwrap()
+                .to_string(),
+            "1994-11-06T08:49:37.000Z"
+        );
+        for text in [
+            "",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+        ] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Waiting between attempts: exponential, jittered, capped, for ever.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// A source's waiting times; grows with each failure in a row.
+#[derive(Debug)]
+pub struct Backoff {
+    initial: Duration,
+    max: Duration,
+    waits: ExponentialBackoff,
+}
+
+impl Backoff {
+    /// Starts at `initial`, never above `max`.
+    pub fn new(initial: Duration, max: Duration) -> Self {
+        Self {
+            initial,
+            max,
+            waits: waits(initial, max),
+        }
+    }
+
+    /// The next waiting time.
+    pub fn wait(&mut self) -> Duration {
+        // backon adds its jitter on top of the cap, so the cap is applied again.
+        self.waits.next().unwrap_or(self.max).min(self.max)
+    }
+
+    /// After a success.
+    pub fn reset(&mut self) {
+        self.waits = waits(self.initial, self.max);
+    }
+}
+
+fn waits(initial: Duration, max: Duration) -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(initial)
+        .with_max_delay(max)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_to_the_cap_and_starts_over_after_a_success() {
+        let (initial, max) = (Duration::from_millis(100), Duration::from_secs(2));
+        let mut backoff = Backoff::new(initial, max);
+        let waits: Vec<_> = (0..50).map(|_| backoff.wait()).collect();
+        assert!(
+            waits.iter().all(|wait| (initial..=max).contains(wait)),
+            "{waits:?}"
+        );
+        assert_eq!(waits[49], max);
+        backoff.reset();
+        assert!(backoff.wait() <= initial * 2);
+    }
+}

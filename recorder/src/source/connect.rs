@@ -1,0 +1,82 @@
+//! From configuration to a client, and the identity of the cluster behind it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::client::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::config::KubeConfig;
+use crate::store::intern::stable_hash;
+
+/// A client and whose it is.
+pub struct Connected {
+    /// Sends requests.
+    pub client: Client,
+    /// Tells clusters apart: positions of one mean nothing in another.
+    pub cluster: String,
+    /// For the log.
+    pub server: String,
+}
+
+/// Makes a client for the cluster that is configured: the named kubeconfig or context, else the pod's service account,
+/// else the current context. It sends nothing yet.
+pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::Result<Connected> {
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let asked = config.kubeconfig.is_some() || config.context.is_some();
+    let mut kube_config = if in_pod && !asked {
+        kube::Config::incluster().context("the pod's service account cannot be used")?
+    } else {
+        let options = KubeConfigOptions {
+            context: config.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let file = match &config.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
+            None => Kubeconfig::read().context(
+                "no cluster to record: set --kubeconfig, KUBECONFIG or ~/.kube/config, or run in a pod",
+            )?,
+        };
+        kube::Config::from_custom_kubeconfig(file, &options)
+            .await
+            .context("the kubeconfig cannot be used")?
+    };
+    kube_config.connect_timeout = Some(connect_timeout);
+    let server = kube_config.cluster_url.to_string();
+    let cluster = identity(kube_config.root_cert.as_deref(), &server);
+    let client =
+        Client::try_from(kube_config).context("cannot make a client for the API server")?;
+    Ok(Connected {
+        client,
+        cluster,
+        server,
+    })
+}
+
+/// The cluster's own certificate authority tells it apart; the address does not (in a pod it is the same everywhere).
+/// A rotated authority looks like another cluster: then everything is listed again, which stores nothing twice.
+fn identity(authorities: Option<&[Vec<u8>]>, server: &str) -> String {
+    let bytes = match authorities {
+        Some(certificates) if !certificates.is_empty() => certificates.concat(),
+        _ => server.as_bytes().to_vec(),
+    };
+    format!("{:016x}", stable_hash(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_are_told_apart_by_their_authority() {
+        let (a, b) = (vec![vec![1, 2, 3]], vec![vec![1, 2, 4]]);
+        let url = "https://10.96.0.1/";
+        assert_eq!(
+            identity(Some(&a), url),
+            identity(Some(&a), "https://other/")
+        );
+        assert_ne!(identity(Some(&a), url), identity(Some(&b), url));
+        assert_ne!(identity(None, url), identity(None, "https://other/"));
+    }
+}

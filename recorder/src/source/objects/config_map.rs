@@ -1,0 +1,127 @@
+//! ConfigMaps: which keys they have, and facts about the values that say nothing of them.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Meta, lenient};
+use crate::pipeline::secret_key::{Secrecy, secrecy};
+
+/// A ConfigMap without its values.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigMap {
+    /// Metadata.
+    pub meta: Meta,
+    /// What is known of each key's value.
+    pub keys: BTreeMap<Box<str>, KeyFacts>,
+}
+
+/// Facts about a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// Length in bytes.
+    pub bytes: u32,
+    /// Shows a change while this process runs; its key is random and never leaves the process, so it says nothing of the
+    /// value to anybody else.
+    pub hash: u64,
+    /// The key's name or the value's form promise a secret.
+    pub looks_secret: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Wire {
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    data: BTreeMap<Box<str>, ValueFacts>,
+    #[serde(deserialize_with = "lenient")]
+    binary_data: BTreeMap<Box<str>, ValueFacts>,
+}
+
+/// Read by a visitor that sees the value and keeps nothing of it.
+#[derive(Default)]
+struct ValueFacts(KeyFacts);
+
+impl<'de> Deserialize<'de> for ValueFacts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+        impl Visitor<'_> for Look {
+            type Value = ValueFacts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<ValueFacts, E> {
+                static KEY: OnceLock<RandomState> = OnceLock::new();
+                Ok(ValueFacts(KeyFacts {
+                    bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
+                    hash: KEY.get_or_init(RandomState::new).hash_one(value),
+                    looks_secret: value.contains("PRIVATE KEY-----"),
+                }))
+            }
+            fn visit_unit<E: de::Error>(self) -> Result<ValueFacts, E> {
+                Ok(ValueFacts::default())
+            }
+        }
+        // `str`, not `String`: serde_json lends the text and drops it with the page.
+        deserializer.deserialize_any(Look)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let facts = |(key, ValueFacts(facts)): (Box<str>, ValueFacts)| {
+            let named = secrecy(&key) >= Secrecy::Likely && facts.bytes > 0;
+            let looks_secret = facts.looks_secret || named;
+            (
+                key,
+                KeyFacts {
+                    looks_secret,
+                    ..facts
+                },
+            )
+        };
+        Ok(Self {
+            meta: wire.metadata,
+            keys: wire
+                .data
+                .into_iter()
+                .chain(wire.binary_data)
+                .map(facts)
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_leave_facts_only() {
+        let json = r#"{"metadata":{"name":"c","namespace":"n","annotations":{
+            "kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"a\":\"planted-value\"}}"}},
+            "data":{"a":"planted-value","db-password":"planted-value","empty.token":"",
+            "cert":"-----BEGIN RSA PRIVATE KEY-----\nplanted-value"},"binaryData":{"b":"AAAA"}}"#;
+        let map: ConfigMap = serde_json::from_str(json).unwrap();
+        assert!(!format!("{map:?}").contains("planted"), "{map:?}");
+        let secret: Vec<_> = map
+            .keys
+            .iter()
+            .filter(|(_, f)| f.looks_secret)
+            .map(|(k, _)| &**k)
+            .collect();
+        assert_eq!(secret, ["cert", "db-password"]);
+        assert_eq!(map.keys["a"].bytes, 13);
+        assert_eq!(map.keys.len(), 5);
+        let changed = json.replace("\"a\":\"planted-value\"", "\"a\":\"planted-other\"");
+        let changed: ConfigMap = serde_json::from_str(&changed).unwrap();
+        assert_ne!(map.keys["a"], changed.keys["a"]);
+        assert_eq!(map.keys["cert"], changed.keys["cert"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Deployments.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Condition, Meta, lenient};
+
+/// A Deployment.
+#[derive(Debug, Clone, Default)]
+pub struct Deployment {
+    /// Metadata.
+    pub meta: Meta,
+    /// Pods wanted.
+    pub replicas: i64,
+    /// Rollouts wait for a person.
+    pub paused: bool,
+    /// Image of each container, init containers too.
+    pub images: BTreeMap<Box<str>, Box<str>>,
+    /// Labels of its pods.
+    pub pod_labels: BTreeMap<Box<str>, Box<str>>,
+    /// Generation that the controller has seen.
+    pub observed: i64,
+    /// Pods of the newest template.
+    pub updated: i64,
+    /// Pods that are ready for long enough.
+    pub available: i64,
+    /// Progressing, Available, ReplicaFailure.
+    pub conditions: Vec<Condition>,
+}
+
+impl Deployment {
+    /// Whether a rollout is under way.
+    pub fn is_rolling(&self) -> bool {
+        match Condition::of(&self.conditions, "Progressing") {
+            Some(progressing) => &*progressing.reason != "NewReplicaSetAvailable",
+            None => self.updated < self.replicas,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Wire {
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: WireSpec,
+    #[serde(deserialize_with = "lenient")]
+    status: WireStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireSpec {
+    replicas: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    paused: bool,
+    #[serde(deserialize_with = "lenient")]
+    template: WireTemplate,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireTemplate {
+    #[serde(deserialize_with = "lenient")]
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: WirePodSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WirePodSpec {
+    #[serde(deserialize_with = "lenient")]
+    containers: Vec<WireContainer>,
+    #[serde(deserialize_with = "lenient")]
+    init_containers: Vec<WireContainer>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireContainer {
+    name: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    image: Box<str>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WireStatus {
+    observed_generation: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    updated_replicas: i64,
+    #[serde(deserialize_with = "lenient")]
+    available_replicas: i64,
+    #[serde(deserialize_with = "lenient")]
+    conditions: Vec<Condition>,
+}
+
+impl<'de> Deserialize<'de> for Deployment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let labels = wire.spec.template.metadata.labels;
+        let template = wire.spec.template.spec;
+        let containers = template
+            .containers
+            .into_iter()
+            .chain(template.init_containers);
+        Ok(Self {
+            meta: wire.metadata,
+            replicas: wire.spec.replicas.unwrap_or(1),
+            paused: wire.spec.paused,
+            images: containers.map(|c| (c.name, c.image)).collect(),
+            pod_labels: labels,
+            observed: wire.status.observed_generation.unwrap_or_default(),
+            updated: wire.status.updated_replicas,
+            available: wire.status.available_replicas,
+            conditions: wire.status.conditions,
+        })
+    }
+}

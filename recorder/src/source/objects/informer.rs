@@ -1,0 +1,410 @@
+//! List and watch of one kind: what it sees goes to the analysis, in order.
+//!
+//! ```text
+//!   start ─▶ List ── complete ──▶ Watch(rv) ── closed in order ──▶ Watch(rv of the last object or bookmark)
+//!              ▲                    │   └────── cut, silent ─────▶ back off, Watch(rv)
+//!              └── failed: back off ┴── 410, or the writer recalls: a new database
+//! ```
+//!
+//! Each start begins with a list: the analysis needs every object, and the difference to the stored facts is what
+//! happened meanwhile. So no position is kept but the time at which it was last proven current: the gap begins there.
+//!
+//! Invariant: what arrives is handed on before anything later is read; a slow analysis slows the watch, never loses.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube9_shared::time::Timestamp;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::Object;
+use crate::clock::Clock;
+use crate::config::SourceConfig;
+use crate::metrics::{self, Kind, Metrics, RestartCause, Stage};
+use crate::pipeline::item::{RelistCause, WatchId};
+use crate::source::api::{Api, ApiError, Line, Lines, Shape};
+use crate::source::backoff::Backoff;
+use crate::source::decode::{Identity, decode_identity};
+use crate::source::events::Recall;
+use crate::source::pages::{Action, Pages, WatchLine, watch_path};
+use crate::source::report::Report;
+
+/// Objects of one page. A page is held whole while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
+/// (20 KiB) are 1 MiB.
+const fn page_size(kind: Kind) -> u32 {
+    match kind {
+        Kind::ConfigMap => 20,
+        Kind::Pod => 50,
+        Kind::Event | Kind::Node | Kind::Deployment | Kind::Service => 100,
+    }
+}
+
+/// A stream that ends sooner than this without a line is waited after like a failure.
+const EMPTY_STREAM: Duration = Duration::from_secs(5);
+
+/// Shortest time between two notes that the view is current.
+const PROVEN_EVERY: Duration = Duration::from_secs(30);
+
+/// Everything an informer works with.
+pub struct Informer {
+    /// The API server.
+    pub api: Api,
+    /// Whose view.
+    pub watch: WatchId,
+    /// Of what.
+    pub kind: Kind,
+    /// Where; empty for all namespaces.
+    pub namespace: String,
+    /// Times.
+    pub config: SourceConfig,
+    /// To the analysis.
+    pub out: mpsc::Sender<Seen>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// The writer's word: the database is a new one.
+    pub recall: Arc<Recall>,
+    /// Metrics and health of this watch.
+    pub report: Report,
+}
+
+/// Something an informer has to say.
+#[derive(Debug)]
+pub struct Seen {
+    /// Whose view.
+    pub watch: WatchId,
+    /// What.
+    pub what: News,
+}
+
+/// What an informer can say.
+#[derive(Debug)]
+pub enum News {
+    /// A list begins; what it does not show is gone.
+    ListBegun {
+        /// Why.
+        cause: RelistCause,
+    },
+    /// The object is there, and like this.
+    Applied(Object),
+    /// The object is there, but cannot be read.
+    Unreadable {
+        /// Empty for cluster-scoped kinds.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+    /// The object is gone; this was its last state.
+    Deleted(Object),
+    /// The list is complete.
+    Listed {
+        /// Its resourceVersion.
+        version: String,
+        /// The server's time of its first page.
+        server_time: Timestamp,
+        /// How many objects.
+        objects: u64,
+    },
+    /// The watch is open: what comes next is what happens.
+    Live,
+    /// Nothing new will be seen until `Live`; the words are for people.
+    Blind {
+        /// What failed.
+        why: String,
+        /// The API server does not allow it.
+        forbidden: bool,
+    },
+    /// The view is current up to this resourceVersion.
+    Proven(String),
+    /// The database is a new one: nothing of what was committed is there.
+    Reset,
+}
+
+/// The analysis is gone: the process ends.
+struct Closed;
+
+enum End {
+    Clean { empty: bool },
+    Expired,
+    Recalled,
+    Failed(ApiError),
+}
+
+impl Informer {
+    /// Lists and watches for ever; the caller drops the future to stop it.
+    pub async fn run(self, first: RelistCause) {
+        // The analysis goes only when the process ends.
+        let _ = self.work(first).await;
+    }
+
+    async fn work(&self, first: RelistCause) -> Result<(), Closed> {
+        let mut backoff = Backoff::new(self.config.backoff.initial, self.config.backoff.max);
+        let mut cause = first;
+        loop {
+            let mut version = match self.list(cause).await? {
+                Ok(version) => version,
+                Err(error) => {
+                    self.fail(&error, &mut backoff).await?;
+                    continue;
+                }
+            };
+            backoff.reset();
+            cause = loop {
+                match self.watch(&mut version, &mut backoff).await? {
+                    End::Clean { empty: false } => self.report.restarted(RestartCause::Closed),
+                    End::Clean { empty: true } => {
+                        self.report.restarted(RestartCause::EmptyStream);
+                        tokio::time::sleep(backoff.wait()).await;
+                    }
+                    End::Failed(error) => self.fail(&error, &mut backoff).await?,
+                    End::Expired => {
+                        self.report.restarted(RestartCause::Gone);
+                        break RelistCause::Expired;
+                    }
+                    End::Recalled => {
+                        self.say(News::Reset).await?;
+                        break RelistCause::FirstStart;
+                    }
+                }
+            };
+        }
+    }
+
+    async fn say(&self, what: News) -> Result<(), Closed> {
+        let seen = Seen {
+            watch: self.watch,
+            what,
+        };
+        self.out.send(seen).await.map_err(|_| Closed)
+    }
+
+    async fn fail(&self, error: &ApiError, backoff: &mut Backoff) -> Result<(), Closed> {
+        let wait = match error {
+            ApiError::Busy { after, .. } => (*after).max(backoff.wait()),
+            _ => backoff.wait(),
+        };
+        let kind = metrics::Label::name(self.kind);
+        let forbidden = matches!(error, ApiError::Denied { code: 403, .. });
+        self.report.restarted(error.cause());
+        self.report
+            .failed(&format!("watch of {kind}s failed: {error}"));
+        if forbidden {
+            // A kind that may not be read must not keep the others from being ready.
+            self.report.synced();
+        }
+        warn!(kind, %error, wait_ms = wait.as_millis() as u64, "watch failed");
+        self.say(News::Blind {
+            why: error.to_string(),
+            forbidden,
+        })
+        .await?;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Hands on a complete list; returns its resourceVersion.
+    async fn list(&self, cause: RelistCause) -> Result<Result<String, ApiError>, Closed> {
+        let begun = Instant::now();
+        let size = page_size(self.kind);
+        let mut pages = Pages::new(self.kind, &self.namespace, size, Shape::Objects);
+        let mut first: Option<(String, Timestamp)> = None;
+        let mut objects = 0;
+        loop {
+            let page = match pages.next(&self.api, self.config.list_timeout).await {
+                Ok(page) => page,
+                Err(ApiError::Expired(_)) if pages.begun() => {
+                    self.report.restarted(RestartCause::Gone);
+                    pages.begin_again();
+                    (first, objects) = (None, 0);
+                    continue;
+                }
+                Err(error) => return Ok(Err(error)),
+            };
+            self.report.active();
+            if first.is_none() {
+                let server_time = page.server_time.unwrap_or_else(|| self.clock.now());
+                first = Some((page.version.clone(), server_time));
+                self.say(News::ListBegun { cause }).await?;
+            }
+            for item in &page.items {
+                objects += 1;
+                self.metrics.received(self.kind, metrics::Action::Listed);
+                match self.decode(item.json.get()) {
+                    Some(object) => self.say(News::Applied(object)).await?,
+                    None => self.say(unreadable(item.json.get())).await?,
+                }
+            }
+            if page.last {
+                break;
+            }
+        }
+        let Some((version, server_time)) = first else {
+            return Ok(Err(ApiError::Malformed("a list without a page".to_owned())));
+        };
+        self.report.listed(begun.elapsed());
+        info!(
+            kind = metrics::Label::name(self.kind),
+            objects, version, "listed"
+        );
+        self.say(News::Listed {
+            version: version.clone(),
+            server_time,
+            objects,
+        })
+        .await?;
+        Ok(Ok(version))
+    }
+
+    /// Watches from `version`, which moves along.
+    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<End, Closed> {
+        let path = watch_path(
+            self.kind,
+            &self.namespace,
+            version,
+            self.config.watch_timeout,
+        );
+        let answer = self
+            .api
+            .get(&path, Shape::Objects, self.config.list_timeout)
+            .await;
+        let mut lines = match answer {
+            Ok(answer) => answer.lines(),
+            Err(error) => return Ok(error.into()),
+        };
+        self.report.connected();
+        self.say(News::Live).await?;
+        let opened = Instant::now();
+        let end = self.read(&mut lines, version, backoff).await;
+        self.report.disconnected();
+        Ok(match end? {
+            End::Clean { empty } => End::Clean {
+                empty: empty && opened.elapsed() < EMPTY_STREAM,
+            },
+            other => other,
+        })
+    }
+
+    async fn read(
+        &self,
+        lines: &mut Lines,
+        version: &mut String,
+        backoff: &mut Backoff,
+    ) -> Result<End, Closed> {
+        let silence = self.config.watch_timeout + self.config.read_slack;
+        let mut empty = true;
+        let mut proven: Option<Instant> = None;
+        loop {
+            let line = tokio::select! {
+                biased;
+                _ = self.recall.wanted() => {
+                    self.recall.take();
+                    return Ok(End::Recalled);
+                }
+                line = tokio::time::timeout(silence, lines.next()) => line,
+            };
+            let line = match line {
+                Ok(Ok(Some(line))) => line,
+                Ok(Ok(None)) => return Ok(End::Clean { empty }),
+                Ok(Err(error)) => return Ok(error.into()),
+                Err(_) => return Ok(End::Failed(ApiError::Timeout(silence))),
+            };
+            self.report.active();
+            if empty {
+                backoff.reset();
+                empty = false;
+            }
+            let moved = match line {
+                Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
+                Line::Whole(line) => match self.take(&line).await? {
+                    Ok(moved) => moved,
+                    Err(end) => return Ok(end),
+                },
+                Line::TooLong => {
+                    self.undecodable("an object of more than 4 MiB");
+                    None
+                }
+            };
+            let Some(moved) = moved.filter(|moved| !moved.is_empty()) else {
+                continue;
+            };
+            *version = moved;
+            if proven.is_none_or(|at| at.elapsed() >= PROVEN_EVERY) {
+                proven = Some(Instant::now());
+                self.say(News::Proven(version.clone())).await?;
+            }
+        }
+    }
+
+    /// Hands on one line; returns the resourceVersion that it moves the view to.
+    async fn take(&self, line: &[u8]) -> Result<Result<Option<String>, End>, Closed> {
+        let (action, json) = match WatchLine::decode(line) {
+            Ok(WatchLine::Item { action, object }) => (action, object),
+            Ok(WatchLine::Bookmark(version)) => return Ok(Ok(version)),
+            Ok(WatchLine::Error(status)) => return Ok(Err(status.into_error(None).into())),
+            Err(cause) => {
+                self.undecodable(&cause);
+                return Ok(Ok(None));
+            }
+        };
+        let label = match action {
+            Action::Added => metrics::Action::Added,
+            Action::Modified => metrics::Action::Modified,
+            Action::Deleted => metrics::Action::Deleted,
+        };
+        self.metrics.received(self.kind, label);
+        let Some(object) = self.decode(json.get()) else {
+            return Ok(Ok(None));
+        };
+        let version = object.meta().version.to_string();
+        self.say(match action {
+            Action::Added | Action::Modified => News::Applied(object),
+            Action::Deleted => News::Deleted(object),
+        })
+        .await?;
+        Ok(Ok(Some(version)))
+    }
+
+    fn decode(&self, json: &str) -> Option<Object> {
+        match Object::decode(self.kind, json) {
+            Ok(object) => Some(object),
+            Err(cause) => {
+                self.skipped(&cause);
+                None
+            }
+        }
+    }
+
+    fn undecodable(&self, cause: &str) {
+        self.metrics
+            .received(self.kind, metrics::Action::Undecodable);
+        self.skipped(cause);
+    }
+
+    /// The object is skipped; the watch lives.
+    fn skipped(&self, cause: &str) {
+        self.metrics.event_errors.of(Stage::Decode).inc();
+        warn!(
+            kind = metrics::Label::name(self.kind),
+            cause, "object skipped"
+        );
+    }
+}
+
+/// In a list: what cannot be read is not gone.
+fn unreadable(json: &str) -> News {
+    let Identity {
+        namespace, name, ..
+    } = decode_identity(json.as_bytes()).unwrap_or_default();
+    News::Unreadable { namespace, name }
+}
+
+impl From<ApiError> for End {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Expired(_) => Self::Expired,
+            other => Self::Failed(other),
+        }
+    }
+}

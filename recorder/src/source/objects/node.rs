@@ -1,0 +1,105 @@
+//! Nodes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::quantity::thousandths;
+use super::{Condition, Meta, lenient};
+
+/// A Node.
+#[derive(Debug, Clone, Default)]
+pub struct Node {
+    /// Metadata.
+    pub meta: Meta,
+    /// It takes no new pods.
+    pub cordoned: bool,
+    /// `key=value:Effect` each.
+    pub taints: Vec<Box<str>>,
+    /// Ready, MemoryPressure, …
+    pub conditions: Vec<Condition>,
+    /// Version of its kubelet.
+    pub kubelet: Box<str>,
+    /// CPU for pods, in thousandths.
+    pub cpu: Option<i64>,
+    /// Memory for pods, in thousandths of a byte.
+    pub memory: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Wire {
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: WireSpec,
+    #[serde(deserialize_with = "lenient")]
+    status: WireStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireSpec {
+    #[serde(deserialize_with = "lenient")]
+    unschedulable: bool,
+    #[serde(deserialize_with = "lenient")]
+    taints: Vec<WireTaint>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireTaint {
+    key: String,
+    #[serde(deserialize_with = "lenient")]
+    value: String,
+    #[serde(deserialize_with = "lenient")]
+    effect: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WireStatus {
+    #[serde(deserialize_with = "lenient")]
+    conditions: Vec<Condition>,
+    #[serde(deserialize_with = "lenient")]
+    node_info: WireInfo,
+    #[serde(deserialize_with = "lenient")]
+    allocatable: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WireInfo {
+    #[serde(deserialize_with = "lenient")]
+    kubelet_version: Box<str>,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let mut taints: Vec<Box<str>> = wire
+            .spec
+            .taints
+            .into_iter()
+            .map(|taint| match taint.value.as_str() {
+                "" => format!("{}:{}", taint.key, taint.effect).into(),
+                value => format!("{}={value}:{}", taint.key, taint.effect).into(),
+            })
+            .collect();
+        taints.sort();
+        let allocatable = |name: &str| {
+            wire.status
+                .allocatable
+                .get(name)
+                .and_then(|q| thousandths(q))
+        };
+        Ok(Self {
+            meta: wire.metadata,
+            cordoned: wire.spec.unschedulable,
+            taints,
+            cpu: allocatable("cpu"),
+            memory: allocatable("memory"),
+            conditions: wire.status.conditions,
+            kubelet: wire.status.node_info.kubelet_version,
+        })
+    }
+}

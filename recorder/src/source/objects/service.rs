@@ -1,0 +1,116 @@
+//! Services.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Meta, lenient};
+
+/// A Service.
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    /// Metadata.
+    pub meta: Meta,
+    /// ClusterIP, NodePort, LoadBalancer, ExternalName.
+    pub kind: Box<str>,
+    /// Labels of the pods it sends to; empty where somebody else writes its endpoints.
+    pub selector: BTreeMap<Box<str>, Box<str>>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name; may be empty where there is one port.
+    pub name: Box<str>,
+    /// What clients use.
+    pub port: u16,
+    /// TCP, UDP, SCTP.
+    pub protocol: Box<str>,
+    /// What the pods listen on.
+    pub target: TargetPort,
+}
+
+/// A port of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetPort {
+    /// By number.
+    Number(u16),
+    /// By the name that the container gives it.
+    Name(Box<str>),
+}
+
+impl Default for TargetPort {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+impl std::fmt::Display for TargetPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Wire {
+    metadata: Meta,
+    #[serde(deserialize_with = "lenient")]
+    spec: WireSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireSpec {
+    #[serde(rename = "type", deserialize_with = "lenient")]
+    kind: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    selector: BTreeMap<Box<str>, Box<str>>,
+    #[serde(deserialize_with = "lenient")]
+    ports: Vec<WirePort>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WirePort {
+    #[serde(deserialize_with = "lenient")]
+    name: Box<str>,
+    port: u16,
+    #[serde(deserialize_with = "lenient")]
+    protocol: Box<str>,
+    target_port: Option<WireTarget>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WireTarget {
+    Number(u16),
+    Name(Box<str>),
+}
+
+impl<'de> Deserialize<'de> for Service {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let port = |port: WirePort| ServicePort {
+            target: match port.target_port {
+                Some(WireTarget::Name(name)) => TargetPort::Name(name),
+                Some(WireTarget::Number(number)) if number > 0 => TargetPort::Number(number),
+                _ => TargetPort::Number(port.port),
+            },
+            name: port.name,
+            port: port.port,
+            protocol: port.protocol,
+        };
+        Ok(Self {
+            meta: wire.metadata,
+            kind: wire.spec.kind,
+            selector: wire.spec.selector,
+            ports: wire.spec.ports.into_iter().map(port).collect(),
+        })
+    }
+}

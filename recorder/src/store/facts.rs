@@ -1,0 +1,128 @@
+//! Changes of watched objects: their rows and the facts that the next change is compared with, in one transaction.
+//! Closes the recording gaps of informers too.
+
+use std::time::Duration;
+
+use kube9_shared::model::{EventType, Severity};
+use kube9_shared::time::Timestamp;
+use rusqlite::Connection;
+
+use super::apply::Applier;
+use super::gap::{self, Healed};
+use super::rows::{Span, json};
+use crate::pipeline::item::{Change, WatchId};
+use crate::pipeline::record::Occurred;
+use crate::pipeline::sanitize::sanitize;
+
+/// A gap that is no longer than a restart or an upgrade takes is not worth a warning: the net changes are recorded, and
+/// the Events of the same time, which resume exactly, say what came between.
+const SHORT_GAP: Duration = Duration::from_secs(300);
+
+/// What is stored of one watch's objects.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// `namespace/name` and facts as JSON.
+    pub facts: Vec<(String, String)>,
+    /// When the view was last proven current; `None`: it never was.
+    pub proven: Option<Timestamp>,
+}
+
+impl Applier {
+    /// What is stored of a watch's objects.
+    pub fn remembered(&mut self, conn: &Connection, id: WatchId) -> rusqlite::Result<Remembered> {
+        let facts = conn
+            .prepare("SELECT name, facts FROM facts WHERE watch = ?1")?
+            .query_map([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        Ok(Remembered {
+            facts,
+            proven: self.watches.get(id).proven,
+        })
+    }
+
+    pub(super) fn change(&mut self, conn: &Connection, change: &Change) -> rusqlite::Result<()> {
+        for row in &change.rows {
+            let Occurred::At(at) = row.record().occurred else {
+                continue; // a change is a fact of kube9's own
+            };
+            let span = Span {
+                last: at,
+                ..Span::default()
+            };
+            self.rows
+                .insert(conn, row, at, &span, &row.record().extra)?;
+        }
+        let (watch, name) = (change.watch.0, &change.name);
+        match &change.facts {
+            Some(facts) => self
+                .rows
+                .statements
+                .insert(
+                    conn,
+                    "INSERT INTO facts (watch, name, facts) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT DO UPDATE SET facts = excluded.facts",
+                )?
+                .execute((watch, name, facts))?,
+            None => self
+                .rows
+                .statements
+                .delete(conn, "DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+                .execute((watch, name))?,
+        };
+        Ok(())
+    }
+
+    /// An informer's list is complete: its gap, if one is open, ends.
+    pub(super) fn synced(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        version: &str,
+        to: Timestamp,
+        listed: u64,
+    ) -> rusqlite::Result<()> {
+        let watch = self.watches.get(id);
+        watch.relisting = false;
+        watch.position = Some(version.to_owned());
+        watch.proven = Some(to);
+        watch.touch();
+        let Some(key) = watch.gap.take() else {
+            return Ok(());
+        };
+        let cause = watch.gap_cause.take().unwrap_or_default();
+        let from = key.created_at();
+        let mut record = gap::opened(&watch.kind, &watch.namespace, &cause, from);
+        (record.description, record.extra) =
+            gap::objects_closed(&watch.kind, &watch.namespace, &cause, (from, to), listed);
+        let severity = if to.since(from) <= SHORT_GAP {
+            Severity::Info
+        } else {
+            Severity::Warning
+        };
+        let row = sanitize(record);
+        let (text, args) = self.rows.text(conn, &row)?;
+        let changed = self
+            .rows
+            .statements
+            .update(
+                conn,
+                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+            )?
+            .execute((
+                key.as_i64(),
+                severity.code(),
+                to.since(from).as_millis() as i64,
+                text,
+                args,
+                json(&row.record().extra),
+            ))?;
+        if changed > 0 {
+            self.rows
+                .count(key, 0, EventType::System, Severity::Warning, -1);
+            self.rows.count(key, 0, EventType::System, severity, 1);
+            self.rows.changed(conn, key)?;
+        }
+        self.outcomes.gaps_closed.push(Healed::Partial);
+        Ok(())
+    }
+}

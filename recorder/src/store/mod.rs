@@ -1,0 +1,31 @@
+//! The only room that writes SQLite. One thread owns the one writing connection (`writer`).
+//!
+//! ```text
+//!   queue ─▶ writer (thread, retry, degraded)
+//!              └─ apply (one transaction) ─ fold (pure) · gap (pure) · facts · findings
+//!                   └─ rows ─ keys · intern · template (pure)
+//!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
+//! ```
+
+pub mod apply;
+pub mod cap;
+mod checkpoint;
+mod delete;
+pub mod facts;
+pub mod findings;
+pub mod fold;
+pub mod gap;
+pub mod intern;
+pub mod keys;
+mod leftovers;
+pub mod maintenance;
+pub mod open;
+mod report;
+pub mod rows;
+pub mod snapshot;
+pub mod statements;
+mod sweep;
+pub mod template;
+pub mod version;
+pub mod watches;
+pub mod writer;

@@ -1,0 +1,436 @@
+//! Removes interned names that no row uses any more: mark and sweep, in short steps between the batches.
+//!
+//! ```text
+//!   windows of ids ─▶ mark: every row of `event` ─▶ mark: owners of kept objects ─▶ delete what is not marked ─▶ scopes
+//!        ▲                                                                                 │
+//!        └──────────────────────── further windows, in a very old database ◀───────────────┘
+//! ```
+//!
+//! `text`, `reason` and `node` have no index from `event`: it would cost more bytes than all that it finds.
+//!
+//! Invariant: what the writer names while a sweep is under way counts as marked ([`Marks`] sit in the intern cache, which
+//! every reference passes). Ids are never reused, so a name made after the sweep began is beyond its windows.
+//! Invariant: memory is bounded by [`WINDOW`], however many names there are.
+
+use std::time::Instant;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::apply::Applier;
+use super::intern::Interned;
+use super::statements::Statements;
+
+/// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
+const WINDOW: i64 = 4 << 20;
+
+/// Rows read between two looks at the time.
+const CHUNK: i64 = 1024;
+
+/// Names deleted between two looks at the time.
+const DELETE_CHUNK: i64 = 128;
+
+/// The swept tables, in the order of [`Marks::windows`].
+const TABLES: [Table; 4] = [
+    Table {
+        first: "SELECT min(id) FROM object WHERE id >= ?1",
+        last: "SELECT max(id) FROM object",
+        ids: "SELECT id FROM object WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM object WHERE id = ?1",
+    },
+    Table {
+        first: "SELECT min(id) FROM node WHERE id >= ?1",
+        last: "SELECT max(id) FROM node",
+        ids: "SELECT id FROM node WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM node WHERE id = ?1",
+    },
+    Table {
+        first: "SELECT min(id) FROM reason WHERE id >= ?1",
+        last: "SELECT max(id) FROM reason",
+        ids: "SELECT id FROM reason WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM reason WHERE id = ?1",
+    },
+    Table {
+        first: "SELECT min(id) FROM text WHERE id >= ?1",
+        last: "SELECT max(id) FROM text",
+        ids: "SELECT id FROM text WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM text WHERE id = ?1",
+    },
+];
+
+const OBJECT: usize = 0;
+const NODE: usize = 1;
+const REASON: usize = 2;
+const TEXT: usize = 3;
+
+struct Table {
+    first: &'static str,
+    last: &'static str,
+    ids: &'static str,
+    delete: &'static str,
+}
+
+/// Which names are used, of a window of ids of each table.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    windows: [Window; TABLES.len()],
+}
+
+/// Ids from `from` to `to` (exclusive) and which of them are marked.
+#[derive(Debug, Default)]
+struct Window {
+    from: i64,
+    to: i64,
+    bits: Vec<u64>,
+}
+
+impl Window {
+    fn new(from: i64, to: i64) -> Self {
+        let words = ((to - from) as u64).div_ceil(64);
+        Self {
+            from,
+            to,
+            bits: vec![0; words as usize],
+        }
+    }
+
+    /// Marks an id. `false`: it was marked already, or is none of this window.
+    fn insert(&mut self, id: i64) -> bool {
+        let Some((word, bit)) = self.place(id) else {
+            return false;
+        };
+        let was = self.bits[word] & bit != 0;
+        self.bits[word] |= bit;
+        !was
+    }
+
+    /// Whether an id may be in use: it is marked, or this window cannot tell.
+    fn keeps(&self, id: i64) -> bool {
+        self.place(id)
+            .is_none_or(|(word, bit)| self.bits[word] & bit != 0)
+    }
+
+    fn place(&self, id: i64) -> Option<(usize, u64)> {
+        (self.from <= id && id < self.to).then(|| {
+            let offset = (id - self.from) as usize;
+            (offset / 64, 1 << (offset % 64))
+        })
+    }
+}
+
+impl Marks {
+    pub(super) fn node(&mut self, id: i64) {
+        self.windows[NODE].insert(id);
+    }
+
+    pub(super) fn reason(&mut self, id: i64) {
+        self.windows[REASON].insert(id);
+    }
+
+    pub(super) fn text(&mut self, id: i64) {
+        self.windows[TEXT].insert(id);
+    }
+
+    /// Marks an object, its owner, that one's owner, and so on.
+    pub(super) fn object(
+        &mut self,
+        conn: &Connection,
+        statements: &mut Statements,
+        id: i64,
+        owner: Option<i64>,
+    ) -> rusqlite::Result<()> {
+        self.windows[OBJECT].insert(id);
+        let mut next = owner;
+        // Ends: an owner that is marked already is not followed, so a ring is walked once.
+        while let Some(owner) = next.filter(|owner| self.windows[OBJECT].insert(*owner)) {
+            next = statements
+                .select(conn, "SELECT owner FROM object WHERE id = ?1")?
+                .query_row([owner], |row| row.get(0))
+                .optional()?
+                .flatten();
+        }
+        Ok(())
+    }
+}
+
+/// A sweep under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sweep {
+    /// Windows begin at these ids.
+    Begin { from: [i64; TABLES.len()] },
+    /// Marks what the rows from this key on use.
+    Rows { key: i64 },
+    /// Marks the owners of kept objects from this id on.
+    Owners { id: i64 },
+    /// Deletes unmarked names of a table from this id on.
+    Delete { table: usize, id: i64 },
+    /// Deletes scopes without objects, from this id on.
+    Scopes { id: i64 },
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    /// What to do next; `None` at the end.
+    pub(super) next: Option<Sweep>,
+    /// Names deleted.
+    pub(super) names: u64,
+}
+
+impl Step {
+    const fn then(next: Sweep) -> Self {
+        Self {
+            next: Some(next),
+            names: 0,
+        }
+    }
+}
+
+impl Sweep {
+    /// The first step.
+    pub(super) const fn begin() -> Self {
+        Self::Begin {
+            from: [0; TABLES.len()],
+        }
+    }
+
+    /// Gives the marks' memory back; a sweep that failed must call it, too.
+    pub(super) fn end(applier: &mut Applier) {
+        applier.rows.interned.marks = None;
+    }
+
+    /// Works until `deadline`, within a transaction of the caller's.
+    pub(super) fn step(
+        self,
+        conn: &Connection,
+        applier: &mut Applier,
+        deadline: Instant,
+    ) -> rusqlite::Result<Step> {
+        let rows = &mut applier.rows;
+        if let Self::Begin { from } = self {
+            return Ok(match windows(conn, from)? {
+                Some(windows) => {
+                    rows.interned.marks = Some(Marks { windows });
+                    Step::then(Self::Rows { key: i64::MIN })
+                }
+                None => Step::then(Self::Scopes { id: 0 }),
+            });
+        }
+        if let Self::Scopes { id } = self {
+            return scopes(conn, &mut rows.interned, &mut rows.statements, id, deadline);
+        }
+        // Taken out while it is worked on. None: the database was replaced under this sweep, which is void then.
+        let Some(mut marks) = rows.interned.marks.take() else {
+            return Ok(Step {
+                next: None,
+                names: 0,
+            });
+        };
+        let done = match self {
+            Self::Rows { key } => mark_rows(conn, &mut rows.statements, &mut marks, key, deadline),
+            Self::Owners { id } => {
+                mark_owners(conn, &mut rows.statements, &mut marks, id, deadline)
+            }
+            Self::Delete { table, id } => {
+                delete(conn, &mut rows.statements, &marks, (table, id), deadline)
+            }
+            Self::Begin { .. } | Self::Scopes { .. } => unreachable!("handled above"),
+        };
+        rows.interned.marks = Some(marks);
+        if done.as_ref().is_ok_and(|step| step.names > 0) {
+            rows.interned.forget();
+        }
+        done
+    }
+}
+
+/// The next windows; `None` when no table has ids left.
+fn windows(
+    conn: &Connection,
+    from: [i64; TABLES.len()],
+) -> rusqlite::Result<Option<[Window; TABLES.len()]>> {
+    let mut windows: [Window; TABLES.len()] = Default::default();
+    let mut any = false;
+    for ((window, table), from) in windows.iter_mut().zip(&TABLES).zip(from) {
+        let first: Option<i64> = conn.query_row(table.first, [from], |row| row.get(0))?;
+        let last: Option<i64> = conn.query_row(table.last, [], |row| row.get(0))?;
+        *window = match (first, last) {
+            (Some(first), Some(last)) => {
+                any = true;
+                Window::new(first, (last + 1).min(first + WINDOW))
+            }
+            _ => Window::new(from, from),
+        };
+    }
+    Ok(any.then_some(windows))
+}
+
+fn mark_rows(
+    conn: &Connection,
+    statements: &mut Statements,
+    marks: &mut Marks,
+    key: i64,
+    deadline: Instant,
+) -> rusqlite::Result<Step> {
+    let mut statement = statements.select(
+        conn,
+        "SELECT key, object, node, reason, text FROM event WHERE key >= ?1 ORDER BY key",
+    )?;
+    let mut rows = statement.query([key])?;
+    let mut read = 0;
+    while let Some(row) = rows.next()? {
+        for (column, table) in [(1, OBJECT), (2, NODE), (3, REASON), (4, TEXT)] {
+            if let Some(id) = row.get::<_, Option<i64>>(column)? {
+                marks.windows[table].insert(id);
+            }
+        }
+        read += 1;
+        if read % CHUNK == 0 && Instant::now() >= deadline {
+            let key: i64 = row.get(0)?;
+            return Ok(Step::then(Sweep::Rows { key: key + 1 }));
+        }
+    }
+    Ok(Step::then(Sweep::Owners { id: 0 }))
+}
+
+fn mark_owners(
+    conn: &Connection,
+    statements: &mut Statements,
+    marks: &mut Marks,
+    id: i64,
+    deadline: Instant,
+) -> rusqlite::Result<Step> {
+    let mut from = id;
+    loop {
+        let found: Vec<(i64, Option<i64>)> = statements
+            .select(
+                conn,
+                "SELECT id, owner FROM object WHERE id >= ?1 ORDER BY id LIMIT ?2",
+            )?
+            .query_map((from, CHUNK), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let Some(&(last, _)) = found.last() else {
+            return Ok(Step::then(Sweep::Delete { table: 0, id: 0 }));
+        };
+        for (id, owner) in found {
+            // Objects beyond the window may be in use, so their owners stay.
+            if owner.is_some() && marks.windows[OBJECT].keeps(id) {
+                marks.object(conn, statements, id, owner)?;
+            }
+        }
+        from = last + 1;
+        if Instant::now() >= deadline {
+            return Ok(Step::then(Sweep::Owners { id: from }));
+        }
+    }
+}
+
+fn delete(
+    conn: &Connection,
+    statements: &mut Statements,
+    marks: &Marks,
+    (table, id): (usize, i64),
+    deadline: Instant,
+) -> rusqlite::Result<Step> {
+    let window = &marks.windows[table];
+    let mut from = id.max(window.from);
+    let mut names = 0;
+    loop {
+        let found: Vec<i64> = statements
+            .select(conn, TABLES[table].ids)?
+            .query_map((from, window.to, DELETE_CHUNK), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let Some(last) = found.last().copied() else {
+            let next = if table + 1 < TABLES.len() {
+                Sweep::Delete {
+                    table: table + 1,
+                    id: 0,
+                }
+            } else {
+                Sweep::Begin {
+                    from: std::array::from_fn(|table| marks.windows[table].to),
+                }
+            };
+            return Ok(Step {
+                next: Some(next),
+                names,
+            });
+        };
+        for id in found.into_iter().filter(|id| !window.keeps(*id)) {
+            statements
+                .delete(conn, TABLES[table].delete)?
+                .execute([id])?;
+            names += 1;
+        }
+        from = last + 1;
+        if Instant::now() >= deadline {
+            return Ok(Step {
+                next: Some(Sweep::Delete { table, id: from }),
+                names,
+            });
+        }
+    }
+}
+
+/// Scopes are few: an index leads from each to an object of it, and a scope without one has no row and no count.
+fn scopes(
+    conn: &Connection,
+    interned: &mut Interned,
+    statements: &mut Statements,
+    id: i64,
+    deadline: Instant,
+) -> rusqlite::Result<Step> {
+    let mut from = id;
+    let mut names = 0;
+    loop {
+        let last: Option<i64> = statements
+            .select(
+                conn,
+                "SELECT max(id) FROM (SELECT id FROM scope WHERE id >= ?1 ORDER BY id LIMIT ?2)",
+            )?
+            .query_row((from, DELETE_CHUNK), |row| row.get(0))?;
+        let Some(last) = last else {
+            break;
+        };
+        names += statements
+            .delete(
+                conn,
+                "DELETE FROM scope WHERE id >= ?1 AND id <= ?2 \
+                 AND NOT EXISTS (SELECT 1 FROM object o WHERE o.scope = scope.id)",
+            )?
+            .execute((from, last))? as u64;
+        from = last + 1;
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    if names > 0 {
+        interned.forget();
+    }
+    let more: Option<i64> =
+        conn.query_row("SELECT min(id) FROM scope WHERE id >= ?1", [from], |row| {
+            row.get(0)
+        })?;
+    Ok(Step {
+        next: more.map(|id| Sweep::Scopes { id }),
+        names,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_knows_only_its_own_ids() {
+        let mut window = Window::new(100, 300);
+        assert!(window.insert(100) && window.insert(299));
+        assert!(!window.insert(100), "marked already");
+        assert!(!window.insert(99) && !window.insert(300), "of no window");
+        assert!(window.keeps(100) && window.keeps(299));
+        assert!(
+            window.keeps(99) && window.keeps(300),
+            "cannot tell, so kept"
+        );
+        assert!(!window.keeps(101));
+    }
+}

@@ -1,0 +1,238 @@
+//! The position of each watch, as committed: `watch_state`.
+
+use std::collections::BTreeMap;
+
+use kube9_shared::id::EventKey;
+use kube9_shared::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::statements::Statements;
+use super::version::Version;
+use crate::pipeline::item::{RelistCause, WatchId};
+
+/// One row of `watch_state`, and what is only known while running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// `watch_state.kind`
+    pub kind: String,
+    /// `watch_state.namespace`, empty for all.
+    pub namespace: String,
+    /// Everything up to this resourceVersion is committed.
+    pub position: Option<String>,
+    /// When that was last proven to be current.
+    pub proven: Option<Timestamp>,
+    /// A list is under way.
+    pub relisting: bool,
+    /// Number of the last list begun.
+    pub listing: i64,
+    /// The open gap row.
+    pub gap: Option<EventKey>,
+    /// Its cause.
+    pub gap_cause: Option<String>,
+    /// Stored sights of the list under way that were new.
+    pub recovered: u64,
+    /// Occurrences in them beyond the first, whose times are unknown.
+    pub repeats: i64,
+    changed: bool,
+}
+
+/// Where a source begins after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    /// Watch from this resourceVersion.
+    Watch(String),
+    /// List first.
+    List(RelistCause),
+}
+
+/// How a source begins after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// With a watch or with a list.
+    pub resume: Resume,
+    /// The stored position, also where it cannot be resumed: the API server's history is compared with it.
+    pub position: Option<String>,
+    /// Number of the last list begun; the next one is higher.
+    pub listing: i64,
+}
+
+/// All watches of this process.
+#[derive(Debug, Default)]
+pub struct Watches {
+    all: BTreeMap<WatchId, Watch>,
+    /// As the last commit left them. In memory, so that going back to it cannot fail: a position of a transaction that
+    /// never was must not be written by the next one.
+    committed: BTreeMap<WatchId, Watch>,
+}
+
+impl Watches {
+    /// Finds or creates the row of a watch; says where its source begins.
+    pub fn register(
+        &mut self,
+        conn: &Connection,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+    ) -> rusqlite::Result<(WatchId, Resume)> {
+        let find = "SELECT id FROM watch_state WHERE cluster = ?1 AND kind = ?2 AND namespace = ?3";
+        let found: Option<i64> = conn
+            .query_row(find, (cluster, kind, namespace), |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                conn.execute(
+                    "INSERT INTO watch_state (cluster, kind, namespace) VALUES (?1, ?2, ?3)",
+                    (cluster, kind, namespace),
+                )?;
+                conn.last_insert_rowid()
+            }
+        };
+        let id = WatchId(id);
+        let watch = read(conn, id)?;
+        let has_hole: bool = conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1)",
+            [id.0],
+            |row| row.get(0),
+        )?;
+        let resume = match &watch.position {
+            _ if has_hole => Resume::List(RelistCause::Hole),
+            _ if watch.relisting && watch.position.is_some() => {
+                Resume::List(RelistCause::Interrupted)
+            }
+            Some(position) => Resume::Watch(position.clone()),
+            None => Resume::List(RelistCause::FirstStart),
+        };
+        self.committed.insert(id, watch.clone());
+        self.all.insert(id, watch);
+        Ok((id, resume))
+    }
+
+    /// All that a source has to know to begin.
+    pub fn start(&mut self, id: WatchId, resume: Resume) -> Start {
+        let watch = self.get(id);
+        Start {
+            resume,
+            position: watch.position.clone(),
+            listing: watch.listing,
+        }
+    }
+
+    /// Registers a watch of a database that was lost under its old id, with no position.
+    pub fn register_as(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        cluster: &str,
+        kind: &str,
+        namespace: &str,
+    ) -> rusqlite::Result<()> {
+        conn.execute(
+            "INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            (id.0, cluster, kind, namespace),
+        )?;
+        let watch = read(conn, id)?;
+        self.committed.insert(id, watch.clone());
+        self.all.insert(id, watch);
+        Ok(())
+    }
+
+    /// The watch with that id. Sources only use ids that were registered.
+    pub fn get(&mut self, id: WatchId) -> &mut Watch {
+        self.all
+            .get_mut(&id)
+            .expect("sources use registered watches only")
+    }
+
+    /// The ids.
+    pub fn ids(&self) -> Vec<WatchId> {
+        self.all.keys().copied().collect()
+    }
+
+    /// Writes what changed.
+    pub fn save(&mut self, conn: &Connection, statements: &mut Statements) -> rusqlite::Result<()> {
+        for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
+            statements
+                .update(
+                    conn,
+                    "UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
+                     gap_cause = ?7 WHERE id = ?1",
+                )?
+                .execute((
+                    id.0,
+                    &watch.position,
+                    watch.proven.map(Timestamp::millis),
+                    watch.relisting,
+                    watch.listing,
+                    watch.gap.map(EventKey::as_i64),
+                    &watch.gap_cause,
+                ))?;
+            watch.changed = false;
+        }
+        Ok(())
+    }
+
+    /// After a commit.
+    pub fn committed(&mut self) {
+        self.committed.clone_from(&self.all);
+    }
+
+    /// After a rollback: everything as the last commit left it.
+    pub fn rolled_back(&mut self) {
+        self.all.clone_from(&self.committed);
+    }
+}
+
+impl Watch {
+    /// Moves the position forward to a version whose item is committed with this transaction. Never back, and not
+    /// before a list was completed: without one, nothing says that what lies below the version is stored.
+    /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
+    /// backlog may have happened long before it was received.
+    pub fn advance(&mut self, version: &str, proven: Option<Timestamp>) {
+        if version.is_empty() {
+            return;
+        }
+        let Some(position) = &self.position else {
+            return;
+        };
+        let (old, new) = (Version::new(position), Version::new(version));
+        if new.is_after(&old) {
+            self.position = Some(version.to_owned());
+            self.changed = true;
+        } else if new != old {
+            return; // an older item says nothing of the position
+        }
+        if self.proven < proven {
+            self.proven = proven;
+            self.changed = true;
+        }
+    }
+
+    /// Marks it to be written with this transaction.
+    pub fn touch(&mut self) {
+        self.changed = true;
+    }
+}
+
+fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
+    let from_row = |row: &Row<'_>| {
+        Ok(Watch {
+            kind: row.get(0)?,
+            namespace: row.get(1)?,
+            position: row.get(2)?,
+            proven: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+            relisting: row.get(4)?,
+            listing: row.get(5)?,
+            gap: row.get::<_, Option<i64>>(6)?.map(EventKey::from_i64),
+            gap_cause: row.get(7)?,
+            recovered: 0,
+            repeats: 0,
+            changed: false,
+        })
+    };
+    conn.query_row(
+        "SELECT kind, namespace, position, proven_ms, relisting, listing, gap, gap_cause FROM watch_state WHERE id = ?1",
+        [id.0],
+        from_row,
+    )
+}

@@ -1,0 +1,188 @@
+//! The binary as its callers see it: exit codes, what it prints, what it leaves alone.
+
+// clippy.toml allows it in tests, but does not count the helpers of a test file among them.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A working directory, and a kubeconfig of an API server that is not there.
+struct Place {
+    dir: TempDir,
+    kubeconfig: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let kubeconfig = dir.path().join("kubeconfig");
+        // A port that was free a moment ago: nothing listens on it.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: c, users: [],\
+              clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}],\
+              contexts: [{{name: c, context: {{cluster: c, user: ''}}}}]}}"
+        );
+        std::fs::write(&kubeconfig, text).unwrap();
+        Self { dir, kubeconfig }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-recorder"));
+        command.args(args).current_dir(self.dir.path()).env_clear();
+        command.env("KUBE9_KUBE_KUBECONFIG", &self.kubeconfig);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {
+    let place = Place::new();
+    let config = place.dir.path().join("config.yaml");
+    std::fs::write(&config, "queue: {capacity: none}\ncolour: red\n").unwrap();
+    let output = place
+        .command(&["--config", "config.yaml", "--log-level", "loud"])
+        .env("EVENT_RETENTION_INFO_WARNING_DAYS", "soon")
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for path in [
+        "config.yaml",
+        "queue.capacity",
+        "colour",
+        "log.level",
+        "retention.info_warning",
+    ] {
+        assert!(text.contains(path), "{path} is not named in {text}");
+    }
+    assert!(!place.dir.path().join("kube9-data").exists());
+}
+
+#[test]
+fn wrong_usage_is_2_and_help_and_version_are_0() {
+    let place = Place::new();
+    assert_eq!(place.run(&["--colour"]).status.code(), Some(2));
+    assert_eq!(place.run(&["record"]).status.code(), Some(2));
+    assert_eq!(place.run(&["--help"]).status.code(), Some(0));
+    let version = place.run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert!(version.stdout.starts_with(b"kube9-recorder "));
+}
+
+#[test]
+fn a_taken_port_fails_and_is_named() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = place.run(&["--listen", &address]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains(&format!("cannot listen on {address}")),
+        "{text}"
+    );
+}
+
+#[test]
+fn check_prints_a_config_file_and_fails_without_an_api_server() {
+    let place = Place::new();
+    let output = place.run(&["check", "--namespace", "shop", "--listen", "127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let printed = place.dir.path().join("printed.yaml");
+    std::fs::write(&printed, &output.stdout).unwrap();
+    let again = place.run(&["check", "--config", "printed.yaml"]);
+    assert_eq!(config_of(&again), config_of(&output));
+    assert!(config_of(&output).contains("127.0.0.1:1") && config_of(&output).contains("shop"));
+}
+
+/// What is printed but for the comments.
+fn config_of(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A running recorder and the address on which it listens.
+fn start(place: &Place) -> (Child, String) {
+    let mut recorder = place
+        .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(recorder.stderr.take().unwrap()).lines();
+    let address = lines.by_ref().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        (line["message"] == "listening").then(|| line["address"].as_str().unwrap().to_owned())
+    });
+    // Somebody has to read the log to its end, or the recorder blocks on a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    (
+        recorder,
+        address.expect("the recorder ended before it listened"),
+    )
+}
+
+fn signal(recorder: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([name, &recorder.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn both_stop_signals_end_it_in_order() {
+    for name in ["-TERM", "-INT"] {
+        let place = Place::new();
+        let (mut recorder, _) = start(&place);
+        signal(&recorder, name);
+        assert_eq!(recorder.wait().unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn check_with_a_url_prints_the_health_of_a_running_recorder() {
+    let place = Place::new();
+    let (mut recorder, address) = start(&place);
+    let output = place.run(&["check", "--url", &format!("http://{address}")]);
+    signal(&recorder, "-TERM");
+    recorder.wait().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let healthy = body["status"] == "healthy";
+    assert!(healthy || body["status"] == "degraded", "{body}");
+    assert_eq!(output.status.success(), healthy);
+    let gone = place.run(&["check", "--url", &format!("http://{address}")]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains(&address));
+}
+
+#[test]
+fn a_missing_config_file_is_named() {
+    let place = Place::new();
+    let output = place.run(&["--config", "missing.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("missing.yaml"));
+    assert!(!Path::new("missing.yaml").exists());
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# chart.sh: what can be known of the chart without a cluster: lint, schema, manifests, README, alerts, dashboard.
+source "$(dirname "$0")/lib.sh"
+need helm
+need promtool prometheus
+need python3
+python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
+
+# ---- values, schema, README
+check "README.md says what values.yaml says" "$e2e/chart-readme.py" --check
+for values in "$chart"/ci/*-values.yaml; do
+  check "lint with ${values##*/}" helm lint "$chart" --strict --kube-version "$kube_version" --values "$values"
+done
+
+# A misspelt key beside every key there is.
+while read -r path; do
+  refuses "schema refuses $path.misspelt" render --set-json "$path.misspelt={}"
+done < <(python3 "$e2e/chart-manifests.py" closed-maps)
+refuses "schema refuses a misspelt top-level key" render --set persistance.enabled=false
+refuses "schema refuses a size without a number" render --set persistence.size=big
+refuses "schema refuses a retention without a unit" render --set-string retention.infoWarning=7
+refuses "schema refuses a tag of another type" render --set-json recorder.image.tag=7
+refuses "schema refuses an unknown pull policy" render --set query.image.pullPolicy=Sometimes
+refuses "one uid for both containers" render --set query.securityContext.runAsUser=10001
+refuses "the name recorder for the query container" render --set query.containerName=recorder
+refuses "a ServiceMonitor without a Service" render --set serviceMonitor.enabled=true,service.enabled=false
+refuses "a ServiceMonitor and a PodMonitor" render --set serviceMonitor.enabled=true,podMonitor.enabled=true
+
+# ---- manifests: what holds for every set of values, and what a value changes
+for values in "$chart"/ci/*-values.yaml; do
+  name=${values##*/}
+  render --values "$values" >"$work/${name%-values.yaml}.yaml"
+  check "manifests of $name" python3 "$e2e/chart-manifests.py" invariants "$work/${name%-values.yaml}.yaml"
+done
+check "what single values change" python3 "$e2e/chart-manifests.py" effects "$work"
+equals "a label of the drop-in does not restart or re-select: same selectors" \
+  "$(render | grep -A3 matchLabels)" "$(render --set compat.vscode.enabled=true | grep -A3 matchLabels)"
+changed() { # changed ARGUMENTS...: the checksum of the pod template with other values
+  render --show-only templates/deployment.yaml "$@" | grep checksum/config
+}
+lacks "a changed config restarts the recorder" "$(changed)" "$(changed --set config.log.level=debug)"
+equals "an unrelated value does not" "$(changed)" "$(changed --set service.port=9)"
+
+# `helm template` leaves the notes out, and `helm install` wants a cluster: a copy of the chart shows them as a manifest.
+rm -rf "$work/notes"
+cp -r "$chart" "$work/notes"
+cat >"$work/notes/templates/notes.yaml" <<'TEMPLATE'
+notes: {{ include (print .Template.BasePath "/NOTES.txt") . | toJson }}
+TEMPLATE
+notes() {
+  helm template kube9 "$work/notes" --namespace n --kube-version "$kube_version" --show-only templates/notes.yaml "$@" |
+    python3 -c 'import sys, yaml; print(yaml.safe_load(sys.stdin)["notes"])'
+}
+contains "NOTES print the exec line" "kubectl exec -it -n n deploy/kube9 -c query -- kube9-query events list" "$(notes)"
+contains "NOTES print the real container of the drop-in" "deploy/kube9 -c operator -- kube9-query" "$(notes --set compat.vscode.enabled=true)"
+contains "NOTES warn without persistence" "WARNING: persistence is off" "$(notes --set persistence.enabled=false)"
+lacks "NOTES promise no retained claim without one" "kubectl delete pvc" "$(notes --set persistence.enabled=false)"
+
+# ---- alerts
+rendered_rules "$work/kube9.rules.yaml" --set prometheusRule.alerts.Kube9FindingOpen.enabled=true
+check "alerts are valid rules" promtool check rules "$work/kube9.rules.yaml"
+for file in "$e2e"/alerts/*.yaml; do
+  check "alerts: ${file##*/}" promtool test rules "$file"
+done
+while read -r alert; do
+  check "$alert: a test sees it fire" grep -rqE "exp_samples: \[.*\"$alert\"" "$e2e/alerts"
+  check "$alert: has a runbook" grep -qx "### $alert" "$root/docs/operations.md"
+done < <(sed -n 's/.*alert: //p' "$work/kube9.rules.yaml")
+while read -r heading; do
+  check "runbook $heading: has an alert" grep -q "alert: $heading$" "$work/kube9.rules.yaml"
+done < <(sed -n 's/^### \(Kube9[A-Za-z]*\)$/\1/p' "$root/docs/operations.md")
+
+# ---- dashboard
+python3 "$e2e/chart-manifests.py" dashboard-rules >"$work/dashboard.rules.yaml"
+check "every query of the dashboard is valid" promtool check rules "$work/dashboard.rules.yaml"
+if [[ -f $root/docs/metrics.md ]]; then
+  for metric in $(python3 "$e2e/chart-manifests.py" metrics "$work/kube9.rules.yaml" "$work/dashboard.rules.yaml"); do
+    check "$metric exists" grep -q "$metric" "$root/docs/metrics.md"
+  done
+fi
+
+if command -v shellcheck >/dev/null; then
+  check "shellcheck" shellcheck --external-sources --source-path="$e2e" --severity=warning "$e2e"/*.sh
+fi
+finish

@@ -1,0 +1,483 @@
+# shellcheck shell=bash disable=SC2054,SC2154,SC2317
+# Sourced by cluster.sh: the scenes, each a function. They share one release, `kube9` in $ns, in the order they are called.
+
+scene() {
+  echo "---- $1 (at $SECONDS s)"
+  shift
+  "$@"
+}
+
+images_are_loaded() {
+  if [[ ! -f $root/target/images/recorder.tar || ! -f $root/target/images/query.tar || -z $keep ]]; then
+    bash "$e2e/images.sh" >"$work/images.log" 2>&1 || die "images" "$(tail -20 "$work/images.log")"
+  fi
+  "$cluster/load" "$root/target/images/recorder.tar" "$root/target/images/query.tar" >"$work/load-images.log" 2>&1 ||
+    die "loading the images" "$(tail -5 "$work/load-images.log")"
+}
+
+# helm_values: the arguments every install here has.
+helm_values=(
+  --set recorder.image.registry=localhost,recorder.image.repository=kube9-recorder,recorder.image.tag=dev
+  --set query.image.registry=localhost,query.image.repository=kube9-query,query.image.tag=dev
+  --set recorder.image.pullPolicy=Never,query.image.pullPolicy=Never
+)
+upgrade() { # upgrade ARGUMENTS...: installs or changes the release and waits for it
+  helm upgrade --install kube9 "$chart" --namespace "$ns" --create-namespace "${helm_values[@]}" --wait --timeout 120s "$@"
+}
+k() { kubectl --namespace "$ns" "$@"; }
+the_pod() { k get pods -l app.kubernetes.io/instance=kube9,app.kubernetes.io/component=recorder --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}'; }
+ask() { k exec deploy/kube9 -c "${query_container:-query}" -- kube9-query "$@"; }
+total() { ask events list --limit=1 "$@" | jq .pagination.total; }
+has_row() { (($(total "$@") > 0)); }
+recorder_ready() { [[ $(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[?(@.name=="recorder")].ready}') == true ]]; }
+
+# host_pid CONTAINER: the process on this machine, through the runtime's cgroup of the pod.
+host_pid() {
+  local id
+  id=$(k get pod "$(the_pod)" -o jsonpath="{.status.containerStatuses[?(@.name==\"$1\")].containerID}") || return 1
+  id=${id##*/}
+  local file
+  for file in /proc/[0-9]*/cgroup; do
+    if [[ -n $id ]] && grep -q "$id" "$file" 2>/dev/null; then
+      file=${file#/proc/}
+      echo "${file%/cgroup}"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# ---- scenes
+
+dry_runs() {
+  check "CRDs of the Prometheus operator" kubectl apply --server-side --force-conflicts -f "$work/crds"
+  kubectl wait --for=condition=Established --timeout=30s crd/servicemonitors.monitoring.coreos.com \
+    crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com >/dev/null || fail "CRDs are established"
+  k get namespace "$ns" >/dev/null 2>&1 || kubectl create namespace "$ns" >/dev/null
+  # The policy that the pod promises to fit; the API server refuses what does not.
+  kubectl label namespace "$ns" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
+  local values out
+  for values in "$chart"/ci/*-values.yaml; do
+    out=$(render --values "$values" | kubectl apply --dry-run=server -f - 2>&1) || fail "${values##*/} is accepted" "$out"
+    if [[ $(render --values "$values" | grep -c '^kind:') == $(grep -c '(server dry run)' <<<"$out") ]]; then
+      ok "${values##*/}: every object is accepted"
+    else fail "${values##*/}: not every object is accepted" "$out"; fi
+    lacks "${values##*/}: fits Pod Security restricted" "would violate PodSecurity" "$out"
+  done
+}
+
+install() {
+  local begun notes
+  begun=$(date +%s%N)
+  notes=$(upgrade 2>&1) || die "helm install" "$notes"$'\n'"$(k describe pods | tail -30)"
+  ok "helm install: ready after $((($(date +%s%N) - begun) / 1000000)) ms"
+  until_true 60 has_row --type=cluster || die "no recorded event" "$(k logs deploy/kube9 -c recorder | tail -20)"
+  ok "first recorded event seen after $((($(date +%s%N) - begun) / 1000000)) ms"
+  # The notes, word for word.
+  local line
+  line=$(grep -m1 'kubectl exec -n .*events list' <<<"$notes")
+  check "the exec line of the notes works" bash -c "$line"
+  equals "one pod, all containers ready" "true true" \
+    "$(k get pods -l app.kubernetes.io/component=recorder -o jsonpath='{.items[*].status.containerStatuses[*].ready}')"
+  check "the default container is query" k exec deploy/kube9 -- kube9-query --version
+  check "helm test" helm test kube9 --namespace "$ns" --timeout 60s
+  equals "no container restarted" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
+  ask status >"$work/status.json" || true
+  check "status is operational" jq -e '.status == "operational"' "$work/status.json"
+  check "files of the database are for owner and group alone" bash -c "
+    [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
+  k logs deploy/kube9 -c recorder >"$work/pod.log"
+  check "the log is JSON, every line" jq -e . "$work/pod.log"
+  lacks "the log warns of no unknown setting" "is no setting" "$(cat "$work/pod.log")"
+}
+
+real_events() {
+  kubectl create namespace "$victims" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  kubectl -n "$victims" apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: crash}
+spec:
+  containers: [{name: app, image: kube9.test/busybox:1, command: [sh, -c, "exit 3"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: nopull}
+spec:
+  containers: [{name: app, image: "registry.invalid/none:1"}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: oom}
+spec:
+  containers:
+    - name: app
+      image: kube9.test/busybox:1
+      command: [sh, -c, "tail /dev/zero"]
+      resources: {limits: {memory: 24Mi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: unwell}
+spec:
+  containers:
+    - name: app
+      image: kube9.test/busybox:1
+      command: [sleep, "1000"]
+      livenessProbe: {exec: {command: ["false"]}, periodSeconds: 1, failureThreshold: 1000}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: homeless}
+spec:
+  nodeSelector: {no.such/label: "1"}
+  containers: [{name: app, image: kube9.test/busybox:1}]
+YAML
+  local in=(--object-namespace="$victims")
+  wait_for 90 "a crash loop is an error" has_row "${in[@]}" --object-name=crash --reason=BackOff --severity=error || true
+  wait_for 60 "a failed image pull is there" has_row "${in[@]}" --object-name=nopull --severity=warning+ || true
+  wait_for 60 "a failing probe is there" has_row "${in[@]}" --object-name=unwell --reason=Unhealthy || true
+  wait_for 60 "an unschedulable pod is there" has_row "${in[@]}" --object-name=homeless --reason=FailedScheduling || true
+  wait_for 60 "the OOM-killed pod's restarts are there" has_row "${in[@]}" --object-name=oom --reason=BackOff || true
+  # Every Event of the victims that the API server holds, and none twice within a row's window.
+  api_events "$victims" | jq -r .metadata.uid | sort >"$work/victims.api"
+  recorded() {
+    ask events list "${in[@]}" --type=cluster --limit=1000 | jq -r '.events[].metadata.uid // empty' | sort -u >"$work/victims.db"
+    ! comm -23 "$work/victims.api" "$work/victims.db" | grep .
+  }
+  wait_for 10 "every Event of theirs is recorded: $(wc -l <"$work/victims.api")" recorded || true
+  contains "a table for people" "crash" "$(ask events list "${in[@]}" --format=table)"
+}
+
+rights() {
+  local account=system:serviceaccount:$ns:kube9 kind verb allowed='' expected=''
+  for kind in events pods nodes services configmaps deployments.apps secrets serviceaccounts replicasets.apps; do
+    for verb in get list watch create update patch delete; do
+      case $kind-$verb in
+      secrets-* | serviceaccounts-* | replicasets.apps-* | *-create | *-update | *-patch | *-delete) ;;
+      *) expected+="$kind-$verb " ;;
+      esac
+      if kubectl auth can-i "$verb" "$kind" --all-namespaces --as "$account" >/dev/null 2>&1; then allowed+="$kind-$verb "; fi
+    done
+  done
+  for kind in exec log portforward; do
+    for verb in get create; do
+      if kubectl auth can-i "$verb" pods --subresource="$kind" --all-namespaces --as "$account" >/dev/null 2>&1; then allowed+="pods/$kind-$verb "; fi
+    done
+  done
+  equals "the recorder's account may do exactly this" "$expected" "$allowed"
+  local other
+  other=$("$cluster/user" kube9-e2e-nobody | tail -1)
+  refuses "a user without rights cannot query" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query status
+  other=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
+  k create rolebinding kube9-e2e-oncall --role=kube9-reader --group=kube9-e2e-oncall --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  check "a user with the Role kube9-reader can" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query events list --limit=1
+  refuses "but read no ConfigMap" kubectl --kubeconfig "$other" -n "$ns" get configmaps
+  refuses "nor exec elsewhere" kubectl --kubeconfig "$other" -n "$victims" exec unwell -- true
+  check "kube9-recorder check finds nothing missing" k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml
+
+  # One right less: named, whichever it is, and the rest goes on.
+  local out kind_name rules
+  rules=$(kubectl get clusterrole "$ns-kube9" -o json)
+  for kind in events nodes pods services configmaps deployments; do
+    for verb in list watch; do
+      jq --arg kind "$kind" --arg verb "$verb" 'del(.metadata.resourceVersion) | .rules |= [.[] | . as $rule | .resources[] as $resource |
+          $rule + {resources: [$resource]} | if $resource == $kind then .verbs -= [$verb] else . end]' <<<"$rules" |
+        kubectl apply -f - >/dev/null 2>&1
+      kind_name=${kind%s}
+      # The authorizer of the API server sees a changed role a moment later.
+      missing_is_named() {
+        out=$(k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml 2>&1) && return 1
+        grep -iE "$kind_name" <<<"$out" | grep -qiE "$verb"
+      }
+      wait_for 15 "check names a missing $verb of $kind" missing_is_named || say "$out"
+    done
+  done
+  kubectl -n "$victims" run proof --image=kube9.test/pause:1 --restart=Never >/dev/null 2>&1 || true
+  wait_for 30 "and Events are recorded on" has_row --object-namespace="$victims" --object-name=proof || true
+  upgrade >/dev/null 2>&1 # puts the right back
+}
+
+isolation() {
+  local pid out
+  pid=$(host_pid query) || { fail "the process of the query container"; return; }
+  out=$(python3 "$e2e/attack.py" "$pid" 10002 10001 2>&1) && ok "nothing that an attacker tries works" || fail "what an attacker can do" "$out"
+  local before after
+  before=$(find "/proc/$pid/root/data" -type f | sort)
+  k exec deploy/kube9 -- kube9-query --db /data/new.db events list >/dev/null 2>&1 && fail "a database that does not exist was read"
+  k exec deploy/kube9 -- kube9-query --db 'file:/data/new2.db?mode=rwc' events list >/dev/null 2>&1 && fail "a URI is taken for a database"
+  after=$(find "/proc/$pid/root/data" -type f | sort)
+  equals "no flag makes a file" "$before" "$after"
+  lacks "no token in the query container" "serviceaccount" "$(cat "/proc/$pid/mountinfo")"
+  contains "the token is in the recorder" "serviceaccount" "$(cat "/proc/$(host_pid recorder)/mountinfo")"
+  equals "the recorder's user" "10001 10001" "$(awk '/^Uid/ {u = $2} /^Gid/ {print u, $2}' "/proc/$(host_pid recorder)/status")"
+  contains "the recorder has no capability" "^CapEff:.0+$" "$(cat "/proc/$(host_pid recorder)/status")"
+}
+
+# reader_pod VOLUME-JSON: a pod of its own with the query's image and a read-only volume.
+reader_pod() {
+  k delete pod reader --ignore-not-found --grace-period=1 --wait >/dev/null
+  k apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsNonRoot: true, runAsUser: 10002, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: query
+      image: localhost/kube9-query:dev
+      imagePullPolicy: Never
+      command: [/kube9-query, pause]
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+      volumeMounts: [{name: data, mountPath: /data, readOnly: true}]
+  volumes: [{name: data, $1}]
+YAML
+  k wait --for=condition=Ready pod/reader --timeout=60s >/dev/null || fail "the reader's pod is ready"
+}
+reader_says() { k exec reader -- kube9-query "$@"; }
+reader_total() { reader_says events list --limit=1 | jq .pagination.total; }
+stopped() { [[ -z $(k get pods -l app.kubernetes.io/component=recorder -o name) ]]; }
+
+reader_states() {
+  local claim='persistentVolumeClaim: {claimName: kube9}' rows out volume
+  volume=$(kubectl get pv "$(k get pvc kube9 -o jsonpath='{.spec.volumeName}')" -o json |
+    jq -r '.spec | (.hostPath // .local // .csi.volumeAttributes).path')
+  check "recorder running: right answer" ask status
+
+  # Stopped in order.
+  k scale deploy/kube9 --replicas=0 >/dev/null
+  wait_for 60 "the recorder stops in order" stopped || return 0
+  rows=$(sql "$volume/kube9.db" 'SELECT count(*) FROM events')
+  reader_pod "$claim"
+  equals "recorder stopped: right answer" "$rows" "$(reader_total)"
+  local before
+  before=$(cd "$volume" && md5sum kube9.db*)
+  reader_says events list >/dev/null 2>&1 || true
+  equals "recorder stopped: reading changes nothing" "$before" "$(cd "$volume" && md5sum kube9.db*)"
+  rm -f "$volume/kube9.db-shm"
+  out=$(reader_total 2>&1) || true
+  if [[ $out == "$rows" ]]; then ok "-shm missing: right answer"; else contains "-shm missing: a sentence" "^error: |\"error\"" "$out"; fi
+  k delete pod reader --grace-period=1 >/dev/null
+
+  # Killed, with rows in the WAL. A stopped process cannot act on SIGTERM, so the kubelet kills it.
+  k scale deploy/kube9 --replicas=1 >/dev/null
+  k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
+  kubectl -n "$victims" run late --image=kube9.test/pause:1 --restart=Never >/dev/null
+  wait_for 30 "a row that is in the WAL alone" has_row --object-namespace="$victims" --object-name=late || true
+  kill -STOP "$(host_pid recorder)"
+  k scale deploy/kube9 --replicas=0 >/dev/null
+  k delete pods -l app.kubernetes.io/component=recorder --grace-period=1 --wait=false >/dev/null
+  wait_for 60 "the recorder is killed" stopped || return 0
+  [[ -s $volume/kube9.db-wal ]] && ok "and leaves a WAL of $(stat -c %s "$volume/kube9.db-wal") bytes" || fail "no WAL left: nothing is shown"
+  rows=$(cp "$volume"/kube9.db* "$(mktemp -d -p "$work" killed.XXXX)" && sql "$(ls -td "$work"/killed.*/ | head -1)kube9.db" 'SELECT count(*) FROM events')
+  reader_pod "$claim"
+  equals "recorder killed: right answer, the WAL's rows too" "$rows" "$(reader_total)"
+  k delete pod reader --grace-period=1 >/dev/null
+
+  # Nothing there.
+  reader_pod 'emptyDir: {}'
+  out=$(reader_says events list 2>&1) && fail "empty volume: exit code" "$out"
+  contains "empty volume: a sentence" "there is no database at /data/kube9.db" "$out"
+  equals "empty volume: still empty" "" "$(find "/proc/$(pgrep -nf '^/kube9-query pause')/root/data" -type f)"
+  k delete pod reader --grace-period=1 >/dev/null
+
+  k scale deploy/kube9 --replicas=1 >/dev/null
+  k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
+  wait_for 30 "recorder restarted and idle: right answer" has_row || true
+  rm -rf "$work"/killed.*
+
+  # A volume that is full: another release, in memory, 1 MiB.
+  helm upgrade --install full "$chart" --namespace kube9-full --create-namespace "${helm_values[@]}" \
+    --set persistence.enabled=false,persistence.medium=Memory,persistence.size=1Mi,config.storage.max_bytes=64Mi,reader.create=false \
+    --wait --timeout 90s >/dev/null 2>&1 || fail "a release on a tiny volume starts"
+  kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 4000 -c 8 -no-watch -message 900 >/dev/null 2>&1 || true
+  full_is_degraded() { kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query status | jq -e '.status == "degraded"'; }
+  wait_for 60 "full: status says degraded" full_is_degraded || true
+  check "full: the reader answers" kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query events list --limit=5
+  equals "full: no restart" 0 "$(kubectl -n kube9-full get pods -o jsonpath='{.items[0].status.containerStatuses[?(@.name=="recorder")].restartCount}')"
+  helm uninstall full --namespace kube9-full --wait >/dev/null 2>&1 || true
+}
+
+gaps_are_accounted() { # every gap row is closed and says why
+  ask events list --type=system --search='Recording gap' --limit=1000 >"$work/gaps.json" || return 1
+  jq -e '[.events[] | select(.metadata.cause == null or .metadata.healed == null)] == []' "$work/gaps.json"
+}
+no_doubles() { # uids whose rows overlap: a uid may have a row for each window, never two with one beginning
+  ask events list --type=cluster --object-namespace="$victims" --limit=1000 >"$work/rows.json" || return 1
+  jq -e '[.events[] | select(.metadata.uid) | [.metadata.uid, .created_at]] | length == (unique | length)' "$work/rows.json"
+}
+
+restarts() {
+  local before pod
+  before=$(total)
+  pod=$(the_pod)
+  kill -KILL "$(host_pid recorder)"
+  restarted() { [[ $(k get pod "$pod" -o jsonpath='{.status.containerStatuses[?(@.name=="recorder")].restartCount}') -ge 1 ]] && recorder_ready; }
+  wait_for 60 "the killed container comes back" restarted || true
+  kubectl -n "$victims" run after-kill --image=kube9.test/pause:1 --restart=Never >/dev/null
+  wait_for 30 "and records" has_row --object-namespace="$victims" --object-name=after-kill || true
+  k delete pod "$pod" --wait >/dev/null
+  k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "a deleted pod is replaced"
+  kubectl -n "$victims" run after-delete --image=kube9.test/pause:1 --restart=Never >/dev/null
+  wait_for 30 "the new pod records" has_row --object-namespace="$victims" --object-name=after-delete || true
+  if (($(total) >= before)); then ok "the record is the same one"; else fail "rows were lost: $before before, $(total) now"; fi
+  check "every gap says why and whether it healed" gaps_are_accounted
+  check "no Event has two rows of one beginning" no_doubles
+}
+
+node_and_server() {
+  "$cluster/restart" kubelet >>"$work/cluster.log" 2>&1 || fail "restart of the kubelet"
+  wait_for 90 "after a restart of the kubelet the pod is ready" recorder_ready || true
+  "$cluster/restart" apiserver >>"$work/cluster.log" 2>&1 || fail "restart of the API server"
+  kubectl -n "$victims" run after-server --image=kube9.test/pause:1 --restart=Never >/dev/null
+  wait_for 90 "after a restart of the API server it records" has_row --object-namespace="$victims" --object-name=after-server || true
+  equals "neither restarted the recorder" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
+  check "every gap says why and whether it healed" gaps_are_accounted
+  check "no Event has two rows of one beginning" no_doubles
+}
+
+prometheus_scrapes() {
+  local address annotations
+  address=$(k get service kube9 -o jsonpath='{.spec.clusterIP}:{.spec.ports[?(@.name=="metrics")].port}')
+  annotations=$(k get service kube9 -o json | jq -r '.metadata.annotations | "\(.["prometheus.io/scrape"]) \(.["prometheus.io/path"]) \(.["prometheus.io/port"])"')
+  equals "annotations of the Service" "true /metrics 8080" "$annotations"
+  # With hardly any patience, so that a fault shows within seconds.
+  local alert now=()
+  for alert in Kube9Down Kube9EventsNotWatched Kube9Unhealthy; do now+=(--set "prometheusRule.alerts.$alert.for=4s"); done
+  rendered_rules "$work/live.rules.yaml" "${now[@]}" \
+    --set prometheusRule.alerts.Kube9Restarting.threshold=0,prometheusRule.alerts.Kube9Restarting.window=20s
+  cat >"$work/prometheus.yaml" <<YAML
+global: {scrape_interval: 2s, evaluation_interval: 2s}
+rule_files: [$work/live.rules.yaml]
+scrape_configs:
+  - job_name: kube9
+    static_configs: [{targets: ["$address"], labels: {namespace: $ns, pod: kube9-0}}]
+YAML
+  rm -rf "$work/prometheus"
+  background prometheus "$cluster/enter" prometheus --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/prometheus" \
+    --web.listen-address=127.0.0.1:9090
+  local prometheus_pid=$pid
+  # $1: a query; prints the JSON answer
+  promql() { "$cluster/enter" curl -sf --noproxy '*' --max-time 10 http://127.0.0.1:9090/api/v1/query --data-urlencode "query=$1"; }
+  scraped() { promql 'kube9_build_info' | jq -e '.data.result | length == 1'; }
+  wait_for 40 "Prometheus scrapes the Service" scraped || return 0
+  "$cluster/enter" curl -sf --noproxy '*' "http://$address/metrics" >"$work/metrics.txt"
+  check "promtool check metrics" promtool check metrics <"$work/metrics.txt"
+  sleep 6 # three scrapes, so that rates have two samples
+  local query empty=()
+  while read -r query; do
+    promql "$query" | jq -e '.status == "success"' >/dev/null || fail "query of the dashboard" "$query"
+    promql "$query" | jq -e '.data.result | length > 0' >/dev/null || empty+=("$query")
+  done < <(python3 "$e2e/chart-manifests.py" dashboard-rules | python3 -c 'import sys, yaml
+for rule in yaml.safe_load(sys.stdin)["groups"][0]["rules"]: print(rule["expr"])')
+  # Nothing happened of what these count; their names are checked against docs/metrics.md.
+  lacks "queries of the dashboard without data" . "$(printf '%s\n' "${empty[@]}" | grep -vE 'findings_open|set_aside|NaN|_bucket|^$' || true)"
+  alerts() { promql 'ALERTS{alertstate="firing"}' | jq -r '[.data.result[].metric.alertname] | unique | join(" ")'; }
+  equals "no alert fires" "" "$(alerts)"
+  fires() { [[ " $(alerts) " == *" $1 "* ]]; }
+  silent() { [[ -z $(alerts) ]]; }
+
+  kill -KILL "$(host_pid recorder)"
+  wait_for 40 "a restart: Kube9Restarting fires" fires Kube9Restarting || true
+  k scale deploy/kube9 --replicas=0 >/dev/null
+  wait_for 60 "the recorder is gone: Kube9Down fires" fires Kube9Down || true
+  # It comes back without its rights.
+  kubectl delete clusterrolebinding "$ns-kube9" >/dev/null
+  k scale deploy/kube9 --replicas=1 >/dev/null
+  wait_for 60 "rights are missing: Kube9EventsNotWatched fires" fires Kube9EventsNotWatched || true
+  wait_for 20 "and Kube9Unhealthy" fires Kube9Unhealthy || true
+  lacks "and Kube9Down is silent" Kube9Down "$(alerts)"
+  upgrade >/dev/null 2>"$work/helm.log" || fail "helm upgrade puts the rights back" "$(tail -3 "$work/helm.log")"
+  kubectl -n "$victims" run after-rights --image=kube9.test/pause:1 --restart=Never >/dev/null
+  wait_for 45 "rights are back: Events are recorded" has_row --object-namespace="$victims" --object-name=after-rights || true
+  equals "without a restart" 0 "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[?(@.name=="recorder")].restartCount}')"
+  wait_for 60 "and every alert is silent" silent || true
+  terminate "$prometheus_pid"
+}
+
+drop_in() {
+  upgrade --set compat.vscode.enabled=true >/dev/null 2>"$work/helm.log" || { fail "helm upgrade to the drop-in" "$(tail -5 "$work/helm.log")"; return; }
+  local pod out
+  pod=$(k get pods -l app.kubernetes.io/name=kube9-operator --field-selector=status.phase=Running -o json |
+    jq -r '.items[] | select(.status.containerStatuses[] | select(.name == "operator" and .ready)).metadata.name' | head -1)
+  contains "a pod of that label has a ready container operator" "^kube9-" "$pod"
+  out=$(k exec "$pod" -c operator -- kube9-operator query events list "--since=$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%S.000Z)" \
+    --object-namespace="$victims" --limit=25 --format=json) || fail "the extension's command: exit code"
+  check "the extension's command answers with one JSON document" jq -es 'length == 1 and (.[0].events | length > 0)' <<<"$out"
+  equals "ConfigMap kube9-operator-status names the namespace" "$ns" "$(k get configmap kube9-operator-status -o jsonpath='{.data.namespace}')"
+  local account=system:serviceaccount:$ns:kube9
+  check "the recorder may patch it" kubectl auth can-i patch configmaps/kube9-operator-status -n "$ns" --as "$account"
+  refuses "and no other ConfigMap" kubectl auth can-i patch configmaps/kube9 -n "$ns" --as "$account"
+  status_is_there() { k get configmap kube9-operator-status -o json | jq -e '.data.status | fromjson | .mode and .version and .health and .lastUpdate'; }
+  wait_for 30 "the recorder writes its status there" status_is_there || true
+  upgrade --set compat.vscode.enabled=false >/dev/null 2>&1 || fail "helm upgrade back"
+}
+
+figures() {
+  local node stats pid
+  node=$(k get pod "$(the_pod)" -o jsonpath='{.spec.nodeName}')
+  memory() {
+    kubectl get --raw "/api/v1/nodes/$node/proxy/stats/summary" | jq -c --arg pod "$(the_pod)" \
+      '[.pods[] | select(.podRef.name == $pod).containers[] | {(.name): .memory.workingSetBytes}] | add'
+  }
+  stats=$(memory)
+  say "memory as the kubelet accounts it: $stats"
+  local already
+  already=$(total --object-namespace="$victims" --reason=Load)
+  kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 5000 -c 8 -no-watch >/dev/null || fail "load of 5000 Events"
+  loaded() { (($(total --object-namespace="$victims" --reason=Load) >= already + 5000)); }
+  wait_for 60 "a load of 5000 Events is recorded" loaded || true
+  sleep 12 # the kubelet measures every ten seconds
+  stats=$(memory)
+  say "and after the load: $stats"
+  at_most "memory of the recorder" $((64 << 20)) "$(jq '.recorder // 0' <<<"$stats")" bytes
+  at_most "memory of the query container" $((16 << 20)) "$(jq '.query // 0' <<<"$stats")" bytes
+  at_most "recorder's image" 12000000 "$(stat -c %s "$root/target/images/recorder.tar")" bytes
+  at_most "query's image" 4000000 "$(stat -c %s "$root/target/images/query.tar")" bytes
+
+  # Latency of an exec, and the part of it that is kube9: the same binary on the same mount, started directly.
+  pid=$(host_pid query)
+  milliseconds() { # milliseconds COMMAND...: the fastest of seven
+    local best=999999999 from took _
+    for _ in 1 2 3 4 5 6 7; do
+      from=$(date +%s%N)
+      "$@" >/dev/null 2>&1 || return 1
+      took=$((($(date +%s%N) - from) / 1000))
+      ((took >= best)) || best=$took
+    done
+    printf '%d.%03d' $((best / 1000)) $((best % 1000))
+  }
+  say "kubectl exec … events list --limit=25: $(milliseconds ask events list --limit=25) ms, of which kube9:" \
+    "$(milliseconds nsenter --target "$pid" --mount -- /kube9-query events list --limit=25) ms"
+}
+
+upgrade_and_uninstall() {
+  local first rows
+  upgrade >/dev/null 2>&1 || fail "helm upgrade"
+  rows=$(total)
+  # From the first chart that landed, where the history is there.
+  first=$(git -C "$root" log --format=%h --diff-filter=A -- charts/kube9/Chart.yaml 2>/dev/null | tail -1)
+  helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
+  equals "uninstall leaves the claim" kube9 "$(k get pvc -o jsonpath='{.items[*].metadata.name}')"
+  equals "and nothing else of the release" "" "$(k get deploy,cm,svc,sa,role,rolebinding -l app.kubernetes.io/instance=kube9 -o name)"
+  if [[ -n $first ]]; then
+    rm -rf "$work/first"
+    mkdir -p "$work/first"
+    git -C "$root" archive "$first" charts/kube9 | tar -x -C "$work/first"
+    helm install kube9 "$work/first/charts/kube9" --namespace "$ns" "${helm_values[@]}" --wait --timeout 120s >/dev/null 2>"$work/helm.log" ||
+      fail "install of the first chart, $first" "$(tail -5 "$work/helm.log")"
+    wait_for 30 "the first chart finds the record again" has_row || true
+    upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
+    if (($(total) >= rows)); then ok "upgrade from the first chart, $first, keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
+  fi
+  upgrade --set persistence.retain=false >/dev/null 2>&1 || fail "retain=false"
+  helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
+  gone() { [[ -z $(k get pvc -o name) ]]; }
+  wait_for 30 "retain=false deletes the claim" gone || true
+  if [[ -n $keep ]]; then
+    kubectl delete namespace "$ns" "$victims" kube9-full --wait=false >/dev/null 2>&1 || true
+    kubectl delete -f "$work/crds" >/dev/null 2>&1 || true
+  fi
+}

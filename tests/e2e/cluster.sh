@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# cluster.sh [--full]: the pair in a real cluster, as people meet it: images, Helm, exec, RBAC, probes, scrape, faults.
+# --full adds the long scenes: node and API server restarts, reader states that take a pod's grace period.
+source "$(dirname "$0")/lib.sh"
+full=
+[[ ${1:-} != --full ]] || full=1
+ns=kube9-system
+victims=kube9-victims
+need jq jq
+need curl curl
+need sqlite3 sqlite3
+need promtool prometheus
+need python3
+[[ $(id -u) == 0 ]] || skip "the cluster needs root"
+
+source "$e2e/cluster-scenes.sh"
+
+cluster_up
+need helm
+need kubectl
+# What an earlier run left on a cluster that was kept.
+kubectl delete namespace "$ns" "$victims" kube9-full --ignore-not-found >/dev/null
+images_are_loaded
+"$e2e/crds.sh" || fail "CRDs of the Prometheus operator"
+scene "the chart against the API server" dry_runs
+scene "install" install
+scene "what pods do becomes rows" real_events
+scene "who may do what" rights
+scene "an attacker in the query container" isolation
+scene "the read-only reader on a real mount" reader_states
+scene "restarts" restarts
+scene "Prometheus" prometheus_scrapes
+scene "the drop-in for VS Code" drop_in
+scene "sizes and times" figures
+if [[ -n $full ]]; then scene "node and API server restart" node_and_server; fi
+scene "upgrade and uninstall" upgrade_and_uninstall
+finish

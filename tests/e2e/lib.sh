@@ -1,0 +1,225 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the scripts beside it: where things are, how the cluster is taken, how checks are counted.
+#
+# KUBE9_E2E_CLUSTER  folder with up, load, user, restart, down (default: ../shared/cluster beside the repository)
+# KUBE9_E2E_KEEP=1   for work on the scripts: take a cluster that runs as it is, and leave it and its objects
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+e2e=$root/tests/e2e
+chart=$root/charts/kube9
+work=$root/target/e2e
+cluster=${KUBE9_E2E_CLUSTER:-$root/../shared/cluster}
+keep=${KUBE9_E2E_KEEP:-}
+# Where the cluster keeps its programs: kube, kubectl, helm.
+export PATH=${KUBE9_CLUSTER_HOME:-$HOME/.cache/kube9-cluster}/bin:$PATH
+# The API server is on loopback; a proxy of the environment must not be asked for it.
+export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
+mkdir -p "$work"
+
+passed=0
+failed=()
+pids=() # processes that this script started
+cluster_is_ours=
+
+say() { echo "     $*"; }
+
+skip() {
+  echo "SKIPPED: $*"
+  exit 0
+}
+
+ok() {
+  passed=$((passed + 1))
+  echo "ok   $*"
+}
+
+# fail WHAT [DETAIL]: counts it and goes on; finish makes the script's exit code of it.
+fail() {
+  failed+=("$1")
+  echo "FAIL $1"
+  if [[ -n ${2:-} ]]; then sed 's/^/     | /' <<<"$2" | head -40; fi
+}
+
+# die WHAT [DETAIL]: nothing that follows would make sense.
+die() {
+  fail "$@"
+  finish
+}
+
+# check WHAT COMMAND...: the command must succeed. `set -e` does not hold inside it.
+check() {
+  local what=$1 out
+  shift
+  if out=$("$@" 2>&1); then ok "$what"; else fail "$what" "$out"; fi
+}
+
+# refuses WHAT COMMAND...: the command must fail.
+refuses() {
+  local what=$1 out
+  shift
+  if out=$("$@" 2>&1); then fail "$what" "$out"; else ok "$what"; fi
+}
+
+# equals WHAT EXPECTED ACTUAL
+equals() {
+  local shown=${3//$'\n'/ }
+  if [[ $2 == "$3" ]]; then ok "$1${3:+: ${shown:0:80}}"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
+}
+
+# contains WHAT PATTERN TEXT: an extended regular expression.
+contains() {
+  if grep -qE -- "$2" <<<"$3"; then ok "$1"; else fail "$1" "expected: $2"$'\n'"found:    $3"; fi
+}
+
+# lacks WHAT PATTERN TEXT
+lacks() {
+  if grep -qE -- "$2" <<<"$3"; then fail "$1" "found $2 in:"$'\n'"$3"; else ok "$1"; fi
+}
+
+# at_most WHAT LIMIT VALUE [UNIT]: integers.
+at_most() {
+  if (($3 <= $2)); then ok "$1: $3 ${4:-} (at most $2)"; else fail "$1: $3 ${4:-}, more than $2"; fi
+}
+
+# until_true SECONDS COMMAND...: false when time is up.
+until_true() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.2
+  done
+}
+
+# wait_for SECONDS WHAT COMMAND...: a check that has time.
+wait_for() {
+  local seconds=$1 what=$2 start=$SECONDS
+  shift 2
+  if until_true "$seconds" "$@"; then
+    ok "$what ($((SECONDS - start)) s)"
+  else
+    fail "$what: not within $seconds s" "$("$@" 2>&1 | tail -5)"
+    return 1
+  fi
+}
+
+# need COMMAND [DEBIAN-PACKAGE]: installs it where that is possible, else skips the script.
+need() {
+  command -v "$1" >/dev/null && return
+  if [[ -n ${2:-} && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    say "installing $2"
+    apt-get install -y -qq --no-install-recommends "$2" >"$work/apt.log" 2>&1 ||
+      { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2"; } >"$work/apt.log" 2>&1 || true
+  fi
+  command -v "$1" >/dev/null || skip "no $1"
+}
+
+# cluster_up [--control-plane-only]: a new cluster; sets KUBECONFIG.
+cluster_up() {
+  [[ -x $cluster/up && -x $cluster/down ]] || skip "no cluster"
+  if [[ -z $keep ]]; then
+    "$cluster/down" --purge >"$work/cluster.log" 2>&1 || die "cluster: down --purge" "$(tail -5 "$work/cluster.log")"
+  fi
+  cluster_is_ours=1
+  KUBECONFIG=$("$cluster/up" "$@" 2>>"$work/cluster.log" | tail -1) ||
+    die "cluster: up $*" "$(tail -5 "$work/cluster.log")"
+  export KUBECONFIG
+  say "cluster is up, $(kubectl version 2>/dev/null | sed -n 's/^Server Version: //p')"
+}
+
+# background NAME COMMAND...: starts it with its output in $work/NAME.log; sets pid.
+background() {
+  local name=$1
+  shift
+  "$@" >>"$work/$name.log" 2>&1 &
+  pid=$!
+  pids+=("$pid")
+}
+
+# terminate PID [SIGNAL]: ends a process that background started; its exit code is in `status`.
+terminate() {
+  kill "-${2:-TERM}" "$1" 2>/dev/null || true
+  status=0
+  wait "$1" 2>/dev/null || status=$?
+  local left=() other
+  for other in "${pids[@]}"; do [[ $other == "$1" ]] || left+=("$other"); done
+  pids=("${left[@]}") # its number may be given to another process
+}
+
+# Ends what this script started, the cluster too.
+clean_up() {
+  local pid
+  for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  if [[ -n $cluster_is_ours && -z $keep ]]; then
+    "$cluster/down" --purge >>"$work/cluster.log" 2>&1 || echo "FAIL cluster: down --purge"
+  fi
+}
+trap clean_up EXIT
+# Nothing ends a script without a word.
+set -o errtrace
+trap 'echo "FAIL ${BASH_SOURCE[0]##*/}:$LINENO: ended by: $BASH_COMMAND"' ERR
+trap 'exit 130' INT TERM
+
+# The last line of every script.
+finish() {
+  if ((${#failed[@]})); then
+    echo "FAILED: ${#failed[@]} of $((passed + ${#failed[@]})) checks"
+    printf '     %s\n' "${failed[@]}"
+    exit 1
+  fi
+  echo "PASSED: $passed checks"
+  exit 0
+}
+
+# ---- the chart
+
+# The Helm that the cluster builds does not know a Kubernetes version of its own.
+kube_version=${KUBE9_E2E_KUBE_VERSION:-1.35.0}
+
+# render ARGUMENTS...: the chart's manifests, as release kube9 in kube9-system.
+render() {
+  helm template kube9 "$chart" --namespace kube9-system --kube-version "$kube_version" "$@"
+}
+
+# rendered_rules FILE ARGUMENTS...: the alerts as a rule file for promtool and prometheus.
+rendered_rules() {
+  local file=$1
+  shift
+  render --set prometheusRule.enabled=true --show-only templates/prometheusrule.yaml "$@" |
+    python3 -c 'import sys, yaml; yaml.safe_dump(yaml.safe_load(sys.stdin)["spec"], sys.stdout, width=10**6)' >"$file"
+}
+
+# ---- the binaries as processes of this machine
+
+# find_binaries: sets recorder and query: those of KUBE9_E2E_BIN, else what is in the repository, built for release.
+find_binaries() {
+  local folder=${KUBE9_E2E_BIN:-}
+  if [[ -z $folder ]]; then
+    need cargo
+    folder=${CARGO_TARGET_DIR:-$root/target}/release
+    say "building the binaries"
+    cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" -p kube9-recorder -p kube9-query \
+      >"$work/build.log" 2>&1 || die "building the binaries" "$(tail -20 "$work/build.log")"
+  fi
+  recorder=$folder/kube9-recorder
+  query=$folder/kube9-query
+  [[ -x $recorder && -x $query ]] || die "no binaries in $folder"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# sql DATABASE STATEMENT: as anybody would with SQLite's own client; tab-separated.
+sql() { sqlite3 -readonly -separator $'\t' "file:$1?mode=ro" "$2"; }
+
+# api_events NAMESPACE: what the API server holds, one Event a line, page by page.
+api_events() {
+  local next='' page
+  while :; do
+    page=$(kubectl get --raw "/api/v1/namespaces/$1/events?limit=1000&continue=$next") || return 1
+    jq -c '.items[]' <<<"$page"
+    next=$(jq -r '.metadata.continue // ""' <<<"$page")
+    [[ -n $next ]] || return 0
+  done
+}

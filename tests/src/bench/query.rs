@@ -1,0 +1,340 @@
+//! Questions to a filled database: in process, and as whole `kube9-query` processes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use kube9_shared::id::EventKey;
+use kube9_shared::read::{Filter, PageRequest, Reader};
+use kube9_shared::time::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use super::data::{END, Feed};
+use super::fill::Database;
+use super::process::Runner;
+use super::sheet::{Limit, Sheet};
+
+/// Runs of each process; the median counts.
+const TIMES: usize = 21;
+/// Runs after the page cache was emptied.
+const TIMES_COLD: usize = 3;
+
+const FAST_MS: f64 = 5.0;
+const PEAK_KIB: f64 = 8192.0;
+/// Of an empty static C program, for `--version`.
+const VERSION_RATIO: f64 = 2.0;
+/// Of bare SQLite on the same rows, in process.
+const BARE_RATIO: f64 = 2.0;
+
+/// What is asked: a name for the table, the words, and how long it may take.
+struct Question {
+    name: &'static str,
+    args: Vec<String>,
+    limit: Limit,
+}
+
+/// Fills a database and asks it everything.
+pub fn run(
+    seed: u64,
+    events: usize,
+    binary: &Path,
+    sheet: &mut Sheet,
+) -> anyhow::Result<Vec<(String, f64)>> {
+    let dir = tempfile::tempdir()?;
+    let mut database = Database::open(dir.path())?;
+    let filled = database.fill(Feed::new(seed, events))?;
+    database.checkpoint()?;
+    drop(database);
+    let path = dir.path().join("kube9.db");
+    sheet.group(format!("query: {} rows", filled.rows));
+    in_process(&path, sheet)?;
+    let points = match Runner::new() {
+        Ok(runner) => processes(&runner, binary, &path, filled.rows, sheet)?,
+        Err(error) => {
+            sheet.note(format!("whole processes were skipped: {error:#}"));
+            Vec::new()
+        }
+    };
+    Ok(points)
+}
+
+/// Median of several calls, in microseconds.
+fn micros(times: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    work()?; // warm
+    let mut all = Vec::with_capacity(times);
+    for _ in 0..times {
+        let begun = Instant::now();
+        work()?;
+        all.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    all.sort_by(f64::total_cmp);
+    Ok(all[times / 2])
+}
+
+fn in_process(path: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let reader = Reader::open(path, Duration::from_secs(30))?;
+    let bare = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let key: i64 = bare.query_row(
+        "SELECT key FROM event ORDER BY key DESC LIMIT 1 OFFSET 5000",
+        [],
+        |row| row.get(0),
+    )?;
+    let id = EventKey::from_i64(key).to_string();
+    let get = micros(501, || {
+        reader.get(&id)?.context("the row is there")?;
+        Ok(())
+    })?;
+    let mut by_key = bare.prepare("SELECT * FROM event_detail WHERE key = ?1")?;
+    let bare_get = micros(501, || {
+        by_key.query_row([key], |row| row.get::<_, String>(1))?;
+        Ok(())
+    })?;
+    let request = PageRequest {
+        limit: 100,
+        ..PageRequest::default()
+    };
+    let list = micros(201, || {
+        anyhow::ensure!(reader.list(&request)?.rows.len() == 100);
+        Ok(())
+    })?;
+    let mut newest = bare.prepare("SELECT * FROM event_detail ORDER BY key DESC LIMIT 100")?;
+    let bare_list = micros(201, || {
+        let rows = newest.query_map([], |row| row.get::<_, String>(1))?;
+        rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(())
+    })?;
+    for (name, ours, bare) in [("get", get, bare_get), ("list 100", list, bare_list)] {
+        sheet.add(format!("in process: {name}"), ours, "µs", Limit::None);
+        sheet.add(
+            format!("in process: {name}, of a bare SELECT ({bare:.0} µs)"),
+            ours / bare,
+            "×",
+            Limit::AtMost(BARE_RATIO),
+        );
+    }
+    Ok(())
+}
+
+fn processes(
+    runner: &Runner,
+    binary: &Path,
+    path: &Path,
+    rows: u64,
+    sheet: &mut Sheet,
+) -> anyhow::Result<Vec<(String, f64)>> {
+    let floor = runner.run(TIMES * 5, runner.empty(), &[], 0)?;
+    let version = runner.run(TIMES * 5, binary, &["--version".to_owned()], 0)?;
+    sheet.add(
+        "process: empty static C program",
+        floor.median(),
+        "ms",
+        Limit::None,
+    );
+    sheet.add("process: --version", version.median(), "ms", Limit::None);
+    sheet.add(
+        "process: --version, of the C program",
+        version.fastest() / floor.fastest(),
+        "×",
+        Limit::AtMost(VERSION_RATIO),
+    );
+    let mut points = Vec::new();
+    let mut peak = 0;
+    for question in questions(path, rows)? {
+        let mut args = question.args.clone();
+        args.extend([
+            "--db".to_owned(),
+            path.display().to_string(),
+            "--format=json".to_owned(),
+        ]);
+        let runs = runner.run(TIMES, binary, &args, 0)?;
+        peak = peak.max(runs.peak_kib);
+        sheet.add(
+            format!("process: {} (fastest {:.1})", question.name, runs.fastest()),
+            runs.median(),
+            "ms",
+            question.limit,
+        );
+        points.push((question.name.to_owned(), runs.median()));
+    }
+    for question in questions(path, rows)?.into_iter().take(2) {
+        let mut args = question.args;
+        args.extend([
+            "--db".to_owned(),
+            path.display().to_string(),
+            "--format=json".to_owned(),
+        ]);
+        let mut all = Vec::new();
+        for _ in 0..TIMES_COLD {
+            empty_page_cache(path)?;
+            all.push(runner.run(1, binary, &args, 0)?.fastest());
+        }
+        all.sort_by(f64::total_cmp);
+        sheet.add(
+            format!("process, cold page cache: {}", question.name),
+            all[TIMES_COLD / 2],
+            "ms",
+            Limit::None,
+        );
+    }
+    sheet.add(
+        "process: peak memory",
+        peak as f64,
+        "KiB",
+        Limit::AtMost(PEAK_KIB),
+    );
+    Ok(points)
+}
+
+/// Nobody has the database open when this is called.
+fn empty_page_cache(path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
+}
+
+/// Questions with values from the middle of the data: neither the largest namespace nor the rarest reason.
+fn questions(path: &Path, rows: u64) -> anyhow::Result<Vec<Question>> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let text = |sql: &str| -> anyhow::Result<String> {
+        conn.query_row(sql, [], |row| row.get(0))
+            .with_context(|| sql.to_owned())
+    };
+    let middle = |what: &str, from: &str| -> anyhow::Result<String> {
+        text(&format!(
+            "WITH c AS (SELECT {what} AS v, count(*) AS n FROM {from} GROUP BY 1 HAVING v <> '' ORDER BY n DESC) \
+             SELECT v FROM c LIMIT 1 OFFSET (SELECT count(*) / 4 FROM c)"
+        ))
+    };
+    let object = "event e JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope";
+    let namespace = middle("s.namespace", object)?;
+    let name = middle("o.name", &format!("{object} WHERE s.kind = 'Pod'"))?;
+    let reason = middle("r.reason", "event e JOIN reason r ON r.id = e.reason")?;
+    let node = middle("n.name", "event e JOIN node n ON n.id = e.node")?;
+    let id_of = |place: u64| -> anyhow::Result<String> {
+        let key: i64 = conn.query_row(
+            "SELECT key FROM event ORDER BY key LIMIT 1 OFFSET ?1",
+            [place as i64],
+            |row| row.get(0),
+        )?;
+        Ok(EventKey::from_i64(key).to_string())
+    };
+    let day_before_end = Timestamp::from_secs(END.second() - 86_400).to_string();
+    let week_before_end = Timestamp::from_secs(END.second() - 7 * 86_400).to_string();
+    let deep = deep_cursor(path, rows / 2)?;
+
+    let quick = Limit::AtMost(FAST_MS);
+    // Issue limits: columns with exact total ≤ 10 ms at 1M and ≤ 50 ms at 5M, everything else ≤ 300 ms at 1M.
+    let large = rows > 1_500_000;
+    let column = Limit::AtMost(if large { 50.0 } else { 10.0 });
+    let other = if large {
+        Limit::None
+    } else {
+        Limit::AtMost(300.0)
+    };
+    let list = |name: &'static str, limit: Limit, args: &[&str]| Question {
+        name,
+        args: ["events", "list"]
+            .iter()
+            .chain(args)
+            .map(|arg| (*arg).to_owned())
+            .collect(),
+        limit,
+    };
+    let flag = |key: &str, value: &str| format!("--{key}={value}");
+    let (namespace, name, reason, node) = (
+        flag("object-namespace", &namespace),
+        flag("object-name", &name),
+        flag("reason", &reason),
+        flag("node", &node),
+    );
+    let (day, week) = (
+        flag("since", &day_before_end),
+        flag("since", &week_before_end),
+    );
+    Ok(vec![
+        list("list 25", quick, &["--limit=25"]),
+        Question {
+            name: "get",
+            args: vec!["events".into(), "get".into(), id_of(rows / 3)?],
+            limit: quick,
+        },
+        list("list 100", quick, &["--limit=100"]),
+        list("--type=cluster", column, &["--type=cluster"]),
+        list("--type=health (none)", column, &["--type=health"]),
+        list("--severity=info", column, &["--severity=info"]),
+        list("--severity=error", column, &["--severity=error"]),
+        list("--severity=critical", column, &["--severity=critical"]),
+        list("--object-namespace", column, &[&namespace]),
+        list("--object-kind=Pod", column, &["--object-kind=Pod"]),
+        list("--object-kind=Node", column, &["--object-kind=Node"]),
+        list("--object-name (exact)", column, &[&name]),
+        list("--since (a day)", column, &[&day]),
+        list("--since (a week)", column, &[&week]),
+        list("since and namespace", column, &[&week, &namespace]),
+        list(
+            "severity, kind, namespace, since",
+            column,
+            &[
+                "--severity=warning+",
+                "--object-kind=Pod",
+                &namespace,
+                &week,
+            ],
+        ),
+        list(
+            "all columns and a name",
+            column,
+            &[
+                "--type=cluster",
+                "--severity=warning+",
+                "--object-kind=Pod",
+                &namespace,
+                &name,
+                &week,
+            ],
+        ),
+        list(
+            "a name that nothing has",
+            column,
+            &["--object-name=no-such-object"],
+        ),
+        list("deep page by cursor", column, &["--after", &deep]),
+        list("--reason", other, &[&reason]),
+        list("--node", other, &[&node]),
+        list(
+            "--object-name (glob, middle)",
+            other,
+            &["--object-name=*payment*"],
+        ),
+        list("--search", other, &["--search=probe failed"]),
+        list("--search (nothing)", other, &["--search=no such words"]),
+    ])
+}
+
+/// The cursor at about this row.
+fn deep_cursor(path: &Path, row: u64) -> anyhow::Result<String> {
+    let reader = Reader::open(path, Duration::from_secs(30))?;
+    let page = reader.list(&PageRequest {
+        filter: Filter::default(),
+        limit: 1,
+        offset: row,
+        after: None,
+    })?;
+    Ok(page
+        .next
+        .context("half of the rows leave another half")?
+        .to_string())
+}
+
+/// `kube9-query` beside this program, as `cargo build --release` leaves it.
+pub fn default_binary() -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe()?.with_file_name("kube9-query");
+    anyhow::ensure!(
+        binary.exists(),
+        "{} is missing: cargo build --release -p kube9-query (or name it with --query)",
+        binary.display()
+    );
+    Ok(binary)
+}

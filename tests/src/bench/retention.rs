@@ -1,0 +1,158 @@
+//! A large clean-up while Events arrive, and a reader that holds its transaction for long.
+
+use std::time::{Duration, Instant};
+
+use kube9_recorder::config::{RetentionConfig, StorageConfig};
+use kube9_recorder::metrics::Removal;
+use kube9_shared::model::Severity;
+use rusqlite::{Connection, OpenFlags};
+
+use super::data::Feed;
+use super::fill::Database;
+use super::live::{Store, Watcher, percentile};
+use super::sheet::{Limit, Sheet};
+
+/// The writer must never pause for longer than a step of 50 ms and a batch of as much.
+const DELAY_MS_MAX: f64 = 100.0;
+/// Of a log that is never pinned for long.
+const WAL_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
+/// How long the pinned reader holds its transaction.
+const PINNED: Duration = Duration::from_secs(30);
+
+/// Deletes most of a history, then pins a reader; Events arrive all the while.
+pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut database = Database::open(dir.path())?;
+    let filled = database.fill(Feed::new(seed, events))?;
+    database.checkpoint()?;
+    let before = database.file_bytes();
+    let changes: i64 = database
+        .conn
+        .query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
+    drop(database);
+
+    // Half a day of thirty stays.
+    let retention = RetentionConfig {
+        info_warning: Duration::from_secs(12 * 3600),
+        error_critical: Duration::from_secs(12 * 3600),
+        ..RetentionConfig::default()
+    };
+    let store = Store::start(dir.path(), retention, &StorageConfig::default())?;
+    let items = store.items(seed + 1, 120_000)?;
+    let watcher = Watcher::start(&store.path)?;
+    let begun = Instant::now();
+    let metrics = store.shared.metrics.clone();
+    let is_done = || metrics.retention_last_success.get() > 0.0;
+    let mut items = items.into_iter();
+    let (pushed, _) = store.push(items.by_ref(), || !is_done());
+    let took = begun.elapsed();
+    anyhow::ensure!(is_done(), "the clean-up took longer than the Events lasted");
+    std::thread::sleep(Duration::from_secs(1));
+    let seen = watcher.stop()?;
+    let deleted: u64 = Severity::ALL
+        .iter()
+        .map(|&severity| metrics.retention_deleted.of(severity, Removal::Age).get())
+        .sum();
+    // The row that tells of the run is a change, too; it comes last.
+    let delays = seen.delays(&pushed, changes);
+    sheet.group(format!(
+        "retention: {deleted} of {} rows deleted while 1000 Events a second arrive",
+        filled.rows
+    ));
+    sheet.add("clean-up", took.as_secs_f64(), "s", Limit::None);
+    sheet.add(
+        "Event readable, p99",
+        percentile(&delays, 0.99),
+        "ms",
+        Limit::None,
+    );
+    sheet.add(
+        "Event readable, longest",
+        percentile(&delays, 1.0),
+        "ms",
+        Limit::AtMost(DELAY_MS_MAX),
+    );
+    sheet.add(
+        "longest read",
+        seen.longest_read.as_secs_f64() * 1000.0,
+        "ms",
+        Limit::None,
+    );
+    sheet.add(
+        "largest write-ahead log",
+        seen.wal_bytes as f64,
+        "B",
+        Limit::AtMost(WAL_BYTES_MAX),
+    );
+    sheet.add("file before", before as f64, "B", Limit::None);
+    sheet.add(
+        "file after, of before",
+        std::fs::metadata(&store.path)?.len() as f64 / before as f64,
+        "",
+        Limit::AtMost(0.5),
+    );
+
+    pinned(&store, items, sheet)?;
+    let path = store.path.clone();
+    store.stop()?;
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    for (table, column) in [("text", "text"), ("object", "object"), ("reason", "reason")] {
+        let dangling: i64 = conn.query_row(
+            &format!(
+                "SELECT count(*) FROM event e LEFT JOIN {table} t ON t.id = e.{column} \
+                 WHERE e.{column} IS NOT NULL AND t.id IS NULL"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        anyhow::ensure!(dangling == 0, "{dangling} rows lost their {table}");
+    }
+    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
+    Ok(())
+}
+
+fn pinned(
+    store: &Store,
+    items: impl Iterator<Item = kube9_recorder::pipeline::item::Item>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    let metrics = &store.shared.metrics;
+    let busy = metrics.checkpoint_busy.get();
+    let reader = Connection::open_with_flags(&store.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let before: i64 = reader.query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
+    reader.execute_batch("BEGIN")?;
+    let rows: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+    let watcher = Watcher::start(&store.path)?;
+    let begun = Instant::now();
+    let (pushed, _) = store.push(items, || begun.elapsed() < PINNED);
+    let still: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+    anyhow::ensure!(rows == still, "the reader's view changed");
+    reader.execute_batch("COMMIT")?;
+    std::thread::sleep(Duration::from_secs(3));
+    let seen = watcher.stop()?;
+    let delays = seen.delays(&pushed, before);
+    sheet.group(format!(
+        "a reader holds its transaction for {} s while 1000 Events a second arrive",
+        PINNED.as_secs()
+    ));
+    sheet.add(
+        "Event readable, longest",
+        percentile(&delays, 1.0),
+        "ms",
+        Limit::AtMost(DELAY_MS_MAX),
+    );
+    sheet.add(
+        "largest write-ahead log",
+        seen.wal_bytes as f64,
+        "B",
+        Limit::AtMost(WAL_BYTES_MAX),
+    );
+    sheet.add(
+        "kube9_checkpoint_busy_total, growth",
+        (metrics.checkpoint_busy.get() - busy) as f64,
+        "",
+        Limit::AtLeast(1.0),
+    );
+    Ok(())
+}

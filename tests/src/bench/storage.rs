@@ -1,0 +1,179 @@
+//! Bytes an event, by table and index.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::data::{Feed, SPAN};
+use super::fill::{Database, Filled};
+use super::sheet::{Limit, Sheet};
+
+/// The mission's figure.
+const BYTES_MAX: f64 = 100.0;
+/// An empty database.
+const EMPTY_MAX: f64 = 64.0 * 1024.0;
+
+/// Tables of live state: their size follows what the API server holds now, not the history.
+const LIVE: [&str; 6] = [
+    "dedup",
+    "watch_state",
+    "hole",
+    "changes",
+    "recorder_status",
+    "schema_version",
+];
+
+/// Size of a table or index.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// The table it belongs to.
+    pub table: String,
+    /// Pages times page size.
+    pub bytes: u64,
+    /// Bytes of its cells; the rest is unused space in its pages.
+    pub payload: u64,
+}
+
+/// Sizes of all tables and indexes, the largest first.
+pub fn parts(conn: &Connection) -> anyhow::Result<Vec<Part>> {
+    let mut statement = conn.prepare(
+        "SELECT d.name, ifnull(s.tbl_name, d.name), sum(d.pgsize), sum(d.pgsize - d.unused) FROM dbstat d \
+         LEFT JOIN sqlite_schema s ON s.name = d.name GROUP BY d.name ORDER BY 3 DESC",
+    )?;
+    let parts = statement.query_map([], |row| {
+        Ok(Part {
+            name: row.get(0)?,
+            table: row.get(1)?,
+            bytes: row.get::<_, i64>(2)? as u64,
+            payload: row.get::<_, i64>(3)? as u64,
+        })
+    })?;
+    Ok(parts.collect::<Result<_, _>>()?)
+}
+
+/// Bytes of history a row: everything but the live state.
+pub fn history_bytes(parts: &[Part]) -> u64 {
+    parts
+        .iter()
+        .filter(|part| !LIVE.contains(&part.table.as_str()))
+        .map(|part| part.bytes)
+        .sum()
+}
+
+/// Fills a database with so many Events and measures it; `keep` is a new directory to leave it in.
+pub fn run(
+    seed: u64,
+    events: usize,
+    keep: Option<&Path>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<(f64, Filled)> {
+    let dir = tempfile::tempdir()?;
+    let mut database = Database::open(keep.unwrap_or(dir.path()))?;
+    database.checkpoint()?;
+    let empty = database.file_bytes();
+    let filled = database.fill(Feed::new(seed, events))?;
+    database.checkpoint()?;
+    let parts = parts(&database.conn)?;
+    let rows = filled.rows.max(1) as f64;
+    let a_row = history_bytes(&parts) as f64 / rows;
+    sheet.group(format!(
+        "storage: {} Events over {} days in {} rows, seed {seed}",
+        filled.events,
+        SPAN.as_secs() / 86_400,
+        filled.rows
+    ));
+    sheet.add("bytes a row, history", a_row, "B", Limit::AtMost(BYTES_MAX));
+    sheet.add(
+        "bytes an Event observed",
+        history_bytes(&parts) as f64 / filled.events.max(1) as f64,
+        "B",
+        Limit::None,
+    );
+    sheet.add("file", database.file_bytes() as f64, "B", Limit::None);
+    sheet.add(
+        "empty database",
+        empty as f64,
+        "B",
+        Limit::AtMost(EMPTY_MAX),
+    );
+    for part in parts
+        .iter()
+        .filter(|part| !LIVE.contains(&part.table.as_str()))
+    {
+        let bytes = part.bytes as f64 / rows;
+        if bytes >= 0.05 {
+            let name = format!(
+                "  {} ({:.0} % full)",
+                part.name,
+                100.0 * part.payload as f64 / part.bytes.max(1) as f64
+            );
+            sheet.add(name, bytes, "B/row", Limit::None);
+        }
+    }
+    let live = |table: &str| -> anyhow::Result<(f64, f64)> {
+        let entries: i64 =
+            database
+                .conn
+                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                    row.get(0)
+                })?;
+        let bytes: u64 = parts
+            .iter()
+            .filter(|part| part.table == table)
+            .map(|part| part.bytes)
+            .sum();
+        Ok((entries as f64, bytes as f64 / (entries as f64).max(1.0)))
+    };
+    for table in ["dedup", "changes"] {
+        let (entries, bytes) = live(table)?;
+        sheet.add(
+            format!("live state: {table}, entries"),
+            entries,
+            "",
+            Limit::None,
+        );
+        sheet.add(
+            format!("live state: {table}, an entry"),
+            bytes,
+            "B",
+            Limit::None,
+        );
+    }
+    for (name, sql) in [
+        ("objects", "SELECT count(*) FROM object"),
+        ("texts", "SELECT count(*) FROM text"),
+        ("average text", "SELECT avg(length(body)) FROM text"),
+        (
+            "rows with arguments, %",
+            "SELECT 100.0 * count(args) / count(*) FROM event",
+        ),
+        ("average arguments", "SELECT avg(length(args)) FROM event"),
+        (
+            "rows with extra metadata, %",
+            "SELECT 100.0 * count(extra) / count(*) FROM event",
+        ),
+        (
+            "average extra metadata",
+            "SELECT avg(length(extra)) FROM event",
+        ),
+    ] {
+        let value: Option<f64> = database
+            .conn
+            .query_row(sql, [], |row| {
+                row.get::<_, Option<rusqlite::types::Value>>(0)
+            })
+            .map(|value| match value {
+                Some(rusqlite::types::Value::Integer(n)) => Some(n as f64),
+                Some(rusqlite::types::Value::Real(n)) => Some(n),
+                _ => None,
+            })?;
+        sheet.add(name, value.unwrap_or(0.0), "", Limit::None);
+    }
+    let integrity: String = database
+        .conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
+    Ok((a_row, filled))
+}

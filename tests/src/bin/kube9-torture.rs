@@ -1,0 +1,83 @@
+//! `kube9-torture --minutes N --seed S`: kills, starves and deceives the recorder, then compares it with the truth.
+//! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use kube9_tests::torture::{self, Options};
+
+#[derive(Parser)]
+#[command(
+    about = "Kills, starves and deceives the recorder, then compares its database with the truth"
+)]
+struct Cli {
+    /// How long, in minutes; fractions are allowed.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Determines load and faults.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes to Events a second.
+    #[arg(long, default_value_t = 150)]
+    rate: u64,
+    /// Mean time between two kills, in milliseconds.
+    #[arg(long, default_value_t = 1500)]
+    kill_every: u64,
+    /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Hidden>,
+}
+
+#[derive(Subcommand)]
+enum Hidden {
+    /// The recorder, as this program starts it.
+    #[command(hide = true)]
+    Victim { config: PathBuf },
+}
+
+fn main() -> ExitCode {
+    match work(Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            drop(writeln!(io::stderr(), "kube9-torture: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(cli: Cli) -> anyhow::Result<bool> {
+    if let Some(Hidden::Victim { config }) = cli.command {
+        return torture::run_victim(&config).map(|()| true);
+    }
+    let options = Options {
+        duration: Duration::from_secs_f64(cli.minutes * 60.0),
+        seed: cli.seed,
+        rate: cli.rate,
+        kill_every: Duration::from_millis(cli.kill_every),
+    };
+    let (folder, is_ours) = match cli.folder {
+        Some(folder) => (folder, false),
+        None => {
+            let name = format!("kube9-torture-{}", std::process::id());
+            (std::env::temp_dir().join(name), true)
+        }
+    };
+    std::fs::create_dir_all(&folder).context("cannot make the working folder")?;
+    let report = torture::run(&options, &folder)?;
+    let mut out = io::stdout().lock();
+    write!(out, "{report}")?;
+    if !report.is_clean() {
+        writeln!(out, "NOT CLEAN; database and log: {}", folder.display())?;
+    } else if is_ours {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(report.is_clean())
+}

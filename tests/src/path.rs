@@ -1,0 +1,160 @@
+//! The way of one watch line from bytes to a committed row, in one thread: what property tests and the fuzzer call.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use kube9_recorder::clock::Clock;
+use kube9_recorder::metrics::{Metrics, Rules};
+use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
+use kube9_recorder::pipeline::item::{Via, WatchId};
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
+use kube9_recorder::source::intake::Intake;
+use kube9_recorder::source::pages::WatchLine;
+use kube9_recorder::store::apply::Applier;
+use kube9_recorder::store::open::DataDir;
+use rusqlite::Connection;
+use serde_json::Value;
+
+/// Longest texts that a row may have, with room for the ellipsis and the escapes of control characters.
+const TITLE_CHARS_MAX: usize = 201;
+const DESCRIPTION_BYTES_MAX: usize = (4 << 10) + 16;
+const METADATA_BYTES_MAX: usize = (10 << 10) + 1024;
+
+/// Decode, filter, normalize, sanitize, queue, fold, store.
+pub struct Path {
+    intake: Intake,
+    queue: Arc<Queue>,
+    conn: Connection,
+    applier: Applier,
+    watch: WatchId,
+    _data: DataDir,
+}
+
+/// What a line became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It is no item.
+    NoItem,
+    /// It was committed: as a row, a repeat, a duplicate, a deletion or a stub.
+    Committed,
+}
+
+impl Path {
+    /// A path into a new database in `folder`.
+    ///
+    /// # Errors
+    /// If the database cannot be made.
+    pub fn new(folder: &FilePath) -> anyhow::Result<Self> {
+        let data = DataDir::lock(folder)?;
+        let conn = data.open()?.conn;
+        let mut applier = Applier::default();
+        let (watch, _) = applier.watches.register(&conn, "cluster", "Event", "")?;
+        let queue = Arc::new(Queue::new(QueueLimits {
+            capacity: 10,
+            bytes_max: 64 << 20,
+            high_water: 10,
+        }));
+        let rules = Rules {
+            filters: Vec::new(),
+            findings: Vec::new(),
+        };
+        let intake = Intake {
+            queue: queue.clone(),
+            filter: Arc::new(Filter::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
+            overrides: Arc::new(SeverityOverrides::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
+            metrics: Metrics::new(&rules),
+            clock: Clock::system(),
+            owners: kube9_recorder::analysis::owners::Owners::default(),
+        };
+        Ok(Self {
+            intake,
+            queue,
+            conn,
+            applier,
+            watch,
+            _data: data,
+        })
+    }
+
+    /// Sends one line through, and checks what must hold of every row.
+    ///
+    /// # Errors
+    /// If the line could not be committed, or left a row that breaks a promise.
+    pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<Became> {
+        match WatchLine::decode(line) {
+            Ok(WatchLine::Item { action, object }) => {
+                self.intake.watched(self.watch, action, object);
+            }
+            Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(Became::NoItem),
+            Err(cause) => self
+                .intake
+                .undecodable(self.watch, Via::Watch, "", "", &cause),
+        }
+        let batch = self
+            .queue
+            .take_batch(10, usize::MAX, Duration::ZERO, Duration::ZERO);
+        ensure!(batch.items.len() == 1, "one line is one item");
+        let now = self.intake.now();
+        let tx = self.conn.unchecked_transaction()?;
+        for item in &batch.items {
+            self.applier
+                .apply(&tx, item, now)
+                .context("the store refused it")?;
+        }
+        self.applier.finish(&tx)?;
+        tx.commit()?;
+        self.applier.committed();
+        self.check_newest()?;
+        Ok(Became::Committed)
+    }
+
+    /// Occurrences of the rows of an Event, with what lies before them, and its largest count and last time.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn stored(&self, uid: &str) -> rusqlite::Result<(i64, i64, String)> {
+        self.conn.query_row(
+            "SELECT sum(m ->> 'occurrences' + ifnull(m ->> 'occurrences_before', 0)), max(m ->> 'count'), \
+             max(m ->> 'last_timestamp') FROM (SELECT metadata AS m FROM events) WHERE m ->> 'uid' = ?1",
+            [uid],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+    }
+
+    fn check_newest(&self) -> anyhow::Result<()> {
+        let changed = "SELECT title, ifnull(description, ''), metadata, created_at FROM event_detail \
+                       WHERE key = (SELECT event FROM changes ORDER BY seq DESC LIMIT 1)";
+        let mut statement = self.conn.prepare_cached(changed)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (title, description): (String, String) = (row.get(0)?, row.get(1)?);
+            let (metadata, created): (String, String) = (row.get(2)?, row.get(3)?);
+            ensure!(
+                !title.is_empty() && title.chars().count() <= TITLE_CHARS_MAX,
+                "title {title:?}"
+            );
+            ensure!(
+                description.len() <= DESCRIPTION_BYTES_MAX,
+                "description of {} bytes",
+                description.len()
+            );
+            ensure!(
+                metadata.len() <= METADATA_BYTES_MAX,
+                "metadata of {} bytes",
+                metadata.len()
+            );
+            let metadata: Value =
+                serde_json::from_str(&metadata).context("metadata is not JSON")?;
+            ensure!(metadata.is_object(), "metadata {metadata}");
+            let last = metadata["last_timestamp"].as_str().unwrap_or_default();
+            ensure!(
+                created.as_str() <= last,
+                "created {created} after its last {last}"
+            );
+            ensure!(created.as_str() >= "1970", "created {created}");
+        }
+        Ok(())
+    }
+}

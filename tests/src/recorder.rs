@@ -1,0 +1,295 @@
+//! Runs the recorder for whole-system tests: in this process on a thread of its own, or as the configuration of a child.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
+use rusqlite::{Connection, FileControl, OpenFlags};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::apiserver::ApiServer;
+use crate::client::Client;
+
+/// How long a condition may take to come true. Generous, since machines are shared; nothing is judged by time.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that a recorder needs to run against a simulated API server: a folder, a port, a configuration.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Where the database, the kubeconfig and the configuration lie.
+    pub folder: PathBuf,
+    /// Where it serves HTTP.
+    pub listen: SocketAddr,
+    /// The configuration, as YAML.
+    pub yaml: String,
+}
+
+/// Fast times, so that a test of a fault does not wait for a cluster's.
+const FAST: &str = "
+source:
+  watch_timeout: 10s
+  read_slack: 1s
+  idle_renewal: 5s
+  connect_timeout: 2s
+  list_timeout: 5s
+  page_size: 100
+  backoff: {initial: 100ms, max: 1s}
+queue: {max_wait: 1s}
+writer: {retry_initial: 20ms, retry_max: 200ms, heartbeat: 1s}
+shutdown_grace: 10s
+log: {format: text, level: info}
+";
+
+impl Setup {
+    /// A setup for `server` in `folder`, with fast times; `more` is YAML with further top-level sections.
+    ///
+    /// # Errors
+    /// If the folder cannot be written or no port is free.
+    pub fn new(server: &ApiServer, folder: &Path, more: &str) -> anyhow::Result<Self> {
+        let kubeconfig = server.write_kubeconfig(folder)?;
+        let listen = free_address()?;
+        let yaml = format!(
+            "data_dir: {data}\nlisten: {listen}\nkube: {{kubeconfig: {kubeconfig}}}\n{FAST}{more}",
+            data = folder.join("data").display(),
+            kubeconfig = kubeconfig.display(),
+        );
+        Ok(Self {
+            folder: folder.to_owned(),
+            listen,
+            yaml,
+        })
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("data").join("kube9.db")
+    }
+
+    /// The parsed configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Config::from_text(&self.yaml, &Flags::default(), &ProcessEnvironment)
+            .map(|loaded| loaded.config)
+            .map_err(|problems| anyhow!("{problems:?}"))
+    }
+
+    /// Starts the recorder in this process.
+    ///
+    /// # Errors
+    /// If the configuration is wrong or no thread can be started.
+    pub fn start(&self) -> anyhow::Result<Recorder> {
+        self.start_at(Clock::system())
+    }
+
+    /// Starts the recorder in this process with a clock of the test's.
+    ///
+    /// # Errors
+    /// As [`Setup::start`].
+    pub fn start_at(&self, clock: Clock) -> anyhow::Result<Recorder> {
+        let config = self.config()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(kube9_recorder::run(config, clock, async {
+                    // An error means that the test is over: stop as well.
+                    drop(stopped.await);
+                }))
+            })?;
+        Ok(Recorder {
+            setup: self.clone(),
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// The database as a reader sees it.
+    ///
+    /// # Errors
+    /// If it cannot be opened (yet).
+    pub fn open(&self) -> rusqlite::Result<Connection> {
+        let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        Ok(conn)
+    }
+
+    /// Every value of a query's first column, as text.
+    ///
+    /// # Errors
+    /// If the database or the query fails.
+    pub fn column(&self, sql: &str) -> rusqlite::Result<Vec<String>> {
+        let conn = self.open()?;
+        let mut statement = conn.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            row.get::<_, rusqlite::types::Value>(0)
+                .map(|value| match value {
+                    rusqlite::types::Value::Null => String::new(),
+                    rusqlite::types::Value::Integer(n) => n.to_string(),
+                    rusqlite::types::Value::Real(n) => n.to_string(),
+                    rusqlite::types::Value::Text(t) => t,
+                    rusqlite::types::Value::Blob(b) => format!("{b:?}"),
+                })
+        })?;
+        rows.collect()
+    }
+
+    /// The first number that a query gives; `None` while the database is not there or not readable.
+    pub fn number(&self, sql: &str) -> Option<i64> {
+        self.open().ok()?.query_row(sql, [], |row| row.get(0)).ok()
+    }
+
+    /// Takes the write lock, so that no commit of the recorder goes through until the connection is dropped.
+    ///
+    /// # Errors
+    /// If the database is not there or cannot be locked.
+    pub fn hold_the_database(&self) -> rusqlite::Result<Connection> {
+        let conn = self.open_for_writing()?;
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(conn)
+    }
+
+    /// The database as somebody else may write it.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn open_for_writing(&self) -> rusqlite::Result<Connection> {
+        let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // Its own close must not remove the write-ahead log under the recorder.
+        let mut on = 1;
+        let keep = FileControl::PersistWal(&mut on);
+        conn.file_control(rusqlite::DEFAULT_NAME, keep)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        Ok(conn)
+    }
+
+    /// `/healthz`: the code and the checks; `None` while nobody answers.
+    pub fn health(&self) -> Option<(u16, Value)> {
+        let client = Client::new(&format!("http://{}", self.listen), None);
+        let answer = client.get("/healthz").ok()?;
+        Some((answer.code, answer.json()))
+    }
+
+    /// `/metrics`, by name with labels; empty while nobody answers.
+    pub fn metrics(&self) -> Vec<(String, f64)> {
+        let client = Client::new(&format!("http://{}", self.listen), None);
+        let Ok(answer) = client.get("/metrics") else {
+            return Vec::new();
+        };
+        let text = String::from_utf8_lossy(&answer.body);
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect()
+    }
+}
+
+/// A recorder that runs in this process; stopped in order when dropped.
+#[derive(Debug)]
+pub struct Recorder {
+    setup: Setup,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Recorder {
+    /// Its setup.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops it in order, as SIGTERM does; returns what it returned.
+    ///
+    /// # Errors
+    /// What the recorder failed with.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_now()
+    }
+
+    fn stop_now(&mut self) -> anyhow::Result<()> {
+        drop(self.stop.take());
+        match self.thread.take() {
+            Some(thread) => thread
+                .join()
+                .map_err(|_| anyhow!("the recorder panicked"))?
+                .context("the recorder failed"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // A test that wants to know stops it itself; here it only must not outlive the test.
+        drop(self.stop_now());
+    }
+}
+
+/// The account of Events (received = what became of them + pending) of one scrape: `None` if it does not balance, else
+/// what is pending.
+pub fn balance(metrics: &[(String, f64)]) -> Option<f64> {
+    let sum = |name: &str| -> f64 {
+        metrics
+            .iter()
+            .filter(|(full, _)| full.split('{').next() == Some(name))
+            .map(|(_, value)| value)
+            .sum()
+    };
+    let dropped: f64 = metrics
+        .iter()
+        .filter(|(name, _)| {
+            name.starts_with("kube9_queue_dropped_total{") && name.contains("item=\"event\"")
+        })
+        .map(|(_, value)| value)
+        .sum();
+    let settled: f64 = [
+        "stored",
+        "folded",
+        "duplicate",
+        "deleted",
+        "filtered",
+        "set_aside",
+    ]
+    .iter()
+    .map(|outcome| sum(&format!("kube9_events_{outcome}_total")))
+    .sum();
+    let pending = sum("kube9_events_pending");
+    let balances = sum("kube9_events_received_total") == settled + dropped + pending;
+    (balances && pending >= 0.0).then_some(pending)
+}
+
+/// Waits until `condition` holds; `false` if it does not within [`PATIENCE`].
+pub fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+/// An address of this host that was free a moment ago.
+///
+/// # Errors
+/// If no port is free.
+pub fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}

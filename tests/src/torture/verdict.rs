@@ -1,0 +1,261 @@
+//! The comparison of the database with what the API server accepted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use kube9_shared::time::Timestamp;
+use serde_json::Value;
+
+use super::load::Deaths;
+use crate::apiserver::{ApiServer, EventTruth, Truth};
+use crate::recorder::Setup;
+
+/// The server's `Date` has whole seconds, and so have most times in Events.
+const SLACK: Duration = Duration::from_millis(1_500);
+
+/// How long the recorder gets to catch up after the last fault.
+const CATCH_UP: Duration = Duration::from_secs(90);
+
+/// What the database holds of one Event.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Stored {
+    rows: u64,
+    /// Largest `count` of its rows.
+    count: i64,
+    /// Occurrences of all rows, and those that lie before them.
+    occurrences: i64,
+    last: i64,
+}
+
+/// A blind interval as its row says it.
+#[derive(Debug, Clone)]
+struct Gap {
+    from: Timestamp,
+    to: Option<Timestamp>,
+}
+
+/// What the comparison found.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Events that the API server accepted, and writes to them.
+    pub events: usize,
+    /// See `events`.
+    pub writes: usize,
+    /// Events still alive at the end.
+    pub alive: usize,
+    /// Rows of Events.
+    pub rows: u64,
+    /// Gap rows.
+    pub gaps: usize,
+    /// Events that died in a gap which says so, with something in them that nobody saw.
+    pub accounted: u64,
+    /// Events, or repeats of Events, that are not there and should be.
+    pub lost: Vec<String>,
+    /// Events that stand for more than happened.
+    pub doubled: Vec<String>,
+    /// Events with another final count or last time.
+    pub wrong_count: Vec<String>,
+    /// Losses by death that no gap row covers; gaps and holes that are still open.
+    pub unaccounted: Vec<String>,
+    /// What SQLite finds wrong with the file.
+    pub integrity: Vec<String>,
+}
+
+impl Verdict {
+    /// Nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        [
+            &self.lost,
+            &self.doubled,
+            &self.wrong_count,
+            &self.unaccounted,
+            &self.integrity,
+        ]
+        .iter()
+        .all(|faults| faults.is_empty())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Events            {} accepted in {} writes, {} alive at the end",
+            self.events, self.writes, self.alive
+        )?;
+        writeln!(f, "rows              {}, gap rows {}", self.rows, self.gaps)?;
+        writeln!(
+            f,
+            "died in a gap     {} (the gap's row covers it)",
+            self.accounted
+        )?;
+        for (name, faults) in [
+            ("lost", &self.lost),
+            ("doubled", &self.doubled),
+            ("wrong count", &self.wrong_count),
+            ("unaccounted gaps", &self.unaccounted),
+            ("integrity", &self.integrity),
+        ] {
+            writeln!(f, "{name:<18}{}", faults.len())?;
+            for fault in faults.iter().take(5) {
+                writeln!(f, "    {fault}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until every living Event is stored as it is, or the patience is over; the comparison then says what is missing.
+pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl FnMut() -> bool) {
+    let until = Instant::now() + CATCH_UP;
+    while Instant::now() < until && is_running() {
+        let truth = server.store().truth();
+        let stored = read_events(setup).unwrap_or_default();
+        let is_done = truth
+            .events
+            .values()
+            .filter(|event| event.deleted.is_none())
+            .all(|event| {
+                stored
+                    .get(&event.uid)
+                    .is_some_and(|stored| judge(event, stored) == Judgement::Right)
+            });
+        let open = setup.number("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
+        if is_done && open == Some(0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Judgement {
+    Right,
+    /// The last writes are missing.
+    Behind,
+    Doubled,
+    Wrong,
+}
+
+fn judge(truth: &EventTruth, stored: &Stored) -> Judgement {
+    let last = Timestamp::parse(&truth.last).map_or(0, Timestamp::millis);
+    if stored.occurrences > stored.count {
+        Judgement::Doubled
+    } else if stored.count < truth.count || stored.last < last {
+        Judgement::Behind
+    } else if (stored.count, stored.occurrences, stored.last) == (truth.count, truth.count, last) {
+        Judgement::Right
+    } else {
+        Judgement::Wrong
+    }
+}
+
+/// Compares what is stored with the truth; `deaths` are the deletions by clients.
+///
+/// # Errors
+/// If the database cannot be read.
+pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<Verdict> {
+    let event_ttl = setup.config()?.source.event_ttl;
+    let stored = read_events(setup)?;
+    let gaps = read_gaps(setup)?;
+    let mut verdict = Verdict {
+        events: truth.events.len(),
+        writes: truth.observations(),
+        alive: truth
+            .events
+            .values()
+            .filter(|event| event.deleted.is_none())
+            .count(),
+        rows: stored.values().map(|event| event.rows).sum(),
+        gaps: gaps.len(),
+        integrity: setup
+            .column("PRAGMA integrity_check")?
+            .into_iter()
+            .filter(|line| line != "ok")
+            .collect(),
+        ..Verdict::default()
+    };
+    let none = Stored::default();
+    for event in truth.events.values() {
+        let found = stored.get(&event.uid).unwrap_or(&none);
+        let line = || format!("{event:?}: {found:?}");
+        match judge(event, found) {
+            Judgement::Right => {}
+            Judgement::Doubled => verdict.doubled.push(line()),
+            Judgement::Wrong => verdict.wrong_count.push(line()),
+            Judgement::Behind if event.deleted.is_none() => verdict.lost.push(line()),
+            Judgement::Behind if is_covered(event, deaths, event_ttl, &gaps) => {
+                verdict.accounted += 1
+            }
+            Judgement::Behind => verdict.unaccounted.push(line()),
+        }
+    }
+    for (uid, found) in &stored {
+        if !truth.events.contains_key(uid) {
+            verdict
+                .wrong_count
+                .push(format!("{uid} was never accepted: {found:?}"));
+        }
+    }
+    for gap in gaps.iter().filter(|gap| gap.to.is_none()) {
+        verdict.unaccounted.push(format!("still open: {gap:?}"));
+    }
+    for hole in setup.column("SELECT items FROM hole")? {
+        verdict
+            .unaccounted
+            .push(format!("a hole of {hole} items is still open"));
+    }
+    Ok(verdict)
+}
+
+/// Whether one gap covers the Event's last write and its death: then nobody can have seen that write.
+fn is_covered(event: &EventTruth, deaths: &Deaths, event_ttl: Duration, gaps: &[Gap]) -> bool {
+    let Ok(written) = Timestamp::parse(&event.last) else {
+        return false;
+    };
+    // One that no client deleted expired, a time-to-live after its last write.
+    let died = deaths.get(&event.uid).map_or_else(
+        || written.plus(event_ttl),
+        |at| Timestamp::from_millis(at.0 / 1000),
+    );
+    gaps.iter().any(|gap| {
+        gap.from.minus(SLACK) <= written && gap.to.is_none_or(|to| died <= to.plus(SLACK))
+    })
+}
+
+fn read_events(setup: &Setup) -> rusqlite::Result<HashMap<String, Stored>> {
+    let conn = setup.open()?;
+    let mut statement = conn.prepare(
+        "SELECT json_extract(metadata, '$.uid'), e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra \
+         FROM event e JOIN event_detail d ON d.key = e.key WHERE e.uid IS NOT NULL",
+    )?;
+    let mut events: HashMap<String, Stored> = HashMap::new();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let extra: Option<String> = row.get(4)?;
+        let before = extra
+            .and_then(|extra| serde_json::from_str::<Value>(&extra).ok())
+            .and_then(|extra| extra["occurrences_before"].as_i64())
+            .unwrap_or(0);
+        let event = events.entry(row.get(0)?).or_default();
+        event.rows += 1;
+        event.count = event.count.max(row.get(1)?);
+        event.occurrences += row.get::<_, i64>(2)? + before;
+        event.last = event.last.max(row.get(3)?);
+    }
+    Ok(events)
+}
+
+fn read_gaps(setup: &Setup) -> rusqlite::Result<Vec<Gap>> {
+    let sql = "SELECT metadata FROM events WHERE title = 'Recording gap'";
+    let time = |value: &Value| value.as_str().and_then(|text| Timestamp::parse(text).ok());
+    let gap = |text: String| {
+        let metadata: Value = serde_json::from_str(&text).unwrap_or_default();
+        Gap {
+            from: time(&metadata["from"]).unwrap_or(Timestamp::EPOCH),
+            to: time(&metadata["to"]),
+        }
+    };
+    Ok(setup.column(sql)?.into_iter().map(gap).collect())
+}

@@ -1,0 +1,132 @@
+//! The recorder as a process of its own: this very program, started again with a hidden subcommand.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
+use kube9_recorder::logging;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::recorder::Setup;
+
+/// Name of the hidden subcommand.
+pub(super) const SUBCOMMAND: &str = "victim";
+
+/// What `victim FILE` runs: the recorder with that configuration, until SIGTERM.
+///
+/// # Errors
+/// What the recorder failed with.
+pub fn run_victim(file: &Path) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
+        .map_err(|problems| anyhow!("{problems:?}"))?
+        .config;
+    logging::init(&config.log, str::to_owned).map_err(|error| anyhow!("{error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        kube9_recorder::run(config, Clock::system(), async move {
+            terminate.recv().await;
+        })
+        .await
+    })
+}
+
+/// The process, and how often it was killed.
+pub(super) struct Victim {
+    setup: Setup,
+    child: Option<Child>,
+    kills: u64,
+}
+
+impl Victim {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            child: None,
+            kills: 0,
+        }
+    }
+
+    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        let config = self.setup.folder.join("recorder.yaml");
+        fs::write(&config, &self.setup.yaml)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.setup.folder.join("recorder.log"))?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg(SUBCOMMAND)
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start the recorder")?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub(super) fn id(&self) -> Option<Pid> {
+        let id = self.child.as_ref()?.id();
+        Pid::from_raw(i32::try_from(id).ok()?)
+    }
+
+    pub(super) fn kills(&self) -> u64 {
+        self.kills
+    }
+
+    pub(super) fn is_running(&mut self) -> anyhow::Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// SIGKILL: no handler, no flush, nothing.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+            self.kills += 1;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; an orderly end is asked for and checked.
+    pub(super) fn terminate(&mut self) -> anyhow::Result<()> {
+        if let Some(id) = self.id() {
+            kill_process(id, Signal::TERM)?;
+        }
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the recorder ended with {status} after SIGTERM"),
+                None if Instant::now() > until => {
+                    child.kill()?;
+                    child.wait()?;
+                    bail!("the recorder did not end within 30 s after SIGTERM");
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Whatever went wrong, no recorder stays behind.
+        drop(self.kill());
+    }
+}

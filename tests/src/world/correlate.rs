@@ -1,0 +1,457 @@
+//! How reporters turn what they say into Event objects: client-go's two event libraries.
+//!
+//! `tools/record` (kubelet, controllers), as in its `EventCorrelator`:
+//! - the same words about the same object again change the same Event object: `count` and `lastTimestamp`;
+//! - ten different messages with one reason about one object within ten minutes become "(combined from similar events)";
+//! - after 25 Events about one object, a reporter writes one in five minutes; it still counts the others;
+//! - an Event object that has expired meanwhile is created anew: another uid, the count goes on.
+//!
+//! `tools/events` (scheduler), as in its `EventBroadcaster`: the second time opens a series with count 2; later times
+//! are only written every 30 minutes, and when the series has been quiet for 6.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Change, Event, Involved, Observation, Reporter, Uid};
+use super::rng::Rng;
+use crate::clock::Micros;
+
+/// What a reporter has to say.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    /// Who says it.
+    pub reporter: Reporter,
+    /// About what.
+    pub involved: Involved,
+    /// `reason`.
+    pub reason: &'static str,
+    /// `message`.
+    pub message: Arc<str>,
+    /// `Warning`, else `Normal`.
+    pub warning: bool,
+    /// How often since it was last said: 1, or more where the saying of each is not worth simulating.
+    pub times: i64,
+}
+
+/// defaultAggregateMaxEvents
+const SIMILAR_MAX: usize = 10;
+/// defaultAggregateIntervalInSeconds
+const SIMILAR_WITHIN: Duration = Duration::from_secs(600);
+/// defaultSpamBurst
+const BURST: f64 = 25.0;
+/// 1 / defaultSpamQPS
+const REFILL: Duration = Duration::from_secs(300);
+/// finishTime of a series
+const SERIES_QUIET: Duration = Duration::from_secs(360);
+/// refreshTime of a series
+const SERIES_REFRESH: Duration = Duration::from_secs(1800);
+/// Real reporters keep the last 4,096 of each; here, what was quiet for so long is forgotten.
+const REMEMBERED: Duration = Duration::from_secs(3 * 3600);
+/// How much is said between two rounds of forgetting.
+const FORGET_EVERY: usize = 8192;
+
+type Key = u64;
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Micros,
+}
+
+#[derive(Debug, Default)]
+struct Similar {
+    messages: HashSet<Key>,
+    last: Micros,
+}
+
+#[derive(Debug)]
+struct Known {
+    event: Event,
+    /// When it was last written to the API server: its expiry counts from here.
+    written: Micros,
+    /// The count that was written then. Writing the same again changes nothing, so nobody sees it.
+    written_count: i64,
+}
+
+/// The memory of all reporters of a cluster.
+#[derive(Debug)]
+pub(super) struct Correlator {
+    event_ttl: Duration,
+    known: HashMap<Key, Known>,
+    similar: HashMap<Key, Similar>,
+    buckets: HashMap<Key, Bucket>,
+    series: HashMap<Key, Known>,
+    heard: usize,
+}
+
+impl Correlator {
+    pub(super) fn new(event_ttl: Duration) -> Self {
+        Self {
+            event_ttl,
+            known: HashMap::new(),
+            similar: HashMap::new(),
+            buckets: HashMap::new(),
+            series: HashMap::new(),
+            heard: 0,
+        }
+    }
+
+    /// What reaches the API server of what was said, if anything.
+    pub(super) fn hear(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
+        self.heard += 1;
+        if self.heard.is_multiple_of(FORGET_EVERY) {
+            self.forget(now);
+        }
+        match said.reporter {
+            Reporter::Record { .. } => self.record(said, now, rng),
+            Reporter::Events { .. } => self.series(said, now, rng),
+        }
+    }
+
+    fn record(&mut self, mut said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
+        let spam_key = key(&(
+            &said.reporter,
+            said.involved.about,
+            &said.involved.namespace,
+            &said.involved.name,
+        ));
+        let similar_key = key(&(
+            spam_key,
+            &said.involved.container,
+            said.reason,
+            said.warning,
+        ));
+        let mut event_key = key(&(similar_key, &said.message));
+
+        let similar = self.similar.entry(similar_key).or_default();
+        if now.since(similar.last) > SIMILAR_WITHIN {
+            similar.messages.clear();
+        }
+        similar.last = now;
+        similar.messages.insert(event_key);
+        if similar.messages.len() >= SIMILAR_MAX {
+            similar.messages.remove(&event_key);
+            said.message = Arc::from(format!("(combined from similar events): {}", said.message));
+            event_key = similar_key;
+        }
+
+        let second = now.whole_second();
+        let change = match self.known.get_mut(&event_key) {
+            Some(known) => {
+                known.event.count += said.times;
+                known.event.last = second;
+                known.event.message = said.message;
+                known.event.involved.version = said.involved.version;
+                Change::Modified
+            }
+            None => {
+                let mut event = new_event(said, now, rng);
+                (event.first, event.last) = (second, second);
+                self.known.insert(
+                    event_key,
+                    Known {
+                        event,
+                        written: now,
+                        written_count: 0,
+                    },
+                );
+                Change::Added
+            }
+        };
+        // Spam is counted above, as in client-go, but not written.
+        let bucket = self.buckets.entry(spam_key).or_insert(Bucket {
+            tokens: BURST,
+            at: now,
+        });
+        let refilled = now.since(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
+        bucket.tokens = (bucket.tokens + refilled).min(BURST);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
+            return None;
+        }
+        bucket.tokens -= 1.0;
+        let known = self.known.get_mut(&event_key)?;
+        Some(written(known, change, now, self.event_ttl, rng))
+    }
+
+    fn series(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
+        // The message is no part of the key: a series keeps its first one.
+        let series_key = key(&(
+            &said.reporter,
+            &said.involved.namespace,
+            &said.involved.name,
+            said.involved.uid.0,
+            said.reason,
+            said.warning,
+        ));
+        match self.series.get_mut(&series_key) {
+            Some(known) => {
+                known.event.count += said.times;
+                known.event.last = now;
+                (known.event.count - said.times == 1)
+                    .then(|| written(known, Change::Modified, now, self.event_ttl, rng))
+            }
+            None => {
+                let event = new_event(said, now, rng);
+                let known = Known {
+                    written_count: event.count,
+                    event: event.clone(),
+                    written: now,
+                };
+                self.series.insert(series_key, known);
+                Some(Observation {
+                    change: Change::Added,
+                    event,
+                })
+            }
+        }
+    }
+
+    /// Writes what series have gathered. To be called every few minutes.
+    pub(super) fn flush_series(&mut self, now: Micros, rng: &mut Rng) -> Vec<Observation> {
+        let mut due: Vec<Key> = Vec::new();
+        self.series.retain(|key, known| {
+            let quiet = now.since(known.event.last) > SERIES_QUIET;
+            let news = known.event.count > known.written_count;
+            if news && (quiet || now.since(known.written) > SERIES_REFRESH) {
+                due.push(*key);
+                return true;
+            }
+            !quiet
+        });
+        // Of a map's own order nothing may depend: a seed means the same for ever.
+        due.sort_by_key(|key| self.series.get(key).map(|k| (k.event.first, k.event.uid)));
+        let mut flushed = Vec::new();
+        for key in due {
+            let Some(mut known) = self.series.remove(&key) else {
+                continue;
+            };
+            flushed.push(written(
+                &mut known,
+                Change::Modified,
+                now,
+                self.event_ttl,
+                rng,
+            ));
+            if now.since(known.event.last) <= SERIES_QUIET {
+                self.series.insert(key, known);
+            }
+        }
+        flushed
+    }
+
+    fn forget(&mut self, now: Micros) {
+        self.known
+            .retain(|_, k| now.since(k.event.last) < REMEMBERED);
+        self.similar
+            .retain(|_, s| now.since(s.last) < SIMILAR_WITHIN);
+        self.buckets.retain(|_, b| now.since(b.at) < REMEMBERED);
+    }
+}
+
+/// Writes an Event object: changes it, or creates it anew where it has expired.
+fn written(
+    known: &mut Known,
+    change: Change,
+    now: Micros,
+    ttl: Duration,
+    rng: &mut Rng,
+) -> Observation {
+    let expired = change == Change::Modified && now.since(known.written) >= ttl;
+    (known.written, known.written_count) = (now, known.event.count);
+    if expired {
+        known.event.uid = random_uid(rng);
+        known.event.created = now;
+        return Observation {
+            change: Change::Added,
+            event: known.event.clone(),
+        };
+    }
+    Observation {
+        change,
+        event: known.event.clone(),
+    }
+}
+
+fn new_event(said: Said, now: Micros, rng: &mut Rng) -> Event {
+    Event {
+        uid: random_uid(rng),
+        version: 0,
+        tail: u64::try_from(now.0).unwrap_or(0).wrapping_mul(1000) + rng.below(1000),
+        namespace: said.involved.event_namespace(),
+        created: now,
+        involved: said.involved,
+        reason: said.reason,
+        message: said.message,
+        warning: said.warning,
+        reporter: said.reporter,
+        count: said.times,
+        first: now,
+        last: now,
+    }
+}
+
+/// A uid from the world's chance.
+pub(super) fn random_uid(rng: &mut Rng) -> Uid {
+    Uid(u128::from(rng.draw()) << 64 | u128::from(rng.draw()))
+}
+
+/// A key by 64 bits; a collision among the few thousand kept is one in 10^12.
+fn key(of: &impl Hash) -> Key {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    of.hash(&mut hasher);
+    // FNV's low bits are weak, and maps use them.
+    let hash = hasher.finish();
+    hash ^ (hash >> 32)
+}
+
+/// FNV-1a: short, fast on short keys, and the same on every machine and version.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::About;
+    use super::*;
+
+    fn said(reason: &'static str, message: &str) -> Said {
+        Said {
+            reporter: Reporter::Record {
+                component: "kubelet",
+                host: Arc::from("n1"),
+            },
+            involved: Involved {
+                about: About::Pod,
+                namespace: Arc::from("shop"),
+                name: Arc::from("a"),
+                uid: Uid(1),
+                version: 1,
+                container: Arc::from("app"),
+            },
+            reason,
+            message: Arc::from(message),
+            warning: true,
+            times: 1,
+        }
+    }
+
+    fn scheduler(message: &str) -> Said {
+        let reporter = Reporter::Events {
+            component: "default-scheduler",
+            instance: Arc::from("default-scheduler-m1"),
+            action: "Scheduling",
+        };
+        Said {
+            reporter,
+            ..said("FailedScheduling", message)
+        }
+    }
+
+    fn at(seconds: i64) -> Micros {
+        Micros::from_secs(1_700_000_000 + seconds)
+    }
+
+    struct Heard(Correlator, Rng);
+
+    impl Heard {
+        fn new() -> Self {
+            Self(Correlator::new(Duration::from_secs(3600)), Rng::new(1))
+        }
+
+        fn hear(&mut self, said: Said, seconds: i64) -> Option<Observation> {
+            self.0.hear(said, at(seconds), &mut self.1)
+        }
+    }
+
+    #[test]
+    fn the_same_words_again_change_the_same_object() {
+        let mut heard = Heard::new();
+        let first = heard.hear(said("BackOff", "m"), 0).unwrap();
+        let second = heard.hear(said("BackOff", "m"), 10).unwrap();
+        assert_eq!(
+            (first.change, second.change),
+            (Change::Added, Change::Modified)
+        );
+        assert_eq!(first.event.uid, second.event.uid);
+        assert_eq!(
+            (second.event.count, second.event.first, second.event.last),
+            (2, at(0), at(10))
+        );
+        let other = heard.hear(said("BackOff", "n"), 20).unwrap();
+        assert_eq!((other.change, other.event.count), (Change::Added, 1));
+    }
+
+    #[test]
+    fn the_tenth_similar_message_is_combined() {
+        let mut heard = Heard::new();
+        for i in 0..9 {
+            let alone = heard
+                .hear(said("FailedMount", &format!("m{i}")), i)
+                .unwrap();
+            assert!(!alone.event.message.starts_with("(combined"), "{i}");
+        }
+        let tenth = heard.hear(said("FailedMount", "m9"), 9).unwrap();
+        let eleventh = heard.hear(said("FailedMount", "m10"), 10).unwrap();
+        assert_eq!(&*tenth.event.message, "(combined from similar events): m9");
+        assert_eq!(
+            (eleventh.change, eleventh.event.uid),
+            (Change::Modified, tenth.event.uid)
+        );
+        assert_eq!(
+            &*eleventh.event.message,
+            "(combined from similar events): m10"
+        );
+    }
+
+    #[test]
+    fn spam_is_counted_but_not_written() {
+        let mut heard = Heard::new();
+        let written = (0..40)
+            .filter(|i| heard.hear(said("BackOff", "m"), *i).is_some())
+            .count();
+        assert_eq!(written, 25);
+        let later = heard.hear(said("BackOff", "m"), 400).unwrap();
+        assert_eq!(later.event.count, 41);
+    }
+
+    #[test]
+    fn an_expired_object_comes_back_with_another_uid_and_its_count() {
+        let mut heard = Heard::new();
+        let first = heard.hear(said("BackOff", "m"), 0).unwrap();
+        let later = heard.hear(said("BackOff", "m"), 3700).unwrap();
+        assert_eq!((later.change, later.event.count), (Change::Added, 2));
+        assert_ne!(later.event.uid, first.event.uid);
+        assert_eq!(later.event.name(), first.event.name());
+    }
+
+    #[test]
+    fn a_series_is_written_at_its_second_time_and_at_its_end() {
+        let mut heard = Heard::new();
+        let first = heard.hear(scheduler("0/3 nodes"), 0).unwrap();
+        let second = heard.hear(scheduler("0/4 nodes"), 60).unwrap();
+        assert!(heard.hear(scheduler("0/4 nodes"), 120).is_none());
+        assert_eq!((second.event.count, second.event.uid), (2, first.event.uid));
+        assert!(heard.0.flush_series(at(300), &mut heard.1).is_empty());
+        let last = heard.0.flush_series(at(600), &mut heard.1);
+        assert_eq!(
+            (last.len(), last[0].event.count, last[0].event.last),
+            (1, 3, at(120))
+        );
+        let json = last[0].event.to_json();
+        assert_eq!(json["series"]["count"], 3);
+        assert!(json["firstTimestamp"].is_null());
+    }
+}

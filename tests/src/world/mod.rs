@@ -1,0 +1,37 @@
+//! The one generator of cluster data: history for benches and tests, a living cluster for the rest.
+//!
+//! ```text
+//!   cluster ── the cast: nodes, workloads, pods, and their state
+//!      │
+//!   engine ─── a queue of acts; acts/ what happens: rollouts, jobs, crashes, node trouble
+//!      │ said (says: the components' own words)
+//!   correlate ─ client-go's libraries: counts, series, combined Events, spam filter
+//!      │ observations
+//!      ├─ history   an iterator over weeks, nothing kept
+//!      └─ live      into a simulated API server, with the objects themselves (objects: their API form)
+//! ```
+//!
+//! Everything follows from a seed, and a seed means the same for ever: no clock, no hash order, no outside crate
+//! decides anything.
+
+mod acts;
+mod build;
+mod cluster;
+mod correlate;
+mod engine;
+mod event;
+mod history;
+mod live;
+mod names;
+mod objects;
+mod rng;
+mod says;
+mod scenarios;
+
+pub use acts::{Cause, Probe, Shortage};
+pub use cluster::{Cluster, Fate, Size};
+pub use event::{About, Change, Event, Involved, Observation, Reporter, Uid};
+pub use history::History;
+pub use live::{Live, Missing, burst, deliver};
+pub use names::{suffix_of, uuid_text};
+pub use rng::Rng;

@@ -1,0 +1,484 @@
+//! What it does when nothing is wrong.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use kube9_tests::apiserver::{Config, Denied, Kind, conformance};
+use kube9_tests::client::Client;
+use serde_json::json;
+
+use super::{event, fill, names, next, node, pair, start, start_with, token, version};
+
+#[test]
+fn pages_show_one_snapshot_and_every_item_once() {
+    let (server, client) = start();
+    fill(&server, 10);
+    let first = client.get("/api/v1/events?limit=4").unwrap();
+    assert_eq!(first.json()["metadata"]["remainingItemCount"], 6);
+    // None of this may show in the pages that follow.
+    server
+        .store()
+        .create(Kind::Event, event("shop", "e.000004b"))
+        .unwrap();
+    server
+        .store()
+        .delete(Kind::Event, "shop", "e.000008")
+        .unwrap();
+    let mut seen = names(&first);
+    let mut next = token(&first);
+    while !next.is_empty() {
+        let page = client
+            .get(&format!("/api/v1/events?limit=4&continue={next}"))
+            .unwrap();
+        assert_eq!(version(&page), version(&first));
+        seen.extend(names(&page));
+        next = token(&page);
+    }
+    assert_eq!(
+        seen,
+        (0..10).map(|i| format!("e.{i:06}")).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_token_expires_with_compaction_and_the_fresh_one_goes_on() {
+    let (server, client) = start();
+    fill(&server, 6);
+    let first = client.get("/api/v1/events?limit=2").unwrap();
+    server
+        .store()
+        .delete(Kind::Event, "shop", "e.000003")
+        .unwrap();
+    server.compact_now();
+    let expired = client
+        .get(&format!(
+            "/api/v1/events?limit=2&continue={}",
+            token(&first)
+        ))
+        .unwrap();
+    assert_eq!(
+        (expired.code, expired.json()["reason"].as_str()),
+        (410, Some("Expired"))
+    );
+    let rest = client
+        .get(&format!(
+            "/api/v1/events?limit=9&continue={}",
+            token(&expired)
+        ))
+        .unwrap();
+    assert_eq!(names(&rest), ["e.000002", "e.000004", "e.000005"]);
+}
+
+#[test]
+fn a_list_at_an_old_version_is_exact_until_compacted() {
+    let (server, client) = start();
+    fill(&server, 2);
+    let old = server.store().version();
+    server
+        .store()
+        .delete(Kind::Event, "shop", "e.000000")
+        .unwrap();
+    let target = format!("/api/v1/events?resourceVersion={old}&resourceVersionMatch=Exact");
+    assert_eq!(
+        names(&client.get(&target).unwrap()),
+        ["e.000000", "e.000001"]
+    );
+    server.compact_now();
+    assert_eq!(client.get(&target).unwrap().code, 410);
+    let future = client.get("/api/v1/events?resourceVersion=999999").unwrap();
+    assert_eq!(
+        (future.code, future.json()["reason"].as_str()),
+        (504, Some("Timeout"))
+    );
+}
+
+#[test]
+fn lists_keep_to_their_namespace_and_kind() {
+    let (server, client) = start();
+    server
+        .store()
+        .create(Kind::Event, event("shop", "a"))
+        .unwrap();
+    server
+        .store()
+        .create(Kind::Event, event("shop-2", "b"))
+        .unwrap();
+    server.store().create(Kind::Node, node("n1")).unwrap();
+    assert_eq!(
+        names(&client.get("/api/v1/namespaces/shop/events").unwrap()),
+        ["a"]
+    );
+    assert_eq!(names(&client.get("/api/v1/nodes").unwrap()), ["n1"]);
+    // As etcd sorts keys: `shop-2/` stands before `shop/`.
+    assert_eq!(names(&client.get("/api/v1/events").unwrap()), ["b", "a"]);
+    assert_eq!(
+        names(
+            &client
+                .get("/api/v1/events?fieldSelector=metadata.name%3Db")
+                .unwrap()
+        ),
+        ["b"]
+    );
+}
+
+#[test]
+fn a_metadata_list_carries_no_content() {
+    let (server, client) = start();
+    fill(&server, 1);
+    let accept = [(
+        "accept",
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    )];
+    let list = client
+        .send("GET", "/api/v1/events", &accept, b"")
+        .unwrap()
+        .json();
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    let item = list["items"][0].as_object().unwrap();
+    assert_eq!(
+        item.keys().collect::<Vec<_>>(),
+        ["kind", "apiVersion", "metadata"]
+    );
+    assert_eq!(item["metadata"]["name"], "e.000000");
+}
+
+#[test]
+fn a_watch_resumes_exactly_behind_its_version() {
+    let (server, client) = start();
+    fill(&server, 3);
+    let from = server
+        .store()
+        .get(Kind::Event, "shop", "e.000000")
+        .unwrap()
+        .version;
+    let mut watch = client
+        .follow(&format!("/api/v1/events?watch=1&resourceVersion={from}"))
+        .unwrap();
+    assert_eq!(next(&mut watch), pair("ADDED", "e.000001"));
+    assert_eq!(next(&mut watch), pair("ADDED", "e.000002"));
+    server
+        .store()
+        .modify(Kind::Event, "shop", "e.000000", |e| e["count"] = json!(2))
+        .unwrap();
+    assert_eq!(next(&mut watch), pair("MODIFIED", "e.000000"));
+    let gone = server
+        .store()
+        .delete(Kind::Event, "shop", "e.000001")
+        .unwrap();
+    let line = watch.next_json().unwrap().unwrap();
+    assert_eq!(line["type"], "DELETED");
+    assert_eq!(
+        line["object"]["metadata"]["resourceVersion"],
+        gone.version.to_string()
+    );
+}
+
+#[test]
+fn a_watch_without_a_version_begins_with_what_there_is() {
+    let (server, client) = start();
+    fill(&server, 2);
+    let mut watch = client
+        .follow("/api/v1/namespaces/shop/events?watch=true")
+        .unwrap();
+    assert_eq!(next(&mut watch), pair("ADDED", "e.000000"));
+    assert_eq!(next(&mut watch), pair("ADDED", "e.000001"));
+    server
+        .store()
+        .create(Kind::Event, event("elsewhere", "x"))
+        .unwrap();
+    server
+        .store()
+        .create(Kind::Event, event("shop", "y"))
+        .unwrap();
+    assert_eq!(next(&mut watch), pair("ADDED", "y"));
+}
+
+#[test]
+fn a_watch_from_before_the_compaction_gets_410_in_the_stream() {
+    let (server, client) = start();
+    fill(&server, 5);
+    let old = server.store().version() - 3;
+    server.compact_now();
+    let mut watch = client
+        .follow(&format!("/api/v1/events?watch=1&resourceVersion={old}"))
+        .unwrap();
+    assert_eq!(watch.code, 200);
+    let line = watch.next_json().unwrap().unwrap();
+    assert_eq!(
+        (&line["type"], &line["object"]["code"]),
+        (&json!("ERROR"), &json!(410))
+    );
+    assert!(
+        watch.next_line().unwrap().is_none(),
+        "it ends behind the error"
+    );
+}
+
+#[test]
+fn a_running_watch_of_events_outlives_compaction() {
+    let (server, client) = start();
+    fill(&server, 1);
+    let from = server.store().version();
+    let mut watch = client
+        .follow(&format!("/api/v1/events?watch=1&resourceVersion={from}"))
+        .unwrap();
+    for i in 0..50 {
+        server
+            .store()
+            .create(Kind::Node, node(&format!("n{i}")))
+            .unwrap();
+    }
+    // The watch must have seen those before the compaction takes them: as with etcd, whose watch is then in step.
+    while server.requests().open_watches(Kind::Event) == 0 {}
+    std::thread::sleep(Duration::from_millis(50));
+    server.compact_now();
+    server
+        .store()
+        .create(Kind::Event, event("shop", "later"))
+        .unwrap();
+    assert_eq!(next(&mut watch), pair("ADDED", "later"));
+}
+
+#[test]
+fn a_watch_from_the_future_is_silent() {
+    let (server, client) = start();
+    let client = client.patient_for(Duration::from_millis(300));
+    let future = server.store().version() + 5;
+    let mut watch = client
+        .follow(&format!("/api/v1/events?watch=1&resourceVersion={future}"))
+        .unwrap();
+    fill(&server, 5);
+    let silent = watch.next_line().unwrap_err();
+    assert!(
+        matches!(silent.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        "{silent}"
+    );
+}
+
+#[test]
+fn bookmarks_come_for_cached_kinds_and_never_for_events() {
+    let interval = Duration::from_millis(30);
+    let (server, client) = start_with(Config {
+        bookmark_interval: interval,
+        ..Config::default()
+    });
+    let from = server.store().version();
+    let query = format!("watch=1&allowWatchBookmarks=true&timeoutSeconds=1&resourceVersion={from}");
+    let mut nodes = client.follow(&format!("/api/v1/nodes?{query}")).unwrap();
+    assert_eq!(next(&mut nodes).0, "BOOKMARK");
+    let mut events = client.follow(&format!("/api/v1/events?{query}")).unwrap();
+    assert!(events.next_line().unwrap().is_none());
+}
+
+#[test]
+fn a_watch_ends_properly_at_its_timeout() {
+    let (_server, client) = start();
+    let mut watch = client
+        .follow("/api/v1/events?watch=1&timeoutSeconds=1")
+        .unwrap();
+    assert!(watch.next_line().unwrap().is_none());
+}
+
+#[test]
+fn initial_events_end_with_the_marked_bookmark_and_old_servers_refuse() {
+    let target = "/api/v1/events?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let (server, client) = start();
+    fill(&server, 1);
+    let mut watch = client.follow(target).unwrap();
+    assert_eq!(next(&mut watch), pair("ADDED", "e.000000"));
+    let line = watch.next_json().unwrap().unwrap();
+    assert_eq!(
+        line["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+    let (_old, client) = start_with(Config {
+        watch_list: false,
+        ..Config::default()
+    });
+    assert_eq!(client.get(target).unwrap().code, 422);
+}
+
+#[test]
+fn clients_create_fold_and_delete_events_over_http() {
+    let (server, client) = start();
+    let json_type = [("content-type", "application/json")];
+    let collection = "/api/v1/namespaces/shop/events";
+    let body = event("shop", "a.1").to_string();
+    let created = client
+        .send("POST", collection, &json_type, body.as_bytes())
+        .unwrap();
+    assert_eq!(created.code, 201);
+    let uid = created.json()["metadata"]["uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        client
+            .send("POST", collection, &json_type, body.as_bytes())
+            .unwrap()
+            .code,
+        409
+    );
+    let one = format!("{collection}/a.1");
+    let merge = [("content-type", "application/strategic-merge-patch+json")];
+    let patched = client
+        .send("PATCH", &one, &merge, br#"{"count":3}"#)
+        .unwrap()
+        .json();
+    assert_eq!(
+        (&patched["count"], &patched["metadata"]["uid"]),
+        (&json!(3), &json!(uid))
+    );
+    assert_eq!(client.send("DELETE", &one, &[], b"").unwrap().code, 200);
+    assert_eq!(client.get(&one).unwrap().code, 404);
+    let truth = server.store().truth();
+    let event = &truth.events[&uid];
+    assert_eq!(
+        (event.count, event.versions.len(), event.deleted.is_some()),
+        (3, 2, true)
+    );
+}
+
+#[test]
+fn events_expire_after_their_ttl_and_an_update_renews_it() {
+    let (server, client) = start();
+    server.store().set_event_ttl(Duration::from_millis(1));
+    fill(&server, 1);
+    server.store().set_event_ttl(Duration::from_secs(3600));
+    server
+        .store()
+        .create(Kind::Event, event("shop", "stays"))
+        .unwrap();
+    let mut watch = client
+        .follow("/api/v1/events?watch=1&resourceVersion=1")
+        .unwrap();
+    let mut seen = Vec::new();
+    while seen.last() != Some(&pair("DELETED", "e.000000")) {
+        seen.push(next(&mut watch));
+    }
+    assert_eq!(names(&client.get("/api/v1/events").unwrap()), ["stays"]);
+    assert_eq!(
+        server.store().truth().events.len(),
+        2,
+        "the truth remembers what expired"
+    );
+}
+
+#[test]
+fn requests_without_the_token_are_refused() {
+    let (server, _client) = start();
+    assert_eq!(
+        Client::new(&server.url(), None)
+            .get("/api/v1/events")
+            .unwrap()
+            .code,
+        401
+    );
+    assert_eq!(
+        Client::new(&server.url(), Some("other"))
+            .get("/version")
+            .unwrap()
+            .code,
+        401
+    );
+}
+
+#[test]
+fn what_access_denies_is_403_and_the_review_says_so() {
+    let (server, client) = start();
+    server.access().deny(Denied {
+        verb: None,
+        kind: Some(Kind::Pod),
+        cluster_wide_only: true,
+    });
+    let refused = client.get("/api/v1/pods").unwrap();
+    assert_eq!(
+        (refused.code, refused.json()["reason"].as_str()),
+        (403, Some("Forbidden"))
+    );
+    assert_eq!(
+        client.get("/api/v1/namespaces/shop/pods").unwrap().code,
+        200
+    );
+    let review = |resource: &str| {
+        let body =
+            json!({ "spec": { "resourceAttributes": { "verb": "watch", "resource": resource } } });
+        let target = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let answer = client
+            .send("POST", target, &[], body.to_string().as_bytes())
+            .unwrap();
+        answer.json()["status"]["allowed"].as_bool().unwrap()
+    };
+    assert!(!review("pods"));
+    assert!(review("events"));
+    server.access().allow_all();
+    assert!(review("pods"));
+}
+
+#[test]
+fn a_watcher_sees_every_event_of_a_large_burst_once_and_in_order() {
+    let (server, client) = start();
+    let from = server.store().version();
+    let mut watch = client
+        .follow(&format!("/api/v1/events?watch=1&resourceVersion={from}"))
+        .unwrap();
+    let writer = std::thread::spawn(move || {
+        fill(&server, 20_000);
+        server
+    });
+    let mut last = from;
+    let mut uids = HashSet::new();
+    for _ in 0..20_000 {
+        let line = watch.next_json().unwrap().unwrap();
+        let metadata = &line["object"]["metadata"];
+        let version: u64 = metadata["resourceVersion"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(version > last);
+        last = version;
+        uids.insert(metadata["uid"].as_str().unwrap().to_owned());
+    }
+    let server = writer.join().unwrap();
+    assert_eq!(
+        (uids.len(), server.store().truth().observations()),
+        (20_000, 20_000)
+    );
+}
+
+#[test]
+fn it_answers_as_a_real_server_does() {
+    let (server, client) = start();
+    // As a cluster that has run for a while: there are objects, and the first versions are compacted.
+    server.store().create(Kind::Node, node("n1")).unwrap();
+    for i in 0..3 {
+        let config =
+            json!({ "metadata": { "name": format!("c{i}"), "namespace": "default" }, "data": {} });
+        server.store().create(Kind::ConfigMap, config).unwrap();
+    }
+    server.compact_now();
+    server.restart();
+    assert_eq!(client.get("/version").unwrap().code, 200);
+    let expected: Vec<conformance::Shape> =
+        serde_json::from_str(include_str!("../../fixtures/apiserver-1.35.json")).unwrap();
+    let found = conformance::run(&server.url(), server.token()).unwrap();
+    let differences = conformance::differences(&expected, &found);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn a_write_that_changes_nothing_is_no_write() {
+    let (server, _client) = start();
+    let first = server
+        .store()
+        .create(Kind::Event, event("shop", "a"))
+        .unwrap();
+    let same = server
+        .store()
+        .modify(Kind::Event, "shop", "a", |e| e["count"] = json!(1))
+        .unwrap();
+    assert_eq!(same.version, first.version);
+    assert_eq!(server.store().truth().observations(), 1);
+}
