@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use kube9_shared::read::{Cursor, Property};
 
 pub(crate) use filter::FilterArgs;
-pub(crate) use value::{Field, Format};
+pub(crate) use value::{Field, Format, Shell};
 
 use crate::failure::Failure;
 
@@ -89,6 +89,13 @@ pub(crate) enum Command {
     /// Ask for events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// bash, zsh or fish
+        #[arg(value_name = "SHELL", value_parser = value::shell)]
+        shell: Shell,
+    },
     /// Sleep until told to stop, reaping orphans: what the query container runs
     Pause,
 }
@@ -120,17 +127,17 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Rows on the page, 1 to 1000
-    #[arg(long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
+    #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
     pub(crate) limit: usize,
     /// Leave out the newest N
-    #[arg(long, value_name = "N", default_value = "0", value_parser = value::offset, conflicts_with = "after")]
+    #[arg(help_heading = None::<&str>, long, value_name = "N", default_value = "0", value_parser = value::offset, conflicts_with = "after")]
     pub(crate) offset: u64,
     /// Begin after the page before: its pagination.next
-    #[arg(long, value_name = "CURSOR", value_parser = value::cursor)]
+    #[arg(help_heading = None::<&str>, long, value_name = "CURSOR", value_parser = value::cursor)]
     pub(crate) after: Option<Cursor>,
     /// Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace,
     /// object_name, metadata, metadata.KEY, created_at
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
     pub(crate) fields: Vec<Field>,
 }
 
@@ -146,7 +153,7 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Show the newest N first, 0 to 1000
-    #[arg(long, value_name = "N", default_value = "10", value_parser = value::tail)]
+    #[arg(help_heading = None::<&str>, long, value_name = "N", default_value = "10", value_parser = value::tail)]
     pub(crate) tail: usize,
 }
 
@@ -155,11 +162,11 @@ pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated
-    #[arg(long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
+    #[arg(help_heading = None::<&str>, long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
           value_parser = value::property)]
     pub(crate) by: Vec<Property>,
     /// Groups shown, 1 to 1000
-    #[arg(long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
+    #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
     pub(crate) limit: usize,
 }
 
@@ -168,7 +175,7 @@ pub(crate) struct TimelineArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Width of a bucket, e.g. 5m [default: what fits]
-    #[arg(long, value_name = "SPAN", value_parser = crate::moment::parse_span)]
+    #[arg(help_heading = None::<&str>, long, value_name = "SPAN", value_parser = crate::moment::parse_span)]
     pub(crate) bucket: Option<Duration>,
 }
 
@@ -177,7 +184,7 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Only these, as for `events list`
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
     pub(crate) fields: Vec<Field>,
 }
 
@@ -229,6 +236,12 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   kube9-query events export --since=7d --format=csv > events.csv
   kube9-query events export --fields=created_at,severity,title,metadata.reason";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  kube9-query completions bash > /etc/bash_completion.d/kube9-query
+  kube9-query completions zsh > ~/.zfunc/_kube9-query
+  kube9-query completions fish > ~/.config/fish/completions/kube9-query.fish";
 
 /// Reads the command line of a process, its name first.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
@@ -293,6 +306,7 @@ fn formats(command: &Command) -> (&'static str, &'static [Format]) {
         Command::Events(EventsCommand::Stats(_)) => ("events stats", &[Json, Yaml, Table, Csv]),
         Command::Events(EventsCommand::Timeline(_)) => ("events timeline", &[Json, Yaml, Table]),
         Command::Events(EventsCommand::Export(_)) => ("events export", &[Jsonl, Csv]),
+        Command::Completions { .. } => ("completions", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
         Command::Pause => ("pause", &[Json, Yaml, Table, Wide, Jsonl, Csv]),
     }
 }
@@ -306,6 +320,63 @@ mod tests {
             .chain(line.split(' '))
             .map(OsString::from);
         parse(words).map_err(|failure| failure.words().0)
+    }
+
+    /// Writes or compares a file that is made from the command line's definition.
+    #[track_caller]
+    fn generated(name: &str, content: &[u8]) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("generated")
+            .join(name);
+        if std::env::var_os("KUBE9_GENERATE").is_some() {
+            std::fs::write(&file, content).unwrap();
+        }
+        let found = std::fs::read(&file).unwrap_or_default();
+        assert!(
+            found == content,
+            "generated/{name} is not up to date; run KUBE9_GENERATE=1 cargo test -p kube9-query --bin kube9-query"
+        );
+    }
+
+    #[test]
+    fn completions_and_manual_follow_the_command_line() {
+        use clap::CommandFactory;
+        use clap_complete::Shell as Target;
+        for (target, name) in [
+            (Target::Bash, "kube9-query.bash"),
+            (Target::Zsh, "_kube9-query"),
+            (Target::Fish, "kube9-query.fish"),
+        ] {
+            let mut script = Vec::new();
+            clap_complete::generate(
+                target,
+                &mut CommandLine::command(),
+                "kube9-query",
+                &mut script,
+            );
+            generated(name, &script);
+        }
+        let mut command = CommandLine::command();
+        command.build();
+        manual(&command, "kube9-query");
+    }
+
+    /// A page a command, as `git` has them.
+    fn manual(command: &clap::Command, name: &'static str) {
+        let mut page = Vec::new();
+        let command = command.clone().name(name);
+        clap_mangen::Man::new(command.clone())
+            .render(&mut page)
+            .unwrap();
+        generated(&format!("{name}.1"), &page);
+        for sub in command
+            .get_subcommands()
+            .filter(|sub| sub.get_name() != "help")
+        {
+            let name = format!("{name}-{}", sub.get_name());
+            // clap takes names that live for ever; a test may give it some.
+            manual(sub, Box::leak(name.into_boxed_str()));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One file a command. Each asks `shared::read` and hands the rows to an output.
 
+mod completions;
 mod export;
 mod get;
 mod list;
@@ -60,6 +61,7 @@ pub(crate) fn run(request: Request) -> Result<(), Failure> {
         Command::Events(EventsCommand::Stats(args)) => stats::run(&context, args),
         Command::Events(EventsCommand::Timeline(args)) => timeline::run(&context, args),
         Command::Events(EventsCommand::Export(args)) => export::run(&context, args),
+        Command::Completions { shell } => completions::run(*shell),
         Command::Pause => pause::run(),
     };
     result.map_err(|failure| failure.in_json(asked == Some(Format::Json)))

@@ -79,6 +79,32 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// On a terminal narrower than `columns`, leaves out the columns under these headings that say the same in every
+    /// row, so that the others have room.
+    pub(crate) fn spare(&mut self, screen: Screen, columns: usize, headings: &[&str]) {
+        if screen.columns.is_none_or(|there| there >= columns) {
+            return;
+        }
+        for heading in headings {
+            let Some(at) = self
+                .columns
+                .iter()
+                .position(|column| column.heading == *heading)
+            else {
+                continue;
+            };
+            let first = self.rows.first().map(|row| row[at].text.clone());
+            if self
+                .rows
+                .iter()
+                .all(|row| Some(&row[at].text) == first.as_ref())
+            {
+                self.columns.remove(at);
+                self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+            }
+        }
+    }
+
     /// Writes headings and rows; on a terminal no line is wider than it.
     pub(crate) fn write(&self, out: &mut impl Write, screen: Screen) -> io::Result<()> {
         let widths = self.widths(screen.columns);
@@ -226,6 +252,26 @@ mod tests {
                 },
             );
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_spared_what_is_always_the_same() {
+        let narrow = Screen {
+            is_terminal: true,
+            columns: Some(80),
+            colours: false,
+        };
+        for (screen, expected) in [(narrow, "SEVERITY  NAME"), (PLAIN, "TYPE  SEVERITY")] {
+            let mut table = Table::new(vec![
+                Column::fixed("TYPE"),
+                Column::fixed("SEVERITY"),
+                Column::fixed("NAME"),
+            ]);
+            table.push(vec![Cell::new("pod"), Cell::new("info"), Cell::new("a")]);
+            table.push(vec![Cell::new("pod"), Cell::new("error"), Cell::new("a")]);
+            table.spare(screen, 120, &["TYPE", "SEVERITY"]);
+            assert!(shown(&table, screen).starts_with(expected));
         }
     }
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use support::{Answer, Dir, fixture, story};
 
 /// Every command that prints, with a database of [`story`].
-const PRINTING: [&str; 9] = [
+const PRINTING: [&str; 10] = [
     "status",
     "events list",
     "events list --format=yaml",
@@ -21,6 +21,7 @@ const PRINTING: [&str; 9] = [
     "events stats",
     "events timeline",
     "events export",
+    "completions bash",
 ];
 
 fn signal(child: &Child, name: &str) {
@@ -81,6 +82,7 @@ fn wrong_usage_names_what_is_valid() {
             "cannot be used with",
         ),
         ("events list --colour", "unexpected argument"),
+        ("completions tcsh", "bash, zsh, fish"),
         ("events", "events"),
         ("", "Usage"),
     ] {
@@ -102,6 +104,7 @@ fn help_has_examples_on_every_level() {
         "events stats --help",
         "events timeline --help",
         "events export --help",
+        "completions --help",
     ] {
         assert!(
             dir.run(line).ok().contains("Examples:\n  kube9-query"),
@@ -109,6 +112,24 @@ fn help_has_examples_on_every_level() {
         );
     }
     assert!(dir.run("--version").ok().starts_with("kube9-query "));
+}
+
+#[test]
+fn completion_scripts_are_read_by_their_shells() {
+    let dir = Dir::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = dir.run(&format!("completions {shell}")).ok();
+        assert!(script.contains("object-namespace"), "{shell}");
+        std::fs::write(dir.path().join(shell), script).unwrap();
+        match Command::new(shell)
+            .arg("-n")
+            .arg(dir.path().join(shell))
+            .output()
+        {
+            Ok(read) => assert!(read.status.success(), "{shell}: {read:?}"),
+            Err(_) => assert_ne!(shell, "bash", "bash is needed for this test"),
+        }
+    }
 }
 
 #[test]

@@ -182,3 +182,20 @@ pub(super) fn field(text: &str) -> Result<Field, String> {
         .collect();
     Err(format!("valid values: {}, metadata.KEY", valid.join(", ")))
 }
+
+/// A shell whose completion script is built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(super) fn shell(text: &str) -> Result<Shell, String> {
+    match text {
+        "bash" => Ok(Shell::Bash),
+        "zsh" => Ok(Shell::Zsh),
+        "fish" => Ok(Shell::Fish),
+        _ => Err("valid values: bash, zsh, fish".to_owned()),
+    }
+}

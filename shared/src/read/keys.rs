@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Statement, params_from_iter};
 
 use super::ReadError;
-use super::numbers::Keys;
+use super::numbers::{Keys, LISTED_MAX};
 use super::plan::{self, Way};
 use super::tally::{Piece, Survey, Tally};
 use super::walk::{Visit, Walk};
@@ -167,8 +167,11 @@ impl Walk<'_> {
         match &self.way {
             Way::Keys => self.in_order(Visit::InOrder, keys, overlap, found),
             Way::Objects(ids) if plan::counts_first(self.numbers, ids.len()) => {
-                let total =
-                    self.number(&self.select("count(*)", Visit::Objects(ids), keys, overlap))?;
+                let mut total = 0;
+                for ids in ids.chunks(LISTED_MAX) {
+                    let sql = self.select("count(*)", Visit::Objects(ids), keys, overlap);
+                    total += self.number(&sql)?;
+                }
                 found.total += total;
                 let keys = keys.below(found.below);
                 if plan::is_dense(total, rows, found.reach() as u64) {

@@ -13,15 +13,17 @@ use crate::time::Timestamp;
 /// Objects up to which their ids are listed and visited one by one. Past it a scan is cheaper (≈ 2 µs a visit against
 /// ≈ 0.1 µs a row) and the list would take memory for nothing.
 pub(super) const OBJECTS_MAX: usize = 20_000;
+/// Ids that one statement lists; more would take its parser megabytes.
+pub(super) const LISTED_MAX: usize = 1_000;
 
 /// Which objects a filter allows.
 #[derive(Debug)]
 pub(super) enum Objects {
     /// All, and rows without one.
     Any,
-    /// These ids.
-    Few(Vec<i64>),
-    /// More than [`OBJECTS_MAX`]: a condition on `object o` joined with `scope s`.
+    /// These ids; the condition on `object o` joined with `scope s` that they come from.
+    Few(Vec<i64>, Sql),
+    /// More than [`OBJECTS_MAX`]: the condition alone.
     Many(Sql),
 }
 
@@ -124,7 +126,7 @@ impl Numbers {
         let scopes = scopes(connection, filter)?;
         let objects = objects(connection, filter, scopes.as_deref())?;
         let nothing = scopes.as_ref().is_some_and(Vec::is_empty)
-            || matches!(&objects, Objects::Few(ids) if ids.is_empty());
+            || matches!(&objects, Objects::Few(ids, _) if ids.is_empty());
         let codes = |all: usize, mut codes: Vec<i64>| {
             codes.sort_unstable();
             codes.dedup();
@@ -188,16 +190,14 @@ impl Numbers {
                 sql.push(" AND (SELECT o.scope FROM object o WHERE o.id = e.object) IN ")
                     .push(&list(scopes.iter().copied()));
             }
-            (Objects::Few(ids), _) => {
+            (Objects::Few(ids, _), _) if ids.len() <= LISTED_MAX => {
                 sql.push(" AND +e.object IN ")
                     .push(&list(ids.iter().copied()));
             }
-            (Objects::Many(condition), _) => {
-                sql.push(
-                    " AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object",
-                )
-                .and(condition)
-                .push(")");
+            (Objects::Few(_, condition) | Objects::Many(condition), _) => {
+                sql.push(" AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object")
+                    .and(condition)
+                    .push(")");
             }
         }
         sql
@@ -297,14 +297,15 @@ fn objects(
     }
     found.sort_unstable();
     found.dedup();
-    if found.len() <= OBJECTS_MAX {
-        return Ok(Objects::Few(found));
-    }
     let mut any = Sql::new("0");
     for alternative in &alternatives {
         any.push(" OR (").append(alternative).push(")");
     }
-    Ok(Objects::Many(any))
+    Ok(if found.len() <= OBJECTS_MAX {
+        Objects::Few(found, any)
+    } else {
+        Objects::Many(any)
+    })
 }
 
 fn owned(filter: &Filter) -> Sql {

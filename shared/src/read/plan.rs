@@ -83,7 +83,7 @@ pub(super) fn choose(
         ROW_BY_INDEX
     };
     match (&numbers.objects, &numbers.scopes) {
-        (Objects::Few(objects), _) => {
+        (Objects::Few(objects, _), _) => {
             let rows = (survey.rows as f64).min(ROWS_OF_AN_OBJECT);
             offer(objects.len() as f64 * (OBJECT + rows * entry), &|| {
                 Way::Objects(objects.clone())

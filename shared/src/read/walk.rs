@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::ReadError;
-use super::numbers::{Keys, Known, Numbers};
+use super::numbers::{Keys, Known, LISTED_MAX, Numbers};
 use super::plan::Way;
 use super::search::Tester;
 use super::sql::{Sql, list};
@@ -23,7 +23,7 @@ pub(super) enum Visit<'a> {
     Long,
     /// Of one object: the statement's first value.
     Object,
-    /// Of these objects.
+    /// Of these objects, at most [`LISTED_MAX`].
     Objects(&'a [i64]),
     /// Of one rare type: the statement's first value.
     Type,
@@ -74,7 +74,12 @@ impl Walk<'_> {
     ) -> Result<(), ReadError> {
         let (visit, values) = match &self.way {
             Way::Keys => (Visit::InOrder, None),
-            Way::Objects(ids) if ids.len() > ONE_BY_ONE_MAX => (Visit::Objects(ids), None),
+            Way::Objects(ids) if ids.len() > ONE_BY_ONE_MAX => {
+                return ids.chunks(LISTED_MAX).try_for_each(|ids| {
+                    let sql = self.select(columns, Visit::Objects(ids), keys, overlap);
+                    self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))
+                });
+            }
             Way::Objects(ids) => (Visit::Object, Some(ids)),
             Way::Types(codes) => (Visit::Type, Some(codes)),
             Way::Severities(codes) => (Visit::Severity, Some(codes)),

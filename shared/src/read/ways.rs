@@ -115,7 +115,7 @@ fn ways(connection: &Connection, numbers: &Numbers) -> Vec<Way> {
     ways.extend(rare(&numbers.types, 1).map(Way::Types));
     ways.extend(rare(&numbers.severities, 2).map(Way::Severities));
     match (&numbers.objects, &numbers.scopes) {
-        (Objects::Few(ids), _) => ways.push(Way::Objects(ids.clone())),
+        (Objects::Few(ids, _), _) => ways.push(Way::Objects(ids.clone())),
         (Objects::Any, Some(scopes)) => {
             let sql = format!(
                 "SELECT id FROM object WHERE scope IN {}",

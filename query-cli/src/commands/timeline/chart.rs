@@ -176,35 +176,39 @@ fn story(timeline: &Timeline, now: Timestamp) -> Vec<String> {
             brief(row)
         ));
     }
-    let changes = || {
-        timeline
-            .marks
-            .iter()
-            .filter(|mark| mark.kind == MarkKind::Change)
-    };
-    let before: Vec<&Mark> = changes()
-        .filter(|mark| began.is_none_or(|(_, time)| mark.from <= time))
+    let changes: Vec<&Mark> = timeline
+        .marks
+        .iter()
+        .filter(|mark| mark.kind == MarkKind::Change)
         .collect();
-    for mark in before.iter().rev().take(LINES).rev() {
-        let distance = began
-            .map(|(_, time)| format!(" ({} before)", short(time.since(mark.from))))
-            .unwrap_or_default();
+    if changes.len() > LINES {
+        lines.push(format!(
+            "          {} earlier changes",
+            changes.len() - LINES
+        ));
+    }
+    for mark in changes.iter().skip(changes.len().saturating_sub(LINES)) {
+        let distance = match began {
+            Some((_, time)) if mark.from <= time => {
+                format!(" ({} before)", short(time.since(mark.from)))
+            }
+            _ => String::new(),
+        };
         lines.push(format!(
             "changed   {}{distance}  {}",
             clock(mark.from),
             brief(&mark.row)
         ));
     }
-    let after = changes().count() - before.len();
-    if after > 0 {
-        lines.push(format!("          {after} more changes after it began"));
-    }
     let gaps: Vec<&Mark> = timeline
         .marks
         .iter()
         .filter(|mark| mark.kind == MarkKind::Gap)
         .collect();
-    for mark in gaps.iter().rev().take(LINES).rev() {
+    if gaps.len() > LINES {
+        lines.push(format!("          {} earlier gaps", gaps.len() - LINES));
+    }
+    for mark in gaps.iter().skip(gaps.len().saturating_sub(LINES)) {
         let blind = short(mark.to.since(mark.from));
         lines.push(format!(
             "gap       {} to {} ({blind})  {}",
@@ -212,9 +216,6 @@ fn story(timeline: &Timeline, now: Timestamp) -> Vec<String> {
             clock(mark.to),
             brief(&mark.row)
         ));
-    }
-    if gaps.len() > LINES {
-        lines.push(format!("          {} earlier gaps", gaps.len() - LINES));
     }
     if timeline.marks_left_out > 0 {
         lines.push(format!(

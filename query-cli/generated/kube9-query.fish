@@ -1,0 +1,175 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_kube9_query_global_optspecs
+    string join \n db= o/format= timeout= h/help V/version
+end
+
+function __fish_kube9_query_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_kube9_query_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_kube9_query_using_subcommand
+    set -l cmd (__fish_kube9_query_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s V -l version -d 'Print version'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "status" -d 'Whether the record can be trusted: recorder, gaps, drops, how far back it reaches'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "events" -d 'Ask for events'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Sleep until told to stop, reaping orphans: what the query container runs'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "list" -d 'A page of events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "get" -d 'One event by its id'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "watch" -d 'New and updated events as they are recorded'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "stats" -d 'How many events, by what they have in common'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'cluster, operator, insight, assessment, health, system' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l until -d 'Begun before this time (exclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s N -l object-namespace -d 'Namespace of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-name -d 'Name of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l owner -d 'Controller of the object: web, deployment/web' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l node -d 'Node it happened on' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l container -d 'Container within the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s n -l limit -d 'Rows on the page, 1 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l offset -d 'Leave out the newest N' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l after -d 'Begin after the page before: its pagination.next' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l fields -d 'Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, metadata.KEY, created_at' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'cluster, operator, insight, assessment, health, system' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l until -d 'Begun before this time (exclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s N -l object-namespace -d 'Namespace of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-name -d 'Name of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l owner -d 'Controller of the object: web, deployment/web' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l node -d 'Node it happened on' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l container -d 'Container within the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tail -d 'Show the newest N first, 0 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'cluster, operator, insight, assessment, health, system' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l until -d 'Begun before this time (exclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s N -l object-namespace -d 'Namespace of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-name -d 'Name of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l owner -d 'Controller of the object: web, deployment/web' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l node -d 'Node it happened on' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l container -d 'Container within the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l by -d 'type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s n -l limit -d 'Groups shown, 1 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'cluster, operator, insight, assessment, health, system' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l until -d 'Begun before this time (exclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s N -l object-namespace -d 'Namespace of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-name -d 'Name of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l owner -d 'Controller of the object: web, deployment/web' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l node -d 'Node it happened on' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l container -d 'Container within the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l bucket -d 'Width of a bucket, e.g. 5m [default: what fits]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'cluster, operator, insight, assessment, health, system' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l until -d 'Begun before this time (exclusive)' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s N -l object-namespace -d 'Namespace of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-name -d 'Name of the object' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l owner -d 'Controller of the object: web, deployment/web' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l node -d 'Node it happened on' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l container -d 'Container within the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l fields -d 'Only these, as for `events list`' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "list" -d 'A page of events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "get" -d 'One event by its id'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "watch" -d 'New and updated events as they are recorded'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "stats" -d 'How many events, by what they have in common'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Seconds a query may take, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "status" -d 'Whether the record can be trusted: recorder, gaps, drops, how far back it reaches'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "events" -d 'Ask for events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "pause" -d 'Sleep until told to stop, reaping orphans: what the query container runs'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "list" -d 'A page of events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "get" -d 'One event by its id'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "watch" -d 'New and updated events as they are recorded'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "stats" -d 'How many events, by what they have in common'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
