@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::data::Feed;
 use super::fill::Database;
-use super::live::{Store, Watcher, percentile};
+use super::live::{Store, Watcher, items, percentile};
 use super::sheet::{Limit, Sheet};
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
@@ -41,13 +41,12 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
         error_critical: Duration::from_secs(12 * 3600),
         ..RetentionConfig::default()
     };
+    let mut items = items(seed + 1, 120_000)?.into_iter();
     let store = Store::start(dir.path(), retention, &StorageConfig::default())?;
-    let items = store.items(seed + 1, 120_000)?;
     let watcher = Watcher::start(&store.path)?;
     let begun = Instant::now();
     let metrics = store.shared.metrics.clone();
     let is_done = || metrics.retention_last_success.get() > 0.0;
-    let mut items = items.into_iter();
     let (pushed, _) = store.push(items.by_ref(), || !is_done());
     let took = begun.elapsed();
     anyhow::ensure!(is_done(), "the clean-up took longer than the Events lasted");
