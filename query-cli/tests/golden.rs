@@ -266,6 +266,25 @@ fn timeline_shows_when_it_began_what_changed_and_the_gaps() {
 }
 
 #[test]
+fn gap_that_lasts_reaches_to_the_edge() {
+    let dir = Dir::new();
+    let db = support::fixture::create(&dir.db());
+    dir.insert(&db, &support::story());
+    db.execute(
+        "INSERT INTO watch_state (cluster, kind, namespace, gap) VALUES ('c', 'Event', '', ?)",
+        [(support::TEN + 600) << 24],
+    )
+    .unwrap();
+    let line =
+        "events timeline --since=2025-12-02T10:00:00Z --until=2025-12-02T11:00:00Z --bucket=10m";
+    let document = dir.run(&format!("{line} --format=json")).json();
+    assert_eq!(document["gaps"][0]["to"], serde_json::Value::Null);
+    let picture = dir.run(&format!("{line} --format=table")).ok();
+    assert!(picture.contains("gaps       ░░░░░\n"), "{picture}");
+    assert!(picture.contains("still open"), "{picture}");
+}
+
+#[test]
 fn export_streams_every_event() {
     let dir = Dir::with_story();
     let lines = dir.run("events export").ok();

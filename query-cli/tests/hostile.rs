@@ -4,6 +4,7 @@
 
 mod support;
 
+use proptest::prelude::*;
 use support::fixture::{self, Event};
 use support::{Dir, TEN};
 
@@ -119,6 +120,95 @@ fn documents_carry_the_same_text_that_was_stored() {
         let event = &page["events"][NASTY.len() - 1 - i];
         assert_eq!(event["title"], *text);
         assert_eq!(event["metadata"][*text], *text);
+    }
+}
+
+/// Text as it might come: mostly letters, and what is special to some format, some terminal or some reader.
+fn any_text() -> impl Strategy<Value = String> {
+    let special = prop::sample::select(
+        "\"'\\,;:#-?!&*|>%@`{}[]~=<>\n\r\t\0\u{1b}\u{7f}\u{85}\u{9b}\u{a0}\u{ad}\u{200b}\u{200d}\u{202e}\u{2028}\u{feff}\u{fffd}\u{fffe}\u{e0041}\u{10ffff}漢é🚀"
+            .chars()
+            .collect::<Vec<_>>(),
+    );
+    let letter = prop_oneof![4 => prop::char::range('a', 'z'), 1 => Just(' '), 3 => special, 1 => any::<char>()];
+    let word = prop::sample::select(vec![
+        "null",
+        "true",
+        "no",
+        "~",
+        "1e3",
+        "0x1f",
+        "2025-12-02",
+        "---",
+        "...",
+        "<<",
+        "=",
+        "",
+        "- a",
+        "key: v",
+    ]);
+    prop_oneof![
+        4 => prop::collection::vec(letter, 0..24).prop_map(String::from_iter),
+        1 => word.prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn whatever_is_stored_comes_out_whole_and_harmless(texts in prop::collection::vec(any_text(), 5..40)) {
+        let dir = Dir::new();
+        let db = fixture::create_plain(&dir.db());
+        for (i, text) in texts.iter().enumerate() {
+            let metadata = serde_json::json!({ "reason": text, "nested": [{ text.as_str(): text }] }).to_string();
+            db.execute(
+                "INSERT INTO events VALUES (?1, 'cluster', 'info', ?2, ?2, ?2, ?2, ?2, ?3, '2025-12-02T10:00:00.000Z')",
+                rusqlite::params![format!("evt_20251202_100000_{i:06}"), text.replace('\0', " "), metadata],
+            )
+            .unwrap();
+        }
+        let json = dir.run("events list --format=json --limit=1000");
+        let yaml = dir.run("events list --format=yaml --limit=1000");
+        let lines = dir.run("events list --format=jsonl --limit=1000");
+        let csv = dir.run("events list --format=csv --limit=1000");
+        let table = dir.run("events list --format=table --limit=1000");
+        for answer in [&json, &yaml, &lines, &csv, &table] {
+            let hostile: Vec<char> = answer.stdout.chars().filter(|&c| is_hostile(c)).collect();
+            prop_assert!(hostile.is_empty(), "{hostile:?} in {}", answer.stdout);
+        }
+        for lines_of in [&csv, &table] {
+            prop_assert_eq!(lines_of.stdout.lines().count(), texts.len() + 1, "{}", lines_of.stdout);
+        }
+        let page = json.json();
+        for (i, text) in texts.iter().rev().enumerate() {
+            let title = text.replace('\0', " ");
+            prop_assert_eq!(page["events"][i]["title"].as_str(), Some(title.as_str()));
+            prop_assert_eq!(page["events"][i]["metadata"]["reason"].as_str(), Some(text.as_str()));
+        }
+        let read: serde_json::Value = serde_yaml::from_str(&yaml.stdout).unwrap();
+        prop_assert_eq!(&read, &page, "{}", yaml.stdout);
+        let events: Vec<serde_json::Value> = lines.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(&serde_json::Value::from(events), &page["events"]);
+    }
+
+    #[test]
+    fn whatever_is_asked_is_answered_or_refused(words in prop::collection::vec(any_text(), 1..4), seed in any::<u64>()) {
+        const OPTIONS: [&str; 16] = [
+            "--type=", "--severity=", "--since=", "--until=", "--object-kind=", "--object-namespace=", "--object-name=",
+            "--for=", "--reason=", "--owner=", "--node=", "--search=", "--after=", "--limit=", "--fields=", "--by=",
+        ];
+        let dir = Dir::with_story();
+        let command = ["list", "stats", "export", "timeline", "get"][(seed % 5) as usize];
+        let mut line = vec!["events".to_owned(), command.to_owned()];
+        for (i, word) in words.iter().enumerate() {
+            let option = OPTIONS[(seed as usize / 5 + i * 7) % OPTIONS.len()];
+            line.push(if command == "get" { word.replace('\0', "") } else { format!("{option}{}", word.replace('\0', "")) });
+        }
+        let answer = dir.command(&line).run();
+        prop_assert!(matches!(answer.code, Some(0..=2)), "{line:?}: {answer:?}");
+        prop_assert!(!answer.stderr.contains("panicked") && !answer.stderr.contains("SQL"), "{line:?}: {answer:?}");
+        prop_assert!(!answer.stderr.chars().chain(answer.stdout.chars()).any(is_hostile), "{line:?}: {answer:?}");
     }
 }
 

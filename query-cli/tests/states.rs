@@ -336,6 +336,16 @@ fn status_follows_the_recorder() {
     assert!(status()["reasons"][0].as_str().unwrap().contains("stopped"));
 
     fixture::heartbeat(&db, now, None);
+    let checks = r#"{"checks":[{"name":"database","healthy":true,"message":""},
+                               {"name":"watch Event","healthy":false,"message":"403 Forbidden"}]}"#;
+    db.execute("UPDATE recorder_status SET detail = ?", [checks])
+        .unwrap();
+    assert_eq!(
+        status()["reasons"],
+        serde_json::json!(["the recorder's check watch Event failed: 403 Forbidden"])
+    );
+
+    fixture::heartbeat(&db, now, None);
     db.execute(
         "INSERT INTO watch_state (cluster, kind, namespace, gap, gap_cause) VALUES ('c', 'Event', '', ?, '410 Gone')",
         [TEN << 24],

@@ -58,6 +58,8 @@ struct Document {
     events_by_type: Counts,
     events_by_severity: Counts,
     database_bytes: Option<u64>,
+    disk_bytes: Option<u64>,
+    disk_free_bytes: Option<u64>,
     schema_version: Option<i64>,
     recorder: Option<Recorder>,
     open_gaps: Vec<OpenGap>,
@@ -99,7 +101,9 @@ struct OpenGap {
 
 impl Document {
     fn of(status: &Status, path: &Path, now: Timestamp) -> Self {
-        let reasons = doubts(status, now);
+        let disk = Disk::of(path);
+        let mut reasons = doubts(status, now);
+        reasons.extend(disk.and_then(Disk::doubt));
         Self {
             status: if reasons.is_empty() {
                 "operational"
@@ -118,6 +122,8 @@ impl Document {
             events_by_type: Counts(status.by_type.clone()),
             events_by_severity: Counts(status.by_severity.clone()),
             database_bytes: Some(status.bytes),
+            disk_bytes: disk.map(|disk| disk.bytes),
+            disk_free_bytes: disk.map(|disk| disk.free),
             schema_version: status.schema_version,
             recorder: status
                 .recorder
@@ -130,6 +136,7 @@ impl Document {
 
     fn unavailable(failure: &Failure, path: &Path, now: Timestamp) -> Self {
         let (error, details) = failure.words();
+        let disk = Disk::of(path);
         Self {
             status: "unavailable",
             database: "unavailable",
@@ -144,6 +151,8 @@ impl Document {
             events_by_type: Counts(Vec::new()),
             events_by_severity: Counts(Vec::new()),
             database_bytes: None,
+            disk_bytes: disk.map(|disk| disk.bytes),
+            disk_free_bytes: disk.map(|disk| disk.free),
             schema_version: None,
             recorder: None,
             open_gaps: Vec::new(),
@@ -181,6 +190,59 @@ impl OpenGap {
     }
 }
 
+/// The volume that the database lies on.
+#[derive(Debug, Clone, Copy)]
+struct Disk {
+    bytes: u64,
+    free: u64,
+}
+
+impl Disk {
+    /// Less than one in so many bytes free is a matter of hours in a busy cluster.
+    const NEARLY_FULL_ONE_IN: u64 = 20;
+
+    fn of(path: &Path) -> Option<Self> {
+        let stat = [Some(path), path.parent()]
+            .into_iter()
+            .flatten()
+            .find_map(|path| rustix::fs::statvfs(path).ok())?;
+        Some(Self {
+            bytes: stat.f_blocks * stat.f_frsize,
+            free: stat.f_bavail * stat.f_frsize,
+        })
+    }
+
+    fn doubt(self) -> Option<String> {
+        let is_tight = self.free < self.bytes / Self::NEARLY_FULL_ONE_IN;
+        is_tight.then(|| {
+            format!(
+                "the volume is nearly full: {} of {} free",
+                bytes(self.free),
+                bytes(self.bytes)
+            )
+        })
+    }
+}
+
+/// What the recorder's own checks found: `{"checks":[{"name","healthy","message"}]}`.
+fn failed_checks(detail: &str) -> Vec<String> {
+    let detail: Value = serde_json::from_str(detail).unwrap_or(Value::Null);
+    let checks = detail["checks"].as_array().cloned().unwrap_or_default();
+    let failed = checks
+        .iter()
+        .filter(|check| check["healthy"] == Value::Bool(false));
+    failed
+        .map(|check| {
+            let word = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            format!(
+                "the recorder's check {} failed: {}",
+                word("name"),
+                word("message")
+            )
+        })
+        .collect()
+}
+
 /// Why the record cannot be trusted to be complete and current.
 fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
     let mut doubts = Vec::new();
@@ -195,6 +257,9 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
                     "the recorder's last heartbeat is {} old",
                     short(age)
                 ));
+            }
+            if state.stopped.is_none() {
+                doubts.extend(failed_checks(&state.detail));
             }
             if state.dropped > 0 {
                 doubts.push(format!(
@@ -255,7 +320,15 @@ fn write_sheet(
         .database_bytes
         .map(|size| format!(" ({})", bytes(size)))
         .unwrap_or_default();
-    writeln!(out, "DATABASE  {}{size}", safe(&document.database_path))?;
+    let disk = match (document.disk_free_bytes, document.disk_bytes) {
+        (Some(free), Some(all)) => format!(", {} of {} free", bytes(free), bytes(all)),
+        _ => String::new(),
+    };
+    writeln!(
+        out,
+        "DATABASE  {}{size}{disk}",
+        safe(&document.database_path)
+    )?;
     let Some(total) = document.total_events else {
         return Ok(());
     };

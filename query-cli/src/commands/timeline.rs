@@ -147,7 +147,8 @@ struct Change {
 #[derive(Serialize)]
 struct Gap {
     from: String,
-    to: String,
+    /// Null while it lasts.
+    to: Option<String>,
     event_id: String,
     description: Option<String>,
 }
@@ -202,7 +203,7 @@ impl Document {
             gaps: of_kind(MarkKind::Gap)
                 .map(|mark| Gap {
                     from: mark.from.to_string(),
-                    to: mark.to.to_string(),
+                    to: mark.to.map(|to| to.to_string()),
                     event_id: mark.row.id.clone(),
                     description: mark.row.description.clone(),
                 })

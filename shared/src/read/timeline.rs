@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// Marks of one kind that are gathered; the newest are kept.
 const MARKS_MAX: usize = 100;
+/// Reason of the rows that tell how a pod ended: an effect, not a change by somebody.
+const POD_ENDED: &str = "PodEnded";
 /// Title of the rows that stand for a blind interval.
 const GAP_TITLE: &str = "Recording gap";
 
@@ -53,8 +55,8 @@ pub struct Mark {
     pub kind: MarkKind,
     /// When it began.
     pub from: Timestamp,
-    /// When it ended; the same for a change.
-    pub to: Timestamp,
+    /// When it ended, the same for a change; `None` while it lasts.
+    pub to: Option<Timestamp>,
     /// Its row.
     pub row: Row,
 }
@@ -204,8 +206,8 @@ fn marks(connection: &Connection, filter: &Filter) -> Result<(Vec<Mark>, u64), R
     visit_where(
         connection,
         &changes,
-        "e.reason IN (SELECT id FROM reason WHERE kube_type = ?)",
-        "",
+        "e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
+        POD_ENDED,
         &mut keys,
     )?;
     left_out += newest(&mut keys);
@@ -256,18 +258,18 @@ fn read(
     marks: &mut Vec<Mark>,
 ) -> Result<(), ReadError> {
     let mut row = row::by_key(connection)?;
-    let mut last = connection.prepare("SELECT last_ms FROM event WHERE key = ?")?;
+    let mut end = connection.prepare(
+        "SELECT e.last_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
+    )?;
     for key in keys {
         let from = EventKey::from_i64(*key).created_at();
-        let last_ms: i64 = last.query_row([key], |row| row.get(0))?;
-        let to = Timestamp::from_millis(
-            from.millis()
-                + if kind == MarkKind::Gap {
-                    last_ms.max(0)
-                } else {
-                    0
-                },
-        );
+        let (last_ms, lasts): (i64, bool) =
+            end.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let to = match kind {
+            MarkKind::Change => Some(from),
+            MarkKind::Gap if lasts => None,
+            MarkKind::Gap => Some(Timestamp::from_millis(from.millis() + last_ms.max(0))),
+        };
         marks.push(Mark {
             kind,
             from,

@@ -131,7 +131,7 @@ fn ways(connection: &Connection, numbers: &Numbers) -> Vec<Way> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn every_way_leads_to_the_same_page_and_total(

@@ -150,9 +150,9 @@ fn signs(marks: &[&Mark], request: &TimelineRequest, buckets: usize, sign: char)
         |time: Timestamp| (time.millis() - request.from.millis()).div_euclid(request.bucket_ms);
     let line: String = (0..buckets as i64)
         .map(|at| {
-            let touched = marks
-                .iter()
-                .any(|mark| column(mark.from).max(0) <= at && at <= column(mark.to));
+            let touched = marks.iter().any(|mark| {
+                column(mark.from).max(0) <= at && mark.to.is_none_or(|to| at <= column(to))
+            });
             if touched { sign } else { ' ' }
         })
         .collect();
@@ -209,11 +209,16 @@ fn story(timeline: &Timeline, now: Timestamp) -> Vec<String> {
         lines.push(format!("          {} earlier gaps", gaps.len() - LINES));
     }
     for mark in gaps.iter().skip(gaps.len().saturating_sub(LINES)) {
-        let blind = short(mark.to.since(mark.from));
+        let (end, blind) = match mark.to {
+            Some(to) => (clock(to), short(to.since(mark.from))),
+            None => (
+                "now".to_owned(),
+                format!("{}, still open", short(now.since(mark.from))),
+            ),
+        };
         lines.push(format!(
-            "gap       {} to {} ({blind})  {}",
+            "gap       {} to {end} ({blind})  {}",
             clock(mark.from),
-            clock(mark.to),
             brief(&mark.row)
         ));
     }
