@@ -109,7 +109,10 @@ fn new_and_updated_events_follow_in_commit_order() {
 fn restart_of_the_recorder_loses_nothing() {
     let dir = Dir::new();
     let db = fixture::create(&dir.db());
-    let mut watch = Watch::start(&dir, "--tail=0");
+    fixture::insert(&db, &pod(0, "old"));
+    let mut watch = Watch::start(&dir, "--tail=1");
+    // From here on it follows: an insert before it has begun would be history to it.
+    assert_eq!(watch.next(), told("old", "present"));
     fixture::insert(&db, &pod(1, "before"));
     assert_eq!(watch.next(), told("before", "new"));
     db.close().unwrap();

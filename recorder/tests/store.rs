@@ -469,6 +469,28 @@ fn no_position_exists_before_a_list_that_began_in_this_database() {
 }
 
 #[test]
+fn first_list_that_had_to_be_begun_again_leaves_a_gap_from_the_first_attempt() {
+    let mut store = Store::new();
+    store.commit(&[store.mark(Mark::ListBegun {
+        listing: 1,
+        cause: RelistCause::FirstStart,
+        at: at(10),
+    })]);
+    let mut store = store.restart();
+    assert_eq!(store.resume, Resume::List(RelistCause::FirstStart));
+    store.list(RelistCause::FirstStart, "9", 60, vec![]);
+    let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
+    for part in [
+        r#""cause":"first_start""#,
+        r#""from":"2025-12-02T10:30:10.000Z""#,
+        r#""to":"2025-12-02T10:31:00.000Z""#,
+    ] {
+        assert!(gap.contains(part), "{part} in {gap}");
+    }
+    store.check_invariants();
+}
+
+#[test]
 fn deletion_from_a_backlog_does_not_make_the_gap_begin_later() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 10, vec![]);

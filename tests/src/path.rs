@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
+use kube9_recorder::analysis::owners::Owners;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
@@ -64,9 +65,9 @@ impl Path {
             queue: queue.clone(),
             filter: Arc::new(Filter::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
             overrides: Arc::new(SeverityOverrides::new(&[]).map_err(|bad| anyhow!("{bad:?}"))?),
+            owners: Owners::default(),
             metrics: Metrics::new(&rules),
             clock: Clock::system(),
-            owners: kube9_recorder::analysis::owners::Owners::default(),
         };
         Ok(Self {
             intake,

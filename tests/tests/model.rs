@@ -22,10 +22,11 @@ const fn bounds(changes: u8, crashes: u8, faults: u8, rows: u8) -> Bounds {
 #[test]
 fn protocol_keeps_its_invariants_in_every_reachable_state() {
     for bounds in [
-        bounds(1, 1, 1, 1),
-        bounds(2, 1, 0, 1),
-        bounds(2, 0, 1, 1),
-        bounds(2, 1, 1, 0),
+        bounds(2, 1, 1, 1),
+        bounds(3, 1, 1, 0),
+        bounds(2, 0, 2, 1),
+        bounds(1, 2, 1, 1),
+        bounds(2, 1, 0, 2),
     ] {
         let search = search(State::new(bounds, None), STATES_MAX);
         print(&format!(

@@ -145,12 +145,13 @@ impl Facts {
 
 fn node_facts(node: &Node) -> KindFacts {
     // The node controller adds and removes these with the conditions, which have findings of their own.
+    let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
     KindFacts::Node {
         cordoned: node.cordoned,
         taints: node
             .taints
             .iter()
-            .filter(|taint| !taint.starts_with("node.kubernetes.io/"))
+            .filter(|taint| own(taint))
             .map(ToString::to_string)
             .collect(),
         version: node.kubelet.to_string(),
@@ -256,12 +257,17 @@ pub fn rows(change: &Compared<'_>) -> Vec<Record> {
 
 /// The change among `rows` that can break pods, if there is one.
 pub fn breaking(rows: &[Record]) -> Option<String> {
-    let reasons = ["ImageChanged", "ConfigMapChanged", "ConfigMapDeleted"];
-    let row = rows.iter().find(|row| reasons.contains(&&*row.reason))?;
-    let object = row.object.as_ref()?;
+    let row = rows.iter().find(|row| {
+        matches!(
+            row.reason.as_str(),
+            "ImageChanged" | "ConfigMapChanged" | "ConfigMapDeleted"
+        )
+    })?;
+    let name = &row.object.as_ref()?.name;
     Some(match row.reason.as_str() {
-        "ImageChanged" => row.title.clone(),
-        _ => format!("{} of ConfigMap {}", row.title, object.name),
+        "ConfigMapChanged" => format!("ConfigMap {name} changed"),
+        "ConfigMapDeleted" => format!("ConfigMap {name} deleted"),
+        _ => row.title.clone(),
     })
 }
 
@@ -732,15 +738,17 @@ fn listed(words: &[String]) -> String {
 
 /// Keys whose values changed between two sights of a ConfigMap.
 pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
-    after
-        .keys
-        .iter()
-        .filter(|(key, facts)| {
-            let old = before.keys.get(*key);
-            old.is_some_and(|old| old.hash != facts.hash)
-        })
-        .map(|(key, _)| key.to_string())
-        .collect()
+    let mut keys = Vec::new();
+    for (key, facts) in &after.keys {
+        if before
+            .keys
+            .get(key)
+            .is_some_and(|old| old.hash != facts.hash)
+        {
+            keys.push(key.to_string());
+        }
+    }
+    keys
 }
 
 /// Who an object is.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::changes::Late;
-use super::rules::{Sign, span};
+use super::rules::{Sign, Signs, span};
 use super::world::{About, Subject};
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::{Occurred, Record};
@@ -137,14 +137,18 @@ impl Findings {
     pub fn judge(
         &mut self,
         look: &Look<'_>,
-        signs: Vec<Sign>,
+        signs: Signs,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
-        let mut again: Option<Timestamp> = None;
+        let mut again = signs.again;
         let mut sooner =
             |at: Timestamp| again = Some(again.map_or(at, |again: Timestamp| again.min(at)));
-        let mut seen = BTreeSet::new();
-        for sign in signs {
+        let mut seen: BTreeSet<String> = signs
+            .kept
+            .iter()
+            .map(|part| fingerprint(look, part))
+            .collect();
+        for sign in signs.seen {
             let fingerprint = fingerprint(look, &sign.part);
             self.unsure.remove(&fingerprint);
             if let Some(open) = self.open.get_mut(&fingerprint) {

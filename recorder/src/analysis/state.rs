@@ -420,7 +420,7 @@ impl Analysis {
                 .with("scope", scope);
         }
         let mut steps = Vec::new();
-        self.findings.judge(&look, signs.seen, &mut steps);
+        self.findings.judge(&look, signs, &mut steps);
         out.extend(steps.into_iter().map(|step| Item::Finding(Box::new(step))));
     }
 
@@ -572,8 +572,8 @@ impl Analysis {
                 };
                 target.check(rule, &context, &mut signs);
             }
-            let next = self.findings.judge(&look, signs.seen, out);
-            again = [again, next, signs.again].into_iter().flatten().min();
+            let next = self.findings.judge(&look, signs, out);
+            again = [again, next].into_iter().flatten().min();
         }
         if let Some(at) = again {
             self.timers

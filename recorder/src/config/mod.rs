@@ -307,6 +307,9 @@ sections! {
         unavailable: Duration = seconds(300) => seconds(0)..=days(1),
         /// How long a Service may be without pods, or without ready ones.
         service: Duration = seconds(60) => seconds(0)..=days(1),
+        /// How long a Deployment or Service must be well until its finding closes: a pod in a crash loop is ready for
+        /// moments.
+        recovery: Duration = seconds(60) => seconds(0)..=days(1),
         /// Failures this soon after a change of the image or of a ConfigMap are put down to it.
         after_change: Duration = seconds(600) => seconds(1)..=days(1),
         /// Pods of one owner with the same failure that make an insight.

@@ -91,6 +91,11 @@ struct State {
     /// Inside a burst of drops (one warning a burst).
     bursting: bool,
     closed: bool,
+    /// A push wakes the writer once so many items are there: a wake is a system call, and most would find the writer
+    /// waiting for company or at work.
+    wake_at: usize,
+    /// The writer's last batch held something: more is likely to come soon.
+    active: bool,
 }
 
 /// What one push did beside adding its item.
@@ -150,8 +155,11 @@ impl Queue {
         }
         state.bytes += bytes;
         state.items.push_back(item);
+        let wake = state.items.len() >= state.wake_at;
         drop(state);
-        self.filled.notify_one();
+        if wake {
+            self.filled.notify_one();
+        }
         pushed
     }
 
@@ -182,14 +190,27 @@ impl Queue {
         wait: Duration,
         linger: Duration,
     ) -> Batch {
-        let mut state = self.wait_for(self.lock(), wait, |s| {
-            s.items.is_empty() && s.drops.is_empty() && !s.closed
-        });
-        if !state.closed && !linger.is_zero() && !state.items.is_empty() {
-            state = self.wait_for(state, linger, |s| {
+        let mut state = self.lock();
+        let mut lingered = false;
+        if state.active && !wait.is_zero() && !linger.is_zero() && !state.closed {
+            // In a steady stream the writer looks by itself, so that no push has to wake it.
+            lingered = true;
+            state = self.wait_for(state, rows_max, linger, |s| {
+                s.items.len() < rows_max && s.bytes < bytes_max && s.drops.is_empty() && !s.closed
+            });
+        }
+        if state.items.is_empty() {
+            lingered = false;
+            state = self.wait_for(state, 1, wait, |s| {
+                s.items.is_empty() && s.drops.is_empty() && !s.closed
+            });
+        }
+        if !lingered && !state.closed && !linger.is_zero() && !state.items.is_empty() {
+            state = self.wait_for(state, rows_max, linger, |s| {
                 s.items.len() < rows_max && s.bytes < bytes_max && !s.closed
             });
         }
+        state.wake_at = usize::MAX; // at work: it looks again by itself
         let mut batch = Batch {
             items: Vec::with_capacity(state.items.len().min(rows_max)),
             drops: Vec::new(),
@@ -203,6 +224,7 @@ impl Queue {
             batch.items.push(item);
         }
         state.bytes -= bytes;
+        state.active = !batch.items.is_empty();
         batch.drops = std::mem::take(&mut state.drops);
         if state.items.len() < self.limits.high_water {
             state.bursting = false;
@@ -215,9 +237,11 @@ impl Queue {
     fn wait_for<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
+        wake_at: usize,
         at_most: Duration,
         unready: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
+        state.wake_at = wake_at;
         let deadline = Instant::now() + at_most;
         while unready(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -321,5 +345,124 @@ impl State {
             drops.known.push((uid.to_owned(), version.to_owned()));
         }
         Some(watch.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::item::{Passed, RelistCause, Via};
+    use crate::pipeline::record::{Observation, Occurred, Record};
+    use crate::pipeline::sanitize::sanitize;
+    use kube9_shared::model::{EventType, Severity};
+
+    const WATCH: WatchId = WatchId(7);
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn queue(capacity: usize) -> Queue {
+        Queue::new(QueueLimits {
+            capacity,
+            bytes_max: 1 << 20,
+            high_water: capacity,
+        })
+    }
+
+    fn row(occurred: Occurred) -> Box<crate::pipeline::sanitize::Sanitized> {
+        Box::new(sanitize(Record {
+            event_type: EventType::Cluster,
+            severity: Severity::Info,
+            title: "t".into(),
+            description: String::new(),
+            object: None,
+            owner: None,
+            reason: String::new(),
+            component: String::new(),
+            container: String::new(),
+            kube_type: String::new(),
+            node: None,
+            extra: serde_json::Map::new(),
+            occurred,
+        }))
+    }
+
+    fn seen(version: &str) -> Item {
+        Item::Observed {
+            watch: WATCH,
+            via: Via::List,
+            received: NOW,
+            row: row(Occurred::Observed(Observation {
+                uid: "u".into(),
+                version: version.into(),
+                count: 1,
+                first: NOW,
+                last: NOW,
+            })),
+        }
+    }
+
+    fn own() -> Item {
+        Item::Row(row(Occurred::At(NOW)))
+    }
+
+    fn list_begun(listing: i64) -> Item {
+        Item::Mark {
+            watch: WATCH,
+            mark: Mark::ListBegun {
+                listing,
+                cause: RelistCause::Expired,
+                at: NOW,
+            },
+        }
+    }
+
+    fn take(queue: &Queue) -> Batch {
+        queue.take_batch(100, usize::MAX, Duration::ZERO, Duration::ZERO)
+    }
+
+    #[test]
+    fn drops_name_the_last_list_that_was_begun_before_them() {
+        let queue = queue(2);
+        for item in [
+            seen("1"),
+            own(),
+            own(),
+            list_begun(4),
+            seen("2"),
+            own(),
+            own(),
+        ] {
+            queue.push(item, NOW);
+        }
+        let drops = take(&queue).drops;
+        let events: Vec<_> = drops
+            .iter()
+            .filter(|drops| drops.watch == Some(WATCH))
+            .map(|drops| (drops.listing, drops.items, drops.known[0].1.as_str()))
+            .collect();
+        assert_eq!(events, [(0, 1, "1"), (4, 1, "2")]);
+    }
+
+    #[test]
+    fn full_queue_drops_sights_first_and_marks_and_passed_items_never() {
+        let queue = queue(2);
+        let passed = Item::Passed {
+            watch: WATCH,
+            via: Via::Watch,
+            received: NOW,
+            uid: "u".into(),
+            version: "3".into(),
+            why: Passed::Deleted,
+        };
+        queue.push(own(), NOW);
+        queue.push(seen("2"), NOW);
+        let pushed = queue.push(passed, NOW);
+        assert_eq!((pushed.dropped, pushed.dropped_events), (1, 1));
+        assert!(pushed.burst_began && !pushed.by_bytes);
+        let pushed = queue.push(list_begun(1), NOW);
+        assert_eq!((pushed.dropped, pushed.dropped_events), (1, 0));
+        let pushed = queue.push(list_begun(2), NOW);
+        assert_eq!(pushed.dropped, 0, "nothing left that may go");
+        assert_eq!(take(&queue).items.len(), 3);
+        assert_eq!(queue.dropped_total(), 2);
     }
 }

@@ -418,7 +418,7 @@ impl EventsSource {
             .await?
             .lines();
         debug!(position, "watching Events");
-        self.report.connected();
+        self.report.opened();
         let silence = self.config.watch_timeout + self.config.read_slack;
         let works_after = if state.failing {
             WORKS_AFTER

@@ -66,8 +66,14 @@ impl Report {
         self.check.healthy();
     }
 
-    /// A watch is open.
+    /// A watch is open, and that is all it takes.
     pub fn connected(&self) {
+        self.opened();
+        self.works();
+    }
+
+    /// A watch is open.
+    pub fn opened(&self) {
         self.metrics.watch_connected.of(self.kind).set(1);
         self.active();
         self.synced();

@@ -487,11 +487,17 @@ impl Applier {
             .query_row([id.0], |row| row.get(0))?;
         let watch = self.watches.get(id);
         watch.touch();
+        let again = watch.relisting;
         watch.relisting = true;
         watch.listing = listing;
         watch.recovered = 0;
         watch.repeats = 0;
-        if cause == RelistCause::FirstStart || watch.gap.is_some() {
+        if cause == RelistCause::FirstStart && !again {
+            // The record begins here. Only if this list fails was there a time of which nothing is known.
+            watch.proven.get_or_insert(at);
+            return Ok(());
+        }
+        if watch.gap.is_some() {
             return Ok(());
         }
         let proven = watch.proven.unwrap_or(at);

@@ -13,6 +13,13 @@ use crate::metrics::Metrics;
 /// Shortest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// A pinned log beyond this makes the writer wait for larger batches: a commit writes every page it touched, so ten
+/// small ones write the same pages ten times (measured: 284 MB of log in 30 s at 1,000 Events a second).
+const PINNED_BYTES_NOTED: u64 = 16 << 20;
+
+/// How long the writer then waits for company.
+const PINNED_LINGER: Duration = Duration::from_millis(500);
+
 /// A pinned log beyond this makes the clean-up wait: it can do its work later, the readers' disk cannot wait.
 const PINNED_BYTES_MAX: u64 = 64 << 20;
 
@@ -23,7 +30,7 @@ const PAGE_BYTES: u64 = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     seen: Option<Instant>,
-    pinned: bool,
+    pinned_bytes: u64,
 }
 
 /// Frames of the log, and how many of them the database holds.
@@ -36,7 +43,16 @@ struct Log {
 impl Checkpoints {
     /// Whether a reader pins so much of the log that whoever can wait should.
     pub(super) fn is_pinned(&self) -> bool {
-        self.pinned
+        self.pinned_bytes > PINNED_BYTES_MAX
+    }
+
+    /// How long the writer should wait for company, where it usually waits for `usual`.
+    pub(super) fn linger(&self, usual: Duration) -> Duration {
+        if self.pinned_bytes > PINNED_BYTES_NOTED {
+            usual.max(PINNED_LINGER)
+        } else {
+            usual
+        }
     }
 
     /// Looks, at most every [`LOOK_EVERY`].
@@ -52,8 +68,7 @@ impl Checkpoints {
                 metrics.checkpoint_busy.inc();
             }
         }
-        let pinned_bytes = (log.frames - log.copied).max(0) as u64 * PAGE_BYTES;
-        self.pinned = pinned_bytes > PINNED_BYTES_MAX;
+        self.pinned_bytes = (log.frames - log.copied).max(0) as u64 * PAGE_BYTES;
         let file_is_long = metrics.wal_bytes.get() > WAL_BYTES_KEPT + WAL_BYTES_KEPT / 4;
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;

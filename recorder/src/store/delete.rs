@@ -2,6 +2,7 @@
 //!
 //! Invariant: a row that somebody still writes to (an open gap) is never deleted, however old or large the database is.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use kube9_shared::id::EventKey;
@@ -104,7 +105,7 @@ pub(super) fn delete_some(
     }
 }
 
-fn exempt(conn: &Connection, applier: &mut Applier) -> rusqlite::Result<Vec<i64>> {
+fn exempt(conn: &Connection, applier: &mut Applier) -> rusqlite::Result<HashSet<i64>> {
     let mut statement = applier.rows.statements.select(conn, EXEMPT)?;
     let keys = statement.query_map([], |row| row.get(0))?;
     keys.collect()

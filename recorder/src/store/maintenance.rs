@@ -133,6 +133,12 @@ impl Maintenance {
         }
     }
 
+    /// How long the writer should wait for company, where it usually waits for `usual`: longer while a reader pins the
+    /// write-ahead log.
+    pub fn linger(&self, usual: Duration) -> Duration {
+        self.checkpoints.linger(usual)
+    }
+
     /// Does one step if a run is due or under way. `true`: more is to be done soon.
     pub fn step(&mut self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> bool {
         match self.try_step(conn, applier, shared) {

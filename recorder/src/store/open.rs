@@ -8,7 +8,7 @@
 //! file drops SQLite's POSIX locks (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). Sizes come from `stat`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -190,17 +190,19 @@ impl DataDir {
         Ok(aside)
     }
 
-    /// Which files the three names stand for now.
-    pub fn file_ids(&self) -> FileIds {
-        let id = |suffix| {
-            let found = fs::metadata(with_suffix(&self.database(), suffix)).ok()?;
-            Some((found.dev(), found.ino()))
+    /// Which files the three names stand for now. An error says nothing of them: a disk that does not answer has not
+    /// lost its files.
+    pub fn file_ids(&self) -> io::Result<FileIds> {
+        let id = |suffix| match fs::metadata(with_suffix(&self.database(), suffix)) {
+            Ok(found) => Ok(Some((found.dev(), found.ino()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         };
-        FileIds {
-            database: id(""),
-            wal: id("-wal"),
-            shm: id("-shm"),
-        }
+        Ok(FileIds {
+            database: id("")?,
+            wal: id("-wal")?,
+            shm: id("-shm")?,
+        })
     }
 
     /// Bytes on disk: database, `-wal`, `-shm`, by `stat`.

@@ -158,7 +158,7 @@ impl Rows {
             (object.name.as_str(), object.namespace.as_str())
         });
         let template = template::split(&record.description, name, namespace);
-        let args = (!template.args.is_empty()).then(|| Value::from(template.args).to_string());
+        let args = (!template.args.is_empty()).then(|| template.args_json());
         Ok((
             self.interned
                 .text(conn, &mut self.statements, template.body)?,

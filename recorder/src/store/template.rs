@@ -5,6 +5,7 @@
 //! which parts are taken out decides only the size of the file, never what is read.
 
 use kube9_shared::schema::placeholder;
+use serde_json::Value;
 
 /// A description in two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,22 @@ pub struct Template {
     pub body: String,
     /// What stands for the argument placeholders; goes to the row.
     pub args: Vec<String>,
+}
+
+impl Template {
+    /// The arguments as `event.args` holds them: a JSON array; whole numbers without quotes, which read the same.
+    pub fn args_json(&self) -> String {
+        let values: Vec<Value> = self.args.iter().map(|arg| whole_number(arg)).collect();
+        Value::from(values).to_string()
+    }
+}
+
+fn whole_number(arg: &str) -> Value {
+    // Only what prints as it was: no leading zero, no sign before zero, no more than an i64 holds.
+    match arg.parse::<i64>() {
+        Ok(number) if number.to_string() == arg => Value::from(number),
+        _ => Value::from(arg),
+    }
 }
 
 /// Names shorter than this are not taken out: they occur in ordinary words.
@@ -186,6 +203,28 @@ mod tests {
             assert_eq!(template.body, body);
             assert_eq!(template.args, args);
         }
+    }
+
+    #[test]
+    fn only_numbers_that_print_the_same_lose_their_quotes() {
+        let template = Template {
+            body: String::new(),
+            args: [
+                "31457280",
+                "-29882145",
+                "007",
+                "-0",
+                "1.50",
+                "99999999999999999999",
+                "+5",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        };
+        assert_eq!(
+            template.args_json(),
+            r#"[31457280,-29882145,"007","-0","1.50","99999999999999999999","+5"]"#
+        );
     }
 
     proptest! {

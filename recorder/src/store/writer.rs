@@ -125,7 +125,7 @@ impl Writer {
         queue_check.healthy();
         Ok(Self {
             maintenance: Maintenance::new(retention, storage, data.directory().to_owned()),
-            files: data.file_ids(),
+            files: data.file_ids().unwrap_or_default(),
             queue_check,
             drops_seen: (shared.queue.dropped_total(), None),
             data,
@@ -207,7 +207,7 @@ impl Writer {
                 self.config.batch_rows,
                 self.config.batch_bytes.get() as usize,
                 wait,
-                self.config.linger,
+                self.maintenance.linger(self.config.linger),
             );
             if !batch.is_empty() {
                 if !self.write(&batch) {
@@ -409,15 +409,17 @@ impl Writer {
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
         let now = self.shared.clock.now();
-        let files = self.data.file_ids();
-        if files.database != self.files.database {
-            self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
-        } else if files != self.files {
-            // Readers would see another log than the one that is written. Closing copies ours into the database.
-            warn!(
-                "the write-ahead log was removed or replaced by somebody: opening the database again"
-            );
-            self.reopen(None);
+        match self.data.file_ids() {
+            Err(error) => warn!(%error, "the state of the database's files is unknown"),
+            Ok(files) if files.database != self.files.database => {
+                self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
+            }
+            Ok(files) if files != self.files => {
+                // Readers would see another log than the one that is written. Closing copies ours into the database.
+                warn!("the write-ahead log was removed or replaced: opening the database again");
+                self.reopen(None);
+            }
+            Ok(_) => {}
         }
         let done = self.write_status(now, None).and_then(|()| {
             self.conn.query_row(
@@ -535,7 +537,7 @@ impl Writer {
         }
         self.applier = applier;
         self.conn = opened.conn;
-        self.files = self.data.file_ids();
+        self.files = self.data.file_ids().unwrap_or_default();
         if opened.created || opened.moved_aside.is_some() {
             for recall in self.recalls.values() {
                 recall.relist(RelistCause::Replaced);

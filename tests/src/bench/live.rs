@@ -23,6 +23,9 @@ use super::data::{Delivery, END, Feed};
 use super::fill::item;
 use super::sheet::{Limit, Sheet};
 
+/// `watch_state.id` in a database that has one watch.
+const FIRST_WATCH: WatchId = WatchId(1);
+
 /// Rate of the steady stream.
 const PER_SECOND: usize = 1000;
 const READABLE_MS_MAX: f64 = 100.0;
@@ -49,7 +52,6 @@ pub struct Store {
     pub shared: Shared,
     /// The database.
     pub path: PathBuf,
-    watch: WatchId,
     thread: JoinHandle<Ended>,
 }
 
@@ -85,10 +87,10 @@ impl Store {
             shared.clone(),
         )?;
         let (watch, _) = writer.register("bench", "Event", "", Arc::new(Recall::default()))?;
+        anyhow::ensure!(watch == FIRST_WATCH, "the items are for another watch");
         Ok(Self {
             shared,
             path,
-            watch,
             thread: std::thread::Builder::new()
                 .name("writer".to_owned())
                 .spawn(move || writer.run())?,
@@ -120,15 +122,6 @@ impl Store {
         (pushed, took)
     }
 
-    /// New Events, one change each, at the present of [`AfterTheEnd`].
-    pub fn items(&self, seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
-        let overrides = SeverityOverrides::default();
-        Feed::new(seed, count)
-            .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
-            .map(|(at, delivery)| item(self.watch, at, delivery, &overrides))
-            .collect()
-    }
-
     /// Drains and closes.
     pub fn stop(self) -> anyhow::Result<()> {
         self.shared.queue.close();
@@ -139,6 +132,17 @@ impl Store {
         anyhow::ensure!(ended == Ended::Drained, "the writer ended as {ended:?}");
         Ok(())
     }
+}
+
+/// New Events, one change each, for the first watch of a database.
+///
+/// Prepared before the store starts: a clean-up begins with it, and must not be over before the first Event comes.
+pub fn items(seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
+    let overrides = SeverityOverrides::default();
+    Feed::new(seed, count)
+        .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
+        .map(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides))
+        .collect()
 }
 
 /// Looks again and again how many changes can be read.
@@ -227,12 +231,12 @@ pub fn percentile(ascending: &[f64], part: f64) -> f64 {
 /// A steady stream for so many seconds.
 pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
+    let items = items(seed, seconds * PER_SECOND)?;
     let store = Store::start(
         dir.path(),
         RetentionConfig::default(),
         &StorageConfig::default(),
     )?;
-    let items = store.items(seed, seconds * PER_SECOND)?;
     let watcher = Watcher::start(&store.path)?;
     let (pushed, took) = store.push(items.into_iter(), || true);
     std::thread::sleep(Duration::from_millis(500));

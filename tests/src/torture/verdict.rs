@@ -121,7 +121,8 @@ pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl
                     .get(&event.uid)
                     .is_some_and(|stored| judge(event, stored) == Judgement::Right)
             });
-        let open = setup.number("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
+        let open = setup
+            .number("SELECT count(*) FROM watch_state WHERE kind = 'Event' AND gap IS NOT NULL");
         if is_done && open == Some(0) {
             return;
         }
@@ -248,7 +249,7 @@ fn read_events(setup: &Setup) -> rusqlite::Result<HashMap<String, Stored>> {
 }
 
 fn read_gaps(setup: &Setup) -> rusqlite::Result<Vec<Gap>> {
-    let sql = "SELECT metadata FROM events WHERE title = 'Recording gap'";
+    let sql = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'Event'";
     let time = |value: &Value| value.as_str().and_then(|text| Timestamp::parse(text).ok());
     let gap = |text: String| {
         let metadata: Value = serde_json::from_str(&text).unwrap_or_default();

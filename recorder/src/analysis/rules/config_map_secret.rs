@@ -32,7 +32,8 @@ fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
     }
     let place = format!("{}/{}", map.meta.namespace, map.meta.name);
     let description = format!(
-        "Keys of ConfigMap {place} look like secrets: {}. Move them to a Secret, and change them: they were readable.",
+        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and change them: they were \
+         readable.",
         keys.join(", ")
     );
     let title = format!("ConfigMap {place} seems to hold a secret");

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, times};
 use crate::analysis::failure::{is_oom, unsettled};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -44,7 +44,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         } else {
             (
                 Severity::Warning,
-                format!("It was started {} times again.", state.restarts),
+                format!("It was restarted {}.", times(state.restarts)),
             )
         };
         let meaning = match code {

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place, span};
+use super::{Check, Context, Rule, Signs, place, span, times};
 use crate::analysis::failure::unsettled;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -58,9 +58,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .or(end.map(|end| end.at))
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} was started {} times again in {}; {how}. \
+            "Container {name} of pod {place} was restarted {} in {}; {how}. \
              Read `kubectl logs --previous -n {} {} -c {name}`, and see what changed before {since}.",
-            state.restarts,
+            times(state.restarts),
             span(context.now.since(pod.meta.created)),
             pod.meta.namespace,
             pod.meta.name,

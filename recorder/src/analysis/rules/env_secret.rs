@@ -31,8 +31,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let name = &container.name;
         let names: Vec<&str> = container.secret_env.iter().map(|name| &**name).collect();
         let description = format!(
-            "Container {name} of {owner} has literal values for {}: whoever may read pods reads them. \
-             Take them from a Secret, and change them.",
+            "Container {name} of {owner} has literal values in variables that look confidential ({}). Whoever may read \
+             pods reads them: take them from a Secret, and change them.",
             names.join(", ")
         );
         let title =

@@ -3,7 +3,7 @@
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Check, Context, Group, Rule, Signs, members, owner_words, span};
+use super::{Check, Context, Group, Rule, Signs, count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
 use crate::analysis::failure::way;
 use crate::analysis::world::PodEntry;
@@ -66,9 +66,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .unwrap_or(context.now);
     let owner = owner_words(owner);
     let description = format!(
-        "{} pods of {owner} fail since {since}, {} after a change at {}: {}. \
+        "{} of {owner} failing since {since}, {} after a change at {}: {}. \
          The change is the first suspect: compare with the state before it, or take it back.",
-        pods.len(),
+        count(pods.len(), "pod"),
         span(since.since(change.time())),
         change.time(),
         change.what

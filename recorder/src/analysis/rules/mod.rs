@@ -165,11 +165,18 @@ pub struct Sign {
 pub struct Signs {
     /// Signs it sees.
     pub seen: Vec<Sign>,
+    /// Parts whose findings stay as they are if they are open: it is better, but not for long enough.
+    pub kept: Vec<String>,
     /// When to look again even if nothing changes.
     pub again: Option<Timestamp>,
 }
 
 impl Signs {
+    /// Leaves a finding as it is if it is open.
+    pub fn keep(&mut self, part: &str) {
+        self.kept.push(part.to_owned());
+    }
+
     /// Looks again at that time.
     pub fn look_again(&mut self, at: Timestamp) {
         self.again = Some(self.again.map_or(at, |again| again.min(at)));
@@ -312,6 +319,25 @@ pub(crate) fn span(time: Duration) -> String {
         s @ ..7_200 => format!("{} min", s / 60),
         s @ ..172_800 => format!("{} h", s / 3_600),
         s => format!("{} d", s / 86_400),
+    }
+}
+
+/// `once`, `twice`, `5 times`.
+pub(crate) fn times(count: i64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        n => format!("{n} times"),
+    }
+}
+
+/// `1 pod`, `5 pods`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {one}s")
     }
 }
 

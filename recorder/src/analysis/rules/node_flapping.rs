@@ -36,7 +36,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     }
     let opens = recent.len() >= context.thresholds.flapping as usize && restless;
     let stays = (context.is_open)("") && restless;
-    if !(opens || stays) {
+    if !opens && !stays {
         return;
     }
     let name = &entry.node.meta.name;

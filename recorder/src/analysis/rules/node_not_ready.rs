@@ -34,8 +34,10 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         "its kubelet reports that it cannot run pods"
     };
     let description = format!(
-        "Node {name} is not ready since {since}: {why} ({}: {}). {pods} pods are on it.",
-        ready.reason, ready.message
+        "Node {name} is not ready since {since}: {why} ({}: {}). It has {}.",
+        ready.reason,
+        ready.message,
+        super::count(pods, "pod")
     );
     let (severity, title) = if context.now >= critical_at {
         let minutes = super::span(context.thresholds.node_critical);

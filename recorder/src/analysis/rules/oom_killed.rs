@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, times};
 use crate::analysis::failure::{is_oom, unsettled};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -59,9 +59,10 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             )
         };
         let description = format!(
-            "Container {name} of pod {place} {why}, last at {}. It was started {} times again. \
+            "Container {name} of pod {place} {why}, last at {}. It was restarted {}. \
              Compare its memory limit with what it uses; raise the limit or find the leak.",
-            end.at, state.restarts
+            end.at,
+            times(state.restarts)
         );
         let sign = signs.add(Severity::Error, end.at, title, description);
         sign.container(name).of_pod(entry);

@@ -14,7 +14,7 @@ pub(super) const RULE: Rule = Rule {
     name: "Service has no ready pod",
     doc: "\
 Opens when none of the pods that a Service selects has been ready for `service`; severity critical.
-Closes when one is ready, none is left (see H17), or the Service is deleted.
+Closes when one has been ready for `recovery`, none is left (see H17), or the Service is deleted.
 Pods that have ended, such as those of a finished Job, do not count.
 Next: the findings of the pods, listed in the metadata, say why.",
     reads: &[Kind::Service, Kind::Pod],
@@ -28,6 +28,12 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let mut pods = Vec::new();
     for entry in context.world.selected(service) {
         if is_ready(&entry.pod) {
+            let since = Condition::of(&entry.pod.conditions, "Ready").and_then(|c| c.since);
+            let well = since.map(|since| since.plus(context.thresholds.recovery));
+            if let Some(well) = well.filter(|well| (context.is_open)("") && context.now < *well) {
+                signs.keep("");
+                signs.look_again(well);
+            }
             return; // one is enough: a large Service costs no more than a small one while it works
         }
         if !entry.pod.phase.is_final() {
@@ -51,8 +57,9 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let count = pods.len();
     let description = format!(
-        "Service {place} selects {count} pods and none of them is ready since {since}: its clients get no answer. \
-         See the findings of the pods."
+        "Service {place} selects {} and none is ready since {since}: its clients get no answer. \
+         See the findings of the pods.",
+        super::count(count, "pod")
     );
     let title = format!("Service {place} has no ready pod");
     let sign = signs.add(Severity::Critical, since, title, description);

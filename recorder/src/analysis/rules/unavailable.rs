@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     name: "replicas unavailable",
     doc: "\
 Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical where no pod is available.
-Closes when its condition is `True` again, or it is deleted or scaled to 0.
+Closes when its condition has been `True` again for `recovery`, or it is deleted or scaled to 0.
 Next: the findings of its pods say why.",
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
@@ -20,10 +20,18 @@ Next: the findings of its pods say why.",
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     let available = Condition::of(&deployment.conditions, "Available");
-    let Some(condition) = available.filter(|c| &*c.status == "False") else {
+    let Some(condition) = available else { return };
+    if deployment.replicas == 0 {
         return;
-    };
-    if deployment.replicas == 0 || deployment.available >= deployment.replicas {
+    }
+    if condition.is_true() || deployment.available >= deployment.replicas {
+        let well = condition
+            .since
+            .map(|since| since.plus(context.thresholds.recovery));
+        if let Some(well) = well.filter(|well| context.now < *well) {
+            signs.keep("");
+            signs.look_again(well);
+        }
         return;
     }
     let meta = &deployment.meta;

@@ -489,7 +489,7 @@ fn h15_unavailable() {
             apply(Kind::Deployment, short(0, "False")),
             Opens(Critical),
             apply(Kind::Deployment, short(4, "True")),
-            Closes,
+            Closes, // its condition is true since long ago
         ],
     );
     play(
@@ -603,6 +603,34 @@ fn h18_service_without_ready_pods() {
             Wait(20),
             Opens(Critical),
             apply(Kind::Pod, pod("web-1", json!({}))),
+            Closes,
+        ],
+    );
+    let ready = |name: &str, since: i64| {
+        pod(
+            name,
+            json!({"status": {"conditions": [condition("Ready", "True", since)]}}),
+        )
+    };
+    play(
+        "H18",
+        "a pod that is ready for moments is no recovery",
+        vec![
+            Do::Apply(vec![
+                (Kind::Service, service(json!({}))),
+                (Kind::Pod, unready()),
+            ]),
+            Wait(70),
+            Opens(Critical),
+            apply(Kind::Pod, ready("web-1", 73)),
+            Wait(20),
+            apply(Kind::Pod, unready()),
+            Wait(20),
+            Quiet,
+            apply(Kind::Pod, ready("web-1", 113)),
+            Wait(50),
+            Quiet,
+            Wait(20),
             Closes,
         ],
     );

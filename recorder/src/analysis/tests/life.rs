@@ -334,3 +334,84 @@ fn a_change_touches_what_it_concerns_only() {
     let names: Vec<&str> = dirty.iter().map(|subject| &*subject.name).collect();
     assert_eq!(names, ["shop/p-77", "w1", "Deployment/shop/app-7"]);
 }
+
+/// Not a test but a measurement: `cargo test --release -p kube9-recorder measure -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints figures"]
+fn measure_a_large_cluster() {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap()
+            .to_owned();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            / 1024
+    };
+    for pods in [100, 1_000, 10_000] {
+        let before = resident();
+        let mut lab = Lab::started(AnalysisConfig::default(), Vec::new(), |_| {
+            Remembered::default()
+        });
+        let mut objects = Vec::new();
+        let mut services = Vec::new();
+        let mut maps = Vec::new();
+        for n in 0..pods {
+            let app = format!("app-{}", n / 10);
+            let labels = json!({"app": app, "pod-template-hash": "1a", "app.kubernetes.io/managed-by": "helm",
+                "app.kubernetes.io/part-of": "shop", "app.kubernetes.io/version": "1.2.3"});
+            let owner =
+                json!([{"kind": "ReplicaSet", "name": format!("{app}-1a"), "controller": true}]);
+            let sidecar = container(json!({"name": "proxy", "image": "registry/proxy:3"}));
+            objects.push(pod(&format!("{app}-1a-{n}"), json!({
+                "metadata": {"labels": labels, "ownerReferences": owner},
+                "spec": {"nodeName": format!("node-{}", n % (pods / 20)), "containers": [container(json!({})), sidecar],
+                         "volumes": [{"configMap": {"name": format!("conf-{}", n / 10)}}]}})));
+            if n % 10 == 0 {
+                services.push(service(
+                    json!({"metadata": {"name": app}, "spec": {"selector": {"app": app}}}),
+                ));
+            }
+            if n % 2 == 0 {
+                let keys: serde_json::Map<String, Value> = (0..5)
+                    .map(|k| (format!("key-{k}.yaml"), json!("x".repeat(100))))
+                    .collect();
+                maps.push(config_map(
+                    json!({"metadata": {"name": format!("conf-{}", n / 2)}, "data": keys}),
+                ));
+            }
+        }
+        let nodes: Vec<Value> = (0..pods / 20)
+            .map(|n| node(&format!("node-{n}"), json!({})))
+            .collect();
+        let json_held = resident();
+        lab.list(Kind::Node, &nodes);
+        lab.list(Kind::Deployment, &[]);
+        lab.list(Kind::Service, &services);
+        lab.list(Kind::ConfigMap, &maps);
+        lab.list(Kind::Pod, &objects);
+        let begun = std::time::Instant::now();
+        lab.wait(40);
+        let first_look = begun.elapsed();
+        lab.take();
+        let held = resident();
+        let begun = std::time::Instant::now();
+        let changes = 2_000;
+        for n in 0..changes {
+            let mut changed = objects[(n * 7919) % objects.len()].clone();
+            changed["status"]["containerStatuses"][0]["restartCount"] = json!(n);
+            lab.apply(Kind::Pod, &changed);
+        }
+        let each = begun.elapsed() / changes as u32;
+        println!(
+            "{pods} pods: {} MiB beside {} MiB of test data; first look {first_look:?}; {each:?} a change, decoding included",
+            held - json_held,
+            json_held - before
+        );
+    }
+}
