@@ -1,6 +1,6 @@
 //! How commands end: exit codes, error lines, signals, closed pipes, full devices, and what is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 
@@ -128,6 +128,75 @@ fn completion_scripts_are_read_by_their_shells() {
         {
             Ok(read) => assert!(read.status.success(), "{shell}: {read:?}"),
             Err(_) => assert_ne!(shell, "bash", "bash is needed for this test"),
+        }
+    }
+}
+
+/// Runs the line on a terminal of so many columns; `None` where this machine cannot make one.
+fn on_a_terminal(
+    dir: &Dir,
+    line: &str,
+    columns: usize,
+    environment: &[(&str, &str)],
+) -> Option<String> {
+    let mut command = dir.command(&["x"; 0]);
+    let binary = command.command.get_program().to_str().unwrap().to_owned();
+    let shell = format!("stty cols {columns}; exec {binary} {line}");
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &shell, "/dev/null"])
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm");
+    terminal
+        .env("KUBE9_DB", dir.db())
+        .envs(environment.iter().copied());
+    command.command = terminal;
+    if Command::new("script").arg("--version").output().is_err() {
+        return None;
+    }
+    let answer = command.run();
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    Some(answer.stdout.replace('\r', ""))
+}
+
+#[test]
+fn terminal_gets_a_table_of_its_width_in_colour() {
+    let dir = Dir::with_story();
+    let Some(shown) = on_a_terminal(&dir, "events list", 80, &[]) else {
+        println!("SKIPPED: no program script");
+        return;
+    };
+    assert!(shown.contains("\u{1b}[31merror\u{1b}[0m"), "{shown}");
+    for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        for line in [
+            "events list",
+            "events get evt_20251202_100100_000000",
+            "status",
+            "events timeline",
+        ] {
+            let shown = on_a_terminal(&dir, line, 80, &[environment]).unwrap();
+            assert!(!shown.contains('\u{1b}'), "{line}: {shown}");
+        }
+    }
+    for columns in [80, 120, 200] {
+        for line in [
+            "events list",
+            "events list --format=wide",
+            "events timeline",
+            "events stats --by=name,reason",
+        ] {
+            let shown = on_a_terminal(&dir, line, columns, &[("NO_COLOR", "1")]).unwrap();
+            let widest = shown
+                .lines()
+                .map(unicode_width::UnicodeWidthStr::width)
+                .max();
+            // `wide` cannot be narrower: ids and counts are never cut.
+            let limit = if line.contains("wide") {
+                columns.max(145)
+            } else {
+                columns
+            };
+            assert!(widest <= Some(limit), "{line} at {columns}: {shown}");
         }
     }
 }

@@ -88,6 +88,7 @@ fn note(page: &Page, args: &ListArgs) {
         (None, _) if args.offset > 0 || args.after.is_some() => {
             format!("the last {shown} of {total} events")
         }
+        (None, _) if page.total == 1 => "1 event".to_owned(),
         (None, _) => format!("{total} events"),
     };
     // Nobody reads it if stderr is closed.

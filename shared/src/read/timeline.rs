@@ -40,7 +40,7 @@ pub struct TimelineRequest {
 pub struct Timeline {
     /// Rows by bucket and severity code. Rows created before the start that reach into the range are in the first one.
     pub buckets: Vec<[u64; 4]>,
-    /// Oldest row of the filter that was created in the range.
+    /// When it began: the oldest row of warning or worse that was created in the range; where there is none, the oldest.
     pub first: Option<Row>,
     /// Changes of objects and blind intervals in the range, oldest first.
     pub marks: Vec<Mark>,
@@ -143,19 +143,17 @@ fn interned(
 ) -> Result<Timeline, ReadError> {
     let mut buckets = request.buckets();
     let start = EventKey::first_at(request.from).as_i64();
-    let mut oldest: Option<i64> = None;
+    let mut oldest: Option<(bool, i64)> = None;
     visit(connection, filter, "e.severity", &mut |key, severity| {
-        request.add(
-            &mut buckets,
-            EventKey::from_i64(key).created_at().millis(),
-            severity,
-        );
-        if key >= start {
-            oldest = Some(oldest.map_or(key, |old| old.min(key)));
+        let created = EventKey::from_i64(key).created_at();
+        request.add(&mut buckets, created.millis(), severity);
+        let candidate = (severity < Severity::Warning.code(), key);
+        if key >= start && oldest.is_none_or(|oldest| candidate < oldest) {
+            oldest = Some(candidate);
         }
     })?;
     let first = match oldest {
-        Some(key) => Some(row::by_key(connection)?.query_row([key], row::from_sql)?),
+        Some((_, key)) => Some(row::by_key(connection)?.query_row([key], row::from_sql)?),
         None => None,
     };
     let (marks, marks_left_out) = marks(connection, filter)?;

@@ -1,0 +1,218 @@
+//! Every example of docs/cli.md and docs/cli-json.md prints what the page says, and fits its schema.
+//! `KUBE9_GENERATE=1` writes what is printed into the pages.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde_json::Value;
+use support::schema::misfit;
+use support::{Dir, TEN, fixture, story};
+
+fn docs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+/// The story, with a recorder that lives.
+fn database() -> Dir {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    fixture::heartbeat(&db, now, None);
+    std::mem::forget(db);
+    dir
+}
+
+/// The words of a line, as a shell reads single quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words
+}
+
+/// What differs from run to run, made the same: paths, sizes, the present.
+fn steady(dir: &Dir, text: &str) -> String {
+    let text = text.replace(dir.db().to_str().unwrap(), "/data/kube9.db");
+    text.lines().map(|line| steady_line(line) + "\n").collect()
+}
+
+fn steady_line(line: &str) -> String {
+    let json = line
+        .trim_start()
+        .split_once("\": ")
+        .map(|(key, _)| key.trim_start_matches('"'));
+    let now = "\"2025-12-02T10:31:00.000Z\"";
+    let value = match json {
+        Some("timestamp" | "heartbeat_at" | "last_commit_at") => Some(now),
+        Some("started_at") => Some("\"2025-11-29T10:00:00.000Z\""),
+        Some("heartbeat_age_seconds") => Some("0.5"),
+        Some("database_bytes") => Some("294912"),
+        Some("disk_bytes") => Some("10737418240"),
+        Some("disk_free_bytes") => Some("8589934592"),
+        _ => None,
+    };
+    if let (Some(value), Some((key, _))) = (value, line.split_once("\": ")) {
+        return format!(
+            "{key}\": {value}{}",
+            if line.ends_with(',') { "," } else { "" }
+        );
+    }
+    if line.starts_with("DATABASE") {
+        return "DATABASE  /data/kube9.db (288.0 KiB, 8.0 GiB of 10.0 GiB free)".to_owned();
+    }
+    if line.starts_with("RECORDER") {
+        return "RECORDER  0.1.0, heartbeat 0s ago, lag 0.1 s, queue 0, dropped 0".to_owned();
+    }
+    let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let is_age =
+        first.ends_with('d') && first[..first.len() - 1].bytes().all(|b| b.is_ascii_digit());
+    if first == "AGE" || (is_age && first.len() > 1) {
+        return format!(
+            "{:4}  {}",
+            if is_age { "31m" } else { first },
+            rest.trim_start()
+        );
+    }
+    for (before, after, steady) in [("(", " ago)", "30m"), ("(", " back)", "3d")] {
+        if let Some((head, tail)) = line.rsplit_once(after)
+            && let Some((head, _)) = head.rsplit_once(before)
+        {
+            return format!("{head}{before}{steady}{after}{tail}");
+        }
+    }
+    line.to_owned()
+}
+
+/// Runs every line that begins with `$ ` in the page's `console` blocks, and puts what it prints after it.
+fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
+    let dir = database();
+    let (mut out, mut inside) = (String::new(), false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if inside && !line.starts_with("$ ") {
+            continue;
+        }
+        out.push_str(line);
+        out.push('\n');
+        if let Some(command) = line.strip_prefix("$ kube9-query ").filter(|_| inside) {
+            let answer = dir.command(&words(command)).run();
+            let text = steady(&dir, &answer.stdout) + &steady(&dir, &answer.stderr);
+            check(command, &text);
+            out.push_str(&text);
+        }
+    }
+    out
+}
+
+fn schema_of(command: &str) -> Option<&'static str> {
+    match command.split(' ').take(2).collect::<Vec<_>>()[..] {
+        _ if !command.contains("json") && !command.contains("export") => None,
+        ["status", ..] => Some("status"),
+        ["events", "list"] => Some("list"),
+        ["events", "get" | "export"] => Some("event"),
+        ["events", "stats"] => Some("stats"),
+        ["events", "timeline"] => Some("timeline"),
+        _ => None,
+    }
+}
+
+fn check_schema(command: &str, text: &str) {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
+    let Some(name) = (if value.get("error").is_some() {
+        Some("error")
+    } else {
+        schema_of(command)
+    }) else {
+        return;
+    };
+    let schema = fs::read_to_string(docs().join(format!("schema/{name}.json"))).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(misfit(&schema, &value), None, "{command}");
+    // A schema that takes anything would be none.
+    assert!(misfit(&schema, &serde_json::json!({})).is_some(), "{name}");
+}
+
+#[track_caller]
+fn page_is_true(name: &str, validated: usize) {
+    let file = docs().join(name);
+    let page = fs::read_to_string(&file).unwrap();
+    let mut documents = 0;
+    let actual = run(&page, &mut |command, text| {
+        documents += usize::from(serde_json::from_str::<Value>(text).is_ok());
+        check_schema(command, text);
+    });
+    assert!(
+        documents >= validated,
+        "{documents} documents were validated"
+    );
+    if std::env::var_os("KUBE9_GENERATE").is_some() {
+        fs::write(&file, &actual).unwrap();
+    }
+    let page = fs::read_to_string(&file).unwrap();
+    for (line, (said, printed)) in page.lines().zip(actual.lines()).enumerate() {
+        assert_eq!(said, printed, "{name}:{}", line + 1);
+    }
+    assert_eq!(page.lines().count(), actual.lines().count(), "{name}");
+}
+
+#[test]
+fn manual_says_what_is_printed() {
+    page_is_true("cli.md", 1);
+}
+
+#[test]
+fn documents_are_as_they_are_described() {
+    page_is_true("cli-json.md", 7);
+}
+
+#[test]
+fn every_document_fits_its_schema_whatever_the_state() {
+    let empty = Dir::new();
+    fixture::create(&empty.db());
+    let gap = Dir::new();
+    let db = fixture::create(&gap.db());
+    gap.insert(&db, &story());
+    db.execute(
+        "INSERT INTO watch_state (cluster, kind, namespace, gap) VALUES ('c', 'Event', 'shop', ?)",
+        [TEN << 24],
+    )
+    .unwrap();
+    for (dir, lines) in [
+        (&Dir::new(), &["status --format=json"][..]),
+        (
+            &empty,
+            &["status", "events list", "events stats", "events timeline"],
+        ),
+        (
+            &gap,
+            &[
+                "status",
+                "events list",
+                "events stats --by=name,day",
+                "events timeline",
+            ],
+        ),
+    ] {
+        for line in lines {
+            let line = format!("{} --format=json", line.trim_end_matches(" --format=json"));
+            let answer = dir.run(&line);
+            assert!(!answer.stdout.is_empty(), "{line}");
+            check_schema(&line, &answer.stdout);
+        }
+    }
+}
