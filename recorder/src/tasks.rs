@@ -36,6 +36,7 @@ use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
 use crate::store::watches::Start;
@@ -310,11 +311,12 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-/// Everything that watches.
+/// Everything that talks to the API server.
 struct Sources {
     events: Vec<(EventsSource, Start)>,
     informers: Vec<(Informer, RelistCause)>,
     engine: Option<Engine>,
+    status_document: Option<StatusDocument>,
 }
 
 fn sources(
@@ -353,11 +355,18 @@ fn sources(
         (source, watch.start)
     };
     let events = known.events.into_iter().map(source).collect();
+    let status_document = StatusDocument::new(
+        &config.kube,
+        cluster.client.clone(),
+        health.clone(),
+        intake.clock.clone(),
+    );
     if known.informers.is_empty() {
         return Sources {
             events,
             informers: Vec::new(),
             engine: None,
+            status_document,
         };
     }
     let mut analysis = Analysis::new(
@@ -395,6 +404,7 @@ fn sources(
         events,
         informers,
         engine: Some(engine),
+        status_document,
     }
 }
 
@@ -415,6 +425,9 @@ async fn work(
     }
     if let Some(engine) = sources.engine {
         tasks.spawn(engine.run());
+    }
+    if let Some(document) = sources.status_document {
+        tasks.spawn(document.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()

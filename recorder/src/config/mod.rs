@@ -171,6 +171,9 @@ sections! {
         pod_name: Option<String> = None,
         /// Namespace of that pod.
         pod_namespace: Option<String> = None,
+        /// ConfigMap in that namespace whose key `status` is kept up to date for the kube9 extension of VS Code.
+        /// Unset means that the recorder writes nothing in the cluster.
+        status_configmap: Option<String> = None,
     }
 
     /// How the cluster is watched.
@@ -524,6 +527,12 @@ impl Config {
             refuse(
                 "http.header_timeout",
                 "is longer than http.connection_timeout".to_owned(),
+            );
+        }
+        if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
+            refuse(
+                "kube.status_configmap",
+                "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
             );
         }
         for (index, name) in self.kube.namespaces.iter().enumerate() {
