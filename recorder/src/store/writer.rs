@@ -27,6 +27,7 @@ use super::apply::{Applier, Outcomes};
 use super::facts::Remembered;
 use super::findings;
 use super::gap::Healed;
+use super::history;
 use super::maintenance::Maintenance;
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
 use super::watches::Start;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
 use crate::pipeline::queue::{Batch, Drops, Queue};
 use crate::pipeline::record::{Occurred, Record};
@@ -88,6 +90,7 @@ pub struct Writer {
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
+    heard: Arc<Heard>,
     started: Timestamp,
     heartbeat: Option<Instant>,
     sizes: Option<Instant>,
@@ -139,6 +142,7 @@ impl Writer {
             shared,
             registered: Vec::new(),
             recalls: BTreeMap::new(),
+            heard: Arc::default(),
             started,
             heartbeat: None,
             sizes: None,
@@ -182,6 +186,19 @@ impl Writer {
     /// The database cannot be read.
     pub fn open_findings(&self) -> rusqlite::Result<Vec<(String, String)>> {
         findings::open(&self.conn)
+    }
+
+    /// What the committed Events say beside their rows.
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
+
+    /// How many warnings there were before. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn history(&self) -> rusqlite::Result<History> {
+        history::read(&self.conn, self.shared.clock.now())
     }
 
     /// Works until the queue is closed and empty, or the grace period is over.
@@ -346,6 +363,7 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        self.heard.add(self.applier.rows.take_told());
         if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
         }

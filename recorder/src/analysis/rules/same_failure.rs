@@ -20,6 +20,8 @@ Closes when fewer than two of them do.
 Next: the cause is in what they share: the template, the image, a ConfigMap, a dependency.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -73,5 +75,70 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             .with("pods", pods.len());
         sign.with("nodes", nodes.len())
             .with("members", members(pods.into_iter()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn crashing(name: &str, at: i64) -> Value {
+        pod_with(
+            name,
+            1,
+            waiting("CrashLoopBackOff"),
+            terminated("Error", 1, at - 1, at),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: three pods in a crash loop, repaired by a new template",
+                vec![
+                    Seen("crash-loop", "bad"),
+                    Opens(Error),
+                    Seen("crash-loop", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "three of one owner; closes when fewer than two are left",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, crashing("web-1", 2)),
+                        (Kind::Pod, crashing("web-2", 2)),
+                    ]),
+                    Quiet,
+                    apply(Kind::Pod, crashing("web-3", 2)),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-3", json!({}))),
+                    Quiet,
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "three in different ways are no one thing",
+                vec![
+                    apply(Kind::Pod, crashing("web-1", 2)),
+                    apply(
+                        Kind::Pod,
+                        pod_with(
+                            "web-2",
+                            1,
+                            waiting("CrashLoopBackOff"),
+                            terminated("OOMKilled", 137, 1, 2),
+                        ),
+                    ),
+                    apply(Kind::Pod, pulling("web-3", "w1", "i:1")),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: one pod is not several",
+                vec![Seen("config-change", "failing"), Quiet],
+            ),
+        ]
     }
 }
