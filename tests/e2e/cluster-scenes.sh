@@ -417,9 +417,9 @@ drop_in() {
       and .namespace == $ns and (now - (.lastUpdate | sub("\\.[0-9]+Z$"; "Z") | fromdate) | fabs) < 300'
   }
   wait_for 60 "the recorder says there that it is healthy" status_is_there || true
-  upgrade >/dev/null 2>&1 || fail "helm upgrade with the drop-in on"
+  upgrade --set compat.vscode.enabled=true,podAnnotations.again=yes >/dev/null 2>&1 || fail "helm upgrade with the drop-in on"
   check "an upgrade leaves the status" status_is_there
-  has_no_change() { [[ $(total --object-kind=ConfigMap --object-name=kube9-operator-status) == 0 ]]; }
+  has_no_change() { [[ $(query_container=operator total --object-kind=ConfigMap --object-name=kube9-operator-status) == 0 ]]; }
   check "and its changes are not recorded" has_no_change
   upgrade --set compat.vscode.enabled=false >/dev/null 2>&1 || fail "helm upgrade back"
 }
