@@ -14,7 +14,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod serve;
 pub mod source;
-mod status_document;
+pub mod status_document;
 pub mod store;
 mod tasks;
 

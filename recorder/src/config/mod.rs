@@ -587,7 +587,9 @@ fn parse_yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_yaml::from_str(text).map_err(|error| format!("not valid YAML: {error}"))
+    // Without the lines around the fault: a file that was named by mistake may hold a secret.
+    serde_yaml::from_str(text)
+        .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
 }
 
 /// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.
