@@ -39,7 +39,7 @@ use crate::source::report::{FirstSync, Report};
 use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
-use crate::store::watches::Start;
+use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
@@ -156,6 +156,7 @@ struct InformerWatch {
     kind: Kind,
     namespace: String,
     remembered: Remembered,
+    position: Option<String>,
     recall: Arc<Recall>,
 }
 
@@ -287,13 +288,18 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     }
     for (kind, namespace) in &scopes.informers {
         let recall = Arc::new(Recall::default());
-        let (id, _) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
         let remembered = writer.remembered(id)?;
+        let position = match start.resume {
+            Resume::Watch(position) if remembered.proven.is_some() => Some(position),
+            _ => None,
+        };
         known.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
             remembered,
+            position,
             recall,
         });
     }
@@ -389,6 +395,7 @@ fn sources(
             metrics: intake.metrics.clone(),
             clock: intake.clock.clone(),
             recall: watch.recall,
+            position: watch.position,
         };
         informers.push((informer, first));
     }

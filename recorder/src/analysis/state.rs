@@ -43,6 +43,27 @@ struct Source {
     live_since: Timestamp,
     /// When the view was last current.
     current: Option<Timestamp>,
+    /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
+    resumed: Option<Timestamp>,
+}
+
+impl Source {
+    /// Whether what is seen now happened while nobody recorded: in a list after that time, and in what a resumed watch
+    /// tells first.
+    fn late_at(&mut self, now: Timestamp) -> Option<Late> {
+        if self.live && now.since(self.live_since) >= THAW {
+            self.resumed = None;
+        }
+        let resumed = self.resumed.map(|from| Late { from, to: now });
+        self.late.or(resumed)
+    }
+
+    /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
+    fn reached(&self, object: &Object) -> Option<String> {
+        self.listing
+            .is_none()
+            .then(|| object.meta().version.to_string())
+    }
 }
 
 /// The state of the analysis.
@@ -115,6 +136,7 @@ impl Analysis {
             live: false,
             live_since: Timestamp::EPOCH,
             current: stored.proven,
+            resumed: None,
         };
         if let Some(proven) = stored.proven {
             let since = &mut self.blind_since[kind.index()];
@@ -170,13 +192,20 @@ impl Analysis {
                 server_time,
                 objects,
             } => {
-                self.listed(watch, now, &mut out);
-                let mark = Mark::Synced {
-                    version,
-                    server_time,
-                    listed: objects,
-                };
-                out.push(Item::Mark { watch, mark });
+                let vanished = self.listed(watch, now, &mut out);
+                // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
+                if self
+                    .source(watch)
+                    .is_some_and(|source| source.resumed.is_none())
+                {
+                    let mark = Mark::Synced {
+                        version,
+                        server_time,
+                        listed: objects,
+                        vanished,
+                    };
+                    out.push(Item::Mark { watch, mark });
+                }
             }
             News::Live => {
                 self.permission(watch, None, now, &mut out);
@@ -184,7 +213,9 @@ impl Analysis {
                     if !source.live {
                         (source.live, source.live_since) = (true, now);
                     }
-                    source.current = Some(now);
+                    if source.resumed.is_none() {
+                        source.current = Some(now);
+                    }
                 }
             }
             News::Blind { why, forbidden } => {
@@ -227,6 +258,11 @@ impl Analysis {
         };
         source.listing = Some(HashSet::new());
         source.first = cause == RelistCause::FirstStart;
+        if cause == RelistCause::Resumed {
+            (source.resumed, source.late) = (source.current, None);
+            return;
+        }
+        source.resumed = None;
         source.late = (!source.first).then(|| Late {
             from: source.current.unwrap_or(now),
             to: now,
@@ -250,7 +286,8 @@ impl Analysis {
         if let Some(listing) = &mut source.listing {
             listing.insert(name.clone());
         }
-        let (late, first) = (source.late, source.first);
+        let (late, first) = (source.late_at(now), source.first);
+        let reached = source.reached(&object);
         let uid = &*object.meta().uid;
         if source
             .facts
@@ -297,6 +334,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: serde_json::to_string(&after).ok(),
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
             if let Some(source) = self.source(watch) {
                 source.facts.insert(name.clone(), after);
@@ -325,6 +363,8 @@ impl Analysis {
             return;
         };
         let kind = source.kind;
+        let late = late.or_else(|| source.late_at(now));
+        let reached = object.and_then(|object| source.reached(object));
         if let Some(before) = source.facts.remove(name) {
             let (namespace, short) = split(name);
             let rows = changes::rows(&Compared {
@@ -345,6 +385,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
         }
         if kind == Kind::Pod {
@@ -355,10 +396,10 @@ impl Analysis {
         self.touch(dirty);
     }
 
-    /// What a complete list did not show is gone.
-    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) {
+    /// What a complete list did not show is gone; says how much that is.
+    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) -> u64 {
         let Some(source) = self.source(watch) else {
-            return;
+            return 0;
         };
         let late = source.late.take();
         let shown = source.listing.take().unwrap_or_default();
@@ -369,10 +410,14 @@ impl Analysis {
             .cloned()
             .collect();
         (source.synced, source.first) = (true, false);
-        source.current = Some(now);
+        if source.resumed.is_none() {
+            source.current = Some(now);
+        }
+        let vanished = missing.len() as u64;
         for name in missing {
             self.vanished(watch, &name, None, late, now, out);
         }
+        vanished
     }
 
     /// Opens or closes the finding that the recorder may not read a kind.

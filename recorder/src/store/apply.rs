@@ -464,7 +464,8 @@ impl Applier {
                 version,
                 server_time,
                 listed,
-            } => self.synced(conn, watch, version, *server_time, *listed),
+                vanished,
+            } => self.synced(conn, watch, version, *server_time, (*listed, *vanished)),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, Some(*at));
                 Ok(())

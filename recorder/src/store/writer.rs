@@ -45,6 +45,9 @@ use crate::source::events::Recall;
 /// seconds on the slowest disk.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
+/// How often the writer looks whether a heartbeat is due, and the shortest time between two.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The database counts as unhealthy after this many missing heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
 
@@ -90,6 +93,8 @@ pub struct Writer {
     recalls: BTreeMap<WatchId, Arc<Recall>>,
     started: Timestamp,
     heartbeat: Option<Instant>,
+    /// [`Health::changes`] as of the last heartbeat.
+    told_changes: u64,
     sizes: Option<Instant>,
 }
 
@@ -141,6 +146,7 @@ impl Writer {
             recalls: BTreeMap::new(),
             started,
             heartbeat: None,
+            told_changes: 0,
             sizes: None,
         })
     }
@@ -189,10 +195,7 @@ impl Writer {
         let ended = loop {
             self.pulse.beat();
             self.look_at_queue();
-            if self
-                .heartbeat
-                .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
-            {
+            if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
             let busy = self
@@ -225,12 +228,21 @@ impl Writer {
         ended
     }
 
+    /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
+    fn heartbeat_is_due(&self) -> bool {
+        let Some(age) = self.heartbeat.map(|at| at.elapsed()) else {
+            return true;
+        };
+        age >= self.config.heartbeat
+            || (age >= LOOK_EVERY && self.shared.health.changes() != self.told_changes)
+    }
+
     fn until_heartbeat(&self) -> Duration {
-        // At most a second, so that the thread beats often enough for /livez.
+        // Often enough for /livez, too.
         let left = self.heartbeat.map_or(Duration::ZERO, |at| {
             self.config.heartbeat.saturating_sub(at.elapsed())
         });
-        left.min(Duration::from_secs(1))
+        left.min(LOOK_EVERY)
     }
 
     /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
@@ -408,6 +420,7 @@ impl Writer {
     /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
+        self.told_changes = self.shared.health.changes();
         let now = self.shared.clock.now();
         match self.data.file_ids() {
             Err(error) => warn!(%error, "the state of the database's files is unknown"),
