@@ -5,7 +5,7 @@ use kube9_shared::time::Timestamp;
 
 use super::{Check, Context, Group, Rule, Signs, count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
-use crate::analysis::failure::way;
+use crate::analysis::failure::failing;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
@@ -23,23 +23,17 @@ Next: the change is the first suspect, not a proof; take it back if in doubt.",
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
-    let settle = context.thresholds.settle;
     let owner = &group.pods[0].owner;
-    let failing: Vec<(&PodEntry, Timestamp)> = group
-        .pods
-        .iter()
-        .filter(|entry| entry.pod.meta.deleting.is_none())
-        .filter_map(|entry| {
-            let states = &entry.pod.containers;
-            let failing = states
-                .iter()
-                .filter(|state| way(state, context.now, settle).is_some());
-            let since = failing
-                .filter_map(|state| entry.traces.get(&state.name)?.failing)
-                .min()?;
-            Some((*entry, since))
-        })
-        .collect();
+    let mut failing_pods: Vec<(&PodEntry, Timestamp)> = Vec::new();
+    for entry in &group.pods {
+        let failing = failing(entry, context.now, context.thresholds);
+        if let Some(at) = failing.again {
+            signs.look_again(at); // pods that recover by running on say nothing then
+        }
+        let since = failing.ways.iter().filter_map(|(_, since)| *since).min();
+        failing_pods.extend(since.map(|since| (*entry, since)));
+    }
+    let failing = failing_pods;
     if failing.is_empty() {
         return;
     }

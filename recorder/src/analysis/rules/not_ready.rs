@@ -33,7 +33,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let fails = pod
         .containers
         .iter()
-        .any(|state| state.running.is_none() && way(state, context.now, settle).is_some());
+        // Also while it runs between two crashes.
+        .any(|state| way(state, context.now, settle).is_some());
     if fails || &*ready.reason == "PodCompleted" {
         return;
     }

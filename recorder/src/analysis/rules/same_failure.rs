@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube9_shared::model::{EventType, Severity};
 
 use super::{Check, Context, Group, Rule, Signs, members, owner_words};
-use crate::analysis::failure::{Way, way};
+use crate::analysis::failure::{Way, failing};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
@@ -14,7 +14,8 @@ pub(super) const RULE: Rule = Rule {
     event_type: EventType::Insight,
     name: "several pods of one owner fail alike",
     doc: "\
-Opens when `same_failure` pods of one controller fail in the same way (out of memory, exit with an error, image pull, container config); severity error.
+Opens when `same_failure` pods of one controller fail in the same way (out of memory, exit with an error, image pull for `image_pull`, container config); severity error.
+Pods that their node evicted are not counted, see H10.
 One row with the pods in the metadata, instead of one to look at for each pod.
 Closes when fewer than two of them do.
 Next: the cause is in what they share: the template, the image, a ConfigMap, a dependency.",
@@ -23,18 +24,13 @@ Next: the cause is in what they share: the template, the image, a ConfigMap, a d
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
-    let settle = context.thresholds.settle;
     let mut ways: BTreeMap<Way, Vec<&PodEntry>> = BTreeMap::new();
-    for entry in &group.pods {
-        if entry.pod.meta.deleting.is_some() || entry.owner.kind == "Pod" {
-            continue;
+    for entry in group.pods.iter().filter(|entry| entry.owner.kind != "Pod") {
+        let failing = failing(entry, context.now, context.thresholds);
+        if let Some(at) = failing.again {
+            signs.look_again(at); // pods that recover by running on say nothing then
         }
-        let mut fails: Vec<Way> = entry
-            .pod
-            .containers
-            .iter()
-            .filter_map(|state| way(state, context.now, settle))
-            .collect();
+        let mut fails: Vec<Way> = failing.ways.into_iter().map(|(way, _)| way).collect();
         fails.sort();
         fails.dedup();
         for way in fails {

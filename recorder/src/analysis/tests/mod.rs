@@ -1,6 +1,7 @@
 //! The analysis as a whole: news in, rows out. Each rule has a table of cases: it opens, it does not (the near miss), it
 //! closes.
 
+mod aftermath;
 mod assessment;
 mod changes;
 mod health;

@@ -1,0 +1,154 @@
+//! What a day of a large cluster showed (`kube9-bench day`): findings about many pods that heal without a word, and pods
+//! that fail by no fault of their own.
+
+use super::Do::{Closes, Opens, Quiet, Wait};
+use super::*;
+use Severity::{Error, Warning};
+
+/// It ended badly at `ended`, and has run since `since`.
+fn restarted(name: &str, ended: i64, since: i64) -> Value {
+    over(
+        pod_with(
+            name,
+            1,
+            running(since),
+            terminated("Error", 1, ended - 1, ended),
+        ),
+        json!({"status": {"conditions": [condition("PodScheduled", "True", 0), condition("Ready", "True", since)]}}),
+    )
+}
+
+fn pulling(name: &str) -> Value {
+    pod_with(name, 0, waiting("ErrImagePull"), json!({}))
+}
+
+fn evicted(name: &str) -> Value {
+    let failed = pod_with(name, 0, terminated("Error", 137, 0, 5), json!({}));
+    over(
+        failed,
+        json!({"status": {"phase": "Failed", "reason": "Evicted"}}),
+    )
+}
+
+fn three(of: impl Fn(&str) -> Value) -> Do {
+    let names = ["web-1", "web-2", "web-3"];
+    Do::Apply(names.map(|name| (Kind::Pod, of(name))).to_vec())
+}
+
+fn new_image() -> Vec<Do> {
+    let image = |tag: &str| {
+        deployment(json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "app", "image": format!("registry/web:{tag}")}]}}}}))
+    };
+    vec![
+        apply(Kind::Deployment, image("1")),
+        apply(Kind::Deployment, image("2")),
+    ]
+}
+
+#[test]
+fn groups_close_when_their_pods_have_run_for_long_enough_without_a_word() {
+    play(
+        "I1",
+        "nothing changes any more once the pods run",
+        vec![
+            Wait(10),
+            three(|name| restarted(name, 10, 12)),
+            Opens(Error),
+            Wait(590),
+            Quiet,
+            Wait(20),
+            Closes,
+        ],
+    );
+    let mut steps = new_image();
+    steps.extend([
+        Wait(10),
+        apply(Kind::Pod, restarted("web-1", 10, 12)),
+        Opens(Error),
+        Wait(590),
+        Quiet,
+        Wait(20),
+        Closes,
+    ]);
+    play("I2", "the same of one pod", steps);
+}
+
+#[test]
+fn groups_wait_as_long_for_an_image_as_a_pod_does() {
+    play(
+        "I1",
+        "an image that is late is no failure; one that does not come is",
+        vec![
+            three(pulling),
+            Wait(50),
+            Quiet,
+            apply(Kind::Pod, pod("web-3", json!({}))),
+            Wait(20),
+            Quiet,
+            apply(Kind::Pod, pulling("web-3")),
+            Wait(65),
+            Opens(Error),
+            three(|name| pod(name, json!({}))),
+            Closes,
+        ],
+    );
+    let mut steps = new_image();
+    steps.extend([
+        apply(Kind::Pod, pulling("web-1")),
+        Wait(50),
+        Quiet,
+        Wait(20),
+        Opens(Error),
+        apply(Kind::Pod, pod("web-1", json!({}))),
+        Closes,
+    ]);
+    play("I2", "it opens by itself when the wait is over", steps);
+    let mut steps = new_image();
+    steps.extend([
+        apply(Kind::Pod, pulling("web-1")),
+        Wait(50),
+        apply(Kind::Pod, pod("web-1", json!({}))),
+        Wait(60),
+        Quiet,
+    ]);
+    play("I2", "a registry that hiccups", steps);
+}
+
+#[test]
+fn a_pod_that_its_node_evicted_failed_by_no_fault_of_its_own() {
+    play(
+        "H1",
+        "H10 says it",
+        vec![apply(Kind::Pod, evicted("web-1")), Quiet],
+    );
+    play("I1", "nor do three of them", vec![three(evicted), Quiet]);
+    let mut steps = new_image();
+    steps.extend([apply(Kind::Pod, evicted("web-1")), Quiet]);
+    play("I2", "nor is a new image to blame", steps);
+}
+
+#[test]
+fn a_pod_that_crashes_is_not_called_unready_between_two_crashes() {
+    let crashed = |ended: i64| {
+        pod_with(
+            "web-1",
+            7,
+            running(ended + 300),
+            terminated("Error", 1, ended - 3, ended),
+        )
+    };
+    play(
+        "H8",
+        "H2 says it",
+        vec![
+            Wait(1300),
+            apply(Kind::Pod, crashed(1000)),
+            Wait(3),
+            Quiet,
+            // It goes on running, and is still not ready.
+            Wait(600),
+            Opens(Warning),
+        ],
+    );
+}
