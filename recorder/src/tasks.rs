@@ -86,6 +86,8 @@ pub async fn run(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.queue_capacity.set(queue.capacity() as i64);
+    let scopes = Scopes::of(&config);
+    scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
     let seen = queue.clone();
     metrics.before_scrape(move |metrics| {
         let (items, bytes) = seen.size();
@@ -103,7 +105,7 @@ pub async fn run(
         () = &mut shutdown => Ok(None), // before anything was opened
         outcome = async {
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
-            let opened = open_writer(&config, &shared, &cluster.cluster).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster, scopes).await?;
             info!(server = cluster.server, "recording");
             let intake = Intake {
                 queue: queue.clone(),
@@ -173,6 +175,7 @@ async fn open_writer(
     config: &Config,
     shared: &Shared,
     cluster: &str,
+    scopes: Scopes,
 ) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
     let again = async |error: OpenError| match error {
@@ -201,7 +204,6 @@ async fn open_writer(
             Err(error) => again(error).await?,
         }
     };
-    let scopes = Scopes::of(config);
     loop {
         let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {
@@ -258,6 +260,12 @@ impl Scopes {
             events: namespaces,
             informers,
         }
+    }
+
+    /// The kind of each watch.
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let events = self.events.iter().map(|_| Kind::Event);
+        events.chain(self.informers.iter().map(|(kind, _)| *kind))
     }
 }
 

@@ -6,6 +6,7 @@ use kube9_shared::time::Timestamp;
 
 use super::record::Occurred;
 use super::sanitize::Sanitized;
+use crate::metrics::Stage;
 
 /// `watch_state.id`: one source and scope, e.g. Events of all namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,8 +119,8 @@ pub enum Passed {
     Deleted,
     /// A rule of the config excludes it; its position among the excluding rules.
     Filtered(usize),
-    /// It does not decode; a stub row says so. The reason, for people.
-    Undecodable(String),
+    /// It failed at this stage; a stub row says so. The reason, for people.
+    SetAside(Stage, String),
 }
 
 /// Steps of a source's protocol that are committed in order with its items.
