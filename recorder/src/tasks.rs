@@ -37,9 +37,10 @@ use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
-use crate::store::watches::Start;
+use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
@@ -86,6 +87,8 @@ pub async fn run(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.queue_capacity.set(queue.capacity() as i64);
+    let scopes = Scopes::of(&config);
+    scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
     let seen = queue.clone();
     metrics.before_scrape(move |metrics| {
         let (items, bytes) = seen.size();
@@ -103,7 +106,7 @@ pub async fn run(
         () = &mut shutdown => Ok(None), // before anything was opened
         outcome = async {
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
-            let opened = open_writer(&config, &shared, &cluster.cluster).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster, scopes).await?;
             info!(server = cluster.server, "recording");
             let intake = Intake {
                 queue: queue.clone(),
@@ -158,6 +161,7 @@ struct InformerWatch {
     kind: Kind,
     namespace: String,
     remembered: Remembered,
+    position: Option<String>,
     recall: Arc<Recall>,
 }
 
@@ -174,6 +178,7 @@ async fn open_writer(
     config: &Config,
     shared: &Shared,
     cluster: &str,
+    scopes: Scopes,
 ) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
     let again = async |error: OpenError| match error {
@@ -202,7 +207,6 @@ async fn open_writer(
             Err(error) => again(error).await?,
         }
     };
-    let scopes = Scopes::of(config);
     loop {
         let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {
@@ -260,6 +264,12 @@ impl Scopes {
             informers,
         }
     }
+
+    /// The kind of each watch.
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let events = self.events.iter().map(|_| Kind::Event);
+        events.chain(self.informers.iter().map(|(kind, _)| *kind))
+    }
 }
 
 /// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
@@ -290,13 +300,18 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     }
     for (kind, namespace) in &scopes.informers {
         let recall = Arc::new(Recall::default());
-        let (id, _) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
         let remembered = writer.remembered(id)?;
+        let position = match start.resume {
+            Resume::Watch(position) if remembered.proven.is_some() => Some(position),
+            _ => None,
+        };
         known.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
             remembered,
+            position,
             recall,
         });
     }
@@ -317,11 +332,12 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-/// Everything that watches.
+/// Everything that talks to the API server.
 struct Sources {
     events: Vec<(EventsSource, Start)>,
     informers: Vec<(Informer, RelistCause)>,
     analysis: AnalysisTask,
+    status_document: Option<StatusDocument>,
 }
 
 /// What becomes of the findings.
@@ -385,12 +401,19 @@ fn sources(
         (source, watch.start)
     };
     let events = known.events.into_iter().map(source).collect();
+    let status_document = StatusDocument::new(
+        &config.kube,
+        cluster.client.clone(),
+        health.clone(),
+        intake.clock.clone(),
+    );
     if known.informers.is_empty() {
         let closings = close_all(known.before.findings, intake.now());
         return Sources {
             events,
             informers: Vec::new(),
             analysis: AnalysisTask::Off(intake.clone(), closings),
+            status_document,
         };
     }
     let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), known.before);
@@ -409,6 +432,7 @@ fn sources(
             metrics: intake.metrics.clone(),
             clock: intake.clock.clone(),
             recall: watch.recall,
+            position: watch.position,
         };
         informers.push((informer, first));
     }
@@ -428,6 +452,7 @@ fn sources(
         events,
         informers,
         analysis: AnalysisTask::Runs(Box::new(engine)),
+        status_document,
     }
 }
 
@@ -447,6 +472,9 @@ async fn work(
         tasks.spawn(informer.run(first));
     }
     tasks.spawn(sources.analysis.run());
+    if let Some(document) = sources.status_document {
+        tasks.spawn(document.run());
+    }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("writer".to_owned())

@@ -219,7 +219,7 @@ impl<'c> Sink<'c> {
                         self.stream.insert(stream)
                     }
                 };
-                stream.write(&mut self.out, row, updated)?;
+                stream.write(&mut self.out, row, updated, Timestamp::now())?;
             }
             _ => {
                 let change = Some(match updated {

@@ -15,6 +15,7 @@ use super::changes::{Facts, Late};
 use super::world::Name;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
+use crate::source::objects::Object;
 use crate::store::facts::Remembered;
 
 /// How long after a reconnect the rules wait: what happened meanwhile arrives first.
@@ -30,13 +31,15 @@ pub(super) struct Source {
     /// What the list under way has shown.
     pub(super) listing: Option<HashSet<Name>>,
     /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
-    pub(super) late: Option<Late>,
+    late: Option<Late>,
     /// Nothing of its kind was ever recorded: what it lists is not news.
     pub(super) first: bool,
     synced: bool,
     live: Option<Timestamp>,
     /// When the view was last current.
-    pub(super) current: Option<Timestamp>,
+    current: Option<Timestamp>,
+    /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
+    resumed: Option<Timestamp>,
 }
 
 /// All informers, and the kinds.
@@ -56,6 +59,11 @@ impl Source {
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
         self.listing = Some(HashSet::new());
         self.first = cause == RelistCause::FirstStart;
+        if cause == RelistCause::Resumed {
+            (self.resumed, self.late) = (self.current, None);
+            return;
+        }
+        self.resumed = None;
         self.late = (!self.first).then(|| Late {
             from: self.current.unwrap_or(now),
             to: now,
@@ -68,14 +76,45 @@ impl Source {
         let missing = self.facts.keys().filter(|name| !shown.contains(*name));
         let missing = missing.cloned().collect();
         (self.synced, self.first) = (true, false);
-        self.current = Some(now);
+        if self.resumed.is_none() {
+            self.current = Some(now);
+        }
         (missing, self.late.take())
+    }
+
+    /// Whether it goes on from the stored position: then its list shows what is stored, and there is no gap.
+    pub(super) fn goes_on(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// Whether what is seen now happened while nobody recorded: in a list after that time, and in what a resumed watch
+    /// tells first.
+    pub(super) fn late_at(&mut self, now: Timestamp) -> Option<Late> {
+        if self.live.is_some_and(|since| now.since(since) >= THAW) {
+            self.resumed = None;
+        }
+        let resumed = self.resumed.map(|from| Late { from, to: now });
+        self.late.or(resumed)
+    }
+
+    /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
+    pub(super) fn reached(&self, object: &Object) -> Option<String> {
+        self.listing
+            .is_none()
+            .then(|| object.meta().version.to_string())
+    }
+
+    /// The view is current.
+    pub(super) fn proven(&mut self, now: Timestamp) {
+        self.current = Some(now);
     }
 
     /// The watch is open.
     pub(super) fn lives(&mut self, now: Timestamp) {
         self.live.get_or_insert(now);
-        self.current = Some(now);
+        if self.resumed.is_none() {
+            self.current = Some(now);
+        }
     }
 }
 
@@ -102,6 +141,7 @@ impl Sight {
             synced: false,
             live: None,
             current: stored.proven,
+            resumed: None,
         };
         if let Some(proven) = stored.proven {
             let since = &mut self.blind_since[kind.index()];

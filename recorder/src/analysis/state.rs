@@ -126,13 +126,17 @@ impl Analysis {
                 server_time,
                 objects,
             } => {
-                self.listed(watch, now, &mut out);
-                let mark = Mark::Synced {
-                    version,
-                    server_time,
-                    listed: objects,
-                };
-                out.push(Item::Mark { watch, mark });
+                let vanished = self.listed(watch, now, &mut out);
+                // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
+                if self.source(watch).is_some_and(|source| !source.goes_on()) {
+                    let mark = Mark::Synced {
+                        version,
+                        server_time,
+                        listed: objects,
+                        vanished,
+                    };
+                    out.push(Item::Mark { watch, mark });
+                }
             }
             News::Live => {
                 self.permission(watch, None, now, &mut out);
@@ -148,7 +152,7 @@ impl Analysis {
             }
             News::Proven(version) => {
                 if let Some(source) = self.source(watch) {
-                    source.current = Some(now);
+                    source.proven(now);
                 }
                 out.push(Item::Mark {
                     watch,
@@ -175,6 +179,9 @@ impl Analysis {
             return;
         };
         source.list_begins(cause, now);
+        if cause == RelistCause::Resumed {
+            return;
+        }
         out.push(Item::Mark {
             watch,
             mark: Mark::ListBegun {
@@ -194,7 +201,8 @@ impl Analysis {
         if let Some(listing) = &mut source.listing {
             listing.insert(name.clone());
         }
-        let (late, first) = (source.late, source.first);
+        let (late, first) = (source.late_at(now), source.first);
+        let reached = source.reached(&object);
         let uid = &*object.meta().uid;
         if source
             .facts
@@ -241,6 +249,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: serde_json::to_string(&after).ok(),
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
             if let Some(source) = self.source(watch) {
                 source.facts.insert(name.clone(), after);
@@ -269,6 +278,8 @@ impl Analysis {
             return;
         };
         let kind = source.kind;
+        let late = late.or_else(|| source.late_at(now));
+        let reached = object.and_then(|object| source.reached(object));
         if let Some(before) = source.facts.remove(name) {
             let (namespace, short) = split(name);
             let rows = changes::rows(&Compared {
@@ -289,6 +300,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
         }
         if kind == Kind::Pod {
@@ -299,15 +311,17 @@ impl Analysis {
         self.agenda.add(dirty);
     }
 
-    /// What a complete list did not show is gone.
-    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) {
+    /// What a complete list did not show is gone; says how much that is.
+    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) -> u64 {
         let Some(source) = self.source(watch) else {
-            return;
+            return 0;
         };
         let (missing, late) = source.list_ends(now);
+        let vanished = missing.len() as u64;
         for name in missing {
             self.vanished(watch, &name, None, late, now, out);
         }
+        vanished
     }
 
     /// Opens or closes the finding that the recorder may not read a kind.

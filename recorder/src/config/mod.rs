@@ -171,6 +171,9 @@ sections! {
         pod_name: Option<String> = None,
         /// Namespace of that pod.
         pod_namespace: Option<String> = None,
+        /// ConfigMap in that namespace whose key `status` is kept up to date for the kube9 extension of VS Code.
+        /// Unset means that the recorder writes nothing in the cluster.
+        status_configmap: Option<String> = None,
     }
 
     /// How the cluster is watched.
@@ -536,6 +539,12 @@ impl Config {
                 "is longer than http.connection_timeout".to_owned(),
             );
         }
+        if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
+            refuse(
+                "kube.status_configmap",
+                "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
+            );
+        }
         for (index, name) in self.kube.namespaces.iter().enumerate() {
             if !is_namespace(name) {
                 refuse(
@@ -588,7 +597,9 @@ fn parse_yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_yaml::from_str(text).map_err(|error| format!("not valid YAML: {error}"))
+    // Without the lines around the fault: a file that was named by mistake may hold a secret.
+    serde_yaml::from_str(text)
+        .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
 }
 
 /// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.

@@ -565,15 +565,19 @@ impl EventsSource {
             Shape::MetadataOnly,
         );
         let position = Version::new(state.position.as_deref().unwrap_or_default());
-        let at = self.intake.now();
-        let mut first: Option<String> = None;
+        let asked = self.intake.now();
+        let mut first: Option<(String, Timestamp)> = None;
         let mut above = false;
         loop {
             let page = pages
                 .next(&self.api, self.config.list_timeout)
                 .await
                 .map_err(Renewal::List)?;
-            first.get_or_insert_with(|| page.version.clone());
+            // The earlier of two clocks: one that jumped ahead must not claim a proof from the future.
+            first.get_or_insert_with(|| {
+                let proven = page.server_time.map_or(asked, |time| time.min(asked));
+                (page.version.clone(), proven)
+            });
             above |= page
                 .items
                 .iter()
@@ -582,11 +586,15 @@ impl EventsSource {
                 break;
             }
         }
-        let Some(version) = first else {
+        let Some((version, at)) = first else {
             return Ok(None);
         };
         if Version::new(&version).is_certainly_before(&position) {
             return Ok(Some(End::Relist(RelistCause::Regressed)));
+        }
+        if !above && !self.intake.queue.has_room() {
+            // Marks are never dropped: for as long as the writer stands still, the position just ages.
+            return Ok(None);
         }
         if !above {
             debug!(version, "idle position renewed");
@@ -625,6 +633,7 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::FirstStart
         | RelistCause::Interrupted
         | RelistCause::Replaced
-        | RelistCause::Restarted => RestartCause::Other,
+        | RelistCause::Restarted
+        | RelistCause::Resumed => RestartCause::Other,
     }
 }

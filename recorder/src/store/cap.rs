@@ -122,6 +122,12 @@ impl Cap {
         self.volume.is_some_and(Volume::is_short)
     }
 
+    /// The next look is not put off: the volume has turned out to be full.
+    pub(super) fn look_again(&mut self) {
+        self.volume_seen = None;
+        self.pages_seen = None;
+    }
+
     /// Looks, at most every [`LOOK_EVERY`]; `Some` when rows have to go.
     pub(super) fn look(&mut self, conn: &Connection) -> rusqlite::Result<Option<Pressure>> {
         if self.pages_seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {

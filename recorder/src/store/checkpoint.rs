@@ -55,10 +55,10 @@ impl Checkpoints {
         }
     }
 
-    /// Looks, at most every [`LOOK_EVERY`].
-    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
+    /// Looks, at most every [`LOOK_EVERY`]. `true`: it did, and all went well.
+    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<bool> {
         if self.seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return Ok(());
+            return Ok(false);
         }
         self.seen = Some(Instant::now());
         let mut log = checkpoint(conn, "NOOP")?;
@@ -73,7 +73,7 @@ impl Checkpoints {
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

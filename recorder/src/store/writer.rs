@@ -12,23 +12,23 @@
 //! Invariant: a batch is given up only when the process must end; then nothing of it was committed and the position
 //! still lies before it, so the next start brings its Events back.
 
+mod damage;
+mod tell;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use serde_json::{Map, json};
 use tracing::{error, info, warn};
 
-use super::apply::{Applier, Outcomes};
+use super::apply::Applier;
 use super::facts::Remembered;
 use super::findings;
-use super::gap::Healed;
 use super::history;
-use super::maintenance::Maintenance;
+use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
 use super::watches::Start;
 use crate::clock::Clock;
@@ -38,14 +38,18 @@ use crate::metrics::{self, Metrics, Stage};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
 use crate::pipeline::queue::{Batch, Drops, Queue};
-use crate::pipeline::record::{Occurred, Record};
-use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::record::Occurred;
 use crate::source::backoff::Backoff;
 use crate::source::events::Recall;
+use damage::report_damage;
+use tell::{account, count_statements, status_detail};
 
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,
 /// seconds on the slowest disk.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// How often the writer looks whether a heartbeat is due, and the shortest time between two.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The database counts as unhealthy after this many missing heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
@@ -87,12 +91,16 @@ pub struct Writer {
     queue_check: Check,
     /// Items dropped as of the last look, and when they last grew.
     drops_seen: (u64, Option<Instant>),
+    /// The clean-up met damage, and has not come to its end since.
+    damage_met: bool,
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
     heard: Arc<Heard>,
     started: Timestamp,
     heartbeat: Option<Instant>,
+    /// [`Health::changes`] as of the last heartbeat.
+    told_changes: u64,
     sizes: Option<Instant>,
 }
 
@@ -127,10 +135,12 @@ impl Writer {
         let queue_check = shared.health.check("queue", None);
         queue_check.healthy();
         Ok(Self {
-            maintenance: Maintenance::new(retention, storage, data.directory().to_owned()),
+            maintenance: Maintenance::new(retention, storage, data.directory().to_owned())
+                .reporting(&shared.health),
             files: data.file_ids().unwrap_or_default(),
             queue_check,
             drops_seen: (shared.queue.dropped_total(), None),
+            damage_met: false,
             data,
             conn,
             applier: Applier::default(),
@@ -145,6 +155,7 @@ impl Writer {
             heard: Arc::default(),
             started,
             heartbeat: None,
+            told_changes: 0,
             sizes: None,
         })
     }
@@ -206,16 +217,10 @@ impl Writer {
         let ended = loop {
             self.pulse.beat();
             self.look_at_queue();
-            if self
-                .heartbeat
-                .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
-            {
+            if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
-            let busy = self
-                .maintenance
-                .step(&mut self.conn, &mut self.applier, &self.shared);
-            let wait = if busy {
+            let wait = if self.clean_up() {
                 Duration::ZERO
             } else {
                 self.until_heartbeat()
@@ -242,12 +247,37 @@ impl Writer {
         ended
     }
 
+    /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
+    fn heartbeat_is_due(&self) -> bool {
+        let Some(age) = self.heartbeat.map(|at| at.elapsed()) else {
+            return true;
+        };
+        age >= self.config.heartbeat
+            || (age >= LOOK_EVERY && self.shared.health.changes() != self.told_changes)
+    }
+
+    /// One step of the clean-up. `true`: more is to be done soon.
+    fn clean_up(&mut self) -> bool {
+        let done = self
+            .maintenance
+            .step(&mut self.conn, &mut self.applier, &self.shared);
+        match done {
+            Step::Busy => true,
+            Step::Idle => false,
+            Step::Finished => {
+                self.damage_met = false;
+                false
+            }
+            Step::Damaged(error) => self.damage_at_clean_up(&error),
+        }
+    }
+
     fn until_heartbeat(&self) -> Duration {
-        // At most a second, so that the thread beats often enough for /livez.
+        // Often enough for /livez, too.
         let left = self.heartbeat.map_or(Duration::ZERO, |at| {
             self.config.heartbeat.saturating_sub(at.elapsed())
         });
-        left.min(Duration::from_secs(1))
+        left.min(LOOK_EVERY)
     }
 
     /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
@@ -273,6 +303,9 @@ impl Writer {
                 continue;
             }
             self.failed(&error, failures);
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                self.make_room();
+            }
             if !self.wait(backoff.wait()) {
                 return false;
             }
@@ -339,7 +372,7 @@ impl Writer {
                     received: *received,
                     uid: seen.uid.clone(),
                     version: seen.version.clone(),
-                    why: Passed::Undecodable(cause),
+                    why: Passed::SetAside(Stage::Write, cause),
                 }
             }
             // A row of kube9's own, or a mark: nothing of it can be kept but the log line above.
@@ -380,6 +413,15 @@ impl Writer {
             self.shared.metrics.wal_bytes.set(size.wal as i64);
         }
         Ok(())
+    }
+
+    /// The disk is full, perhaps because of us: the clean-up, which runs between batches, must not wait for this one.
+    fn make_room(&mut self) {
+        self.maintenance.hurry(&self.conn, &self.shared.metrics);
+        while !self.shared.abandon.load(Ordering::Acquire) && self.clean_up() {
+            self.pulse.beat();
+            self.look_at_queue();
+        }
     }
 
     fn failed(&mut self, error: &rusqlite::Error, failures: u32) {
@@ -426,6 +468,7 @@ impl Writer {
     /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
+        self.told_changes = self.shared.health.changes();
         let now = self.shared.clock.now();
         match self.data.file_ids() {
             Err(error) => warn!(%error, "the state of the database's files is unknown"),
@@ -503,67 +546,6 @@ impl Writer {
         Ok(())
     }
 
-    /// The file is damaged or gone: move aside what is there, begin a new one, have every source relist.
-    /// `false`: given up because the grace period is over.
-    fn replace_damaged(&mut self, error: &rusqlite::Error) -> bool {
-        let why = error.to_string();
-        self.check
-            .degraded(format!("the database is damaged: {why}"));
-        self.reopen(Some(why))
-    }
-
-    /// Closes the database and opens it again, for as long as it takes; moves it aside between where it is `damaged`.
-    /// `false`: given up because the grace period is over.
-    fn reopen(&mut self, mut damaged: Option<String>) -> bool {
-        // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
-        match Connection::open_in_memory() {
-            Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
-            Err(error) => error!(%error, "no memory for a new connection"),
-        }
-        loop {
-            match self.open_again(&mut damaged) {
-                Ok(()) => return true,
-                Err(error) => {
-                    error!(error, "cannot open the database again");
-                    self.check.degraded(error);
-                    if !self.wait(self.config.retry_max) {
-                        return false;
-                    }
-                }
-            }
-        }
-    }
-
-    fn open_again(&mut self, damaged: &mut Option<String>) -> Result<(), String> {
-        if let Some(why) = damaged {
-            let aside = self.data.move_aside().map_err(|error| error.to_string())?;
-            report_damage(&self.shared, &aside.display().to_string(), why);
-            // Moved once: a second move would replace the copy that matters by an empty file.
-            *damaged = None;
-        }
-        let opened = self.data.open().map_err(|error| error.to_string())?;
-        if let Some((aside, why)) = &opened.moved_aside {
-            report_damage(&self.shared, &aside.display().to_string(), why);
-        }
-        // Registered in a database that has them already, this changes nothing.
-        let mut applier = Applier::default();
-        for (id, cluster, kind, namespace) in &self.registered {
-            applier
-                .watches
-                .register_as(&opened.conn, *id, cluster, kind, namespace)
-                .map_err(|error| format!("cannot register a watch: {error}"))?;
-        }
-        self.applier = applier;
-        self.conn = opened.conn;
-        self.files = self.data.file_ids().unwrap_or_default();
-        if opened.created || opened.moved_aside.is_some() {
-            for recall in self.recalls.values() {
-                recall.relist(RelistCause::Replaced);
-            }
-        }
-        Ok(())
-    }
-
     fn close(mut self) {
         let now = self.shared.clock.now();
         if let Err(error) = self.write_status(now, Some(now)) {
@@ -603,16 +585,6 @@ impl<'a> Todo<'a> {
     }
 }
 
-/// The checks as the query side shows them.
-fn status_detail(health: &Health) -> serde_json::Value {
-    let checks: Vec<_> = health
-        .checks()
-        .into_iter()
-        .map(|check| json!({ "name": check.name, "healthy": check.healthy, "message": check.message }))
-        .collect();
-    json!({ "checks": checks })
-}
-
 /// Runs `work` and the applier's closing statements in one transaction.
 pub(super) fn apply_all(
     conn: &mut Connection,
@@ -628,46 +600,6 @@ pub(super) fn apply_all(
     Ok(())
 }
 
-fn count_statements(metrics: &Metrics, applier: &mut Applier) {
-    let run = applier.rows.statements.take();
-    for (operation, count) in [
-        (metrics::Operation::Insert, run.inserts),
-        (metrics::Operation::Update, run.updates),
-        (metrics::Operation::Select, run.selects),
-        (metrics::Operation::Delete, run.deletes),
-    ] {
-        metrics.operations.of(operation).inc_by(count);
-    }
-}
-
-fn account(metrics: &Metrics, outcomes: &Outcomes) {
-    let mut settled = metrics::Outcomes {
-        stored: outcomes.stored,
-        folded: outcomes.folded,
-        duplicate: outcomes.duplicate,
-        deleted: outcomes.deleted,
-        ..metrics::Outcomes::default()
-    };
-    for rule in &outcomes.filtered {
-        settled.add_filtered(*rule);
-    }
-    for _ in 0..outcomes.set_aside {
-        settled.add_set_aside(Stage::Decode);
-    }
-    metrics.account(&settled);
-    for healed in &outcomes.gaps_closed {
-        let label = match healed {
-            Healed::True => metrics::Healed::Yes,
-            Healed::Partial => metrics::Healed::Partial,
-            Healed::False => metrics::Healed::No,
-        };
-        metrics.gaps.of(label).inc();
-    }
-    for delay in &outcomes.delays_ms {
-        metrics.store_delay.observe((*delay).max(0) as f64 / 1000.0);
-    }
-}
-
 /// Whether the statement's values are at fault, not the disk or the file.
 fn is_item_fault(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
@@ -681,36 +613,4 @@ fn is_item_fault(error: &rusqlite::Error) -> bool {
         ),
         None => true,
     }
-}
-
-fn report_damage(shared: &Shared, aside: &str, why: &str) {
-    let now = shared.clock.now();
-    error!(
-        aside,
-        why, "the database was damaged: it was moved aside and a new one begun"
-    );
-    let record = Record {
-        event_type: EventType::System,
-        severity: Severity::Critical,
-        title: "Database was damaged".to_owned(),
-        description: format!(
-            "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
-             what the API server still holds is recorded again."
-        ),
-        object: None,
-        owner: None,
-        reason: "DatabaseDamaged".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
-        extra: Map::from_iter([
-            ("moved_to".to_owned(), json!(aside)),
-            ("cause".to_owned(), json!(why)),
-        ]),
-        occurred: Occurred::At(now),
-    };
-    shared
-        .queue
-        .push(Item::Row(Box::new(sanitize(record))), now);
 }

@@ -5,7 +5,7 @@ use kube9_shared::time::Timestamp;
 
 use super::{Check, Context, Group, Rule, Signs, count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
-use crate::analysis::failure::way;
+use crate::analysis::failure::failing;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
@@ -25,23 +25,17 @@ Next: the change is the first suspect, not a proof; take it back if in doubt.",
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
-    let settle = context.thresholds.settle;
     let owner = &group.pods[0].owner;
-    let failing: Vec<(&PodEntry, Timestamp)> = group
-        .pods
-        .iter()
-        .filter(|entry| entry.pod.meta.deleting.is_none())
-        .filter_map(|entry| {
-            let states = &entry.pod.containers;
-            let failing = states
-                .iter()
-                .filter(|state| way(state, context.now, settle).is_some());
-            let since = failing
-                .filter_map(|state| entry.traces.get(&state.name)?.failing)
-                .min()?;
-            Some((*entry, since))
-        })
-        .collect();
+    let mut failing_pods: Vec<(&PodEntry, Timestamp)> = Vec::new();
+    for entry in &group.pods {
+        let failing = failing(entry, context.now, context.thresholds);
+        if let Some(at) = failing.again {
+            signs.look_again(at); // pods that recover by running on say nothing then
+        }
+        let since = failing.ways.iter().filter_map(|(_, since)| *since).min();
+        failing_pods.extend(since.map(|since| (*entry, since)));
+    }
+    let failing = failing_pods;
     if failing.is_empty() {
         return;
     }
@@ -120,8 +114,70 @@ mod tests {
         )
     }
 
+    /// It ended badly at `ended`, and has run since `since`.
+    fn ran_on(name: &str, ended: i64, since: i64) -> Value {
+        let state = terminated("Error", 1, ended - 1, ended);
+        over(
+            pod_with(name, 1, running(since), state),
+            json!({"status": {"conditions": [condition("PodScheduled", "True", 0), condition("Ready", "True", since)]}}),
+        )
+    }
+
+    fn waits(name: &str) -> Value {
+        pod_with(name, 0, waiting("ErrImagePull"), json!({}))
+    }
+
     pub(super) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "closes without a word when the pod has run for long enough",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    Wait(10),
+                    apply(Kind::Pod, ran_on("web-1", 10, 12)),
+                    Opens(Error),
+                    Wait(590),
+                    Quiet,
+                    Wait(20),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens by itself when the wait for the new image is over",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, waits("web-1")),
+                    Wait(50),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a registry that hiccups",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, waits("web-1")),
+                    Wait(50),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "an eviction is not the new image's fault",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, evicted("web-1")),
+                    Quiet,
+                ],
+            ),
             case(
                 "captured: a ConfigMap changed, the pod that reads it crashed, and was repaired",
                 vec![
@@ -140,6 +196,7 @@ mod tests {
                     Seen("rollout", "well"),
                     Quiet,
                     Seen("rollout", "stuck"),
+                    Wait(61),
                     Opens(Error),
                     Seen("rollout", "repaired"),
                     Closes,

@@ -79,7 +79,7 @@ mod tests {
         )
     }
 
-    fn evicted(name: &str, at: i64) -> Value {
+    fn evicted_at(name: &str, at: i64) -> Value {
         pod(
             name,
             json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
@@ -103,12 +103,12 @@ mod tests {
             case(
                 "opens with the second eviction, in either order",
                 vec![
-                    apply(Kind::Pod, evicted("web-1", 10)),
-                    apply(Kind::Pod, evicted("web-2", 12)),
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
+                    apply(Kind::Pod, evicted_at("web-2", 12)),
                     Quiet,
                     apply(Kind::Node, under("DiskPressure", "True", 15)),
                     Opens(Error),
-                    Gone(Kind::Pod, evicted("web-2", 12)),
+                    Gone(Kind::Pod, evicted_at("web-2", 12)),
                     Quiet,
                     apply(Kind::Node, under("DiskPressure", "False", 400)),
                     Closes,
@@ -118,7 +118,7 @@ mod tests {
                 "one eviction is H10's, pressure alone H12's",
                 vec![
                     apply(Kind::Node, under("MemoryPressure", "True", 0)),
-                    apply(Kind::Pod, evicted("web-1", 10)),
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
                     Wait(60),
                     Quiet,
                 ],
@@ -126,8 +126,8 @@ mod tests {
             case(
                 "evicted pods of long ago are not of this pressure",
                 vec![
-                    apply(Kind::Pod, evicted("web-1", 10)),
-                    apply(Kind::Pod, evicted("web-2", 12)),
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
+                    apply(Kind::Pod, evicted_at("web-2", 12)),
                     apply(Kind::Node, under("MemoryPressure", "True", 5_000)),
                     Quiet,
                 ],

@@ -35,7 +35,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let fails = pod
         .containers
         .iter()
-        .any(|state| state.running.is_none() && way(state, context.now, settle).is_some());
+        // Also while it runs between two crashes.
+        .any(|state| way(state, context.now, settle).is_some());
     if fails || &*ready.reason == "PodCompleted" {
         return;
     }
@@ -75,6 +76,20 @@ mod tests {
 
     pub(super) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "a pod that crashes is not called unready between two crashes, but when it runs on",
+                vec![
+                    Wait(1300),
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
+                    ),
+                    Wait(3),
+                    Quiet,
+                    Wait(600),
+                    Opens(Warning),
+                ],
+            ),
             case(
                 "captured: two pods whose probe fails, until it does not",
                 vec![

@@ -3,7 +3,7 @@
 use kube9_shared::model::{EventType, Severity};
 
 use super::{Check, Context, Rule, Signs, place, restarted};
-use crate::analysis::failure::{is_oom, unsettled};
+use crate::analysis::failure::{is_evicted, is_oom, unsettled};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
@@ -13,6 +13,7 @@ pub(super) const RULE: Rule = Rule {
     name: "container killed for memory",
     doc: "\
 Opens when a container ended with the reason `OOMKilled`, or with exit code 137 (SIGKILL), which also comes from a failed liveness probe or a full node; severity error.
+A pod that its node evicted is H10's.
 Closes when the container has run for `settle`, or its pod is gone.
 Kubernetes makes no Event for it.
 Next: compare the container's memory limit with what it uses; raise the limit or find the leak.",
@@ -24,8 +25,8 @@ Next: compare the container's memory limit with what it uses; raise the limit or
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let pod = &entry.pod;
-    if pod.meta.deleting.is_some() {
-        return;
+    if pod.meta.deleting.is_some() || is_evicted(pod) {
+        return; // H10 names the node that did it
     }
     for state in &pod.containers {
         let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
@@ -90,6 +91,10 @@ mod tests {
 
     pub(super) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "an eviction is H10's",
+                vec![apply(Kind::Pod, evicted("web-1")), Quiet],
+            ),
             case(
                 "captured: opens at the first kill, stays, closes when it is repaired",
                 vec![

@@ -131,3 +131,12 @@ pub(in crate::analysis) fn pulling(name: &str, on: &str, image: &str) -> Value {
         json!({"spec": {"nodeName": on, "containers": [container(json!({"image": image}))]}}),
     )
 }
+
+/// A pod that its node evicted, whose container was killed for it.
+pub(in crate::analysis) fn evicted(name: &str) -> Value {
+    let failed = pod_with(name, 0, terminated("Error", 137, 0, 5), json!({}));
+    over(
+        failed,
+        json!({"status": {"phase": "Failed", "reason": "Evicted"}}),
+    )
+}
