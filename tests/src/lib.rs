@@ -14,6 +14,8 @@ pub mod client;
 pub mod clock;
 pub mod model;
 pub mod path;
+pub mod picture;
 pub mod recorder;
+pub mod terminal;
 pub mod torture;
 pub mod world;
