@@ -19,13 +19,14 @@ use tracing::{error, info, warn};
 
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::owners::Owners;
-use crate::analysis::state::{Analysis, finding_ids};
+use crate::analysis::state::{Analysis, Before, close_all, finding_ids};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::life;
 use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
+use crate::pipeline::heard::Heard;
 use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
@@ -148,8 +149,10 @@ struct OpenedWriter {
 struct Known {
     events: Vec<EventWatch>,
     informers: Vec<InformerWatch>,
-    /// Fingerprint and state of the open findings.
-    findings: Vec<(String, String)>,
+    /// What the analysis goes on from.
+    before: Before,
+    /// What the writer will tell it.
+    heard: Arc<Heard>,
 }
 
 /// One informer's watch as the database has it.
@@ -282,7 +285,8 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     let mut known = Known {
         events: Vec::with_capacity(scopes.events.len()),
         informers: Vec::with_capacity(scopes.informers.len()),
-        findings: Vec::new(),
+        before: Before::default(),
+        heard: writer.heard(),
     };
     for namespace in &scopes.events {
         let recall = Arc::new(Recall::default());
@@ -311,7 +315,10 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
             recall,
         });
     }
-    known.findings = writer.open_findings()?;
+    known.before.findings = writer.open_findings()?;
+    if !scopes.informers.is_empty() {
+        known.before.history = writer.history()?;
+    }
     Ok(known)
 }
 
@@ -329,8 +336,33 @@ fn queue_limits(config: &Config) -> QueueLimits {
 struct Sources {
     events: Vec<(EventsSource, Start)>,
     informers: Vec<(Informer, RelistCause)>,
-    engine: Option<Engine>,
+    analysis: AnalysisTask,
     status_document: Option<StatusDocument>,
+}
+
+/// What becomes of the findings.
+enum AnalysisTask {
+    /// The rules run.
+    Runs(Box<Engine>),
+    /// They are switched off: what was open is closed.
+    Off(Intake, Vec<Item>),
+}
+
+impl AnalysisTask {
+    /// Works for ever; the caller drops the future to stop it.
+    async fn run(self) {
+        match self {
+            Self::Runs(engine) => engine.run().await,
+            Self::Off(intake, closings) => {
+                for item in closings {
+                    // There may be more than the queue holds, and it must not drop one: the finding would stay open.
+                    intake.queue.room().await;
+                    intake.push(item);
+                }
+                std::future::pending().await
+            }
+        }
+    }
 }
 
 fn sources(
@@ -376,18 +408,15 @@ fn sources(
         intake.clock.clone(),
     );
     if known.informers.is_empty() {
+        let closings = close_all(known.before.findings, intake.now());
         return Sources {
             events,
             informers: Vec::new(),
-            engine: None,
+            analysis: AnalysisTask::Off(intake.clone(), closings),
             status_document,
         };
     }
-    let mut analysis = Analysis::new(
-        config.analysis.clone(),
-        intake.owners.clone(),
-        known.findings,
-    );
+    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), known.before);
     let (out, inbox) = mpsc::channel(NEWS_MAX);
     let mut informers = Vec::with_capacity(known.informers.len());
     for watch in known.informers {
@@ -410,6 +439,10 @@ fn sources(
     let engine = Engine {
         analysis,
         inbox,
+        heard: known.heard,
+        health: health.clone(),
+        data_dir: config.data_dir.clone(),
+        pod: life::pod(config),
         queue: intake.queue.clone(),
         metrics: intake.metrics.clone(),
         clock: intake.clock.clone(),
@@ -418,7 +451,7 @@ fn sources(
     Sources {
         events,
         informers,
-        engine: Some(engine),
+        analysis: AnalysisTask::Runs(Box::new(engine)),
         status_document,
     }
 }
@@ -438,9 +471,7 @@ async fn work(
     for (informer, first) in sources.informers {
         tasks.spawn(informer.run(first));
     }
-    if let Some(engine) = sources.engine {
-        tasks.spawn(engine.run());
-    }
+    tasks.spawn(sources.analysis.run());
     if let Some(document) = sources.status_document {
         tasks.spawn(document.run());
     }

@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use super::apply::Applier;
 use super::facts::Remembered;
 use super::findings;
+use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
 use super::watches::Start;
@@ -34,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
 use crate::pipeline::queue::{Batch, Drops, Queue};
 use crate::pipeline::record::Occurred;
@@ -94,6 +96,7 @@ pub struct Writer {
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
+    heard: Arc<Heard>,
     started: Timestamp,
     heartbeat: Option<Instant>,
     /// [`Health::changes`] as of the last heartbeat.
@@ -149,6 +152,7 @@ impl Writer {
             shared,
             registered: Vec::new(),
             recalls: BTreeMap::new(),
+            heard: Arc::default(),
             started,
             heartbeat: None,
             told_changes: 0,
@@ -193,6 +197,19 @@ impl Writer {
     /// The database cannot be read.
     pub fn open_findings(&self) -> rusqlite::Result<Vec<(String, String)>> {
         findings::open(&self.conn)
+    }
+
+    /// What the committed Events say beside their rows.
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
+
+    /// How many warnings there were before. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn history(&self) -> rusqlite::Result<History> {
+        history::read(&self.conn, self.shared.clock.now())
     }
 
     /// Works until the queue is closed and empty, or the grace period is over.
@@ -379,6 +396,7 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        self.heard.add(self.applier.rows.take_told());
         if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
         }
