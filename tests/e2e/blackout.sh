@@ -66,6 +66,12 @@ background look python3 "$e2e/blackout.py" look "$data/look.json" "near=${addres
 look_pid=$pid
 sleep 5
 
+# First of all: a restart of etcd gives every Event its whole life again.
+process kill etcd || fail "SIGKILL of etcd"
+wait_for 25 "an API server without etcd is named" names near 'no answer|500|503|504|timeout|timed out|closed|ends' || true
+process start etcd || fail "start of etcd"
+wait_for 40 "healthy after etcd was killed" is_healthy near || true
+
 terminate "${pid_of[far]}" KILL
 far_down=$SECONDS
 terminate "${pid_of[near]}"
@@ -81,11 +87,6 @@ process kill apiserver || fail "SIGKILL of the API server"
 wait_for 10 "an API server that is gone is named" names near 'connection|connect|reset|closed' || true
 process start apiserver || fail "start of the API server"
 wait_for 30 "healthy after the API server was killed" is_healthy near || true
-
-process kill etcd || fail "SIGKILL of etcd"
-wait_for 25 "an API server without etcd is named" names near 'no answer|500|503|504|timeout|timed out|closed|ends' || true
-process start etcd || fail "start of etcd"
-wait_for 40 "healthy after etcd was killed" is_healthy near || true
 
 kill -STOP "$(forward_pid)"
 wait_for 25 "a network that hangs is named" names near 'no answer|timed out|timeout' || true
@@ -120,7 +121,7 @@ contains "and covers what died meanwhile" "^far: .* died in a gap that says so [
 
 terminate "$look_pid"
 check "the account balances in every scrape: $(jq -c '[.[].scrapes]' "$data/look.json")" \
-  jq -e 'all(.[]; .scrapes > 50 and .unbalanced == [] and .dropped == 0)' "$data/look.json"
+  jq -e 'all(.[]; .scrapes > 20 and .unbalanced == [] and .dropped == 0)' "$data/look.json"
 for name in near far; do
   terminate "${pid_of[$name]}"
   equals "$name ends in order" 0 "$status"

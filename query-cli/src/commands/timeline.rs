@@ -28,6 +28,8 @@ const WIDTHS: [i64; 26] = [
     1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_200, 1_800, 3_600, 7_200, 10_800,
     14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_592_000,
 ];
+/// The last moment that has a name: 9999-12-31T23:59:59.999Z.
+const LAST_MS: i64 = 253_402_300_799_999;
 /// Fewer rows in a bucket are no peak.
 const PEAK_MIN: u64 = 3;
 /// Reasons that are named of the peak.
@@ -120,6 +122,8 @@ fn ask(
         Some(since) => since,
         None => beginning(reader.oldest(&filter)?, until),
     };
+    // Nothing is recorded from before this moment; and what is shown stays within the calendar.
+    let since = since.max(Timestamp::EPOCH.min(until));
     filter.since = Some(since);
     let bucket_ms = bucket(since, until)?;
     let request = request(filter, since, until, bucket_ms);
@@ -149,8 +153,9 @@ fn ask(
 /// Where a range begins that nobody limits: a little before the oldest row, so that what led to it is seen too.
 fn beginning(oldest: Option<Timestamp>, until: Timestamp) -> Timestamp {
     const LEAD_PART: u32 = 20;
+    const LEAD_MAX: Duration = Duration::from_secs(86_400);
     let oldest = oldest.unwrap_or(until).min(until);
-    oldest.minus(until.since(oldest) / LEAD_PART)
+    oldest.minus((until.since(oldest) / LEAD_PART).min(LEAD_MAX))
 }
 
 /// The bucket with the most trouble, if it is another one than that of the first.
@@ -195,7 +200,7 @@ fn peak(
 fn request(filter: Filter, since: Timestamp, until: Timestamp, bucket_ms: i64) -> TimelineRequest {
     let from = since.millis().div_euclid(bucket_ms) * bucket_ms;
     let span = (until.millis() - from).max(1);
-    let to = from + (span + bucket_ms - 1) / bucket_ms * bucket_ms;
+    let to = (from + (span + bucket_ms - 1) / bucket_ms * bucket_ms).min(LAST_MS);
     TimelineRequest {
         filter,
         from: Timestamp::from_millis(from),

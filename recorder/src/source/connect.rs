@@ -44,6 +44,9 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
             .context("the kubeconfig cannot be used")?
     };
     kube_config.connect_timeout = Some(connect_timeout);
+    // The client's own retries of 429, 503 and 504 would look like a server that does not answer, and hide the reason
+    // from `/healthz` until our timeout. The sources back off themselves, and say why.
+    kube_config.default_retry = false;
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
     let client =

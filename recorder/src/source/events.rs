@@ -420,15 +420,12 @@ impl EventsSource {
         debug!(position, "watching Events");
         self.report.opened();
         let silence = self.config.watch_timeout + self.config.read_slack;
-        let works_after = if state.failing {
-            WORKS_AFTER
-        } else {
-            Duration::ZERO
-        };
         let mut heard = Instant::now();
         let mut renew_in = self.config.idle_renewal;
-        let opened = heard;
-        state.proven = opened;
+        // A stream that stays open shows that it works. Of a renewal that failed it shows nothing: that takes an item, or
+        // a renewal that goes well.
+        let mut works_at = Some(heard + WORKS_AFTER);
+        state.proven = heard;
         loop {
             let idle_left = renew_in.saturating_sub(state.proven.elapsed());
             let silence_left = silence.saturating_sub(heard.elapsed());
@@ -443,9 +440,7 @@ impl EventsSource {
                     }
                     self.works(state);
                 }
-                () = tokio::time::sleep(works_after.saturating_sub(opened.elapsed())), if state.failing => {
-                    self.works(state);
-                }
+                () = until(works_at), if state.failing && works_at.is_some() => self.works(state),
                 () = tokio::time::sleep(silence_left) => return Err(ApiError::Timeout(silence)),
                 () = tokio::time::sleep(idle_left) => {
                     match self.renew(state, &mut lines, items).await {
@@ -460,6 +455,7 @@ impl EventsSource {
                             warn!(%error, "idle position not renewed");
                             self.report.failed(&format!("renewing the idle position failed: {error}"));
                             state.failing = true;
+                            works_at = None;
                             renew_in = self.config.idle_renewal / 4;
                         }
                     }
@@ -621,6 +617,14 @@ impl EventsSource {
             watch: self.watch,
             mark,
         });
+    }
+}
+
+/// Waits for that moment; without one, for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
+        None => std::future::pending().await,
     }
 }
 

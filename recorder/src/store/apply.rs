@@ -616,7 +616,8 @@ impl Applier {
         watch.gap = None;
         watch.gap_cause = None;
         watch.position = Some(version.clone());
-        watch.proven = Some(*at);
+        // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
+        watch.proven = Some((*at).min(*server_time));
         watch.touch();
         Ok(())
     }

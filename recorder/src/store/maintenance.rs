@@ -124,10 +124,11 @@ pub enum Step {
     Damaged(rusqlite::Error),
 }
 
-/// The two things that are done here.
+/// What is done here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Checkpoint,
+    Count,
     CleanUp,
 }
 
@@ -135,6 +136,7 @@ impl Work {
     const fn name(self) -> &'static str {
         match self {
             Self::Checkpoint => "copying the write-ahead log into the database",
+            Self::Count => "counting the rows",
             Self::CleanUp => "deleting old rows",
         }
     }
@@ -188,6 +190,9 @@ impl Maintenance {
         if let Err(error) = self.checkpoint(conn, shared) {
             return self.failed(Work::Checkpoint, error, shared);
         }
+        if let Err(error) = self.count(conn, shared) {
+            return self.failed(Work::Count, error, shared);
+        }
         match self.try_step(conn, applier, shared) {
             Ok(step) => {
                 if matches!(step, Step::Finished) {
@@ -231,6 +236,15 @@ impl Maintenance {
         Ok(())
     }
 
+    fn count(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+        if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
+            self.gauges = Some(Instant::now());
+            set_gauges(conn, &shared.metrics)?;
+            self.works(Work::Count);
+        }
+        Ok(())
+    }
+
     fn try_step(
         &mut self,
         conn: &mut Connection,
@@ -238,10 +252,6 @@ impl Maintenance {
         shared: &Shared,
     ) -> rusqlite::Result<Step> {
         let now = shared.clock.elapsed();
-        if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
-            self.gauges = Some(Instant::now());
-            set_gauges(conn, &shared.metrics)?;
-        }
         if self.checkpoints.is_pinned() {
             return Ok(Step::Idle);
         }
@@ -278,7 +288,7 @@ impl Maintenance {
         };
         // The size comes first: a full disk stops the recording, an old row stops nothing.
         if now >= self.patience
-            && let Some(pressure) = self.cap.look(conn)?
+            && let Some(pressure) = self.cap.look(conn, self.checkpoints.fills_the_volume())?
         {
             let phase = Phase::Shed {
                 severity: Severity::Info,

@@ -3,7 +3,7 @@
 //! ```text
 //!   take_batch ─▶ one transaction ─▶ committed: count, report, next
 //!                    │ failed
-//!                    ├─ the file is damaged ──▶ move it aside, new file, sources relist, same batch again
+//!                    ├─ the file is damaged ──▶ open it again; thrice: move it aside, new file, sources relist; same batch
 //!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is set aside as a stub row
 //!                    └─ the disk is at fault ─▶ back off and try the same batch again; after `retries`: degraded,
 //!                                               for ever, until the database is back
@@ -25,6 +25,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tracing::{error, info, warn};
 
 use super::apply::Applier;
+use super::checkpoint::reserve;
 use super::facts::Remembered;
 use super::findings;
 use super::history;
@@ -41,7 +42,7 @@ use crate::pipeline::queue::{Batch, Drops, Queue};
 use crate::pipeline::record::Occurred;
 use crate::source::backoff::Backoff;
 use crate::source::events::Recall;
-use damage::report_damage;
+use damage::{By, DamageMet, Found};
 use tell::{account, count_statements, status_detail};
 
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,
@@ -57,8 +58,8 @@ const HEARTBEATS_MISSED: u32 = 3;
 /// Shortest time between two looks at the files' sizes.
 const SIZES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after the last drop the queue counts as unhealthy: long enough for a probe to see it.
-const DROPS_SHOWN: Duration = Duration::from_secs(60);
+/// How long `/healthz` shows what is over at once (items dropped, a file replaced): long enough for a probe to see it.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Slices of a waiting time, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
@@ -91,8 +92,10 @@ pub struct Writer {
     queue_check: Check,
     /// Items dropped as of the last look, and when they last grew.
     drops_seen: (u64, Option<Instant>),
-    /// The clean-up met damage, and has not come to its end since.
-    damage_met: bool,
+    file_check: Check,
+    /// When a damaged file was last moved aside.
+    moved_aside: Option<Instant>,
+    damage: DamageMet,
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
@@ -129,18 +132,19 @@ impl Writer {
         } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
-        if let Some((aside, why)) = moved_aside {
-            report_damage(&shared, &aside.display().to_string(), &why);
-        }
+        let file_check = shared.health.check("database-file", None);
+        file_check.healthy();
         let queue_check = shared.health.check("queue", None);
         queue_check.healthy();
-        Ok(Self {
+        let mut writer = Self {
             maintenance: Maintenance::new(retention, storage, data.directory().to_owned())
                 .reporting(&shared.health),
             files: data.file_ids().unwrap_or_default(),
             queue_check,
+            file_check,
+            moved_aside: None,
             drops_seen: (shared.queue.dropped_total(), None),
-            damage_met: false,
+            damage: DamageMet::default(),
             data,
             conn,
             applier: Applier::default(),
@@ -157,7 +161,11 @@ impl Writer {
             heartbeat: None,
             told_changes: 0,
             sizes: None,
-        })
+        };
+        if let Some((aside, why)) = moved_aside {
+            writer.report_damage(&aside.display().to_string(), &why);
+        }
+        Ok(writer)
     }
 
     /// Registers a source; says where it begins. Before [`Writer::run`] only.
@@ -216,7 +224,7 @@ impl Writer {
     pub fn run(mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
-            self.look_at_queue();
+            self.show();
             if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
@@ -265,10 +273,14 @@ impl Writer {
             Step::Busy => true,
             Step::Idle => false,
             Step::Finished => {
-                self.damage_met = false;
+                self.damage.by_clean_up = 0;
                 false
             }
-            Step::Damaged(error) => self.damage_at_clean_up(&error),
+            Step::Damaged(error) => {
+                let reopened = self.damaged(By::CleanUp, &error);
+                self.maintenance.begin_again();
+                reopened
+            }
         }
     }
 
@@ -292,11 +304,9 @@ impl Writer {
             };
             failures += 1;
             if is_damage(&error) {
-                if !self.replace_damaged(&error) {
+                // Opened again, or moved aside: either may be all it takes.
+                if !self.damaged(By::Commit, &error) {
                     return false;
-                }
-                if failures == 1 {
-                    continue;
                 }
             } else if is_item_fault(&error) && !todo.singly {
                 todo.singly = true;
@@ -406,6 +416,7 @@ impl Writer {
             }
         }
         self.check.healthy();
+        self.damage.by_commit = 0;
         if self.sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.sizes = Some(Instant::now());
             let size = self.data.bytes();
@@ -420,7 +431,7 @@ impl Writer {
         self.maintenance.hurry(&self.conn, &self.shared.metrics);
         while !self.shared.abandon.load(Ordering::Acquire) && self.clean_up() {
             self.pulse.beat();
-            self.look_at_queue();
+            self.show();
         }
     }
 
@@ -441,7 +452,7 @@ impl Writer {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.pulse.beat();
-            self.look_at_queue();
+            self.show();
             if self.shared.abandon.load(Ordering::Acquire) {
                 return false;
             }
@@ -450,8 +461,15 @@ impl Writer {
         true
     }
 
-    /// Shows drops on `/healthz`, also while a batch waits for the database.
-    fn look_at_queue(&mut self) {
+    /// Brings `/healthz` up to date, also while a batch waits for the database.
+    fn show(&mut self) {
+        if self
+            .moved_aside
+            .take_if(|at| at.elapsed() > SHOWN_FOR)
+            .is_some()
+        {
+            self.file_check.healthy();
+        }
         let total = self.shared.queue.dropped_total();
         let (seen, since) = self.drops_seen;
         if total > seen {
@@ -459,7 +477,7 @@ impl Writer {
             self.queue_check.degraded(format!(
                 "it was full: {total} items dropped since the start"
             ));
-        } else if since.is_some_and(|since| since.elapsed() > DROPS_SHOWN) {
+        } else if since.is_some_and(|since| since.elapsed() > SHOWN_FOR) {
             self.drops_seen.1 = None;
             self.queue_check.healthy();
         }
@@ -473,12 +491,12 @@ impl Writer {
         match self.data.file_ids() {
             Err(error) => warn!(%error, "the state of the database's files is unknown"),
             Ok(files) if files.database != self.files.database => {
-                self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
+                self.replace_damaged("the database file was removed or replaced");
             }
             Ok(files) if files != self.files => {
                 // Readers would see another log than the one that is written. Closing copies ours into the database.
                 warn!("the write-ahead log was removed or replaced: opening the database again");
-                self.reopen(None);
+                self.reopen(Found::Replaced);
             }
             Ok(_) => {}
         }
@@ -498,7 +516,7 @@ impl Writer {
             Ok(_) => self
                 .check
                 .degraded("a heartbeat was committed but reads back differently"),
-            Err(error) if is_damage(&error) => drop(self.replace_damaged(&error)),
+            Err(error) if is_damage(&error) => drop(self.damaged(By::Commit, &error)),
             Err(error) => self
                 .check
                 .degraded(format!("heartbeat commit failed: {error}")),
@@ -595,6 +613,7 @@ pub(super) fn apply_all(
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     work(&tx, applier)?;
     applier.finish(&tx)?;
+    reserve(&tx)?;
     tx.commit()?;
     applier.committed();
     Ok(())
