@@ -46,11 +46,6 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     if images.len() < 2 {
         return;
     }
-    let traces = failing.iter().flat_map(|e| e.traces.values());
-    let since = traces
-        .filter_map(|trace| trace.pull_failing)
-        .min()
-        .unwrap_or(context.now);
     let description = format!(
         "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault.",
         images.len(),
@@ -62,7 +57,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
             .join(", ")
     );
     let title = format!("Node {name} cannot pull images");
-    let sign = signs.add(Severity::Error, since, title, description);
+    // Not since the first pull failed: that images fail nowhere else may be so for a moment, while a registry is down.
+    let sign = signs.add(Severity::Error, context.now, title, description);
     sign.hold(context.thresholds.image_pull)
         .with("images", images.len());
     sign.with("members", members(failing.iter().copied()));

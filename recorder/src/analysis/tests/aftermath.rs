@@ -1,7 +1,7 @@
 //! What a day of a large cluster showed (`kube9-bench day`): findings about many pods that heal without a word, and pods
 //! that fail by no fault of their own.
 
-use super::Do::{Closes, Opens, Quiet, Wait};
+use super::Do::{Closes, Gone, Opens, Quiet, Wait};
 use super::*;
 use Severity::{Error, Warning};
 
@@ -149,6 +149,81 @@ fn a_pod_that_crashes_is_not_called_unready_between_two_crashes() {
             // It goes on running, and is still not ready.
             Wait(600),
             Opens(Warning),
+        ],
+    );
+}
+
+#[test]
+fn a_service_is_well_when_its_first_pod_has_been_ready_for_long_enough() {
+    let ready = |name: &str, since: i64| {
+        let conditions = json!([
+            condition("PodScheduled", "True", 0),
+            condition("Ready", "True", since)
+        ]);
+        pod(name, json!({"status": {"conditions": conditions}}))
+    };
+    let unready = |name: &str| pod_with(name, 0, running(0), json!({}));
+    play(
+        "H18",
+        "others that become ready after it do not put it off",
+        vec![
+            apply(Kind::Service, service(json!({}))),
+            three(unready),
+            Wait(70),
+            Opens(Severity::Critical),
+            Wait(30),
+            apply(Kind::Pod, ready("web-2", 100)),
+            Wait(30),
+            apply(Kind::Pod, ready("web-1", 130)),
+            apply(Kind::Pod, ready("web-3", 130)),
+            Wait(25),
+            Quiet,
+            Wait(10),
+            Closes,
+        ],
+    );
+}
+
+#[test]
+fn a_node_is_not_blamed_for_a_moment_in_which_its_images_fail_nowhere_else() {
+    let on = |name: &str, node: &str, image: &str| {
+        over(
+            pulling(name),
+            json!({"spec": {"nodeName": node, "containers": [container(json!({"image": image}))]}}),
+        )
+    };
+    let begin = || {
+        Do::Apply(vec![
+            (Kind::Node, node("w1", json!({}))),
+            (Kind::Node, node("w2", json!({}))),
+            (Kind::Pod, on("a-1", "w1", "i:a")),
+            (Kind::Pod, on("b-1", "w1", "i:b")),
+            (Kind::Pod, on("a-2", "w2", "i:a")),
+        ])
+    };
+    let other = || on("a-2", "w2", "i:a");
+    play(
+        "I6",
+        "a pod elsewhere is replaced while the registry is down",
+        vec![
+            begin(),
+            Wait(300),
+            Gone(Kind::Pod, other()),
+            Wait(20),
+            apply(Kind::Pod, other()),
+            Wait(100),
+            Quiet,
+        ],
+    );
+    play(
+        "I6",
+        "it is the node",
+        vec![
+            begin(),
+            Wait(300),
+            Gone(Kind::Pod, other()),
+            Wait(65),
+            Opens(Error),
         ],
     );
 }
