@@ -13,6 +13,7 @@
 //!
 //! The same seed gives the same load and the same order of faults; their times depend on the machine.
 
+mod burst;
 mod chaos;
 mod load;
 mod skew;
@@ -35,6 +36,7 @@ use crate::world::Rng;
 
 use load::Load;
 
+pub use burst::{Burst, burst};
 pub use load::Deaths;
 pub use verdict::{Verdict, compare, wait_for_the_rest};
 pub use victim::{Victim, run_victim};
