@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod serve;
 pub mod source;
+pub mod status_document;
 pub mod store;
 mod tasks;
 

@@ -15,6 +15,8 @@ pub mod clock;
 pub mod faulty_disk;
 pub mod model;
 pub mod path;
+pub mod picture;
 pub mod recorder;
+pub mod terminal;
 pub mod torture;
 pub mod world;

@@ -637,6 +637,7 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::FirstStart
         | RelistCause::Interrupted
         | RelistCause::Replaced
-        | RelistCause::Restarted => RestartCause::Other,
+        | RelistCause::Restarted
+        | RelistCause::Resumed => RestartCause::Other,
     }
 }

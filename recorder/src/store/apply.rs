@@ -163,6 +163,7 @@ impl Applier {
                 };
                 self.outcomes.stored += 1;
                 self.note_recovered(watch, via, occurrences);
+                self.rows.told.sight(row.record(), seen.last, occurrences);
                 self.rows.insert(conn, row, created, &span, &extra)?
             }
             Fold::Into {
@@ -173,6 +174,7 @@ impl Applier {
             } => {
                 self.fold_into(conn, key, row, seen, add, last, count_reset)?;
                 self.outcomes.folded += 1;
+                self.rows.told.sight(row.record(), seen.last, add);
                 self.note_recovered(watch, via, add);
                 key
             }
@@ -468,7 +470,8 @@ impl Applier {
                 version,
                 server_time,
                 listed,
-            } => self.synced(conn, watch, version, *server_time, *listed),
+                vanished,
+            } => self.synced(conn, watch, version, *server_time, (*listed, *vanished)),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, Some(*at));
                 Ok(())

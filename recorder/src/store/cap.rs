@@ -191,7 +191,7 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
 }
 
 /// Asks the operating system; `None` when it does not say.
-pub(super) fn statvfs(directory: &Path) -> Option<Volume> {
+pub(crate) fn statvfs(directory: &Path) -> Option<Volume> {
     let stat = rustix::fs::statvfs(directory).ok()?;
     Some(Volume {
         total: stat.f_blocks.saturating_mul(stat.f_frsize),

@@ -28,6 +28,7 @@ use super::apply::Applier;
 use super::checkpoint::reserve;
 use super::facts::Remembered;
 use super::findings;
+use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
 use super::watches::Start;
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
 use crate::pipeline::queue::{Batch, Drops, Queue};
 use crate::pipeline::record::Occurred;
@@ -46,6 +48,9 @@ use tell::{account, count_statements, status_detail};
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,
 /// seconds on the slowest disk.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// How often the writer looks whether a heartbeat is due, and the shortest time between two.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The database counts as unhealthy after this many missing heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
@@ -94,8 +99,11 @@ pub struct Writer {
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
+    heard: Arc<Heard>,
     started: Timestamp,
     heartbeat: Option<Instant>,
+    /// [`Health::changes`] as of the last heartbeat.
+    told_changes: u64,
     sizes: Option<Instant>,
 }
 
@@ -148,8 +156,10 @@ impl Writer {
             shared,
             registered: Vec::new(),
             recalls: BTreeMap::new(),
+            heard: Arc::default(),
             started,
             heartbeat: None,
+            told_changes: 0,
             sizes: None,
         };
         if let Some((aside, why)) = moved_aside {
@@ -197,15 +207,25 @@ impl Writer {
         findings::open(&self.conn)
     }
 
+    /// What the committed Events say beside their rows.
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
+
+    /// How many warnings there were before. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn history(&self) -> rusqlite::Result<History> {
+        history::read(&self.conn, self.shared.clock.now())
+    }
+
     /// Works until the queue is closed and empty, or the grace period is over.
     pub fn run(mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
             self.show();
-            if self
-                .heartbeat
-                .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
-            {
+            if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
             let wait = if self.clean_up() {
@@ -235,6 +255,15 @@ impl Writer {
         ended
     }
 
+    /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
+    fn heartbeat_is_due(&self) -> bool {
+        let Some(age) = self.heartbeat.map(|at| at.elapsed()) else {
+            return true;
+        };
+        age >= self.config.heartbeat
+            || (age >= LOOK_EVERY && self.shared.health.changes() != self.told_changes)
+    }
+
     /// One step of the clean-up. `true`: more is to be done soon.
     fn clean_up(&mut self) -> bool {
         let done = self
@@ -256,11 +285,11 @@ impl Writer {
     }
 
     fn until_heartbeat(&self) -> Duration {
-        // At most a second, so that the thread beats often enough for /livez.
+        // Often enough for /livez, too.
         let left = self.heartbeat.map_or(Duration::ZERO, |at| {
             self.config.heartbeat.saturating_sub(at.elapsed())
         });
-        left.min(Duration::from_secs(1))
+        left.min(LOOK_EVERY)
     }
 
     /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
@@ -377,6 +406,7 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        self.heard.add(self.applier.rows.take_told());
         if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
         }
@@ -456,6 +486,7 @@ impl Writer {
     /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
+        self.told_changes = self.shared.health.changes();
         let now = self.shared.clock.now();
         match self.data.file_ids() {
             Err(error) => warn!(%error, "the state of the database's files is unknown"),
