@@ -32,6 +32,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// Health is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a start may take until it is told as trouble: whoever reads the document keeps it for minutes.
+const START: Duration = Duration::from_secs(60);
+
 /// How long the API server may take.
 const PATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,9 +73,14 @@ impl StatusDocument {
     pub async fn run(self) {
         let mut written: Option<(Condition, Duration)> = None;
         let mut failing = false;
+        let begun = self.clock.elapsed();
         loop {
             let condition = Condition::of(&self.health);
             let now = self.clock.elapsed();
+            if condition.error.is_some() && now.saturating_sub(begun) < START {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
             let due = written.as_ref().is_none_or(|(before, at)| {
                 *before != condition || now.saturating_sub(*at) >= RENEW_AFTER
             });

@@ -82,8 +82,8 @@ install() {
   check "the default container is query" k exec deploy/kube9 -- kube9-query --version
   check "helm test" helm test kube9 --namespace "$ns" --timeout 60s
   equals "no container restarted" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
-  ask status >"$work/status.json" || true
-  check "status is operational" jq -e '.status == "operational"' "$work/status.json"
+  operational() { ask status >"$work/status.json" && jq -e '.status == "operational"' "$work/status.json"; }
+  wait_for 5 "status is operational" operational || true
   check "files of the database are for owner and group alone" bash -c "
     [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
   k logs deploy/kube9 -c recorder >"$work/pod.log"
@@ -417,9 +417,9 @@ drop_in() {
       and .namespace == $ns and (now - (.lastUpdate | sub("\\.[0-9]+Z$"; "Z") | fromdate) | fabs) < 300'
   }
   wait_for 60 "the recorder says there that it is healthy" status_is_there || true
-  upgrade >/dev/null 2>&1 || fail "helm upgrade with the drop-in on"
-  check "an upgrade leaves the status" status_is_there
-  has_no_change() { [[ $(total --object-kind=ConfigMap --object-name=kube9-operator-status) == 0 ]]; }
+  upgrade --set compat.vscode.enabled=true,podAnnotations.again=yes >/dev/null 2>&1 || fail "helm upgrade with the drop-in on"
+  wait_for 30 "an upgrade leaves the status" status_is_there || true
+  has_no_change() { [[ $(query_container=operator total --object-kind=ConfigMap --object-name=kube9-operator-status) == 0 ]]; }
   check "and its changes are not recorded" has_no_change
   upgrade --set compat.vscode.enabled=false >/dev/null 2>&1 || fail "helm upgrade back"
 }

@@ -13,6 +13,7 @@ use super::intern::{Interned, Reason};
 use super::keys::Keys;
 use super::statements::Statements;
 use super::template;
+use crate::pipeline::heard::Told;
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::Sanitized;
 
@@ -34,6 +35,8 @@ pub struct Rows {
     trimmed_to: i64,
     /// Rows inserted since the last [`Rows::take_inserted`], by type and severity.
     inserted: HashMap<(EventType, Severity), u64>,
+    /// What the transactions since the last [`Rows::take_told`] tell the analysis.
+    pub(super) told: Told,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +70,7 @@ impl Rows {
         self.tally.clear();
         self.change = None;
         self.inserted.clear();
+        self.told = Told::default();
     }
 
     /// Number of the reason and title of a record.
@@ -143,6 +147,7 @@ impl Rows {
             .inserted
             .entry((record.event_type, record.severity))
             .or_default() += 1;
+        self.told.row(record, created);
         self.changed(conn, key)?;
         Ok(key)
     }
@@ -251,6 +256,11 @@ impl Rows {
                 .execute([self.trimmed_to])?;
         }
         Ok(())
+    }
+
+    /// What the transactions since the last call tell the analysis; to be handed on after the commit.
+    pub fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 
     /// Rows inserted since the last call, by type and severity; to be counted after the commit.
