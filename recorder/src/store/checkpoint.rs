@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
+use kube9_shared::schema::PAGE_BYTES;
 
 /// Shortest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,9 +23,6 @@ const PINNED_LINGER: Duration = Duration::from_millis(500);
 
 /// A pinned log beyond this makes the clean-up wait: it can do its work later, the readers' disk cannot wait.
 const PINNED_BYTES_MAX: u64 = 64 << 20;
-
-/// SQLite's default, which `open` leaves as it is.
-const PAGE_BYTES: u64 = 4096;
 
 /// Looks after the log.
 #[derive(Debug, Default)]
@@ -68,7 +66,7 @@ impl Checkpoints {
                 metrics.checkpoint_busy.inc();
             }
         }
-        self.pinned_bytes = (log.frames - log.copied).max(0) as u64 * PAGE_BYTES;
+        self.pinned_bytes = ((log.frames - log.copied).max(0) * PAGE_BYTES) as u64;
         let file_is_long = metrics.wal_bytes.get() > WAL_BYTES_KEPT + WAL_BYTES_KEPT / 4;
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;

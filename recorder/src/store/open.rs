@@ -28,7 +28,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
-pub(super) const WAL_PAGES: i64 = 1000;
+pub(super) const WAL_PAGES: i64 = (4 << 20) / schema::PAGE_BYTES;
 
 /// What the WAL file is cut to after a checkpoint.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
@@ -345,7 +345,8 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     if !create {
         refuse_what_is_not_ours(&conn, path)?;
     }
-    // Before the first table, else it has no effect.
+    // Before the first table, else they have no effect.
+    set(&conn, "page_size", schema::PAGE_BYTES, !create)?;
     set(&conn, "auto_vacuum", 2, !create)?;
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
         row.get::<_, String>(0)

@@ -29,6 +29,7 @@ use super::findings;
 use super::gap::Healed;
 use super::maintenance::Maintenance;
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
+use super::statements::Session;
 use super::watches::Start;
 use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
@@ -600,10 +601,10 @@ pub(super) fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
     _now: Timestamp,
-    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<()>,
+    work: impl FnOnce(&mut Session<'_>, &mut Applier) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    work(&tx, applier)?;
+    work(&mut Session::new(&tx), applier)?;
     applier.finish(&tx)?;
     tx.commit()?;
     applier.committed();
