@@ -20,7 +20,7 @@ use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::cap::Volume;
-use kube9_recorder::store::maintenance::Maintenance;
+use kube9_recorder::store::maintenance::{Maintenance, Step};
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::statements::Session;
 use kube9_recorder::store::writer::Shared;
@@ -167,10 +167,10 @@ impl Store {
     /// Runs the clean-up to its end.
     fn clean(&mut self) -> usize {
         for steps in 0..100_000 {
-            if !self
+            let step = self
                 .maintenance
-                .step(&mut self.conn, &mut self.applier, &self.shared)
-            {
+                .step(&mut self.conn, &mut self.applier, &self.shared);
+            if !matches!(step, Step::Busy) {
                 return steps;
             }
         }
@@ -441,9 +441,10 @@ fn names_that_come_back_while_the_clean_up_runs_stay() {
         store.add(what(days_ago(1), Severity::Info, "kept"));
         let mut busy = true;
         for _ in 0..before {
-            busy = store
+            let step = store
                 .maintenance
                 .step(&mut store.conn, &mut store.applier, &store.shared);
+            busy = matches!(step, Step::Busy);
         }
         // Once with everything cached, once with nothing.
         if before % 2 == 0 {

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kube9_recorder::metrics::Stage;
 use kube9_recorder::pipeline::item::{Item, Mark, Passed, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::queue::Drops;
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
@@ -265,7 +266,7 @@ fn filtered_and_deleted_items_move_the_position_too() {
     for (version, why) in [
         ("11", Passed::Filtered(0)),
         ("12", Passed::Deleted),
-        ("13", Passed::Undecodable("bad".into())),
+        ("13", Passed::SetAside(Stage::Decode, "bad".into())),
     ] {
         store.commit(&[Item::Passed {
             watch: store.watch,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube9_shared::time::Timestamp;
 
 use super::world::{PodEntry, Trace, keep_latest};
+use crate::config::ThresholdConfig;
 use crate::source::objects::{ContainerState, Pod, Terminated};
 
 /// Waiting reasons of an image that cannot be pulled.
@@ -111,6 +112,52 @@ pub fn way(state: &ContainerState, now: Timestamp, settle: Duration) -> Option<W
     })
 }
 
+/// Its node ended it: it failed by no fault of its containers.
+pub fn is_evicted(pod: &Pod) -> bool {
+    &*pod.reason == "Evicted"
+}
+
+/// Ways in which the containers of a pod fail, as rules about many pods count them.
+#[derive(Debug, Default)]
+pub struct Failing {
+    /// Each way, and since when.
+    pub ways: Vec<(Way, Option<Timestamp>)>,
+    /// When that changes by itself.
+    pub again: Option<Timestamp>,
+}
+
+/// How a pod fails. A pod that goes, or that its node evicted, does not; an image counts once it has been waited for
+/// for `image_pull`, as it does for the pod itself: a registry that hiccups is nobody's fault.
+pub fn failing(entry: &PodEntry, now: Timestamp, thresholds: &ThresholdConfig) -> Failing {
+    let mut found = Failing::default();
+    if entry.pod.meta.deleting.is_some() || is_evicted(&entry.pod) {
+        return found;
+    }
+    for state in &entry.pod.containers {
+        let Some(way) = way(state, now, thresholds.settle) else {
+            continue;
+        };
+        let trace = entry.traces.get(&state.name);
+        let mut changes = None;
+        match way {
+            Way::ImagePull => {
+                let since = trace.and_then(|trace| trace.pull_failing).unwrap_or(now);
+                changes = Some(since.plus(thresholds.image_pull)).filter(|due| *due > now);
+                if changes.is_none() {
+                    found.ways.push((way, trace.and_then(|t| t.failing)));
+                }
+            }
+            Way::Config => found.ways.push((way, trace.and_then(|t| t.failing))),
+            Way::OutOfMemory | Way::Exit => {
+                changes = unsettled(state, now, thresholds.settle).and_then(|(_, at)| at);
+                found.ways.push((way, trace.and_then(|t| t.failing)));
+            }
+        }
+        found.again = [found.again, changes].into_iter().flatten().min();
+    }
+    found
+}
+
 /// The images that a pod cannot pull.
 pub fn unpulled(pod: &Pod) -> impl Iterator<Item = &str> {
     let failing = pod.containers.iter().filter(|state| pull_fails(state));
@@ -151,6 +198,7 @@ impl Trace {
             || self.pull_failing.is_some()
             || !self.restarts.is_empty()
             || !self.ooms.is_empty()
+            || !self.probe_kills.is_empty()
     }
 }
 

@@ -18,6 +18,7 @@ use super::rows::{Rows, Span, Uid, json as json_text};
 use super::statements::{Hot, Session};
 use super::version::Version;
 use super::watches::Watches;
+use crate::metrics::Stage;
 use crate::pipeline::item::{Item, Mark, Passed, RelistCause, Via, WatchId};
 use crate::pipeline::queue::Drops;
 use crate::pipeline::record::{Observation, Occurred, Record, TIME_SUSPECT};
@@ -37,7 +38,8 @@ pub struct Outcomes {
     /// Excluded by a rule of the config, by its position.
     pub filtered: Vec<usize>,
     /// Could not be decoded or stored; a stub row says so.
-    pub set_aside: u64,
+    /// The stage at which each failed.
+    pub set_aside: Vec<Stage>,
     /// Gaps closed.
     pub gaps_closed: Vec<Healed>,
     /// Occurrence → now, in milliseconds, of stored and folded sights.
@@ -197,6 +199,9 @@ impl Applier {
                 };
                 self.fold_into(conn, key, sight.row, body, &grown)?;
                 self.outcomes.folded += 1;
+                self.rows
+                    .told
+                    .sight(sight.row.record(), sight.seen.last, add);
                 self.note_recovered(sight.watch, sight.via, add);
                 key
             }
@@ -252,6 +257,9 @@ impl Applier {
         };
         self.outcomes.stored += 1;
         self.note_recovered(sight.watch, sight.via, occurrences);
+        self.rows
+            .told
+            .sight(sight.row.record(), sight.seen.last, occurrences);
         self.rows.insert_as(conn, sight.row, key, &span, &extra)
     }
 
@@ -403,8 +411,12 @@ impl Applier {
                 }
                 self.outcomes.filtered.push(*rule);
             }
-            Passed::Undecodable(cause) => {
-                self.set_aside(conn, watch, uid, version, cause, received)?
+            Passed::SetAside(stage, cause) => {
+                if self.set_aside(conn, watch, uid, version, cause, received)? {
+                    self.outcomes.set_aside.push(*stage);
+                } else {
+                    self.outcomes.duplicate += 1;
+                }
             }
         }
         Ok(())
@@ -428,8 +440,8 @@ impl Applier {
         Ok(())
     }
 
-    /// Stores a stub for a sight that cannot be stored itself; once for each version of it.
-    pub fn set_aside(
+    /// Stores a stub for a sight that cannot be stored itself; once for each version of it. `false`: it was there.
+    fn set_aside(
         &mut self,
         conn: &mut Session<'_>,
         watch: WatchId,
@@ -437,7 +449,7 @@ impl Applier {
         version: &str,
         cause: &str,
         received: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let stored: Option<Version> = self
             .rows
             .statements
@@ -448,8 +460,7 @@ impl Applier {
         if !uid.is_empty() && stored.is_some_and(|stored| !Version::new(version).is_after(&stored))
         {
             self.still_listed(conn, watch, Uid::new(uid))?;
-            self.outcomes.duplicate += 1;
-            return Ok(());
+            return Ok(false);
         }
         let stub = sanitize(set_aside_record(uid, version, cause, received));
         let span = Span {
@@ -470,8 +481,7 @@ impl Applier {
                 )?
                 .execute((Uid::new(uid), watch.0, Version::new(version), key.as_i64(), listing))?;
         }
-        self.outcomes.set_aside += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Remembers what a full queue dropped: holes for sights, a gap row for rows of kube9's own.
@@ -530,7 +540,8 @@ impl Applier {
                 version,
                 server_time,
                 listed,
-            } => self.synced(conn, watch, version, *server_time, *listed),
+                vanished,
+            } => self.synced(conn, watch, version, *server_time, (*listed, *vanished)),
             Mark::Proven { version, at } => {
                 self.watches.get(watch).advance(version, Some(*at));
                 Ok(())
@@ -680,7 +691,8 @@ impl Applier {
         watch.gap = None;
         watch.gap_cause = None;
         watch.position = Some(version.clone());
-        watch.proven = Some(*at);
+        // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
+        watch.proven = Some((*at).min(*server_time));
         watch.touch();
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::intern::Interned;
 use super::keys::Keys;
 use super::statements::{Hot, Session, Statements};
 use super::template;
+use crate::pipeline::heard::Told;
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::Sanitized;
 
@@ -36,6 +37,8 @@ pub struct Rows {
     trimmed_to: i64,
     /// Rows inserted since the last [`Rows::take_inserted`], by type and severity.
     inserted: Inserted,
+    /// What the transactions since the last [`Rows::take_told`] tell the analysis.
+    pub(super) told: Told,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +73,7 @@ impl Rows {
         self.tally.clear();
         self.changed.clear();
         self.inserted = Inserted::default();
+        self.told = Told::default();
     }
 
     /// Number of the reason and title of a record.
@@ -150,6 +154,7 @@ impl Rows {
             1,
         );
         self.inserted.0[record.event_type as usize][record.severity as usize] += 1;
+        self.told.row(record, created);
         self.changed(key);
         Ok(())
     }
@@ -266,6 +271,11 @@ impl Rows {
                 .execute([self.trimmed_to])?;
         }
         Ok(())
+    }
+
+    /// What the transactions since the last call tell the analysis; to be handed on after the commit.
+    pub fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 
     /// Rows inserted since the last call, by type and severity; to be counted after the commit.
