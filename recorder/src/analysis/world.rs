@@ -54,6 +54,9 @@ pub struct NodeEntry {
     pub flaps: Vec<Timestamp>,
 }
 
+/// Pods that wait for an image, up to which each concerns the nodes of the others.
+const FEW_PODS: usize = 8;
+
 /// Latest times kept of a kind.
 const TIMES_MAX: usize = 16;
 
@@ -198,6 +201,14 @@ impl World {
                 }
                 for image in failure::unpulled(&entry.pod) {
                     add(About::Image, Name::from(image));
+                    // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
+                    // that fails on many, one more says nothing.
+                    let others: Vec<_> = self.pods_without(image).take(FEW_PODS + 1).collect();
+                    if others.len() <= FEW_PODS {
+                        for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
+                            add(About::Node, Name::from(node));
+                        }
+                    }
                 }
             }
             Kind::Node => {
