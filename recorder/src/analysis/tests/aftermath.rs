@@ -3,6 +3,7 @@
 
 use super::Do::{Closes, Gone, Opens, Quiet, Wait};
 use super::*;
+use crate::analysis::world::World;
 use Severity::{Error, Warning};
 
 /// It ended badly at `ended`, and has run since `since`.
@@ -225,5 +226,34 @@ fn a_node_is_not_blamed_for_a_moment_in_which_its_images_fail_nowhere_else() {
             Wait(65),
             Opens(Error),
         ],
+    );
+}
+
+#[test]
+fn a_node_that_says_only_that_it_is_alive_is_not_looked_at() {
+    let mut world = World::default();
+    let mut touched = |version: &str, patch: Value| {
+        let beat = json!({"metadata": {"resourceVersion": version}});
+        let object = decoded(Kind::Node, &over(node("w1", patch), beat));
+        let mut dirty = std::collections::BTreeSet::new();
+        world.apply(object, start(), Duration::from_secs(600), &mut dirty);
+        dirty.len()
+    };
+    assert_eq!(touched("1", json!({})), 1);
+    assert_eq!(touched("2", json!({})), 0);
+    assert_eq!(touched("3", json!({"spec": {"unschedulable": true}})), 1);
+    assert_eq!(
+        touched(
+            "4",
+            json!({"spec": {"unschedulable": true}, "metadata": {"labels": {"kube9.io/ignore": "all"}}})
+        ),
+        1
+    );
+    assert_eq!(
+        touched(
+            "5",
+            json!({"status": {"conditions": [condition("Ready", "False", 9)]}})
+        ),
+        1
     );
 }

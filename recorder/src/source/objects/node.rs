@@ -26,6 +26,22 @@ pub struct Node {
     pub memory: Option<i64>,
 }
 
+impl Node {
+    /// Whether all that is kept of it is as it was: a kubelet writes its node's status every few minutes, with nothing
+    /// in it but the time.
+    pub fn shows_the_same(&self, before: &Self) -> bool {
+        let meta = |node: &Self| Meta {
+            version: Box::default(),
+            ..node.meta.clone()
+        };
+        self.conditions == before.conditions
+            && (self.cordoned, &self.taints) == (before.cordoned, &before.taints)
+            && (&self.kubelet, self.cpu, self.memory)
+                == (&before.kubelet, before.cpu, before.memory)
+            && meta(self) == meta(before)
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Wire {
