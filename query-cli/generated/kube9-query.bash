@@ -124,11 +124,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -142,8 +142,8 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__completions)
-            opts="-o -h --db --format --timeout --help"
+        kube9__query__subcmd__completions)
+            opts="-o -h --db --format --timeout --help bash zsh fish"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -154,11 +154,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -172,7 +172,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events)
+        kube9__query__subcmd__events)
             opts="-o -h --db --format --timeout --help list get watch stats timeline export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -184,11 +184,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -202,7 +202,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__export)
+        kube9__query__subcmd__events__subcmd__export)
             opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --fields --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -210,11 +210,11 @@ _kube9__query() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
                     ;;
                 --severity)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -274,11 +274,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -292,7 +292,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__get)
+        kube9__query__subcmd__events__subcmd__get)
             opts="-o -h --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -304,11 +304,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -322,7 +322,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help)
+        kube9__query__subcmd__events__subcmd__help)
             opts="list get watch stats timeline export help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -336,7 +336,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__export)
+        kube9__query__subcmd__events__subcmd__help__subcmd__export)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -350,7 +350,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__get)
+        kube9__query__subcmd__events__subcmd__help__subcmd__get)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -364,7 +364,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__help)
+        kube9__query__subcmd__events__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -378,7 +378,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__list)
+        kube9__query__subcmd__events__subcmd__help__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -392,7 +392,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__stats)
+        kube9__query__subcmd__events__subcmd__help__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -406,7 +406,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__timeline)
+        kube9__query__subcmd__events__subcmd__help__subcmd__timeline)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -420,7 +420,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__help__subcmd__watch)
+        kube9__query__subcmd__events__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -434,7 +434,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__list)
+        kube9__query__subcmd__events__subcmd__list)
             opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --limit --offset --after --fields --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -442,11 +442,11 @@ _kube9__query() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
                     ;;
                 --severity)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -522,11 +522,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -540,7 +540,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__stats)
+        kube9__query__subcmd__events__subcmd__stats)
             opts="-N -n -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --by --limit --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -548,11 +548,11 @@ _kube9__query() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
                     ;;
                 --severity)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -604,7 +604,7 @@ _kube9__query() {
                     return 0
                     ;;
                 --by)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "type severity namespace kind name reason node owner container day hour" -- "${cur}"))
                     return 0
                     ;;
                 --limit)
@@ -620,11 +620,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -638,7 +638,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__timeline)
+        kube9__query__subcmd__events__subcmd__timeline)
             opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --bucket --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -646,11 +646,11 @@ _kube9__query() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
                     ;;
                 --severity)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -710,11 +710,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -728,7 +728,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__events__subcmd__watch)
+        kube9__query__subcmd__events__subcmd__watch)
             opts="-N -o -h --type --severity --since --until --object-kind --object-namespace --object-name --for --reason --owner --node --container --search --tail --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -736,11 +736,11 @@ _kube9__query() {
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "cluster operator insight assessment health system" -- "${cur}"))
                     return 0
                     ;;
                 --severity)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "info warning error critical warning+ error+" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -800,11 +800,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -818,7 +818,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help)
+        kube9__query__subcmd__help)
             opts="status events completions pause help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -832,7 +832,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__completions)
+        kube9__query__subcmd__help__subcmd__completions)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -846,7 +846,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events)
+        kube9__query__subcmd__help__subcmd__events)
             opts="list get watch stats timeline export"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -860,7 +860,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__export)
+        kube9__query__subcmd__help__subcmd__events__subcmd__export)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -874,7 +874,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__get)
+        kube9__query__subcmd__help__subcmd__events__subcmd__get)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -888,7 +888,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__list)
+        kube9__query__subcmd__help__subcmd__events__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -902,7 +902,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__stats)
+        kube9__query__subcmd__help__subcmd__events__subcmd__stats)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -916,7 +916,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__timeline)
+        kube9__query__subcmd__help__subcmd__events__subcmd__timeline)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -930,7 +930,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__events__subcmd__watch)
+        kube9__query__subcmd__help__subcmd__events__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -944,7 +944,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__help)
+        kube9__query__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -958,7 +958,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__pause)
+        kube9__query__subcmd__help__subcmd__pause)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -972,7 +972,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__help__subcmd__status)
+        kube9__query__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -986,7 +986,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__pause)
+        kube9__query__subcmd__pause)
             opts="-o -h --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -998,11 +998,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1016,7 +1016,7 @@ _kube9__query() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kube9__subcmd__query__subcmd__status)
+        kube9__query__subcmd__status)
             opts="-o -h --db --format --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1028,11 +1028,11 @@ _kube9__query() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "json yaml table wide jsonl csv" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

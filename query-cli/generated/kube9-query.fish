@@ -25,7 +25,12 @@ function __fish_kube9_query_using_subcommand
 end
 
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -s V -l version -d 'Print version'
@@ -35,11 +40,21 @@ complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Sleep until told to stop, reaping orphans: what the query container runs'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "list" -d 'A page of events, newest first'
@@ -49,8 +64,18 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not 
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'cluster, operator, insight, assessment, health, system' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+operator\t''
+insight\t''
+assessment\t''
+health\t''
+system\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+warning\t''
+error\t''
+critical\t''
+warning+\t''
+error+\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l until -d 'Begun before this time (exclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-kind -d 'Kind of the object, e.g. Pod' -r
@@ -67,15 +92,35 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l after -d 'Begin after the page before: its pagination.next' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l fields -d 'Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, metadata.KEY, created_at' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'cluster, operator, insight, assessment, health, system' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+operator\t''
+insight\t''
+assessment\t''
+health\t''
+system\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+warning\t''
+error\t''
+critical\t''
+warning+\t''
+error+\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l until -d 'Begun before this time (exclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-kind -d 'Kind of the object, e.g. Pod' -r
@@ -89,11 +134,26 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tail -d 'Show the newest N first, 0 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'cluster, operator, insight, assessment, health, system' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+operator\t''
+insight\t''
+assessment\t''
+health\t''
+system\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+warning\t''
+error\t''
+critical\t''
+warning+\t''
+error+\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l until -d 'Begun before this time (exclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-kind -d 'Kind of the object, e.g. Pod' -r
@@ -105,14 +165,39 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l node -d 'Node it happened on' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l container -d 'Container within the pod' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l by -d 'type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l by -d 'type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated' -r -f -a "type\t''
+severity\t''
+namespace\t''
+kind\t''
+name\t''
+reason\t''
+node\t''
+owner\t''
+container\t''
+day\t''
+hour\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s n -l limit -d 'Groups shown, 1 to 1000' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'cluster, operator, insight, assessment, health, system' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+operator\t''
+insight\t''
+assessment\t''
+health\t''
+system\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+warning\t''
+error\t''
+critical\t''
+warning+\t''
+error+\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l until -d 'Begun before this time (exclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-kind -d 'Kind of the object, e.g. Pod' -r
@@ -126,11 +211,26 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l bucket -d 'Width of a bucket, e.g. 5m [default: what fits]' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'cluster, operator, insight, assessment, health, system' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+operator\t''
+insight\t''
+assessment\t''
+health\t''
+system\t''"
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+warning\t''
+error\t''
+critical\t''
+warning+\t''
+error+\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l until -d 'Begun before this time (exclusive)' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-kind -d 'Kind of the object, e.g. Pod' -r
@@ -144,7 +244,12 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l fields -d 'Only these, as for `events list`' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "list" -d 'A page of events, newest first'
@@ -155,11 +260,21 @@ complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fi
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+yaml\t''
+table\t''
+wide\t''
+jsonl\t''
+csv\t''"
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Seconds a query may take, 1 to 30' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "status" -d 'Whether the record can be trusted: recorder, gaps, drops, how far back it reaches'

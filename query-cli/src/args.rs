@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use kube9_shared::read::{Cursor, Property};
 
 pub(crate) use filter::FilterArgs;
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     db: Option<PathBuf>,
     /// json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]
-    #[arg(long, short = 'o', global = true, value_name = "FORMAT", value_parser = value::format)]
+    #[arg(long, short = 'o', global = true, value_name = "FORMAT", value_parser = value::FORMAT, hide_possible_values = true)]
     pub(crate) format: Option<Format>,
     /// Seconds a query may take, 1 to 30
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = value::timeout)]
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// bash, zsh or fish
-        #[arg(value_name = "SHELL", value_parser = value::shell)]
+        #[arg(value_name = "SHELL", value_parser = value::SHELL, hide_possible_values = true)]
         shell: Shell,
     },
     /// Sleep until told to stop, reaping orphans: what the query container runs
@@ -163,7 +163,7 @@ pub(crate) struct StatsArgs {
     pub(crate) filter: FilterArgs,
     /// type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated
     #[arg(help_heading = None::<&str>, long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
-          value_parser = value::property)]
+          value_parser = value::PROPERTY, hide_possible_values = true)]
     pub(crate) by: Vec<Property>,
     /// Groups shown, 1 to 1000
     #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
@@ -255,8 +255,14 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Fa
         let text = error.to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(text),
-            _ => Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
-                .in_json(asks_json),
+            kind => {
+                let text = shortened(text.strip_prefix("error: ").unwrap_or(&text));
+                Failure::Usage(match kind {
+                    ErrorKind::InvalidSubcommand => with_commands(&text),
+                    _ => text,
+                })
+                .in_json(asks_json)
+            }
         }
     })?;
     let request = Request {
@@ -265,6 +271,33 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Fa
     };
     check(&request).map_err(|failure| failure.in_json(asks_json))?;
     Ok(request)
+}
+
+/// The text with words cut that nobody could read: a mistake of 100 KB is not repeated.
+fn shortened(text: &str) -> String {
+    const WORD_MAX: usize = 200;
+    let cut = |word: &str| match word.char_indices().nth(WORD_MAX) {
+        Some((at, _)) => format!("{}…'", &word[..at]),
+        None => word.to_owned(),
+    };
+    let words: Vec<String> = text.split(' ').map(cut).collect();
+    words.join(" ")
+}
+
+/// The names that would have been right, after the sentence that says which one was wrong.
+fn with_commands(text: &str) -> String {
+    let (sentence, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let line = CommandLine::command();
+    let level = if rest.contains("kube9-query events") {
+        line.find_subcommand("events").cloned().unwrap_or(line)
+    } else {
+        line
+    };
+    let names: Vec<&str> = level
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
+    format!("{sentence}; valid values: {}\n{rest}", names.join(", "))
 }
 
 /// Whether errors are to be JSON: decided before the line is understood, since it may not be.
@@ -290,6 +323,27 @@ fn check(request: &Request) -> Result<(), Failure> {
             format.as_str(),
             valid.join(", ")
         )));
+    }
+    match &request.command {
+        Command::Events(EventsCommand::List(ListArgs { fields, .. }))
+        | Command::Events(EventsCommand::Export(ExportArgs { fields, .. })) => {
+            once("--fields", fields.iter().map(Field::name))
+        }
+        Command::Events(EventsCommand::Stats(StatsArgs { by, .. })) => {
+            once("--by", by.iter().map(|property| property.as_str()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A document has no key twice.
+fn once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let mut seen = Vec::new();
+    for name in names {
+        if seen.contains(&name) {
+            return Err(Failure::Usage(format!("{option} names {name} twice")));
+        }
+        seen.push(name);
     }
     Ok(())
 }
@@ -340,7 +394,6 @@ mod tests {
 
     #[test]
     fn completions_and_manual_follow_the_command_line() {
-        use clap::CommandFactory;
         use clap_complete::Shell as Target;
         for (target, name) in [
             (Target::Bash, "kube9-query.bash"),
@@ -354,21 +407,35 @@ mod tests {
                 "kube9-query",
                 &mut script,
             );
-            generated(name, &script);
+            let script = String::from_utf8(script).unwrap();
+            // clap_complete 4.6 sets the state to kube9__query__… and asks for kube9__subcmd__query__…, so that bash
+            // offers nothing after the first word: the dash of the program's name is taken for a level.
+            let script = script.replace("kube9__subcmd__query", "kube9__query");
+            generated(name, script.as_bytes());
         }
-        let mut command = CommandLine::command();
+        let mut command = CommandLine::command()
+            .disable_help_subcommand(true)
+            .mut_subcommand("events", |events| events.disable_help_subcommand(true));
         command.build();
         manual(&command, "kube9-query");
     }
 
     /// A page a command, as `git` has them.
     fn manual(command: &clap::Command, name: &'static str) {
-        let mut page = Vec::new();
         let command = command.clone().name(name);
-        clap_mangen::Man::new(command.clone())
-            .render(&mut page)
-            .unwrap();
-        generated(&format!("{name}.1"), &page);
+        let examples = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let page = clap_mangen::Man::new(command.clone().after_help(None::<&str>))
+            .title(name.to_uppercase())
+            .date(MANUAL_DATE)
+            .manual("kube9");
+        let mut text = Vec::new();
+        page.render(&mut text).unwrap();
+        let mut text = tidy(std::str::from_utf8(&text).unwrap());
+        text.push_str(&last_sections(&examples, name));
+        generated(&format!("{name}.1"), text.as_bytes());
         for sub in command
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help")
@@ -379,9 +446,59 @@ mod tests {
         }
     }
 
+    /// When the pages were last written: a page must not change with the day on which it is made.
+    const MANUAL_DATE: &str = "2026-11-22";
+
+    /// No space at the end of a line, and no line longer than 80 bytes where roff fills lines anyhow.
+    fn tidy(page: &str) -> String {
+        let mut out = String::new();
+        for line in page.lines().map(str::trim_end) {
+            let mut length = 0;
+            for word in line.split(' ') {
+                let fits = length + 1 + word.len() <= 78 || line.starts_with('.');
+                if length > 0 && fits {
+                    out.push(' ');
+                } else if length > 0 {
+                    out.push('\n');
+                    length = 0;
+                }
+                length += word.len() + 1;
+                // A word at the beginning of a line must not be taken for a request.
+                out.push_str(word);
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// The examples line by line, what follows them, and where to look next.
+    fn last_sections(after_help: &str, name: &str) -> String {
+        let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-");
+        let (mut out, mut is_example) = (String::new(), false);
+        for line in after_help.lines() {
+            if line == "Examples:" {
+                out.push_str(".SH EXAMPLES\n.nf\n");
+                is_example = true;
+            } else if is_example && line.is_empty() {
+                out.push_str(".fi\n.SH NOTES\n");
+                is_example = false;
+            } else if is_example {
+                out.push_str(&format!("{}\n", escaped(line.trim())));
+            } else {
+                out.push_str(&tidy(&escaped(line)));
+            }
+        }
+        if is_example {
+            out.push_str(".fi\n");
+        }
+        if name != "kube9-query" {
+            out.push_str(".SH SEE ALSO\n.BR kube9\\-query (1)\n");
+        }
+        out
+    }
+
     #[test]
     fn command_line_is_sound() {
-        use clap::CommandFactory;
         CommandLine::command().debug_assert();
     }
 
@@ -448,6 +565,14 @@ mod tests {
             ("events watch --tail=1001", "0 to 1000"),
             ("events stats --by=colour", "namespace"),
             ("events timeline --bucket=5", "30m"),
+            ("events list --fields=id,title,id", "names id twice"),
+            (
+                "events export --fields=metadata.a,metadata.a",
+                "names metadata.a twice",
+            ),
+            ("events stats --by=kind,kind", "names kind twice"),
+            ("evnts list", "status, events, completions, pause"),
+            ("events lst", "list, get, watch, stats, timeline, export"),
         ] {
             match parsed(line) {
                 Err(error) => assert!(error.contains(words), "{line}: {error}"),

@@ -58,6 +58,42 @@ impl Screen {
         }
     }
 
+    /// The sequences around what people look for first: headings, labels.
+    pub(crate) const fn strong(self) -> (&'static str, &'static str) {
+        if self.colours {
+            ("\u{1b}[1m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+
+    /// The sequences around what is as it should be.
+    pub(crate) const fn good(self) -> (&'static str, &'static str) {
+        if self.colours {
+            ("\u{1b}[32m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+
+    /// The sequences around marks that are neither good nor bad.
+    pub(crate) const fn mark(self) -> (&'static str, &'static str) {
+        if self.colours {
+            ("\u{1b}[36m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+
+    /// The sequences around what they look for last.
+    pub(crate) const fn faint(self) -> (&'static str, &'static str) {
+        if self.colours {
+            ("\u{1b}[2m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+
     /// The SGR sequence that ends it.
     pub(crate) fn end(self, severity: &str) -> &'static str {
         if self.begin(severity).is_empty() {

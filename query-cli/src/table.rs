@@ -3,33 +3,72 @@
 use std::io::{self, Write};
 
 use crate::screen::Screen;
-use crate::text::{fit, safe, width};
+use crate::text::{fit, fit_middle, safe, width};
 
 /// A column: its heading and how narrow it may become.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) heading: String,
     /// Columns below which it is not cut; `usize::MAX` where it is never cut.
-    pub(crate) least: usize,
+    least: usize,
+    /// How many times as wide as another elastic column it may be when there is too little room.
+    weight: usize,
+    shape: Shape,
+}
+
+/// How a column's cells lie in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Text: at the left, what is too long loses its end.
+    Text,
+    /// Names, which differ in their ends: what is too long loses its middle.
+    Name,
+    /// At the right.
+    Number,
 }
 
 impl Column {
     /// Never cut.
     pub(crate) fn fixed(heading: &str) -> Self {
-        Self::named(heading.to_owned(), usize::MAX)
+        Self::elastic(heading, usize::MAX)
+    }
+
+    /// Never cut, at the right.
+    pub(crate) fn number(heading: &str) -> Self {
+        Self {
+            shape: Shape::Number,
+            ..Self::fixed(heading)
+        }
     }
 
     /// Cut to no less than `least`.
     pub(crate) fn elastic(heading: &str, least: usize) -> Self {
-        Self::named(heading.to_owned(), least)
+        Self {
+            heading: heading.to_owned(),
+            least,
+            weight: 1,
+            shape: Shape::Text,
+        }
     }
 
-    pub(crate) const fn named(heading: String, least: usize) -> Self {
-        Self { heading, least }
+    /// Cut in the middle, to no less than `least`.
+    pub(crate) fn name(heading: &str, least: usize) -> Self {
+        Self {
+            shape: Shape::Name,
+            ..Self::elastic(heading, least)
+        }
+    }
+
+    /// So many times as wide as the others where there is too little room.
+    pub(crate) const fn weighing(mut self, weight: usize) -> Self {
+        self.weight = weight;
+        self
     }
 }
 
 const GAP: usize = 2;
+/// What the weights divide evenly enough.
+const WEIGHTS: usize = 12;
 
 /// Rows of cells under headings. A cell may have a severity, which colours it.
 #[derive(Debug)]
@@ -79,57 +118,33 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// On a terminal narrower than `columns`, leaves out the columns under these headings that say the same in every
-    /// row, so that the others have room.
-    pub(crate) fn spare(&mut self, screen: Screen, columns: usize, headings: &[&str]) {
-        if screen.columns.is_none_or(|there| there >= columns) {
+    /// Leaves out the column under this heading if it says the same in every row, so that the others have room.
+    pub(crate) fn spare(&mut self, heading: &str) {
+        let Some(at) = self
+            .columns
+            .iter()
+            .position(|column| column.heading == heading)
+        else {
             return;
-        }
-        for heading in headings {
-            let Some(at) = self
-                .columns
-                .iter()
-                .position(|column| column.heading == *heading)
-            else {
-                continue;
-            };
-            let first = self.rows.first().map(|row| row[at].text.clone());
-            if self
-                .rows
-                .iter()
-                .all(|row| Some(&row[at].text) == first.as_ref())
-            {
-                self.columns.remove(at);
-                self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
-            }
+        };
+        let first = self.rows.first().map(|row| row[at].text.clone());
+        if self
+            .rows
+            .iter()
+            .all(|row| Some(&row[at].text) == first.as_ref())
+        {
+            self.columns.remove(at);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
         }
     }
 
     /// Writes headings and rows; on a terminal no line is wider than it.
     pub(crate) fn write(&self, out: &mut impl Write, screen: Screen) -> io::Result<()> {
         let widths = self.widths(screen.columns);
-        self.write_headings(out, &widths)?;
+        write_headings(out, &self.columns, &widths, screen)?;
         self.rows
             .iter()
-            .try_for_each(|row| write_row(out, row, &widths, screen))
-    }
-
-    pub(crate) fn write_headings(&self, out: &mut impl Write, widths: &[usize]) -> io::Result<()> {
-        let headings: Vec<Cell> = self
-            .columns
-            .iter()
-            .map(|column| Cell::new(&column.heading))
-            .collect();
-        write_row(
-            out,
-            &headings,
-            widths,
-            Screen {
-                is_terminal: false,
-                columns: None,
-                colours: false,
-            },
-        )
+            .try_for_each(|row| write_row(out, row, &self.columns, &widths, screen))
     }
 
     /// Widths that show everything, or, where that does not fit, with the elastic columns cut: the widest first.
@@ -155,7 +170,7 @@ impl Table {
         while widths.iter().sum::<usize>() > room {
             let widest = (0..widths.len())
                 .filter(|&i| widths[i] > self.columns[i].least)
-                .max_by_key(|&i| widths[i]);
+                .max_by_key(|&i| widths[i] * WEIGHTS / self.columns[i].weight);
             match widest {
                 Some(i) => widths[i] -= 1,
                 None => break,
@@ -165,25 +180,52 @@ impl Table {
     }
 }
 
+/// Writes the headings of columns.
+pub(crate) fn write_headings(
+    out: &mut impl Write,
+    columns: &[Column],
+    widths: &[usize],
+    screen: Screen,
+) -> io::Result<()> {
+    let headings: Vec<Cell> = columns
+        .iter()
+        .map(|column| Cell::new(&column.heading))
+        .collect();
+    let mut line = Vec::new();
+    write_row(&mut line, &headings, columns, widths, screen)?;
+    let (begin, end) = screen.strong();
+    write!(out, "{begin}")?;
+    out.write_all(line.trim_ascii_end())?;
+    writeln!(out, "{end}")
+}
+
+/// Writes cells side by side.
 pub(crate) fn write_row(
     out: &mut impl Write,
     row: &[Cell],
+    columns: &[Column],
     widths: &[usize],
     screen: Screen,
 ) -> io::Result<()> {
     let mut line = String::new();
-    for (i, (cell, &columns)) in row.iter().zip(widths).enumerate() {
-        let text = fit(&cell.text, columns);
-        let severity = cell.severity.as_deref().unwrap_or_default();
-        let padding = if i + 1 < row.len() {
-            columns.saturating_sub(width(&text)) + GAP
-        } else {
-            0
+    for (i, ((cell, column), &room)) in row.iter().zip(columns).zip(widths).enumerate() {
+        let text = match column.shape {
+            Shape::Name => fit_middle(&cell.text, room),
+            Shape::Text | Shape::Number => fit(&cell.text, room),
         };
+        let spare = room.saturating_sub(width(&text));
+        let (before, after) = match column.shape {
+            Shape::Number => (spare, GAP),
+            _ if i + 1 < row.len() => (0, spare + GAP),
+            // The last may be without bounds.
+            _ => (0, 0),
+        };
+        let severity = cell.severity.as_deref().unwrap_or_default();
+        line.extend(std::iter::repeat_n(' ', before));
         line.push_str(screen.begin(severity));
         line.push_str(&text);
         line.push_str(screen.end(severity));
-        line.extend(std::iter::repeat_n(' ', padding));
+        line.extend(std::iter::repeat_n(' ', after));
     }
     writeln!(out, "{}", line.trim_end())
 }
@@ -256,23 +298,41 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_is_spared_what_is_always_the_same() {
-        let narrow = Screen {
-            is_terminal: true,
-            columns: Some(80),
-            colours: false,
+    fn what_is_always_the_same_can_be_spared() {
+        let mut table = Table::new(vec![
+            Column::fixed("TYPE"),
+            Column::fixed("SEVERITY"),
+            Column::fixed("NAME"),
+        ]);
+        table.push(vec![Cell::new("pod"), Cell::new("info"), Cell::new("a")]);
+        table.push(vec![Cell::new("pod"), Cell::new("error"), Cell::new("a")]);
+        table.spare("TYPE");
+        table.spare("SEVERITY");
+        assert!(shown(&table, PLAIN).starts_with("SEVERITY  NAME"));
+    }
+
+    #[test]
+    fn heavy_columns_are_cut_last_and_names_in_the_middle() {
+        let mut table = Table::new(vec![
+            Column::number("N"),
+            Column::name("OBJECT", 8),
+            Column::elastic("TEXT", 8).weighing(3),
+        ]);
+        table.push(vec![
+            Cell::new("12345"),
+            Cell::new("Pod/web-5d9c7b-x2x7k-and-more"),
+            Cell::new("abcdefghijklmnopqrstuvwxyz0123456789"),
+        ]);
+        table.push(vec![Cell::new("7"), Cell::new("Pod/a"), Cell::new("b")]);
+        let screen = Screen {
+            columns: Some(49),
+            ..PLAIN
         };
-        for (screen, expected) in [(narrow, "SEVERITY  NAME"), (PLAIN, "TYPE  SEVERITY")] {
-            let mut table = Table::new(vec![
-                Column::fixed("TYPE"),
-                Column::fixed("SEVERITY"),
-                Column::fixed("NAME"),
-            ]);
-            table.push(vec![Cell::new("pod"), Cell::new("info"), Cell::new("a")]);
-            table.push(vec![Cell::new("pod"), Cell::new("error"), Cell::new("a")]);
-            table.spare(screen, 120, &["TYPE", "SEVERITY"]);
-            assert!(shown(&table, screen).starts_with(expected));
-        }
+        assert_eq!(
+            shown(&table, screen),
+            "    N  OBJECT      TEXT\n\
+             12345  Pod/we…ore  abcdefghijklmnopqrstuvwxyz012…\n    7  Pod/a       b\n"
+        );
     }
 
     #[test]
@@ -285,7 +345,8 @@ mod tests {
                 colours: true,
             },
         );
-        assert_eq!(text.matches('\u{1b}').count(), 2);
+        // The headings' and the error's, each begun and ended.
+        assert_eq!(text.matches('\u{1b}').count(), 4);
         assert!(text.contains("\u{1b}[31merror\u{1b}[0m"));
     }
 }

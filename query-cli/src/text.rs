@@ -13,6 +13,10 @@ pub(crate) fn is_hostile(c: char) -> bool {
 
 /// The text with every hostile character written out, e.g. `\u{1b}`; never more than one line.
 pub(crate) fn safe(text: &str) -> String {
+    // Most text is plain ASCII.
+    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -57,6 +61,48 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     }
     out.push('…');
     out
+}
+
+/// The text cut to `columns` in its middle: names that begin alike differ in their ends.
+pub(crate) fn fit_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1) / 3;
+    let mut at = text.len();
+    for (i, _) in text.char_indices().rev() {
+        if width(&text[i..]) > room {
+            break;
+        }
+        at = i;
+    }
+    // A tail may not begin with what belongs to the character before it.
+    let tail = text[at..].trim_start_matches(|c: char| c == '\u{200d}' || c.width() == Some(0));
+    // The head's last column is the ellipsis.
+    let mut out = fit(text, columns.saturating_sub(width(tail)));
+    out.push_str(tail);
+    out
+}
+
+/// The text in lines of at most `columns`, broken at spaces where there are any.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split(' ') {
+        if !line.is_empty() && width(&line) + 1 + width(word) <= columns {
+            line.push(' ');
+        } else if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for c in word.chars() {
+            line.push(c);
+            if width(&line) > columns && line.chars().count() > 1 {
+                line.pop();
+                lines.push(std::mem::replace(&mut line, c.to_string()));
+            }
+        }
+    }
+    lines.push(line);
+    lines
 }
 
 /// 1234567 → `1,234,567`.
@@ -122,6 +168,37 @@ mod tests {
             let cut = fit(text, columns);
             assert_eq!(cut, expected, "{text}");
             assert!(width(&cut) <= columns);
+        }
+    }
+
+    #[test]
+    fn names_are_cut_in_the_middle() {
+        for (text, columns, expected) in [
+            ("web-5d9c7b-x2x7k", 16, "web-5d9c7b-x2x7k"),
+            ("web-5d9c7b-x2x7k", 13, "web-5d9c…2x7k"),
+            ("web-5d9c7b-x2x7k", 2, "w…"),
+            ("漢字漢字漢字", 8, "漢字…字"),
+            ("family-👩‍👩‍👧", 6, "famil…"),
+        ] {
+            let cut = fit_middle(text, columns);
+            assert_eq!(cut, expected, "{text}");
+            assert!(width(&cut) <= columns);
+        }
+    }
+
+    #[test]
+    fn long_text_goes_on_in_the_next_line() {
+        for (text, columns, expected) in [
+            (
+                "it failed because of that",
+                10,
+                &["it failed", "because of", "that"][..],
+            ),
+            ("abcdefghij", 4, &["abcd", "efgh", "ij"]),
+            ("漢字漢字", 5, &["漢字", "漢字"]),
+            ("", 5, &[""]),
+        ] {
+            assert_eq!(wrap(text, columns), expected, "{text}");
         }
     }
 

@@ -69,11 +69,24 @@ fn steady_line(line: &str) -> String {
             if line.ends_with(',') { "," } else { "" }
         );
     }
-    if line.starts_with("DATABASE") {
-        return "DATABASE  /data/kube9.db (288.0 KiB, 8.0 GiB of 10.0 GiB free)".to_owned();
+    for (label, text) in [
+        ("DATABASE", "/data/kube9.db, 288.0 KiB"),
+        ("DISK", "8.0 GiB of 10.0 GiB free"),
+        (
+            "RECORDER",
+            "0.1.0, started 3d ago, heartbeat 0s ago, lag 0.1 s, queue 0",
+        ),
+        ("EVENTS", "7, 0 in the last 24 h, newest 31m ago"),
+    ] {
+        if line.starts_with(label) && line != label && !line.starts_with("EVENTS  NAMESPACE") {
+            return format!("{label:10}{text}");
+        }
     }
-    if line.starts_with("RECORDER") {
-        return "RECORDER  0.1.0, heartbeat 0s ago, lag 0.1 s, queue 0, dropped 0".to_owned();
+    if let Some((_, rest)) = line
+        .strip_prefix("REACH     ")
+        .and_then(|rest| rest.split_once(' '))
+    {
+        return format!("REACH     3d {rest}");
     }
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     let is_age =

@@ -114,22 +114,87 @@ fn help_has_examples_on_every_level() {
     assert!(dir.run("--version").ok().starts_with("kube9-query "));
 }
 
+/// What a shell offers for a line that is begun, one word a line; `None` where the shell is missing.
+fn offered(dir: &Dir, shell: &str, script: &str) -> Option<String> {
+    let mut command = Command::new(shell);
+    command.env_clear().current_dir(dir.path());
+    command.env("PATH", std::env::var_os("PATH")?);
+    command.env("HOME", dir.path()).env("TERM", "dumb");
+    let answer = command.args(["-c", script]).output().ok()?;
+    assert!(answer.status.success(), "{shell}: {answer:?}");
+    Some(String::from_utf8(answer.stdout).unwrap())
+}
+
 #[test]
-fn completion_scripts_are_read_by_their_shells() {
+fn completions_complete_in_their_shells() {
     let dir = Dir::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = dir.run(&format!("completions {shell}")).ok();
-        assert!(script.contains("object-namespace"), "{shell}");
         std::fs::write(dir.path().join(shell), script).unwrap();
-        match Command::new(shell)
-            .arg("-n")
-            .arg(dir.path().join(shell))
-            .output()
-        {
-            Ok(read) => assert!(read.status.success(), "{shell}: {read:?}"),
-            Err(_) => assert_ne!(shell, "bash", "bash is needed for this test"),
+    }
+    // The function that the script registers is called as the shell calls it.
+    let bash = "source ./bash; for line in 'kube9-query ' 'kube9-query events ' 'kube9-query events list --object' 'kube9-query status --format '; do
+        read -ra COMP_WORDS <<<\"$line\"; [[ $line == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMP_LINE=$line COMP_POINT=${#line} COMPREPLY=()
+        _kube9__query kube9-query \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"
+        printf '%s\\n' \"${COMPREPLY[@]}\"; done";
+    // zsh completes in its line editor alone; that it takes the script as a completion is what can be asked here.
+    let zsh = "fpath=($PWD $fpath); mv zsh _kube9-query; autoload -Uz compinit; compinit -u -d dump; \
+               print -r -- $_comps[kube9-query]; functions _kube9-query >/dev/null && autoload +X _kube9-query && \
+               functions _kube9-query _kube9-query__subcmd__events_commands _kube9-query__events_commands 2>/dev/null; true";
+    let fish = "source ./fish; complete -C 'kube9-query '; complete -C 'kube9-query events '; \
+                complete -C 'kube9-query events list --object'; complete -C 'kube9-query status --format '";
+    for (shell, script, words) in [
+        (
+            "bash",
+            bash,
+            &["status", "events", "timeline", "--object-namespace", "yaml"][..],
+        ),
+        ("zsh", zsh, &["_kube9-query"]),
+        (
+            "fish",
+            fish,
+            &["status", "events", "timeline", "--object-namespace", "yaml"],
+        ),
+    ] {
+        match offered(&dir, shell, script) {
+            Some(offered) => {
+                for word in words {
+                    assert!(
+                        offered.contains(word),
+                        "{shell} offers no {word}: {offered}"
+                    );
+                }
+            }
+            None => {
+                assert_ne!(shell, "bash", "bash is needed for this test");
+                println!("SKIPPED: no {shell}");
+            }
         }
     }
+}
+
+#[test]
+fn manual_pages_are_clean() {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("generated");
+    let mut found = 0;
+    for entry in std::fs::read_dir(pages).unwrap() {
+        let page = entry.unwrap().path();
+        if page.extension().is_none_or(|extension| extension != "1") {
+            continue;
+        }
+        found += 1;
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(
+            text.contains("\n.SH EXAMPLES\n") || text.contains("PAUSE"),
+            "{page:?}"
+        );
+        match Command::new("mandoc").arg("-Tlint").arg(&page).output() {
+            Ok(lint) => assert!(lint.stdout.is_empty(), "{lint:?}"),
+            Err(_) => println!("SKIPPED: no mandoc"),
+        }
+    }
+    assert_eq!(found, 11);
 }
 
 /// Runs the line on a terminal of so many columns; `None` where this machine cannot make one.

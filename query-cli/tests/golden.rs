@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::Dir;
+use support::fixture::Event;
+use support::{Dir, TEN};
 
 #[track_caller]
 fn same(actual: &str, expected: &str) {
@@ -251,17 +252,145 @@ fn timeline_shows_when_it_began_what_changed_and_the_gaps() {
         .collect();
     same(
         &picture.join("\n"),
-        "2025-12-02 09:30 to 2025-12-02 10:30 UTC, 2 events, a column is 5m\n\
-         critical         █      1\n\
-         error           █       1\n          \
-         ├───────────\n          \
-         09:30\n\
-         changes         ▲\n\
-         gaps              ░░░░\n\
-         \n  \
-         Pod/web-5d9-x2 in shop: Back-off restarting failed container app in pod web-5d9-x2_shop\n\
-         changed   10:00:00 (60s before)  Deployment/web in shop: image of container app changed from web:1 to web:2\n\
-         gap       10:10:00 to 10:25:00 (15m)  no Event was recorded",
+        "\
+2025-12-02 09:30 to 10:30 UTC, 2 events, a column is 5m
+                         total   most
+                 █
+critical         █░░░        1      1
+                █
+error           █ ░░░        1      1
+          ──────┬─────
+                10:00
+changes         ▲
+gaps              ░░░
+
+  Back-off restarting failed container app in pod web-5d9-x2_shop
+changed   10:00:00 (60s before it began)  Deployment/web in shop: image of container app changed from web:1 to web:2
+gap       10:10:00 to 10:25:00 (15m, partly healed)  Events",
+    );
+}
+
+#[test]
+fn timeline_says_what_it_cannot_know() {
+    let dir = Dir::new();
+    let db = support::fixture::create(&dir.db());
+    dir.insert(&db, &support::story());
+    let line = |range: &str| format!("events timeline {range} --format=table");
+    // Trouble that reaches into the range began before it.
+    let picture = dir
+        .run(&line(
+            "--since=2025-12-02T10:04:00Z --until=2025-12-02T10:20:00Z",
+        ))
+        .ok();
+    assert!(
+        picture.contains("began     before 10:04:00: it was going on already"),
+        "{picture}"
+    );
+    // Nobody looked just before it began.
+    let after_the_gap = Event {
+        second: TEN + 1530,
+        severity: 1,
+        ..Event::default().about("Pod", "shop", "web-2")
+    };
+    support::fixture::insert(&db, &after_the_gap);
+    let range = "--since=2025-12-02T10:20:00Z --until=2025-12-02T10:40:00Z";
+    let picture = dir.run(&line(range)).ok();
+    assert!(
+        picture.contains("began     10:25:30")
+            && picture.contains("or earlier: the record has a hole since 10:10:00"),
+        "{picture}"
+    );
+    // A range that begins before the record does, and one in which nobody recorded any more.
+    support::fixture::heartbeat(&db, (TEN + 1800) * 1000, None);
+    let range = "--since=2025-11-29T09:00:00Z --until=2025-11-29T11:00:00Z";
+    let picture = dir.run(&line(range)).ok();
+    assert!(
+        picture.contains("before 10:00:00  the record begins there"),
+        "{picture}"
+    );
+    assert!(picture.contains("gaps      ░░░"), "{picture}");
+    let range = "--since=2025-12-02T10:00:00Z --until=2025-12-02T11:00:00Z";
+    let picture = dir.run(&line(range)).ok();
+    assert!(
+        picture.contains("10:30:00 to now") && picture.contains("nothing is recorded"),
+        "{picture}"
+    );
+    let document = dir
+        .run(&format!("events timeline {range} --format=json"))
+        .json();
+    assert_eq!(
+        document["recorder_silent_since"],
+        "2025-12-02T10:30:00.000Z"
+    );
+    // Quiet is said, too.
+    let range = "--since=2025-12-02T09:00:00Z --until=2025-12-02T09:30:00Z";
+    let picture = dir.run(&line(range)).ok();
+    assert!(
+        picture.contains("nothing of warning or worse happened"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn timeline_names_the_peak_and_what_changed_before_each() {
+    let dir = Dir::new();
+    let db = support::fixture::create(&dir.db());
+    let warning = |second: i64, reason: &str| Event {
+        second: TEN + second,
+        severity: 1,
+        reason: reason.into(),
+        ..Event::default().about("Pod", "shop", "web-1")
+    };
+    let change = |second: i64, name: &str| Event {
+        second: TEN + second,
+        reason: "ImageChanged".into(),
+        kube_type: String::new(),
+        body: "image changed".into(),
+        ..Event::default().about("Deployment", "shop", name)
+    };
+    // A standing assessment is no beginning.
+    let hygiene = Event {
+        kind: 3,
+        ..warning(10, "A1")
+    };
+    let events = [
+        change(0, "first"),
+        hygiene,
+        warning(60, "Unhealthy"),
+        change(2000, "second"),
+        warning(2100, "BackOff"),
+        warning(2101, "BackOff"),
+        warning(2102, "Failed"),
+        change(3000, "third"),
+    ];
+    dir.insert(&db, &events);
+    let line = "events timeline --since=2025-12-02T10:00:00Z --until=2025-12-02T11:00:00Z";
+    let document = dir.run(&format!("{line} --bucket=5m --format=json")).json();
+    assert_eq!(
+        document["first_event"]["created_at"],
+        "2025-12-02T10:01:00.000Z"
+    );
+    assert_eq!(
+        document["peak"],
+        serde_json::json!({"from": "2025-12-02T10:35:00.000Z", "to": "2025-12-02T10:40:00.000Z", "events": 3,
+                           "reasons": ["BackOff", "Failed"]})
+    );
+    let picture = dir.run(&format!("{line} --bucket=5m --format=table")).ok();
+    for words in [
+        "peak      10:35:00 (5m)  3 of warning or worse, most of all BackOff, Failed",
+        "changed   10:00:00 (60s before it began)  Deployment/first in shop: image changed",
+        "10:33:20 (100s before the peak began)  Deployment/second",
+        "and 1 more change",
+    ] {
+        assert!(picture.contains(words), "{words}: {picture}");
+    }
+    // Asked for, an assessment is what it is about.
+    let document = dir
+        .run(&format!("{line} --type=assessment --format=json"))
+        .json();
+    assert_eq!(
+        document["first_event"]["created_at"],
+        "2025-12-02T10:00:10.000Z"
     );
 }
 

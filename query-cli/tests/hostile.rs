@@ -333,3 +333,83 @@ fn hostile_arguments_do_not_reach_the_terminal_either() {
         );
     }
 }
+
+#[test]
+fn times_beyond_what_happens_are_answered() {
+    let dir = Dir::with_story();
+    let total = |range: &str| {
+        let document = dir.run(&format!("events list {range}")).json();
+        document["pagination"]["total"].as_u64().unwrap()
+    };
+    for (range, expected) in [
+        ("--since=9999-12-31T23:59:60Z", 0),
+        ("--since=2999-01-01 --until=9999-12-31", 0),
+        ("--until=9999-12-31T23:59:59.999Z", 7),
+        ("--since=0001-01-01", 7),
+        ("--until=0001-01-02", 0),
+        ("--since=100w --until=now", 7),
+        // The same moment, in the two offsets of a zone with summer time; and a leap second that nobody counts.
+        ("--since=2025-12-02T12:00:00+02:00 --until=now", 6),
+        ("--since=2025-12-02T11:00:00+01:00 --until=now", 6),
+        ("--since=2016-12-31T23:59:60Z --until=2025-11-30", 1),
+    ] {
+        assert_eq!(total(range), expected, "{range}");
+    }
+    for range in [
+        "--since=0001-01-01 --until=9999-12-31",
+        "--until=9999-12-31T23:59:60Z",
+        "--since=9999-12-31T23:59:59Z --until=9999-12-31T23:59:60Z",
+        "--since=0001-01-01 --until=0001-01-02",
+        "--since=1969-12-31 --until=1970-01-02",
+        "--bucket=100w",
+    ] {
+        let document = dir
+            .run(&format!("events timeline {range} --format=json"))
+            .json();
+        let (from, to) = (
+            document["from"].as_str().unwrap(),
+            document["to"].as_str().unwrap(),
+        );
+        assert!(
+            from < to && from.len() == 24 && to.len() == 24,
+            "{range}: {from} {to}"
+        );
+        dir.run(&format!("events timeline {range} --format=table"))
+            .ok();
+    }
+    let error = dir
+        .run("events timeline --since=0001-01-01 --until=9999-12-31 --bucket=1s")
+        .failed(2);
+    assert!(error.contains("--bucket is too narrow"), "{error}");
+}
+
+#[test]
+fn text_that_is_too_long_to_match_is_refused_at_once() {
+    let dir = Dir::with_story();
+    let long = "a".repeat(100_000);
+    for option in [
+        "--search",
+        "--object-name",
+        "--object-kind",
+        "--object-namespace",
+        "--for=pod/x/",
+        "--reason",
+        "--owner",
+        "--node",
+        "--container",
+    ] {
+        let line = if option.contains('=') {
+            format!("events list {option}{long}")
+        } else {
+            format!("events list {option}={long}")
+        };
+        let error = dir.run(&line).failed(2);
+        assert!(error.contains("longer than 1024 bytes"), "{option}");
+        assert!(error.len() < 1000, "{option}: {} bytes", error.len());
+    }
+    let globs = "*a".repeat(500);
+    let answer = dir
+        .run(&format!("events list --object-name={globs}"))
+        .json();
+    assert_eq!(answer["pagination"]["total"], 0);
+}

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use kube::Client;
 use tokio::net::TcpStream;
 
-use crate::config::Config;
+use crate::config::{Config, KubeConfig};
 use crate::source::access::{self, Permission};
 use crate::source::connect::connect;
 
@@ -37,15 +37,15 @@ pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool
     let client = connect(&config.kube, config.source.connect_timeout)
         .await?
         .client;
-    print_permissions(&client, &config.kube.namespaces, out).await
+    print_permissions(&client, &config.kube, out).await
 }
 
 async fn print_permissions(
     client: &Client,
-    namespaces: &[String],
+    config: &KubeConfig,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let asked = access::review(client, namespaces);
+    let asked = access::review(client, config);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await
         .with_context(|| format!("the API server did not answer within {ACCESS_TIMEOUT:?}"))?;
@@ -70,8 +70,13 @@ fn sentence(permission: &Permission) -> String {
         verb,
         resource,
         namespace,
+        name,
         allowed,
     } = permission;
+    let object = match name.as_str() {
+        "" => String::new(),
+        name => format!("/{name}"),
+    };
     let group = if resource.group.is_empty() {
         ""
     } else {
@@ -88,7 +93,7 @@ fn sentence(permission: &Permission) -> String {
         .err()
         .map(|why| format!(": {}", why.replace('\n', " ")));
     format!(
-        "{state} {verb} {}{group} {place}{}",
+        "{state} {verb} {}{group}{object} {place}{}",
         resource.name,
         why.unwrap_or_default()
     )
@@ -214,7 +219,11 @@ mod tests {
             )
         });
         let mut out = Vec::new();
-        assert!(!print_permissions(&client, &[], &mut out).await.unwrap());
+        assert!(
+            !print_permissions(&client, &KubeConfig::default(), &mut out)
+                .await
+                .unwrap()
+        );
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
         for line in [

@@ -31,6 +31,8 @@ struct Board {
     clock: Clock,
     ready: AtomicBool,
     checks: Mutex<Vec<CheckState>>,
+    /// How often a check has become what it was not before.
+    changes: AtomicU64,
     tasks: Mutex<Vec<Arc<Task>>>,
 }
 
@@ -95,6 +97,7 @@ impl Health {
             clock,
             ready: AtomicBool::new(false),
             checks: Mutex::default(),
+            changes: AtomicU64::new(0),
             tasks: Mutex::default(),
         }))
     }
@@ -165,6 +168,11 @@ impl Health {
             .collect()
     }
 
+    /// How often a check has begun, failed or healed: whoever tells others of the health tells it anew when this grows.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
     /// Whether every check is healthy and no task is dead or stuck.
     pub fn healthy(&self) -> bool {
         self.faults().is_empty() && self.checks().iter().all(|check| check.healthy)
@@ -203,6 +211,9 @@ impl Check {
             _ => at,
         };
         let changed = before.map(|(ok, _)| ok) != Some(result.is_ok());
+        if changed {
+            self.board.changes.fetch_add(1, Ordering::Relaxed);
+        }
         let name = changed.then(|| check.name.clone());
         let message = result.as_ref().err().cloned();
         check.last = Some(Report {
@@ -369,7 +380,9 @@ mod tests {
         let check = health.check("watch/Event", None);
         check.degraded("403");
         time.advance(S(5));
+        let changes = health.changes();
         check.degraded("connection refused");
+        assert_eq!(health.changes(), changes, "it was degraded before");
         let view = only(&health);
         assert_eq!(
             (view.message.as_str(), view.since),
@@ -378,6 +391,7 @@ mod tests {
         assert_eq!(view.last_report, Some(Timestamp::from_secs(1_000_005)));
         time.advance(S(5));
         check.healthy();
+        assert!(health.changes() > changes);
         assert_eq!(only(&health).since, Some(Timestamp::from_secs(1_000_010)));
     }
 

@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod core_dump;
 #[cfg(test)]
 mod docs;
 pub mod health;
@@ -14,6 +15,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod serve;
 pub mod source;
+pub mod status_document;
 pub mod store;
 mod tasks;
 

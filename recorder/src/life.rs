@@ -35,7 +35,7 @@ pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {
 }
 
 /// The pod that the recorder runs in, where it was told.
-fn pod(config: &Config) -> Option<ObjectRef> {
+pub fn pod(config: &Config) -> Option<ObjectRef> {
     let name = config.kube.pod_name.clone()?;
     let namespace = config.kube.pod_namespace.clone().unwrap_or_default();
     Some(ObjectRef {

@@ -19,13 +19,14 @@ use tracing::{error, info, warn};
 
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::owners::Owners;
-use crate::analysis::state::{Analysis, finding_ids};
+use crate::analysis::state::{Analysis, Before, close_all, finding_ids};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::life;
 use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
+use crate::pipeline::heard::Heard;
 use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
@@ -36,9 +37,10 @@ use crate::source::events::{EventsSource, Recall};
 use crate::source::intake::{Intake, push};
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
-use crate::store::watches::Start;
+use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Shared, Writer};
 
 /// How long the writer may take to give up after the grace period: one statement and the close.
@@ -85,6 +87,8 @@ pub async fn run(
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.queue_capacity.set(queue.capacity() as i64);
+    let scopes = Scopes::of(&config);
+    scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
     let seen = queue.clone();
     metrics.before_scrape(move |metrics| {
         let (items, bytes) = seen.size();
@@ -102,7 +106,7 @@ pub async fn run(
         () = &mut shutdown => Ok(None), // before anything was opened
         outcome = async {
             let cluster = connect(&config.kube, config.source.connect_timeout).await?;
-            let opened = open_writer(&config, &shared, &cluster.cluster).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster, scopes).await?;
             info!(server = cluster.server, "recording");
             let intake = Intake {
                 queue: queue.clone(),
@@ -145,8 +149,10 @@ struct OpenedWriter {
 struct Known {
     events: Vec<EventWatch>,
     informers: Vec<InformerWatch>,
-    /// Fingerprint and state of the open findings.
-    findings: Vec<(String, String)>,
+    /// What the analysis goes on from.
+    before: Before,
+    /// What the writer will tell it.
+    heard: Arc<Heard>,
 }
 
 /// One informer's watch as the database has it.
@@ -155,6 +161,7 @@ struct InformerWatch {
     kind: Kind,
     namespace: String,
     remembered: Remembered,
+    position: Option<String>,
     recall: Arc<Recall>,
 }
 
@@ -171,6 +178,7 @@ async fn open_writer(
     config: &Config,
     shared: &Shared,
     cluster: &str,
+    scopes: Scopes,
 ) -> anyhow::Result<OpenedWriter> {
     let check = shared.health.check("start", None);
     let again = async |error: OpenError| match error {
@@ -199,7 +207,6 @@ async fn open_writer(
             Err(error) => again(error).await?,
         }
     };
-    let scopes = Scopes::of(config);
     loop {
         let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {
@@ -257,6 +264,12 @@ impl Scopes {
             informers,
         }
     }
+
+    /// The kind of each watch.
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let events = self.events.iter().map(|_| Kind::Event);
+        events.chain(self.informers.iter().map(|(kind, _)| *kind))
+    }
 }
 
 /// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
@@ -272,7 +285,8 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     let mut known = Known {
         events: Vec::with_capacity(scopes.events.len()),
         informers: Vec::with_capacity(scopes.informers.len()),
-        findings: Vec::new(),
+        before: Before::default(),
+        heard: writer.heard(),
     };
     for namespace in &scopes.events {
         let recall = Arc::new(Recall::default());
@@ -286,17 +300,25 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     }
     for (kind, namespace) in &scopes.informers {
         let recall = Arc::new(Recall::default());
-        let (id, _) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
         let remembered = writer.remembered(id)?;
+        let position = match start.resume {
+            Resume::Watch(position) if remembered.proven.is_some() => Some(position),
+            _ => None,
+        };
         known.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
             remembered,
+            position,
             recall,
         });
     }
-    known.findings = writer.open_findings()?;
+    known.before.findings = writer.open_findings()?;
+    if !scopes.informers.is_empty() {
+        known.before.history = writer.history()?;
+    }
     Ok(known)
 }
 
@@ -310,11 +332,37 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
-/// Everything that watches.
+/// Everything that talks to the API server.
 struct Sources {
     events: Vec<(EventsSource, Start)>,
     informers: Vec<(Informer, RelistCause)>,
-    engine: Option<Engine>,
+    analysis: AnalysisTask,
+    status_document: Option<StatusDocument>,
+}
+
+/// What becomes of the findings.
+enum AnalysisTask {
+    /// The rules run.
+    Runs(Box<Engine>),
+    /// They are switched off: what was open is closed.
+    Off(Intake, Vec<Item>),
+}
+
+impl AnalysisTask {
+    /// Works for ever; the caller drops the future to stop it.
+    async fn run(self) {
+        match self {
+            Self::Runs(engine) => engine.run().await,
+            Self::Off(intake, closings) => {
+                for item in closings {
+                    // There may be more than the queue holds, and it must not drop one: the finding would stay open.
+                    intake.queue.room().await;
+                    intake.push(item);
+                }
+                std::future::pending().await
+            }
+        }
+    }
 }
 
 fn sources(
@@ -353,18 +401,22 @@ fn sources(
         (source, watch.start)
     };
     let events = known.events.into_iter().map(source).collect();
+    let status_document = StatusDocument::new(
+        &config.kube,
+        cluster.client.clone(),
+        health.clone(),
+        intake.clock.clone(),
+    );
     if known.informers.is_empty() {
+        let closings = close_all(known.before.findings, intake.now());
         return Sources {
             events,
             informers: Vec::new(),
-            engine: None,
+            analysis: AnalysisTask::Off(intake.clone(), closings),
+            status_document,
         };
     }
-    let mut analysis = Analysis::new(
-        config.analysis.clone(),
-        intake.owners.clone(),
-        known.findings,
-    );
+    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), known.before);
     let (out, inbox) = mpsc::channel(NEWS_MAX);
     let mut informers = Vec::with_capacity(known.informers.len());
     for watch in known.informers {
@@ -380,12 +432,17 @@ fn sources(
             metrics: intake.metrics.clone(),
             clock: intake.clock.clone(),
             recall: watch.recall,
+            position: watch.position,
         };
         informers.push((informer, first));
     }
     let engine = Engine {
         analysis,
         inbox,
+        heard: known.heard,
+        health: health.clone(),
+        data_dir: config.data_dir.clone(),
+        pod: life::pod(config),
         queue: intake.queue.clone(),
         metrics: intake.metrics.clone(),
         clock: intake.clock.clone(),
@@ -394,7 +451,8 @@ fn sources(
     Sources {
         events,
         informers,
-        engine: Some(engine),
+        analysis: AnalysisTask::Runs(Box::new(engine)),
+        status_document,
     }
 }
 
@@ -413,8 +471,9 @@ async fn work(
     for (informer, first) in sources.informers {
         tasks.spawn(informer.run(first));
     }
-    if let Some(engine) = sources.engine {
-        tasks.spawn(engine.run());
+    tasks.spawn(sources.analysis.run());
+    if let Some(document) = sources.status_document {
+        tasks.spawn(document.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
     std::thread::Builder::new()

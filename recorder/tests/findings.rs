@@ -10,6 +10,7 @@ use kube9_recorder::pipeline::record::{Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
@@ -49,7 +50,9 @@ impl Store {
     fn commit(&mut self, items: &[Item]) {
         let tx = self.conn.unchecked_transaction().unwrap();
         for item in items {
-            self.applier.apply(&tx, item, at(5_000)).unwrap();
+            self.applier
+                .apply(&mut Session::new(&tx), item, at(5_000))
+                .unwrap();
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
@@ -168,6 +171,7 @@ fn facts_are_committed_with_their_rows() {
     let mut store = Store::new();
     let change = |facts: Option<&str>, rows: usize| {
         Item::Change(Box::new(Change {
+            version: None,
             watch: WatchId(1),
             name: "shop/web-1".into(),
             facts: facts.map(str::to_owned),
@@ -200,19 +204,23 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
             at: at(second),
         },
     };
-    let synced = |second| Item::Mark {
+    let synced = |second, vanished| Item::Mark {
         watch,
         mark: Mark::Synced {
+            vanished,
             version: "7".into(),
             server_time: at(second),
             listed: 3,
         },
     };
-    store.commit(&[begun(RelistCause::FirstStart, 0), synced(1)]);
+    store.commit(&[begun(RelistCause::FirstStart, 0), synced(1, 0)]);
     assert_eq!(store.rows(), [], "before the first start nobody was blind");
     let proven = store.applier.remembered(&store.conn, watch).unwrap().proven;
     assert_eq!(proven, Some(at(1)));
-    for (from, to, severity) in [(10, 60, "info"), (100, 1_000, "warning")] {
+    for (from, to, vanished, healed, severity) in [
+        (10, 60, 0, "true", "info"),
+        (100, 1_000, 2, "partial", "warning"),
+    ] {
         store.commit(&[Item::Mark {
             watch,
             mark: Mark::Proven {
@@ -220,7 +228,7 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
                 at: at(from),
             },
         }]);
-        store.commit(&[begun(RelistCause::Restarted, to), synced(to)]);
+        store.commit(&[begun(RelistCause::Restarted, to), synced(to, vanished)]);
         let rows = store.rows();
         let (title, found, metadata) = rows.last().unwrap();
         assert_eq!(
@@ -228,7 +236,8 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
             ("Recording gap", severity)
         );
         assert_eq!(metadata["source"], "Pod");
-        assert_eq!(metadata["healed"], "partial");
+        assert_eq!(metadata["healed"], healed);
+        assert_eq!(metadata["vanished"], vanished);
         assert_eq!(metadata["from"], at(from).to_string());
         assert_eq!(metadata["to"], at(to).to_string());
     }

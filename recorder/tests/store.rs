@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kube9_recorder::metrics::Stage;
 use kube9_recorder::pipeline::item::{Item, Mark, Passed, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::queue::Drops;
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
@@ -15,6 +16,7 @@ use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::gap::Healed;
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::statements::Session;
 use kube9_recorder::store::watches::Resume;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
@@ -76,9 +78,13 @@ impl Store {
     fn commit_with(&mut self, items: &[Item], drops: &[Drops]) {
         let now = at(5_000);
         let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.open_holes(&tx, drops, now).unwrap();
+        self.applier
+            .open_holes(&mut Session::new(&tx), drops, now)
+            .unwrap();
         for item in items {
-            self.applier.apply(&tx, item, now).unwrap();
+            self.applier
+                .apply(&mut Session::new(&tx), item, now)
+                .unwrap();
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
@@ -260,7 +266,7 @@ fn filtered_and_deleted_items_move_the_position_too() {
     for (version, why) in [
         ("11", Passed::Filtered(0)),
         ("12", Passed::Deleted),
-        ("13", Passed::Undecodable("bad".into())),
+        ("13", Passed::SetAside(Stage::Decode, "bad".into())),
     ] {
         store.commit(&[Item::Passed {
             watch: store.watch,
@@ -598,7 +604,10 @@ fn rollback_forgets_everything_the_transaction_did() {
     let item = store.seen(Via::Watch, UID, 10, 1, 0, 0);
     {
         let tx = store.conn.unchecked_transaction().unwrap();
-        store.applier.apply(&tx, &item, at(1)).unwrap();
+        store
+            .applier
+            .apply(&mut Session::new(&tx), &item, at(1))
+            .unwrap();
         store.applier.finish(&tx).unwrap();
         tx.rollback().unwrap();
     }

@@ -82,8 +82,8 @@ install() {
   check "the default container is query" k exec deploy/kube9 -- kube9-query --version
   check "helm test" helm test kube9 --namespace "$ns" --timeout 60s
   equals "no container restarted" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
-  ask status >"$work/status.json" || true
-  check "status is operational" jq -e '.status == "operational"' "$work/status.json"
+  operational() { ask status >"$work/status.json" && jq -e '.status == "operational"' "$work/status.json"; }
+  wait_for 5 "status is operational" operational || true
   check "files of the database are for owner and group alone" bash -c "
     [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
   k logs deploy/kube9 -c recorder >"$work/pod.log"
@@ -410,8 +410,17 @@ drop_in() {
   local account=system:serviceaccount:$ns:kube9
   check "the recorder may patch it" kubectl auth can-i patch configmaps/kube9-operator-status -n "$ns" --as "$account"
   refuses "and no other ConfigMap" kubectl auth can-i patch configmaps/kube9 -n "$ns" --as "$account"
-  status_is_there() { k get configmap kube9-operator-status -o json | jq -e '.data.status | fromjson | .mode and .version and .health and .lastUpdate'; }
-  wait_for 30 "the recorder writes its status there" status_is_there || true
+  # What the extension asks of it: the fields, healthy, and not older than five minutes.
+  status_is_there() {
+    k get configmap kube9-operator-status -o json | jq -e --arg ns "$ns" '.data.status | fromjson |
+      .mode == "operated" and .tier == "free" and (.version | length > 0) and .health == "healthy" and .error == null
+      and .namespace == $ns and (now - (.lastUpdate | sub("\\.[0-9]+Z$"; "Z") | fromdate) | fabs) < 300'
+  }
+  wait_for 60 "the recorder says there that it is healthy" status_is_there || true
+  upgrade --set compat.vscode.enabled=true,podAnnotations.again=yes >/dev/null 2>&1 || fail "helm upgrade with the drop-in on"
+  wait_for 30 "an upgrade leaves the status" status_is_there || true
+  has_no_change() { [[ $(query_container=operator total --object-kind=ConfigMap --object-name=kube9-operator-status) == 0 ]]; }
+  check "and its changes are not recorded" has_no_change
   upgrade --set compat.vscode.enabled=false >/dev/null 2>&1 || fail "helm upgrade back"
 }
 
@@ -454,24 +463,21 @@ figures() {
 }
 
 upgrade_and_uninstall() {
-  local first rows
+  local rows
   upgrade >/dev/null 2>&1 || fail "helm upgrade"
   rows=$(total)
-  # From the first chart that landed, where the history is there.
-  first=$(git -C "$root" log --format=%h --diff-filter=A -- charts/kube9/Chart.yaml 2>/dev/null | tail -1)
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   equals "uninstall leaves the claim" kube9 "$(k get pvc -o jsonpath='{.items[*].metadata.name}')"
   equals "and nothing else of the release" "" "$(k get deploy,cm,svc,sa,role,rolebinding -l app.kubernetes.io/instance=kube9 -o name)"
-  if [[ -n $first ]]; then
-    rm -rf "$work/first"
-    mkdir -p "$work/first"
-    git -C "$root" archive "$first" charts/kube9 | tar -x -C "$work/first"
-    helm install kube9 "$work/first/charts/kube9" --namespace "$ns" "${helm_values[@]}" --wait --timeout 120s >/dev/null 2>"$work/helm.log" ||
-      fail "install of the first chart, $first" "$(tail -5 "$work/helm.log")"
-    wait_for 30 "the first chart finds the record again" has_row || true
-    upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
-    if (($(total) >= rows)); then ok "upgrade from the first chart, $first, keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
-  fi
+  # The first chart that anybody could install, as it was then.
+  rm -rf "$work/first"
+  mkdir -p "$work/first"
+  tar -xzf "$e2e/first-chart.tgz" -C "$work/first"
+  helm install kube9 "$work/first/charts/kube9" --namespace "$ns" "${helm_values[@]}" --wait --timeout 120s >/dev/null 2>"$work/helm.log" ||
+    fail "install of the first chart" "$(tail -5 "$work/helm.log")"
+  wait_for 30 "the first chart finds the record again" has_row || true
+  upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
+  if (($(total) >= rows)); then ok "upgrade from the first chart keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
   upgrade --set persistence.retain=false >/dev/null 2>&1 || fail "retain=false"
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   gone() { [[ -z $(k get pvc -o name) ]]; }

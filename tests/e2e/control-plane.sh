@@ -23,20 +23,8 @@ mkdir -p "$data"
 db=$data/kube9.db
 
 # ---- a user who may read Events and nothing else
-user=$("$cluster/user" kube9-e2e-recorder | tail -1)
 kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-kubectl apply -f - >/dev/null <<'YAML'
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: kube9-e2e-events}
-rules: [{apiGroups: [""], resources: [events], verbs: [list, watch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: kube9-e2e-events}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-events}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
-YAML
+user=$(events_user)
 refuses "the user may not read pods" kubectl --kubeconfig "$user" get pods -A
 check "the user may list Events" kubectl --kubeconfig "$user" get --raw '/api/v1/events?limit=1'
 

@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# images.sh [--arch amd64|arm64]: builds both images from the Dockerfiles, without a registry.
+# images.sh [--arch amd64|arm64] [--twice]: builds both images from the Dockerfiles, without a registry.
 # Writes target/images/recorder.tar and query.tar (docker archives): localhost/kube9-recorder:dev, localhost/kube9-query:dev;
 # for another architecture than this machine's target/images/recorder-ARCH.tar and query-ARCH.tar.
+#
+# --twice builds them again from nothing and compares: the same source must give the same bytes.
 #
 # A registry would give the base image. Without one, Debian's debootstrap makes it, the toolchain and cargo's cache of this
 # machine are mounted into the build, and a target folder is kept, so that a second run takes seconds.
 source "$(dirname "$0")/lib.sh"
 
 here=$(dpkg --print-architecture 2>/dev/null) || skip "no Debian"
-arch=$here
-if [[ ${1:-} == --arch ]]; then arch=${2:?"which architecture?"}; fi
+arch=$here twice=
+while (($#)); do
+  case $1 in
+  --arch) arch=${2:?"which architecture?"} && shift 2 ;;
+  --twice) twice=1 && shift ;;
+  *) die "unknown argument $1" ;;
+  esac
+done
 [[ $arch == amd64 || $arch == arm64 ]] || die "no such architecture: $arch"
 [[ $(id -u) == 0 ]] || skip "images need root"
 need cargo
@@ -18,7 +26,7 @@ need debootstrap debootstrap
 
 images=$root/target/images
 store=$images/.build
-mkdir -p "$images" "$store/target"
+mkdir -p "$images" "$store"
 # The chart's tests and the user's `docker build` read the same version.
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 revision=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -59,17 +67,23 @@ cargo fetch --quiet --locked --manifest-path "$root/Cargo.toml" || die "cargo fe
 # ---- the images, as the Dockerfiles say
 suffix=
 [[ $arch == "$here" ]] || suffix=-$arch
-for name in recorder query; do
-  seconds=$SECONDS
+build() { # build NAME TAG TARGET-FOLDER ARGUMENTS...
+  local name=$1 tag=$2 target=$3
+  shift 3
+  mkdir -p "$target"
   # /etc/apt: a cross build installs a compiler, from where this machine installs its packages.
-  ba build --pull=never --platform "linux/$arch" --timestamp 0 \
+  ba build "$@" --pull=never --platform "linux/$arch" --timestamp 0 \
     --build-arg "BUILDPLATFORM=linux/$here" --build-arg BUILDER=localhost/kube9-builder:bookworm --build-arg LIBC=$libc --build-arg CARGO_ARGS=--offline \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
     --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo:ro" \
     --volume "$toolchain:/usr/local/rustup/toolchains/$channel-$(uname -m)-unknown-linux-gnu:ro" \
-    --volume /etc/apt:/etc/apt:ro --volume "$store/target:/src/target" \
-    --file "$root/Dockerfile.$name" --tag "localhost/kube9-$name:dev$suffix" "$root" >"$store/$name.log" 2>&1 ||
+    --volume /etc/apt:/etc/apt:ro --volume "$target:/src/target" \
+    --file "$root/Dockerfile.$name" --tag "$tag" "$root" >"$store/$name.log" 2>&1 ||
     die "image $name" "$(tail -20 "$store/$name.log")"
+}
+for name in recorder query; do
+  seconds=$SECONDS
+  build $name "localhost/kube9-$name:dev$suffix" "$store/target"
   rm -f "$images/$name$suffix.tar"
   ba push --quiet "localhost/kube9-$name:dev$suffix" "docker-archive:$images/$name$suffix.tar:localhost/kube9-$name:dev" ||
     die "archive of $name"
@@ -80,6 +94,9 @@ done
 content() { # content NAME: the files of the image, without directories
   tar -xOf "$images/$1$suffix.tar" "$(tar -xOf "$images/$1$suffix.tar" manifest.json | jq -r '.[0].Layers[]' | head -1)" |
     tar -tv | awk '$1 !~ /^d/ {print $6}' | sort | xargs
+}
+content_sum() { # content_sum ARCHIVE: of every file in its layers, with its name and mode
+  tar -xOf "$1" "$(tar -xOf "$1" manifest.json | jq -r '.[0].Layers[]' | head -1)" | sha256sum | cut -d' ' -f1
 }
 config() { # config NAME JQ
   tar -xOf "$images/$1$suffix.tar" "$(tar -xOf "$images/$1$suffix.tar" manifest.json | jq -r '.[0].Config')" | jq -r "$2"
@@ -93,6 +110,18 @@ equals "architecture" "$arch $arch" "$(config recorder .architecture) $(config q
 equals "version label" "$version" "$(config query '.config.Labels["org.opencontainers.image.version"]')"
 at_most "size of the recorder's image" 12000000 "$(stat -c %s "$images/recorder$suffix.tar")" bytes
 at_most "size of the query's image" 4000000 "$(stat -c %s "$images/query$suffix.tar")" bytes
+
+# ---- the same again, with nothing kept from the first time
+if [[ -n $twice ]]; then
+  rm -rf "$store/target-again"
+  for name in recorder query; do
+    build $name "localhost/kube9-$name:again" "$store/target-again" --no-cache
+    ba push --quiet "localhost/kube9-$name:again" "docker-archive:$store/again.tar:localhost/kube9-$name:dev" || die "archive of $name, again"
+    equals "kube9-$name is built to the same bytes" "$(content_sum "$images/$name$suffix.tar")" "$(content_sum "$store/again.tar")"
+    rm -f "$store/again.tar"
+  done
+  rm -rf "$store/target-again"
+fi
 
 # ---- a foreign architecture runs here too, in an emulator of user programs
 if [[ $arch != "$here" ]]; then

@@ -173,6 +173,23 @@ finish() {
   exit 0
 }
 
+# events_user: prints the kubeconfig of a user who may read Events and nothing else.
+events_user() {
+  kubectl apply -f - >/dev/null <<'YAML'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: kube9-e2e-events}
+rules: [{apiGroups: [""], resources: [events], verbs: [list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: kube9-e2e-events}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-events}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
+YAML
+  "$cluster/user" kube9-e2e-recorder | tail -1
+}
+
 # ---- the chart
 
 # The Helm that the cluster builds does not know a Kubernetes version of its own.

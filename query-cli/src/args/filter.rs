@@ -5,6 +5,7 @@ use kube9_shared::model::{EventType, Severity};
 use kube9_shared::read::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
 use kube9_shared::time::Timestamp;
 
+use super::value::Words;
 use crate::failure::Failure;
 use crate::moment::{self, Moment};
 
@@ -13,10 +14,10 @@ use crate::moment::{self, Moment};
 #[command(next_help_heading = "Filters (lists by comma; names may be globs: web-*)")]
 pub(crate) struct FilterArgs {
     /// cluster, operator, insight, assessment, health, system
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = event_type)]
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = TYPE, hide_possible_values = true)]
     types: Vec<EventType>,
     /// info, warning, error, critical; warning+ means "and above"
-    #[arg(long, value_name = "SEVERITY", value_delimiter = ',', value_parser = severities)]
+    #[arg(long, value_name = "SEVERITY", value_delimiter = ',', value_parser = SEVERITY, hide_possible_values = true)]
     severity: Vec<Severities>,
     /// Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
@@ -85,6 +86,22 @@ impl FilterArgs {
     }
 }
 
+const TYPE: Words<EventType> = Words::new(
+    event_type,
+    &[
+        "cluster",
+        "operator",
+        "insight",
+        "assessment",
+        "health",
+        "system",
+    ],
+);
+const SEVERITY: Words<Severities> = Words::new(
+    severities,
+    &["info", "warning", "error", "critical", "warning+", "error+"],
+);
+
 fn event_type(text: &str) -> Result<EventType, String> {
     text.parse::<EventType>()
         .map_err(|error| format!("valid values: {}", error.valid))
@@ -113,7 +130,20 @@ fn severities(text: &str) -> Result<Severities, String> {
     }))
 }
 
+/// No name of an object is longer than 253 characters, and no text that is stored than 4 KiB; what is longer matches
+/// nothing, and would only keep the search busy.
+const TEXT_MAX: usize = 1024;
+
+fn bounded(text: &str) -> Result<(), String> {
+    if text.len() > TEXT_MAX {
+        Err(format!("it is longer than {TEXT_MAX} bytes"))
+    } else {
+        Ok(())
+    }
+}
+
 fn pattern(text: &str) -> Result<Pattern, String> {
+    bounded(text)?;
     Pattern::parse(text).map_err(|error| error.to_string())
 }
 
@@ -193,6 +223,7 @@ fn owner(text: &str) -> Result<OwnerPattern, String> {
 }
 
 fn search(text: &str) -> Result<String, String> {
+    bounded(text)?;
     if text.is_empty() {
         Err("the text is empty".to_owned())
     } else {

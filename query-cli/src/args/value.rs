@@ -1,8 +1,68 @@
 //! Values of options: one parser each, whose error names what is valid.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, TypedValueParser};
 use kube9_shared::read::{Cursor, Property};
+
+/// A parser that also knows some of its words, for completion scripts.
+#[derive(Clone)]
+pub(crate) struct Words<T> {
+    parse: fn(&str) -> Result<T, String>,
+    words: &'static [&'static str],
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        self.parse.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.words.iter().map(PossibleValue::new)))
+    }
+}
+
+pub(super) const FORMAT: Words<Format> = Words {
+    parse: format,
+    words: &["json", "yaml", "table", "wide", "jsonl", "csv"],
+};
+pub(super) const SHELL: Words<Shell> = Words {
+    parse: shell,
+    words: &["bash", "zsh", "fish"],
+};
+pub(super) const PROPERTY: Words<Property> = Words {
+    parse: property,
+    words: &[
+        "type",
+        "severity",
+        "namespace",
+        "kind",
+        "name",
+        "reason",
+        "node",
+        "owner",
+        "container",
+        "day",
+        "hour",
+    ],
+};
+
+impl<T> Words<T> {
+    pub(super) const fn new(
+        parse: fn(&str) -> Result<T, String>,
+        words: &'static [&'static str],
+    ) -> Self {
+        Self { parse, words }
+    }
+}
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,5 +257,25 @@ pub(super) fn shell(text: &str) -> Result<Shell, String> {
         "zsh" => Ok(Shell::Zsh),
         "fish" => Ok(Shell::Fish),
         _ => Err("valid values: bash, zsh, fish".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn all_parse<T>(words: &Words<T>, count: usize) {
+        assert_eq!(words.words.len(), count);
+        for word in words.words {
+            assert!((words.parse)(word).is_ok(), "{word}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_offered_are_all_that_there_are() {
+        all_parse(&FORMAT, Format::ALL.len());
+        all_parse(&SHELL, 3);
+        all_parse(&PROPERTY, Property::ALL.len());
     }
 }

@@ -11,7 +11,7 @@ use crate::args::Format;
 use crate::failure::Failure;
 use crate::output::{self, Event, Form, Out, cell};
 use crate::screen::Screen;
-use crate::text::safe;
+use crate::text::{safe, width, wrap};
 
 pub(super) fn run(context: &Context, id: &str) -> Result<(), Failure> {
     let row = context
@@ -65,18 +65,27 @@ fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Fa
         ),
         other => lines.push(("metadata".into(), cell(other).into_owned())),
     }
-    let columns = lines
+    let label = lines
         .iter()
-        .map(|(name, _)| safe(name).chars().count())
+        .map(|(name, _)| width(&safe(name)))
         .max()
         .unwrap_or(0);
+    let room = screen.columns.map_or(usize::MAX, |columns| {
+        columns.saturating_sub(label + 2).max(20)
+    });
+    let (strong, plain) = screen.strong();
     for (name, value) in &lines {
         let (begin, end) = if name == "severity" {
             (screen.begin(value), screen.end(value))
         } else {
             ("", "")
         };
-        writeln!(out, "{:columns$}  {begin}{}{end}", safe(name), safe(value))?;
+        for (i, part) in wrap(&safe(value), room).iter().enumerate() {
+            let name = if i == 0 { safe(name) } else { String::new() };
+            let padding = " ".repeat(label - width(&name));
+            let line = format!("{strong}{name}{plain}{padding}  {begin}{part}{end}");
+            writeln!(out, "{}", line.trim_end())?;
+        }
     }
     Ok(())
 }

@@ -11,9 +11,6 @@ use crate::failure::Failure;
 use crate::output::{self, Csv, Event, Form, List, Out};
 use crate::text::grouped;
 
-/// Columns below which a table leaves out what is the same in every row.
-const NARROW: usize = 120;
-
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
     let now = Timestamp::now();
     let request = PageRequest {
@@ -63,12 +60,11 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
         }
         Format::Table | Format::Wide => {
             if !page.rows.is_empty() {
-                let mut table = if args.fields.is_empty() {
-                    rows::table(&page.rows, context.format, now)
+                let table = if args.fields.is_empty() {
+                    rows::table(&page.rows, context.format, context.screen, now)
                 } else {
                     rows::chosen(&page.rows, fields)
                 };
-                table.spare(context.screen, NARROW, &["TYPE", "NAMESPACE"]);
                 table.write(&mut out, context.screen)?;
             }
             out.flush()?;

@@ -10,82 +10,149 @@ use crate::args::{Field, Format};
 use crate::moment::short;
 use crate::output::{cell, metadata, metadata_value, text_of};
 use crate::screen::Screen;
-use crate::table::{Cell, Column, Table, write_row};
+use crate::table::{Cell, Column, Table, write_headings, write_row};
 
-/// The usual columns, or all that matter (`wide`).
-pub(super) fn table(rows: &[Row], format: Format, now: Timestamp) -> Table {
-    let wide = format == Format::Wide;
-    let mut columns = vec![
-        Column::fixed("AGE"),
-        Column::fixed("SEVERITY"),
-        Column::fixed("TYPE"),
-        Column::elastic("NAMESPACE", 8),
-        Column::elastic("OBJECT", 14),
-        Column::elastic("REASON", 8),
-        Column::fixed("COUNT"),
-    ];
-    if wide {
-        columns.insert(0, Column::fixed("ID"));
-        columns.extend([
-            Column::elastic("OWNER", 8),
-            Column::elastic("NODE", 8),
-            Column::elastic("TITLE", 10),
-        ]);
+/// On a terminal narrower than this, the type is left out, and reason, count and description share a column: what is
+/// left then says more than nine columns that are all cut.
+const NARROW: usize = 140;
+
+/// Which columns an event is shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Narrow,
+    Usual,
+    /// All that matter.
+    Wide,
+}
+
+impl Layout {
+    fn of(format: Format, screen: Screen) -> Self {
+        match (format, screen.columns) {
+            (Format::Wide, _) => Self::Wide,
+            (_, Some(columns)) if columns < NARROW => Self::Narrow,
+            _ => Self::Usual,
+        }
     }
-    columns.push(Column::elastic("DESCRIPTION", 10));
+}
+
+/// A page of events.
+pub(super) fn table(rows: &[Row], format: Format, screen: Screen, now: Timestamp) -> Table {
+    let layout = Layout::of(format, screen);
+    let mut columns = vec![Column::fixed("AGE"), Column::fixed("SEVERITY")];
+    if layout != Layout::Narrow {
+        columns.push(Column::fixed("TYPE"));
+    }
+    columns.extend([Column::elastic("NAMESPACE", 8), Column::name("OBJECT", 12)]);
+    if layout == Layout::Wide {
+        columns.insert(0, Column::fixed("ID"));
+    }
+    if layout == Layout::Narrow {
+        columns.push(Column::elastic("REASON: DESCRIPTION", 12).weighing(2));
+    } else {
+        columns.extend([Column::elastic("REASON", 8), Column::number("COUNT")]);
+        if layout == Layout::Wide {
+            columns.extend([
+                Column::name("OWNER", 8),
+                Column::elastic("NODE", 8),
+                Column::elastic("TITLE", 10),
+            ]);
+        }
+        columns.push(Column::elastic("DESCRIPTION", 10).weighing(3));
+    }
     let mut table = Table::new(columns);
     for row in rows {
-        table.push(cells(row, wide, now));
+        table.push(cells(row, layout, now));
+    }
+    if layout == Layout::Narrow {
+        table.spare("NAMESPACE");
     }
     table
 }
 
-fn cells(row: &Row, wide: bool, now: Timestamp) -> Vec<Cell> {
-    let metadata = metadata(row);
-    let value = |key: &str| {
-        metadata
-            .get(key)
-            .map(|value| cell(value).into_owned())
-            .unwrap_or_default()
-    };
+fn cells(row: &Row, layout: Layout, now: Timestamp) -> Vec<Cell> {
+    let facts = Facts::of(row);
     let mut cells = vec![
-        Cell::new(&age(row, &metadata, now)),
+        Cell::new(&age(row, &facts.metadata, now)),
         Cell::severity(&row.severity),
-        Cell::new(&row.event_type),
         Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
         Cell::new(&object(row)),
-        Cell::new(&value("reason")),
-        Cell::new(&value("occurrences").or_else(|| value("count"))),
     ];
-    let description = row
-        .description
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .unwrap_or(&row.title);
-    if wide {
-        cells.insert(0, Cell::new(&row.id));
-        cells.extend([
-            Cell::new(&value("owner")),
-            Cell::new(&value("node")),
-            Cell::new(&row.title),
-        ]);
+    if layout != Layout::Narrow {
+        cells.insert(2, Cell::new(&row.event_type));
     }
-    cells.push(Cell::new(description));
+    if layout == Layout::Wide {
+        cells.insert(0, Cell::new(&row.id));
+    }
+    if layout == Layout::Narrow {
+        cells.push(Cell::new(&facts.line(row)));
+    } else {
+        cells.extend([Cell::new(&facts.value("reason")), Cell::new(&facts.count())]);
+        if layout == Layout::Wide {
+            cells.extend([
+                Cell::new(&facts.value("owner")),
+                Cell::new(&facts.value("node")),
+                Cell::new(&row.title),
+            ]);
+        }
+        cells.push(Cell::new(text(row)));
+    }
     cells
 }
 
-/// What the other is, where this is empty.
-trait OrElse {
-    fn or_else(self, other: impl FnOnce() -> String) -> String;
+/// A row's metadata, for cells.
+struct Facts {
+    metadata: Value,
 }
 
-impl OrElse for String {
-    fn or_else(self, other: impl FnOnce() -> String) -> String {
-        if self.is_empty() { other() } else { self }
+impl Facts {
+    fn of(row: &Row) -> Self {
+        Self {
+            metadata: metadata(row),
+        }
+    }
+
+    /// Empty where there is none.
+    fn value(&self, key: &str) -> String {
+        self.metadata
+            .get(key)
+            .map(|value| cell(value).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// How many occurrences the row stands for; empty where nobody counts.
+    fn count(&self) -> String {
+        let occurrences = self.value("occurrences");
+        if occurrences.is_empty() {
+            self.value("count")
+        } else {
+            occurrences
+        }
+    }
+
+    /// Reason, count and description: `BackOff ×17: Back-off restarting failed container`.
+    fn line(&self, row: &Row) -> String {
+        let (mut line, count) = (self.value("reason"), self.count());
+        if !matches!(count.as_str(), "" | "1") {
+            line.push_str(&format!(" ×{count}"));
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(text(row));
+        line
     }
 }
 
-fn object(row: &Row) -> String {
+/// What happened, in words.
+pub(in crate::commands) fn text(row: &Row) -> &str {
+    row.description
+        .as_deref()
+        .filter(|text| !text.is_empty())
+        .unwrap_or(&row.title)
+}
+
+/// `Pod/web-1`
+pub(in crate::commands) fn object(row: &Row) -> String {
     match (&row.object_kind, &row.object_name) {
         (Some(kind), Some(name)) => format!("{kind}/{name}"),
         (kind, name) => kind
@@ -114,7 +181,17 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
     let mut table = Table::new(
         fields
             .iter()
-            .map(|field| Column::named(field.name().to_uppercase(), 12))
+            .map(|field| {
+                let heading = field.name().to_uppercase();
+                match field {
+                    Field::Severity | Field::EventType | Field::Id => Column::fixed(&heading),
+                    Field::ObjectName | Field::ObjectNamespace => Column::name(&heading, 12),
+                    Field::Description | Field::Title | Field::Metadata => {
+                        Column::elastic(&heading, 12).weighing(2)
+                    }
+                    _ => Column::elastic(&heading, 12),
+                }
+            })
             .collect(),
     );
     for row in rows {
@@ -131,65 +208,64 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
 
 /// Rows one at a time: the columns' widths are decided before the rows are known.
 pub(super) struct Stream {
+    columns: Vec<Column>,
     widths: Vec<usize>,
-    wide: bool,
+    layout: Layout,
     screen: Screen,
 }
 
 impl Stream {
-    const HEADINGS: [&str; 7] = [
-        "CHANGE",
-        "TIME (UTC)",
-        "SEVERITY",
-        "NAMESPACE",
-        "OBJECT",
-        "REASON",
-        "COUNT",
-    ];
-    const WIDTHS: [usize; 7] = [7, 14, 8, 14, 32, 18, 5];
-    const DESCRIPTION_MIN: usize = 10;
+    const TEXT_MIN: usize = 10;
 
     pub(super) fn new(format: Format, screen: Screen) -> Self {
-        let wide = format == Format::Wide;
-        let mut widths = Self::WIDTHS.to_vec();
-        if wide {
-            widths.insert(1, 26);
+        let layout = Layout::of(format, screen);
+        let mut shape = match layout {
+            Layout::Narrow => Self::narrow(screen.columns.unwrap_or(NARROW)),
+            Layout::Usual | Layout::Wide => vec![
+                (Column::fixed("CHANGE"), 7),
+                (Column::fixed("TIME (UTC)"), 14),
+                (Column::fixed("SEVERITY"), 8),
+                (Column::fixed("NAMESPACE"), 14),
+                (Column::name("OBJECT", 8), 32),
+                (Column::fixed("REASON"), 18),
+                (Column::number("COUNT"), 5),
+            ],
+        };
+        if layout == Layout::Wide {
+            shape.insert(1, (Column::fixed("ID"), 26));
         }
-        // A narrow terminal takes from namespace, object and reason, in turn.
-        let first = if wide { 4 } else { 3 };
-        let room = screen
-            .columns
-            .map(|columns| columns.saturating_sub(2 * widths.len() + Self::DESCRIPTION_MIN));
-        while room.is_some_and(|room| widths.iter().sum::<usize>() > room) {
-            match (first..first + 3)
-                .filter(|&i| widths[i] > 8)
-                .max_by_key(|&i| widths[i])
-            {
-                Some(widest) => widths[widest] -= 1,
-                None => break,
-            }
-        }
+        let (mut columns, mut widths): (Vec<_>, Vec<_>) = shape.into_iter().unzip();
+        columns.push(Column::fixed(if layout == Layout::Narrow {
+            "REASON: DESCRIPTION"
+        } else {
+            "DESCRIPTION"
+        }));
         let taken = widths.iter().sum::<usize>() + 2 * widths.len();
         widths.push(screen.columns.map_or(usize::MAX, |columns| {
-            columns.saturating_sub(taken).max(Self::DESCRIPTION_MIN)
+            columns.saturating_sub(taken).max(Self::TEXT_MIN)
         }));
         Self {
+            columns,
             widths,
-            wide,
+            layout,
             screen,
         }
     }
 
+    /// A third for the object, a sixth for its namespace, the rest for the text. The change is a sign.
+    fn narrow(columns: usize) -> Vec<(Column, usize)> {
+        let rest = columns.saturating_sub(1 + 8 + 8 + 6);
+        vec![
+            (Column::fixed(""), 1),
+            (Column::fixed("UTC"), 8),
+            (Column::fixed("SEVERITY"), 8),
+            (Column::fixed("NAMESPACE"), (rest / 6).clamp(6, 14)),
+            (Column::name("OBJECT", 8), (rest / 3).clamp(8, 32)),
+        ]
+    }
+
     pub(super) fn write_headings(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let mut cells: Vec<Cell> = Self::HEADINGS
-            .iter()
-            .map(|heading| Cell::new(heading))
-            .collect();
-        if self.wide {
-            cells.insert(1, Cell::new("ID"));
-        }
-        cells.push(Cell::new("DESCRIPTION"));
-        write_row(out, &cells, &self.widths, self.screen)
+        write_headings(out, &self.columns, &self.widths, self.screen)
     }
 
     /// Writes a row. Off a terminal a longer cell is not cut, and the columns after it give way.
@@ -198,41 +274,37 @@ impl Stream {
         out: &mut impl Write,
         row: &Row,
         updated: Option<bool>,
+        now: Timestamp,
     ) -> std::io::Result<()> {
-        let metadata = metadata(row);
-        let value = |key: &str| {
-            metadata
-                .get(key)
-                .map(|value| cell(value).into_owned())
-                .unwrap_or_default()
-        };
-        let last = Some(value("last_timestamp"))
-            .filter(|time| time.len() >= 19)
-            .unwrap_or_else(|| row.created_at.clone());
+        let facts = Facts::of(row);
+        let narrow = self.layout == Layout::Narrow;
         let mut cells = vec![
-            Cell::new(match updated {
-                None => "",
-                Some(false) => "new",
-                Some(true) => "updated",
+            Cell::new(match (updated, narrow) {
+                (None, _) => "",
+                (Some(false), true) => "+",
+                (Some(true), true) => "~",
+                (Some(false), false) => "new",
+                (Some(true), false) => "updated",
             }),
-            Cell::new(&last.get(5..19).unwrap_or(&last).replace('T', " ")),
+            Cell::new(&last(row, &facts, narrow, now)),
             Cell::severity(&row.severity),
             Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
             Cell::new(&object(row)),
-            Cell::new(&value("reason")),
-            Cell::new(&value("occurrences").or_else(|| value("count"))),
-            Cell::new(
-                row.description
-                    .as_deref()
-                    .filter(|text| !text.is_empty())
-                    .unwrap_or(&row.title),
-            ),
         ];
-        if self.wide {
+        if self.layout == Layout::Wide {
             cells.insert(1, Cell::new(&row.id));
         }
+        if narrow {
+            cells.push(Cell::new(&facts.line(row)));
+        } else {
+            cells.extend([
+                Cell::new(&facts.value("reason")),
+                Cell::new(&facts.count()),
+                Cell::new(text(row)),
+            ]);
+        }
         if self.screen.columns.is_some() {
-            return write_row(out, &cells, &self.widths, self.screen);
+            return write_row(out, &cells, &self.columns, &self.widths, self.screen);
         }
         let widths: Vec<usize> = self
             .widths
@@ -240,6 +312,21 @@ impl Stream {
             .zip(&cells)
             .map(|(&width, cell)| width.max(cell.width()))
             .collect();
-        write_row(out, &cells, &widths, self.screen)
+        write_row(out, &cells, &self.columns, &widths, self.screen)
+    }
+}
+
+/// When it happened last: `12-02 10:30:45`, or in eight columns `10:30:45` of today and `12-02` of another day.
+fn last(row: &Row, facts: &Facts, short: bool, now: Timestamp) -> String {
+    let last = Some(facts.value("last_timestamp"))
+        .filter(|time| time.len() >= 19)
+        .unwrap_or_else(|| row.created_at.clone());
+    let part = |range: std::ops::Range<usize>| last.get(range).unwrap_or(&last).to_owned();
+    if !short {
+        part(5..19).replace('T', " ")
+    } else if last.get(..10) == now.to_string().get(..10) {
+        part(11..19)
+    } else {
+        part(5..10)
     }
 }

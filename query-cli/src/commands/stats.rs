@@ -104,10 +104,10 @@ fn write_csv(out: &mut impl Write, groups: &[Group], by: &[Property]) -> Result<
 }
 
 fn table(groups: &[Group], by: &[Property]) -> Table {
-    let mut columns = vec![Column::fixed("EVENTS")];
+    let mut columns = vec![Column::number("EVENTS")];
     columns.extend(
         by.iter()
-            .map(|property| Column::named(property.as_str().to_uppercase(), 12)),
+            .map(|property| Column::name(&property.as_str().to_uppercase(), 12)),
     );
     let mut table = Table::new(columns);
     for group in groups {

@@ -1,10 +1,12 @@
 //! `status`: whether the record can be trusted.
 
-use std::io::Write;
+mod sheet;
+
 use std::path::Path;
 use std::time::Duration;
 
-use kube9_shared::read::{Gap, RecorderState, Status};
+use kube9_shared::model::EventType;
+use kube9_shared::read::{Filter, Gap, PageRequest, Reader, RecorderState, Status};
 use kube9_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -14,24 +16,32 @@ use crate::args::Format;
 use crate::failure::Failure;
 use crate::moment::short;
 use crate::output::{self, Out};
-use crate::screen::Screen;
-use crate::text::{bytes, grouped, safe};
+use crate::text::bytes;
 
 /// A recorder gives a sign of life at least every ten seconds; three missed ones are no accident.
-const HEARTBEAT_LATE: Duration = Duration::from_secs(30);
+pub(super) const HEARTBEAT_LATE: Duration = Duration::from_secs(30);
+
+/// Gaps that are over are counted for so long.
+const GAPS_OF: Duration = Duration::from_secs(7 * 86_400);
+/// More gap rows are not looked at.
+const GAPS_MAX: usize = 1000;
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let now = Timestamp::now();
     let path = context.options.database();
-    let (document, failure) = match context.open().and_then(|reader| Ok(reader.status(now)?)) {
-        Ok(status) => (Document::of(&status, &path, now), None),
+    let asked = context.open().and_then(|reader| {
+        let gaps = PastGaps::of(&reader, now)?;
+        Ok((reader.status(now)?, gaps))
+    });
+    let (document, failure) = match asked {
+        Ok((status, gaps)) => (Document::of(&status, gaps, &path, now), None),
         Err(failure) => (Document::unavailable(&failure, &path, now), Some(failure)),
     };
     let mut out = Out::stdout();
     match context.format {
         Format::Json => output::write_json(&mut out, &document)?,
         Format::Yaml => output::write_yaml(&mut out, &document)?,
-        _ => write_sheet(&mut out, &document, now, context.screen)?,
+        _ => sheet::write(&mut out, &document, now, context.screen)?,
     }
     out.finish()?;
     match failure {
@@ -64,6 +74,67 @@ struct Document {
     recorder: Option<Recorder>,
     open_gaps: Vec<OpenGap>,
     unhealed_drops: Option<u64>,
+    gaps_7d: Option<PastGaps>,
+    /// Day of the oldest row of each severity.
+    reach: Reach,
+}
+
+/// Gaps of the last seven days that are over.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct PastGaps {
+    /// Everything was brought back.
+    healed: u64,
+    /// All but what came and went meanwhile.
+    partly_healed: u64,
+    /// Some may be missing.
+    not_healed: u64,
+    /// The longest of those that were not healed.
+    longest_not_healed_seconds: f64,
+}
+
+impl PastGaps {
+    fn of(reader: &Reader, now: Timestamp) -> Result<Self, Failure> {
+        let request = PageRequest {
+            filter: Filter {
+                types: vec![EventType::System],
+                since: Some(now.minus(GAPS_OF)),
+                ..Filter::default()
+            },
+            limit: GAPS_MAX,
+            ..PageRequest::default()
+        };
+        let mut gaps = Self::default();
+        for row in reader.list(&request)?.rows {
+            let metadata = output::metadata(&row);
+            match metadata["healed"].as_str() {
+                Some("true") => gaps.healed += 1,
+                Some("partial") => gaps.partly_healed += 1,
+                Some("false") => {
+                    gaps.not_healed += 1;
+                    let time = |key: &str| Timestamp::parse(metadata[key].as_str()?).ok();
+                    if let (Some(from), Some(to)) = (time("from"), time("to")) {
+                        let seconds = to.since(from).as_secs_f64();
+                        gaps.longest_not_healed_seconds =
+                            gaps.longest_not_healed_seconds.max(seconds);
+                    }
+                }
+                // Another row of the store, or a gap that is still open.
+                _ => {}
+            }
+        }
+        Ok(gaps)
+    }
+}
+
+/// Severities and days, in their order.
+#[derive(Debug)]
+struct Reach(Vec<(String, Option<Timestamp>)>);
+
+impl Serialize for Reach {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let day = |time: &Option<Timestamp>| time.map(|time| time.to_string()[..10].to_owned());
+        serializer.collect_map(self.0.iter().map(|(word, time)| (word, day(time))))
+    }
 }
 
 /// Counts by word, in their order.
@@ -100,7 +171,7 @@ struct OpenGap {
 }
 
 impl Document {
-    fn of(status: &Status, path: &Path, now: Timestamp) -> Self {
+    fn of(status: &Status, gaps: PastGaps, path: &Path, now: Timestamp) -> Self {
         let disk = Disk::of(path);
         let mut reasons = doubts(status, now);
         reasons.extend(disk.and_then(Disk::doubt));
@@ -131,6 +202,15 @@ impl Document {
                 .map(|state| Recorder::of(state, now)),
             open_gaps: status.open_gaps.iter().map(OpenGap::of).collect(),
             unhealed_drops: Some(status.unhealed_drops),
+            gaps_7d: Some(gaps),
+            reach: Reach(
+                status
+                    .by_severity
+                    .iter()
+                    .map(|(word, _)| word.clone())
+                    .zip(status.reach.iter().copied())
+                    .collect(),
+            ),
         }
     }
 
@@ -157,6 +237,8 @@ impl Document {
             recorder: None,
             open_gaps: Vec::new(),
             unhealed_drops: None,
+            gaps_7d: None,
+            reach: Reach(Vec::new()),
         }
     }
 }
@@ -292,110 +374,4 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
         ));
     }
     doubts
-}
-
-/// One line a fact.
-fn write_sheet(
-    out: &mut impl Write,
-    document: &Document,
-    now: Timestamp,
-    screen: Screen,
-) -> Result<(), Failure> {
-    let severity = match document.status {
-        "operational" => "info",
-        "degraded" => "warning",
-        _ => "error",
-    };
-    writeln!(
-        out,
-        "STATUS    {}{}{}",
-        screen.begin(severity),
-        document.status,
-        screen.end(severity)
-    )?;
-    for reason in &document.reasons {
-        writeln!(out, "          {}", safe(reason))?;
-    }
-    let size = document
-        .database_bytes
-        .map(|size| format!(" ({})", bytes(size)))
-        .unwrap_or_default();
-    let disk = match (document.disk_free_bytes, document.disk_bytes) {
-        (Some(free), Some(all)) => format!(", {} of {} free", bytes(free), bytes(all)),
-        _ => String::new(),
-    };
-    writeln!(
-        out,
-        "DATABASE  {}{size}{disk}",
-        safe(&document.database_path)
-    )?;
-    let Some(total) = document.total_events else {
-        return Ok(());
-    };
-    let recent = document.events_24h.unwrap_or(0);
-    writeln!(
-        out,
-        "EVENTS    {}, {} in the last 24 h",
-        grouped(total),
-        grouped(recent)
-    )?;
-    if let (Some(oldest), Some(newest)) = (&document.oldest_event, &document.newest_event) {
-        writeln!(
-            out,
-            "REACH     {} … {}{}",
-            safe(oldest),
-            safe(newest),
-            reach(oldest, now)
-        )?;
-    }
-    for (heading, counts) in [
-        ("SEVERITY", &document.events_by_severity),
-        ("TYPE", &document.events_by_type),
-    ] {
-        let shown: Vec<String> = counts
-            .0
-            .iter()
-            .filter(|(_, n)| *n > 0)
-            .map(|(word, n)| format!("{} {}", safe(word), grouped(*n)))
-            .collect();
-        writeln!(
-            out,
-            "{heading:8}  {}",
-            if shown.is_empty() {
-                "-".to_owned()
-            } else {
-                shown.join("  ")
-            }
-        )?;
-    }
-    if let Some(recorder) = &document.recorder {
-        let heartbeat = short(Duration::from_secs_f64(recorder.heartbeat_age_seconds));
-        let lag = recorder
-            .lag_seconds
-            .map(|lag| format!(", lag {lag:.1} s"))
-            .unwrap_or_default();
-        writeln!(
-            out,
-            "RECORDER  {}, heartbeat {heartbeat} ago{lag}, queue {}, dropped {}",
-            safe(&recorder.version),
-            recorder.queue_rows,
-            recorder.dropped
-        )?;
-    }
-    writeln!(
-        out,
-        "GAPS      {}",
-        if document.open_gaps.is_empty() {
-            "none open"
-        } else {
-            "open, see above"
-        }
-    )?;
-    Ok(())
-}
-
-fn reach(oldest: &str, now: Timestamp) -> String {
-    Timestamp::parse(oldest)
-        .map(|oldest| format!(" ({} back)", short(now.since(oldest))))
-        .unwrap_or_default()
 }

@@ -42,6 +42,10 @@ enum Escapes {
 struct Safe<F>(F, Escapes);
 
 fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) -> io::Result<()> {
+    // Most text is plain ASCII, and a test of bytes is much cheaper than one of characters.
+    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        return out.write_all(text.as_bytes());
+    }
     let mut rest = text;
     while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
         out.write_all(&rest.as_bytes()[..at])?;

@@ -203,10 +203,12 @@ pub fn story() -> Vec<Event> {
             reason: String::new(),
             title: "Recording gap".into(),
             component: String::new(),
-            body: "no Event was recorded".into(),
+            body: "Events in all namespaces were not watched from 10:10 to 10:25 (expired).".into(),
             last_ms: 900_000,
             extra: Some(
-                r#"{"cause":"watch closed","healed":true,"from":"2025-12-02T10:10:00.000Z"}"#
+                r#"{"source":"Event","scope":"all namespaces","cause":"expired","from":"2025-12-02T10:10:00.000Z",
+                    "to":"2025-12-02T10:25:00.000Z","healed":"partial","listed":40,"recovered":3,"missing":2,
+                    "repeats_without_times":0}"#
                     .into(),
             ),
             kube_type: String::new(),

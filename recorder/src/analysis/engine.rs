@@ -1,18 +1,24 @@
 //! The analysis as a task: news in, items out, with room in the queue.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_shared::model::ObjectRef;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::own::{Degraded, Own, Space};
 use super::state::{Analysis, finding_ids};
 use crate::clock::Clock;
-use crate::health::Pulse;
+use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
+use crate::pipeline::heard::Heard;
 use crate::pipeline::item::Item;
 use crate::pipeline::queue::Queue;
 use crate::source::intake::push;
 use crate::source::objects::informer::Seen;
+use crate::store::cap::statvfs;
 
 /// News that may wait for the analysis. Each holds one object; the informers wait beyond that.
 pub const NEWS_MAX: usize = 256;
@@ -29,6 +35,9 @@ const EXTEND_EVERY: Duration = Duration::from_secs(120);
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How often the volume is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(30);
+
 /// The analysis counts as stuck after this long without a beat; it also waits while the queue is full, beating.
 pub const STUCK_AFTER: Duration = Duration::from_secs(300);
 
@@ -38,6 +47,14 @@ pub struct Engine {
     pub analysis: Analysis,
     /// From the informers.
     pub inbox: mpsc::Receiver<Seen>,
+    /// From the writer.
+    pub heard: Arc<Heard>,
+    /// How the other rooms are.
+    pub health: Health,
+    /// Where the database is.
+    pub data_dir: PathBuf,
+    /// The pod that kube9 runs in, where it was told.
+    pub pod: Option<ObjectRef>,
     /// To the writer.
     pub queue: Arc<Queue>,
     /// Counts.
@@ -53,8 +70,14 @@ impl Engine {
     pub async fn run(mut self) {
         let mut news = Vec::with_capacity(NEWS_AT_ONCE);
         let mut extended = self.clock.elapsed();
+        let mut listened: Option<Duration> = None;
+        let mut volume = Volume::default();
         loop {
             self.pulse.beat();
+            if listened.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= TICK) {
+                listened = Some(self.clock.elapsed());
+                self.listen(&mut volume).await;
+            }
             if !self.analysis.is_behind() {
                 // A closed inbox means that the process ends: the tick goes on until this future is dropped.
                 tokio::select! {
@@ -90,6 +113,24 @@ impl Engine {
         }
     }
 
+    /// Takes in what no informer says: what the writer committed, and how kube9 itself is.
+    async fn listen(&mut self, volume: &mut Volume) {
+        let now = self.clock.now();
+        self.analysis.hear(self.heard.take(), now);
+        let checks = self.health.checks().into_iter();
+        let degraded = checks.filter(|check| !check.healthy).map(|check| Degraded {
+            check: check.name,
+            message: check.message,
+            since: check.since,
+        });
+        let own = Own {
+            degraded: degraded.collect(),
+            volume: volume.look(self.clock.elapsed(), &self.data_dir).await,
+            pod: self.pod.clone(),
+        };
+        self.analysis.notice(own, now);
+    }
+
     /// Hands items to the writer, each with room: the queue never has to drop one of them.
     async fn push(&mut self, items: Vec<Item>) {
         for item in items {
@@ -107,5 +148,39 @@ impl Engine {
                 gauge.set(open.get(id.as_str()).copied().unwrap_or(0));
             }
         }
+    }
+}
+
+/// The volume as it was last measured. A file system that hangs holds up a thread that has nothing else to do, and no task.
+#[derive(Debug, Default)]
+struct Volume {
+    space: Option<Space>,
+    asked: Option<Duration>,
+    asking: Option<JoinHandle<Option<Space>>>,
+}
+
+impl Volume {
+    async fn look(&mut self, now: Duration, directory: &std::path::Path) -> Option<Space> {
+        match self.asking.take() {
+            Some(asking) if asking.is_finished() => {
+                self.space = asking.await.ok().flatten().or(self.space);
+            }
+            Some(asking) => self.asking = Some(asking),
+            None if self
+                .asked
+                .is_none_or(|at| now.saturating_sub(at) >= MEASURE_EVERY) =>
+            {
+                self.asked = Some(now);
+                let directory = directory.to_owned();
+                self.asking = Some(tokio::task::spawn_blocking(move || {
+                    statvfs(&directory).map(|volume| Space {
+                        total: volume.total,
+                        free: volume.available,
+                    })
+                }));
+            }
+            None => {}
+        }
+        self.space
     }
 }

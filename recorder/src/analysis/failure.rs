@@ -198,6 +198,7 @@ impl Trace {
             || self.pull_failing.is_some()
             || !self.restarts.is_empty()
             || !self.ooms.is_empty()
+            || !self.probe_kills.is_empty()
     }
 }
 

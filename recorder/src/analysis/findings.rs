@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   sign ──▶ pending ── lasted for `hold` ──▶ open ── sign gone, object gone, rule off ──▶ closed ("… resolved")
-//!              └── sign gone ──▶ nothing        └── other severity ──▶ open, with a new row
+//!              └── sign gone ──▶ nothing        ├── other severity ──▶ open, with a new row
+//!                                               └── another rule says more ──▶ closed ("…, now …")
 //! ```
 //!
 //! Invariant: one fingerprint is open once. It is rule, object (by uid, so that a new pod of an old name is another one)
@@ -71,6 +72,15 @@ pub struct Look<'a> {
     pub now: Timestamp,
 }
 
+/// How a finding ends.
+#[derive(Debug, Clone, Copy)]
+enum End<'a> {
+    /// For this reason; its last row says "resolved".
+    Over(&'a str),
+    /// It goes on as this, which another rule reports.
+    Became(&'a str),
+}
+
 /// All findings that are open or about to be.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -133,6 +143,12 @@ impl Findings {
         self.open.contains_key(&fingerprint(look, part))
     }
 
+    /// Whether another rule's finding about what `look` looks at is open.
+    pub fn other_is_open(&self, look: &Look<'_>, rule: &str, part: &str) -> bool {
+        let fingerprint = format!("{rule}/{}/{part}", look.identity);
+        self.open.contains_key(&fingerprint)
+    }
+
     /// Judges the signs that a rule sees now; returns when to look again.
     pub fn judge(
         &mut self,
@@ -140,6 +156,7 @@ impl Findings {
         signs: Signs,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
+        let became = signs.became;
         let mut again = signs.again;
         let mut sooner =
             |at: Timestamp| again = Some(again.map_or(at, |again: Timestamp| again.min(at)));
@@ -176,7 +193,7 @@ impl Findings {
             }
             seen.insert(fingerprint);
         }
-        self.end_unseen(look, &seen, out);
+        self.end_unseen(look, &seen, &became, out);
         again
     }
 
@@ -186,7 +203,13 @@ impl Findings {
     }
 
     /// Closes what this rule no longer sees on this subject.
-    fn end_unseen(&mut self, look: &Look<'_>, seen: &BTreeSet<String>, out: &mut Vec<Finding>) {
+    fn end_unseen(
+        &mut self,
+        look: &Look<'_>,
+        seen: &BTreeSet<String>,
+        became: &BTreeMap<String, &'static str>,
+        out: &mut Vec<Finding>,
+    ) {
         let prefix = format!("{}/", look.rule);
         if let Some(pending) = self.pending.get_mut(look.subject) {
             pending.retain(|fingerprint, _| {
@@ -204,7 +227,12 @@ impl Findings {
             .iter()
             .filter(|f| f.starts_with(&prefix) && !seen.contains(*f));
         for fingerprint in over.cloned().collect::<Vec<_>>() {
-            self.close(&fingerprint, "it is over", look.now, out);
+            let part = fingerprint.splitn(3, '/').nth(2).unwrap_or_default();
+            let end = match became.get(part) {
+                Some(what) => End::Became(what),
+                None => End::Over("it is over"),
+            };
+            self.close(&fingerprint, end, look.now, out);
         }
     }
 
@@ -213,15 +241,21 @@ impl Findings {
         self.pending.remove(subject);
         let open = self.by_subject.get(subject).cloned().unwrap_or_default();
         for fingerprint in open {
-            self.close(&fingerprint, "the object is gone", now, out);
+            self.close(&fingerprint, End::Over("the object is gone"), now, out);
         }
     }
 
-    /// Closes findings of rules that do not run any more.
-    pub fn retire(&mut self, runs: impl Fn(&str) -> bool, now: Timestamp, out: &mut Vec<Finding>) {
+    /// Closes findings of rules that do not run any more, and says why they do not.
+    pub fn retire(
+        &mut self,
+        runs: impl Fn(&str) -> bool,
+        because: &str,
+        now: Timestamp,
+        out: &mut Vec<Finding>,
+    ) {
         let off = self.open.iter().filter(|(_, open)| !runs(&open.rule));
         for fingerprint in off.map(|(f, _)| f.clone()).collect::<Vec<_>>() {
-            self.close(&fingerprint, "the rule is switched off", now, out);
+            self.close(&fingerprint, End::Over(because), now, out);
         }
     }
 
@@ -269,7 +303,7 @@ impl Findings {
         });
     }
 
-    fn close(&mut self, fingerprint: &str, because: &str, now: Timestamp, out: &mut Vec<Finding>) {
+    fn close(&mut self, fingerprint: &str, end: End<'_>, now: Timestamp, out: &mut Vec<Finding>) {
         let Some(open) = self.open.remove(fingerprint) else {
             return;
         };
@@ -286,7 +320,7 @@ impl Findings {
             fingerprint: fingerprint.to_owned(),
             step: Step::Closed,
             at: now,
-            row: sanitize(open.resolved(fingerprint, because, doubt, now)),
+            row: sanitize(open.ended(fingerprint, end, doubt, now)),
         });
     }
 }
@@ -331,7 +365,7 @@ fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Reco
     Record {
         event_type: look.event_type,
         severity: sign.severity,
-        title: sign.title,
+        title: format!("{} since {}", sign.title, minute(since)),
         description: sign.description,
         object: look.object.cloned(),
         owner: sign.owner,
@@ -354,16 +388,23 @@ impl Open {
         })
     }
 
-    fn resolved(
+    fn ended(
         &self,
         fingerprint: &str,
-        because: &str,
+        end: End<'_>,
         doubt: Option<Late>,
         now: Timestamp,
     ) -> Record {
         let since = Timestamp::from_millis(self.since);
+        let (title, because) = match end {
+            End::Over(because) => (format!("{} resolved", self.title), because.to_owned()),
+            End::Became(what) => (
+                format!("{}, now {what}", self.title),
+                format!("it became {what}, which has a finding of its own"),
+            ),
+        };
         let mut description = format!(
-            "\"{}\" lasted for {}, since {since}: {because}.",
+            "\"{}\" lasted {}, since {since}. Closed because {because}.",
             self.title,
             span(now.since(since))
         );
@@ -384,7 +425,7 @@ impl Open {
         Record {
             event_type: self.event_type.parse().unwrap_or(EventType::Health),
             severity: Severity::Info,
-            title: format!("{} resolved", self.title),
+            title,
             description,
             object: self.object.clone().map(object),
             owner: self.owner.clone().map(object),
@@ -397,6 +438,13 @@ impl Open {
             occurred: Occurred::At(now),
         }
     }
+}
+
+/// `2026-11-22 18:16Z`: since when, in a title.
+fn minute(at: Timestamp) -> String {
+    let text = at.to_string();
+    let minute = text.get(..16).unwrap_or(&text);
+    format!("{}Z", minute.replacen('T', " ", 1))
 }
 
 fn fingerprint(look: &Look<'_>, part: &str) -> String {
@@ -428,7 +476,7 @@ fn digest(extra: &Map<String, Value>) -> u64 {
     hasher.finish()
 }
 
-const ABOUT: [(About, &str); 8] = [
+const ABOUT: [(About, &str); 11] = [
     (About::Pod, "pod"),
     (About::Node, "node"),
     (About::Deployment, "deployment"),
@@ -436,6 +484,9 @@ const ABOUT: [(About, &str); 8] = [
     (About::ConfigMap, "config_map"),
     (About::Owner, "owner"),
     (About::Image, "image"),
+    (About::Namespace, "namespace"),
+    (About::Cluster, "cluster"),
+    (About::Recorder, "recorder"),
     (About::Watch, "watch"),
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   informers ─▶ engine (one task) ─▶ changes ── facts differ ──▶ rows          ─┐
+//!   committed Events, health ─▶ │                                                 │
 //!                   │                                                            ├─▶ queue ─▶ writer
 //!                   └─ world ── dirty subjects, timers ─▶ rules ─▶ findings ─▶ rows ─┘
 //! ```
@@ -12,13 +13,18 @@
 //! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
 //! size of the cluster.
 
+mod agenda;
 pub mod changes;
 pub mod engine;
 pub mod failure;
 pub mod findings;
+pub mod own;
 pub mod owners;
 pub mod rules;
+mod sight;
 pub mod state;
+mod target;
 #[cfg(test)]
 mod tests;
+pub mod warnings;
 pub mod world;

@@ -1,49 +1,39 @@
 //! The state of the analysis, and what each piece of news makes of it. No I/O: items come out, the engine pushes them.
+//!
+//! ```text
+//!   news ─▶ sight (what is current) ─▶ changes ─▶ rows
+//!              │                       world ─▶ agenda (what to look at) ─▶ target + rule ─▶ signs ─▶ findings ─▶ rows
+//!              └── thawed, frozen ──────────────────┘
+//! ```
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use tracing::error;
 
+use super::agenda::Agenda;
 use super::changes::{self, Compared, Facts, LastChange, Late};
 use super::findings::{Findings, Look};
+use super::own::Own;
 use super::owners::{Owners, controller};
-use super::rules::{self, Check, Context, Group, Rule, Signs};
-use super::world::{About, Name, Subject, World, name_of, owner_ref, split};
+use super::rules::{self, Context, Rule, Signs};
+use super::sight::{Sight, Source};
+use super::target::Target;
+use super::warnings::Warnings;
+use super::world::{About, Name, Subject, World, name_of, split};
 use crate::config::AnalysisConfig;
 use crate::metrics::{Kind, Label};
-use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
+use crate::pipeline::heard::{History, Told};
+use crate::pipeline::item::{Change, Finding, Item, Mark, RelistCause, WatchId};
 use crate::pipeline::sanitize::sanitize;
 use crate::source::objects::Object;
 use crate::source::objects::informer::{News, Seen};
 use crate::store::facts::Remembered;
 
-/// How long after a reconnect the rules wait: what happened meanwhile arrives first.
-const THAW: Duration = Duration::from_secs(2);
-
 /// Number of the finding that a kind may not be read.
 pub const PERMISSION: &str = "O1";
-
-/// One informer, as the analysis knows it.
-#[derive(Debug)]
-struct Source {
-    kind: Kind,
-    namespace: String,
-    /// What is stored of its objects.
-    facts: HashMap<Name, Facts>,
-    /// What the list under way has shown.
-    listing: Option<HashSet<Name>>,
-    /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
-    late: Option<Late>,
-    first: bool,
-    synced: bool,
-    live: bool,
-    live_since: Timestamp,
-    /// When the view was last current.
-    current: Option<Timestamp>,
-}
 
 /// The state of the analysis.
 pub struct Analysis {
@@ -53,40 +43,33 @@ pub struct Analysis {
     /// Filled for the Events' intake.
     pub owners: Owners,
     findings: Findings,
-    sources: HashMap<WatchId, Source>,
-    /// Kinds that are seen as they are, by their index.
-    ready: [bool; 6],
-    /// Kinds that are not: since when.
-    blind_since: [Option<Timestamp>; 6],
-    dirty: VecDeque<Subject>,
-    waiting: HashSet<Subject>,
-    timers: BTreeSet<(Timestamp, Subject)>,
+    sight: Sight,
+    agenda: Agenda,
     last_reset: Option<Timestamp>,
     retired: bool,
 }
 
+/// What the database says of the time before.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Fingerprint and state of the findings that were open when the recorder stopped.
+    pub findings: Vec<(String, String)>,
+    /// Warnings of the last week.
+    pub history: History,
+}
+
 impl Analysis {
-    /// An analysis that has seen nothing; `findings` are those that were open when the recorder stopped.
-    pub fn new(config: AnalysisConfig, owners: Owners, findings: Vec<(String, String)>) -> Self {
-        let mut restored = Findings::default();
-        let unreadable = restored.restore(findings);
-        if unreadable > 0 {
-            error!(
-                unreadable,
-                "stored findings cannot be read; they stay open until their rows age out"
-            );
-        }
+    /// An analysis that has seen nothing.
+    pub fn new(config: AnalysisConfig, owners: Owners, before: Before) -> Self {
+        let mut world = World::default();
+        world.warnings = Warnings::new(before.history);
         Self {
             config,
-            world: World::default(),
+            world,
             owners,
-            findings: restored,
-            sources: HashMap::new(),
-            ready: [false; 6],
-            blind_since: [None; 6],
-            dirty: VecDeque::new(),
-            waiting: HashSet::new(),
-            timers: BTreeSet::new(),
+            findings: restored(before.findings),
+            sight: Sight::default(),
+            agenda: Agenda::default(),
             last_reset: None,
             retired: false,
         }
@@ -100,36 +83,11 @@ impl Analysis {
         namespace: &str,
         stored: Remembered,
     ) -> RelistCause {
-        let first = stored.proven.is_none();
-        let facts = stored.facts.into_iter().filter_map(|(name, facts)| {
-            Some((Name::from(name), serde_json::from_str(&facts).ok()?))
-        });
-        let source = Source {
-            kind,
-            namespace: namespace.to_owned(),
-            facts: facts.collect(),
-            listing: None,
-            late: None,
-            first,
-            synced: false,
-            live: false,
-            live_since: Timestamp::EPOCH,
-            current: stored.proven,
-        };
-        if let Some(proven) = stored.proven {
-            let since = &mut self.blind_since[kind.index()];
-            *since = Some(since.map_or(proven, |since| since.min(proven)));
-        }
-        self.sources.insert(watch, source);
-        if first {
-            RelistCause::FirstStart
-        } else {
-            RelistCause::Restarted
-        }
+        self.sight.add(watch, kind, namespace, stored)
     }
 
     /// Findings that are open, by rule.
-    pub fn open_by_rule(&self) -> std::collections::BTreeMap<&str, i64> {
+    pub fn open_by_rule(&self) -> BTreeMap<&str, i64> {
         self.findings.open_by_rule()
     }
 
@@ -142,7 +100,7 @@ impl Analysis {
     pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
         let watch = seen.watch;
-        if !self.sources.contains_key(&watch) {
+        if self.sight.source(watch).is_none() {
             return out; // informers say only what they are registered for
         }
         match seen.what {
@@ -158,10 +116,8 @@ impl Analysis {
                 } else {
                     format!("{namespace}/{name}")
                 };
-                if let Some(listing) = self
-                    .source(watch)
-                    .and_then(|source| source.listing.as_mut())
-                {
+                let source = self.source(watch);
+                if let Some(listing) = source.and_then(|source| source.listing.as_mut()) {
                     listing.insert(name.into());
                 }
             }
@@ -170,36 +126,33 @@ impl Analysis {
                 server_time,
                 objects,
             } => {
-                self.listed(watch, now, &mut out);
-                let mark = Mark::Synced {
-                    version,
-                    server_time,
-                    listed: objects,
-                };
-                out.push(Item::Mark { watch, mark });
+                let vanished = self.listed(watch, now, &mut out);
+                // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
+                if self.source(watch).is_some_and(|source| !source.goes_on()) {
+                    let mark = Mark::Synced {
+                        version,
+                        server_time,
+                        listed: objects,
+                        vanished,
+                    };
+                    out.push(Item::Mark { watch, mark });
+                }
             }
             News::Live => {
                 self.permission(watch, None, now, &mut out);
                 if let Some(source) = self.source(watch) {
-                    if !source.live {
-                        (source.live, source.live_since) = (true, now);
-                    }
-                    source.current = Some(now);
+                    source.lives(now);
                 }
             }
             News::Blind { why, forbidden } => {
-                if let Some(source) = self.source(watch) {
-                    source.live = false;
-                    let kind = source.kind.index();
-                    self.blind_since[kind].get_or_insert(now);
-                }
+                self.sight.blinded(watch, now);
                 if forbidden {
                     self.permission(watch, Some(&why), now, &mut out);
                 }
             }
             News::Proven(version) => {
                 if let Some(source) = self.source(watch) {
-                    source.current = Some(now);
+                    source.proven(now);
                 }
                 out.push(Item::Mark {
                     watch,
@@ -212,7 +165,7 @@ impl Analysis {
     }
 
     fn source(&mut self, watch: WatchId) -> Option<&mut Source> {
-        self.sources.get_mut(&watch)
+        self.sight.source(watch)
     }
 
     fn list_begun(
@@ -225,12 +178,10 @@ impl Analysis {
         let Some(source) = self.source(watch) else {
             return;
         };
-        source.listing = Some(HashSet::new());
-        source.first = cause == RelistCause::FirstStart;
-        source.late = (!source.first).then(|| Late {
-            from: source.current.unwrap_or(now),
-            to: now,
-        });
+        source.list_begins(cause, now);
+        if cause == RelistCause::Resumed {
+            return;
+        }
         out.push(Item::Mark {
             watch,
             mark: Mark::ListBegun {
@@ -250,7 +201,8 @@ impl Analysis {
         if let Some(listing) = &mut source.listing {
             listing.insert(name.clone());
         }
-        let (late, first) = (source.late, source.first);
+        let (late, first) = (source.late_at(now), source.first);
+        let reached = source.reached(&object);
         let uid = &*object.meta().uid;
         if source
             .facts
@@ -266,7 +218,7 @@ impl Analysis {
             (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
             _ => Vec::new(),
         };
-        let Some(source) = self.sources.get(&watch) else {
+        let Some(source) = self.source(watch) else {
             return;
         };
         let before = source.facts.get(&name).cloned();
@@ -297,6 +249,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: serde_json::to_string(&after).ok(),
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
             if let Some(source) = self.source(watch) {
                 source.facts.insert(name.clone(), after);
@@ -308,7 +261,7 @@ impl Analysis {
         if let Some(change) = changed {
             self.world.note_change(kind, &name, change, &mut dirty);
         }
-        self.touch(dirty);
+        self.agenda.add(dirty);
     }
 
     /// An object is gone; `object` is its last state where that was seen.
@@ -325,6 +278,8 @@ impl Analysis {
             return;
         };
         let kind = source.kind;
+        let late = late.or_else(|| source.late_at(now));
+        let reached = object.and_then(|object| source.reached(object));
         if let Some(before) = source.facts.remove(name) {
             let (namespace, short) = split(name);
             let rows = changes::rows(&Compared {
@@ -345,6 +300,7 @@ impl Analysis {
                 name: name.to_string(),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
             })));
         }
         if kind == Kind::Pod {
@@ -352,27 +308,20 @@ impl Analysis {
         }
         let mut dirty = BTreeSet::new();
         self.world.remove(kind, name, &mut dirty);
-        self.touch(dirty);
+        self.agenda.add(dirty);
     }
 
-    /// What a complete list did not show is gone.
-    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) {
+    /// What a complete list did not show is gone; says how much that is.
+    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) -> u64 {
         let Some(source) = self.source(watch) else {
-            return;
+            return 0;
         };
-        let late = source.late.take();
-        let shown = source.listing.take().unwrap_or_default();
-        let missing: Vec<Name> = source
-            .facts
-            .keys()
-            .filter(|name| !shown.contains(*name))
-            .cloned()
-            .collect();
-        (source.synced, source.first) = (true, false);
-        source.current = Some(now);
+        let (missing, late) = source.list_ends(now);
+        let vanished = missing.len() as u64;
         for name in missing {
             self.vanished(watch, &name, None, late, now, out);
         }
+        vanished
     }
 
     /// Opens or closes the finding that the recorder may not read a kind.
@@ -383,7 +332,7 @@ impl Analysis {
         now: Timestamp,
         out: &mut Vec<Item>,
     ) {
-        let Some(source) = self.sources.get(&watch) else {
+        let Some(source) = self.source(watch) else {
             return;
         };
         let kind = source.kind.name();
@@ -421,7 +370,7 @@ impl Analysis {
         }
         let mut steps = Vec::new();
         self.findings.judge(&look, signs, &mut steps);
-        out.extend(steps.into_iter().map(|step| Item::Finding(Box::new(step))));
+        out.extend(items(steps));
     }
 
     /// The database is a new one: everything is to be stored again, and nothing of it is news.
@@ -436,111 +385,90 @@ impl Analysis {
         if again {
             self.last_reset = Some(now);
             self.findings.forget();
-            self.touch(self.world.subjects());
+            self.agenda.add(self.world.subjects());
         }
     }
 
-    fn touch(&mut self, subjects: BTreeSet<Subject>) {
-        for subject in subjects {
-            if self.waiting.insert(subject.clone()) {
-                self.dirty.push_back(subject);
-            }
+    /// Takes in what the writer committed.
+    pub fn hear(&mut self, told: Told, now: Timestamp) {
+        self.world.warnings.recording(now);
+        let mut dirty = BTreeSet::new();
+        for (place, rows) in &told.warnings {
+            self.world.warnings.add(place, *rows);
+            dirty.insert(Subject {
+                about: About::Namespace,
+                name: Name::from(&*place.namespace),
+            });
         }
+        for kill in &told.kills {
+            self.world.note_kill(kill, &mut dirty);
+        }
+        self.agenda.add(dirty);
+    }
+
+    /// Takes in how kube9 itself is.
+    pub fn notice(&mut self, own: Own, now: Timestamp) {
+        self.sight.events_are_watched(own.events_are_watched(), now);
+        if own.differs(&self.world.own) {
+            self.agenda.add([Subject::recorder()]);
+        }
+        self.world.own = own;
     }
 
     /// Whether subjects wait to be looked at.
     pub fn is_behind(&self) -> bool {
-        !self.dirty.is_empty()
+        !self.agenda.is_empty()
     }
 
     /// Looks at up to `budget` subjects that changed or whose time has come.
     pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
         let mut steps = Vec::new();
-        self.refresh_ready(now, &mut steps);
-        let due: BTreeSet<Subject> = {
-            let mut due = BTreeSet::new();
-            while self.timers.first().is_some_and(|(at, _)| *at <= now) {
-                due.extend(self.timers.pop_first().map(|(_, subject)| subject));
-            }
-            due
-        };
-        self.touch(due);
+        self.thaw(now, &mut steps);
+        self.agenda.wake(now);
         for _ in 0..budget {
-            let Some(subject) = self.dirty.pop_front() else {
+            let Some(subject) = self.agenda.next() else {
                 break;
             };
-            self.waiting.remove(&subject);
             self.look(&subject, now, &mut steps);
         }
-        steps
-            .into_iter()
-            .map(|step| Item::Finding(Box::new(step)))
-            .collect()
+        items(steps)
     }
 
-    /// Notes which kinds are seen as they are; what was frozen is looked at again.
-    fn refresh_ready(&mut self, now: Timestamp, out: &mut Vec<crate::pipeline::item::Finding>) {
-        let mut thawed = Vec::new();
-        for kind in Kind::ALL
-            .iter()
-            .copied()
-            .filter(|kind| *kind != Kind::Event)
-        {
-            let mut sources = self.sources.values().filter(|s| s.kind == kind).peekable();
-            let is_ready = sources.peek().is_some()
-                && sources.all(|s| s.synced && s.live && now.since(s.live_since) >= THAW);
-            let was_ready = std::mem::replace(&mut self.ready[kind.index()], is_ready);
-            if is_ready && !was_ready {
-                thawed.push(kind);
-            }
-        }
+    /// What was frozen, and is seen again, is looked at again.
+    fn thaw(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
+        let thawed = self.sight.refresh(now);
         if thawed.is_empty() {
             return;
         }
         if !std::mem::replace(&mut self.retired, true) {
-            let enabled = |id: &str| {
-                id == PERMISSION
-                    || rules::ALL
-                        .iter()
-                        .any(|rule| rule.id == id && self.config.runs(rule))
+            let runs = |id: &str| {
+                let mut named = rules::ALL.iter().filter(|rule| rule.id == id);
+                id == PERMISSION || named.any(|rule| self.config.runs(rule))
             };
-            self.findings.retire(enabled, now, out);
+            self.findings
+                .retire(runs, "the rule is switched off", now, out);
         }
-        for kind in &thawed {
-            if let Some(from) = self.blind_since[kind.index()].take() {
-                let reads = |id: &str| {
-                    rules::ALL
-                        .iter()
-                        .any(|r| r.id == id && r.reads.contains(kind))
-                };
-                self.findings.doubt(reads, Late { from, to: now });
-            }
+        for (kind, since) in thawed {
+            let Some(from) = since else { continue };
+            let reads = |id: &str| {
+                let mut named = rules::ALL.iter().filter(|rule| rule.id == id);
+                named.any(|rule| rule.reads.contains(&kind))
+            };
+            self.findings.doubt(reads, Late { from, to: now });
         }
-        let mut all = self.world.subjects();
-        all.extend(self.findings.subjects().cloned());
-        self.touch(all);
+        self.agenda.add(self.world.subjects());
+        let about_findings: BTreeSet<Subject> = self.findings.subjects().cloned().collect();
+        self.agenda.add(about_findings);
     }
 
     fn is_ready(&self, rule: &Rule) -> bool {
-        rule.reads.iter().all(|kind| self.ready[kind.index()])
+        rule.reads.iter().all(|kind| self.sight.is_ready(*kind))
     }
 
-    fn look(
-        &mut self,
-        subject: &Subject,
-        now: Timestamp,
-        out: &mut Vec<crate::pipeline::item::Finding>,
-    ) {
+    fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let Some(target) = Target::find(&self.world, subject) else {
-            let gone = match subject.about {
-                About::Node => self.ready[Kind::Node.index()],
-                About::Deployment => self.ready[Kind::Deployment.index()],
-                About::Service => self.ready[Kind::Service.index()],
-                About::ConfigMap => self.ready[Kind::ConfigMap.index()],
-                About::Pod | About::Owner | About::Image => self.ready[Kind::Pod.index()],
-                About::Watch => false,
-            };
-            if gone {
+            let kind = subject.about.kind();
+            if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
                 self.findings.gone(subject, now, out);
             }
             return;
@@ -569,6 +497,7 @@ impl Analysis {
                     now,
                     thresholds: &self.config.thresholds,
                     is_open: &|part| findings.is_open(&look, part),
+                    other_is_open: &|rule, part| findings.other_is_open(&look, rule, part),
                 };
                 target.check(rule, &context, &mut signs);
             }
@@ -576,127 +505,34 @@ impl Analysis {
             again = [again, next].into_iter().flatten().min();
         }
         if let Some(at) = again {
-            self.timers
-                .insert((at.max(now.plus(Duration::from_millis(1))), subject.clone()));
+            let at = at.max(now.plus(Duration::from_millis(1)));
+            self.agenda.later(at, subject.clone());
         }
     }
 }
 
-/// A subject, found in the world.
-struct Target<'a> {
-    world: &'a World,
-    subject: &'a Subject,
-    identity: String,
-    namespace: String,
-    object: Option<ObjectRef>,
-    ignore: Vec<Box<str>>,
+fn restored(stored: Vec<(String, String)>) -> Findings {
+    let mut findings = Findings::default();
+    let unreadable = findings.restore(stored);
+    if unreadable > 0 {
+        error!(
+            unreadable,
+            "stored findings cannot be read; they stay open until their rows age out"
+        );
+    }
+    findings
 }
 
-impl<'a> Target<'a> {
-    fn find(world: &'a World, subject: &'a Subject) -> Option<Self> {
-        let name = &*subject.name;
-        let of = |kind: Kind, meta: &crate::source::objects::Meta| Self {
-            world,
-            subject,
-            identity: meta.uid.to_string(),
-            namespace: meta.namespace.to_string(),
-            object: Some(changes::subject(kind.name(), meta)),
-            ignore: meta.ignore.clone(),
-        };
-        match subject.about {
-            About::Pod => world
-                .pods
-                .get(name)
-                .map(|entry| of(Kind::Pod, &entry.pod.meta)),
-            About::Node => world
-                .nodes
-                .get(name)
-                .map(|entry| of(Kind::Node, &entry.node.meta)),
-            About::Deployment => world
-                .deployments
-                .get(name)
-                .map(|one| of(Kind::Deployment, &one.meta)),
-            About::Service => world
-                .services
-                .get(name)
-                .map(|one| of(Kind::Service, &one.meta)),
-            About::ConfigMap => world
-                .config_maps
-                .get(name)
-                .map(|one| of(Kind::ConfigMap, &one.meta)),
-            About::Owner => {
-                let pods: Vec<_> = world.pods_of(name).collect();
-                let ignore = (!pods.is_empty()).then(|| {
-                    let group = Group { name, pods };
-                    group.newest().pod.meta.ignore.clone()
-                })?;
-                let owner = owner_ref(name);
-                Some(Self {
-                    world,
-                    subject,
-                    identity: name.to_owned(),
-                    namespace: owner.namespace.clone(),
-                    object: Some(owner),
-                    ignore,
-                })
-            }
-            About::Image => {
-                world.pods_without(name).next()?;
-                Some(Self {
-                    world,
-                    subject,
-                    identity: name.to_owned(),
-                    namespace: String::new(),
-                    object: None,
-                    ignore: Vec::new(),
-                })
-            }
-            About::Watch => None,
-        }
-    }
+fn items(steps: Vec<Finding>) -> Vec<Item> {
+    let item = |step| Item::Finding(Box::new(step));
+    steps.into_iter().map(item).collect()
+}
 
-    fn ignores(&self, rule: &Rule) -> bool {
-        self.ignore.iter().any(|word| rule.is_named(word))
-    }
-
-    fn check(&self, rule: &Rule, context: &Context<'_>, signs: &mut Signs) {
-        let (world, name) = (self.world, &*self.subject.name);
-        match rule.check {
-            Check::Pod(check) => {
-                if let Some(entry) = world.pods.get(name) {
-                    check(context, entry, signs);
-                }
-            }
-            Check::Node(check) => {
-                if let Some(entry) = world.nodes.get(name) {
-                    check(context, entry, signs);
-                }
-            }
-            Check::Deployment(check) => {
-                if let Some(one) = world.deployments.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::Service(check) => {
-                if let Some(one) = world.services.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::ConfigMap(check) => {
-                if let Some(one) = world.config_maps.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::Owner(check) => {
-                let pods = world.pods_of(name).collect();
-                check(context, &Group { name, pods }, signs);
-            }
-            Check::Image(check) => {
-                let pods = world.pods_without(name).collect();
-                check(context, &Group { name, pods }, signs);
-            }
-        }
-    }
+/// Without the analysis nobody sees whether what was open still is: all of it is closed, saying so.
+pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
+    let mut steps = Vec::new();
+    restored(stored).retire(|_| false, "the analysis is switched off", now, &mut steps);
+    items(steps)
 }
 
 impl AnalysisConfig {

@@ -1,4 +1,5 @@
-//! The objects that are there, and the indexes by which a change finds what it touches.
+//! The objects that are there, and the indexes by which a change finds what it touches; and what is known beside them: the
+//! warnings of each namespace, and how kube9 itself is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,8 +9,11 @@ use kube9_shared::time::Timestamp;
 
 use super::changes::LastChange;
 use super::failure;
+use super::own::Own;
 use super::owners::controller;
+use super::warnings::Warnings;
 use crate::metrics::Kind;
+use crate::pipeline::heard::ProbeKill;
 use crate::source::objects::{
     Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, PodSpec, Service,
 };
@@ -34,8 +38,28 @@ pub enum About {
     Owner,
     /// An image that some pod cannot pull.
     Image,
+    /// A namespace as a whole.
+    Namespace,
+    /// The cluster as a whole.
+    Cluster,
+    /// kube9 itself.
+    Recorder,
     /// A watch of the recorder's own; its name is the kind, with `/namespace` where it is of one.
     Watch,
+}
+
+impl About {
+    /// The kind that has to be seen for one of these to be gone; `None`: it is always there.
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Node => Some(Kind::Node),
+            Self::Deployment => Some(Kind::Deployment),
+            Self::Service => Some(Kind::Service),
+            Self::ConfigMap => Some(Kind::ConfigMap),
+            Self::Pod | Self::Owner | Self::Image => Some(Kind::Pod),
+            Self::Namespace | Self::Cluster | Self::Recorder | Self::Watch => None,
+        }
+    }
 }
 
 /// One thing that rules are about.
@@ -45,6 +69,31 @@ pub struct Subject {
     pub about: About,
     /// Which.
     pub name: Name,
+}
+
+impl Subject {
+    /// The cluster as a whole.
+    pub fn cluster() -> Self {
+        Self {
+            about: About::Cluster,
+            name: Name::from("cluster"),
+        }
+    }
+
+    /// kube9 itself.
+    pub fn recorder() -> Self {
+        Self {
+            about: About::Recorder,
+            name: Name::from("kube9"),
+        }
+    }
+
+    fn namespace(name: &str) -> Self {
+        Self {
+            about: About::Namespace,
+            name: Name::from(name),
+        }
+    }
 }
 
 /// A pod, and what only watching it tells.
@@ -65,6 +114,8 @@ pub struct Trace {
     pub restarts: Vec<Timestamp>,
     /// When it ran out of memory; the latest few.
     pub ooms: Vec<Timestamp>,
+    /// When its liveness probe had it killed; the latest few.
+    pub probe_kills: Vec<Timestamp>,
     /// Since when its image cannot be pulled.
     pub pull_failing: Option<Timestamp>,
     /// Since when it fails, whatever way, without having run for long in between.
@@ -101,6 +152,10 @@ pub struct World {
     pub config_maps: HashMap<Name, ConfigMap>,
     /// The last change of an object that can break pods: Deployments (`Deployment/…`) and ConfigMaps (`ConfigMap/…`).
     pub last_changes: HashMap<Box<str>, LastChange>,
+    /// Warnings of each namespace.
+    pub warnings: Warnings,
+    /// kube9 itself.
+    pub own: Own,
     index: HashMap<Box<str>, BTreeSet<Name>>,
     specs: HashSet<Arc<PodSpec>>,
 }
@@ -156,6 +211,7 @@ impl World {
         if known && kind != Kind::ConfigMap {
             self.touched(kind, &name, dirty);
         }
+        self.touched_as_a_whole(&object, &name, dirty);
         match object {
             Object::Pod(pod) => self.apply_pod(name.clone(), *pod, now, settle),
             Object::Node(node) => self.apply_node(name.clone(), node, now),
@@ -185,10 +241,14 @@ impl World {
         self.touched(kind, name, dirty);
         match kind {
             Kind::Pod => {
+                dirty.insert(Subject::namespace(split(name).0));
                 self.unindex_pod(name);
                 self.pods.remove(name);
             }
-            Kind::Node => drop(self.nodes.remove(name)),
+            Kind::Node => {
+                dirty.insert(Subject::cluster());
+                self.nodes.remove(name);
+            }
             Kind::Deployment => {
                 self.deployments.remove(name);
                 self.last_changes.remove(&*format!("Deployment/{name}"));
@@ -213,6 +273,26 @@ impl World {
             Kind::Service => self.services.contains_key(name),
             Kind::ConfigMap => self.config_maps.contains_key(name),
             Kind::Event => false,
+        }
+    }
+
+    /// What concerns a namespace or the cluster as a whole: not every heartbeat of a node or restart of a pod, since a rule
+    /// about a whole costs more than one about an object.
+    fn touched_as_a_whole(&self, object: &Object, name: &Name, dirty: &mut BTreeSet<Subject>) {
+        match object {
+            Object::Pod(pod) => {
+                let known = self.pods.get(name);
+                if known.is_none_or(|known| known.pod.meta.uid != pod.meta.uid) {
+                    dirty.insert(Subject::namespace(&pod.meta.namespace));
+                }
+            }
+            Object::Node(node) => {
+                let known = self.nodes.get(name);
+                if known.is_none_or(|known| known.node.kubelet != node.kubelet) {
+                    dirty.insert(Subject::cluster());
+                }
+            }
+            _ => {}
         }
     }
 
@@ -286,6 +366,21 @@ impl World {
         self.last_changes
             .insert(format!("{word}/{name}").into(), change);
         self.touched(kind, name, dirty);
+    }
+
+    /// Notes that a liveness probe had a container killed; adds whom it concerns to `dirty`.
+    pub fn note_kill(&mut self, kill: &ProbeKill, dirty: &mut BTreeSet<Subject>) {
+        let Some(entry) = self.pods.get_mut(&*kill.pod) else {
+            return; // gone before its Event was committed
+        };
+        let trace = entry.traces.entry(kill.container.clone()).or_default();
+        for _ in 0..kill.times.min(TIMES_MAX as i64) {
+            keep_latest(&mut trace.probe_kills, kill.at);
+        }
+        dirty.insert(Subject {
+            about: About::Owner,
+            name: owner_name(&entry.owner),
+        });
     }
 
     fn apply_pod(&mut self, name: Name, mut pod: Pod, now: Timestamp, settle: std::time::Duration) {
@@ -390,6 +485,25 @@ impl World {
         self.pods_at(&format!("i:{image}"))
     }
 
+    /// The pods of a namespace that mount the token of the default service account.
+    pub fn pods_with_default_token<'a>(
+        &'a self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.pods_at(&format!("t:{namespace}"))
+    }
+
+    /// The versions of the kubelets, and the names of the nodes that have each. Looks at every node; to be
+    /// asked about the cluster as a whole only.
+    pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<Name>> {
+        let mut versions: BTreeMap<Box<str>, BTreeSet<Name>> = BTreeMap::new();
+        for (name, entry) in &self.nodes {
+            let names = versions.entry(entry.node.kubelet.clone()).or_default();
+            names.insert(name.clone());
+        }
+        versions
+    }
+
     /// The pods that a Service selects; none where it has no selector.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
         let namespace = &service.meta.namespace;
@@ -467,8 +581,12 @@ impl World {
         all.extend(names(About::Deployment, self.deployments.keys().collect()));
         all.extend(names(About::Service, self.services.keys().collect()));
         all.extend(names(About::ConfigMap, self.config_maps.keys().collect()));
+        all.extend([Subject::cluster(), Subject::recorder()]);
+        all.extend(self.warnings.namespaces().map(Subject::namespace));
         for key in self.index.keys() {
-            if let Some(owner) = key.strip_prefix("o:") {
+            if let Some(namespace) = key.strip_prefix("t:") {
+                all.insert(Subject::namespace(namespace));
+            } else if let Some(owner) = key.strip_prefix("o:") {
                 all.insert(Subject {
                     about: About::Owner,
                     name: owner.into(),
@@ -511,6 +629,9 @@ fn pod_keys(entry: &PodEntry) -> Vec<String> {
     );
     let maps = spec.config_maps.iter().chain(&spec.optional_config_maps);
     keys.extend(maps.map(|map| format!("c:{namespace}/{map}")));
+    if spec.mounts_default_token() {
+        keys.push(format!("t:{namespace}"));
+    }
     keys.extend(failure::unpulled(&entry.pod).map(|image| format!("i:{image}")));
     keys
 }

@@ -53,7 +53,7 @@ impl Environment for BTreeMap<&str, &str> {
 pub type Flags = Vec<(&'static str, String)>;
 
 /// Variables that are honoured beside `KUBE9_` and the path: path, name, and the unit that their bare number has.
-pub(super) const ALIASES: [(&str, &str, &str); 7] = [
+pub(super) const ALIASES: [(&str, &str, &str); 8] = [
     // The names of the flags.
     ("kube.kubeconfig", "KUBE9_KUBECONFIG", ""),
     ("kube.context", "KUBE9_CONTEXT", ""),
@@ -61,6 +61,8 @@ pub(super) const ALIASES: [(&str, &str, &str); 7] = [
     // What a pod gets from the downward API.
     ("kube.pod_name", "POD_NAME", ""),
     ("kube.pod_namespace", "POD_NAMESPACE", ""),
+    // What the chart gives it with the drop-in for VS Code.
+    ("kube.status_configmap", "KUBE9_STATUS_CONFIGMAP", ""),
     (
         "retention.info_warning",
         "EVENT_RETENTION_INFO_WARNING_DAYS",

@@ -171,6 +171,9 @@ sections! {
         pod_name: Option<String> = None,
         /// Namespace of that pod.
         pod_namespace: Option<String> = None,
+        /// ConfigMap in that namespace whose key `status` is kept up to date for the kube9 extension of VS Code.
+        /// Unset means that the recorder writes nothing in the cluster.
+        status_configmap: Option<String> = None,
     }
 
     /// How the cluster is watched.
@@ -291,6 +294,8 @@ sections! {
         restarts: u32 = 3 => 1..=1000,
         /// See `restarts`.
         restart_window: Duration = seconds(600) => seconds(1)..=days(1),
+        /// How long kube9 waits after a container's crash whether it is the first of a loop, which is reported instead.
+        exit: Duration = seconds(20) => seconds(0)..=hours(1),
         /// How long an image may fail to be pulled.
         image_pull: Duration = seconds(60) => seconds(0)..=days(1),
         /// How long a pod may wait for a node.
@@ -320,6 +325,14 @@ sections! {
         flapping_window: Duration = hours(1) => seconds(1)..=days(7),
         /// Share of a node's CPU or memory, in percent, that pods have asked for when it counts as full.
         node_full_percent: u8 = 95 => 1..=100,
+        /// Recorded warnings of a namespace within an hour below which nothing is unusual.
+        warnings: u32 = 20 => 1..=1_000_000,
+        /// How many times the usual number of warnings an hour is unusual.
+        warning_factor: u32 = 5 => 2..=1000,
+        /// How long kube9's own database or a watch of it may be degraded.
+        own: Duration = seconds(60) => seconds(0)..=days(1),
+        /// Share of the volume of kube9's database, in percent, that has to be free.
+        disk_free_percent: u8 = 10 => 1..=90,
         /// How long an assessment waits after a change, so that a manifest that is applied in parts is judged as a whole.
         assessment: Duration = seconds(30) => seconds(0)..=days(1),
     }
@@ -526,6 +539,12 @@ impl Config {
                 "is longer than http.connection_timeout".to_owned(),
             );
         }
+        if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
+            refuse(
+                "kube.status_configmap",
+                "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
+            );
+        }
         for (index, name) in self.kube.namespaces.iter().enumerate() {
             if !is_namespace(name) {
                 refuse(
@@ -578,7 +597,9 @@ fn parse_yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_yaml::from_str(text).map_err(|error| format!("not valid YAML: {error}"))
+    // Without the lines around the fault: a file that was named by mistake may hold a secret.
+    serde_yaml::from_str(text)
+        .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
 }
 
 /// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.

@@ -2,12 +2,14 @@
 //!
 //! Rooms take `Arc<Metrics>` and touch fields; nothing here asks anybody. `docs/metrics.md` is generated from this room.
 //!
-//! Invariants: all label sets are closed and all their series exist from the start, at 0. Counters of what is stored
+//! Invariants: all label sets are closed and all their series exist from the start, at 0; `kube9_watch_connected` has
+//! one for each kind that the configuration watches. Counters of what is stored
 //! grow after the commit, never before. The names, labels and meanings of the mission's five metrics never change:
 //! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
 //! `kube9_database_operations_total`.
 
 mod account;
+mod connections;
 mod families;
 mod labels;
 mod process;
@@ -26,6 +28,8 @@ use prometheus::{
 
 pub use account::Outcomes;
 use account::{Account, AccountCollector};
+pub use connections::Connections;
+use connections::ConnectionsCollector;
 pub use labels::{
     Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
 };
@@ -80,8 +84,8 @@ pub struct Metrics {
     pub retention_deleted: By2<Severity, Removal, IntCounter>,
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
-    /// 1 while every watch of the kind is connected.
-    pub watch_connected: By<Kind, IntGauge>,
+    /// Which watches there are, and which are connected.
+    pub watches: Arc<Connections>,
     /// Watches opened again.
     pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
     /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
@@ -112,6 +116,8 @@ impl Metrics {
         let registry = Registry::new();
         let account = Arc::new(Account::new(&rules.filters));
         register(&registry, AccountCollector::new(account.clone()));
+        let watches = Arc::new(Connections::default());
+        register(&registry, ConnectionsCollector::new(watches.clone()));
         register(&registry, process::Process::new());
         build_info(&registry);
         let r = &registry;
@@ -201,12 +207,7 @@ impl Metrics {
                 "kube9_retention_last_success_timestamp_seconds",
                 "When retention last ran to its end, in unix time; 0 before the first time.",
             ),
-            watch_connected: By::resolve(&gauges(
-                r,
-                "kube9_watch_connected",
-                "1 while every watch of the kind is connected.",
-                &["kind"],
-            )),
+            watches,
             watch_restarts: By2::resolve(&counters(
                 r,
                 "kube9_watch_restarts_total",

@@ -247,6 +247,33 @@ fn what_is_read_at_a_scrape_is_current_in_it() {
     assert_eq!(scrape["kube9_queue_bytes"], 500.0);
 }
 
+#[test]
+fn only_kinds_that_are_watched_can_be_disconnected() {
+    let metrics = Metrics::new(&rules());
+    let connected = |kind: Kind| {
+        let series = format!("kube9_watch_connected{{kind=\"{}\"}}", kind.name());
+        scrape(&metrics).get(&series).copied()
+    };
+    assert_eq!(connected(Kind::Event), None);
+    metrics.watches.expect(Kind::Event);
+    metrics.watches.expect(Kind::Event);
+    assert_eq!(connected(Kind::Event), Some(0.0));
+    metrics.watches.connected(Kind::Event);
+    assert_eq!(connected(Kind::Event), Some(0.0), "one of two");
+    metrics.watches.connected(Kind::Event);
+    assert_eq!(connected(Kind::Event), Some(1.0));
+    metrics.watches.disconnected(Kind::Event);
+    assert_eq!(connected(Kind::Event), Some(0.0));
+    assert_eq!(connected(Kind::Pod), None);
+}
+
+/// Metrics in which every family has a series.
+fn complete() -> Arc<Metrics> {
+    let metrics = Metrics::new(&rules());
+    metrics.watches.expect(Kind::Event);
+    metrics
+}
+
 /// A family as it is documented and checked: name → (type, help, label names).
 fn families(metrics: &Metrics) -> BTreeMap<String, (String, String, Vec<String>)> {
     let describe = |family: &prometheus::proto::MetricFamily| {
@@ -269,7 +296,7 @@ fn names_follow_the_rules_of_prometheus() {
     let bad_units = [
         "_ms", "_millis", "_minutes", "_hours", "_days", "_kb", "_mb", "_kib", "_mib",
     ];
-    for (name, (kind, help, labels)) in families(&Metrics::new(&rules())) {
+    for (name, (kind, help, labels)) in families(&complete()) {
         let ours = name
             .strip_prefix("kube9_")
             .or_else(|| name.strip_prefix("process_"));
@@ -344,7 +371,7 @@ fn the_documentation_lists_every_metric() {
         "# Metrics of kube9-recorder\n\n\
          <!-- Generated from recorder/src/metrics: KUBE9_UPDATE_DOCS=1 cargo test -p kube9-recorder documentation -->\n\n\
          `/metrics` serves them in the Prometheus text format.\n\
-         Every series exists from the start, and no label ever holds a name or a uid of the cluster.\n\n\
+         Every series exists from the start (`kube9_watch_connected` for the kinds that are watched), and no label ever holds a name or a uid of the cluster.\n\n\
          For Events, in every scrape:\n\n\
          ```text\n\
          kube9_events_received_total\n    \
@@ -355,7 +382,7 @@ fn the_documentation_lists_every_metric() {
          `kube9_events_total` counts rows, of Events and of everything else that kube9 records; `kube9_events_stored_total` counts the Events among them.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
-    for (name, (kind, help, labels)) in families(&Metrics::new(&rules())) {
+    for (name, (kind, help, labels)) in families(&complete()) {
         let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
         page += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "));
     }

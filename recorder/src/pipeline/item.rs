@@ -6,6 +6,7 @@ use kube9_shared::time::Timestamp;
 
 use super::record::Occurred;
 use super::sanitize::Sanitized;
+use crate::metrics::Stage;
 
 /// `watch_state.id`: one source and scope, e.g. Events of all namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,8 @@ pub struct Change {
     pub facts: Option<String>,
     /// What changed; empty where only the facts did.
     pub rows: Vec<Sanitized>,
+    /// The resourceVersion that the watch has reached with it; `None` in a list, whose objects come in no such order.
+    pub version: Option<String>,
 }
 
 /// A step in the life of a finding.
@@ -116,8 +119,8 @@ pub enum Passed {
     Deleted,
     /// A rule of the config excludes it; its position among the excluding rules.
     Filtered(usize),
-    /// It does not decode; a stub row says so. The reason, for people.
-    Undecodable(String),
+    /// It failed at this stage; a stub row says so. The reason, for people.
+    SetAside(Stage, String),
 }
 
 /// Steps of a source's protocol that are committed in order with its items.
@@ -164,6 +167,8 @@ pub enum Mark {
         server_time: Timestamp,
         /// Objects listed.
         listed: u64,
+        /// Objects that were known and are gone: what became of them meanwhile was not seen.
+        vanished: u64,
     },
     /// A complete list found nothing above the position: the position is current at `at`.
     Proven {
@@ -191,8 +196,10 @@ pub enum RelistCause {
     Regressed,
     /// The database was damaged and a new one was begun.
     Replaced,
-    /// An informer begins with a list at each start.
+    /// An informer starts with a position that the API server no longer has.
     Restarted,
+    /// An informer goes on from its position: the list shows what it knew there. No gap.
+    Resumed,
 }
 
 impl RelistCause {
@@ -207,6 +214,7 @@ impl RelistCause {
             Self::Regressed => "history_regressed",
             Self::Replaced => "database_replaced",
             Self::Restarted => "restarted",
+            Self::Resumed => "resumed",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod filter;
 mod fit;
+pub mod heard;
 pub mod item;
 pub mod meaning;
 pub mod normalize;

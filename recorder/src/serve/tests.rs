@@ -226,7 +226,7 @@ async fn scrapes_at_the_same_time_are_all_answered() {
     let scrapes = (0..50).map(|_| server.request("GET", "/metrics"));
     for (status, _, body) in futures_util::future::join_all(scrapes).await {
         assert_eq!(status, 200);
-        assert!(body.ends_with('\n') && body.contains("kube9_watch_connected"));
+        assert!(body.ends_with('\n') && body.contains("kube9_watch_restarts_total"));
     }
     server.stop().await;
 }

@@ -1,10 +1,12 @@
-//! Whether the API server lets the recorder read what it records: asked with SelfSubjectAccessReview, which every
+//! Whether the API server lets the recorder do what it has to, which is to read what it records: asked with SelfSubjectAccessReview, which every
 //! authenticated user may create, and with a real list where even that is refused.
 
 use http::{Method, Request};
 use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::config::KubeConfig;
 
 /// A resource that the recorder reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,31 +46,37 @@ pub const RESOURCES: [Resource; 6] = [
         name: "services",
         namespaced: true,
     },
-    Resource {
-        group: "",
-        name: "configmaps",
-        namespaced: true,
-    },
+    CONFIG_MAPS,
 ];
+
+const CONFIG_MAPS: Resource = Resource {
+    group: "",
+    name: "configmaps",
+    namespaced: true,
+};
 
 const VERBS: [&str; 2] = ["list", "watch"];
 
 /// Whether one thing is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
-    /// `list` or `watch`.
+    /// `list` or `watch`; `patch` for the status document.
     pub verb: &'static str,
     /// Of what.
     pub resource: Resource,
     /// In which namespace; empty for all, and for what lives in none.
     pub namespace: String,
+    /// Of the one object of this name; empty for all.
+    pub name: String,
     /// `Err` with the reason why not, or why it is unknown.
     pub allowed: Result<(), String>,
 }
 
-/// Asks for everything that recording needs, in all namespaces or in those given.
-pub async fn review(client: &Client, namespaces: &[String]) -> Vec<Permission> {
+/// Asks for everything that recording needs, in all namespaces or in those given, and for the status document's
+/// permission where one is configured.
+pub async fn review(client: &Client, config: &KubeConfig) -> Vec<Permission> {
     let everywhere = [String::new()];
+    let namespaces = config.namespaces.as_slice();
     let mut permissions = Vec::new();
     for resource in RESOURCES {
         let scoped = resource.namespaced && !namespaces.is_empty();
@@ -79,10 +87,20 @@ pub async fn review(client: &Client, namespaces: &[String]) -> Vec<Permission> {
                     verb,
                     resource,
                     namespace: namespace.clone(),
+                    name: String::new(),
                     allowed,
                 });
             }
         }
+    }
+    if let (Some(name), Some(namespace)) = (&config.status_configmap, &config.pod_namespace) {
+        permissions.push(Permission {
+            verb: "patch",
+            resource: CONFIG_MAPS,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            allowed: ask_to_patch(client, namespace, name).await,
+        });
     }
     permissions
 }
@@ -93,10 +111,8 @@ async fn ask(
     resource: Resource,
     namespace: &str,
 ) -> Result<(), String> {
-    match access_review(client, verb, resource, namespace).await {
-        Ok(status) if status.allowed => Ok(()),
-        Ok(Status { reason, .. }) if reason.is_empty() => Err("not allowed".to_owned()),
-        Ok(Status { reason, .. }) => Err(reason),
+    match access_review(client, verb, resource, namespace, "").await {
+        Ok(status) => status.verdict(),
         // The review itself is refused: trying is the only way to learn, and there is no short way to try a watch.
         Err(kube::Error::Api(status)) if [403, 404, 405].contains(&status.code) => {
             try_list(client, resource, namespace)
@@ -105,6 +121,14 @@ async fn ask(
         }
         Err(error) => Err(format!("unknown: {}", chain(&error))),
     }
+}
+
+/// Trying is no way to ask here: there is no patch that changes nothing for sure.
+async fn ask_to_patch(client: &Client, namespace: &str, name: &str) -> Result<(), String> {
+    access_review(client, "patch", CONFIG_MAPS, namespace, name)
+        .await
+        .map_err(|error| format!("unknown: {}", chain(&error)))?
+        .verdict()
 }
 
 #[derive(Deserialize)]
@@ -119,17 +143,29 @@ struct Status {
     reason: String,
 }
 
+impl Status {
+    fn verdict(self) -> Result<(), String> {
+        match self {
+            Self { allowed: true, .. } => Ok(()),
+            Self { reason, .. } if reason.is_empty() => Err("not allowed".to_owned()),
+            Self { reason, .. } => Err(reason),
+        }
+    }
+}
+
 async fn access_review(
     client: &Client,
     verb: &str,
     resource: Resource,
     namespace: &str,
+    name: &str,
 ) -> Result<Status, kube::Error> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": {
             "group": resource.group, "resource": resource.name, "namespace": namespace, "verb": verb,
+            "name": name,
         }},
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -206,8 +242,11 @@ pub(crate) mod tests {
 
     /// `verb resource in namespace`, of those that are missing.
     async fn missing(handler: Handler, namespaces: &[&str]) -> Vec<String> {
-        let namespaces: Vec<String> = namespaces.iter().map(|n| (*n).to_owned()).collect();
-        let permissions = review(&client(handler), &namespaces).await;
+        let config = KubeConfig {
+            namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
+            ..KubeConfig::default()
+        };
+        let permissions = review(&client(handler), &config).await;
         let refused = permissions
             .iter()
             .filter_map(|p| Some((p, p.allowed.as_ref().err()?)));
@@ -286,5 +325,26 @@ pub(crate) mod tests {
             missing[0].starts_with("list events in \"\": unknown: "),
             "{missing:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_status_document_is_asked_for_by_its_name() {
+        let handler: Handler = |_, body| {
+            let spec = &body["spec"]["resourceAttributes"];
+            let patch = spec["verb"] == "patch";
+            assert_eq!(patch, spec["name"] == "kube9-operator-status");
+            (201, json!({"status": {"allowed": !patch}}))
+        };
+        let config = KubeConfig {
+            pod_namespace: Some("kube9-system".to_owned()),
+            status_configmap: Some("kube9-operator-status".to_owned()),
+            ..KubeConfig::default()
+        };
+        let permissions = review(&client(handler), &config).await;
+        let missing: Vec<_> = permissions.iter().filter(|p| p.allowed.is_err()).collect();
+        let [only] = missing[..] else {
+            panic!("{missing:?}")
+        };
+        assert_eq!((only.verb, &*only.namespace), ("patch", "kube9-system"));
     }
 }

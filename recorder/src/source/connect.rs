@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kube::client::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::config::KubeConfig;
 use crate::store::intern::stable_hash;
@@ -33,8 +33,9 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
         };
         let file = match &config.kubeconfig {
             Some(path) => Kubeconfig::read_from(path)
+                .map_err(without_content)
                 .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
-            None => Kubeconfig::read().context(
+            None => Kubeconfig::read().map_err(without_content).context(
                 "no cluster to record: set --kubeconfig, KUBECONFIG or ~/.kube/config, or run in a pod",
             )?,
         };
@@ -43,6 +44,9 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
             .context("the kubeconfig cannot be used")?
     };
     kube_config.connect_timeout = Some(connect_timeout);
+    // The client's own retries of 429, 503 and 504 would look like a server that does not answer, and hide the reason
+    // from `/healthz` until our timeout. The sources back off themselves, and say why.
+    kube_config.default_retry = false;
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
     let client =
@@ -52,6 +56,21 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
         cluster,
         server,
     })
+}
+
+/// A kubeconfig holds tokens and keys, and the parser's own message quotes the lines around the fault.
+fn without_content(error: KubeconfigError) -> anyhow::Error {
+    match error {
+        KubeconfigError::Parse(fault) => match fault.location() {
+            Some(at) => anyhow!(
+                "it is no kubeconfig: see line {}, column {}",
+                at.line(),
+                at.column()
+            ),
+            None => anyhow!("it is no kubeconfig"),
+        },
+        other => other.into(),
+    }
 }
 
 /// The cluster's own certificate authority tells it apart; the address does not (in a pod it is the same everywhere).
@@ -67,6 +86,30 @@ fn identity(authorities: Option<&[Vec<u8>]>, server: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_no_kubeconfig_is_not_quoted() {
+        const PLANTED: &str = "planted-token-0123456789";
+        for content in [
+            PLANTED.to_owned(),
+            format!("- token: {PLANTED}\n- {{a: }}b\n"),
+            format!("apiVersion: v1\nkind: Config\nusers: {PLANTED}\n"),
+            format!("apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: [{PLANTED}]\n"),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &content).unwrap();
+            let config = KubeConfig {
+                kubeconfig: Some(file.path().to_owned()),
+                ..KubeConfig::default()
+            };
+            let Err(error) = connect(&config, Duration::from_secs(1)).await else {
+                panic!("taken for a kubeconfig: {content}");
+            };
+            let told = format!("{error:#} {error:?}");
+            assert!(told.contains("cannot read the kubeconfig"), "{told}");
+            assert!(!told.contains("planted"), "{told}");
+        }
+    }
 
     #[test]
     fn clusters_are_told_apart_by_their_authority() {

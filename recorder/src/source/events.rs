@@ -420,15 +420,12 @@ impl EventsSource {
         debug!(position, "watching Events");
         self.report.opened();
         let silence = self.config.watch_timeout + self.config.read_slack;
-        let works_after = if state.failing {
-            WORKS_AFTER
-        } else {
-            Duration::ZERO
-        };
         let mut heard = Instant::now();
         let mut renew_in = self.config.idle_renewal;
-        let opened = heard;
-        state.proven = opened;
+        // A stream that stays open shows that it works. Of a renewal that failed it shows nothing: that takes an item, or
+        // a renewal that goes well.
+        let mut works_at = Some(heard + WORKS_AFTER);
+        state.proven = heard;
         loop {
             let idle_left = renew_in.saturating_sub(state.proven.elapsed());
             let silence_left = silence.saturating_sub(heard.elapsed());
@@ -443,9 +440,7 @@ impl EventsSource {
                     }
                     self.works(state);
                 }
-                () = tokio::time::sleep(works_after.saturating_sub(opened.elapsed())), if state.failing => {
-                    self.works(state);
-                }
+                () = until(works_at), if state.failing && works_at.is_some() => self.works(state),
                 () = tokio::time::sleep(silence_left) => return Err(ApiError::Timeout(silence)),
                 () = tokio::time::sleep(idle_left) => {
                     match self.renew(state, &mut lines, items).await {
@@ -460,6 +455,7 @@ impl EventsSource {
                             warn!(%error, "idle position not renewed");
                             self.report.failed(&format!("renewing the idle position failed: {error}"));
                             state.failing = true;
+                            works_at = None;
                             renew_in = self.config.idle_renewal / 4;
                         }
                     }
@@ -565,15 +561,19 @@ impl EventsSource {
             Shape::MetadataOnly,
         );
         let position = Version::new(state.position.as_deref().unwrap_or_default());
-        let at = self.intake.now();
-        let mut first: Option<String> = None;
+        let asked = self.intake.now();
+        let mut first: Option<(String, Timestamp)> = None;
         let mut above = false;
         loop {
             let page = pages
                 .next(&self.api, self.config.list_timeout)
                 .await
                 .map_err(Renewal::List)?;
-            first.get_or_insert_with(|| page.version.clone());
+            // The earlier of two clocks: one that jumped ahead must not claim a proof from the future.
+            first.get_or_insert_with(|| {
+                let proven = page.server_time.map_or(asked, |time| time.min(asked));
+                (page.version.clone(), proven)
+            });
             above |= page
                 .items
                 .iter()
@@ -582,11 +582,15 @@ impl EventsSource {
                 break;
             }
         }
-        let Some(version) = first else {
+        let Some((version, at)) = first else {
             return Ok(None);
         };
         if Version::new(&version).is_certainly_before(&position) {
             return Ok(Some(End::Relist(RelistCause::Regressed)));
+        }
+        if !above && !self.intake.queue.has_room() {
+            // Marks are never dropped: for as long as the writer stands still, the position just ages.
+            return Ok(None);
         }
         if !above {
             debug!(version, "idle position renewed");
@@ -616,6 +620,14 @@ impl EventsSource {
     }
 }
 
+/// Waits for that moment; without one, for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn label(cause: RelistCause) -> RestartCause {
     match cause {
         RelistCause::Expired => RestartCause::Gone,
@@ -625,6 +637,7 @@ fn label(cause: RelistCause) -> RestartCause {
         RelistCause::FirstStart
         | RelistCause::Interrupted
         | RelistCause::Replaced
-        | RelistCause::Restarted => RestartCause::Other,
+        | RelistCause::Restarted
+        | RelistCause::Resumed => RestartCause::Other,
     }
 }

@@ -6,11 +6,11 @@ use kube9_shared::time::Timestamp;
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::decode::{decode_event, decode_identity};
+use super::decode::{Identity, decode_event, decode_identity};
 use super::pages::{Action, RawItem};
 use crate::analysis::owners::Owners;
 use crate::clock::Clock;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Stage};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
@@ -87,13 +87,12 @@ impl Intake {
     pub fn undecodable(&self, watch: WatchId, via: Via, uid: &str, version: &str, cause: &str) {
         self.metrics
             .received(metrics::Kind::Event, metrics::Action::Undecodable);
-        self.set_aside(
-            watch,
-            via,
-            uid.to_owned(),
-            version.to_owned(),
-            cause.to_owned(),
-        );
+        let identity = Identity {
+            uid: uid.to_owned(),
+            version: version.to_owned(),
+            ..Identity::default()
+        };
+        self.set_aside(watch, via, identity, Stage::Decode, cause.to_owned());
     }
 
     fn take(&self, watch: WatchId, via: Via, json: &RawValue) -> Taken {
@@ -101,7 +100,7 @@ impl Intake {
         let bytes = json.get().as_bytes();
         let event = match decode_event(bytes) {
             Ok(event) => event,
-            Err(error) => return self.refuse(watch, via, bytes, error.to_string()),
+            Err(error) => return self.refuse(watch, via, bytes, Stage::Decode, error.to_string()),
         };
         let version = event.metadata.resource_version.clone().unwrap_or_default();
         let uid = event.metadata.uid.clone().unwrap_or_default();
@@ -119,7 +118,9 @@ impl Intake {
         }
         let mut normalized = match normalize(event, received, &self.overrides) {
             Ok(normalized) => normalized,
-            Err(error) => return self.refuse(watch, via, bytes, error.to_string()),
+            Err(error) => {
+                return self.refuse(watch, via, bytes, Stage::Normalize, error.to_string());
+            }
         };
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
@@ -141,18 +142,21 @@ impl Intake {
         Taken { version, last }
     }
 
-    fn refuse(&self, watch: WatchId, via: Via, bytes: &[u8], cause: String) -> Taken {
+    fn refuse(&self, watch: WatchId, via: Via, bytes: &[u8], stage: Stage, cause: String) -> Taken {
         let identity = decode_identity(bytes).unwrap_or_default();
-        self.set_aside(watch, via, identity.uid, identity.version.clone(), cause);
+        let version = identity.version.clone();
+        self.set_aside(watch, via, identity, stage, cause);
         Taken {
-            version: identity.version,
+            version,
             last: None,
         }
     }
 
-    fn set_aside(&self, watch: WatchId, via: Via, uid: String, version: String, cause: String) {
+    fn set_aside(&self, watch: WatchId, via: Via, identity: Identity, stage: Stage, cause: String) {
+        let Identity { uid, version, .. } = identity;
         warn!(uid, version, cause, "Event set aside");
-        self.pass(watch, via, uid, version, Passed::Undecodable(cause));
+        self.metrics.event_errors.of(stage).inc();
+        self.pass(watch, via, uid, version, Passed::SetAside(stage, cause));
     }
 
     fn pass(&self, watch: WatchId, via: Via, uid: String, version: String, why: Passed) {

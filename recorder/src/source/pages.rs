@@ -46,6 +46,8 @@ pub struct Pages {
     shape: Shape,
     limit: u32,
     token: Option<String>,
+    /// The state of this resourceVersion is asked for, not the newest.
+    exactly: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +113,14 @@ impl Pages {
             shape,
             limit: limit.max(1),
             token: None,
+            exactly: None,
         }
+    }
+
+    /// The state as it was at this resourceVersion; the API server remembers that for minutes (410 after that).
+    pub fn exactly_at(mut self, version: &str) -> Self {
+        self.exactly = Some(version.to_owned());
+        self
     }
 
     /// Whether a page was read: the next one needs its token.
@@ -132,6 +141,9 @@ impl Pages {
             if let Some(token) = &self.token {
                 path.push_str("&continue=");
                 path.push_str(&escape(token));
+            } else if let Some(version) = &self.exactly {
+                path.push_str("&resourceVersionMatch=Exact&resourceVersion=");
+                path.push_str(&escape(version));
             }
             let answer = api.get(&path, self.shape, limit).await?;
             let server_time = answer.server_time;

@@ -1,7 +1,7 @@
 //! What a source tells metrics, `/healthz` and `/readyz`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -38,7 +38,8 @@ pub struct Report {
     kind: Kind,
     clock: Clock,
     first_sync: FirstSync,
-    synced: std::sync::atomic::AtomicBool,
+    synced: AtomicBool,
+    connected: AtomicBool,
 }
 
 impl Report {
@@ -57,6 +58,7 @@ impl Report {
             clock,
             first_sync,
             synced: false.into(),
+            connected: false.into(),
         }
     }
 
@@ -74,14 +76,18 @@ impl Report {
 
     /// A watch is open.
     pub fn opened(&self) {
-        self.metrics.watch_connected.of(self.kind).set(1);
+        if !self.connected.swap(true, Ordering::AcqRel) {
+            self.metrics.watches.connected(self.kind);
+        }
         self.active();
         self.synced();
     }
 
     /// The watch has ended.
     pub fn disconnected(&self) {
-        self.metrics.watch_connected.of(self.kind).set(0);
+        if self.connected.swap(false, Ordering::AcqRel) {
+            self.metrics.watches.disconnected(self.kind);
+        }
     }
 
     /// The watch has to be opened again, or the list begun again.

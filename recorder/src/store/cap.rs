@@ -89,6 +89,13 @@ pub(super) struct Pressure {
     pub(super) volume_is_short: bool,
 }
 
+impl Pressure {
+    /// The volume alone is the reason, not the limit.
+    fn is_for_the_volume(self) -> bool {
+        self.used <= begin(self.limit)
+    }
+}
+
 /// Watches the database's size.
 #[derive(Debug)]
 pub(super) struct Cap {
@@ -122,8 +129,19 @@ impl Cap {
         self.volume.is_some_and(Volume::is_short)
     }
 
-    /// Looks, at most every [`LOOK_EVERY`]; `Some` when rows have to go.
-    pub(super) fn look(&mut self, conn: &Connection) -> rusqlite::Result<Option<Pressure>> {
+    /// The next look is not put off: the volume has turned out to be full.
+    pub(super) fn look_again(&mut self) {
+        self.volume_seen = None;
+        self.pages_seen = None;
+    }
+
+    /// Looks, at most every [`LOOK_EVERY`]; `Some` when rows have to go. `log_fills`: a volume that is short of space is
+    /// so because of the log, which deleting rows makes longer.
+    pub(super) fn look(
+        &mut self,
+        conn: &Connection,
+        log_fills: bool,
+    ) -> rusqlite::Result<Option<Pressure>> {
         if self.pages_seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return Ok(None);
         }
@@ -136,8 +154,13 @@ impl Cap {
             self.volume = (self.measure)(&self.directory);
         }
         let pages = Pages::of(conn)?;
-        Ok(pressure(self.max_bytes, self.volume, pages))
+        let found = pressure(self.max_bytes, self.volume, pages);
+        Ok(found.filter(|found| !(log_fills && found.is_for_the_volume())))
     }
+}
+
+const fn begin(limit: u64) -> u64 {
+    limit / 100 * BEGIN_PERCENT
 }
 
 fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Option<Pressure> {
@@ -148,7 +171,7 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
     };
     let used = pages.used_bytes();
     let is_short = volume.is_some_and(Volume::is_short);
-    if used > limit / 100 * BEGIN_PERCENT {
+    if used > begin(limit) {
         return Some(Pressure {
             used,
             target: limit / 100 * LEAVE_PERCENT,
@@ -168,7 +191,7 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
 }
 
 /// Asks the operating system; `None` when it does not say.
-pub(super) fn statvfs(directory: &Path) -> Option<Volume> {
+pub(crate) fn statvfs(directory: &Path) -> Option<Volume> {
     let stat = rustix::fs::statvfs(directory).ok()?;
     Some(Volume {
         total: stat.f_blocks.saturating_mul(stat.f_frsize),

@@ -3,12 +3,15 @@
 //! A commit checkpoints by itself after [`super::open::WAL_PAGES`] pages, as far as readers allow. This looks after what
 //! that leaves: a reader that holds its transaction for long pins the log, which then grows until the reader ends.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, FileControl};
 
+use super::cap::statvfs;
 use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
+use kube9_shared::schema::PAGE_BYTES;
 
 /// Shortest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -23,8 +26,8 @@ const PINNED_LINGER: Duration = Duration::from_millis(500);
 /// A pinned log beyond this makes the clean-up wait: it can do its work later, the readers' disk cannot wait.
 const PINNED_BYTES_MAX: u64 = 64 << 20;
 
-/// SQLite's default, which `open` leaves as it is.
-const PAGE_BYTES: u64 = 4096;
+/// A pinned log beyond this is what fills a volume that is short of space: rows deleted now would only make it longer.
+const PINNED_BYTES_FILL: u64 = 1 << 20;
 
 /// Looks after the log.
 #[derive(Debug, Default)]
@@ -46,6 +49,11 @@ impl Checkpoints {
         self.pinned_bytes > PINNED_BYTES_MAX
     }
 
+    /// Whether a reader pins enough of the log for it to be what fills the volume.
+    pub(super) fn fills_the_volume(&self) -> bool {
+        self.pinned_bytes > PINNED_BYTES_FILL
+    }
+
     /// How long the writer should wait for company, where it usually waits for `usual`.
     pub(super) fn linger(&self, usual: Duration) -> Duration {
         if self.pinned_bytes > PINNED_BYTES_NOTED {
@@ -55,10 +63,10 @@ impl Checkpoints {
         }
     }
 
-    /// Looks, at most every [`LOOK_EVERY`].
-    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
+    /// Looks, at most every [`LOOK_EVERY`]. `true`: it did, and all went well.
+    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<bool> {
         if self.seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return Ok(());
+            return Ok(false);
         }
         self.seen = Some(Instant::now());
         let mut log = checkpoint(conn, "NOOP")?;
@@ -68,12 +76,12 @@ impl Checkpoints {
                 metrics.checkpoint_busy.inc();
             }
         }
-        self.pinned_bytes = (log.frames - log.copied).max(0) as u64 * PAGE_BYTES;
+        self.pinned_bytes = ((log.frames - log.copied).max(0) * PAGE_BYTES) as u64;
         let file_is_long = metrics.wal_bytes.get() > WAL_BYTES_KEPT + WAL_BYTES_KEPT / 4;
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -86,6 +94,29 @@ pub(super) fn truncate(conn: &Connection, metrics: &Metrics) -> rusqlite::Result
         metrics.checkpoint_busy.inc();
     }
     Ok(())
+}
+
+/// Makes the database file long enough for every page of the transaction under way; to be called last before its commit.
+///
+/// Invariant: the log never holds a page that the database file has no room for. Else a log that fills the volume could
+/// not be copied, hence not be cut, and no commit would ever make room again.
+pub(super) fn reserve(conn: &Connection) -> rusqlite::Result<()> {
+    let pages: i64 = conn
+        .prepare_cached("PRAGMA page_count")?
+        .query_row([], |row| row.get(0))?;
+    let mut bytes = pages * PAGE_BYTES;
+    let reserved = conn.file_control(rusqlite::DEFAULT_NAME, FileControl::SizeHint(&mut bytes));
+    reserved.map_err(|error| {
+        // SQLite calls every failure here an I/O error.
+        let directory = conn.path().map(Path::new).and_then(Path::parent);
+        let volume = directory.and_then(statvfs);
+        if volume.is_some_and(|volume| volume.available < PAGE_BYTES as u64) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned()))
+        } else {
+            error
+        }
+    })
 }
 
 fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<Log> {

@@ -8,8 +8,9 @@ use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 
 use super::apply::Applier;
-use super::gap::{self, Healed};
+use super::gap;
 use super::rows::{Span, json};
+use super::statements::Session;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
 use crate::pipeline::sanitize::sanitize;
@@ -40,7 +41,11 @@ impl Applier {
         })
     }
 
-    pub(super) fn change(&mut self, conn: &Connection, change: &Change) -> rusqlite::Result<()> {
+    pub(super) fn change(
+        &mut self,
+        conn: &mut Session<'_>,
+        change: &Change,
+    ) -> rusqlite::Result<()> {
         for row in &change.rows {
             let Occurred::At(at) = row.record().occurred else {
                 continue; // a change is a fact of kube9's own
@@ -69,17 +74,21 @@ impl Applier {
                 .delete(conn, "DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
                 .execute((watch, name))?,
         };
+        // With the facts: from an older position the change would be seen, and told, again.
+        if let Some(version) = &change.version {
+            self.watches.get(change.watch).advance(version, None);
+        }
         Ok(())
     }
 
     /// An informer's list is complete: its gap, if one is open, ends.
     pub(super) fn synced(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         version: &str,
         to: Timestamp,
-        listed: u64,
+        (listed, vanished): (u64, u64),
     ) -> rusqlite::Result<()> {
         let watch = self.watches.get(id);
         watch.relisting = false;
@@ -92,8 +101,14 @@ impl Applier {
         let cause = watch.gap_cause.take().unwrap_or_default();
         let from = key.created_at();
         let mut record = gap::opened(&watch.kind, &watch.namespace, &cause, from);
-        (record.description, record.extra) =
-            gap::objects_closed(&watch.kind, &watch.namespace, &cause, (from, to), listed);
+        (record.description, record.extra) = gap::objects_closed(
+            &watch.kind,
+            &watch.namespace,
+            &cause,
+            (from, to),
+            (listed, vanished),
+        );
+        let healed = gap::judge_objects(vanished);
         let severity = if to.since(from) <= SHORT_GAP {
             Severity::Info
         } else {
@@ -120,9 +135,9 @@ impl Applier {
             self.rows
                 .count(key, 0, EventType::System, Severity::Warning, -1);
             self.rows.count(key, 0, EventType::System, severity, 1);
-            self.rows.changed(conn, key)?;
+            self.rows.changed(key);
         }
-        self.outcomes.gaps_closed.push(Healed::Partial);
+        self.outcomes.gaps_closed.push(healed);
         Ok(())
     }
 }

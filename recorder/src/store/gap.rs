@@ -148,7 +148,7 @@ pub fn objects_closed(
     namespace: &str,
     cause: &str,
     (from, to): (Timestamp, Timestamp),
-    listed: u64,
+    (listed, vanished): (u64, u64),
 ) -> (String, Map<String, Value>) {
     let scope = scope(namespace);
     let description = format!(
@@ -161,10 +161,20 @@ pub fn objects_closed(
         ("cause".to_owned(), json!(cause)),
         ("from".to_owned(), json!(from.to_string())),
         ("to".to_owned(), json!(to.to_string())),
-        ("healed".to_owned(), json!(Healed::Partial.as_str())),
+        ("healed".to_owned(), json!(judge_objects(vanished).as_str())),
         ("listed".to_owned(), json!(listed)),
+        ("vanished".to_owned(), json!(vanished)),
     ]);
     (description, extra)
+}
+
+/// What can be claimed of an informer's gap. As with Events: everything that the API server kept was brought back, and
+/// nothing that was known is gone with its last state unseen.
+pub const fn judge_objects(vanished: u64) -> Healed {
+    match vanished {
+        0 => Healed::True,
+        _ => Healed::Partial,
+    }
 }
 
 /// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.

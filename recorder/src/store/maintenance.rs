@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use kube9_shared::id::EventKey;
 use kube9_shared::model::Severity;
 use kube9_shared::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
 use super::apply::Applier;
@@ -24,10 +24,12 @@ use super::cap::{Cap, Pages, Pressure, Volume, statvfs};
 use super::checkpoint::{Checkpoints, truncate};
 use super::delete::{Deleted, delete_some};
 use super::leftovers::Leftovers;
+use super::open::is_damage;
 use super::report::{self, Report};
 use super::sweep::Sweep;
 use super::writer::{Shared, apply_all};
 use crate::config::{RetentionConfig, StorageConfig};
+use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
 use crate::pipeline::item::Item;
 
@@ -91,7 +93,6 @@ struct Untold {
 }
 
 /// The clean-up; `step` is called between batches.
-#[derive(Debug)]
 pub struct Maintenance {
     config: RetentionConfig,
     cap: Cap,
@@ -105,6 +106,40 @@ pub struct Maintenance {
     /// Runs by age and by size, each of which is told of once an hour at most.
     untold: [Untold; Removal::ALL.len()],
     failure_told: Option<Duration>,
+    check: Option<Check>,
+    /// What failed last and has not gone well since.
+    failing: Option<Work>,
+}
+
+/// What one call did.
+#[derive(Debug)]
+pub enum Step {
+    /// A part of a run: the next one should follow soon.
+    Busy,
+    /// Nothing, or the attempt failed and is made again later.
+    Idle,
+    /// A run came to its end.
+    Finished,
+    /// The file is damaged; nothing is done until [`Maintenance::begin_again`].
+    Damaged(rusqlite::Error),
+}
+
+/// What is done here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Checkpoint,
+    Count,
+    CleanUp,
+}
+
+impl Work {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "copying the write-ahead log into the database",
+            Self::Count => "counting the rows",
+            Self::CleanUp => "deleting old rows",
+        }
+    }
 }
 
 impl Maintenance {
@@ -130,7 +165,18 @@ impl Maintenance {
             gauges: None,
             untold: Default::default(),
             failure_told: None,
+            check: None,
+            failing: None,
         }
+    }
+
+    /// The same, and `/healthz` says when it fails.
+    #[must_use]
+    pub fn reporting(mut self, health: &Health) -> Self {
+        let check = health.check("clean-up", None);
+        check.healthy();
+        self.check = Some(check);
+        self
     }
 
     /// How long the writer should wait for company, where it usually waits for `usual`: longer while a reader pins the
@@ -139,19 +185,64 @@ impl Maintenance {
         self.checkpoints.linger(usual)
     }
 
-    /// Does one step if a run is due or under way. `true`: more is to be done soon.
-    pub fn step(&mut self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> bool {
+    /// Does one step if a run is due or under way.
+    pub fn step(&mut self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> Step {
+        if let Err(error) = self.checkpoint(conn, shared) {
+            return self.failed(Work::Checkpoint, error, shared);
+        }
+        if let Err(error) = self.count(conn, shared) {
+            return self.failed(Work::Count, error, shared);
+        }
         match self.try_step(conn, applier, shared) {
-            Ok(busy) => busy,
+            Ok(step) => {
+                if matches!(step, Step::Finished) {
+                    self.works(Work::CleanUp);
+                }
+                step
+            }
             Err(error) => {
-                self.failed(&error, shared);
                 Sweep::end(applier);
                 if let Err(error) = applier.rolled_back(conn) {
                     warn!(%error, "positions could not be read again");
                 }
-                false
+                self.failed(Work::CleanUp, error, shared)
             }
         }
+    }
+
+    /// A batch waits for a full disk: empties the log, which may be what fills it, and has the next steps look at once.
+    /// What fails here fails for want of the same room, and is tried again with the batch.
+    pub(super) fn hurry(&mut self, conn: &Connection, metrics: &Metrics) {
+        match truncate(conn, metrics) {
+            Ok(()) => self.patience = Duration::ZERO,
+            Err(error) => warn!(%error, "the write-ahead log could not be emptied"),
+        }
+        self.cap.look_again();
+    }
+
+    /// The database was opened again: whatever is due begins anew, at once.
+    pub(super) fn begin_again(&mut self) {
+        self.run = None;
+        self.due = Duration::ZERO;
+        self.patience = Duration::ZERO;
+        self.gauges = None;
+        self.cap.look_again();
+    }
+
+    fn checkpoint(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+        if self.checkpoints.look(conn, &shared.metrics)? {
+            self.works(Work::Checkpoint);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+        if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
+            self.gauges = Some(Instant::now());
+            set_gauges(conn, &shared.metrics)?;
+            self.works(Work::Count);
+        }
+        Ok(())
     }
 
     fn try_step(
@@ -159,31 +250,26 @@ impl Maintenance {
         conn: &mut Connection,
         applier: &mut Applier,
         shared: &Shared,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<Step> {
         let now = shared.clock.elapsed();
-        self.checkpoints.look(conn, &shared.metrics)?;
-        if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
-            self.gauges = Some(Instant::now());
-            set_gauges(conn, &shared.metrics)?;
-        }
         if self.checkpoints.is_pinned() {
-            return Ok(false);
+            return Ok(Step::Idle);
         }
         if self.run.is_none() {
             self.run = self.next_run(conn, shared, now)?;
         }
         let Some(mut run) = self.run.take() else {
-            return Ok(false);
+            return Ok(Step::Idle);
         };
         // An error forgets the run: what it has committed stays, and the next one begins from the start.
         let next = self.advance(conn, applier, shared, &mut run)?;
         if let Some(next) = next {
             run.phase = next;
             self.run = Some(run);
-            return Ok(true);
+            return Ok(Step::Busy);
         }
         self.finished(conn, shared, &run)?;
-        Ok(false)
+        Ok(Step::Finished)
     }
 
     fn next_run(
@@ -202,7 +288,7 @@ impl Maintenance {
         };
         // The size comes first: a full disk stops the recording, an old row stops nothing.
         if now >= self.patience
-            && let Some(pressure) = self.cap.look(conn)?
+            && let Some(pressure) = self.cap.look(conn, self.checkpoints.fills_the_volume())?
         {
             let phase = Phase::Shed {
                 severity: Severity::Info,
@@ -240,8 +326,9 @@ impl Maintenance {
             } => shed(conn, applier, shared, run, (severity, from, left), deadline),
             Phase::Leftovers(leftovers) => {
                 let mut next = None;
+                let forgotten = run.began.minus(self.config.info_warning);
                 apply_all(conn, applier, run.began, |tx, applier| {
-                    next = leftovers.step(tx, applier, deadline)?;
+                    next = leftovers.step(tx, applier, forgotten, deadline)?;
                     Ok(())
                 })?;
                 Ok(Some(next.map_or_else(
@@ -375,12 +462,34 @@ impl Maintenance {
         Ok(())
     }
 
-    fn failed(&mut self, error: &rusqlite::Error, shared: &Shared) {
+    fn failed(&mut self, work: Work, error: rusqlite::Error, shared: &Shared) -> Step {
+        // The log is looked at every second: what goes on failing is logged once.
+        if work == Work::CleanUp || self.failing != Some(work) {
+            warn!(%error, "{} failed", work.name());
+        }
+        // A lock is somebody else's work on the database, which commits tell of.
+        if !is_lock(&error) {
+            self.failing = Some(work);
+            if let Some(check) = &self.check {
+                check.degraded(format!("{} failed: {error}", work.name()));
+            }
+        }
+        if work == Work::CleanUp {
+            self.put_off(&error, shared);
+        }
+        if is_damage(&error) {
+            Step::Damaged(error)
+        } else {
+            Step::Idle
+        }
+    }
+
+    /// Gives the run up; the next one begins from the start.
+    fn put_off(&mut self, error: &rusqlite::Error, shared: &Shared) {
         let now = shared.clock.elapsed();
         self.run = None;
         self.due = self.due.min(now + RETRY_AFTER);
         self.patience = now + RETRY_AFTER;
-        warn!(%error, retry_seconds = RETRY_AFTER.as_secs(), "clean-up failed");
         if self.failure_told.is_none_or(|at| now >= at + REPORT_EVERY) {
             self.failure_told = Some(now);
             // Through the queue: this very database may be what fails.
@@ -389,6 +498,22 @@ impl Maintenance {
             shared.queue.push(Item::Row(Box::new(row)), at);
         }
     }
+
+    fn works(&mut self, work: Work) {
+        if self.failing.take_if(|failed| *failed == work).is_some()
+            && let Some(check) = &self.check
+        {
+            check.healthy();
+        }
+    }
+}
+
+/// Somebody else holds the database.
+fn is_lock(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// Deletes rows in one transaction, counts them after its commit; returns where to go on.

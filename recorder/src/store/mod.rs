@@ -15,6 +15,7 @@ pub mod facts;
 pub mod findings;
 pub mod fold;
 pub mod gap;
+mod history;
 pub mod intern;
 pub mod keys;
 mod leftovers;

@@ -28,7 +28,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
-pub(super) const WAL_PAGES: i64 = 1000;
+pub(super) const WAL_PAGES: i64 = (4 << 20) / schema::PAGE_BYTES;
 
 /// What the WAL file is cut to after a checkpoint.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
@@ -154,9 +154,44 @@ impl DataDir {
                 moved_aside: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
+            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        }
+    }
+
+    /// SQLite calls the file damaged. It also does so where a read fails at the wrong moment (*seen* with EIO), so this
+    /// is believed only when every byte can be read and it says the same again.
+    fn open_damaged(&self) -> Result<Opened, OpenError> {
+        self.read_through()?;
+        let path = self.database();
+        match open_existing(&path, false) {
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: false,
+                moved_aside: None,
+            }),
+            Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
+    }
+
+    /// Reads every byte of the database and its log: an error means that the disk is at fault, not the file. No
+    /// connection may be open.
+    ///
+    /// # Errors
+    /// [`OpenError::Unavailable`]: the disk does not read.
+    pub fn read_through(&self) -> Result<(), OpenError> {
+        for suffix in ["", "-wal"] {
+            let path = with_suffix(&self.database(), suffix);
+            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            match read {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(unavailable(&path, source)),
+            }
+        }
+        Ok(())
     }
 
     /// Moves the damaged database aside and makes a new one. No connection may be open.
@@ -342,10 +377,14 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     }
     conn.busy_timeout(BUSY_TIMEOUT)?;
     keep_wal(&conn)?;
+    // The file grows by whole pages; without a chunk size SQLite does not listen to `checkpoint::reserve`.
+    let mut chunk = schema::PAGE_BYTES as i32;
+    conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
     if !create {
         refuse_what_is_not_ours(&conn, path)?;
     }
-    // Before the first table, else it has no effect.
+    // Before the first table, else they have no effect.
+    set(&conn, "page_size", schema::PAGE_BYTES, !create)?;
     set(&conn, "auto_vacuum", 2, !create)?;
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
         row.get::<_, String>(0)

@@ -3,7 +3,7 @@
 //! ```text
 //!   take_batch ─▶ one transaction ─▶ committed: count, report, next
 //!                    │ failed
-//!                    ├─ the file is damaged ──▶ move it aside, new file, sources relist, same batch again
+//!                    ├─ the file is damaged ──▶ open it again; thrice: move it aside, new file, sources relist; same batch
 //!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is set aside as a stub row
 //!                    └─ the disk is at fault ─▶ back off and try the same batch again; after `retries`: degraded,
 //!                                               for ever, until the database is back
@@ -12,38 +12,46 @@
 //! Invariant: a batch is given up only when the process must end; then nothing of it was committed and the position
 //! still lies before it, so the next start brings its Events back.
 
+mod damage;
+mod tell;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use serde_json::{Map, json};
 use tracing::{error, info, warn};
 
-use super::apply::{Applier, Outcomes};
+use super::apply::Applier;
+use super::checkpoint::reserve;
 use super::facts::Remembered;
 use super::findings;
-use super::gap::Healed;
-use super::maintenance::Maintenance;
+use super::history;
+use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
+use super::statements::Session;
 use super::watches::Start;
 use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Health, Pulse};
 use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, Passed, RelistCause, WatchId};
 use crate::pipeline::queue::{Batch, Drops, Queue};
-use crate::pipeline::record::{Occurred, Record};
-use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::record::Occurred;
 use crate::source::backoff::Backoff;
 use crate::source::events::Recall;
+use damage::{By, DamageMet, Found};
+use tell::{account, count_statements, status_detail};
 
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,
 /// seconds on the slowest disk.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// How often the writer looks whether a heartbeat is due, and the shortest time between two.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The database counts as unhealthy after this many missing heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
@@ -51,8 +59,8 @@ const HEARTBEATS_MISSED: u32 = 3;
 /// Shortest time between two looks at the files' sizes.
 const SIZES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after the last drop the queue counts as unhealthy: long enough for a probe to see it.
-const DROPS_SHOWN: Duration = Duration::from_secs(60);
+/// How long `/healthz` shows what is over at once (items dropped, a file replaced): long enough for a probe to see it.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Slices of a waiting time, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
@@ -85,11 +93,18 @@ pub struct Writer {
     queue_check: Check,
     /// Items dropped as of the last look, and when they last grew.
     drops_seen: (u64, Option<Instant>),
+    file_check: Check,
+    /// When a damaged file was last moved aside.
+    moved_aside: Option<Instant>,
+    damage: DamageMet,
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
     recalls: BTreeMap<WatchId, Arc<Recall>>,
+    heard: Arc<Heard>,
     started: Timestamp,
     heartbeat: Option<Instant>,
+    /// [`Health::changes`] as of the last heartbeat.
+    told_changes: u64,
     sizes: Option<Instant>,
 }
 
@@ -118,16 +133,19 @@ impl Writer {
         } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
-        if let Some((aside, why)) = moved_aside {
-            report_damage(&shared, &aside.display().to_string(), &why);
-        }
+        let file_check = shared.health.check("database-file", None);
+        file_check.healthy();
         let queue_check = shared.health.check("queue", None);
         queue_check.healthy();
-        Ok(Self {
-            maintenance: Maintenance::new(retention, storage, data.directory().to_owned()),
+        let mut writer = Self {
+            maintenance: Maintenance::new(retention, storage, data.directory().to_owned())
+                .reporting(&shared.health),
             files: data.file_ids().unwrap_or_default(),
             queue_check,
+            file_check,
+            moved_aside: None,
             drops_seen: (shared.queue.dropped_total(), None),
+            damage: DamageMet::default(),
             data,
             conn,
             applier: Applier::default(),
@@ -139,10 +157,16 @@ impl Writer {
             shared,
             registered: Vec::new(),
             recalls: BTreeMap::new(),
+            heard: Arc::default(),
             started,
             heartbeat: None,
+            told_changes: 0,
             sizes: None,
-        })
+        };
+        if let Some((aside, why)) = moved_aside {
+            writer.report_damage(&aside.display().to_string(), &why);
+        }
+        Ok(writer)
     }
 
     /// Registers a source; says where it begins. Before [`Writer::run`] only.
@@ -184,21 +208,28 @@ impl Writer {
         findings::open(&self.conn)
     }
 
+    /// What the committed Events say beside their rows.
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
+
+    /// How many warnings there were before. Before [`Writer::run`] only.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn history(&self) -> rusqlite::Result<History> {
+        history::read(&self.conn, self.shared.clock.now())
+    }
+
     /// Works until the queue is closed and empty, or the grace period is over.
     pub fn run(mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
-            self.look_at_queue();
-            if self
-                .heartbeat
-                .is_none_or(|at| at.elapsed() >= self.config.heartbeat)
-            {
+            self.show();
+            if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
-            let busy = self
-                .maintenance
-                .step(&mut self.conn, &mut self.applier, &self.shared);
-            let wait = if busy {
+            let wait = if self.clean_up() {
                 Duration::ZERO
             } else {
                 self.until_heartbeat()
@@ -225,12 +256,41 @@ impl Writer {
         ended
     }
 
+    /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
+    fn heartbeat_is_due(&self) -> bool {
+        let Some(age) = self.heartbeat.map(|at| at.elapsed()) else {
+            return true;
+        };
+        age >= self.config.heartbeat
+            || (age >= LOOK_EVERY && self.shared.health.changes() != self.told_changes)
+    }
+
+    /// One step of the clean-up. `true`: more is to be done soon.
+    fn clean_up(&mut self) -> bool {
+        let done = self
+            .maintenance
+            .step(&mut self.conn, &mut self.applier, &self.shared);
+        match done {
+            Step::Busy => true,
+            Step::Idle => false,
+            Step::Finished => {
+                self.damage.by_clean_up = 0;
+                false
+            }
+            Step::Damaged(error) => {
+                let reopened = self.damaged(By::CleanUp, &error);
+                self.maintenance.begin_again();
+                reopened
+            }
+        }
+    }
+
     fn until_heartbeat(&self) -> Duration {
-        // At most a second, so that the thread beats often enough for /livez.
+        // Often enough for /livez, too.
         let left = self.heartbeat.map_or(Duration::ZERO, |at| {
             self.config.heartbeat.saturating_sub(at.elapsed())
         });
-        left.min(Duration::from_secs(1))
+        left.min(LOOK_EVERY)
     }
 
     /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
@@ -245,17 +305,18 @@ impl Writer {
             };
             failures += 1;
             if is_damage(&error) {
-                if !self.replace_damaged(&error) {
+                // Opened again, or moved aside: either may be all it takes.
+                if !self.damaged(By::Commit, &error) {
                     return false;
-                }
-                if failures == 1 {
-                    continue;
                 }
             } else if is_item_fault(&error) && !todo.singly {
                 todo.singly = true;
                 continue;
             }
             self.failed(&error, failures);
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                self.make_room();
+            }
             if !self.wait(backoff.wait()) {
                 return false;
             }
@@ -322,7 +383,7 @@ impl Writer {
                     received: *received,
                     uid: seen.uid.clone(),
                     version: seen.version.clone(),
-                    why: Passed::Undecodable(cause),
+                    why: Passed::SetAside(Stage::Write, cause),
                 }
             }
             // A row of kube9's own, or a mark: nothing of it can be kept but the log line above.
@@ -346,6 +407,7 @@ impl Writer {
                 .of(event_type, severity)
                 .inc_by(rows);
         }
+        self.heard.add(self.applier.rows.take_told());
         if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
         }
@@ -355,6 +417,7 @@ impl Writer {
             }
         }
         self.check.healthy();
+        self.damage.by_commit = 0;
         if self.sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.sizes = Some(Instant::now());
             let size = self.data.bytes();
@@ -362,6 +425,15 @@ impl Writer {
             self.shared.metrics.wal_bytes.set(size.wal as i64);
         }
         Ok(())
+    }
+
+    /// The disk is full, perhaps because of us: the clean-up, which runs between batches, must not wait for this one.
+    fn make_room(&mut self) {
+        self.maintenance.hurry(&self.conn, &self.shared.metrics);
+        while !self.shared.abandon.load(Ordering::Acquire) && self.clean_up() {
+            self.pulse.beat();
+            self.show();
+        }
     }
 
     fn failed(&mut self, error: &rusqlite::Error, failures: u32) {
@@ -381,7 +453,7 @@ impl Writer {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.pulse.beat();
-            self.look_at_queue();
+            self.show();
             if self.shared.abandon.load(Ordering::Acquire) {
                 return false;
             }
@@ -390,8 +462,15 @@ impl Writer {
         true
     }
 
-    /// Shows drops on `/healthz`, also while a batch waits for the database.
-    fn look_at_queue(&mut self) {
+    /// Brings `/healthz` up to date, also while a batch waits for the database.
+    fn show(&mut self) {
+        if self
+            .moved_aside
+            .take_if(|at| at.elapsed() > SHOWN_FOR)
+            .is_some()
+        {
+            self.file_check.healthy();
+        }
         let total = self.shared.queue.dropped_total();
         let (seen, since) = self.drops_seen;
         if total > seen {
@@ -399,7 +478,7 @@ impl Writer {
             self.queue_check.degraded(format!(
                 "it was full: {total} items dropped since the start"
             ));
-        } else if since.is_some_and(|since| since.elapsed() > DROPS_SHOWN) {
+        } else if since.is_some_and(|since| since.elapsed() > SHOWN_FOR) {
             self.drops_seen.1 = None;
             self.queue_check.healthy();
         }
@@ -408,16 +487,17 @@ impl Writer {
     /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
     fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
+        self.told_changes = self.shared.health.changes();
         let now = self.shared.clock.now();
         match self.data.file_ids() {
             Err(error) => warn!(%error, "the state of the database's files is unknown"),
             Ok(files) if files.database != self.files.database => {
-                self.replace_damaged(&rusqlite::Error::InvalidPath(self.data.database()));
+                self.replace_damaged("the database file was removed or replaced");
             }
             Ok(files) if files != self.files => {
                 // Readers would see another log than the one that is written. Closing copies ours into the database.
                 warn!("the write-ahead log was removed or replaced: opening the database again");
-                self.reopen(None);
+                self.reopen(Found::Replaced);
             }
             Ok(_) => {}
         }
@@ -437,7 +517,7 @@ impl Writer {
             Ok(_) => self
                 .check
                 .degraded("a heartbeat was committed but reads back differently"),
-            Err(error) if is_damage(&error) => drop(self.replace_damaged(&error)),
+            Err(error) if is_damage(&error) => drop(self.damaged(By::Commit, &error)),
             Err(error) => self
                 .check
                 .degraded(format!("heartbeat commit failed: {error}")),
@@ -485,67 +565,6 @@ impl Writer {
         Ok(())
     }
 
-    /// The file is damaged or gone: move aside what is there, begin a new one, have every source relist.
-    /// `false`: given up because the grace period is over.
-    fn replace_damaged(&mut self, error: &rusqlite::Error) -> bool {
-        let why = error.to_string();
-        self.check
-            .degraded(format!("the database is damaged: {why}"));
-        self.reopen(Some(why))
-    }
-
-    /// Closes the database and opens it again, for as long as it takes; moves it aside between where it is `damaged`.
-    /// `false`: given up because the grace period is over.
-    fn reopen(&mut self, mut damaged: Option<String>) -> bool {
-        // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
-        match Connection::open_in_memory() {
-            Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
-            Err(error) => error!(%error, "no memory for a new connection"),
-        }
-        loop {
-            match self.open_again(&mut damaged) {
-                Ok(()) => return true,
-                Err(error) => {
-                    error!(error, "cannot open the database again");
-                    self.check.degraded(error);
-                    if !self.wait(self.config.retry_max) {
-                        return false;
-                    }
-                }
-            }
-        }
-    }
-
-    fn open_again(&mut self, damaged: &mut Option<String>) -> Result<(), String> {
-        if let Some(why) = damaged {
-            let aside = self.data.move_aside().map_err(|error| error.to_string())?;
-            report_damage(&self.shared, &aside.display().to_string(), why);
-            // Moved once: a second move would replace the copy that matters by an empty file.
-            *damaged = None;
-        }
-        let opened = self.data.open().map_err(|error| error.to_string())?;
-        if let Some((aside, why)) = &opened.moved_aside {
-            report_damage(&self.shared, &aside.display().to_string(), why);
-        }
-        // Registered in a database that has them already, this changes nothing.
-        let mut applier = Applier::default();
-        for (id, cluster, kind, namespace) in &self.registered {
-            applier
-                .watches
-                .register_as(&opened.conn, *id, cluster, kind, namespace)
-                .map_err(|error| format!("cannot register a watch: {error}"))?;
-        }
-        self.applier = applier;
-        self.conn = opened.conn;
-        self.files = self.data.file_ids().unwrap_or_default();
-        if opened.created || opened.moved_aside.is_some() {
-            for recall in self.recalls.values() {
-                recall.relist(RelistCause::Replaced);
-            }
-        }
-        Ok(())
-    }
-
     fn close(mut self) {
         let now = self.shared.clock.now();
         if let Err(error) = self.write_status(now, Some(now)) {
@@ -585,69 +604,23 @@ impl<'a> Todo<'a> {
     }
 }
 
-/// The checks as the query side shows them.
-fn status_detail(health: &Health) -> serde_json::Value {
-    let checks: Vec<_> = health
-        .checks()
-        .into_iter()
-        .map(|check| json!({ "name": check.name, "healthy": check.healthy, "message": check.message }))
-        .collect();
-    json!({ "checks": checks })
-}
-
 /// Runs `work` and the applier's closing statements in one transaction.
-pub(super) fn apply_all(
+///
+/// # Errors
+/// What SQLite says; nothing was committed then, and the applier must be told so.
+pub fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
     _now: Timestamp,
-    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<()>,
+    work: impl FnOnce(&mut Session<'_>, &mut Applier) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    work(&tx, applier)?;
+    work(&mut Session::new(&tx), applier)?;
     applier.finish(&tx)?;
+    reserve(&tx)?;
     tx.commit()?;
     applier.committed();
     Ok(())
-}
-
-fn count_statements(metrics: &Metrics, applier: &mut Applier) {
-    let run = applier.rows.statements.take();
-    for (operation, count) in [
-        (metrics::Operation::Insert, run.inserts),
-        (metrics::Operation::Update, run.updates),
-        (metrics::Operation::Select, run.selects),
-        (metrics::Operation::Delete, run.deletes),
-    ] {
-        metrics.operations.of(operation).inc_by(count);
-    }
-}
-
-fn account(metrics: &Metrics, outcomes: &Outcomes) {
-    let mut settled = metrics::Outcomes {
-        stored: outcomes.stored,
-        folded: outcomes.folded,
-        duplicate: outcomes.duplicate,
-        deleted: outcomes.deleted,
-        ..metrics::Outcomes::default()
-    };
-    for rule in &outcomes.filtered {
-        settled.add_filtered(*rule);
-    }
-    for _ in 0..outcomes.set_aside {
-        settled.add_set_aside(Stage::Decode);
-    }
-    metrics.account(&settled);
-    for healed in &outcomes.gaps_closed {
-        let label = match healed {
-            Healed::True => metrics::Healed::Yes,
-            Healed::Partial => metrics::Healed::Partial,
-            Healed::False => metrics::Healed::No,
-        };
-        metrics.gaps.of(label).inc();
-    }
-    for delay in &outcomes.delays_ms {
-        metrics.store_delay.observe((*delay).max(0) as f64 / 1000.0);
-    }
 }
 
 /// Whether the statement's values are at fault, not the disk or the file.
@@ -663,36 +636,4 @@ fn is_item_fault(error: &rusqlite::Error) -> bool {
         ),
         None => true,
     }
-}
-
-fn report_damage(shared: &Shared, aside: &str, why: &str) {
-    let now = shared.clock.now();
-    error!(
-        aside,
-        why, "the database was damaged: it was moved aside and a new one begun"
-    );
-    let record = Record {
-        event_type: EventType::System,
-        severity: Severity::Critical,
-        title: "Database was damaged".to_owned(),
-        description: format!(
-            "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
-             what the API server still holds is recorded again."
-        ),
-        object: None,
-        owner: None,
-        reason: "DatabaseDamaged".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
-        extra: Map::from_iter([
-            ("moved_to".to_owned(), json!(aside)),
-            ("cause".to_owned(), json!(why)),
-        ]),
-        occurred: Occurred::At(now),
-    };
-    shared
-        .queue
-        .push(Item::Row(Box::new(sanitize(record))), now);
 }

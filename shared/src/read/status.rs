@@ -26,6 +26,9 @@ pub struct Status {
     pub by_type: Vec<(String, u64)>,
     /// Rows by severity.
     pub by_severity: Vec<(String, u64)>,
+    /// The day of the oldest row of each severity, as [`Self::by_severity`]: how far back the record reaches, since
+    /// severities are kept for different times.
+    pub reach: Vec<Option<Timestamp>>,
     /// Bytes of the file, its `-wal` and its `-shm`.
     pub bytes: u64,
     /// The schema's version; `None` for a plain table.
@@ -110,6 +113,7 @@ fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, Rea
         newest,
         by_type: plain::by_word(connection, "event_type")?,
         by_severity: plain::by_word(connection, "severity")?,
+        reach: Vec::new(),
         bytes: 0,
         schema_version: None,
         recorder: None,
@@ -119,7 +123,7 @@ fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, Rea
 }
 
 fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
-    let (by_type, by_severity) = counts(connection)?;
+    let (by_type, by_severity, reach) = counts(connection)?;
     Ok(Status {
         events: by_type.iter().map(|(_, rows)| rows).sum(),
         events_24h: since(connection, yesterday)?,
@@ -127,6 +131,7 @@ fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, 
         newest: edge(connection, "max")?,
         by_type,
         by_severity,
+        reach,
         bytes: 0,
         schema_version: connection.query_row(
             "SELECT max(version) FROM schema_version",
@@ -146,12 +151,13 @@ fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {
 
 type Counts = Vec<(String, u64)>;
 
-/// Rows by type and by severity, in one pass over the days.
-fn counts(connection: &Connection) -> Result<(Counts, Counts), ReadError> {
+/// Rows by type and by severity, and the first day of each severity, in one pass over the days.
+fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timestamp>>), ReadError> {
     let mut by_type = vec![0; EventType::ALL.len()];
     let mut by_severity = vec![0; Severity::ALL.len()];
     let mut statement =
-        connection.prepare("SELECT type, severity, rows FROM tally WHERE span = 86400")?;
+        connection.prepare("SELECT type, severity, rows, start FROM tally WHERE span = 86400")?;
+    let mut reach: Vec<Option<i64>> = vec![None; Severity::ALL.len()];
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
         let rows = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
@@ -164,6 +170,13 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts), ReadError> {
                 *count += rows;
             }
         }
+        let start: i64 = row.get(3)?;
+        let severity = usize::try_from(row.get::<_, i64>(1)?).ok();
+        if let Some(first) = severity.and_then(|severity| reach.get_mut(severity))
+            && rows > 0
+        {
+            *first = Some(first.map_or(start, |first| first.min(start)));
+        }
     }
     let named = |words: Vec<&str>, counts: Vec<u64>| {
         words.into_iter().map(str::to_owned).zip(counts).collect()
@@ -174,6 +187,10 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts), ReadError> {
             Severity::ALL.iter().map(|s| s.as_str()).collect(),
             by_severity,
         ),
+        reach
+            .into_iter()
+            .map(|start| start.map(Timestamp::from_secs))
+            .collect(),
     ))
 }
 

@@ -1,8 +1,11 @@
 //! When rows were created, in even buckets, and what to know beside them: changes of objects, and blind intervals.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use rusqlite::{Connection, params_from_iter};
 
-use super::filter::Filter;
+use super::filter::{Filter, Pattern};
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::plan;
@@ -10,13 +13,18 @@ use super::row::{self, Row};
 use super::sql::Sql;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, plain};
+use super::{ReadError, expand, plain};
 use crate::id::EventKey;
 use crate::model::{EventType, Severity};
 use crate::time::Timestamp;
 
-/// Marks of one kind that are gathered; the newest are kept.
+/// Marks of one kind that are gathered.
 const MARKS_MAX: usize = 100;
+/// Of these, those before the first row: a question about a week has more changes than anybody reads, and what matters
+/// is what came before it began.
+const MARKS_BEFORE: usize = MARKS_MAX / 2;
+/// Changes are gathered from so long before the first bucket on: what caused the first row happened before it.
+const CHANGES_BEFORE: Duration = Duration::from_secs(3600);
 /// Reason of the rows that tell how a pod ended: an effect, not a change by somebody.
 const POD_ENDED: &str = "PodEnded";
 /// Title of the rows that stand for a blind interval.
@@ -40,9 +48,14 @@ pub struct TimelineRequest {
 pub struct Timeline {
     /// Rows by bucket and severity code. Rows created before the start that reach into the range are in the first one.
     pub buckets: Vec<[u64; 4]>,
-    /// When it began: the oldest row of warning or worse that was created in the range; where there is none, the oldest.
+    /// By bucket, the rows that are trouble: warning or worse, and neither a standing assessment nor kube9's own life,
+    /// unless these types were asked for.
+    pub trouble: Vec<u64>,
+    /// Whether there was trouble before the first bucket that reaches into it.
+    pub is_old: bool,
+    /// When it began: the oldest trouble that was created in the range; where there is none, the oldest row.
     pub first: Option<Row>,
-    /// Changes of objects and blind intervals in the range, oldest first.
+    /// Changes of objects, from an hour before the first bucket on, and blind intervals in the range, oldest first.
     pub marks: Vec<Mark>,
     /// Changes that are left out of `marks`, because there are too many.
     pub marks_left_out: u64,
@@ -86,7 +99,7 @@ impl Reader {
             Layout::Plain => plain::oldest(connection, filter),
             Layout::Interned => {
                 let mut oldest: Option<i64> = None;
-                visit(connection, filter, "e.key", &mut |key, _| {
+                visit(connection, filter, &mut |key, _, _| {
                     oldest = Some(oldest.map_or(key, |old| old.min(key)))
                 })?;
                 Ok(oldest.map(|key| EventKey::from_i64(key).created_at()))
@@ -96,27 +109,73 @@ impl Reader {
 }
 
 impl TimelineRequest {
-    fn buckets(&self) -> Vec<[u64; 4]> {
+    fn buckets(&self) -> usize {
         let span = (self.to.millis() - self.from.millis()).max(1);
         let width = self.bucket_ms.max(1);
-        vec![[0; 4]; usize::try_from((span + width - 1) / width).unwrap_or(0)]
+        usize::try_from((span + width - 1) / width).unwrap_or(0)
     }
 
-    fn add(&self, buckets: &mut [[u64; 4]], created_ms: i64, severity: i64) {
-        let at = (created_ms - self.from.millis()).max(0) / self.bucket_ms.max(1);
-        let bucket = usize::try_from(at).ok().and_then(|at| buckets.get_mut(at));
-        if let (Some(bucket), Ok(severity)) = (bucket, usize::try_from(severity)) {
-            bucket[severity.min(3)] += 1;
+    /// Whether a row is what somebody looks for who asks when it began.
+    fn is_trouble(&self, event_type: i64, severity: i64) -> bool {
+        const LIVE: [i64; 3] = [
+            EventType::Cluster.code(),
+            EventType::Health.code(),
+            EventType::Insight.code(),
+        ];
+        severity >= Severity::Warning.code()
+            && (LIVE.contains(&event_type) || !self.filter.types.is_empty())
+    }
+}
+
+/// What is counted while the rows go by.
+struct Counts<'a> {
+    request: &'a TimelineRequest,
+    buckets: Vec<[u64; 4]>,
+    trouble: Vec<u64>,
+    is_old: bool,
+    /// Oldest row in the range, trouble before all else: no trouble?, time, its key.
+    first: Option<(bool, i64, i64)>,
+}
+
+impl<'a> Counts<'a> {
+    fn new(request: &'a TimelineRequest) -> Self {
+        let buckets = request.buckets();
+        Self {
+            request,
+            buckets: vec![[0; 4]; buckets],
+            trouble: vec![0; buckets],
+            is_old: false,
+            first: None,
+        }
+    }
+
+    fn add(&mut self, key: i64, created_ms: i64, event_type: i64, severity: i64) {
+        let since_from = created_ms - self.request.from.millis();
+        let is_trouble = self.request.is_trouble(event_type, severity);
+        let bucket = usize::try_from(since_from.max(0) / self.request.bucket_ms.max(1));
+        let (Ok(bucket), Ok(severity)) = (bucket, usize::try_from(severity)) else {
+            return;
+        };
+        if let Some(counts) = self.buckets.get_mut(bucket) {
+            counts[severity.min(3)] += 1;
+            self.trouble[bucket] += u64::from(is_trouble);
+        }
+        if since_from < 0 {
+            self.is_old |= is_trouble;
+            return;
+        }
+        let candidate = (!is_trouble, created_ms, key);
+        if self.first.is_none_or(|first| candidate < first) {
+            self.first = Some(candidate);
         }
     }
 }
 
-/// Calls `each` with key and first column of every row of a filter.
+/// Calls `each` with key, type and severity of every row of a filter.
 fn visit(
     connection: &Connection,
     filter: &Filter,
-    column: &str,
-    each: &mut dyn FnMut(i64, i64),
+    each: &mut dyn FnMut(i64, i64, i64),
 ) -> Result<(), ReadError> {
     let numbers = Numbers::of(connection, filter)?;
     if numbers.nothing {
@@ -130,8 +189,8 @@ fn visit(
         way,
     };
     let first = walk.first_column();
-    walk.visit(column, &mut |row| {
-        each(row.get(0)?, row.get(first)?);
+    walk.visit("e.type, e.severity", &mut |row| {
+        each(row.get(0)?, row.get(first)?, row.get(first + 1)?);
         Ok(())
     })
 }
@@ -141,32 +200,42 @@ fn interned(
     filter: &Filter,
     request: &TimelineRequest,
 ) -> Result<Timeline, ReadError> {
-    let mut buckets = request.buckets();
-    let start = EventKey::first_at(request.from).as_i64();
-    let mut oldest: Option<(bool, i64)> = None;
-    visit(connection, filter, "e.severity", &mut |key, severity| {
+    let mut counts = Counts::new(request);
+    visit(connection, filter, &mut |key, event_type, severity| {
         let created = EventKey::from_i64(key).created_at();
-        request.add(&mut buckets, created.millis(), severity);
-        let candidate = (severity < Severity::Warning.code(), key);
-        if key >= start && oldest.is_none_or(|oldest| candidate < oldest) {
-            oldest = Some(candidate);
-        }
+        counts.add(key, created.millis(), event_type, severity);
     })?;
-    let first = match oldest {
-        Some((_, key)) => Some(row::by_key(connection)?.query_row([key], row::from_sql)?),
+    let Counts {
+        buckets,
+        trouble,
+        is_old,
+        first,
+        ..
+    } = counts;
+    let first = first.map(|(_, _, key)| key);
+    let row = match first {
+        Some(key) => expand::Rows::new(connection)?.get(key)?,
         None => None,
     };
-    let (marks, marks_left_out) = marks(connection, filter)?;
+    let (marks, marks_left_out) = marks(connection, request, first)?;
     Ok(Timeline {
         buckets,
-        first,
+        trouble,
+        is_old,
+        first: row,
         marks,
         marks_left_out,
     })
 }
 
-/// The gaps, and the changes in the filter's namespaces. What changed is often another object than the one asked for.
-fn marks(connection: &Connection, filter: &Filter) -> Result<(Vec<Mark>, u64), ReadError> {
+/// The gaps, and the changes in the filter's namespaces and of what has no namespace. What changed is often another
+/// object than the one asked for.
+fn marks(
+    connection: &Connection,
+    request: &TimelineRequest,
+    first: Option<i64>,
+) -> Result<(Vec<Mark>, u64), ReadError> {
+    let filter = &request.filter;
     let gaps = Filter {
         types: vec![EventType::System],
         since: filter.since,
@@ -182,7 +251,7 @@ fn marks(connection: &Connection, filter: &Filter) -> Result<(Vec<Mark>, u64), R
         GAP_TITLE,
         &mut keys,
     )?;
-    let mut left_out = newest(&mut keys);
+    let mut left_out = choose(&mut keys, first);
     read(connection, MarkKind::Gap, &keys, &mut marks)?;
 
     let mut namespaces = filter.namespaces.clone();
@@ -192,26 +261,36 @@ fn marks(connection: &Connection, filter: &Filter) -> Result<(Vec<Mark>, u64), R
             .iter()
             .filter_map(|about| about.namespace.clone()),
     );
-    let changes = Filter {
+    let mut changes = Filter {
         types: vec![EventType::Cluster],
-        since: filter.since,
+        since: filter.since.map(|since| since.minus(CHANGES_BEFORE)),
         until: filter.until,
         namespaces,
         ..Filter::default()
     };
-    // A row of the cluster that is no Event was made by kube9 when it saw an object change.
     keys.clear();
-    visit_where(
-        connection,
-        &changes,
-        "e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
-        POD_ENDED,
-        &mut keys,
-    )?;
-    left_out += newest(&mut keys);
+    changed(connection, &changes, &mut keys)?;
+    if !changes.namespaces.is_empty() {
+        changes.namespaces.clear();
+        // The only kind among the watched ones that has no namespace.
+        changes.kinds.extend(Pattern::parse("Node"));
+        changed(connection, &changes, &mut keys)?;
+    }
+    left_out += choose(&mut keys, first);
     read(connection, MarkKind::Change, &keys, &mut marks)?;
     marks.sort_by_key(|mark| mark.from);
     Ok((marks, left_out))
+}
+
+/// Appends the changes of a filter: a row of the cluster that is no Event was made by kube9 when it saw one.
+fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Result<(), ReadError> {
+    visit_where(
+        connection,
+        filter,
+        "e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
+        POD_ENDED,
+        keys,
+    )
 }
 
 fn visit_where(
@@ -241,12 +320,25 @@ fn visit_where(
     })
 }
 
-/// Keeps the newest; returns how many are left out.
-fn newest(keys: &mut Vec<i64>) -> u64 {
+/// Keeps the last ones up to the first row, and the newest; returns how many are left out.
+fn choose(keys: &mut Vec<i64>, first: Option<i64>) -> u64 {
+    let all = keys.len();
+    if all <= MARKS_MAX {
+        return 0;
+    }
     keys.sort_unstable_by(|a, b| b.cmp(a));
-    let left_out = keys.len().saturating_sub(MARKS_MAX);
-    keys.truncate(MARKS_MAX);
-    left_out as u64
+    let before = keys
+        .iter()
+        .filter(|&&key| first.is_some_and(|first| key <= first));
+    let mut kept: BTreeSet<i64> = before.take(MARKS_BEFORE).copied().collect();
+    for &key in keys.iter() {
+        if kept.len() == MARKS_MAX {
+            break;
+        }
+        kept.insert(key);
+    }
+    *keys = kept.into_iter().collect();
+    (all - keys.len()) as u64
 }
 
 fn read(
@@ -255,7 +347,7 @@ fn read(
     keys: &[i64],
     marks: &mut Vec<Mark>,
 ) -> Result<(), ReadError> {
-    let mut row = row::by_key(connection)?;
+    let mut rows = expand::Rows::new(connection)?;
     let mut end = connection.prepare(
         "SELECT e.last_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
     )?;
@@ -268,12 +360,14 @@ fn read(
             MarkKind::Gap if lasts => None,
             MarkKind::Gap => Some(Timestamp::from_millis(from.millis() + last_ms.max(0))),
         };
-        marks.push(Mark {
-            kind,
-            from,
-            to,
-            row: row.query_row([key], row::from_sql)?,
-        });
+        if let Some(row) = rows.get(*key)? {
+            marks.push(Mark {
+                kind,
+                from,
+                to,
+                row,
+            });
+        }
     }
     Ok(())
 }
@@ -284,26 +378,62 @@ fn plain_timeline(
     filter: &Filter,
     request: &TimelineRequest,
 ) -> Result<Timeline, ReadError> {
-    let mut buckets = request.buckets();
+    let mut counts = Counts::new(request);
     let condition = plain::condition(filter);
     let sql = format!(
-        "SELECT {}, severity FROM events WHERE {}",
+        "SELECT rowid, {}, event_type, severity FROM events WHERE {}",
         plain::CREATED_MS,
         condition.text
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
     while let Some(found) = rows.next()? {
-        let severity = row::to_text(found.get_ref(1)?).unwrap_or_default();
-        let code = severity.parse::<Severity>().map_or(0, Severity::code);
-        if let Some(created_ms) = found.get::<_, Option<i64>>(0)? {
-            request.add(&mut buckets, created_ms, code);
+        let word = |column| found.get_ref(column).map(row::to_text);
+        let event_type = word(2)?.and_then(|word| word.parse::<EventType>().ok());
+        let severity = word(3)?.and_then(|word| word.parse::<Severity>().ok());
+        if let Some(created_ms) = found.get::<_, Option<i64>>(1)? {
+            counts.add(
+                found.get(0)?,
+                created_ms,
+                event_type.map_or(EventType::Cluster.code(), EventType::code),
+                severity.map_or(Severity::Info.code(), Severity::code),
+            );
         }
     }
+    let first = match counts.first {
+        Some((_, _, rowid)) => {
+            let sql = format!("SELECT {} FROM events WHERE rowid = ?", row::COLUMNS);
+            Some(connection.query_row(&sql, [rowid], row::from_sql)?)
+        }
+        None => None,
+    };
     Ok(Timeline {
-        buckets,
-        first: None,
+        buckets: counts.buckets,
+        trouble: counts.trouble,
+        is_old: counts.is_old,
+        first,
         marks: Vec::new(),
         marks_left_out: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_before_the_first_row_are_kept_when_there_are_too_many() {
+        let mut few: Vec<i64> = (0..100).rev().collect();
+        assert_eq!(choose(&mut few, Some(3)), 0);
+        assert_eq!(few.len(), 100);
+        for (first, expected) in [
+            (Some(499), (450..500).chain(950..1000).collect::<Vec<_>>()),
+            (None, (900..1000).collect()),
+            (Some(9), (0..10).chain(910..1000).collect()),
+        ] {
+            let mut keys: Vec<i64> = (0..1000).collect();
+            assert_eq!(choose(&mut keys, first), 900);
+            assert_eq!(keys, expected, "{first:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@
 //!
 //! Every figure is measured in the run that prints it; a limit that was not met is printed as such.
 
+pub mod bare;
 pub mod data;
 pub mod day;
 pub mod fill;

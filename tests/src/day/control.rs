@@ -221,7 +221,14 @@ impl Day {
                 Habit::OneNode => lasts(&owner, "A5", "", Severity::Warning),
                 Habit::Privileged => lasts(&owner, "A6", "", Severity::Error),
                 Habit::HostPath => lasts(&owner, "A6", "", Severity::Warning),
-                Habit::DefaultToken => lasts(&owner, "A7", "", Severity::Info),
+                Habit::DefaultToken => {
+                    // One finding for a namespace, however many do it there.
+                    let namespace = format!("Namespace/{}", self.cast.workloads[of].namespace);
+                    let known = self.truth.habits.iter().any(|one| one.owner == namespace);
+                    if !known {
+                        self.truth.lasting(namespace, "A7", "", Severity::Info, now);
+                    }
+                }
                 Habit::SecretInConfig => {
                     lasts(
                         &format!("ConfigMap/{place}-config"),

@@ -10,6 +10,7 @@ use super::truth::{Expected, HabitSpan, Sign, Span, Truth};
 use super::{HOUR, MINUTE, Ms, SECOND};
 
 /// `analysis.thresholds`, as they are by default.
+const EXIT: Ms = 20 * SECOND;
 const IMAGE_PULL: Ms = 60 * SECOND;
 const AFTER_CHANGE: Ms = 10 * MINUTE;
 const RECOVERY: Ms = 60 * SECOND;
@@ -37,7 +38,7 @@ pub(super) fn expected(truth: &Truth, morning: Ms, evening: Ms) -> Vec<Expected>
     };
     held("H1", Sign::Killed, 0, 0, Severity::Error, "app");
     held("H2", Sign::Loops, 0, 0, Severity::Error, "app");
-    held("H3", Sign::Exited, 0, 0, Severity::Warning, "app");
+    held("H3", Sign::ExitedOnce, EXIT, 0, Severity::Warning, "app");
     held("H3", Sign::FailedForGood, 0, 0, Severity::Error, "app");
     held("H4", Sign::Pull, IMAGE_PULL, 0, Severity::Error, "app");
     held("H5", Sign::Config, 0, 0, Severity::Error, "app");
@@ -393,6 +394,34 @@ fn images(truth: &Truth, all: &mut Vec<Expected>) {
         }
     }
     nodes_without_images(truth, all);
+    evicting_nodes(truth, all);
+}
+
+/// Nodes under pressure that evicted two pods or more.
+fn evicting_nodes(truth: &Truth, all: &mut Vec<Expected>) {
+    for pressure in truth
+        .spans
+        .iter()
+        .filter(|span| span.sign == Sign::Pressure)
+    {
+        let evicted = truth.spans.iter().filter(|span| {
+            span.sign == Sign::Evicted
+                && pressure.who.subject == format!("Node/{}", span.who.node)
+                && span.from >= pressure.from
+                && span.from < pressure.end()
+        });
+        let mut times: Vec<Ms> = evicted.map(|span| span.from).collect();
+        times.sort_unstable();
+        if let Some(second) = times.get(1) {
+            add(
+                all,
+                insight("I11", &pressure.who.subject, ""),
+                *second,
+                pressure.end(),
+                0,
+            );
+        }
+    }
 }
 
 /// Two images or more that fail on one node alone.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use kube9_recorder::analysis::owners::Owners;
-use kube9_recorder::analysis::state::Analysis;
+use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
 use kube9_recorder::metrics::{Kind, Label};
 use kube9_recorder::pipeline::item::{Item, RelistCause, Step, WatchId};
@@ -50,7 +50,11 @@ pub struct Replay {
 impl Replay {
     /// Synced on what is there in the morning.
     pub fn begin(day: &Day) -> anyhow::Result<Self> {
-        let mut analysis = Analysis::new(AnalysisConfig::default(), Owners::default(), Vec::new());
+        let mut analysis = Analysis::new(
+            AnalysisConfig::default(),
+            Owners::default(),
+            Before::default(),
+        );
         for kind in KINDS {
             analysis.add_source(watch(kind), kind, "", Remembered::default());
         }

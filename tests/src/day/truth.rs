@@ -20,6 +20,8 @@ pub(super) enum Sign {
     Killed,
     /// A container ended with an error, and has not recovered.
     Exited,
+    /// It ended with an error, and is not known to do so again and again.
+    ExitedOnce,
     /// It is in a crash loop.
     Loops,
     /// A job's pod failed, and stays.
@@ -187,7 +189,7 @@ impl Truth {
         } else {
             Sign::Exited
         };
-        let mut add = |sign, from| {
+        let mut add = |sign, from, to: Option<Ms>| {
             let who = who.clone();
             let worst = vec![(from, bad.oom)];
             self.spans.push(Span {
@@ -199,9 +201,13 @@ impl Truth {
                 worst,
             });
         };
-        add(sign, bad.from);
+        add(sign, bad.from, to);
+        if !bad.killed {
+            let once = [bad.looping, to].into_iter().flatten().min();
+            add(Sign::ExitedOnce, bad.from, once);
+        }
         if let Some(from) = bad.looping {
-            add(Sign::Loops, from);
+            add(Sign::Loops, from, to);
         }
     }
 

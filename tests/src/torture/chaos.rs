@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::skew;
 use crate::apiserver::{ApiServer, Fault, Kind, On};
+use crate::faulty_disk::{EIO, ENOSPC, EROFS, FaultyDisk, Wrong};
 use crate::recorder::Setup;
 use crate::world::Rng;
 
@@ -21,11 +23,14 @@ enum Undo {
     Continue(Pid),
     /// Dropping the connection ends its transaction.
     Unlock(Connection),
+    HealDisk,
+    SetClock,
 }
 
 pub(super) struct Chaos {
     server: Arc<ApiServer>,
     setup: Setup,
+    disk: Option<FaultyDisk>,
     random: Rng,
     next: Instant,
     lasting: Vec<(Instant, Undo)>,
@@ -33,10 +38,17 @@ pub(super) struct Chaos {
 }
 
 impl Chaos {
-    pub(super) fn new(server: Arc<ApiServer>, setup: Setup, random: Rng) -> Self {
+    /// `disk`: what the recorder writes through, if it can be made to fail.
+    pub(super) fn new(
+        server: Arc<ApiServer>,
+        setup: Setup,
+        disk: Option<FaultyDisk>,
+        random: Rng,
+    ) -> Self {
         Self {
             server,
             setup,
+            disk,
             random,
             next: Instant::now(),
             lasting: Vec::new(),
@@ -51,24 +63,25 @@ impl Chaos {
 
     /// Ends what is due, begins what is due.
     pub(super) fn step(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
-        self.undo(Instant::now(), victim);
+        self.undo(Instant::now(), victim)?;
         if Instant::now() >= self.next {
             let wait = self.random.waiting(EVERY.as_secs_f64());
             self.next = Instant::now() + Duration::from_secs_f64(wait);
-            self.one(victim);
+            self.one(victim)?;
         }
         Ok(())
     }
 
     /// Ends everything.
-    pub(super) fn end(&mut self, victim: Option<Pid>) {
+    pub(super) fn end(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
         self.server.faults().clear_all();
-        self.undo(Instant::now() + Duration::from_secs(3600), victim);
+        self.undo(Instant::now() + Duration::from_secs(3600), victim)?;
         self.server.start_again();
         self.server.thaw_watches();
+        Ok(())
     }
 
-    fn undo(&mut self, now: Instant, victim: Option<Pid>) {
+    fn undo(&mut self, now: Instant, victim: Option<Pid>) -> anyhow::Result<()> {
         let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.lasting)
             .into_iter()
             .partition(|(at, _)| *at <= now);
@@ -81,8 +94,15 @@ impl Chaos {
                 Undo::Continue(id) if victim == Some(id) => drop(kill_process(id, Signal::CONT)),
                 Undo::Continue(_) => {}
                 Undo::Unlock(connection) => drop(connection),
+                Undo::HealDisk => self.set_disk(Wrong::NOTHING)?,
+                Undo::SetClock => skew::set(&self.setup.folder, 0)?,
             }
         }
+        Ok(())
+    }
+
+    fn set_disk(&self, wrong: Wrong) -> std::io::Result<()> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.set(wrong))
     }
 
     fn last(&mut self, low_ms: u64, high_ms: u64, undo: Undo) {
@@ -90,14 +110,14 @@ impl Chaos {
         self.lasting.push((Instant::now() + time, undo));
     }
 
-    fn one(&mut self, victim: Option<Pid>) {
+    fn one(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
         let watch = On::watch(Kind::Event);
         let list = On::list(Kind::Event);
         let items = self.random.below(30) as usize;
         let few = self.random.between(1, 3) as usize;
         let server = self.server.clone();
         let faults = server.faults();
-        let name = match self.random.below(20) {
+        let name = match self.random.below(24) {
             0 => {
                 server.cut_connections();
                 "connections cut"
@@ -221,16 +241,80 @@ impl Chaos {
                     self.last(100, 2_500, Undo::Continue(id));
                     "recorder stopped for a while"
                 }
-                _ => return,
+                _ => return Ok(()),
             },
+            19 => {
+                // A clock that is set back by more would make honest times look false, and one that is set ahead by a week
+                // would let the retention delete what the comparison looks for.
+                let ahead = self.random.between(0, 3 * 3_600_000 + 240_000) as i64;
+                skew::set(&self.setup.folder, ahead - 240_000)?;
+                self.last(200, 15_000, Undo::SetClock);
+                "clock jumps, and back"
+            }
+            20..=22 if self.disk.is_some() => self.disk_fault()?,
+            _ if self.is_locked() => return Ok(()),
             _ => match self.setup.hold_the_database() {
                 Ok(connection) => {
-                    self.last(500, 8_000, Undo::Unlock(connection));
-                    "database stands still"
+                    let long = self.random.percent(10);
+                    let times = if long { (20_000, 40_000) } else { (500, 8_000) };
+                    self.last(times.0, times.1, Undo::Unlock(connection));
+                    if long {
+                        "database stands still for long"
+                    } else {
+                        "database stands still"
+                    }
                 }
-                Err(_) => return, // not there yet
+                Err(_) => return Ok(()), // not there yet
             },
         };
         *self.done.entry(name).or_default() += 1;
+        Ok(())
+    }
+
+    fn is_locked(&self) -> bool {
+        let mut undos = self.lasting.iter().map(|(_, undo)| undo);
+        undos.any(|undo| matches!(undo, Undo::Unlock(_)))
+    }
+
+    fn disk_fault(&mut self) -> anyhow::Result<&'static str> {
+        let all = Wrong::NOTHING;
+        let (name, wrong) = match self.random.below(6) {
+            0 => ("disk: writes fail", Wrong::write(EIO)),
+            1 => {
+                let half = Wrong {
+                    half: true,
+                    ..Wrong::write(EIO)
+                };
+                ("disk: half a write", half)
+            }
+            2 => (
+                "disk: full",
+                Wrong {
+                    half: true,
+                    ..Wrong::write(ENOSPC)
+                },
+            ),
+            3 => ("disk: reads fail", Wrong { read: EIO, ..all }),
+            4 => (
+                "disk: syncs fail",
+                Wrong {
+                    sync: EIO,
+                    truncate: EIO,
+                    ..all
+                },
+            ),
+            _ => {
+                let refused = Wrong {
+                    open: EROFS,
+                    sync: EROFS,
+                    truncate: EROFS,
+                    ..Wrong::write(EROFS)
+                };
+                ("disk: read-only", refused)
+            }
+        };
+        self.set_disk(wrong)?;
+        self.last(200, 6_000, Undo::HealDisk);
+        Ok(name)
     }
 }

@@ -4,7 +4,8 @@
 //!   load ──▶ simulated API server ◀── chaos: cuts, restarts, 410, 500, 429, half lines, silence, compaction …
 //!                   │ HTTP
 //!                   ▼
-//!   victim: the recorder as a process of its own ◀── SIGKILL, SIGSTOP, a database that stands still
+//!   victim: the recorder as a process of its own ◀── SIGKILL, SIGSTOP, a clock that jumps,
+//!                   │                                a disk that fails, a database that stands still
 //!                   │ kube9.db
 //!                   ▼
 //!   verdict: lost, doubled, wrong count, unaccounted gaps
@@ -12,8 +13,10 @@
 //!
 //! The same seed gives the same load and the same order of faults; their times depend on the machine.
 
+mod burst;
 mod chaos;
 mod load;
+mod skew;
 mod verdict;
 mod victim;
 
@@ -27,15 +30,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::apiserver::{ApiServer, Config};
-use crate::recorder::Setup;
+use crate::faulty_disk::FaultyDisk;
+use crate::recorder::{Setup, wait_until};
 use crate::world::Rng;
 
 use load::Load;
-use victim::Victim;
 
+pub use burst::{Burst, burst};
 pub use load::Deaths;
 pub use verdict::{Verdict, compare, wait_for_the_rest};
-pub use victim::run_victim;
+pub use victim::{Victim, run_victim};
 
 /// Requests that any minute may see, pages of a list that go on not counted: with the back-off of 100 ms to 1 s that the
 /// torture configures at most 60 attempts a minute at the cap, two requests each, and ten more for each of 100 lives.
@@ -61,6 +65,8 @@ pub struct Report {
     pub options: Options,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What this machine does not allow to try.
+    pub untried: Option<&'static str>,
     /// SIGKILLs.
     pub kills: u64,
     /// Requests to the API server, and the most in any minute (pages that go on not counted).
@@ -99,7 +105,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "kills             {}", self.kills)?;
         for (name, times) in &self.faults {
-            writeln!(f, "  {name:<24}{times}")?;
+            writeln!(f, "  {name:<32}{times}")?;
+        }
+        if let Some(untried) = self.untried {
+            writeln!(f, "  SKIPPED: {untried}")?;
         }
         writeln!(
             f,
@@ -135,11 +144,19 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     setup.yaml = setup.yaml.replace("page_size: 100", "page_size: 1000");
     setup.config().context("the torture's own configuration")?;
 
+    let disk = FaultyDisk::build(folder)?;
+    let untried = disk
+        .is_none()
+        .then_some("no C compiler: faults of the disk were not tried");
+    let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
+    let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, environment);
+    let mut chaos = chaos::Chaos::new(server.clone(), setup.clone(), disk, seeds.fork());
+    victim.start()?;
+    // The record begins with a database: what comes and goes before there is one is no part of it.
+    let ready = wait_until(|| matches!(setup.health(), Some((200, _))));
+    ensure!(ready, "the recorder does not become healthy");
     let stop = Arc::new(AtomicBool::new(false));
     let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
-    let mut victim = Victim::new(setup.clone());
-    let mut chaos = chaos::Chaos::new(server.clone(), setup.clone(), seeds.fork());
-    victim.start()?;
 
     let mut watcher = Watcher::default();
     let until = Instant::now() + options.duration;
@@ -164,7 +181,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
 
     stop.store(true, Ordering::Release);
     let deaths = load.finish()?;
-    chaos.end(victim.id());
+    chaos.end(victim.id())?;
     verdict::wait_for_the_rest(&server, &setup, || victim.is_running().unwrap_or(false));
     watcher.look(&setup);
     victim.terminate()?;
@@ -178,6 +195,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     Ok(Report {
         options: options.clone(),
         faults: chaos.done().clone(),
+        untried,
         kills: victim.kills(),
         requests: server.requests().all().len(),
         densest_minute: densest(&attempts, Duration::from_secs(60)),

@@ -1,8 +1,9 @@
 //! The recorder as a process of its own: this very program, started again with a hidden subcommand.
 
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -12,6 +13,7 @@ use kube9_recorder::logging;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::skew::Skewed;
 use crate::recorder::Setup;
 
 /// Name of the hidden subcommand.
@@ -32,7 +34,9 @@ pub fn run_victim(file: &Path) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
-        kube9_recorder::run(config, Clock::system(), async move {
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let clock = Clock::new(Arc::new(Skewed::new(folder)));
+        kube9_recorder::run(config, clock, async move {
             terminate.recv().await;
         })
         .await
@@ -40,29 +44,40 @@ pub fn run_victim(file: &Path) -> anyhow::Result<()> {
 }
 
 /// The process, and how often it was killed.
-pub(super) struct Victim {
+#[derive(Debug)]
+pub struct Victim {
     setup: Setup,
+    program: PathBuf,
+    environment: Vec<(String, PathBuf)>,
     child: Option<Child>,
     kills: u64,
 }
 
 impl Victim {
-    pub(super) fn new(setup: Setup) -> Self {
+    /// Not started yet. `program` is `kube9-torture`; `environment` is added to this process's own.
+    pub fn new(setup: Setup, program: PathBuf, environment: Vec<(String, PathBuf)>) -> Self {
         Self {
             setup,
+            program,
+            environment,
             child: None,
             kills: 0,
         }
     }
 
-    pub(super) fn start(&mut self) -> anyhow::Result<()> {
+    /// Starts it; its log is `recorder.log` in the setup's folder.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
         let config = self.setup.folder.join("recorder.yaml");
         fs::write(&config, &self.setup.yaml)?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.setup.folder.join("recorder.log"))?;
-        let child = Command::new(std::env::current_exe()?)
+        let child = Command::new(&self.program)
+            .envs(self.environment.iter().cloned())
             .arg(SUBCOMMAND)
             .arg(&config)
             .stdin(Stdio::null())
@@ -74,16 +89,22 @@ impl Victim {
         Ok(())
     }
 
-    pub(super) fn id(&self) -> Option<Pid> {
+    /// Its process id.
+    pub fn id(&self) -> Option<Pid> {
         let id = self.child.as_ref()?.id();
         Pid::from_raw(i32::try_from(id).ok()?)
     }
 
-    pub(super) fn kills(&self) -> u64 {
+    /// How often it was killed.
+    pub fn kills(&self) -> u64 {
         self.kills
     }
 
-    pub(super) fn is_running(&mut self) -> anyhow::Result<bool> {
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
             None => Ok(false),
@@ -91,7 +112,10 @@ impl Victim {
     }
 
     /// SIGKILL: no handler, no flush, nothing.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -101,7 +125,10 @@ impl Victim {
     }
 
     /// SIGTERM; an orderly end is asked for and checked.
-    pub(super) fn terminate(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it does not end in time, or not in order.
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
         if let Some(id) = self.id() {
             kill_process(id, Signal::TERM)?;
         }

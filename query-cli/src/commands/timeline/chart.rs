@@ -1,23 +1,32 @@
 //! The timeline as a picture of characters: one screen, one column a bucket.
 
-use kube9_shared::read::{Mark, MarkKind, Row, Timeline, TimelineRequest};
+use kube9_shared::model::Severity;
+use kube9_shared::read::{Mark, MarkKind};
 use kube9_shared::time::Timestamp;
 
+use super::{Answer, Healed, story};
 use crate::moment::short;
 use crate::screen::Screen;
-use crate::text::{fit, grouped, safe, width};
+use crate::text::{fit, grouped, width};
 
-/// Columns before the chart, and after it for the counts.
-const LABEL: usize = 10;
-const COUNTS: usize = 10;
+/// Columns before the chart: what a line is.
+pub(super) const LABEL: usize = 10;
+/// Columns after it: total and greatest count of a line.
+const COUNTS: usize = 16;
 /// Off a terminal.
 const COLUMNS_USUAL: usize = 100;
 const COLUMNS_MAX: usize = 240;
+/// Lines that a bar takes.
+const HEIGHT: u64 = 2;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Columns from one time under the axis to the next.
-const TICK: usize = 15;
-/// Lines that tell changes or gaps; more would not leave room for the chart.
-const LINES: usize = 5;
+const CHANGE: char = '▲';
+/// Where something is missing, and where it was brought back.
+const HOLE: char = '░';
+const HEALED: char = '·';
+/// From one time under the axis to the next, in minutes.
+const TICKS: [i64; 17] = [
+    1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 360, 720, 1_440, 2_880, 10_080, 20_160, 43_200,
+];
 
 /// Buckets that fit.
 pub(super) fn columns(screen: Screen) -> usize {
@@ -30,225 +39,253 @@ pub(super) fn columns(screen: Screen) -> usize {
 }
 
 /// The lines of the picture.
-pub(super) fn draw(
-    timeline: &Timeline,
-    request: &TimelineRequest,
-    screen: Screen,
-    now: Timestamp,
-) -> Vec<String> {
-    let total: u64 = timeline.buckets.iter().flatten().sum();
-    let mut lines = vec![heading(request, total)];
-    for (i, severity) in super::severities() {
-        let counts: Vec<u64> = timeline.buckets.iter().map(|bucket| bucket[i]).collect();
-        let sum: u64 = counts.iter().sum();
-        if sum > 0 {
-            let bars = sparkline(&counts);
-            let (begin, end) = (screen.begin(severity), screen.end(severity));
-            lines.push(format!(
-                "{severity:LABEL$}{begin}{bars}{end}  {}",
-                grouped(sum)
-            ));
-        }
-    }
-    lines.extend(axis(request, timeline.buckets.len()));
-    for (kind, label, sign) in [
-        (MarkKind::Change, "changes", '▲'),
-        (MarkKind::Gap, "gaps", '░'),
-    ] {
-        let marks: Vec<&Mark> = timeline
-            .marks
-            .iter()
-            .filter(|mark| mark.kind == kind)
-            .collect();
-        if !marks.is_empty() {
-            lines.push(format!(
-                "{label:LABEL$}{}",
-                signs(&marks, request, timeline.buckets.len(), sign)
-            ));
-        }
-    }
-    lines.extend(story(timeline, now));
-    let columns = screen.columns.unwrap_or(usize::MAX);
+pub(super) fn draw(answer: &Answer, screen: Screen, now: Timestamp) -> Vec<String> {
+    let holes = holes(answer);
+    let mut lines = vec![heading(answer, screen)];
+    lines.extend(bars(answer, &holes, screen));
+    lines.extend(axis(answer, screen));
+    lines.extend(signs(answer, &holes, screen));
+    lines.push(String::new());
+    lines.extend(story::tell(answer, screen, now));
     lines
-        .into_iter()
-        .map(|line| {
-            if line.contains('\u{1b}') {
-                line
-            } else {
-                fit(&line, columns)
-            }
-        })
-        .collect()
 }
 
-fn heading(request: &TimelineRequest, total: u64) -> String {
+fn heading(answer: &Answer, screen: Screen) -> String {
+    let request = &answer.request;
     let bucket = short(std::time::Duration::from_millis(
         u64::try_from(request.bucket_ms).unwrap_or(0),
     ));
-    format!(
-        "{} to {} UTC, {} events, a column is {bucket}",
-        minute(request.from),
-        minute(request.to),
+    let (from, to) = (request.from.to_string(), request.to.to_string());
+    let end = if from[..10] == to[..10] {
+        to[11..16].to_owned()
+    } else {
+        to[..16].replace('T', " ")
+    };
+    let total: u64 = answer.timeline.buckets.iter().flatten().sum();
+    let events = if total == 1 { "event" } else { "events" };
+    let line = format!(
+        "{} to {end} UTC, {} {events}, a column is {bucket}",
+        from[..16].replace('T', " "),
         grouped(total)
-    )
+    );
+    let (begin, end) = screen.strong();
+    let room = screen.columns.unwrap_or(usize::MAX);
+    format!("{begin}{}{end}", fit(&line, room))
 }
 
-/// 2025-12-02 10:30
-fn minute(time: Timestamp) -> String {
-    time.to_string()[..16].replace('T', " ")
+/// What is missing in a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Hole {
+    None,
+    Healed,
+    Open,
 }
 
-/// 10:30:45
-fn clock(time: Timestamp) -> String {
-    time.to_string()[11..19].to_owned()
-}
-
-/// The greatest count is a full column, every count above zero is seen.
-fn sparkline(counts: &[u64]) -> String {
-    let greatest = counts.iter().copied().max().unwrap_or(0).max(1);
-    counts
-        .iter()
-        .map(|&count| match count {
-            0 => ' ',
-            count => {
-                LEVELS[usize::try_from((count * 8).div_ceil(greatest))
-                    .unwrap_or(8)
-                    .clamp(1, 8)
-                    - 1]
+fn holes(answer: &Answer) -> Vec<Hole> {
+    let request = &answer.request;
+    let buckets = answer.timeline.buckets.len();
+    let mut holes = vec![Hole::None; buckets];
+    let mut fill = |from: Timestamp, to: Option<Timestamp>, hole: Hole| {
+        // An end at the edge of two columns belongs to the first one.
+        let first = (from.millis() - request.from.millis()).div_euclid(request.bucket_ms);
+        let last = to.map_or(i64::MAX, |to| {
+            (to.millis() - 1 - request.from.millis()).div_euclid(request.bucket_ms)
+        });
+        for (at, column) in (0_i64..).zip(holes.iter_mut()) {
+            if (first..=last.max(first)).contains(&at) {
+                *column = (*column).max(hole);
             }
-        })
-        .collect()
+        }
+    };
+    for gap in answer.gaps() {
+        let hole = match Healed::of(gap) {
+            Healed::Yes => Hole::Healed,
+            Healed::Partly | Healed::No => Hole::Open,
+        };
+        fill(gap.from, gap.to, hole);
+    }
+    if let Some(silent) = answer.silent_since {
+        fill(silent, Some(answer.now), Hole::Open);
+    }
+    if let Some(begins) = answer.record_begins {
+        fill(request.from, Some(begins), Hole::Open);
+    }
+    holes
 }
 
-fn axis(request: &TimelineRequest, buckets: usize) -> [String; 2] {
-    let (mut line, mut times) = (" ".repeat(LABEL), " ".repeat(LABEL));
-    let days = (request.to.millis() - request.from.millis()) / 86_400_000;
-    for column in 0..buckets {
-        line.push(if column % TICK == 0 { '├' } else { '─' });
-        if column % TICK == 0 {
-            let time =
-                Timestamp::from_millis(request.from.millis() + column as i64 * request.bucket_ms)
-                    .to_string();
-            let text = match days {
-                0 => time[11..16].to_owned(),
-                1..=27 => time[5..16].replace('T', " "),
-                _ => time[..10].to_owned(),
-            };
-            let at = LABEL + column;
-            times.extend(std::iter::repeat_n(' ', at.saturating_sub(width(&times))));
-            if column + width(&text) <= buckets + COUNTS {
-                times.push_str(&text);
+/// Two lines a severity; a hole is seen in them, since nothing there does not mean that nothing happened.
+fn bars(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
+    let timeline = &answer.timeline;
+    let mut lines = Vec::new();
+    let (faint, plain) = screen.faint();
+    for (i, severity) in severities() {
+        let counts: Vec<u64> = timeline.buckets.iter().map(|bucket| bucket[i]).collect();
+        let (sum, most) = (
+            counts.iter().sum::<u64>(),
+            counts.iter().copied().max().unwrap_or(0),
+        );
+        if sum == 0 {
+            continue;
+        }
+        if lines.is_empty() {
+            let columns = LABEL + timeline.buckets.len();
+            lines.push(format!(
+                "{:columns$}{faint}{:>8}{:>7}{plain}",
+                "", "total", "most"
+            ));
+        }
+        let (begin, end) = (screen.begin(severity), screen.end(severity));
+        for line in (0..HEIGHT).rev() {
+            let row = bar(&counts, most, line, holes);
+            let row = painted(&row, (begin, end), (faint, plain));
+            if line > 0 {
+                lines.push(format!("{:LABEL$}{row}", ""));
+            } else {
+                lines.push(format!(
+                    "{begin}{severity:LABEL$}{end}{row}{:>8}{:>7}",
+                    grouped(sum),
+                    grouped(most)
+                ));
             }
         }
     }
-    [line, times.trim_end().to_owned()]
-}
-
-/// A sign in every column that a mark touches.
-fn signs(marks: &[&Mark], request: &TimelineRequest, buckets: usize, sign: char) -> String {
-    let column =
-        |time: Timestamp| (time.millis() - request.from.millis()).div_euclid(request.bucket_ms);
-    let line: String = (0..buckets as i64)
-        .map(|at| {
-            let touched = marks.iter().any(|mark| {
-                column(mark.from).max(0) <= at && mark.to.is_none_or(|to| at <= column(to))
-            });
-            if touched { sign } else { ' ' }
-        })
-        .collect();
-    line.trim_end().to_owned()
-}
-
-/// What the picture cannot say: the first event, what changed before it, and the gaps.
-fn story(timeline: &Timeline, now: Timestamp) -> Vec<String> {
-    let mut lines = Vec::new();
-    let began = timeline.first.as_ref().and_then(|row| {
-        Timestamp::parse(&row.created_at)
-            .ok()
-            .map(|time| (row, time))
-    });
-    if let Some((row, time)) = began {
-        lines.push(String::new());
-        lines.push(format!(
-            "began     {} ({} ago)  {}",
-            clock(time),
-            short(now.since(time)),
-            brief(row)
-        ));
-    }
-    let changes: Vec<&Mark> = timeline
-        .marks
-        .iter()
-        .filter(|mark| mark.kind == MarkKind::Change)
-        .collect();
-    if changes.len() > LINES {
-        lines.push(format!(
-            "          {} earlier changes",
-            changes.len() - LINES
-        ));
-    }
-    for mark in changes.iter().skip(changes.len().saturating_sub(LINES)) {
-        let distance = match began {
-            Some((_, time)) if mark.from <= time => {
-                format!(" ({} before)", short(time.since(mark.from)))
-            }
-            _ => String::new(),
-        };
-        lines.push(format!(
-            "changed   {}{distance}  {}",
-            clock(mark.from),
-            brief(&mark.row)
-        ));
-    }
-    let gaps: Vec<&Mark> = timeline
-        .marks
-        .iter()
-        .filter(|mark| mark.kind == MarkKind::Gap)
-        .collect();
-    if gaps.len() > LINES {
-        lines.push(format!("          {} earlier gaps", gaps.len() - LINES));
-    }
-    for mark in gaps.iter().skip(gaps.len().saturating_sub(LINES)) {
-        let (end, blind) = match mark.to {
-            Some(to) => (clock(to), short(to.since(mark.from))),
-            None => (
-                "now".to_owned(),
-                format!("{}, still open", short(now.since(mark.from))),
-            ),
-        };
-        lines.push(format!(
-            "gap       {} to {end} ({blind})  {}",
-            clock(mark.from),
-            brief(&mark.row)
-        ));
-    }
-    if timeline.marks_left_out > 0 {
-        lines.push(format!(
-            "          {} older changes or gaps are left out",
-            timeline.marks_left_out
-        ));
+    if lines.is_empty() {
+        lines.push(format!("{:LABEL$}no events", ""));
     }
     lines
 }
 
-/// `Pod/web-1 in shop: Back-off restarting…`
-fn brief(row: &Row) -> String {
-    let object = match (&row.object_kind, &row.object_name) {
-        (Some(kind), Some(name)) => format!("{kind}/{name}"),
-        _ => String::new(),
+/// One line of bars: the greatest count is full, every count above zero is seen.
+fn bar(counts: &[u64], most: u64, line: u64, holes: &[Hole]) -> String {
+    let steps = HEIGHT * LEVELS.len() as u64;
+    let cell = |(&count, hole): (&u64, &Hole)| {
+        let step = (count * steps).div_ceil(most.max(1));
+        match (step.saturating_sub(line * 8).min(8), hole) {
+            (0, Hole::Open) if step == 0 && line == 0 => HOLE,
+            (0, _) => ' ',
+            (level, _) => LEVELS[usize::try_from(level).unwrap_or(8) - 1],
+        }
     };
-    let place = row
-        .object_namespace
-        .as_ref()
-        .map(|namespace| format!(" in {namespace}"))
-        .unwrap_or_default();
-    let text = row
-        .description
-        .as_deref()
-        .filter(|text| !text.is_empty())
-        .unwrap_or(&row.title);
-    let colon = if object.is_empty() { "" } else { ": " };
-    safe(&format!("{object}{place}{colon}{text}"))
+    counts.iter().zip(holes).map(cell).collect()
+}
+
+/// The holes faint, the rest as the severity has it.
+fn painted(row: &str, bars: (&str, &str), holes: (&str, &str)) -> String {
+    let mut out = String::new();
+    let mut rest = row;
+    while let Some(c) = rest.chars().next() {
+        let is_hole = c == HOLE;
+        let end = rest
+            .find(|c: char| (c == HOLE) != is_hole)
+            .unwrap_or(rest.len());
+        let (begin, plain) = if is_hole { holes } else { bars };
+        let part = &rest[..end];
+        if part.trim().is_empty() {
+            out.push_str(part);
+        } else {
+            out.extend([begin, part, plain]);
+        }
+        rest = &rest[end..];
+    }
+    out
+}
+
+/// A line with a tick at round times, and the times.
+fn axis(answer: &Answer, screen: Screen) -> [String; 2] {
+    let request = &answer.request;
+    let buckets = answer.timeline.buckets.len();
+    let span = request.to.millis() - request.from.millis();
+    let is_day =
+        span <= 86_400_000 && request.from.to_string()[..10] == answer.until.to_string()[..10];
+    // The widest text and two columns between.
+    let apart = if is_day { 5 + 3 } else { 11 + 3 };
+    let tick_ms = TICKS
+        .iter()
+        .map(|minutes| minutes * 60_000)
+        .find(|tick| tick % request.bucket_ms == 0 && tick / request.bucket_ms >= apart)
+        .unwrap_or(request.bucket_ms * (apart + 1));
+    let (mut line, mut times) = (String::new(), " ".repeat(LABEL));
+    for column in 0..buckets {
+        let at = request.from.millis() + column as i64 * request.bucket_ms;
+        let is_tick = at.rem_euclid(tick_ms) == 0;
+        line.push(if is_tick { '┬' } else { '─' });
+        if !is_tick {
+            continue;
+        }
+        let time = Timestamp::from_millis(at).to_string();
+        let text = match (is_day, tick_ms < 86_400_000) {
+            (true, _) if tick_ms < 60_000 => time[11..19].to_owned(),
+            (true, _) => time[11..16].to_owned(),
+            (false, true) => time[5..16].replace('T', " "),
+            (false, false) => time[..10].to_owned(),
+        };
+        let start = LABEL + column;
+        if width(&times) + usize::from(width(&times) > LABEL) <= start
+            && column + width(&text) <= buckets + COUNTS
+        {
+            times.extend(std::iter::repeat_n(' ', start - width(&times)));
+            times.push_str(&text);
+        }
+    }
+    let (faint, plain) = screen.faint();
+    [
+        format!("{:LABEL$}{faint}{line}{plain}", ""),
+        format!("{faint}{}{plain}", times.trim_end()),
+    ]
+}
+
+/// Where objects changed, and where something is missing.
+fn signs(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
+    let request = &answer.request;
+    let mut changes = vec![' '; holes.len()];
+    for mark in answer.changes() {
+        let at = (mark.from.millis() - request.from.millis()).div_euclid(request.bucket_ms);
+        if let Some(column) = usize::try_from(at).ok().and_then(|at| changes.get_mut(at)) {
+            *column = CHANGE;
+        }
+    }
+    let gaps: Vec<char> = holes
+        .iter()
+        .map(|hole| match hole {
+            Hole::None => ' ',
+            Hole::Healed => HEALED,
+            Hole::Open => HOLE,
+        })
+        .collect();
+    let mut lines = Vec::new();
+    for (label, signs, (begin, end)) in [
+        ("changes", changes, screen.mark()),
+        (
+            "gaps",
+            gaps,
+            (screen.begin("warning"), screen.end("warning")),
+        ),
+    ] {
+        let signs: String = signs.into_iter().collect();
+        if !signs.trim().is_empty() {
+            lines.push(format!("{label:LABEL$}{begin}{}{end}", signs.trim_end()));
+        }
+    }
+    lines
+}
+
+impl Answer {
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Mark> {
+        self.of(MarkKind::Change)
+    }
+
+    pub(super) fn gaps(&self) -> impl Iterator<Item = &Mark> {
+        self.of(MarkKind::Gap)
+    }
+}
+
+/// Severities, worst first, with the index of their counts.
+fn severities() -> impl Iterator<Item = (usize, &'static str)> {
+    Severity::ALL
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(i, severity)| (i, severity.as_str()))
 }
 
 #[cfg(test)]
@@ -257,7 +294,10 @@ mod tests {
 
     #[test]
     fn every_count_above_zero_is_seen() {
-        assert_eq!(sparkline(&[0, 1, 1000, 500]), " ▁█▄");
-        assert_eq!(sparkline(&[0, 0]), "  ");
+        let holes = [Hole::None, Hole::None, Hole::None, Hole::None, Hole::Open];
+        let counts = [0, 1, 1000, 500, 0];
+        assert_eq!(bar(&counts, 1000, 1, &holes), "  █  ");
+        assert_eq!(bar(&counts, 1000, 0, &holes), " ▁██░");
+        assert_eq!(bar(&[0, 0], 0, 0, &holes), "  ");
     }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, said};
 use crate::analysis::failure::config_fails;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -17,6 +17,8 @@ Closes when it waits for that no more, or the pod is gone.
 Next: the message names the missing ConfigMap, Secret or key, or what the container runtime refused.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -32,14 +34,48 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .and_then(|trace| trace.failing)
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} cannot be created ({reason}): {}. \
+            "Container {name} of pod {place} cannot be created: {}. \
              It does not start until the manifest or what it refers to is corrected.",
-            state.waiting_message
+            said(reason, &state.waiting_message)
         );
         let title = format!("Container {name} of pod {place} cannot be created: {reason}");
         let sign = signs.add(Severity::Error, since, title, description);
         sign.container(name)
             .of_pod(entry)
             .with("waiting", &**reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a ConfigMap is missing, then it is there",
+                vec![
+                    Seen("config-error", "bad"),
+                    Opens(Error),
+                    Seen("config-error", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "creating is no error",
+                vec![
+                    apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a volume that is waited for",
+                vec![Seen("creating", "bad"), Quiet],
+            ),
+        ]
     }
 }

@@ -18,6 +18,8 @@ Closes when the key is gone.
 Next: move it to a Secret, and change the secret: it was readable.",
     reads: &[Kind::ConfigMap],
     check: Check::ConfigMap(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
@@ -39,4 +41,68 @@ fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
     let title = format!("ConfigMap {place} seems to hold a secret");
     let sign = signs.add(Severity::Warning, map.meta.created, title, description);
     sign.hold(context.thresholds.assessment).with("names", keys);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn secret() -> Value {
+        config_map(json!({"data": {"db-password": "hunter2hunter2"}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a password in a ConfigMap, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "opens, closes when the key goes",
+                vec![
+                    apply(Kind::ConfigMap, secret()),
+                    Wait(31),
+                    Opens(Warning),
+                    apply(Kind::ConfigMap, config_map(json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "opted out",
+                vec![
+                    apply(
+                        Kind::ConfigMap,
+                        over(
+                            secret(),
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "A1_A8"}}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "not the user's to change",
+                vec![
+                    apply(
+                        Kind::ConfigMap,
+                        over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place, span, times};
+use super::{Check, Context, Rule, Signs, place, restarted, span};
 use crate::analysis::failure::unsettled;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -17,6 +17,8 @@ Closes when the container has run for `settle`, or its pod is gone.
 Next: `kubectl logs --previous`, and the exit code in the metadata; look for what changed before the first crash.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -58,9 +60,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .or(end.map(|end| end.at))
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} was restarted {} in {}; {how}. \
+            "Container {name} of pod {place} ends again and again: {how}. {} Its pod is {} old. \
              Read `kubectl logs --previous -n {} {} -c {name}`, and see what changed before {since}.",
-            times(state.restarts),
+            restarted(state.restarts),
             span(context.now.since(pod.meta.created)),
             pod.meta.namespace,
             pod.meta.name,
@@ -74,5 +76,72 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             sign.with("exit_code", end.exit_code)
                 .with("last_reason", &*end.reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn end() -> Value {
+        terminated("Error", 1, 0, 1)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: three pods, and all of them repaired",
+                vec![
+                    Seen("crash-loop", "bad"),
+                    OpensEach(3, Error),
+                    Seen("crash-loop", "repaired"),
+                    ClosesEach(3),
+                ],
+            ),
+            case(
+                "opens when kubelet says so, closes when it has settled",
+                vec![
+                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), end())),
+                    Opens(Error),
+                    apply(Kind::Pod, one(running(60), end())),
+                    Wait(500),
+                    Quiet,
+                    Wait(200),
+                    Closes,
+                ],
+            ),
+            case(
+                "three restarts in ten minutes",
+                vec![
+                    apply(Kind::Pod, pod_with("web-1", 0, running(0), json!({}))),
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 1, running(10), terminated("Error", 1, 0, 9)),
+                    ),
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 2, running(20), terminated("Error", 1, 10, 19)),
+                    ),
+                    Quiet,
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 3, running(30), terminated("Error", 1, 20, 29)),
+                    ),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "one crash is no loop",
+                vec![apply(Kind::Pod, one(running(2), end())), Wait(60), Quiet],
+            ),
+            case(
+                "captured: a failed Job does not start again",
+                vec![Seen("job", "bad"), Quiet],
+            ),
+        ]
     }
 }

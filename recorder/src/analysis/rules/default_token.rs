@@ -1,8 +1,11 @@
-//! A pod that can talk to the API server though nothing says that it does.
+//! Pods that can talk to the API server though nothing says that they do.
 
-use kube9_shared::model::{EventType, Severity};
+use std::collections::BTreeMap;
 
-use super::{Check, Context, Group, Rule, Signs, owner_words};
+use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::time::Timestamp;
+
+use super::{Check, Context, Rule, Signs, count, owner_words};
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -10,27 +13,139 @@ pub(super) const RULE: Rule = Rule {
     event_type: EventType::Assessment,
     name: "default service account's token mounted",
     doc: "\
-Opens when a pod runs as the namespace's `default` service account and does not switch its token off; severity info.
-What is granted to `default` is granted to each such pod.
-Closes when the newest pod has an account of its own, or `automountServiceAccountToken: false`.
-The account itself may switch the token off; kube9 does not read accounts, so opt out there with the label.",
+Opens when pods of a namespace run as its `default` service account and do not switch its token off; severity info.
+What is granted to `default` is granted to each of them.
+One finding for a namespace, with the controllers in the metadata: it is the default of Kubernetes, so one for each workload would be a list of all workloads.
+Pods of Jobs come and go by the minute and are left out.
+Closes when every running pod has an account of its own, or `automountServiceAccountToken: false`.
+Next: switch the token off at the account itself (`kubectl patch serviceaccount default -p '{\"automountServiceAccountToken\": false}'`), and exclude the namespace or opt its pods out: kube9 does not read accounts.",
     reads: &[Kind::Pod],
-    check: Check::Owner(check),
+    check: Check::Namespace(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
-    let newest = group.newest();
-    let spec = &newest.pod.spec;
-    if !matches!(&*spec.service_account, "" | "default") || !spec.mounts_token {
-        return;
+/// Pods looked at: beyond that, the number of controllers is "at least".
+const PODS_MAX: usize = 1_000;
+
+/// Controllers named.
+const NAMED_MAX: usize = 20;
+
+fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+    let mut owners: BTreeMap<String, &ObjectRef> = BTreeMap::new();
+    let mut since: Option<Timestamp> = None;
+    let pods = context.world.pods_with_default_token(namespace);
+    for entry in pods.take(PODS_MAX) {
+        let meta = &entry.pod.meta;
+        let opted_out = meta.ignore.iter().any(|word| RULE.is_named(word));
+        if opted_out || entry.owner.kind == "Job" || entry.pod.phase.is_final() {
+            continue;
+        }
+        owners.insert(owner_words(&entry.owner), &entry.owner);
+        since = Some(since.map_or(meta.created, |since| since.min(meta.created)));
     }
-    let owner = owner_words(&newest.owner);
+    let Some(since) = since else { return };
+    let names: Vec<&str> = owners.keys().take(NAMED_MAX).map(String::as_str).collect();
+    let first = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     let description = format!(
-        "Pods of {owner} mount the token of the default service account. \
-         Set `automountServiceAccountToken: false`, or give them an account of their own."
+        "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \
+         `default` is granted to each of them. Set `automountServiceAccountToken: false`, or give them accounts of their own.",
+        count(owners.len(), "controller"),
+        if owners.len() > 3 { " and others" } else { "" }
     );
-    let title = format!("Pods of {owner} mount the default service account's token");
-    signs
-        .add(Severity::Info, newest.pod.meta.created, title, description)
-        .hold(context.thresholds.assessment);
+    let title = format!("Pods of namespace {namespace} mount the default service account's token");
+    let sign = signs.add(Severity::Info, since, title, description);
+    sign.hold(context.thresholds.assessment);
+    sign.with("controllers", owners.len())
+        .with("members", names);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn token(name: &str, patch: Value) -> Value {
+        let labels = json!({"metadata": {"labels": {"pod-template-hash": "1a"}, "ownerReferences":
+            [{"kind": "ReplicaSet", "name": format!("{name}-1a"), "controller": true}]},
+            "spec": {"automountServiceAccountToken": null}});
+        pod(name, over(labels, patch))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the default account's token, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Info),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "one finding for a namespace, whatever the number of workloads; closes with the last",
+                vec![
+                    apply(Kind::Pod, token("web", json!({}))),
+                    apply(Kind::Pod, token("api", json!({}))),
+                    Wait(31),
+                    Opens(Info),
+                    Gone(Kind::Pod, token("web", json!({}))),
+                    Wait(31),
+                    Quiet,
+                    Gone(Kind::Pod, token("api", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "an account of its own",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token("web", json!({"spec": {"serviceAccountName": "web"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a Job's pods, which would open and close it by the minute",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token(
+                            "nightly",
+                            json!({"metadata": {"ownerReferences":
+                            [{"kind": "Job", "name": "nightly", "controller": true}]}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "opted out by the pod's label, or over",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token(
+                            "web",
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "A7"}}}),
+                        ),
+                    ),
+                    apply(
+                        Kind::Pod,
+                        token("job", json!({"status": {"phase": "Succeeded"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

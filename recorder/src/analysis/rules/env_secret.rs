@@ -16,6 +16,8 @@ kube9 sees that there is a value and keeps nothing of it.
 Closes when the newest pod takes it from a Secret (`secretKeyRef`).",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -46,5 +48,58 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         sign.container(name)
             .hold(context.thresholds.assessment)
             .with("names", names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a password in the manifest, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "a literal",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"env": [{"name": "DB_PASSWORD", "value": "x"}]})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a reference, and a name that only sounds like one",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"env": [
+                            {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s"}}},
+                            {"name": "AUTHOR", "value": "x"}]})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, said};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};
@@ -17,6 +17,8 @@ Closes when the failed pod is deleted.
 Next: H12 tells whether the node is still short; set requests that match what the pod uses.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -28,11 +30,47 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let target = Condition::of(&pod.conditions, "DisruptionTarget");
     let since = target.and_then(|c| c.since).unwrap_or(context.now);
     let description = format!(
-        "Node {node} evicted pod {place}: {} Set requests that match what it uses; see whether the node is still short.",
-        pod.message
+        "Node {node} evicted pod {place}: {}. Set requests that match what it uses; see whether the node is still short.",
+        said("", &pod.message)
     );
     let title = format!("Pod {place} evicted from node {node}");
     signs
         .add(Severity::Warning, since, title, description)
         .of_pod(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a pod that filled its volume, deleted afterwards",
+                vec![
+                    Seen("evicted", "bad"),
+                    Opens(Warning),
+                    Seen("evicted", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "another failure is none",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod(
+                            "web-1",
+                            json!({"status": {"phase": "Failed", "reason": "NodeShutdown"}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a failed Job",
+                vec![Seen("job", "bad"), Quiet],
+            ),
+        ]
+    }
 }

@@ -20,6 +20,8 @@ Closes when none of them fails.
 Next: the change is the first suspect, not a proof; take it back if in doubt.",
     reads: &[Kind::Pod, Kind::Deployment, Kind::ConfigMap],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -60,14 +62,14 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .unwrap_or(context.now);
     let owner = owner_words(owner);
     let description = format!(
-        "{} of {owner} failing since {since}, {} after a change at {}: {}. \
+        "{} of {owner} began to fail at {since}, {} after a change at {}: {}. \
          The change is the first suspect: compare with the state before it, or take it back.",
         count(pods.len(), "pod"),
         span(since.since(change.time())),
         change.time(),
         change.what
     );
-    let title = format!("Pods of {owner} fail after a change: {}", change.what);
+    let title = format!("Pods of {owner} fail after a change ({})", change.what);
     let sign = signs.add(Severity::Error, since, title, description);
     sign.with("change", change.what.as_str())
         .with("changed_at", change.time().to_string());
@@ -91,4 +93,170 @@ fn changes(context: &Context<'_>, group: &Group<'_>) -> Vec<LastChange> {
         found.extend(world.last_changes.get(key.as_str()).cloned());
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn crashing(name: &str, at: i64) -> Value {
+        pod_with(
+            name,
+            1,
+            waiting("CrashLoopBackOff"),
+            terminated("Error", 1, at - 1, at),
+        )
+    }
+
+    fn image(tag: &str) -> Value {
+        deployment(
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": format!("registry/web:{tag}")}]}}}}),
+        )
+    }
+
+    /// It ended badly at `ended`, and has run since `since`.
+    fn ran_on(name: &str, ended: i64, since: i64) -> Value {
+        let state = terminated("Error", 1, ended - 1, ended);
+        over(
+            pod_with(name, 1, running(since), state),
+            json!({"status": {"conditions": [condition("PodScheduled", "True", 0), condition("Ready", "True", since)]}}),
+        )
+    }
+
+    fn waits(name: &str) -> Value {
+        pod_with(name, 0, waiting("ErrImagePull"), json!({}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "closes without a word when the pod has run for long enough",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    Wait(10),
+                    apply(Kind::Pod, ran_on("web-1", 10, 12)),
+                    Opens(Error),
+                    Wait(590),
+                    Quiet,
+                    Wait(20),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens by itself when the wait for the new image is over",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, waits("web-1")),
+                    Wait(50),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a registry that hiccups",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, waits("web-1")),
+                    Wait(50),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "an eviction is not the new image's fault",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    apply(Kind::Pod, evicted("web-1")),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: a ConfigMap changed, the pod that reads it crashed, and was repaired",
+                vec![
+                    Seen("config-change", "well"),
+                    Seen("config-change", "changed"),
+                    Quiet,
+                    Seen("config-change", "failing"),
+                    Opens(Error),
+                    Seen("config-change", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the image changed and cannot be pulled; closes when it is taken back",
+                vec![
+                    Seen("rollout", "well"),
+                    Quiet,
+                    Seen("rollout", "stuck"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("rollout", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "image, then crash; closes when the pod is well",
+                vec![
+                    Apply(vec![
+                        (Kind::Deployment, image("1")),
+                        (Kind::Pod, pod("web-1", json!({}))),
+                    ]),
+                    Wait(100),
+                    apply(Kind::Deployment, image("2")),
+                    Quiet,
+                    Wait(20),
+                    apply(Kind::Pod, crashing("web-2", 120)),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a crash before the change is not its fault",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    Wait(60),
+                    apply(Kind::Pod, crashing("web-1", 50)),
+                    apply(Kind::Deployment, image("2")),
+                    Wait(30),
+                    Quiet,
+                ],
+            ),
+            case(
+                "nor is one long after",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(Kind::Deployment, image("2")),
+                    Wait(700),
+                    apply(Kind::Pod, crashing("web-1", 700)),
+                    Quiet,
+                ],
+            ),
+            case(
+                "scaling breaks nothing",
+                vec![
+                    apply(Kind::Deployment, image("1")),
+                    apply(
+                        Kind::Deployment,
+                        over(image("1"), json!({"spec": {"replicas": 5}})),
+                    ),
+                    Wait(5),
+                    apply(Kind::Pod, crashing("web-1", 6)),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: a crash loop without a change",
+                vec![Seen("crash-loop", "bad"), Quiet],
+            ),
+        ]
+    }
 }

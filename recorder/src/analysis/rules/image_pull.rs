@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, said};
 use crate::analysis::failure::pull_fails;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -17,6 +17,8 @@ Closes when the image is there, or the pod is gone.
 Next: the message says whether the image does not exist, the registry refuses or does not answer; I5 and I6 tell whether it is the registry or the node.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -36,9 +38,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .and_then(|trace| trace.pull_failing)
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} waits for image {image}. {} \
+            "Container {name} of pod {place} waits for image {image}: {}. \
              Check the image's name and tag, the registry, and the pod's imagePullSecrets.",
-            state.waiting_message
+            said(&state.waiting, &state.waiting_message)
         );
         let title = format!("Image {image} cannot be pulled for pod {place}");
         let sign = signs.add(Severity::Error, since, title, description);
@@ -46,5 +48,53 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .of_pod(entry)
             .hold(context.thresholds.image_pull);
         sign.with("image", image).with("waiting", &*state.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: opens after a minute, closes when the image is another",
+                vec![
+                    Seen("image-pull", "bad"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("image-pull", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after a minute, also between the two words for it",
+                vec![
+                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                    Wait(30),
+                    apply(Kind::Pod, one(waiting("ImagePullBackOff"), json!({}))),
+                    Wait(29),
+                    Quiet,
+                    Wait(2),
+                    Opens(Error),
+                    apply(Kind::Pod, one(running(70), json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a pull that works in time is none",
+                vec![
+                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                    Wait(50),
+                    apply(Kind::Pod, one(running(50), json!({}))),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -18,6 +18,8 @@ Closes when at most one node waits for it.
 Next: pull the image by hand with the pods' credentials; look at the registry's status.",
     reads: &[Kind::Pod],
     check: Check::Image(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -50,4 +52,55 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .with("image", image)
         .with("nodes", nodes.len());
     sign.with("members", members(group.pods.iter().copied()));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn nodes() -> Do {
+        Apply(vec![
+            (Kind::Node, node("w1", json!({}))),
+            (Kind::Node, node("w2", json!({}))),
+        ])
+    }
+
+    fn same_image() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("web-1", "w1", "i:1")),
+            (Kind::Pod, pulling("web-2", "w2", "i:1")),
+        ])
+    }
+
+    fn same_node() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("web-1", "w1", "i:1")),
+            (Kind::Pod, pulling("web-2", "w1", "j:1")),
+        ])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "one image on two nodes; closes when one node has it",
+                vec![
+                    nodes(),
+                    same_image(),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "two images on one node",
+                vec![nodes(), same_node(), Wait(100), Quiet],
+            ),
+            case(
+                "captured: one image on one node",
+                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
+            ),
+        ]
+    }
 }

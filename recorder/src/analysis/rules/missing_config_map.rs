@@ -16,6 +16,8 @@ Closes when the ConfigMap is there, or the newest pod no longer refers to it.
 Next: create it, or correct the name.",
     reads: &[Kind::Pod, Kind::ConfigMap],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -36,5 +38,53 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         sign.part(&**map)
             .hold(context.thresholds.assessment)
             .with("config_map", name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn needs(optional: bool) -> Value {
+        pod(
+            "web-1",
+            json!({"spec": {"volumes": [{"configMap": {"name": "conf", "optional": optional}}]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: opens, closes when it is created",
+                vec![
+                    Seen("config-error", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("config-error", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens, closes when it comes, opens when it goes",
+                vec![
+                    apply(Kind::Pod, needs(false)),
+                    Wait(31),
+                    Opens(Error),
+                    apply(Kind::ConfigMap, config_map(json!({}))),
+                    Closes,
+                    Gone(Kind::ConfigMap, config_map(json!({}))),
+                    Wait(31),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "optional is not needed",
+                vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet],
+            ),
+            case(
+                "captured: it is there",
+                vec![Seen("config-change", "well"), Wait(60), Quiet],
+            ),
+        ]
     }
 }

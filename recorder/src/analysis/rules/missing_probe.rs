@@ -16,6 +16,8 @@ Closes when the newest pod has one, or no Service selects it.
 Next: add a readiness probe.",
     reads: &[Kind::Pod, Kind::Service],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -47,4 +49,49 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     );
     sign.hold(context.thresholds.assessment)
         .with("service", &**service);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn bare() -> Value {
+        with_container(json!({"readinessProbe": null}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: no probe behind a Service, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "opens behind a Service, closes when that goes",
+                vec![
+                    apply(Kind::Pod, bare()),
+                    Wait(60),
+                    Quiet,
+                    apply(Kind::Service, service(json!({}))),
+                    Opens(Warning),
+                    Gone(Kind::Service, service(json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "nobody sends to it",
+                vec![apply(Kind::Pod, bare()), Wait(60), Quiet],
+            ),
+        ]
+    }
 }

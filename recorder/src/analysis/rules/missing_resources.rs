@@ -16,6 +16,8 @@ Closes when the newest pod has them.
 Next: set requests to what it uses and the memory limit somewhat above.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -55,5 +57,71 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let title = format!("Container {name} of {owner} has {what}");
         let sign = signs.add(severity, newest.pod.meta.created, title, description);
         sign.container(name).hold(context.thresholds.assessment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: neither limit nor requests, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "no limit",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"resources": {"limits": null}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "no requests",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"resources": {"requests": null}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Info),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "one of the requests is enough",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"resources": {"requests": {"cpu": null}}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -1,4 +1,5 @@
-//! The rules: data and pure functions. A rule is one file with its tests; `docs/rules.md` is generated from them.
+//! The rules: data and pure functions. A rule is one file with its paragraph of documentation and its table of cases;
+//! `docs/rules.md` is generated from them.
 //!
 //! A rule looks at one subject in the world at one moment and says what signs of trouble it sees. It keeps nothing: when
 //! a finding opens and closes follows from the signs (`findings`). To add one: a file here, and its line in [`ALL`].
@@ -13,10 +14,12 @@ mod evicted;
 mod failure_after_change;
 mod image_pull;
 mod image_registry;
+mod liveness_kills;
 mod missing_config_map;
 mod missing_probe;
 mod missing_resources;
 mod node_condition;
+mod node_evictions;
 mod node_flapping;
 mod node_full;
 mod node_images;
@@ -25,6 +28,9 @@ mod node_pressure;
 mod not_ready;
 mod one_node;
 mod oom_killed;
+mod own_database;
+mod own_disk;
+mod own_watch;
 mod privileged;
 mod repeated_oom;
 mod replica_failure;
@@ -40,13 +46,17 @@ mod unavailable;
 mod unpinned_image;
 mod unschedulable;
 mod unschedulable_group;
+mod version_skew;
+mod warning_rate;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
+use super::own::Own;
 use super::world::{About, NodeEntry, PodEntry, World};
 use crate::config::ThresholdConfig;
 use crate::metrics::Kind;
@@ -63,10 +73,13 @@ pub struct Rule {
     pub name: &'static str,
     /// Its paragraph of documentation: when it opens, how bad, when it closes, what to do.
     pub doc: &'static str,
-    /// Kinds it reads; it runs only while all of them are seen.
+    /// Kinds it reads; it runs only while all of them are seen. None: it is about kube9 itself.
     pub reads: &'static [Kind],
     /// The function.
     pub check: Check,
+    /// Its table of cases: each rule fires in one, closes in one, and does nothing in a near miss.
+    #[cfg(test)]
+    pub(in crate::analysis) cases: fn() -> Vec<super::tests::table::Case>,
 }
 
 /// The function of a rule, by what it looks at.
@@ -86,6 +99,12 @@ pub enum Check {
     Owner(fn(&Context<'_>, &Group<'_>, &mut Signs)),
     /// An image that cannot be pulled, and the pods that wait for it; at least one.
     Image(fn(&Context<'_>, &Group<'_>, &mut Signs)),
+    /// A namespace, by its name.
+    Namespace(fn(&Context<'_>, &str, &mut Signs)),
+    /// The cluster.
+    Cluster(fn(&Context<'_>, &mut Signs)),
+    /// kube9 itself.
+    Recorder(fn(&Context<'_>, &Own, &mut Signs)),
 }
 
 impl Check {
@@ -99,6 +118,9 @@ impl Check {
             Self::ConfigMap(_) => About::ConfigMap,
             Self::Owner(_) => About::Owner,
             Self::Image(_) => About::Image,
+            Self::Namespace(_) => About::Namespace,
+            Self::Cluster(_) => About::Cluster,
+            Self::Recorder(_) => About::Recorder,
         }
     }
 }
@@ -133,6 +155,9 @@ pub struct Context<'a> {
     pub thresholds: &'a ThresholdConfig,
     /// Whether the finding of this subject is open, by part.
     pub is_open: &'a dyn Fn(&str) -> bool,
+    /// Whether another rule's finding of this subject is open, by its number and part; for rules that come later in
+    /// [`ALL`] than the other.
+    pub other_is_open: &'a dyn Fn(&str, &str) -> bool,
 }
 
 /// A sign of trouble.
@@ -167,6 +192,8 @@ pub struct Signs {
     pub seen: Vec<Sign>,
     /// Parts whose findings stay as they are if they are open: it is better, but not for long enough.
     pub kept: Vec<String>,
+    /// Parts whose findings go on as something else, which another rule reports, and as what.
+    pub became: BTreeMap<String, &'static str>,
     /// When to look again even if nothing changes.
     pub again: Option<Timestamp>,
 }
@@ -175,6 +202,11 @@ impl Signs {
     /// Leaves a finding as it is if it is open.
     pub fn keep(&mut self, part: &str) {
         self.kept.push(part.to_owned());
+    }
+
+    /// A finding that is open goes on as something that another rule reports.
+    pub fn became(&mut self, part: &str, what: &'static str) {
+        self.became.insert(part.to_owned(), what);
     }
 
     /// Looks again at that time.
@@ -260,6 +292,9 @@ pub static ALL: &[Rule] = &[
     replica_failure::RULE,
     service_no_pods::RULE,
     service_not_ready::RULE,
+    own_database::RULE,
+    own_watch::RULE,
+    own_disk::RULE,
     same_failure::RULE,
     failure_after_change::RULE,
     repeated_oom::RULE,
@@ -268,6 +303,9 @@ pub static ALL: &[Rule] = &[
     node_images::RULE,
     unschedulable_group::RULE,
     node_full::RULE,
+    liveness_kills::RULE,
+    warning_rate::RULE,
+    node_evictions::RULE,
     unpinned_image::RULE,
     missing_resources::RULE,
     missing_probe::RULE,
@@ -279,6 +317,7 @@ pub static ALL: &[Rule] = &[
     env_secret::RULE,
     missing_config_map::RULE,
     target_port::RULE,
+    version_skew::RULE,
 ];
 
 /// Those of `words` that name neither a rule nor a type of rules.
@@ -312,6 +351,17 @@ pub(crate) fn owner_words(owner: &ObjectRef) -> String {
     }
 }
 
+/// What Kubernetes says, to be put into a sentence: its reason and message without the final stop.
+pub(crate) fn said(reason: &str, message: &str) -> String {
+    let message = message.trim().trim_end_matches('.');
+    match (reason, message) {
+        ("", "") => "no reason is given".to_owned(),
+        (reason, "") => reason.to_owned(),
+        ("", message) => message.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
 /// `5 s`, `3 min`, `2 h`, `4 d`: how long, for people.
 pub(crate) fn span(time: Duration) -> String {
     match time.as_secs() {
@@ -322,13 +372,13 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
-/// `once`, `twice`, `5 times`.
-pub(crate) fn times(count: i64) -> String {
+/// `It was restarted 5 times.`
+pub(crate) fn restarted(count: i64) -> String {
     match count {
-        0 => "never".to_owned(),
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        n => format!("{n} times"),
+        0 => "It has not been restarted yet.".to_owned(),
+        1 => "It was restarted once.".to_owned(),
+        2 => "It was restarted twice.".to_owned(),
+        n => format!("It was restarted {n} times."),
     }
 }
 
@@ -356,7 +406,8 @@ pub(crate) fn page() -> String {
     let mut page = String::from(
         "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
          A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\
-         A finding opens once, is updated while it lasts, and closes with an `info` row whose title ends in `resolved`.\n\
+         A finding opens once, is updated while it lasts, and closes with an `info` row whose title ends in `resolved`, or in what it has become where another rule says more.\n\
+         Titles say since when (UTC); a finding that gets worse or better has a new row that `continues` the one before.\n\
          Open findings survive restarts of the recorder; their rows are kept whatever their age.\n\
          While a kind that a rule reads cannot be watched, its findings are frozen; one that turns out to be over afterwards says so with `closed_between`.\n\n\
          Switch rules off with `analysis.disabled_rules` (numbers such as `A1`, or a whole type such as `assessment`).\n\
@@ -368,16 +419,18 @@ pub(crate) fn page() -> String {
     for event_type in [EventType::Health, EventType::Insight, EventType::Assessment] {
         page.push_str(&format!("\n## {event_type}\n"));
         for rule in ALL.iter().filter(|rule| rule.event_type == event_type) {
-            let reads: Vec<&str> = rule.reads.iter().map(|kind| kind.name()).collect();
+            let reads = match rule.reads {
+                [] => "kube9 itself".to_owned(),
+                kinds => {
+                    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                    names.join(", ")
+                }
+            };
             page.push_str(&format!(
                 "\n### {} {}: {}\n\n",
                 rule.id, rule.event_type, rule.name
             ));
-            page.push_str(&format!(
-                "{}\n\nReads: {}.\n",
-                rule.doc.trim(),
-                reads.join(", ")
-            ));
+            page.push_str(&format!("{}\n\nReads: {reads}.\n", rule.doc.trim(),));
         }
     }
     page
@@ -386,6 +439,7 @@ pub(crate) fn page() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::tests::table::Case;
 
     #[test]
     fn page_is_what_the_rules_say() {
@@ -406,7 +460,36 @@ mod tests {
                 _ => 'A',
             };
             assert!(rule.id.starts_with(letter), "{}", rule.id);
-            assert!(!rule.doc.is_empty() && !rule.reads.is_empty());
+            assert!(!rule.doc.is_empty());
+            let about_kube9 = matches!(rule.check, Check::Recorder(_));
+            assert_eq!(rule.reads.is_empty(), about_kube9, "{}", rule.id);
         }
+    }
+
+    #[test]
+    fn every_rule_has_a_case_of_each_kind() {
+        for rule in ALL {
+            let cases = (rule.cases)();
+            assert!(cases.iter().any(Case::fires), "{} fires", rule.id);
+            assert!(cases.iter().any(Case::closes), "{} closes", rule.id);
+            let near = cases.iter().any(Case::is_near_miss);
+            assert!(near, "{} does nothing in a near miss", rule.id);
+        }
+    }
+
+    #[test]
+    fn every_rule_does_what_its_cases_say() {
+        let mut played = 0;
+        let mut failed = Vec::new();
+        for rule in ALL {
+            for case in (rule.cases)() {
+                played += 1;
+                let play = std::panic::AssertUnwindSafe(|| case.play(rule));
+                if std::panic::catch_unwind(play).is_err() {
+                    failed.push(rule.id);
+                }
+            }
+        }
+        assert_eq!(failed, Vec::<&str>::new(), "of {played} cases");
     }
 }

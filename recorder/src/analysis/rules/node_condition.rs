@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, said};
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -16,6 +16,8 @@ Closes when the condition is no longer `True`, or the node is removed.
 Next: the condition's message says what was found.",
     reads: &[Kind::Node],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// Conditions of which `True` is bad. Others may mean either, so they say nothing.
@@ -46,8 +48,9 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let kind = &*condition.kind;
         let since = condition.since.unwrap_or(context.now);
         let description = format!(
-            "Node {name} reports {kind} since {since} ({}): {}",
-            condition.reason, condition.message
+            "Node {name} reports {kind} since {since}: {}. \
+             See the log of the node's kubelet and kernel (`journalctl -k`, `kubectl describe node {name}`).",
+            said(&condition.reason, &condition.message)
         );
         let sign = signs.add(
             Severity::Error,
@@ -57,5 +60,48 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         );
         sign.part(kind).with("condition", kind);
         sign.node = Some(name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn with(kind: &str, status: &str) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, 0)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "the network",
+                vec![
+                    apply(Kind::Node, with("NetworkUnavailable", "True")),
+                    Opens(Error),
+                    apply(Kind::Node, with("NetworkUnavailable", "False")),
+                    Closes,
+                ],
+            ),
+            case(
+                "what a problem detector finds",
+                vec![
+                    apply(Kind::Node, with("FrequentKubeletRestart", "True")),
+                    Opens(Error),
+                    Gone(Kind::Node, with("FrequentKubeletRestart", "True")),
+                    Closes,
+                ],
+            ),
+            case(
+                "a condition that may mean anything",
+                vec![apply(Kind::Node, with("EtcdIsVoter", "True")), Quiet],
+            ),
+            case(
+                "captured: pressure is H12's",
+                vec![Seen("node", "pressure"), Quiet],
+            ),
+        ]
     }
 }

@@ -17,6 +17,8 @@ Closes when it has not changed for half of `flapping_window`, or is removed.
 Next: its network to the API server, or a machine that is overloaded, more often than the kubelet.",
     reads: &[Kind::Node],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -55,4 +57,47 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     );
     sign.with("changes", recent.len());
     sign.node = Some(name.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn is(status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", status, since)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "four changes within an hour; closes after half an hour of quiet",
+                vec![
+                    apply(Kind::Node, is("True", 0)),
+                    apply(Kind::Node, is("False", 10)),
+                    apply(Kind::Node, is("True", 20)),
+                    apply(Kind::Node, is("False", 30)),
+                    Quiet,
+                    apply(Kind::Node, is("True", 40)),
+                    Opens(Error),
+                    Wait(1700),
+                    Quiet,
+                    Wait(200),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: down once, and back",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "lost"),
+                    Seen("node", "back"),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -17,6 +17,8 @@ Closes 5 points below that, or when the node is removed.
 Next: add a node, or lower requests that are far above use.",
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// It closes this far below the limit, so that one pod more or less does not open and close it.
@@ -65,5 +67,58 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let sign = signs.add(Severity::Warning, context.now, title, description);
         sign.part(part).with("percent", percent);
         sign.node = Some(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn asks(name: &str, cpu: &str) -> Value {
+        pod(
+            name,
+            json!({"spec": {"containers": [container(json!({"resources": {"requests": {"cpu": cpu}}}))]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: nearly all of the CPU asked for, then given back",
+                vec![
+                    Seen("full-node", "bad"),
+                    Wait(60),
+                    Quiet, // 92 %
+                ],
+            ),
+            case(
+                "opens at 95 %, not closed by one point, closes well below",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(Kind::Pod, asks("web-1", "3700m")),
+                    Quiet,
+                    apply(Kind::Pod, asks("web-1", "3800m")),
+                    Opens(Warning),
+                    apply(Kind::Pod, asks("web-1", "3700m")),
+                    Quiet,
+                    apply(Kind::Pod, asks("web-1", "3500m")),
+                    Closes,
+                ],
+            ),
+            case(
+                "pods that have ended ask for nothing",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(
+                        Kind::Pod,
+                        over(
+                            asks("web-1", "3900m"),
+                            json!({"status": {"phase": "Succeeded"}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -20,6 +20,8 @@ Closes when at most one image fails there, or the node is removed.
 Next: pull an image on the node by hand (`crictl pull`).",
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -63,4 +65,96 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         .with("images", images.len());
     sign.with("members", members(failing.iter().copied()));
     sign.node = Some(name.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn nodes() -> Do {
+        Apply(vec![
+            (Kind::Node, node("w1", json!({}))),
+            (Kind::Node, node("w2", json!({}))),
+        ])
+    }
+
+    fn same_image() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("web-1", "w1", "i:1")),
+            (Kind::Pod, pulling("web-2", "w2", "i:1")),
+        ])
+    }
+
+    fn same_node() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("web-1", "w1", "i:1")),
+            (Kind::Pod, pulling("web-2", "w1", "j:1")),
+        ])
+    }
+
+    fn elsewhere() -> Value {
+        pulling("a-2", "w2", "i:a")
+    }
+
+    fn registry() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("a-1", "w1", "i:a")),
+            (Kind::Pod, pulling("b-1", "w1", "i:b")),
+            (Kind::Pod, elsewhere()),
+        ])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "two images on one node; closes when one of them is there",
+                vec![
+                    nodes(),
+                    same_node(),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "one image on two nodes",
+                vec![nodes(), same_image(), Wait(100), Quiet],
+            ),
+            case(
+                "a pod elsewhere is replaced while the registry is down",
+                vec![
+                    nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(20),
+                    apply(Kind::Pod, elsewhere()),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "the images fail nowhere else for a minute",
+                vec![
+                    nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(65),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "a cluster of one node cannot tell",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    same_node(),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

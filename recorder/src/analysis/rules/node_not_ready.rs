@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, said};
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 use crate::source::objects::Condition;
@@ -17,6 +17,8 @@ Closes when it is ready again, or removed.
 Next: `Unknown` means that the kubelet does not report (machine, network or kubelet down); `False` that it says itself what is wrong.",
     reads: &[Kind::Node],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -34,9 +36,9 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         "its kubelet reports that it cannot run pods"
     };
     let description = format!(
-        "Node {name} is not ready since {since}: {why} ({}: {}). It has {}.",
-        ready.reason,
-        ready.message,
+        "Node {name} has not been ready since {since}: {why} ({}). It has {}. \
+         Look at the machine, then at its kubelet (`kubectl describe node {name}`).",
+        said(&ready.reason, &ready.message),
         super::count(pods, "pod")
     );
     let (severity, title) = if context.now >= critical_at {
@@ -52,4 +54,52 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let sign = signs.add(severity, since, title, description);
     sign.with("pods", pods).with("status", &*ready.status);
     sign.node = Some(name.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn down(status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", status, since)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the kubelet stops, and is back",
+                vec![
+                    Seen("node", "well"),
+                    Quiet,
+                    Seen("node", "lost"),
+                    Opens(Error),
+                    Wait(301),
+                    Opens(Critical),
+                    Seen("node", "back"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a removed node has no troubles",
+                vec![
+                    apply(Kind::Node, down("False", 0)),
+                    Opens(Error),
+                    Gone(Kind::Node, down("False", 0)),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: a cordoned node is ready",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "cordoned"),
+                    Wait(600),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, said};
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -16,6 +16,8 @@ Closes when it reports that no more, or is removed.
 Next: the kubelet evicts pods that use more than they asked for; find what uses the memory, disk or processes.",
     reads: &[Kind::Node],
     check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 const CONDITIONS: [(&str, &str); 3] = [
@@ -35,13 +37,58 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         };
         let since = condition.since.unwrap_or(context.now);
         let description = format!(
-            "Node {name} is short of {what} since {since} ({}). It takes no new pods and evicts those that use more than \
+            "Node {name} has been short of {what} since {since} ({}). It takes no new pods and evicts those that use more than \
              they asked for. Find what uses it up.",
-            condition.message
+            said(&condition.reason, &condition.message)
         );
         let title = format!("Node {name} is short of {what}");
         let sign = signs.add(Severity::Error, since, title, description);
         sign.part(*kind).with("condition", *kind);
         sign.node = Some(name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn with(kind: &str, status: &str) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, 0)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: too little memory, then enough",
+                vec![
+                    Seen("node", "uncordoned"),
+                    Quiet,
+                    Seen("node", "pressure"),
+                    Opens(Error),
+                    Seen("node", "over"),
+                    Closes,
+                ],
+            ),
+            case(
+                "the disk",
+                vec![
+                    apply(Kind::Node, with("DiskPressure", "True")),
+                    Opens(Error),
+                    apply(Kind::Node, with("DiskPressure", "False")),
+                    Closes,
+                ],
+            ),
+            case(
+                "no pressure",
+                vec![apply(Kind::Node, with("PIDPressure", "False")), Quiet],
+            ),
+            case(
+                "a problem of another kind is H13's",
+                vec![apply(Kind::Node, with("KernelDeadlock", "True")), Quiet],
+            ),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, said};
 use crate::analysis::failure::way;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -18,6 +18,8 @@ Closes when it is ready, or gone.
 Next: its readiness probe fails: the pod's Events show the probe's answer.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -47,13 +49,12 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let place = place(entry);
     let since = ready.since.unwrap_or(pod.meta.created);
     let description = format!(
-        "Pod {place} runs but is not ready since {since} ({}): {}. No Service sends traffic to it. \
+        "Pod {place} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
          Its Events show what the readiness probe answers.",
-        ready.reason,
-        if waiting.is_empty() {
-            ready.message.to_string()
-        } else {
-            format!("containers {}", waiting.join(", "))
+        match waiting.as_slice() {
+            [] => said(&ready.reason, &ready.message),
+            [one] => format!("container {one} is not"),
+            several => format!("containers {} are not", several.join(", ")),
         },
     );
     let sign = signs.add(
@@ -63,4 +64,69 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         description,
     );
     sign.of_pod(entry).hold(context.thresholds.not_ready);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn unready() -> Value {
+        pod_with("web-1", 0, running(0), json!({}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "a pod that crashes is not called unready between two crashes, but when it runs on",
+                vec![
+                    Wait(1300),
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
+                    ),
+                    Wait(3),
+                    Quiet,
+                    Wait(600),
+                    Opens(Warning),
+                ],
+            ),
+            case(
+                "captured: two pods whose probe fails, until it does not",
+                vec![
+                    Seen("not-ready", "bad"),
+                    Wait(901),
+                    OpensEach(2, Warning),
+                    Seen("not-ready", "repaired"),
+                    ClosesEach(2),
+                ],
+            ),
+            case(
+                "opens after a quarter of an hour",
+                vec![
+                    apply(Kind::Pod, unready()),
+                    Wait(890),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: a crash has its own rules",
+                vec![Seen("crash-loop", "bad"), Wait(1000), Quiet],
+            ),
+            case(
+                "a finished pod is not ready by right",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        over(unready(), json!({"status": {"phase": "Succeeded"}})),
+                    ),
+                    Wait(1000),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -19,6 +19,8 @@ Closes when a ready pod is on another node, or fewer than two are left.
 Next: add a topology spread constraint or pod anti-affinity.",
     reads: &[Kind::Pod, Kind::Node],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -67,4 +69,58 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     sign.hold(context.thresholds.assessment * 10)
         .with("pods", ready.len());
     sign.node = Some(node.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn two() -> Do {
+        Apply(vec![
+            (Kind::Pod, pod("web-1", json!({}))),
+            (Kind::Pod, pod("web-2", json!({}))),
+        ])
+    }
+
+    fn nodes(second: Value) -> Do {
+        Apply(vec![
+            (Kind::Node, node("w1", json!({}))),
+            (Kind::Node, node("w2", second)),
+        ])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "two pods on one of two nodes; closes when one moves",
+                vec![
+                    nodes(json!({})),
+                    two(),
+                    Wait(310),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "the other node takes no pods",
+                vec![
+                    nodes(json!({"spec": {"unschedulable": true}})),
+                    two(),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: there is no other node",
+                vec![
+                    Seen("full-node", "bad"),
+                    Seen("not-ready", "repaired"),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place, times};
+use super::{Check, Context, Rule, Signs, place, restarted};
 use crate::analysis::failure::{is_evicted, is_oom, unsettled};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -19,6 +19,8 @@ Kubernetes makes no Event for it.
 Next: compare the container's memory limit with what it uses; raise the limit or find the leak.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -60,10 +62,10 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             )
         };
         let description = format!(
-            "Container {name} of pod {place} {why}, last at {}. It was restarted {}. \
+            "Container {name} of pod {place} {why}, last at {}. {} \
              Compare its memory limit with what it uses; raise the limit or find the leak.",
             end.at,
-            times(state.restarts)
+            restarted(state.restarts)
         );
         let sign = signs.add(Severity::Error, end.at, title, description);
         sign.container(name).of_pod(entry);
@@ -72,5 +74,91 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         if let Some(limit) = limit {
             sign.with("memory_limit_bytes", limit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn oom() -> Value {
+        terminated("OOMKilled", 137, 0, 10)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "an eviction is H10's",
+                vec![apply(Kind::Pod, evicted("web-1")), Quiet],
+            ),
+            case(
+                "captured: opens at the first kill, stays, closes when it is repaired",
+                vec![
+                    Seen("out-of-memory", "kill-1"),
+                    Opens(Error),
+                    Seen("out-of-memory", "kill-2"),
+                    Seen("out-of-memory", "kill-3"),
+                    Quiet,
+                    Seen("out-of-memory", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "stays between two kills, closes when it has run for long",
+                vec![
+                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Opens(Error),
+                    apply(Kind::Pod, one(running(20), oom())),
+                    Wait(300),
+                    Quiet,
+                    Wait(400),
+                    Closes,
+                ],
+            ),
+            case(
+                "SIGKILL without OOM",
+                vec![
+                    apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "another code is not its business",
+                vec![
+                    apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a crash loop",
+                vec![Seen("crash-loop", "bad"), Quiet],
+            ),
+            case(
+                "a deleted pod is killed by right",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        over(
+                            one(terminated("Error", 137, 0, 3), json!({})),
+                            json!({"metadata": {"deletionTimestamp": t(30)}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+            case(
+                "closes with its pod",
+                vec![
+                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Opens(Error),
+                    Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Closes,
+                ],
+            ),
+        ]
     }
 }

@@ -15,6 +15,8 @@ Closes when the newest pod has none of these.
 Next: drop what it does not need; opt out with the label where it is meant, as for network plugins.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// Capabilities that the runtime gives to every container, or that do no harm.
@@ -64,11 +66,126 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         Severity::Warning
     };
     let description = format!(
-        "Pods of {owner} have {}. Whoever takes over such a pod has that access too. Drop what it does not need.",
+        "Pods of {owner} have access to their node: {}. Whoever takes over such a pod has that access too. Drop what it does not need.",
         found.join(", ")
     );
     let title = format!("Pods of {owner} have privileged access to their node");
     let sign = signs.add(severity, newest.pod.meta.created, title, description);
     sign.hold(context.thresholds.assessment)
         .with("access", found);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a privileged container, the process namespace and a path of the node, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "a privileged container",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"securityContext": {"privileged": true}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "the process namespace",
+                vec![
+                    apply(Kind::Pod, pod("web-1", json!({"spec": {"hostPID": true}}))),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a path of the node",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod(
+                            "web-1",
+                            json!({"spec": {"volumes": [{"hostPath": {"path": "/var/log"}}]}}),
+                        ),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "user 0",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"securityContext": {"runAsUser": 0}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a capability that is as good as all",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(
+                            json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}),
+                        ),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a user and a harmless capability",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(
+                            json!({"securityContext": {"runAsUser": 1000, "capabilities": {"add": ["NET_BIND_SERVICE"]}}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

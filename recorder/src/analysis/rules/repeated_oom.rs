@@ -19,6 +19,8 @@ Closes after an hour without, or when no such pod is left.
 Next: raise the memory limit, or find the leak: memory that grows steadily until each kill is a leak, a kill soon after the start is a limit that is too low.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -71,5 +73,61 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         sign.container(name)
             .with("kills", times.len())
             .with("memory_limit", limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn oom(restarts: i64, at: i64) -> Value {
+        pod_with(
+            "web-1",
+            restarts,
+            running(at + 1),
+            terminated("OOMKilled", 137, at - 5, at),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the third kill; closes when no such pod is left",
+                vec![
+                    Seen("out-of-memory", "kill-1"),
+                    Seen("out-of-memory", "kill-2"),
+                    Quiet,
+                    Seen("out-of-memory", "kill-3"),
+                    Opens(Error),
+                    Seen("out-of-memory", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "the third kill within an hour; closes an hour after",
+                vec![
+                    apply(Kind::Pod, oom(1, 10)),
+                    Wait(100),
+                    apply(Kind::Pod, oom(2, 100)),
+                    Quiet,
+                    Wait(100),
+                    apply(Kind::Pod, oom(3, 200)),
+                    Opens(Error),
+                    Wait(3000),
+                    Quiet,
+                    Wait(1000),
+                    Closes,
+                ],
+            ),
+            case(
+                "the same kill seen again is one",
+                vec![
+                    apply(Kind::Pod, oom(1, 10)),
+                    apply(Kind::Pod, oom(1, 10)),
+                    apply(Kind::Pod, oom(1, 10)),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, said};
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Deployment};
 
@@ -16,6 +16,8 @@ Closes when the condition goes, or the Deployment is deleted.
 Next: the message names the quota, the admission policy or the missing service account.",
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -27,8 +29,9 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let since = failure.since.unwrap_or(context.now);
     let description = format!(
-        "The API server refuses pods of Deployment {place} ({}): {}",
-        failure.reason, failure.message
+        "The API server refuses pods of Deployment {place} since {since}: {}. \
+         Correct the quota, the admission policy or the service account that it names.",
+        said(&failure.reason, &failure.message)
     );
     signs.add(
         Severity::Error,
@@ -36,4 +39,31 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
         format!("Pods of Deployment {place} cannot be created"),
         description,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn failure(status: &str) -> Value {
+        deployment(json!({"status": {"conditions": [condition("ReplicaFailure", status, 0)]}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a quota refuses the pods, until it is gone",
+                vec![
+                    Seen("quota", "bad"),
+                    Opens(Error),
+                    Seen("quota", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "the condition is there and does not hold",
+                vec![apply(Kind::Deployment, failure("False")), Quiet],
+            ),
+        ]
+    }
 }

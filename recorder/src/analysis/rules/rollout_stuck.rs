@@ -16,6 +16,8 @@ Closes when the rollout gets on (mostly: a new one is made, or it is rolled back
 Next: the findings of its newest pods say why they do not become available; `kubectl rollout undo` brings the old ones back.",
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -41,4 +43,37 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     sign.with("replicas", deployment.replicas)
         .with("updated", deployment.updated);
     sign.with("available", deployment.available);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: an image that cannot be pulled, taken back",
+                vec![
+                    Seen("rollout", "well"),
+                    Quiet,
+                    Seen("rollout", "stuck"),
+                    Opens(Error),
+                    Seen("rollout", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a rollout under way",
+                vec![
+                    apply(
+                        Kind::Deployment,
+                        deployment(json!({"status": {"conditions": [
+                            over(condition("Progressing", "True", 0), json!({"reason": "ReplicaSetUpdated"}))]}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

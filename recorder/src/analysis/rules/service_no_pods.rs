@@ -17,6 +17,8 @@ Services without a selector, whose endpoints somebody else writes, are left alon
 Next: compare the selector with the labels of the pods' template.",
     reads: &[Kind::Service, Kind::Pod, Kind::Deployment],
     check: Check::Service(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
@@ -54,4 +56,82 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         .add(severity, context.now, title, description)
         .hold(context.thresholds.service)
         .with("selector", selector);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a selector that matches nothing, corrected",
+                vec![
+                    Seen("service-no-pods", "bad"),
+                    Wait(59),
+                    Quiet,
+                    Wait(2),
+                    Opens(Error),
+                    Seen("service-no-pods", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens when the last pod goes",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, pod("web-1", json!({}))),
+                        (Kind::Service, service(json!({}))),
+                    ]),
+                    Wait(100),
+                    Quiet,
+                    Gone(Kind::Pod, pod("web-1", json!({}))),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "scaled to 0 looks meant",
+                vec![
+                    apply(
+                        Kind::Deployment,
+                        deployment(json!({"spec": {"replicas": 0}})),
+                    ),
+                    apply(Kind::Service, service(json!({}))),
+                    Wait(61),
+                    Opens(Info),
+                ],
+            ),
+            case(
+                "no selector, no claim",
+                vec![
+                    apply(Kind::Service, service(json!({"spec": {"selector": null}}))),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: pods that are not ready are H18's",
+                vec![Seen("not-ready", "bad"), Wait(100), Quiet],
+            ),
+            case(
+                "a pod with another label, or in another namespace, is none",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod("web-1", json!({"metadata": {"labels": {"app": "other"}}})),
+                    ),
+                    apply(
+                        Kind::Pod,
+                        pod("web-2", json!({"metadata": {"namespace": "else"}})),
+                    ),
+                    apply(Kind::Service, service(json!({}))),
+                    Wait(61),
+                    Opens(Error),
+                ],
+            ),
+        ]
+    }
 }

@@ -19,6 +19,8 @@ Pods that have ended, such as those of a finished Job, do not count.
 Next: the findings of the pods, listed in the metadata, say why.",
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
@@ -72,4 +74,110 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let sign = signs.add(Severity::Critical, since, title, description);
     sign.hold(context.thresholds.service).with("pods", count);
     sign.with("members", members(pods.into_iter()));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn unready() -> Value {
+        pod_with("web-1", 0, running(0), json!({}))
+    }
+
+    fn ready(name: &str, since: i64) -> Value {
+        pod(
+            name,
+            json!({"status": {"conditions": [condition("Ready", "True", since)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: both pods are not ready, then they are",
+                vec![
+                    Seen("not-ready", "bad"),
+                    Wait(61),
+                    Opens(Critical),
+                    Seen("not-ready", "repaired"),
+                    Wait(61),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after a minute, closes when one is ready",
+                vec![
+                    Apply(vec![
+                        (Kind::Service, service(json!({}))),
+                        (Kind::Pod, unready()),
+                    ]),
+                    Wait(50),
+                    Quiet,
+                    Wait(20),
+                    Opens(Critical),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a pod that is ready for moments is no recovery",
+                vec![
+                    Apply(vec![
+                        (Kind::Service, service(json!({}))),
+                        (Kind::Pod, unready()),
+                    ]),
+                    Wait(70),
+                    Opens(Critical),
+                    apply(Kind::Pod, ready("web-1", 73)),
+                    Wait(20),
+                    apply(Kind::Pod, unready()),
+                    Wait(20),
+                    Quiet,
+                    apply(Kind::Pod, ready("web-1", 113)),
+                    Wait(50),
+                    Quiet,
+                    Wait(20),
+                    Closes,
+                ],
+            ),
+            case(
+                "pods that become ready after the first do not put it off",
+                vec![
+                    apply(Kind::Service, service(json!({}))),
+                    Apply(
+                        ["web-1", "web-2", "web-3"]
+                            .map(|name| (Kind::Pod, pod_with(name, 0, running(0), json!({}))))
+                            .into(),
+                    ),
+                    Wait(70),
+                    Opens(Critical),
+                    Wait(30),
+                    apply(Kind::Pod, ready("web-2", 100)),
+                    Wait(30),
+                    apply(Kind::Pod, ready("web-1", 130)),
+                    apply(Kind::Pod, ready("web-3", 130)),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Closes,
+                ],
+            ),
+            case(
+                "one ready pod is enough",
+                vec![
+                    Apply(vec![
+                        (Kind::Service, service(json!({}))),
+                        (Kind::Pod, unready()),
+                        (Kind::Pod, pod("web-2", json!({}))),
+                    ]),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: a Service without pods is H17's",
+                vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
+            ),
+        ]
+    }
 }

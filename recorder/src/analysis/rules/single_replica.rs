@@ -16,6 +16,8 @@ Closes when it has more replicas or none, or no Service selects it.
 Next: run two replicas or more, on several nodes; opt out with the label where one is meant.",
     reads: &[Kind::Pod, Kind::Service, Kind::Deployment],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -46,4 +48,58 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .add(Severity::Info, since, title, description)
         .hold(context.thresholds.assessment)
         .with("service", &**service);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn replicas(n: i64) -> (Kind, Value) {
+        (
+            Kind::Deployment,
+            deployment(json!({"spec": {"replicas": n}})),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: one replica behind a Service, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Info),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "one replica behind a Service; closes with a second one",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, pod("web-1", json!({}))),
+                        replicas(1),
+                        (Kind::Service, service(json!({}))),
+                    ]),
+                    Wait(31),
+                    Opens(Info),
+                    Apply(vec![replicas(2)]),
+                    Closes,
+                ],
+            ),
+            case(
+                "one replica behind none",
+                vec![
+                    Apply(vec![(Kind::Pod, pod("web-1", json!({}))), replicas(1)]),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

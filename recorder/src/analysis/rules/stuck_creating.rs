@@ -17,6 +17,8 @@ Closes when a container runs or fails in another way, or the pod is gone.
 Next: the pod's Events name what is waited for: a volume that does not mount or attach, the network plugin, a missing Secret.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -45,4 +47,51 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .add(Severity::Warning, since, title, description)
         .of_pod(entry)
         .hold(context.thresholds.creating);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn creating(reason: &str) -> Value {
+        over(
+            pod_with("web-1", 1, waiting(reason), json!({})),
+            json!({"status": {"phase": "Pending"}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a Secret is missing, then it is there",
+                vec![
+                    Seen("creating", "bad"),
+                    Wait(601),
+                    Opens(Warning),
+                    Seen("creating", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after ten minutes",
+                vec![
+                    apply(Kind::Pod, creating("ContainerCreating")),
+                    Wait(590),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "an image pull has its own rule",
+                vec![
+                    apply(Kind::Pod, creating("ImagePullBackOff")),
+                    Wait(700),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

@@ -16,6 +16,8 @@ Closes when it is gone.
 Next: its node is down, a finalizer waits, or a volume does not unmount.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -37,4 +39,46 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .add(Severity::Warning, due, title, description)
         .of_pod(entry)
         .hold(context.thresholds.terminating);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn deleted(due: i64) -> Value {
+        pod("web-1", json!({"metadata": {"deletionTimestamp": t(due)}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a finalizer waits, until it does not",
+                vec![
+                    Seen("terminating", "bad"),
+                    Wait(250),
+                    Quiet,
+                    Wait(60),
+                    Opens(Warning),
+                    Seen("terminating", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens five minutes after the grace period",
+                vec![
+                    apply(Kind::Pod, deleted(30)),
+                    Wait(320),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    Gone(Kind::Pod, deleted(30)),
+                    Closes,
+                ],
+            ),
+            case(
+                "a long grace period is not late",
+                vec![apply(Kind::Pod, deleted(3600)), Wait(1000), Quiet],
+            ),
+        ]
+    }
 }

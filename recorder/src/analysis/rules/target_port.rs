@@ -16,6 +16,8 @@ Closes when a pod has it, or the Service changes.
 Next: correct `targetPort`, or the containers' ports.",
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// Pods looked at: those of a Service are alike, and a thousand of them say no more.
@@ -72,5 +74,54 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
             .hold(context.thresholds.assessment);
         sign.with("port", port.port)
             .with("target_port", port.target.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn to(target: Value) -> (Kind, Value) {
+        let ports = json!({"spec": {"ports": [{"port": 80, "targetPort": target}]}});
+        (Kind::Service, service(ports))
+    }
+
+    fn with(target: Value) -> Do {
+        Apply(vec![(Kind::Pod, pod("web-1", json!({}))), to(target)])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a name that no pod has, corrected",
+                vec![
+                    Seen("target-port", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("target-port", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a name that no pod has",
+                vec![
+                    with(json!("htpp")),
+                    Wait(31),
+                    Opens(Error),
+                    Apply(vec![to(json!("http"))]),
+                    Closes,
+                ],
+            ),
+            case(
+                "a number beside the declared ones",
+                vec![with(json!(8081)), Wait(31), Opens(Warning)],
+            ),
+            case("the right number", vec![with(json!(8080)), Wait(60), Quiet]),
+            case(
+                "captured: pods that declare no port may listen on it",
+                vec![Seen("not-ready", "bad"), Wait(60), Quiet],
+            ),
+        ]
     }
 }

@@ -16,6 +16,8 @@ Closes when its condition has been `True` again for `recovery`, or it is deleted
 Next: the findings of its pods say why.",
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -56,4 +58,50 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     sign.hold(context.thresholds.unavailable);
     sign.with("replicas", deployment.replicas)
         .with("available", deployment.available);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn short(available: i64, status: &str) -> Value {
+        deployment(
+            json!({"spec": {"replicas": 4}, "status": {"availableReplicas": available,
+            "conditions": [condition("Available", status, 0)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: no pod gets ready, then all do",
+                vec![
+                    Seen("not-ready", "bad"),
+                    Wait(301),
+                    Opens(Critical),
+                    Seen("not-ready", "repaired"),
+                    Wait(61),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after five minutes, worse without any",
+                vec![
+                    apply(Kind::Deployment, short(1, "False")),
+                    Wait(290),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Deployment, short(0, "False")),
+                    Opens(Critical),
+                    apply(Kind::Deployment, short(4, "True")),
+                    Closes, // its condition is true since long ago
+                ],
+            ),
+            case(
+                "within what the rollout may lack",
+                vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
+            ),
+        ]
+    }
 }

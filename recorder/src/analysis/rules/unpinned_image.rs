@@ -16,6 +16,8 @@ Closes when the newest pod's image has a tag or digest.
 Next: name a version, or better a digest.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// `latest`, or no tag at all; a port of the registry is no tag.
@@ -77,5 +79,52 @@ mod tests {
         ] {
             assert_eq!(is_unpinned(image), expected, "{image}");
         }
+    }
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: an image without a tag, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "latest",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"image": "registry/web:latest"})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a digest pins whatever the tag",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"image": "registry/web:latest@sha256:1"})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place};
+use super::{Check, Context, Rule, Signs, place, said};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 use crate::source::objects::Condition;
@@ -17,6 +17,8 @@ Closes when the pod has a node, or is gone.
 Next: the scheduler's message counts the nodes by what they lack: CPU, memory, a taint that is not tolerated, a volume's zone.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -36,7 +38,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let since = scheduled.since.unwrap_or(pod.meta.created);
     let description = format!(
         "Pod {place} waits for a node since {since}: {}. Free or add what the nodes lack, or change what the pod asks for.",
-        scheduled.message
+        said("", &scheduled.message)
     );
     let sign = signs.add(
         Severity::Error,
@@ -45,4 +47,46 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         description,
     );
     sign.of_pod(entry).hold(context.thresholds.unschedulable);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    const CPU: &str = "0/1 nodes are available: 1 Insufficient cpu.";
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two pods that no node takes, until one does",
+                vec![
+                    Seen("unschedulable", "bad"),
+                    Wait(301),
+                    OpensEach(2, Error),
+                    Seen("unschedulable", "repaired"),
+                    ClosesEach(2),
+                ],
+            ),
+            case(
+                "opens after five minutes, closes with a node",
+                vec![
+                    apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                    Wait(290),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a gate is somebody's wish",
+                vec![
+                    apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
 }

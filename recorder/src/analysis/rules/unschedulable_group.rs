@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, members, owner_words};
+use super::{Check, Context, Group, Rule, Signs, members, owner_words, said};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 use crate::source::objects::Condition;
@@ -19,6 +19,8 @@ Closes when fewer than two of them wait.
 Next: the cause says what the cluster lacks.",
     reads: &[Kind::Pod],
     check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
 };
 
 /// Causes in the scheduler's messages, the most telling first.
@@ -66,9 +68,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             .min()
             .unwrap_or(context.now);
         let description = format!(
-            "{} pods of {owner} wait for a node since {since}, for {cause}. The scheduler says: {}",
+            "{} pods of {owner} wait for a node since {since}, for {cause}. The scheduler says: {}.",
             waiting.len(),
-            waiting[0].1.message
+            said("", &waiting[0].1.message)
         );
         let title = format!(
             "{} pods of {owner} cannot be scheduled: {cause}",
@@ -81,5 +83,52 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             "members",
             members(waiting.into_iter().map(|(entry, _)| entry)),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    const CPU: &str = "0/3 nodes are available: 3 Insufficient cpu.";
+    const TAINT: &str = "0/3 nodes are available: 3 node(s) had untolerated taint {a: b}.";
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two pods for their node selector, until it is gone",
+                vec![
+                    Seen("unschedulable", "bad"),
+                    Wait(301),
+                    Opens(Error),
+                    Seen("unschedulable", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "two for CPU; closes when one has a node",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                        (Kind::Pod, unscheduled("web-2", "Unschedulable", CPU)),
+                    ]),
+                    Wait(301),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "two for different causes",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                        (Kind::Pod, unscheduled("web-2", "Unschedulable", TAINT)),
+                    ]),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
     }
 }

@@ -1,4 +1,8 @@
-use super::*;
+use super::lab::Lab;
+use super::prelude::*;
+use crate::analysis::state::Before;
+use crate::config::AnalysisConfig;
+use crate::store::facts::Remembered;
 
 /// Rows that a change makes, as `severity title`.
 fn rows(kind: Kind, before: Value, after: Option<Value>) -> Vec<String> {
@@ -184,7 +188,7 @@ fn changes_make_rows() {
 
 #[test]
 fn what_the_first_list_shows_is_not_news() {
-    let mut lab = Lab::started(AnalysisConfig::default(), Vec::new(), |_| {
+    let mut lab = Lab::started(AnalysisConfig::default(), Before::default(), |_| {
         Remembered::default()
     });
     lab.list(Kind::Node, &[node("w1", json!({}))]);

@@ -1,13 +1,17 @@
 //! List and watch of one kind: what it sees goes to the analysis, in order.
 //!
 //! ```text
-//!   start ─▶ List ── complete ──▶ Watch(rv) ── closed in order ──▶ Watch(rv of the last object or bookmark)
+//!   start ─▶ List exactly at the stored position ─▶ Watch(position): what happened meanwhile is seen as it happened
+//!              │ none is stored, or 410
+//!              ▼
+//!            List ── complete ──▶ Watch(rv) ── closed in order ──▶ Watch(rv of the last object or bookmark)
 //!              ▲                    │   └────── cut, silent ─────▶ back off, Watch(rv)
 //!              └── failed: back off ┴── 410, or the writer recalls: a new database
 //! ```
 //!
-//! Each start begins with a list: the analysis needs every object, and the difference to the stored facts is what
-//! happened meanwhile. So no position is kept but the time at which it was last proven current: the gap begins there.
+//! Each start lists, since the analysis needs every object. The state as it was at the stored position, and all that
+//! came after it, leave no gap: not even an object that came and went while nobody recorded is missed. The API server
+//! keeps that history for some minutes; after that the difference to the stored facts is what is known of a gap.
 //!
 //! Invariant: what arrives is handed on before anything later is read; a slow analysis slows the watch, never loses.
 
@@ -68,6 +72,8 @@ pub struct Informer {
     pub recall: Arc<Recall>,
     /// Metrics and health of this watch.
     pub report: Report,
+    /// Where the stored facts stand; `None`: there is nothing to go on from.
+    pub position: Option<String>,
 }
 
 /// Something an informer has to say.
@@ -142,14 +148,25 @@ impl Informer {
     async fn work(&self, first: RelistCause) -> Result<(), Closed> {
         let mut backoff = Backoff::new(self.config.backoff.initial, self.config.backoff.max);
         let mut cause = first;
+        let mut position = self.position.as_deref();
         loop {
-            let mut version = match self.list(cause).await? {
+            let listed = match position {
+                Some(position) => self.list(RelistCause::Resumed, Some(position)).await?,
+                None => self.list(cause, None).await?,
+            };
+            let mut version = match listed {
                 Ok(version) => version,
+                Err(error) if position.is_some() && is_final(&error) => {
+                    info!(kind = metrics::Label::name(self.kind), %error, "the position cannot be resumed");
+                    position = None;
+                    continue;
+                }
                 Err(error) => {
                     self.fail(&error, &mut backoff).await?;
                     continue;
                 }
             };
+            position = None;
             backoff.reset();
             cause = loop {
                 match self.watch(&mut version, &mut backoff).await? {
@@ -204,11 +221,18 @@ impl Informer {
         Ok(())
     }
 
-    /// Hands on a complete list; returns its resourceVersion.
-    async fn list(&self, cause: RelistCause) -> Result<Result<String, ApiError>, Closed> {
+    /// Hands on a complete list, of the newest state or of that of one version; returns its resourceVersion.
+    async fn list(
+        &self,
+        cause: RelistCause,
+        exactly: Option<&str>,
+    ) -> Result<Result<String, ApiError>, Closed> {
         let begun = Instant::now();
         let size = page_size(self.kind);
         let mut pages = Pages::new(self.kind, &self.namespace, size, Shape::Objects);
+        if let Some(version) = exactly {
+            pages = pages.exactly_at(version);
+        }
         let mut first: Option<(String, Timestamp)> = None;
         let mut objects = 0;
         loop {
@@ -390,6 +414,19 @@ impl Informer {
             cause, "object skipped"
         );
     }
+}
+
+/// Asking again for the state of that version would be answered in the same way: it is gone (410), from another history
+/// (504, a version of the future), or a server does not know how to (4xx).
+fn is_final(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::Expired(_)
+            | ApiError::Status {
+                code: 400..=499 | 504,
+                ..
+            }
+    )
 }
 
 /// In a list: what cannot be read is not gone.

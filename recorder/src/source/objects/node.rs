@@ -119,3 +119,24 @@ impl<'de> Deserialize<'de> for Node {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_shows_nothing_new() {
+        let node = |version: &str, beat: &str, unschedulable: bool| -> Node {
+            let json = format!(
+                r#"{{"metadata":{{"name":"w1","uid":"u","resourceVersion":"{version}"}},
+                    "spec":{{"unschedulable":{unschedulable}}},
+                    "status":{{"conditions":[{{"type":"Ready","status":"True","lastHeartbeatTime":"{beat}",
+                    "lastTransitionTime":"2026-01-01T00:00:00Z"}}]}}}}"#
+            );
+            serde_json::from_str(&json).unwrap()
+        };
+        let before = node("1", "2026-01-01T00:00:00Z", false);
+        assert!(node("2", "2026-01-01T00:05:00Z", false).shows_the_same(&before));
+        assert!(!node("2", "2026-01-01T00:05:00Z", true).shows_the_same(&before));
+    }
+}

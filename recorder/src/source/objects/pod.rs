@@ -554,6 +554,11 @@ impl PodSpec {
         }
     }
 
+    /// Its pods get the token of the namespace's default service account.
+    pub fn mounts_default_token(&self) -> bool {
+        self.mounts_token && matches!(&*self.service_account, "" | "default")
+    }
+
     /// The container of that name.
     pub fn named(&self, name: &str) -> Option<&Container> {
         self.containers

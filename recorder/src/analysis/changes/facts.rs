@@ -1,0 +1,181 @@
+//! What is stored of an object, to compare its next state with.
+
+use std::collections::BTreeMap;
+
+use kube9_shared::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::owners::controller;
+use crate::source::objects::{ConfigMap, Node, Object, Pod, Service};
+
+/// A change that can break pods, as insights name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// What, for people.
+    pub what: String,
+}
+
+impl LastChange {
+    /// When.
+    pub const fn time(&self) -> Timestamp {
+        Timestamp::from_millis(self.at)
+    }
+}
+
+/// The facts of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Identity: another uid is another object.
+    pub uid: String,
+    /// The last change of it that can break pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<LastChange>,
+    /// The rest.
+    #[serde(flatten)]
+    pub of: KindFacts,
+}
+
+/// The facts of an object by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum KindFacts {
+    /// Of a Node.
+    Node {
+        /// It takes no new pods.
+        cordoned: bool,
+        /// `key=value:Effect` each.
+        taints: Vec<String>,
+        /// Of its kubelet.
+        version: String,
+    },
+    /// Of a Pod.
+    Pod {
+        /// Where it runs.
+        node: String,
+        /// `Kind/name` of its controller.
+        owner: String,
+        /// Of all its containers.
+        restarts: i64,
+        /// Its end is recorded.
+        ended: bool,
+    },
+    /// Of a Deployment.
+    Deployment {
+        /// Image by container.
+        images: BTreeMap<String, String>,
+        /// Pods wanted.
+        replicas: i64,
+        /// Rollouts wait.
+        paused: bool,
+        /// A rollout is under way.
+        rolling: bool,
+    },
+    /// Of a Service.
+    Service {
+        /// ClusterIP, …
+        #[serde(rename = "type")]
+        kind: String,
+        /// `key=value` each.
+        selector: Vec<String>,
+        /// `name port→target/protocol` each.
+        ports: Vec<String>,
+    },
+    /// Of a ConfigMap.
+    ConfigMap {
+        /// Length of each key's value.
+        keys: BTreeMap<String, u32>,
+        /// A lock of a leader election, or otherwise not worth a row.
+        quiet: bool,
+    },
+}
+
+/// ConfigMaps that every cluster rewrites by itself.
+fn is_quiet(map: &ConfigMap) -> bool {
+    map.meta.is_lock
+        || matches!(
+            &*map.meta.name,
+            "kube-root-ca.crt" | "kube9-operator-status"
+        )
+}
+
+impl Facts {
+    /// The facts of an object; what `before` alone knows is carried on.
+    pub fn of(object: &Object, before: Option<&Self>) -> Self {
+        let of = match object {
+            Object::Node(node) => node_facts(node),
+            Object::Pod(pod) => {
+                let recorded =
+                    before.is_some_and(|b| matches!(b.of, KindFacts::Pod { ended: true, .. }));
+                pod_facts(pod, recorded || pod.phase.is_final())
+            }
+            Object::Deployment(one) => KindFacts::Deployment {
+                images: one
+                    .images
+                    .iter()
+                    .map(|(k, v)| (k.to_string(), v.to_string()))
+                    .collect(),
+                replicas: one.replicas,
+                paused: one.paused,
+                rolling: one.is_rolling(),
+            },
+            Object::Service(service) => service_facts(service),
+            Object::ConfigMap(map) => KindFacts::ConfigMap {
+                keys: map
+                    .keys
+                    .iter()
+                    .map(|(key, facts)| (key.to_string(), facts.bytes))
+                    .collect(),
+                quiet: is_quiet(map),
+            },
+        };
+        Self {
+            uid: object.meta().uid.to_string(),
+            changed: before.and_then(|before| before.changed.clone()),
+            of,
+        }
+    }
+}
+
+fn node_facts(node: &Node) -> KindFacts {
+    // The node controller adds and removes these with the conditions, which have findings of their own.
+    let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
+    KindFacts::Node {
+        cordoned: node.cordoned,
+        taints: node
+            .taints
+            .iter()
+            .filter(|taint| own(taint))
+            .map(ToString::to_string)
+            .collect(),
+        version: node.kubelet.to_string(),
+    }
+}
+
+fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
+    KindFacts::Pod {
+        node: pod.node.as_deref().unwrap_or_default().to_owned(),
+        owner: controller(&pod.meta)
+            .map(|o| format!("{}/{}", o.kind, o.name))
+            .unwrap_or_default(),
+        restarts: pod.containers.iter().map(|state| state.restarts).sum(),
+        ended,
+    }
+}
+
+fn service_facts(service: &Service) -> KindFacts {
+    let port = |p: &crate::source::objects::ServicePort| {
+        let text = format!("{} {}→{}/{}", p.name, p.port, p.target, p.protocol);
+        text.trim().to_owned()
+    };
+    KindFacts::Service {
+        kind: service.kind.to_string(),
+        selector: service
+            .selector
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect(),
+        ports: service.ports.iter().map(port).collect(),
+    }
+}

@@ -1,0 +1,204 @@
+//! What is seen as it is: the informers, and of which kinds the world is current.
+//!
+//! ```text
+//!   blind ── list complete, watch open ──▶ settling ── THAW ──▶ ready ── watch cut, forbidden ──▶ blind
+//! ```
+//!
+//! A rule runs only while every kind that it reads is ready: until then its findings are frozen.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use kube9_shared::time::Timestamp;
+
+use super::changes::{Facts, Late};
+use super::world::Name;
+use crate::metrics::{Kind, Label};
+use crate::pipeline::item::{RelistCause, WatchId};
+use crate::source::objects::Object;
+use crate::store::facts::Remembered;
+
+/// How long after a reconnect the rules wait: what happened meanwhile arrives first.
+const THAW: Duration = Duration::from_secs(2);
+
+/// One informer, as the analysis knows it.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) kind: Kind,
+    pub(super) namespace: String,
+    /// What is stored of its objects.
+    pub(super) facts: HashMap<Name, Facts>,
+    /// What the list under way has shown.
+    pub(super) listing: Option<HashSet<Name>>,
+    /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
+    late: Option<Late>,
+    /// Nothing of its kind was ever recorded: what it lists is not news.
+    pub(super) first: bool,
+    synced: bool,
+    live: Option<Timestamp>,
+    /// When the view was last current.
+    current: Option<Timestamp>,
+    /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
+    resumed: Option<Timestamp>,
+}
+
+/// All informers, and the kinds.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    sources: HashMap<WatchId, Source>,
+    /// Since when every watch of Events is open; they have a source of their own.
+    events: Option<Timestamp>,
+    /// Kinds that are seen as they are, by their index.
+    ready: [bool; 6],
+    /// Kinds that are not: since when.
+    blind_since: [Option<Timestamp>; 6],
+}
+
+impl Source {
+    /// A list begins.
+    pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
+        self.listing = Some(HashSet::new());
+        self.first = cause == RelistCause::FirstStart;
+        if cause == RelistCause::Resumed {
+            (self.resumed, self.late) = (self.current, None);
+            return;
+        }
+        self.resumed = None;
+        self.late = (!self.first).then(|| Late {
+            from: self.current.unwrap_or(now),
+            to: now,
+        });
+    }
+
+    /// The list is complete; what it did not show, and in which time that went.
+    pub(super) fn list_ends(&mut self, now: Timestamp) -> (Vec<Name>, Option<Late>) {
+        let shown = self.listing.take().unwrap_or_default();
+        let missing = self.facts.keys().filter(|name| !shown.contains(*name));
+        let missing = missing.cloned().collect();
+        (self.synced, self.first) = (true, false);
+        if self.resumed.is_none() {
+            self.current = Some(now);
+        }
+        (missing, self.late.take())
+    }
+
+    /// Whether it goes on from the stored position: then its list shows what is stored, and there is no gap.
+    pub(super) fn goes_on(&self) -> bool {
+        self.resumed.is_some()
+    }
+
+    /// Whether what is seen now happened while nobody recorded: in a list after that time, and in what a resumed watch
+    /// tells first.
+    pub(super) fn late_at(&mut self, now: Timestamp) -> Option<Late> {
+        if self.live.is_some_and(|since| now.since(since) >= THAW) {
+            self.resumed = None;
+        }
+        let resumed = self.resumed.map(|from| Late { from, to: now });
+        self.late.or(resumed)
+    }
+
+    /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
+    pub(super) fn reached(&self, object: &Object) -> Option<String> {
+        self.listing
+            .is_none()
+            .then(|| object.meta().version.to_string())
+    }
+
+    /// The view is current.
+    pub(super) fn proven(&mut self, now: Timestamp) {
+        self.current = Some(now);
+    }
+
+    /// The watch is open.
+    pub(super) fn lives(&mut self, now: Timestamp) {
+        self.live.get_or_insert(now);
+        if self.resumed.is_none() {
+            self.current = Some(now);
+        }
+    }
+}
+
+impl Sight {
+    /// Adds an informer; says how its first list begins.
+    pub(super) fn add(
+        &mut self,
+        watch: WatchId,
+        kind: Kind,
+        namespace: &str,
+        stored: Remembered,
+    ) -> RelistCause {
+        let first = stored.proven.is_none();
+        let facts = stored.facts.into_iter().filter_map(|(name, facts)| {
+            Some((Name::from(name), serde_json::from_str(&facts).ok()?))
+        });
+        let source = Source {
+            kind,
+            namespace: namespace.to_owned(),
+            facts: facts.collect(),
+            listing: None,
+            late: None,
+            first,
+            synced: false,
+            live: None,
+            current: stored.proven,
+            resumed: None,
+        };
+        if let Some(proven) = stored.proven {
+            let since = &mut self.blind_since[kind.index()];
+            *since = Some(since.map_or(proven, |since| since.min(proven)));
+        }
+        self.sources.insert(watch, source);
+        if first {
+            RelistCause::FirstStart
+        } else {
+            RelistCause::Restarted
+        }
+    }
+
+    /// The informer of a watch.
+    pub(super) fn source(&mut self, watch: WatchId) -> Option<&mut Source> {
+        self.sources.get_mut(&watch)
+    }
+
+    /// An informer sees nothing until it lives again.
+    pub(super) fn blinded(&mut self, watch: WatchId, now: Timestamp) {
+        if let Some(source) = self.sources.get_mut(&watch) {
+            source.live = None;
+            self.blind_since[source.kind.index()].get_or_insert(now);
+        }
+    }
+
+    /// Whether every watch of Events is open.
+    pub(super) fn events_are_watched(&mut self, watched: bool, now: Timestamp) {
+        if watched {
+            self.events.get_or_insert(now);
+        } else {
+            self.events = None;
+            self.blind_since[Kind::Event.index()].get_or_insert(now);
+        }
+    }
+
+    /// Whether a kind is seen as it is.
+    pub(super) fn is_ready(&self, kind: Kind) -> bool {
+        self.ready[kind.index()]
+    }
+
+    /// Notes which kinds are seen as they are; returns those that were not until now, and since when.
+    pub(super) fn refresh(&mut self, now: Timestamp) -> Vec<(Kind, Option<Timestamp>)> {
+        let mut thawed = Vec::new();
+        for &kind in Kind::ALL {
+            let settled = |since: Option<Timestamp>| since.is_some_and(|at| now.since(at) >= THAW);
+            let is_ready = if kind == Kind::Event {
+                settled(self.events)
+            } else {
+                let mut sources = self.sources.values().filter(|s| s.kind == kind).peekable();
+                sources.peek().is_some() && sources.all(|s| s.synced && settled(s.live))
+            };
+            let was_ready = std::mem::replace(&mut self.ready[kind.index()], is_ready);
+            if is_ready && !was_ready {
+                thawed.push((kind, self.blind_since[kind.index()].take()));
+            }
+        }
+        thawed
+    }
+}

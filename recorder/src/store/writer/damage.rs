@@ -1,0 +1,168 @@
+//! What the writer does when its files are damaged, removed or replaced.
+//!
+//! One word of SQLite's is no proof: a read that fails at the wrong moment makes it call a sound file malformed (*seen* with
+//! EIO from the disk), and so may a bad page in memory. So the same work meets damage three times in a row, each time
+//! through a new connection, and every byte of the files could be read in between, before they are moved aside.
+
+use std::time::Instant;
+
+use kube9_shared::model::{EventType, Severity};
+use rusqlite::Connection;
+use serde_json::{Map, json};
+use tracing::error;
+
+use super::{Applier, Writer};
+use crate::pipeline::item::{Item, RelistCause};
+use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::sanitize::sanitize;
+
+/// How often the same work has to meet damage in a row, each time through a new connection.
+const MET_MAX: u32 = 3;
+
+/// Who meets damage.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By {
+    /// A commit or a heartbeat: nothing is recorded any more.
+    Commit,
+    /// The clean-up alone: an old page, an index nobody writes to.
+    CleanUp,
+}
+
+/// How often damage was met in a row.
+#[derive(Debug, Default)]
+pub(super) struct DamageMet {
+    pub(super) by_commit: u32,
+    pub(super) by_clean_up: u32,
+}
+
+/// Why the database is opened again.
+pub(super) enum Found {
+    /// Its files are others than those that are open.
+    Replaced,
+    /// Perhaps it is damaged, perhaps the disk does not read.
+    Doubtful,
+    /// It is damaged, or gone.
+    Damaged(String),
+}
+
+impl Writer {
+    /// SQLite calls the file damaged. `false`: given up because the grace period is over.
+    pub(super) fn damaged(&mut self, by: By, error: &rusqlite::Error) -> bool {
+        let met = match by {
+            By::Commit => &mut self.damage.by_commit,
+            By::CleanUp => &mut self.damage.by_clean_up,
+        };
+        *met += 1;
+        if *met >= MET_MAX {
+            self.damage = DamageMet::default();
+            return self.replace_damaged(&error.to_string());
+        }
+        error!(%error, ?by, met = *met, "damage: the database is opened and looked at again");
+        self.check
+            .degraded(format!("the database may be damaged: {error}"));
+        self.reopen(Found::Doubtful)
+    }
+
+    /// Moves aside what is there, begins a new one, has every source relist. `false`: given up.
+    pub(super) fn replace_damaged(&mut self, why: &str) -> bool {
+        self.check
+            .degraded(format!("the database is damaged: {why}"));
+        self.reopen(Found::Damaged(why.to_owned()))
+    }
+
+    /// Closes the database and opens it again, for as long as it takes; moves it aside in between where it is damaged.
+    /// `false`: given up because the grace period is over.
+    pub(super) fn reopen(&mut self, mut found: Found) -> bool {
+        // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
+        match Connection::open_in_memory() {
+            Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
+            Err(error) => error!(%error, "no memory for a new connection"),
+        }
+        loop {
+            match self.open_again(&mut found) {
+                Ok(()) => return true,
+                Err(error) => {
+                    error!(error, "cannot open the database again");
+                    self.check.degraded(error);
+                    if !self.wait(self.config.retry_max) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn open_again(&mut self, found: &mut Found) -> Result<(), String> {
+        if !matches!(found, Found::Replaced)
+            && let Err(error) = self.data.read_through()
+        {
+            // The disk is at fault, and perhaps was all along: damage has to be met anew.
+            *found = Found::Doubtful;
+            return Err(error.to_string());
+        }
+        if let Found::Damaged(why) = found {
+            let aside = self.data.move_aside().map_err(|error| error.to_string())?;
+            self.report_damage(&aside.display().to_string(), why);
+            // Moved once: a second move would replace the copy that matters by an empty file.
+            *found = Found::Replaced;
+        }
+        let opened = self.data.open().map_err(|error| error.to_string())?;
+        if let Some((aside, why)) = &opened.moved_aside {
+            self.report_damage(&aside.display().to_string(), why);
+        }
+        // Registered in a database that has them already, this changes nothing.
+        let mut applier = Applier::default();
+        for (id, cluster, kind, namespace) in &self.registered {
+            applier
+                .watches
+                .register_as(&opened.conn, *id, cluster, kind, namespace)
+                .map_err(|error| format!("cannot register a watch: {error}"))?;
+        }
+        self.applier = applier;
+        self.conn = opened.conn;
+        self.files = self.data.file_ids().unwrap_or_default();
+        if opened.created || opened.moved_aside.is_some() {
+            for recall in self.recalls.values() {
+                recall.relist(RelistCause::Replaced);
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
+    pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
+        let now = self.shared.clock.now();
+        self.moved_aside = Some(Instant::now());
+        self.file_check.degraded(format!(
+            "the database was damaged ({why}): it was moved to {aside} and a new one begun"
+        ));
+        error!(
+            aside,
+            why, "the database was damaged: it was moved aside and a new one begun"
+        );
+        let record = Record {
+            event_type: EventType::System,
+            severity: Severity::Critical,
+            title: "Database was damaged".to_owned(),
+            description: format!(
+                "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
+             what the API server still holds is recorded again."
+            ),
+            object: None,
+            owner: None,
+            reason: "DatabaseDamaged".to_owned(),
+            component: "kube9".to_owned(),
+            container: String::new(),
+            kube_type: String::new(),
+            node: None,
+            extra: Map::from_iter([
+                ("moved_to".to_owned(), json!(aside)),
+                ("cause".to_owned(), json!(why)),
+            ]),
+            occurred: Occurred::At(now),
+        };
+        self.shared
+            .queue
+            .push(Item::Row(Box::new(sanitize(record))), now);
+    }
+}

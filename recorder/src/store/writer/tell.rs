@@ -1,0 +1,60 @@
+//! What a commit means for metrics, and what the query side is told of `/healthz`.
+
+use serde_json::json;
+
+use crate::health::Health;
+use crate::metrics::{self, Metrics};
+use crate::store::apply::{Applier, Outcomes};
+use crate::store::gap::Healed;
+
+/// The checks as the query side shows them.
+pub(super) fn status_detail(health: &Health) -> serde_json::Value {
+    let checks: Vec<_> = health
+        .checks()
+        .into_iter()
+        .map(|check| json!({ "name": check.name, "healthy": check.healthy, "message": check.message }))
+        .collect();
+    json!({ "checks": checks })
+}
+
+/// Counts the statements run since the last time, also those of a transaction that failed.
+pub(super) fn count_statements(metrics: &Metrics, applier: &mut Applier) {
+    let run = applier.rows.statements.take();
+    for (operation, count) in [
+        (metrics::Operation::Insert, run.inserts),
+        (metrics::Operation::Update, run.updates),
+        (metrics::Operation::Select, run.selects),
+        (metrics::Operation::Delete, run.deletes),
+    ] {
+        metrics.operations.of(operation).inc_by(count);
+    }
+}
+
+/// Counts what became of the Events of a committed transaction.
+pub(super) fn account(metrics: &Metrics, outcomes: &Outcomes) {
+    let mut settled = metrics::Outcomes {
+        stored: outcomes.stored,
+        folded: outcomes.folded,
+        duplicate: outcomes.duplicate,
+        deleted: outcomes.deleted,
+        ..metrics::Outcomes::default()
+    };
+    for rule in &outcomes.filtered {
+        settled.add_filtered(*rule);
+    }
+    for stage in &outcomes.set_aside {
+        settled.add_set_aside(*stage);
+    }
+    metrics.account(&settled);
+    for healed in &outcomes.gaps_closed {
+        let label = match healed {
+            Healed::True => metrics::Healed::Yes,
+            Healed::Partial => metrics::Healed::Partial,
+            Healed::False => metrics::Healed::No,
+        };
+        metrics.gaps.of(label).inc();
+    }
+    for delay in &outcomes.delays_ms {
+        metrics.store_delay.observe((*delay).max(0) as f64 / 1000.0);
+    }
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# blackout.sh: two recorders against a real API server on its worst days, compared with what the API server accepted.
+# Events live for a minute, and etcd is compacted every 10 s, so that what takes hours elsewhere takes seconds here.
+#
+#   "near" meets every fault: stopped across a compaction (410), connections cut, API server killed and restarted, etcd
+#          killed, a network that hangs. It is never blind for longer than Events live, so it must have every one.
+#   "far"  is killed and stays down for longer than Events live. What died meanwhile must be covered by a gap row.
+source "$(dirname "$0")/lib.sh"
+namespace=kube9-blackout-$$
+need jq jq
+need curl curl
+need python3
+python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
+find_binaries
+export KUBE9_APISERVER_ARGS='--event-ttl=1m --etcd-compaction-interval=10s --min-request-timeout=20'
+cluster_up --control-plane-only
+need kubectl
+if [[ -n $keep ]]; then "$cluster/restart" apiserver >>"$work/cluster.log" 2>&1; fi # it may run without the arguments
+
+data=$work/blackout
+rm -rf "$data" "$work"/recorder-{near,far}.log "$work"/{load,look}.log
+mkdir -p "$data"
+kubectl create namespace "$namespace" >/dev/null
+user=$(events_user)
+
+# Times that suit a minute's life. Everything else is as it comes.
+cat >"$data/config.yaml" <<'YAML'
+source:
+  event_ttl: 60s
+  watch_timeout: 30s
+  read_slack: 5s
+  idle_renewal: 5s
+  list_timeout: 5s
+  connect_timeout: 3s
+  backoff: {max: 3s}
+analysis: {enabled: false}
+log: {format: json}
+YAML
+
+declare -A address pid_of
+for name in near far; do address[$name]=127.0.0.1:$(free_port); done
+start_recorder() { # start_recorder NAME
+  background "recorder-$1" "$recorder" serve --config "$data/config.yaml" --data-dir "$data/$1" \
+    --listen "${address[$1]}" --kubeconfig "$user"
+  pid_of[$1]=$pid
+}
+http() { curl -s --noproxy '*' --max-time 3 "http://${address[$1]}/$2"; }
+is_healthy() { [[ $(http "$1" healthz | jq -r .status) == healthy ]]; }
+# names NAME PATTERN: /healthz is degraded, and a check says so in these words.
+names() {
+  local said
+  said=$(http "$1" healthz | jq -r 'select(.status == "degraded") | .checks[] | .message // empty')
+  grep -E "$2" <<<"$said"
+}
+process() { "$cluster/service" "$@" >>"$work/cluster.log" 2>&1; }
+forward_pid() { "$cluster/service" status | sed -n 's/^forward running, pid //p'; }
+
+start_recorder near
+start_recorder far
+for name in near far; do
+  wait_for 60 "$name is healthy" is_healthy "$name" || die "no recorder" "$(tail -20 "$work/recorder-$name.log")"
+done
+background load python3 "$e2e/blackout.py" write "$KUBECONFIG" "$namespace" "$data/truth.json"
+load_pid=$pid
+background look python3 "$e2e/blackout.py" look "$data/look.json" "near=${address[near]}" "far=${address[far]}"
+look_pid=$pid
+sleep 5
+
+# First of all: a restart of etcd gives every Event its whole life again.
+process kill etcd || fail "SIGKILL of etcd"
+wait_for 25 "an API server without etcd is named" names near 'no answer|500|503|504|timeout|timed out|closed|ends' || true
+process start etcd || fail "start of etcd"
+wait_for 40 "healthy after etcd was killed" is_healthy near || true
+
+terminate "${pid_of[far]}" KILL
+far_down=$SECONDS
+terminate "${pid_of[near]}"
+equals "near is stopped: exit code" 0 "$status"
+sleep 25 # two compactions: the position is gone
+start_recorder near
+wait_for 30 "near is back, across compactions" is_healthy near || true
+
+process restart forward || fail "restart of the forwarder"
+wait_for 30 "healthy after all connections were cut" is_healthy near || true
+
+process kill apiserver || fail "SIGKILL of the API server"
+wait_for 10 "an API server that is gone is named" names near 'connection|connect|reset|closed' || true
+process start apiserver || fail "start of the API server"
+wait_for 30 "healthy after the API server was killed" is_healthy near || true
+
+kill -STOP "$(forward_pid)"
+wait_for 25 "a network that hangs is named" names near 'no answer|elapsed|timed out' || true
+kill -CONT "$(forward_pid)"
+wait_for 30 "healthy after the network hung" is_healthy near || true
+
+process restart apiserver || fail "restart of the API server"
+wait_for 30 "healthy after the API server was restarted" is_healthy near || true
+
+left=$((far_down + 75 - SECONDS))
+if ((left > 0)); then sleep "$left"; fi
+say "far was down for $((SECONDS - far_down)) s, Events live for 60 s"
+start_recorder far
+wait_for 30 "far is healthy" is_healthy far || true
+sleep 3
+
+terminate "$load_pid"
+equals "the load: exit code" 0 "$status"
+say "$(tail -1 "$work/load.log")"
+check "enough Events for a judgement" jq -e '(.events | length) > 1000 and .writes > 3000' "$data/truth.json"
+if said=$(python3 "$e2e/blackout.py" compare "$data/truth.json" "near=$data/near/kube9.db" "far=$data/far/kube9.db"); then
+  ok "nothing lost, doubled, wrong or unaccounted"
+else
+  fail "nothing lost, doubled, wrong or unaccounted"
+fi
+sed 's/^/     /' <<<"$said"
+contains "near needed no excuse" "^near: .* died in a gap that says so 0$" "$said"
+contains "near has a gap row for the compaction" "^near: gap expired, .* healed (true|partial)" "$said"
+lacks "near's gaps were all shorter than Events live" "^near: gap .* healed false" "$said"
+contains "far's gap row is an error that claims no healing" "^far: gap expired, .* healed false, error" "$said"
+contains "and covers what died meanwhile" "^far: .* died in a gap that says so [1-9]" "$said"
+
+terminate "$look_pid"
+check "the account balances in every scrape: $(jq -c '[.[].scrapes]' "$data/look.json")" \
+  jq -e 'all(.[]; .scrapes > 20 and .unbalanced == [] and .dropped == 0)' "$data/look.json"
+for name in near far; do
+  terminate "${pid_of[$name]}"
+  equals "$name ends in order" 0 "$status"
+done
+if [[ -n $keep ]]; then kubectl delete namespace "$namespace" --wait=false >/dev/null; fi
+finish

@@ -1,0 +1,225 @@
+//! `kube9-pictures DIR`: the pictures of the documents, as SVG. Two hours of a simulated cluster in which a rollout goes
+//! wrong are recorded by the real recorder, at a clock that runs fast; then `kube9-query` is asked on real terminals.
+//!
+//! `cargo build --release -p kube9-query && cargo run --release --bin kube9-pictures -- docs/pictures`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use kube9_recorder::clock::{Clock, ManualTime};
+use kube9_shared::time::Timestamp;
+use kube9_tests::apiserver::{ApiServer, Config};
+use kube9_tests::bench::query::default_binary;
+use kube9_tests::clock::Micros;
+use kube9_tests::picture::{THEMES, svg};
+use kube9_tests::recorder::{Recorder, Setup, wait_until};
+use kube9_tests::terminal::Terminal;
+use kube9_tests::world::{Cause, Fate, Live, Size};
+
+/// What is drawn: the file's name, the terminal's columns, the words. `{id}` stands for an event of the crash loop.
+const PICTURES: [(&str, u16, &str); 8] = [
+    ("status", 90, "status"),
+    (
+        "list",
+        120,
+        "events list --since=80m --severity=warning+ --limit=18",
+    ),
+    (
+        "list-80",
+        80,
+        "events list --since=80m --severity=warning+ --limit=12",
+    ),
+    (
+        "wide",
+        200,
+        "events list --since=80m --severity=error+ --limit=12 --format=wide",
+    ),
+    ("get", 100, "events get {id}"),
+    (
+        "stats",
+        80,
+        "events stats --since=80m --severity=warning+ --by=reason,name --limit=12",
+    ),
+    ("timeline", 110, "events timeline --since=2h"),
+    ("timeline-80", 80, "events timeline --since=2h"),
+];
+
+/// How long the recorded story is.
+const SPAN: Duration = Duration::from_secs(2 * 3600);
+/// The story goes on in such steps, with a pause after each, in which the recorder works.
+const STEP: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(80);
+/// Ordinary Events a second.
+const RATE: f64 = 0.1;
+
+/// Draws the pictures of the documents.
+#[derive(Parser)]
+#[command(name = "kube9-pictures")]
+struct Args {
+    /// Where they are written
+    dir: PathBuf,
+    /// Seed of the world
+    #[arg(long, default_value_t = 9)]
+    seed: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    std::fs::create_dir_all(&args.dir)?;
+    let dir = args.dir.canonicalize()?;
+    let query = default_binary()?;
+    let folder = tempfile::tempdir()?;
+    let story = Story::begin(args.seed, folder.path())?;
+    let recorder = story.play()?;
+    // So that no path of this machine is in a picture.
+    std::env::set_current_dir(folder.path())?;
+    for (name, columns, line) in PICTURES {
+        let line = line.replace("{id}", &crash(&query)?);
+        let words: Vec<&str> = line.split(' ').collect();
+        let shown = show(&query, &words, columns)?;
+        for theme in THEMES {
+            let picture = svg(
+                &format!("kube9-query {line}"),
+                &shown,
+                usize::from(columns),
+                theme,
+            );
+            std::fs::write(dir.join(format!("{name}-{}.svg", theme.name)), picture)?;
+        }
+    }
+    recorder.stop()
+}
+
+const DATABASE: (&str, &str) = ("KUBE9_DB", "data/kube9.db");
+
+fn show(query: &Path, words: &[&str], columns: u16) -> anyhow::Result<String> {
+    let mut terminal = Terminal::start(query, words, &[DATABASE], columns)?;
+    let shown = terminal.read_to_end()?;
+    let status = terminal.child.wait()?;
+    ensure!(status.success(), "{words:?} ended with {status}: {shown}");
+    Ok(shown)
+}
+
+/// The id of a crash loop.
+fn crash(query: &Path) -> anyhow::Result<String> {
+    let done = std::process::Command::new(query)
+        .args(["events", "list", "--reason=BackOff", "--severity=error"])
+        .args(["--limit=1", "--fields=id", "--format=csv"])
+        .env(DATABASE.0, DATABASE.1)
+        .output()?;
+    let text = String::from_utf8(done.stdout)?;
+    Ok(text
+        .lines()
+        .nth(1)
+        .context("there is a crash loop")?
+        .to_owned())
+}
+
+/// A cluster, a recorder and a clock that belongs to neither.
+struct Story {
+    server: ApiServer,
+    setup: Setup,
+    time: Arc<ManualTime>,
+    seed: u64,
+}
+
+impl Story {
+    fn begin(seed: u64, folder: &Path) -> anyhow::Result<Self> {
+        let server = ApiServer::start(Config {
+            compaction_interval: None,
+            ..Config::default()
+        })?;
+        let mut setup = Setup::new(&server, folder, "")?;
+        // Short, so that the outage below is longer than Events live.
+        setup.yaml = setup
+            .yaml
+            .replace("page_size: 100", "page_size: 100\n  event_ttl: 5m");
+        let now = Timestamp::now();
+        Ok(Self {
+            server,
+            setup,
+            time: ManualTime::at(now.minus(SPAN)),
+            seed,
+        })
+    }
+
+    /// Sets the clocks of server and recorder.
+    fn set(&self, at: Timestamp, by: Duration) {
+        self.time.advance(by);
+        self.server
+            .set_clock_offset((at.millis() - Timestamp::now().millis()) / 1000);
+    }
+
+    fn recorder(&self) -> anyhow::Result<Recorder> {
+        let recorder = self.setup.start_at(Clock::new(self.time.clone()))?;
+        let is_up = || self.setup.health().is_some_and(|(code, _)| code == 200);
+        ensure!(wait_until(is_up), "the recorder does not start");
+        Ok(recorder)
+    }
+
+    /// Plays all of it; the recorder goes on.
+    fn play(&self) -> anyhow::Result<Recorder> {
+        let begin = Timestamp::now().minus(SPAN);
+        let micros = |at: Timestamp| Micros(at.millis() * 1000);
+        self.set(begin, Duration::ZERO);
+        let mut live = Live::new(
+            self.seed,
+            Size::SMALL,
+            self.server.store(),
+            micros(begin),
+            1.0,
+        );
+        live.set_rate(RATE);
+        let names: Vec<String> = live
+            .cluster()
+            .workloads
+            .iter()
+            .map(|workload| workload.name.to_string())
+            .collect();
+        let mut recorder = Some(self.recorder()?);
+        let mut at = Duration::ZERO;
+        while at < SPAN {
+            at += STEP;
+            let now = begin.plus(at);
+            self.set(now, STEP);
+            live.advance(micros(now));
+            match at.as_secs() / 60 {
+                62 if is_first(at) => {
+                    live.bad_rollout(&names[0], Fate::Crashes(Cause::Exit(1), 14))?
+                }
+                72 if is_first(at) => live.node_down(2, Duration::from_secs(600))?,
+                84 if is_first(at) => {
+                    if let Some(recorder) = recorder.take() {
+                        recorder.stop()?;
+                    }
+                }
+                93 if is_first(at) => {
+                    self.server.expire_events();
+                    self.server.compact_now();
+                    recorder = Some(self.recorder()?);
+                }
+                103 if is_first(at) => live.rollout(&names[0])?,
+                _ => {}
+            }
+            if recorder.is_some() {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        self.time.jump_to(Timestamp::now());
+        self.server.set_clock_offset(0);
+        // One heartbeat at the present time.
+        std::thread::sleep(Duration::from_secs(2));
+        let mut err = std::io::stderr().lock();
+        writeln!(err, "{} observations were sent", live.observations())?;
+        recorder.context("the story ends with a recorder")
+    }
+}
+
+/// Whether this is the first step of a minute.
+fn is_first(at: Duration) -> bool {
+    at.as_secs() % 60 < STEP.as_secs()
+}

@@ -1,0 +1,146 @@
+//! A disk whose system calls fail on command, for a recorder that runs as a process of its own.
+//!
+//! A small library in C (`faulty_disk.c`, built here with the machine's compiler) is preloaded into the process and asks
+//! a page of shared memory before each call on `kube9.db`, `-wal` and `-shm`. A static binary would not notice it.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// `errno` of a device that fails.
+pub const EIO: u8 = 5;
+/// `errno` of a disk that is full.
+pub const ENOSPC: u8 = 28;
+/// `errno` of a file system that became read-only, as Linux makes one with errors.
+pub const EROFS: u8 = 30;
+
+/// The database file, in [`Wrong::files`].
+pub const DATABASE: u8 = 1;
+/// Its write-ahead log.
+pub const LOG: u8 = 2;
+/// The log's index. What is read and written through memory is not seen here, only its growth.
+pub const INDEX: u8 = 4;
+
+/// Which calls fail, with which `errno`; 0 lets them through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wrong {
+    /// Of which files.
+    pub files: u8,
+    /// `write` and its like.
+    pub write: u8,
+    /// `read` and its like.
+    pub read: u8,
+    /// `fsync`, `fdatasync`.
+    pub sync: u8,
+    /// `ftruncate`.
+    pub truncate: u8,
+    /// `open`.
+    pub open: u8,
+    /// A write takes half of what it was given before the next one fails.
+    pub half: bool,
+}
+
+impl Wrong {
+    /// Nothing fails, on any file.
+    pub const NOTHING: Self = Self {
+        files: DATABASE | LOG | INDEX,
+        write: 0,
+        read: 0,
+        sync: 0,
+        truncate: 0,
+        open: 0,
+        half: false,
+    };
+
+    /// Writes fail with `errno`.
+    pub const fn write(errno: u8) -> Self {
+        Self {
+            write: errno,
+            ..Self::NOTHING
+        }
+    }
+
+    const fn bytes(self) -> [u8; 8] {
+        [
+            self.files,
+            self.write,
+            self.read,
+            self.sync,
+            self.truncate,
+            self.open,
+            self.half as u8,
+            0,
+        ]
+    }
+}
+
+/// The library and its control page.
+#[derive(Debug)]
+pub struct FaultyDisk {
+    library: PathBuf,
+    control: PathBuf,
+    page: File,
+}
+
+impl FaultyDisk {
+    /// Builds the library in `folder`. `None`: this machine has no C compiler.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or the compiler refuses the code.
+    pub fn build(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let source = folder.join("faulty_disk.c");
+        let library = folder.join("faulty_disk.so");
+        fs::write(&source, include_str!("faulty_disk.c"))?;
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+            .args([&library, &source])
+            .arg("-ldl")
+            .output();
+        let Ok(output) = built else {
+            return Ok(None);
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cc: {said}");
+        let control = folder.join("faulty_disk.control");
+        fs::write(&control, [0; 4096])?;
+        let page = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&control)
+            .context("the control page")?;
+        Ok(Some(Self {
+            library,
+            control,
+            page,
+        }))
+    }
+
+    /// What the process needs in its environment.
+    pub fn environment(&self) -> Vec<(String, PathBuf)> {
+        vec![
+            ("LD_PRELOAD".to_owned(), self.library.clone()),
+            ("KUBE9_FAULTY_DISK".to_owned(), self.control.clone()),
+        ]
+    }
+
+    /// From now on these calls fail; [`Wrong::NOTHING`] heals.
+    ///
+    /// # Errors
+    /// If the control page cannot be written.
+    pub fn set(&self, wrong: Wrong) -> std::io::Result<()> {
+        self.page.write_all_at(&wrong.bytes(), 0)
+    }
+
+    /// Calls that were made to fail so far.
+    ///
+    /// # Errors
+    /// If the control page cannot be read.
+    pub fn hits(&self) -> std::io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.page.read_exact_at(&mut bytes, 8)?;
+        Ok(u32::from_ne_bytes(bytes))
+    }
+}

@@ -1,0 +1,57 @@
+//! A wall clock that jumps: off by as much as a file says, which the torture rewrites while the recorder runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube9_recorder::clock::TimeSource;
+use kube9_shared::time::Timestamp;
+
+/// How often the file is read.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The file's name in the torture's folder.
+const FILE: &str = "clock-offset";
+
+/// The machine's clocks, the wall clock with the offset.
+pub(super) struct Skewed {
+    file: PathBuf,
+    origin: Instant,
+    seen: Mutex<(Option<Instant>, i64)>,
+}
+
+impl Skewed {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            file: folder.join(FILE),
+            origin: Instant::now(),
+            seen: Mutex::default(),
+        }
+    }
+
+    fn offset(&self) -> i64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            let text = fs::read_to_string(&self.file).unwrap_or_default();
+            // A file that is being rewritten says nothing yet.
+            *seen = (Some(Instant::now()), text.trim().parse().unwrap_or(seen.1));
+        }
+        seen.1
+    }
+}
+
+impl TimeSource for Skewed {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(Timestamp::now().millis() + self.offset())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+/// Makes the recorder's clock be off by so many milliseconds.
+pub(super) fn set(folder: &Path, offset_ms: i64) -> std::io::Result<()> {
+    fs::write(folder.join(FILE), offset_ms.to_string())
+}

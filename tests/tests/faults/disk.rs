@@ -1,0 +1,357 @@
+//! What a disk can do: stand still, fill up, refuse, tear, damage.
+
+use std::fs;
+
+use kube9_tests::apiserver::Kind;
+use kube9_tests::recorder::balance;
+use serde_json::Value;
+
+use crate::scene::{Scene, event, skipped};
+
+#[test]
+fn database_that_stands_still_is_named_and_loses_nothing() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let holder = scene.setup.hold_the_database().unwrap();
+    scene.create_many("meanwhile", 3_000);
+    scene.wait("named", || {
+        scene.degraded("database").contains("database is locked")
+    });
+    let (items, capacity) = (
+        scene.metric("kube9_events_queue_size"),
+        scene.metric("kube9_queue_capacity"),
+    );
+    assert!(items <= capacity, "{items} of {capacity}");
+    drop(holder);
+    scene.wait_stored(3_001);
+    scene.assert_complete();
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create_many("first", 10);
+    scene.wait_stored(10);
+    for suffix in ["-wal", "-shm"] {
+        fs::remove_file(format!("{}{suffix}", scene.setup.database().display())).unwrap();
+        scene.wait("the log is there again", || {
+            fs::exists(format!("{}{suffix}", scene.setup.database().display())).unwrap()
+        });
+        scene.create(&format!("after{suffix}"));
+        scene.wait("stored where readers look", || {
+            scene.number_named(&format!("after{suffix}")) == 1
+        });
+    }
+    fs::remove_file(scene.setup.database()).unwrap();
+    scene.wait_stored(12);
+    scene.wait("said so", || {
+        scene
+            .setup
+            .number("SELECT count(*) FROM events WHERE title = 'Database was damaged'")
+            == Some(1)
+    });
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn damaged_file_at_start_is_moved_aside_and_the_cluster_recorded_anew() {
+    for (from, to) in [(0, 100), (4_096, 400_000)] {
+        let scene = Scene::new();
+        let recorder = scene.start();
+        scene.create_many("before", 50);
+        scene.wait_stored(50);
+        recorder.stop().unwrap();
+        scene.damage(from, to);
+        let recorder = scene.start();
+        scene.create("after");
+        scene.wait_stored(51);
+        let aside = scene.folder.path().join("data").join("kube9.db.corrupt");
+        assert!(aside.exists());
+        let said = "SELECT count(*) FROM events WHERE severity = 'critical' AND title = 'Database was damaged'";
+        scene.wait("said so", || scene.setup.number(said) == Some(1));
+        scene.assert_complete();
+        recorder.stop().unwrap();
+    }
+}
+
+#[test]
+fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create_many("before", 30);
+    scene.wait_stored(30);
+    scene.repeat("before.000007");
+    scene.wait("repeated", || {
+        scene.setup.number("SELECT max(count) FROM event") == Some(2)
+    });
+    // As a kill leaves it: the database, its log, no clean close.
+    let path = scene.setup.database();
+    let (main, log) = (
+        fs::read(&path).unwrap(),
+        fs::read(format!("{}-wal", path.display())).unwrap(),
+    );
+    recorder.stop().unwrap();
+    assert!(log.len() > 10_000, "the log is a real one");
+    for part in 0..12 {
+        let end = log.len() * part / 11;
+        fs::write(&path, &main).unwrap();
+        fs::write(format!("{}-wal", path.display()), &log[..end]).unwrap();
+        drop(fs::remove_file(format!("{}-shm", path.display())));
+        let recorder = scene.start();
+        scene.assert_complete();
+        recorder.stop().unwrap();
+    }
+}
+
+#[test]
+fn second_recorder_is_refused_and_the_first_goes_on() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let mut other = scene.setup.clone();
+    other.listen = kube9_tests::recorder::free_address().unwrap();
+    other.yaml = other
+        .yaml
+        .replace(&scene.setup.listen.to_string(), &other.listen.to_string());
+    let second = other.start().unwrap();
+    scene.wait("the second gives up", || second.has_ended());
+    let error = format!("{:#}", second.stop().unwrap_err());
+    assert!(error.contains("another recorder holds"), "{error}");
+    scene.create("second");
+    scene.wait_stored(2);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn start_waits_for_a_disk_that_cannot_be_written() {
+    let scene = Scene::new();
+    // A file where the directory belongs: no permission trick that root would walk through.
+    fs::write(scene.folder.path().join("data"), "in the way").unwrap();
+    let recorder = scene.start();
+    scene.create("early");
+    scene.wait("named", || !scene.degraded("start").is_empty());
+    assert!(!recorder.has_ended());
+    fs::remove_file(scene.folder.path().join("data")).unwrap();
+    scene.wait_stored(1);
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
+    let scene = Scene::with("");
+    let mut setup = scene.setup.clone();
+    setup.yaml = setup
+        .yaml
+        .replace("shutdown_grace: 10s", "shutdown_grace: 1s");
+    let recorder = setup.start().unwrap();
+    scene.create("first");
+    scene.wait_stored(1);
+    let holder = scene.setup.hold_the_database().unwrap();
+    scene.create_many("uncommitted", 50);
+    scene.wait("received", || {
+        scene.metric("kube9_events_received_total") >= 51.0
+    });
+    let error = format!("{:#}", recorder.stop().unwrap_err());
+    assert!(error.contains("come") && error.contains("again"), "{error}");
+    drop(holder);
+    let recorder = scene.start();
+    scene.assert_complete();
+    assert_eq!(scene.gaps(), Vec::<Value>::new());
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn row_that_the_database_refuses_is_set_aside_alone() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let rules = scene.setup.open_for_writing().unwrap();
+    rules
+        .execute_batch(
+            "CREATE TRIGGER bad BEFORE INSERT ON event WHEN NEW.count = 666 BEGIN SELECT RAISE(ABORT, 'no'); END; \
+             CREATE TRIGGER stub BEFORE INSERT ON event WHEN NEW.type = 5 BEGIN SELECT RAISE(ABORT, 'no stub'); END;",
+        )
+        .unwrap();
+    scene.create_many("before", 30);
+    let bad = event("shop", "bad", 666);
+    scene.server.store().create(Kind::Event, bad).unwrap();
+    scene.create_many("behind", 30);
+    // Neither the row nor its stub can be written: the batch waits, and what of it was written stays so.
+    scene.wait("named", || scene.degraded("database").contains("no stub"));
+    rules.execute_batch("DROP TRIGGER stub").unwrap();
+    scene.wait_stored(61);
+    let set_aside = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
+    scene.wait("set aside", || scene.setup.number(set_aside) == Some(1));
+    scene.wait("every Event has one outcome", || {
+        balance(&scene.setup.metrics()) == Some(0.0)
+    });
+    recorder.stop().unwrap();
+    let sums = "SELECT count(*) || ' ' || sum(occurrences) FROM event WHERE type = 0";
+    assert_eq!(scene.setup.column(sums).unwrap(), ["61 61"]);
+}
+
+/// Only root may mount, and a container may not let it.
+fn small_disk(at: &std::path::Path, size: &str) -> Option<SmallDisk> {
+    fs::create_dir_all(at).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+        .arg(at)
+        .stderr(std::process::Stdio::null())
+        .status();
+    mounted
+        .is_ok_and(|status| status.success())
+        .then(|| SmallDisk(at.to_owned()))
+}
+
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn remount(&self, options: &str) -> bool {
+        let options = format!("remount,{options}");
+        let status = std::process::Command::new("mount")
+            .args(["-o", &options])
+            .arg(&self.0)
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+#[test]
+fn full_disk_is_named_kills_nothing_and_heals() {
+    let scene = Scene::new();
+    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let filler = disk.0.join("filler");
+    // Fills the disk to the last byte.
+    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    scene.create_many("meanwhile", 5_000);
+    scene.wait("named", || scene.degraded("database").contains("full"));
+    assert!(!recorder.has_ended());
+    fs::remove_file(&filler).unwrap();
+    assert!(disk.remount("size=64m"));
+    scene.wait_stored(5_001);
+    scene.assert_complete();
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
+    let scene = Scene::new();
+    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    scene.create("first");
+    assert!(disk.remount("ro"));
+    let recorder = scene.start();
+    scene.wait("named", || !scene.degraded("start").is_empty());
+    assert!(!recorder.has_ended());
+    assert!(disk.remount("rw"));
+    scene.wait_stored(1);
+    recorder.stop().unwrap();
+
+    let filler = disk.0.join("filler");
+    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    scene.create("second");
+    let recorder = scene.start();
+    scene.wait("named", || matches!(scene.setup.health(), Some((503, _))));
+    assert!(!recorder.has_ended());
+    fs::remove_file(&filler).unwrap();
+    scene.wait_stored(2);
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+/// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
+#[test]
+fn disk_that_the_log_has_filled_heals_when_the_reader_ends() {
+    let scene = Scene::new();
+    let Some(_disk) = small_disk(&scene.folder.path().join("data"), "8m") else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let reader = scene.setup.open().unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let rows: i64 = reader
+        .query_row("SELECT count(*) FROM event", [], |row| row.get(0))
+        .unwrap();
+    assert!(rows > 0);
+    let mut created = 1;
+    while !scene.degraded("database").contains("full") {
+        assert!(created < 30_000, "the disk does not fill");
+        scene.create_many(&format!("more-{created}"), 100);
+        created += 100;
+    }
+    drop(reader);
+    scene.wait("healthy", || scene.is_healthy());
+    scene.assert_complete();
+    recorder.stop().unwrap();
+}
+
+/// Makes the leaf with the oldest rows unreadable. Nobody writes there, so only the clean-up meets it.
+fn damage_the_oldest_rows(scene: &Scene) {
+    let path = scene.setup.database();
+    let root: i64 = {
+        let conn = scene.setup.open_for_writing().unwrap();
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
+        conn.query_row(root, [], |row| row.get(0)).unwrap()
+    };
+    const PAGE: usize = 4096;
+    const INTERIOR: u8 = 5;
+    let mut bytes = fs::read(&path).unwrap();
+    let mut page = (root as usize - 1) * PAGE;
+    assert_eq!(bytes[page], INTERIOR, "too few rows for a tree");
+    while bytes[page] == INTERIOR {
+        let first_cell =
+            page + usize::from(u16::from_be_bytes([bytes[page + 12], bytes[page + 13]]));
+        let child = u32::from_be_bytes(bytes[first_cell..first_cell + 4].try_into().unwrap());
+        page = (child as usize - 1) * PAGE;
+    }
+    bytes[page] = 0x99;
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn damage_that_only_the_clean_up_meets_is_named_and_ends_in_a_new_database() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create_many("before", 400);
+    scene.wait_stored(400);
+    recorder.stop().unwrap();
+    damage_the_oldest_rows(&scene);
+    let recorder = scene.start();
+    scene.create("after");
+    scene.wait("named", || {
+        scene.degraded("database-file").contains("malformed")
+    });
+    let said = "SELECT count(*) FROM events WHERE severity = 'critical' AND title = 'Database was damaged'";
+    scene.wait("said so", || scene.setup.number(said) == Some(1));
+    scene.assert_complete();
+    assert!(scene.folder.path().join("data/kube9.db.corrupt").exists());
+    recorder.stop().unwrap();
+}

@@ -1,0 +1,254 @@
+//! More than the queue holds.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use kube9_recorder::analysis::owners::Owners;
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::KubeConfig;
+use kube9_recorder::health::Health;
+use kube9_recorder::metrics::{Kind as Watched, Metrics, Rules};
+use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
+use kube9_recorder::pipeline::item::Item;
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
+use kube9_recorder::pipeline::record::{Occurred, Record};
+use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::source::api::Api;
+use kube9_recorder::source::connect::connect;
+use kube9_recorder::source::events::{EventsSource, Recall};
+use kube9_recorder::source::intake::{Intake, push};
+use kube9_recorder::source::report::{FirstSync, Report};
+use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::writer::{Ended, Shared, Writer};
+use kube9_shared::model::{EventType, Severity};
+use kube9_tests::apiserver::Kind;
+use kube9_tests::clock::Micros;
+use kube9_tests::recorder::wait_until;
+use kube9_tests::torture::Deaths;
+use serde_json::json;
+
+use crate::scene::Scene;
+
+#[test]
+fn burst_far_beyond_the_queue_loses_nothing() {
+    burst(20_000);
+}
+
+#[test]
+#[ignore = "takes minutes in a debug build: cargo test --release -p kube9-tests --test faults -- --ignored"]
+fn burst_of_a_hundred_thousand_loses_nothing() {
+    burst(100_000);
+}
+
+fn burst(events: usize) {
+    let scene = Scene::with("");
+    let recorder = scene.start();
+    scene.wait("ready", || scene.is_healthy());
+    scene.create_many("burst", events);
+    scene.wait_stored(events as i64);
+    assert_eq!(scene.metric("kube9_events_dropped_total"), 0.0);
+    recorder.stop().unwrap();
+    scene.assert_complete();
+}
+
+const CAPACITY: usize = 200;
+const BYTES_MAX: usize = 1 << 20;
+
+/// The recorder's own parts, put together as `tasks` does, with a queue that the test can reach: a producer that cannot
+/// wait, which no part of the recorder is.
+struct Parts {
+    scene: Scene,
+    shared: Shared,
+    source: tokio::task::JoinHandle<()>,
+    writer: std::thread::JoinHandle<Ended>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let config = scene.setup.config().unwrap();
+        let clock = Clock::system();
+        let shared = Shared {
+            queue: Arc::new(Queue::new(QueueLimits {
+                capacity: CAPACITY,
+                bytes_max: BYTES_MAX,
+                high_water: CAPACITY * 8 / 10,
+            })),
+            metrics: Metrics::new(&Rules::default()),
+            health: Health::new(clock.clone()),
+            clock: clock.clone(),
+            abandon: Arc::new(AtomicBool::new(false)),
+        };
+        let data = DataDir::lock(&config.data_dir).unwrap();
+        let mut writer = Writer::open(
+            data,
+            config.writer.clone(),
+            config.retention.clone(),
+            &config.storage,
+            shared.clone(),
+        )
+        .unwrap();
+        let recall = Arc::new(Recall::default());
+        let (watch, start) = writer
+            .register("cluster", "Event", "", recall.clone())
+            .unwrap();
+        let kube = KubeConfig {
+            kubeconfig: config.kube.kubeconfig.clone(),
+            ..KubeConfig::default()
+        };
+        let cluster = runtime
+            .block_on(connect(&kube, Duration::from_secs(5)))
+            .unwrap();
+        let check = shared.health.check("watch/Event", None);
+        let source = EventsSource {
+            api: Api::new(cluster.client),
+            watch,
+            namespace: String::new(),
+            max_wait: config.queue.max_wait,
+            intake: Intake {
+                queue: shared.queue.clone(),
+                filter: Arc::new(Filter::new(&[]).unwrap()),
+                overrides: Arc::new(SeverityOverrides::default()),
+                metrics: shared.metrics.clone(),
+                clock: clock.clone(),
+                owners: Owners::default(),
+            },
+            recall,
+            report: Report::new(
+                shared.metrics.clone(),
+                check,
+                Watched::Event,
+                clock,
+                FirstSync::of(1, shared.health.clone()),
+            ),
+            config: config.source,
+        };
+        Self {
+            scene,
+            shared,
+            source: runtime.spawn(source.run(start)),
+            writer: std::thread::spawn(move || writer.run()),
+            runtime,
+        }
+    }
+
+    /// A row of kube9's own, from somebody who does not wait.
+    fn flood(&self, n: usize) {
+        let now = self.shared.clock.now();
+        let row = Record {
+            event_type: EventType::Cluster,
+            severity: Severity::Info,
+            title: "Flood".to_owned(),
+            description: format!("Row {n} of a producer that cannot wait."),
+            object: None,
+            owner: None,
+            reason: "Flood".to_owned(),
+            component: "kube9".to_owned(),
+            container: String::new(),
+            kube_type: String::new(),
+            node: None,
+            extra: serde_json::Map::new(),
+            occurred: Occurred::At(now),
+        };
+        let item = Item::Row(Box::new(sanitize(row)));
+        push(&self.shared.queue, &self.shared.metrics, item, now);
+        let (items, bytes) = self.shared.queue.size();
+        assert!(items <= CAPACITY && bytes <= BYTES_MAX, "{items} {bytes}");
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.shared.metrics.render().unwrap();
+        let of = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            series
+                .starts_with(name)
+                .then(|| value.parse::<f64>().ok())?
+        };
+        text.lines().filter_map(of).sum::<f64>() as u64
+    }
+
+    fn says(&self, check: &str) -> String {
+        let checks = self.shared.health.checks();
+        let found = checks.into_iter().find(|found| found.name == check);
+        found.map(|check| check.message).unwrap_or_default()
+    }
+
+    fn stop(self) -> Scene {
+        self.source.abort();
+        self.shared.queue.close();
+        assert_eq!(self.writer.join().unwrap(), Ended::Drained);
+        self.runtime.shutdown_background();
+        self.scene
+    }
+}
+
+#[test]
+fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() {
+    let parts = Parts::new();
+    let (scene, number) = (&parts.scene, |sql: &str| parts.scene.setup.number(sql));
+    scene.create("first");
+    scene.wait_stored(1);
+
+    // The database stands still: the Events source fills the queue to its mark and waits, the flood does not.
+    let holder = scene.setup.hold_the_database().unwrap();
+    scene.create("in the writer's hands");
+    assert!(wait_until(|| parts.says("database").contains("locked")));
+    scene.create_many("meanwhile", 500);
+    assert!(wait_until(|| !parts.shared.queue.has_room()));
+    assert_eq!(parts.metric("kube9_events_dropped_total"), 0);
+    (0..2 * CAPACITY).for_each(|n| parts.flood(n));
+    let events = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"event\"}");
+    let rows = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"finding\"}");
+    assert!(events > 0 && rows > 0, "{events} Events, {rows} rows");
+    assert_eq!(parts.metric("kube9_events_dropped_total"), events + rows);
+    assert!(wait_until(|| parts.says("queue").contains("items dropped")));
+    // One of the dropped is gone before anybody can list it again: nothing can heal that.
+    let gone = scene
+        .server
+        .store()
+        .delete(Kind::Event, "shop", "meanwhile.000100")
+        .unwrap();
+    let deaths = Deaths::from([(gone.uid.to_string(), Micros::now())]);
+
+    drop(holder);
+    assert!(wait_until(|| number("SELECT count(*) FROM hole")
+        == Some(0)
+        && number(
+            "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL"
+        ) == Some(0)
+        && scene.stored() >= 500));
+    assert!(wait_until(|| number(
+        "SELECT count(*) FROM events WHERE title = 'Flood'"
+    ) == Some(
+        (2 * CAPACITY) as i64 - rows as i64
+    )));
+    let scene = parts.stop();
+    scene.assert_complete_but(&deaths);
+
+    let gaps = scene.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0]["cause"], "queue_overflow");
+    assert_eq!(
+        (&gaps[0]["healed"], &gaps[0]["missing"]),
+        (&json!("partial"), &json!(1))
+    );
+    let own = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'kube9' \
+               AND severity = 'error'";
+    let own: Vec<serde_json::Value> = scene
+        .setup
+        .column(own)
+        .unwrap()
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    let lost: i64 = own.iter().map(|gap| gap["missing"].as_i64().unwrap()).sum();
+    assert_eq!(lost, rows as i64, "{own:?}");
+    assert!(own.iter().all(|gap| gap["healed"] == json!("false")));
+}

@@ -1,0 +1,285 @@
+//! Every fault, one after the other, on one recorder: what `/healthz` says of it, and that the account balances at every
+//! scrape meanwhile, also while watches are opened again and lists begun anew.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use kube9_tests::apiserver::{Fault, FaultId, Garbage, Kind, On};
+use kube9_tests::recorder::{Setup, balance};
+
+use crate::scene::Scene;
+
+/// Scrapes all the while.
+struct Scraper {
+    stop: Arc<AtomicBool>,
+    scrapes: Arc<AtomicU64>,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl Scraper {
+    fn start(setup: Setup) -> Self {
+        let (stop, scrapes) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let (stopped, counted) = (stop.clone(), scrapes.clone());
+        let thread = std::thread::spawn(move || {
+            let mut unbalanced = Vec::new();
+            while !stopped.load(Ordering::Acquire) {
+                let metrics = setup.metrics();
+                if metrics.is_empty() {
+                    continue; // nobody answers
+                }
+                counted.fetch_add(1, Ordering::Release);
+                if balance(&metrics).is_none() {
+                    unbalanced.push(format!("{metrics:?}"));
+                }
+            }
+            unbalanced
+        });
+        Self {
+            stop,
+            scrapes,
+            thread,
+        }
+    }
+
+    fn scrapes(&self) -> u64 {
+        self.scrapes.load(Ordering::Acquire)
+    }
+
+    fn finish(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().unwrap()
+    }
+}
+
+/// What begins a fault; the rule to clear is its end, besides what `end` does.
+type Begin = fn(&Scene) -> Option<FaultId>;
+
+struct Row {
+    what: &'static str,
+    begin: Begin,
+    end: fn(&Scene),
+    check: &'static str,
+    words: &'static [&'static str],
+}
+
+fn rule(scene: &Scene, on: On, fault: Fault) -> Option<FaultId> {
+    let id = scene.server.faults().always(on, fault);
+    scene.server.cut_connections();
+    Some(id)
+}
+
+const EVENTS: On = On::kind(Kind::Event);
+const WATCHES: On = On::watch(Kind::Event);
+const NOTHING: fn(&Scene) = |_| {};
+
+const fn status(code: u16) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        what: "the API server is away",
+        begin: |scene| {
+            scene.server.stop();
+            None
+        },
+        end: |scene| scene.server.start_again(),
+        check: "watch/Event",
+        words: &["connection"],
+    },
+    Row {
+        what: "every request is cut off",
+        begin: |scene| rule(scene, EVENTS, Fault::Hangup),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["connection"],
+    },
+    Row {
+        what: "no answer",
+        begin: |scene| rule(scene, EVENTS, Fault::Silence),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["no answer"],
+    },
+    Row {
+        what: "500",
+        begin: |scene| rule(scene, EVENTS, status(500)),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["500"],
+    },
+    Row {
+        what: "503 in plain text, as a load balancer answers",
+        begin: |scene| {
+            let text = Fault::Text {
+                code: 503,
+                retry_after: None,
+                body: "no healthy upstream",
+            };
+            rule(scene, EVENTS, text)
+        },
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["503"],
+    },
+    Row {
+        what: "429 with Retry-After",
+        begin: |scene| {
+            let busy = Fault::Status {
+                code: 429,
+                retry_after: Some(1),
+            };
+            rule(scene, EVENTS, busy)
+        },
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["asks to wait 1 s"],
+    },
+    Row {
+        what: "401: the token is not taken",
+        begin: |scene| rule(scene, EVENTS, status(401)),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["401"],
+    },
+    Row {
+        what: "403: the permission is gone",
+        begin: |scene| {
+            scene.server.access().deny_kind(Kind::Event);
+            scene.server.cut_connections();
+            None
+        },
+        end: |scene| scene.server.access().allow_all(),
+        check: "watch/Event",
+        words: &["not allowed (403)"],
+    },
+    Row {
+        what: "watches that end at once",
+        begin: |scene| rule(scene, WATCHES, Fault::Empty),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["as soon as it has begun"],
+    },
+    Row {
+        what: "lists that are refused",
+        begin: |scene| rule(scene, On::list(Kind::Event), status(504)),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["504"],
+    },
+    Row {
+        what: "lists that break off",
+        begin: |scene| rule(scene, On::list(Kind::Event), Fault::CutAfter { items: 0 }),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["of Events failed", "connection"],
+    },
+    Row {
+        what: "watches that answer with an error in the stream",
+        begin: |scene| {
+            rule(
+                scene,
+                WATCHES,
+                Fault::ErrorAfter {
+                    items: 0,
+                    code: 500,
+                },
+            )
+        },
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["500"],
+    },
+    Row {
+        what: "watches that go silent",
+        begin: |scene| rule(scene, WATCHES, Fault::SilentAfter { items: 0 }),
+        end: NOTHING,
+        check: "watch/Event",
+        words: &["no answer"],
+    },
+    Row {
+        what: "one kind alone is refused",
+        begin: |scene| {
+            scene.server.access().deny_kind(Kind::Pod);
+            scene.server.cut_connections();
+            None
+        },
+        end: |scene| scene.server.access().allow_all(),
+        check: "watch/Pod",
+        words: &["403"],
+    },
+];
+
+#[test]
+fn every_fault_is_named_and_the_account_balances_all_the_while() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create_many("first", 30);
+    scene.wait_stored(30);
+    let scraper = Scraper::start(scene.setup.clone());
+    for (n, row) in ROWS.iter().enumerate() {
+        scene.wait(&format!("healthy before: {}", row.what), || {
+            scene.is_healthy()
+        });
+        let before = scraper.scrapes();
+        let rule = (row.begin)(&scene);
+        scene.create_many(&format!("while-{n}"), 10);
+        scene.repeat("first.000001");
+        scene.wait(row.what, || {
+            let said = scene.degraded(row.check);
+            row.words.iter().all(|word| said.contains(word))
+        });
+        if let Some(rule) = rule {
+            scene.server.faults().clear(rule);
+        }
+        (row.end)(&scene);
+        scene.create_many(&format!("after-{n}"), 10);
+        scene.wait("scraped meanwhile", || scraper.scrapes() > before);
+    }
+    // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
+    let faults = scene.server.faults();
+    let garbage = Garbage::WrongType;
+    for fault in [
+        Fault::Duplicate,
+        Fault::EndAfter { items: 1 },
+        Fault::Garbage {
+            items: 1,
+            what: garbage,
+        },
+        status(410),
+    ] {
+        let before = scraper.scrapes();
+        faults.next(1, WATCHES, fault);
+        scene.server.cut_connections();
+        scene.create_many(&format!("last-{before}"), 10);
+        scene.wait("scraped meanwhile", || scraper.scrapes() > before);
+    }
+    // The database that stands still, and the queue behind it.
+    let holder = scene.setup.hold_the_database().unwrap();
+    scene.create_many("held", 1_500);
+    scene.wait("the database is named", || {
+        scene.degraded("database").contains("database is locked")
+    });
+    drop(holder);
+    scene.assert_complete();
+    scene.wait("healthy at last", || scene.is_healthy());
+    scene.wait("the account is settled", || {
+        balance(&scene.setup.metrics()) == Some(0.0)
+    });
+    let scrapes = scraper.scrapes();
+    let unbalanced = scraper.finish();
+    assert!(
+        unbalanced.is_empty(),
+        "{} of {scrapes}: {}",
+        unbalanced.len(),
+        unbalanced[0]
+    );
+    recorder.stop().unwrap();
+}

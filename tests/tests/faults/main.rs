@@ -1,0 +1,15 @@
+//! The whole recorder against the simulated API server: each fault by name, and what is in the database afterwards.
+//!
+//! Nothing waits for a fixed time: tests wait for conditions, and `PATIENCE` only bounds a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic; helpers of tests count as tests"
+)]
+
+mod connection;
+mod disk;
+mod flow;
+mod health;
+mod io;
+mod scene;

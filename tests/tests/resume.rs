@@ -1,0 +1,199 @@
+//! A restart of the recorder as the informers live it: they go on where they were.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may panic; helpers of tests count as tests"
+)]
+
+use kube9_tests::apiserver::{ApiServer, Config, Kind};
+use kube9_tests::recorder::{PATIENCE, Recorder, Setup, wait_until};
+use serde_json::{Value, json};
+
+const WATCHED: [Kind; 6] = [
+    Kind::Event,
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+struct Scene {
+    server: ApiServer,
+    setup: Setup,
+    /// Deleted when the scene ends.
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// A cluster of one Deployment with one Pod.
+    fn new() -> Self {
+        let server = ApiServer::start(Config {
+            compaction_interval: None,
+            ..Config::default()
+        })
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup::new(&server, folder.path(), "").unwrap();
+        let store = server.store();
+        store
+            .create(Kind::Deployment, deployment("registry/web:1"))
+            .unwrap();
+        store.create(Kind::Pod, pod("web-1")).unwrap();
+        Self {
+            server,
+            setup,
+            _folder: folder,
+        }
+    }
+
+    /// Starts it and waits until every kind is watched and every object is known.
+    fn start(&self, pods: i64) -> Recorder {
+        let recorder = self.setup.start().unwrap();
+        self.wait("every kind is watched", || {
+            WATCHED
+                .into_iter()
+                .all(|kind| self.server.requests().open_watches(kind) == 1)
+        });
+        let known = format!(
+            "SELECT count(*) = {pods} FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'"
+        );
+        self.wait("the pods are known", || {
+            self.setup.number(&known) == Some(1)
+        });
+        recorder
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, condition: impl FnMut() -> bool) {
+        assert!(
+            wait_until(condition),
+            "not within {} s: {what}; rows {:?}",
+            PATIENCE.as_secs(),
+            self.rows("cluster")
+        );
+    }
+
+    /// Titles and metadata of the rows of a type, but for those of recorded Events.
+    fn rows(&self, event_type: &str) -> Vec<(String, String, Value)> {
+        let sql = format!(
+            "SELECT json_array(title, coalesce(object_name, ''), json(metadata)) FROM events \
+             WHERE event_type = '{event_type}' AND metadata ->> 'source' IS NOT 'Event' ORDER BY id"
+        );
+        let rows = self.setup.column(&sql).unwrap_or_default();
+        rows.iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect()
+    }
+
+    fn count(&self, object: &str) -> usize {
+        let rows = self.rows("cluster");
+        rows.iter().filter(|(_, name, _)| name == object).count()
+    }
+}
+
+fn deployment(image: &str) -> Value {
+    json!({
+        "metadata": { "name": "web", "namespace": "shop", "generation": 1 },
+        "spec": {
+            "replicas": 1, "selector": { "matchLabels": { "app": "web" } },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "app", "image": image }] },
+            },
+        },
+        "status": { "replicas": 1, "availableReplicas": 1, "observedGeneration": 1 },
+    })
+}
+
+fn pod(name: &str) -> Value {
+    json!({
+        "metadata": { "name": name, "namespace": "shop", "labels": { "app": "web" } },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "app", "image": "registry/web:1" }] },
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [{ "name": "app", "ready": true, "restartCount": 0, "state": { "running": {} } }],
+        },
+    })
+}
+
+/// Everything that happens here between a stop and a start is known afterwards, once: the last state of a pod that came
+/// and went, too, which no list shows.
+#[test]
+fn what_came_and_went_while_nobody_recorded_is_known() {
+    let scene = Scene::new();
+    scene.start(1).stop().unwrap();
+    let store = scene.server.store();
+    let image = |deployment: &mut Value| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry/web:2");
+    };
+    store
+        .modify(Kind::Deployment, "shop", "web", image)
+        .unwrap();
+    store.create(Kind::Pod, pod("ghost")).unwrap();
+    let fail = |pod: &mut Value| {
+        pod["status"] = json!({
+            "phase": "Failed",
+            "containerStatuses": [{
+                "name": "app", "ready": false, "restartCount": 0,
+                "state": { "terminated": { "exitCode": 3, "reason": "Error" } },
+            }],
+        });
+    };
+    store.modify(Kind::Pod, "shop", "ghost", fail).unwrap();
+    store.delete(Kind::Pod, "shop", "ghost").unwrap();
+
+    let recorder = scene.start(1);
+    scene.wait("the change of the image is a row", || {
+        scene.count("web") == 1
+    });
+    scene.wait("the pod's end is a row", || scene.count("ghost") == 1);
+    let rows = scene.rows("cluster");
+    for (title, _, metadata) in rows
+        .iter()
+        .filter(|(_, name, _)| name == "web" || name == "ghost")
+    {
+        assert_eq!(metadata["observed_late"], true, "{title}: {metadata}");
+    }
+    let (_, _, end) = rows.iter().find(|(_, name, _)| name == "ghost").unwrap();
+    assert!(end.to_string().contains('3'), "the exit code: {end}");
+    assert_eq!(scene.rows("system"), [], "no gap");
+    recorder.stop().unwrap();
+
+    // Nothing is told twice, however often it starts.
+    for _ in 0..2 {
+        scene.start(1).stop().unwrap();
+    }
+    assert_eq!((scene.count("web"), scene.count("ghost")), (1, 1));
+    assert_eq!(scene.rows("system"), []);
+}
+
+#[test]
+fn position_that_is_gone_leaves_a_gap_and_the_net_changes() {
+    let scene = Scene::new();
+    scene.start(1).stop().unwrap();
+    let store = scene.server.store();
+    let image = |deployment: &mut Value| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry/web:2");
+    };
+    store
+        .modify(Kind::Deployment, "shop", "web", image)
+        .unwrap();
+    store.delete(Kind::Pod, "shop", "web-1").unwrap();
+    scene.server.compact_now();
+    let recorder = scene.start(0);
+    scene.wait("the change of the image is a row", || {
+        scene.count("web") == 1
+    });
+    let gap = |kind: &str| {
+        let rows = scene.rows("system");
+        let of_kind = rows.iter().find(|(_, _, m)| m["source"] == kind);
+        of_kind.map(|(_, _, metadata)| metadata["healed"].clone())
+    };
+    scene.wait("the gaps are closed", || {
+        [("Deployment", "true"), ("Pod", "partial")]
+            .iter()
+            .all(|(kind, healed)| gap(kind) == Some(json!(healed)))
+    });
+    recorder.stop().unwrap();
+}

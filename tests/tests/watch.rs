@@ -1,0 +1,313 @@
+//! `kube9-query events watch` beside a real recorder: both as processes, on a pipe and on a terminal.
+//!
+//! Nothing waits for a fixed time: tests wait for lines, and [`PATIENCE`] only bounds a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic; helpers of tests count as tests"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use kube9_tests::apiserver::{ApiServer, Config, Kind};
+use kube9_tests::clock::Micros;
+use kube9_tests::recorder::{PATIENCE, Setup, wait_until};
+use kube9_tests::terminal::Terminal;
+use serde_json::{Value, json};
+
+/// A program of the workspace, as `cargo test --workspace` leaves it beside this test.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let file = test.parent().unwrap().with_file_name(name);
+    assert!(
+        file.exists(),
+        "{} is missing: cargo build --workspace (with the profile of this test)",
+        file.display()
+    );
+    file
+}
+
+/// An API server, and a recorder that is a process.
+struct Scene {
+    server: ApiServer,
+    folder: tempfile::TempDir,
+    setup: Setup,
+    recorder: Option<Child>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let server = ApiServer::start(Config {
+            compaction_interval: None,
+            ..Config::default()
+        })
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup::new(&server, folder.path(), "").unwrap();
+        let mut scene = Self {
+            server,
+            folder,
+            setup,
+            recorder: None,
+        };
+        scene.start();
+        scene
+    }
+
+    fn start(&mut self) {
+        let config = self.folder.path().join("recorder.yaml");
+        fs::write(&config, &self.setup.yaml).unwrap();
+        let log = fs::File::create(self.folder.path().join("recorder.log")).unwrap();
+        let recorder = Command::new(program("kube9-recorder"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .env_clear()
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.recorder = Some(recorder);
+        let is_up = wait_until(|| self.setup.health().is_some_and(|(code, _)| code == 200));
+        assert!(is_up, "{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("recorder.log")).unwrap_or_default()
+    }
+
+    fn signal(&mut self, name: &str) {
+        let mut recorder = self.recorder.take().unwrap();
+        signal(recorder.id(), name);
+        recorder.wait().unwrap();
+    }
+
+    fn create(&self, pod: &str) {
+        let now = Micros::now().seconds_text().to_string();
+        self.server
+            .store()
+            .create(
+                Kind::Event,
+                json!({
+                    "metadata": {"name": format!("{pod}.1"), "namespace": "shop"},
+                    "involvedObject": {"kind": "Pod", "namespace": "shop", "name": pod, "uid": "u1", "apiVersion": "v1"},
+                    "reason": "BackOff", "message": "Back-off restarting failed container", "type": "Warning",
+                    "count": 1, "firstTimestamp": now, "lastTimestamp": now,
+                    "source": {"component": "kubelet", "host": "worker-1"},
+                    "reportingComponent": "kubelet", "reportingInstance": "worker-1"
+                }),
+            )
+            .unwrap();
+    }
+
+    fn repeat(&self, pod: &str) {
+        let change = |event: &mut Value| {
+            event["count"] = json!(event["count"].as_i64().unwrap() + 1);
+            event["lastTimestamp"] = json!(Micros::now().seconds_text().to_string());
+        };
+        self.server
+            .store()
+            .modify(Kind::Event, "shop", &format!("{pod}.1"), change)
+            .unwrap();
+    }
+
+    fn query(&self, words: &str) -> Command {
+        let mut command = Command::new(program("kube9-query"));
+        command
+            .args(words.split(' '))
+            .env_clear()
+            .env("KUBE9_DB", self.setup.database());
+        command
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(mut recorder) = self.recorder.take() {
+            let _ = recorder.kill();
+            let _ = recorder.wait();
+        }
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// A watch on a pipe; its lines are read by a thread, so that a failure is no hang.
+struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watch {
+    fn start(scene: &Scene) -> Self {
+        let mut child = scene
+            .query("events watch --format=jsonl --object-kind=Pod --tail=1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = channel();
+        std::thread::spawn(move || {
+            // Ends when the process does, or when the test closes the channel: then the pipe is closed too.
+            for line in out.lines() {
+                if line.is_ok_and(|line| told.send(line).is_err()) {
+                    break;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The next event: the object's name, what happened to the row, and how many occurrences it has.
+    #[track_caller]
+    fn next(&self) -> (String, String, i64) {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        (
+            event["object_name"].as_str().unwrap_or_default().to_owned(),
+            event["change"].as_str().unwrap_or_default().to_owned(),
+            event["metadata"]["occurrences"]
+                .as_i64()
+                .unwrap_or_default(),
+        )
+    }
+}
+
+/// The end of a process, which must come.
+#[track_caller]
+fn end(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    assert!(wait_until(|| {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    }));
+    status.unwrap()
+}
+
+fn told(name: &str, change: &str, occurrences: i64) -> (String, String, i64) {
+    (name.to_owned(), change.to_owned(), occurrences)
+}
+
+#[test]
+fn rows_follow_through_kill_and_stop_of_the_recorder_and_a_new_file() {
+    let mut scene = Scene::new();
+    scene.create("old");
+    let listed = || {
+        let answer = scene.query("events list --object-name=old").output();
+        String::from_utf8_lossy(&answer.unwrap().stdout).contains("\"total\": 1")
+    };
+    assert!(wait_until(listed), "{}", scene.log());
+    let mut watch = Watch::start(&scene);
+    assert_eq!(watch.next(), told("old", "present", 1));
+    scene.create("a");
+    assert_eq!(watch.next(), told("a", "new", 1));
+    scene.repeat("a");
+    assert_eq!(watch.next(), told("a", "updated", 2));
+
+    // Killed: what happens meanwhile comes with the next start, once.
+    scene.signal("-KILL");
+    scene.repeat("a");
+    scene.create("b");
+    scene.start();
+    let mut after = [watch.next(), watch.next()];
+    after.sort();
+    assert_eq!(after, [told("a", "updated", 3), told("b", "new", 1)]);
+
+    // Stopped in order, and the file replaced, as a recorder does with a damaged one.
+    scene.signal("-TERM");
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = scene.setup.database().into_os_string();
+        name.push(suffix);
+        let mut aside = name.clone();
+        aside.push(".aside");
+        // A clean stop may have left fewer of them.
+        let _ = fs::rename(&name, &aside);
+    }
+    scene.start();
+    let mut names = vec![watch.next().0, watch.next().0, watch.next().0];
+    names.sort();
+    assert_eq!(names, ["a", "b", "old"]);
+    scene.create("c");
+    assert_eq!(watch.next(), told("c", "new", 1));
+
+    signal(watch.child.id(), "-TERM");
+    assert_eq!(end(&mut watch.child).code(), Some(143));
+    let mut said = String::new();
+    let stderr = watch.child.stderr.as_mut().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("was replaced"), "{said}");
+}
+
+#[test]
+fn it_ends_when_nobody_reads_even_while_idle() {
+    let scene = Scene::new();
+    scene.create("old");
+    let mut child = scene
+        .query("events watch --tail=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nothing is ever written: only the pipe itself can tell.
+    drop(child.stdout.take());
+    assert_eq!(end(&mut child).code(), Some(0));
+    for (name, code, by_signal) in [
+        ("-INT", Some(130), None),
+        ("-TERM", Some(143), None),
+        ("-HUP", None, Some(1)),
+    ] {
+        let mut watch = Watch::start(&scene);
+        watch.next();
+        signal(watch.child.id(), name);
+        let status = end(&mut watch.child);
+        assert_eq!(
+            (status.code(), status.signal()),
+            (code, by_signal),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn on_a_terminal_it_shows_a_table_and_ends_with_the_window() {
+    let scene = Scene::new();
+    scene.create("first");
+    let database = scene.setup.database();
+    let words = ["events", "watch", "--object-kind=Pod", "--tail=1"];
+    for columns in [80, 200] {
+        let name = format!("pod-{columns}");
+        let mut terminal = Terminal::start(
+            &program("kube9-query"),
+            &words,
+            &[("KUBE9_DB", database.to_str().unwrap())],
+            columns,
+        )
+        .unwrap();
+        terminal.read_until("DESCRIPTION").unwrap();
+        scene.create(&name);
+        let shown = terminal.read_until(&format!("Pod/{name}")).unwrap();
+        assert!(
+            shown.contains("warning") || shown.contains("error"),
+            "{shown}"
+        );
+        scene.repeat(&name);
+        let updated = if columns == 80 { "~  " } else { "updated" };
+        let shown = terminal.read_until(updated).unwrap();
+        assert!(!shown.contains("panicked"), "{shown}");
+        // The window is closed: the kernel tells the session's leader, or the terminal does.
+        let mut child = terminal.close();
+        let status = end(&mut child);
+        assert!(
+            status.code() == Some(0) || status.signal() == Some(1),
+            "{status:?}"
+        );
+    }
+}
