@@ -4,7 +4,7 @@
 //! as much as 15 rows. What nearly every row needs is little: numbers to words, placeholders to values, one flat JSON
 //! object. Whatever is unusual (escapes, a uid of another length, a time beyond the calendar) is left to the view.
 //!
-//! Invariant: both say the same of every row; tests compare them, and so does `kube9-bench query` for each of its rows.
+//! Invariant: both say the same of every row; `tests/read_equals_naive.rs` compares whole rows.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
