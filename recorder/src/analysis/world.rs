@@ -93,6 +93,12 @@ impl World {
         dirty: &mut BTreeSet<Subject>,
     ) {
         let (kind, name) = (object.kind(), name_of(object.meta()));
+        if let Object::Node(node) = &object
+            && let Some(before) = self.nodes.get(&name)
+            && node.shows_the_same(&before.node)
+        {
+            return;
+        }
         // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
         let known = self.has(kind, &name);
         if known && kind != Kind::ConfigMap {
