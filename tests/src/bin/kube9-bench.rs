@@ -57,8 +57,8 @@ enum What {
         #[arg(long)]
         speed: Option<f64>,
     },
-    /// Memory of the recorder in a large cluster.
-    Memory {
+    /// Memory of a recorder process in a large cluster.
+    ClusterMemory {
         #[command(flatten)]
         cluster: Cluster,
         /// The recorder binary.
@@ -186,7 +186,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 cluster,
                 speed: Some(speed),
             } => return day::through(cluster.plan(args.seed), speed, sheet),
-            What::Memory {
+            What::ClusterMemory {
                 cluster,
                 ref recorder,
                 value_kib,

@@ -37,7 +37,8 @@ impl Found {
     ) -> Self {
         let (rule, rest) = fingerprint.split_once('/').unwrap_or((fingerprint, ""));
         let subject = match object {
-            Some(object) if object.namespace.is_empty() => {
+            // A Namespace is its own namespace.
+            Some(object) if object.namespace.is_empty() || object.kind == "Namespace" => {
                 format!("{}/{}", object.kind, object.name)
             }
             Some(object) => format!("{}/{}/{}", object.kind, object.namespace, object.name),
