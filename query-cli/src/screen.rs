@@ -67,6 +67,15 @@ impl Screen {
         }
     }
 
+    /// The sequences around what is as it should be.
+    pub(crate) const fn good(self) -> (&'static str, &'static str) {
+        if self.colours {
+            ("\u{1b}[32m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+
     /// The sequences around marks that are neither good nor bad.
     pub(crate) const fn mark(self) -> (&'static str, &'static str) {
         if self.colours {

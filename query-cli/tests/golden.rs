@@ -266,7 +266,7 @@ gaps              ░░░
 
   Back-off restarting failed container app in pod web-5d9-x2_shop
 changed   10:00:00 (60s before it began)  Deployment/web in shop: image of container app changed from web:1 to web:2
-gap       10:10:00 to 10:25:00 (15m, partly healed)  of Events",
+gap       10:10:00 to 10:25:00 (15m, partly healed)  Events",
     );
 }
 

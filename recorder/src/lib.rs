@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod core_dump;
 #[cfg(test)]
 mod docs;
 pub mod health;

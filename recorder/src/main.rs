@@ -12,7 +12,7 @@ use kube9_recorder::config::{Config, ProcessEnvironment};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::snapshot;
-use kube9_recorder::{check, logging, run};
+use kube9_recorder::{check, core_dump, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -61,6 +61,9 @@ fn main() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     info!(version = kube9_recorder::VERSION, "starting");
+    if let Err(error) = core_dump::refuse() {
+        warn!(%error, "core dumps of this process are not refused");
+    }
     let work = async {
         let stop = stop_signal()?;
         run(config, Clock::system(), stop).await

@@ -22,6 +22,7 @@ use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::cap::Volume;
 use kube9_recorder::store::maintenance::{Maintenance, Step};
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::statements::Session;
 use kube9_recorder::store::writer::Shared;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
@@ -114,7 +115,7 @@ impl Store {
         let tx = self.conn.unchecked_transaction().unwrap();
         for item in items {
             self.applier
-                .apply(&tx, item, Timestamp::from_secs(NOW))
+                .apply(&mut Session::new(&tx), item, Timestamp::from_secs(NOW))
                 .unwrap();
         }
         self.applier.finish(&tx).unwrap();
@@ -602,6 +603,50 @@ fn entries_of_a_watch_that_is_gone_go_with_their_rows() {
     store.add(what(days_ago(9), Severity::Info, "old"));
     store.clean();
     assert_eq!(store.number("SELECT count(*) FROM dedup"), 1);
+}
+
+#[test]
+fn facts_of_a_watch_that_is_no_longer_run_go_once_they_are_old() {
+    let mut store = Store::new();
+    let state = |watch: i64, proven: i64| {
+        format!(
+            "INSERT INTO watch_state (id, cluster, kind, namespace, position, proven_ms) \
+             VALUES ({watch}, 'cluster', 'Pod', 'n{watch}', '7', {});",
+            proven * 1000
+        )
+    };
+    let facts = |watch: i64, objects: i64| {
+        format!(
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {objects}) \
+             INSERT INTO facts SELECT {watch}, 'n/' || i, '{{}}' FROM n;"
+        )
+    };
+    let running = store.watch.0;
+    for sql in [
+        state(101, days_ago(8)),
+        state(102, days_ago(6)),
+        facts(101, 2000),
+        facts(102, 3),
+        facts(running, 3),
+    ] {
+        store.conn.execute_batch(&sql).unwrap();
+    }
+    store.clean();
+    let left = |store: &Store, watch: i64| {
+        store.number(&format!("SELECT count(*) FROM facts WHERE watch = {watch}"))
+    };
+    assert_eq!(
+        left(&store, 101),
+        0,
+        "nobody looked for longer than changes are kept"
+    );
+    assert_eq!(left(&store, 102), 3);
+    assert_eq!(left(&store, running), 3);
+    // Without facts it must not be compared with nothing: it begins anew.
+    let anew =
+        "SELECT count(*) FROM watch_state WHERE proven_ms IS NULL AND position IS NULL AND id = ";
+    assert_eq!(store.number(&format!("{anew} 101")), 1);
+    assert_eq!(store.number(&format!("{anew} 102")), 0);
 }
 
 #[test]

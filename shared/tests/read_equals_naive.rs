@@ -10,7 +10,7 @@ use std::time::Duration;
 use fixture::Event;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::read::{
-    Filter, Layout, ObjectPattern, OwnerPattern, PageRequest, Pattern, Reader,
+    Filter, Layout, ObjectPattern, OwnerPattern, PageRequest, Pattern, Reader, Row,
 };
 use kube9_shared::time::Timestamp;
 use proptest::prelude::*;
@@ -21,7 +21,10 @@ const START: i64 = 1_764_633_600 - 7_200;
 const SPAN: i64 = 3 * 86_400;
 
 fn name() -> impl Strategy<Value = String> {
-    select(vec!["web-1", "web-2", "db", "Node-A", "x/y", "k[1]"]).prop_map(str::to_owned)
+    select(vec![
+        "web-1", "web-2", "db", "Node-A", "x/y", "k[1]", "q\"\\",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -46,10 +49,32 @@ fn event() -> impl Strategy<Value = Event> {
         "it happened",
         "Back-off restarting \u{3} in \u{1}_\u{2}(\u{4})",
         "\u{1}\u{2}",
+        "\u{3}\u{4}/\u{3}",
+        "Created job \u{1}\u{3}",
         "pulled image \"\u{3}\" in \u{4}",
         "node \u{1} is not ready",
     ]);
-    let args = prop::collection::vec(select(vec!["nginx", "a \"b\"", "c\\d", "Ünï", "web"]), 0..3);
+    let args = prop::collection::vec(
+        select(vec![
+            "nginx", "a \"b\"", "c\\d", "Ünï", "web", "-2988", "31457280",
+        ]),
+        0..3,
+    );
+    let uid = prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 16).prop_map(Some),
+        1 => Just(None),
+        1 => prop::collection::vec(any::<u8>(), 3).prop_map(Some),
+    ];
+    let extra = prop_oneof![
+        4 => Just(None),
+        1 => select(vec![
+            r#"{"a":{"b":null,"c":[1,null]},"uid":"other"}"#,
+            r#"{"count":null,"text":"\u00e9 \"q\""}"#,
+            "{}",
+        ])
+        .prop_map(|text| Some(text.to_owned())),
+    ];
+    let first = prop::option::of(-90_000_i64..5_000);
     (
         (time, 0_u32..4, kind, severity),
         (
@@ -62,6 +87,7 @@ fn event() -> impl Strategy<Value = Event> {
             prop::option::of(name()),
         ),
         (body, args, last),
+        (uid, extra, first),
     )
         .prop_map(
             |(
@@ -70,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
                 object,
                 (owner, node),
                 (body, args, last_ms),
+                (uid, extra, first_ms),
             )| {
                 Event {
                     second,
@@ -86,6 +113,9 @@ fn event() -> impl Strategy<Value = Event> {
                     args: args.into_iter().map(str::to_owned).collect(),
                     last_ms,
                     count: Some(1),
+                    uid,
+                    extra,
+                    first_ms,
                     ..Event::default()
                 }
             },
@@ -139,7 +169,7 @@ fn filter() -> impl Strategy<Value = Filter> {
         3 => Just(None),
         2 => select(vec![
             "happened", "nginx", "WEB-1", "restarting nginx in web", "back", "default(", "shop", "1default", "\"", "\\",
-            "a \"b\"", "title of p", "_", "ünï", "Ü", "in web", "[", ","
+            "a \"b\"", "title of p", "_", "job web-1-29", "80/", "-2988", "xn", "x31", "ünï", "Ü", "in web", "[", ","
         ]).prop_map(|text| Some(text.to_owned())),
     ];
     (
@@ -185,14 +215,14 @@ fn filter() -> impl Strategy<Value = Filter> {
         )
 }
 
-/// All rows of a filter, page by page, and the totals that the pages told.
+/// All rows of a filter, page by page, in full, and the totals that the pages told.
 fn page_through(
     reader: &Reader,
     filter: &Filter,
     limit: usize,
     by_cursor: bool,
-) -> (Vec<String>, Vec<u64>) {
-    let (mut ids, mut totals, mut request) = (
+) -> (Vec<Row>, Vec<u64>) {
+    let (mut rows, mut totals, mut request) = (
         Vec::new(),
         Vec::new(),
         PageRequest {
@@ -204,9 +234,9 @@ fn page_through(
     loop {
         let page = reader.list(&request).unwrap();
         totals.push(page.total);
-        ids.extend(page.rows.into_iter().map(|row| row.id));
+        rows.extend(page.rows);
         match page.next {
-            None => return (ids, totals),
+            None => return (rows, totals),
             Some(next) if by_cursor => request.after = Some(next),
             Some(_) => request.offset += limit as u64,
         }
@@ -242,8 +272,8 @@ proptest! {
             let (expected, totals) = page_through(&naive, filter, 1000, true);
             prop_assert_eq!(totals, vec![expected.len() as u64]);
             for by_cursor in [true, false] {
-                let (ids, totals) = page_through(&fast, filter, limit, by_cursor);
-                prop_assert_eq!(&ids, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
+                let (rows, totals) = page_through(&fast, filter, limit, by_cursor);
+                prop_assert_eq!(&rows, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
                 prop_assert!(totals.iter().all(|&total| total == expected.len() as u64), "{:?}: {:?}", totals, filter);
             }
         }

@@ -15,6 +15,7 @@ use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::WatchLine;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::statements::Session;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -99,11 +100,13 @@ impl Path {
         ensure!(batch.items.len() == 1, "one line is one item");
         let now = self.intake.now();
         let tx = self.conn.unchecked_transaction()?;
+        let mut session = Session::new(&tx);
         for item in &batch.items {
             self.applier
-                .apply(&tx, item, now)
+                .apply(&mut session, item, now)
                 .context("the store refused it")?;
         }
+        drop(session);
         self.applier.finish(&tx)?;
         tx.commit()?;
         self.applier.committed();

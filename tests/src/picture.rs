@@ -1,6 +1,6 @@
 //! What a program showed on a terminal, as a picture: SVG, which is text and small.
 //!
-//! It knows the few sequences that `kube9-query` writes: bold, faint, five colours, reset. Block characters are drawn and
+//! It knows the few sequences that `kube9-query` writes: bold, faint, four colours, reset. Block characters are drawn and
 //! not written, so that a picture does not depend on a font; each run of text is stretched to its columns for the same
 //! reason.
 
@@ -17,6 +17,7 @@ pub struct Theme {
     text: &'static str,
     faint: &'static str,
     red: &'static str,
+    green: &'static str,
     yellow: &'static str,
     cyan: &'static str,
 }
@@ -29,6 +30,7 @@ pub const THEMES: [Theme; 2] = [
         text: "#c9d1d9",
         faint: "#6e7681",
         red: "#ff7b72",
+        green: "#3fb950",
         yellow: "#d29922",
         cyan: "#39c5cf",
     },
@@ -38,6 +40,7 @@ pub const THEMES: [Theme; 2] = [
         text: "#24292f",
         faint: "#8c959f",
         red: "#cf222e",
+        green: "#1a7f37",
         yellow: "#9a6700",
         cyan: "#1b7c83",
     },
@@ -64,7 +67,7 @@ impl Style {
                 faint: true,
                 ..style
             },
-            "31" | "33" | "36" => Self {
+            "31" | "32" | "33" | "36" => Self {
                 colour: code.parse().unwrap_or(0),
                 ..style
             },
@@ -75,6 +78,7 @@ impl Style {
     fn fill(self, theme: Theme) -> &'static str {
         match self.colour {
             31 => theme.red,
+            32 => theme.green,
             33 => theme.yellow,
             36 => theme.cyan,
             _ if self.faint => theme.faint,
@@ -127,7 +131,14 @@ fn draw(out: &mut String, line: &str, top: usize, theme: Theme) {
         if is_block(c) || (c == ' ' && (run.is_empty() || run.ends_with(' '))) {
             text(out, &mut run, start, column, top, style, theme);
             if is_block(c) {
-                block(out, c, column, top, style.fill(theme));
+                // Neighbours that are alike are one shape.
+                let more = rest
+                    .chars()
+                    .take_while(|&next| next == c && c != '▲' && c != '┬');
+                let more = more.count();
+                rest = &rest[more * c.len_utf8()..];
+                block(out, c, column, more + 1, top, style.fill(theme));
+                column += more;
             }
         } else {
             if run.is_empty() {
@@ -176,8 +187,8 @@ fn is_block(c: char) -> bool {
     matches!(c, '▁'..='█' | '░' | '─' | '┬' | '▲')
 }
 
-fn block(out: &mut String, c: char, column: usize, top: usize, fill: &str) {
-    let (x, (w, h)) = (MARGIN + column * CELL.0, CELL);
+fn block(out: &mut String, c: char, column: usize, columns: usize, top: usize, fill: &str) {
+    let (x, (w, h)) = (MARGIN + column * CELL.0, (CELL.0 * columns, CELL.1));
     let rect = |y: f64, height: f64, opacity: &str| {
         format!(
             "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{height}\" fill=\"{fill}\"{opacity}/>\n"

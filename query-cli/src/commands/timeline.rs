@@ -131,7 +131,7 @@ fn ask(
     let status = reader.status(now)?;
     let oldest = status.oldest.as_deref().map(Timestamp::parse);
     let record_begins = match oldest {
-        Some(Ok(oldest)) if oldest > request.from => Some(oldest.min(request.to)),
+        Some(Ok(oldest)) if oldest > since => Some(oldest.min(request.to)),
         _ => None,
     };
     let silent_since = status.recorder.as_ref().and_then(|state| {

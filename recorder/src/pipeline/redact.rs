@@ -236,6 +236,16 @@ impl Scan<'_> {
 
     /// What to hide after the word `start..end`.
     fn after_key(&self, start: usize, end: usize) -> Option<Span> {
+        // Most words: one more follows. What `without_separator` looks for begins otherwise.
+        let plain = self.bytes.get(end).is_none_or(|b| *b == b' ')
+            && !matches!(self.bytes[start], b'-' | b'b' | b'B')
+            && self
+                .bytes
+                .get(end + 1)
+                .is_none_or(|b| is_key(*b) && !matches!(b, b'v' | b'V'));
+        if plain {
+            return None;
+        }
         let word = &self.text[start..end];
         let quote = self.quote_at(end);
         let after_quote = quote.map_or(end, |(_, slashes)| end + slashes + 1);

@@ -275,6 +275,13 @@ pub(super) fn kept(text: &str, limit: Limit) -> usize {
 
 /// Shows what a terminal would obey: control characters, line separators and marks that turn the direction of writing.
 fn escape(text: &str) -> Cow<'_, str> {
+    // Nearly every text; without branches, so that many bytes are looked at together.
+    if text
+        .bytes()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
+    {
+        return Cow::Borrowed(text);
+    }
     let obeyed = |c: char| {
         c.is_control()
             || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -4,6 +4,8 @@
 //! together with the hole that remembers it.
 //! Invariant: an entry of `dedup` lives until its Event is DELETED or absent from a completed list, never by age.
 
+use std::borrow::Cow;
+
 use kube9_shared::id::EventKey;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
@@ -13,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::fold::{Fold, Known, NewestRow, fold};
 use super::gap::{self, Facts, Healed};
 use super::rows::{Rows, Span, Uid, json as json_text};
+use super::statements::{Hot, Session};
 use super::version::Version;
 use super::watches::Watches;
 use crate::metrics::Stage;
@@ -60,7 +63,7 @@ impl Applier {
     /// Applies one item.
     pub fn apply(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         item: &Item,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -123,19 +126,50 @@ impl Applier {
     /// Stores a sight of an Event. Returns whether a row was opened or grew.
     fn observe(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         watch: WatchId,
         via: Via,
         row: &Sanitized,
         seen: &Observation,
         now: Timestamp,
     ) -> rusqlite::Result<bool> {
-        let listing = self.watches.get(watch).listing;
-        let known = self.known(conn, row.record(), seen)?;
-        let key = match fold(known.as_ref(), seen) {
+        let sight = Sight {
+            watch,
+            via,
+            row,
+            seen,
+            uid: Uid::new(&seen.uid),
+            version: Version::new(&seen.version),
+            now,
+        };
+        // Most sights are of new Events: the entry is tried first, and what is stored is read only where there is one.
+        if let Fold::Open {
+            created,
+            occurrences,
+            before,
+            ..
+        } = fold(None, seen)
+        {
+            let key = self.rows.key(conn, sight.bounded(created))?;
+            if self.remember(conn, Hot::Remember, &sight, key)? {
+                self.open(conn, &sight, key, occurrences, before, false)?;
+                return Ok(true);
+            }
+        }
+        self.observe_again(conn, &sight)
+    }
+
+    /// A sight of an Event that has an entry.
+    fn observe_again(
+        &mut self,
+        conn: &mut Session<'_>,
+        sight: &Sight<'_>,
+    ) -> rusqlite::Result<bool> {
+        let found = self.known(conn, sight.row.record(), sight.uid)?;
+        let key = match fold(found.as_ref().map(|(known, _)| known), sight.seen) {
             Fold::Duplicate => {
-                if via == Via::List {
-                    self.still_listed(conn, watch, &seen.uid)?;
+                if sight.via == Via::List {
+                    self.still_listed(conn, sight.watch, sight.uid)?;
                 }
                 self.outcomes.duplicate += 1;
                 return Ok(false);
@@ -146,25 +180,9 @@ impl Applier {
                 before,
                 count_reset,
             } => {
-                let mut extra = row.record().extra.clone();
-                if before > 0 {
-                    extra.insert("occurrences_before".into(), json!(before));
-                }
-                if count_reset {
-                    extra.insert("count_reset".into(), json!(true));
-                }
-                let created = created.max(Timestamp::EPOCH).min(now.max(seen.last));
-                let span = Span {
-                    uid: Some(&seen.uid),
-                    count: Some(seen.count),
-                    occurrences: Some(occurrences),
-                    first: Some(seen.first),
-                    last: seen.last,
-                };
-                self.outcomes.stored += 1;
-                self.note_recovered(watch, via, occurrences);
-                self.rows.told.sight(row.record(), seen.last, occurrences);
-                self.rows.insert(conn, row, created, &span, &extra)?
+                let key = self.rows.key(conn, sight.bounded(created))?;
+                self.open(conn, sight, key, occurrences, before, count_reset)?;
+                key
             }
             Fold::Into {
                 key,
@@ -172,54 +190,111 @@ impl Applier {
                 last,
                 count_reset,
             } => {
-                self.fold_into(conn, key, row, seen, add, last, count_reset)?;
+                let body = found.map(|(_, body)| body).unwrap_or_default();
+                let grown = Grown {
+                    count: sight.seen.count,
+                    add,
+                    last,
+                    count_reset,
+                };
+                self.fold_into(conn, key, sight.row, body, &grown)?;
                 self.outcomes.folded += 1;
-                self.rows.told.sight(row.record(), seen.last, add);
-                self.note_recovered(watch, via, add);
+                self.rows
+                    .told
+                    .sight(sight.row.record(), sight.seen.last, add);
+                self.note_recovered(sight.watch, sight.via, add);
                 key
             }
         };
-        self.rows
-            .statements
-            .insert(
-                conn,
-                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
-                 count = excluded.count, event = excluded.event, listing = excluded.listing",
-            )?
-            .execute((Uid(&seen.uid), watch.0, Version::new(&seen.version), seen.count, key.as_i64(), listing))?;
-        Ok(true)
+        self.remember(conn, Hot::Renew, sight, key)
     }
 
+    /// Writes the entry of an Event; says whether it was written.
+    fn remember(
+        &mut self,
+        conn: &mut Session<'_>,
+        how: Hot,
+        sight: &Sight<'_>,
+        key: EventKey,
+    ) -> rusqlite::Result<bool> {
+        let listing = self.watches.get(sight.watch).listing;
+        let written = self.rows.statements.hot(conn, how)?.execute((
+            sight.uid,
+            sight.watch.0,
+            &sight.version,
+            sight.seen.count,
+            key.as_i64(),
+            listing,
+        ))?;
+        Ok(written > 0)
+    }
+
+    /// Opens a row for a sight.
+    fn open(
+        &mut self,
+        conn: &mut Session<'_>,
+        sight: &Sight<'_>,
+        key: EventKey,
+        occurrences: i64,
+        before: i64,
+        count_reset: bool,
+    ) -> rusqlite::Result<()> {
+        let mut extra = Cow::Borrowed(&sight.row.record().extra);
+        if before > 0 {
+            extra
+                .to_mut()
+                .insert("occurrences_before".into(), json!(before));
+        }
+        if count_reset {
+            extra.to_mut().insert("count_reset".into(), json!(true));
+        }
+        let span = Span {
+            uid: Some(sight.uid),
+            count: Some(sight.seen.count),
+            occurrences: Some(occurrences),
+            first: Some(sight.seen.first),
+            last: sight.seen.last,
+        };
+        self.outcomes.stored += 1;
+        self.note_recovered(sight.watch, sight.via, occurrences);
+        self.rows
+            .told
+            .sight(sight.row.record(), sight.seen.last, occurrences);
+        self.rows.insert_as(conn, sight.row, key, &span, &extra)
+    }
+
+    /// What is stored of an Event, and what a repeat may change of its newest row.
     fn known(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         record: &Record,
-        seen: &Observation,
-    ) -> rusqlite::Result<Option<Known>> {
+        uid: Uid<'_>,
+    ) -> rusqlite::Result<Option<(Known, Body)>> {
         let found = self
             .rows
             .statements
-            .select(
-                conn,
-                "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms FROM dedup d \
-                 LEFT JOIN event e ON e.key = d.event WHERE d.uid = ?1",
-            )?
-            .query_row([Uid(&seen.uid)], |row| {
+            .hot(conn, Hot::Known)?
+            .query_row([uid], |row| {
                 let key = EventKey::from_i64(row.get(2)?);
                 let newest: Option<(i64, i64, i64)> = match row.get::<_, Option<i64>>(3)? {
                     Some(severity) => Some((severity, row.get(4)?, row.get(5)?)),
                     None => None,
+                };
+                let body = Body {
+                    text: row.get::<_, Option<i64>>(6)?.unwrap_or_default(),
+                    args: row.get(7)?,
+                    extra: row.get(8)?,
                 };
                 Ok((
                     row.get::<_, Version>(0)?,
                     row.get::<_, i64>(1)?,
                     key,
                     newest,
+                    body,
                 ))
             })
             .optional()?;
-        let Some((version, count, key, newest)) = found else {
+        let Some((version, count, key, newest, body)) = found else {
             return Ok(None);
         };
         let row = match newest {
@@ -235,11 +310,12 @@ impl Applier {
                 })
             }
         };
-        Ok(Some(Known {
+        let known = Known {
             version,
             count,
             row,
-        }))
+        };
+        Ok(Some((known, body)))
     }
 
     fn same_title(
@@ -260,31 +336,18 @@ impl Applier {
         Ok(title.as_deref() == Some(record.title.as_str()))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one Fold::Into and its sight"
-    )]
     fn fold_into(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         key: EventKey,
         row: &Sanitized,
-        seen: &Observation,
-        add: i64,
-        last: Timestamp,
-        count_reset: bool,
+        old: Body,
+        grown: &Grown,
     ) -> rusqlite::Result<()> {
         let (text, args) = self.rows.text(conn, row)?;
-        let (old_text, old_args, extra): (i64, Option<String>, Option<String>) = self
-            .rows
-            .statements
-            .select(conn, "SELECT text, args, extra FROM event WHERE key = ?1")?
-            .query_row([key.as_i64()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
-        let text_changed = (old_text, &old_args) != (text, &args);
-        let extra = if text_changed || count_reset {
-            let mut extra = parse_extra(extra.as_deref());
+        let text_changed = (old.text, &old.args) != (text, &args);
+        let extra = if text_changed || grown.count_reset {
+            let mut extra = parse_extra(old.extra.as_deref());
             if text_changed && !extra.contains_key("first_description") {
                 let first: String = self
                     .rows
@@ -293,23 +356,25 @@ impl Applier {
                     .query_row([key.as_i64()], |row| row.get(0))?;
                 extra.insert("first_description".into(), json!(first));
             }
-            if count_reset {
+            if grown.count_reset {
                 extra.insert("count_reset".into(), json!(true));
             }
             json_text(&extra)
         } else {
-            extra
+            old.extra
         };
-        let last_ms = last.since(key.created_at()).as_millis() as i64;
-        self.rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
-                 extra = ?7 WHERE key = ?1",
-            )?
-            .execute((key.as_i64(), seen.count, add, last_ms, text, args, extra))?;
-        self.rows.changed(conn, key)
+        let last_ms = grown.last.since(key.created_at()).as_millis() as i64;
+        self.rows.statements.hot(conn, Hot::FoldInto)?.execute((
+            key.as_i64(),
+            grown.count,
+            grown.add,
+            last_ms,
+            text,
+            args,
+            extra,
+        ))?;
+        self.rows.changed(key);
+        Ok(())
     }
 
     fn note_recovered(&mut self, watch: WatchId, via: Via, occurrences: i64) {
@@ -323,7 +388,7 @@ impl Applier {
     #[expect(clippy::too_many_arguments, reason = "the parts of one Item::Passed")]
     fn pass(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         watch: WatchId,
         via: Via,
         uid: &str,
@@ -335,14 +400,14 @@ impl Applier {
             Passed::Deleted => {
                 self.rows
                     .statements
-                    .delete(conn, "DELETE FROM dedup WHERE uid = ?1")?
-                    .execute([Uid(uid)])?;
+                    .hot(conn, Hot::Forget)?
+                    .execute([Uid::new(uid)])?;
                 self.outcomes.deleted += 1;
             }
             Passed::Filtered(rule) => {
                 if via == Via::List {
                     // It may have been recorded before the rule was there: it is listed, so it is not missing.
-                    self.still_listed(conn, watch, uid)?;
+                    self.still_listed(conn, watch, Uid::new(uid))?;
                 }
                 self.outcomes.filtered.push(*rule);
             }
@@ -360,9 +425,9 @@ impl Applier {
     /// Notes that the list under way holds the Event.
     fn still_listed(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         watch: WatchId,
-        uid: &str,
+        uid: Uid<'_>,
     ) -> rusqlite::Result<()> {
         let listing = self.watches.get(watch).listing;
         self.rows
@@ -371,14 +436,14 @@ impl Applier {
                 conn,
                 "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
             )?
-            .execute((Uid(uid), listing, watch.0))?;
+            .execute((uid, listing, watch.0))?;
         Ok(())
     }
 
     /// Stores a stub for a sight that cannot be stored itself; once for each version of it. `false`: it was there.
     fn set_aside(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         watch: WatchId,
         uid: &str,
         version: &str,
@@ -389,12 +454,12 @@ impl Applier {
             .rows
             .statements
             .select(conn, "SELECT version FROM dedup WHERE uid = ?1")?
-            .query_row([Uid(uid)], |row| row.get(0))
+            .query_row([Uid::new(uid)], |row| row.get(0))
             .optional()?;
         let listing = self.watches.get(watch).listing;
         if !uid.is_empty() && stored.is_some_and(|stored| !Version::new(version).is_after(&stored))
         {
-            self.still_listed(conn, watch, uid)?;
+            self.still_listed(conn, watch, Uid::new(uid))?;
             return Ok(false);
         }
         let stub = sanitize(set_aside_record(uid, version, cause, received));
@@ -414,7 +479,7 @@ impl Applier {
                      ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
                      listing = excluded.listing",
                 )?
-                .execute((Uid(uid), watch.0, Version::new(version), key.as_i64(), listing))?;
+                .execute((Uid::new(uid), watch.0, Version::new(version), key.as_i64(), listing))?;
         }
         Ok(true)
     }
@@ -422,7 +487,7 @@ impl Applier {
     /// Remembers what a full queue dropped: holes for sights, a gap row for rows of kube9's own.
     pub fn open_holes(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         drops: &[Drops],
         now: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -459,7 +524,12 @@ impl Applier {
         Ok(())
     }
 
-    fn mark(&mut self, conn: &Connection, watch: WatchId, mark: &Mark) -> rusqlite::Result<()> {
+    fn mark(
+        &mut self,
+        conn: &mut Session<'_>,
+        watch: WatchId,
+        mark: &Mark,
+    ) -> rusqlite::Result<()> {
         match mark {
             Mark::ListBegun { listing, cause, at } => {
                 self.list_begun(conn, watch, *listing, *cause, *at)
@@ -481,7 +551,7 @@ impl Applier {
 
     fn list_begun(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         listing: i64,
         cause: RelistCause,
@@ -533,7 +603,7 @@ impl Applier {
     /// The API server's history is another one (etcd restored): positions are void, uids stay known.
     fn regressed(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         version: &str,
         at: Timestamp,
@@ -556,7 +626,12 @@ impl Applier {
         Ok(())
     }
 
-    fn list_done(&mut self, conn: &Connection, id: WatchId, mark: &Mark) -> rusqlite::Result<()> {
+    fn list_done(
+        &mut self,
+        conn: &mut Session<'_>,
+        id: WatchId,
+        mark: &Mark,
+    ) -> rusqlite::Result<()> {
         let Mark::ListDone {
             listing,
             at,
@@ -625,7 +700,7 @@ impl Applier {
     /// Whether items were dropped after that list had begun.
     fn holes_since(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         listing: i64,
     ) -> rusqlite::Result<bool> {
@@ -639,7 +714,7 @@ impl Applier {
     }
 
     /// When a gap began: its row says it to the millisecond, its key only to the second.
-    fn gap_begin(&mut self, conn: &Connection, key: EventKey) -> rusqlite::Result<Timestamp> {
+    fn gap_begin(&mut self, conn: &mut Session<'_>, key: EventKey) -> rusqlite::Result<Timestamp> {
         let from: Option<String> = self
             .rows
             .statements
@@ -656,7 +731,7 @@ impl Applier {
     }
 
     /// Closes the holes of a watch after a complete list; returns how many dropped items it did not bring back.
-    fn close_holes(&mut self, conn: &Connection, id: WatchId) -> rusqlite::Result<u64> {
+    fn close_holes(&mut self, conn: &mut Session<'_>, id: WatchId) -> rusqlite::Result<u64> {
         let holes: Vec<(i64, u64, String)> = self
             .rows
             .statements
@@ -674,7 +749,7 @@ impl Applier {
                     .rows
                     .statements
                     .select(conn, "SELECT version FROM dedup WHERE uid = ?1")?
-                    .query_row([Uid(uid)], |row| row.get(0))
+                    .query_row([Uid::new(uid)], |row| row.get(0))
                     .optional()?;
                 back += u64::from(
                     stored.is_some_and(|stored| !Version::new(version).is_after(&stored)),
@@ -691,7 +766,7 @@ impl Applier {
 
     fn close_gap(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         key: EventKey,
         facts: &Facts,
@@ -729,7 +804,7 @@ impl Applier {
                 .count(key, 0, EventType::System, Severity::Warning, -1);
             self.rows
                 .count(key, 0, EventType::System, healed.severity(), 1);
-            self.rows.changed(conn, key)?;
+            self.rows.changed(key);
         }
         self.outcomes.gaps_closed.push(healed);
         Ok(())
@@ -755,6 +830,45 @@ impl Applier {
     }
 }
 
+/// A sight of an Event.
+struct Sight<'a> {
+    watch: WatchId,
+    via: Via,
+    row: &'a Sanitized,
+    seen: &'a Observation,
+    uid: Uid<'a>,
+    version: Version,
+    now: Timestamp,
+}
+
+impl Sight<'_> {
+    /// A row's time within what can be true.
+    fn bounded(&self, created: Timestamp) -> Timestamp {
+        created
+            .max(Timestamp::EPOCH)
+            .min(self.now.max(self.seen.last))
+    }
+}
+
+/// The columns of a row that a repeat may change.
+#[derive(Debug, Default)]
+struct Body {
+    text: i64,
+    args: Option<String>,
+    extra: Option<String>,
+}
+
+/// What a repeat does to its row.
+struct Grown {
+    /// The Event's count.
+    count: i64,
+    /// Occurrences to add.
+    add: i64,
+    /// The last occurrence from now on.
+    last: Timestamp,
+    count_reset: bool,
+}
+
 fn parse_extra(extra: Option<&str>) -> Map<String, Value> {
     extra
         .and_then(|text| serde_json::from_str(text).ok())
@@ -769,19 +883,13 @@ fn set_aside_record(uid: &str, version: &str, cause: &str, at: Timestamp) -> Rec
         description: format!(
             "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
         ),
-        object: None,
-        owner: None,
         reason: "EventSetAside".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra: Map::from_iter([
             ("event_uid".to_owned(), json!(uid)),
             ("resource_version".to_owned(), json!(version)),
             ("cause".to_owned(), json!(cause)),
         ]),
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }
 
@@ -794,17 +902,11 @@ fn regressed_record(old: &str, new: &str, at: Timestamp) -> Record {
             "The API server's resourceVersion is {new}, below the recorded position {old}: etcd was restored from a \
              backup, or this volume belongs to another cluster. The position was discarded and everything is listed again."
         ),
-        object: None,
-        owner: None,
         reason: "HistoryRegressed".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra: Map::from_iter([
             ("position".to_owned(), json!(old)),
             ("resource_version".to_owned(), json!(new)),
         ]),
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }

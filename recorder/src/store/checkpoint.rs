@@ -11,6 +11,7 @@ use rusqlite::{Connection, FileControl};
 use super::cap::statvfs;
 use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
+use kube9_shared::schema::PAGE_BYTES;
 
 /// Shortest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,9 +28,6 @@ const PINNED_BYTES_MAX: u64 = 64 << 20;
 
 /// A pinned log beyond this is what fills a volume that is short of space: rows deleted now would only make it longer.
 const PINNED_BYTES_FILL: u64 = 1 << 20;
-
-/// SQLite's default, which `open` leaves as it is.
-pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// Looks after the log.
 #[derive(Debug, Default)]
@@ -78,7 +76,7 @@ impl Checkpoints {
                 metrics.checkpoint_busy.inc();
             }
         }
-        self.pinned_bytes = (log.frames - log.copied).max(0) as u64 * PAGE_BYTES;
+        self.pinned_bytes = ((log.frames - log.copied).max(0) * PAGE_BYTES) as u64;
         let file_is_long = metrics.wal_bytes.get() > WAL_BYTES_KEPT + WAL_BYTES_KEPT / 4;
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;
@@ -106,13 +104,13 @@ pub(super) fn reserve(conn: &Connection) -> rusqlite::Result<()> {
     let pages: i64 = conn
         .prepare_cached("PRAGMA page_count")?
         .query_row([], |row| row.get(0))?;
-    let mut bytes = pages * PAGE_BYTES as i64;
+    let mut bytes = pages * PAGE_BYTES;
     let reserved = conn.file_control(rusqlite::DEFAULT_NAME, FileControl::SizeHint(&mut bytes));
     reserved.map_err(|error| {
         // SQLite calls every failure here an I/O error.
         let directory = conn.path().map(Path::new).and_then(Path::parent);
         let volume = directory.and_then(statvfs);
-        if volume.is_some_and(|volume| volume.available < PAGE_BYTES) {
+        if volume.is_some_and(|volume| volume.available < PAGE_BYTES as u64) {
             let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             rusqlite::Error::SqliteFailure(full, Some("database or disk is full".to_owned()))
         } else {

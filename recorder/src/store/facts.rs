@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::apply::Applier;
 use super::gap;
 use super::rows::{Span, json};
+use super::statements::Session;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
 use crate::pipeline::sanitize::sanitize;
@@ -40,7 +41,11 @@ impl Applier {
         })
     }
 
-    pub(super) fn change(&mut self, conn: &Connection, change: &Change) -> rusqlite::Result<()> {
+    pub(super) fn change(
+        &mut self,
+        conn: &mut Session<'_>,
+        change: &Change,
+    ) -> rusqlite::Result<()> {
         for row in &change.rows {
             let Occurred::At(at) = row.record().occurred else {
                 continue; // a change is a fact of kube9's own
@@ -79,7 +84,7 @@ impl Applier {
     /// An informer's list is complete: its gap, if one is open, ends.
     pub(super) fn synced(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         id: WatchId,
         version: &str,
         to: Timestamp,
@@ -130,7 +135,7 @@ impl Applier {
             self.rows
                 .count(key, 0, EventType::System, Severity::Warning, -1);
             self.rows.count(key, 0, EventType::System, severity, 1);
-            self.rows.changed(conn, key)?;
+            self.rows.changed(key);
         }
         self.outcomes.gaps_closed.push(healed);
         Ok(())

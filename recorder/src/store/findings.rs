@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::rows::{Span, json as json_text};
+use super::statements::Session;
 use crate::pipeline::item::{Finding, Step};
 
 /// The findings that are open: fingerprint and state.
@@ -19,7 +20,11 @@ pub(super) fn open(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>>
 }
 
 impl Applier {
-    pub(super) fn finding(&mut self, conn: &Connection, finding: &Finding) -> rusqlite::Result<()> {
+    pub(super) fn finding(
+        &mut self,
+        conn: &mut Session<'_>,
+        finding: &Finding,
+    ) -> rusqlite::Result<()> {
         let known: Option<EventKey> = self
             .rows
             .statements
@@ -39,7 +44,11 @@ impl Applier {
     }
 
     /// Moves the end of all open findings' rows, so that a search of the last minutes finds what began days ago.
-    pub(super) fn still_open(&mut self, conn: &Connection, at: Timestamp) -> rusqlite::Result<()> {
+    pub(super) fn still_open(
+        &mut self,
+        conn: &mut Session<'_>,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
         self.rows
             .statements
             .update(
@@ -53,7 +62,7 @@ impl Applier {
 
     fn opened(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         finding: &Finding,
         state: &str,
         since: Timestamp,
@@ -85,7 +94,7 @@ impl Applier {
 
     fn updated(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         finding: &Finding,
         key: EventKey,
     ) -> rusqlite::Result<()> {
@@ -99,12 +108,13 @@ impl Applier {
                 "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
             )?
             .execute((key.as_i64(), last_ms, text, args, extra))?;
-        self.rows.changed(conn, key)
+        self.rows.changed(key);
+        Ok(())
     }
 
     fn closed(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         finding: &Finding,
         key: EventKey,
     ) -> rusqlite::Result<()> {
@@ -127,7 +137,7 @@ impl Applier {
     /// Moves the end of a finding's row to now, and notes that under `mark` in its metadata.
     fn extend(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         key: EventKey,
         finding: &Finding,
         mark: Option<&str>,
@@ -153,6 +163,7 @@ impl Applier {
                 "UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1",
             )?
             .execute((key.as_i64(), last_ms, json_text(&extra)))?;
-        self.rows.changed(conn, key)
+        self.rows.changed(key);
+        Ok(())
     }
 }

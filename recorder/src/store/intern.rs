@@ -1,36 +1,26 @@
 //! Names and texts to numbers: each distinct one is stored once.
 //!
 //! Invariant: the caches hold only what the database holds. They are cleared on every rollback and by the clean-up, and
-//! bounded: a full one is emptied, since what is in use comes back with the next rows.
+//! bounded: what was not used while half of the entries came in goes.
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use kube9_shared::model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::statements::Statements;
 use super::sweep::Marks;
+use crate::pipeline::record::Record;
 
-/// Entries of each cache; with the texts' bound below at most about 3 MB together.
-const ENTRIES_MAX: usize = 8192;
+/// Entries of each half of a cache; with the texts' bound below at most about 3 MB together.
+const ENTRIES_MAX: usize = 4096;
 
 /// Longer texts are looked up in the database each time.
 const TEXT_CACHED_MAX: usize = 256;
 
-/// What few rows differ in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Reason {
-    /// The Event's reason.
-    pub reason: String,
-    /// The title.
-    pub title: String,
-    /// Reporting component.
-    pub component: String,
-    /// Container.
-    pub container: String,
-    /// The Event's type.
-    pub kube_type: String,
-}
+/// Stands between the parts of a cache's key; stored text has no control characters.
+const BETWEEN: char = '\0';
 
 /// An object's number, and its scope's for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +31,78 @@ pub struct ObjectIds {
     pub scope: i64,
 }
 
+/// What is known of an object.
+#[derive(Debug, Clone, Copy)]
+struct KnownObject {
+    ids: ObjectIds,
+    owner: Option<i64>,
+}
+
 /// The caches.
 #[derive(Debug, Default)]
 pub struct Interned {
-    scopes: HashMap<(String, String), i64>,
-    objects: HashMap<(i64, String), (i64, Option<i64>)>,
-    nodes: HashMap<String, i64>,
-    reasons: HashMap<Reason, i64>,
-    texts: HashMap<String, i64>,
+    scopes: Cache<i64>,
+    objects: Cache<KnownObject>,
+    nodes: Cache<i64>,
+    reasons: Cache<i64>,
+    texts: Cache<i64>,
+    /// Where keys of several parts are put together.
+    key: String,
     /// While a sweep is under way: what it has found in use. Every reference passes here, so a new one is marked, too.
     pub(super) marks: Option<Marks>,
+}
+
+/// Names and their numbers in two halves: a full young half becomes the old one, whose own entries go.
+#[derive(Debug)]
+struct Cache<V> {
+    young: HashMap<Box<str>, V, RandomState>,
+    old: HashMap<Box<str>, V, RandomState>,
+}
+
+impl<V> Default for Cache<V> {
+    fn default() -> Self {
+        Self {
+            young: HashMap::default(),
+            old: HashMap::default(),
+        }
+    }
+}
+
+impl<V: Copy> Cache<V> {
+    fn get(&mut self, key: &str) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(*value);
+        }
+        let (key, value) = self.old.remove_entry(key)?;
+        self.add(key, value);
+        Some(value)
+    }
+
+    fn insert(&mut self, key: &str, value: V) {
+        match self.young.get_mut(key) {
+            Some(place) => *place = value,
+            None => {
+                self.old.remove(key);
+                self.add(key.into(), value);
+            }
+        }
+    }
+
+    fn add(&mut self, key: Box<str>, value: V) {
+        if self.young.len() >= ENTRIES_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
+/// Puts the parts of a key together.
+fn join(key: &mut String, parts: &[&str]) {
+    key.clear();
+    for part in parts {
+        key.push_str(part);
+        key.push(BETWEEN);
+    }
 }
 
 impl Interned {
@@ -74,44 +126,67 @@ impl Interned {
             Some(owner) => Some(self.object(conn, statements, owner, None)?.object),
             None => None,
         };
-        let scope = self.scope(conn, statements, object)?;
-        let key = (scope, object.name.clone());
-        let (id, known_owner) = match self.objects.get(&key) {
-            Some(found) => *found,
-            None => {
-                let found = statements
-                    .select(
-                        conn,
-                        "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2",
-                    )?
-                    .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()?;
-                match found {
-                    Some(found) => found,
-                    None => {
-                        let id = insert(
-                            conn,
-                            statements,
-                            "INSERT INTO object (scope, name, owner) VALUES (?1, ?2, ?3)",
-                            (scope, &object.name, owner),
-                        )?;
-                        (id, owner)
-                    }
-                }
-            }
+        join(
+            &mut self.key,
+            &[&object.kind, &object.namespace, &object.name],
+        );
+        let cached = self.objects.get(&self.key);
+        let known = match cached {
+            Some(known) => known,
+            None => self.find_object(conn, statements, object, owner)?,
         };
-        let owner = owner.or(known_owner);
-        if owner != known_owner {
+        let ids = known.ids;
+        let now = owner.or(known.owner);
+        if now != known.owner {
             statements
                 .update(conn, "UPDATE object SET owner = ?2 WHERE id = ?1")?
-                .execute((id, owner))?;
+                .execute((ids.object, now))?;
+        }
+        if cached.is_none() || now != known.owner {
+            join(
+                &mut self.key,
+                &[&object.kind, &object.namespace, &object.name],
+            );
+            self.objects
+                .insert(&self.key, KnownObject { ids, owner: now });
         }
         if let Some(marks) = &mut self.marks {
-            marks.object(conn, statements, id, owner)?;
+            marks.object(conn, statements, ids.object, now)?;
         }
-        make_room(&mut self.objects);
-        self.objects.insert(key, (id, owner));
-        Ok(ObjectIds { object: id, scope })
+        Ok(ids)
+    }
+
+    fn find_object(
+        &mut self,
+        conn: &Connection,
+        statements: &mut Statements,
+        object: &ObjectRef,
+        owner: Option<i64>,
+    ) -> rusqlite::Result<KnownObject> {
+        let scope = self.scope(conn, statements, object)?;
+        let found = statements
+            .select(
+                conn,
+                "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2",
+            )?
+            .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (id, owner) = match found {
+            Some(found) => found,
+            None => {
+                let id = insert(
+                    conn,
+                    statements,
+                    "INSERT INTO object (scope, name, owner) VALUES (?1, ?2, ?3)",
+                    (scope, &object.name, owner),
+                )?;
+                (id, owner)
+            }
+        };
+        Ok(KnownObject {
+            ids: ObjectIds { object: id, scope },
+            owner,
+        })
     }
 
     fn scope(
@@ -120,8 +195,8 @@ impl Interned {
         statements: &mut Statements,
         object: &ObjectRef,
     ) -> rusqlite::Result<i64> {
-        let key = (object.kind.clone(), object.namespace.clone());
-        if let Some(&id) = self.scopes.get(&key) {
+        join(&mut self.key, &[&object.kind, &object.namespace]);
+        if let Some(id) = self.scopes.get(&self.key) {
             return Ok(id);
         }
         let id = find_or_insert(
@@ -131,8 +206,7 @@ impl Interned {
             "INSERT INTO scope (kind, namespace) VALUES (?1, ?2)",
             (&object.kind, &object.namespace),
         )?;
-        make_room(&mut self.scopes);
-        self.scopes.insert(key, id);
+        self.scopes.insert(&self.key, id);
         Ok(id)
     }
 
@@ -144,7 +218,7 @@ impl Interned {
         name: &str,
     ) -> rusqlite::Result<i64> {
         let id = match self.nodes.get(name) {
-            Some(&id) => id,
+            Some(id) => id,
             None => {
                 let id = find_or_insert(
                     conn,
@@ -153,8 +227,7 @@ impl Interned {
                     "INSERT INTO node (name) VALUES (?1)",
                     [name],
                 )?;
-                make_room(&mut self.nodes);
-                self.nodes.insert(name.to_owned(), id);
+                self.nodes.insert(name, id);
                 id
             }
         };
@@ -164,37 +237,38 @@ impl Interned {
         Ok(id)
     }
 
-    /// Number of a reason with all that goes with it.
+    /// Number of the record's reason, title and what else few rows differ in.
     pub fn reason(
         &mut self,
         conn: &Connection,
         statements: &mut Statements,
-        reason: Reason,
+        record: &Record,
     ) -> rusqlite::Result<i64> {
-        if let Some(&id) = self.reasons.get(&reason) {
-            if let Some(marks) = &mut self.marks {
-                marks.reason(id);
+        let parts = [
+            &*record.reason,
+            &*record.title,
+            &*record.component,
+            &*record.container,
+            &*record.kube_type,
+        ];
+        join(&mut self.key, &parts);
+        let id = match self.reasons.get(&self.key) {
+            Some(id) => id,
+            None => {
+                let id = find_or_insert(
+                    conn,
+                    statements,
+                    "SELECT id FROM reason WHERE reason = ?1 AND title = ?2 AND component = ?3 AND container = ?4 AND kube_type = ?5",
+                    "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    parts,
+                )?;
+                self.reasons.insert(&self.key, id);
+                id
             }
-            return Ok(id);
-        }
-        let id = find_or_insert(
-            conn,
-            statements,
-            "SELECT id FROM reason WHERE reason = ?1 AND title = ?2 AND component = ?3 AND container = ?4 AND kube_type = ?5",
-            "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (
-                &reason.reason,
-                &reason.title,
-                &reason.component,
-                &reason.container,
-                &reason.kube_type,
-            ),
-        )?;
+        };
         if let Some(marks) = &mut self.marks {
             marks.reason(id);
         }
-        make_room(&mut self.reasons);
-        self.reasons.insert(reason, id);
         Ok(id)
     }
 
@@ -203,35 +277,28 @@ impl Interned {
         &mut self,
         conn: &Connection,
         statements: &mut Statements,
-        body: String,
+        body: &str,
     ) -> rusqlite::Result<i64> {
-        if let Some(&id) = self.texts.get(&body) {
-            if let Some(marks) = &mut self.marks {
-                marks.text(id);
+        let id = match self.texts.get(body) {
+            Some(id) => id,
+            None => {
+                let id = find_or_insert(
+                    conn,
+                    statements,
+                    "SELECT id FROM text WHERE hash = ?1 AND body = ?2",
+                    "INSERT INTO text (hash, body) VALUES (?1, ?2)",
+                    (text_hash(body), body),
+                )?;
+                if body.len() <= TEXT_CACHED_MAX {
+                    self.texts.insert(body, id);
+                }
+                id
             }
-            return Ok(id);
-        }
-        let id = find_or_insert(
-            conn,
-            statements,
-            "SELECT id FROM text WHERE hash = ?1 AND body = ?2",
-            "INSERT INTO text (hash, body) VALUES (?1, ?2)",
-            (text_hash(&body), &body),
-        )?;
+        };
         if let Some(marks) = &mut self.marks {
             marks.text(id);
         }
-        if body.len() <= TEXT_CACHED_MAX {
-            make_room(&mut self.texts);
-            self.texts.insert(body, id);
-        }
         Ok(id)
-    }
-}
-
-fn make_room<K, V>(cache: &mut HashMap<K, V>) {
-    if cache.len() >= ENTRIES_MAX {
-        cache.clear();
     }
 }
 
@@ -277,6 +344,20 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cache_keeps_what_is_used_and_is_bounded() {
+        let mut cache = Cache::default();
+        cache.insert("used", 0);
+        for n in 1..5 * ENTRIES_MAX as i64 {
+            cache.insert(&n.to_string(), n);
+            assert_eq!(cache.get("used"), Some(0), "{n}");
+        }
+        assert!(cache.young.len() + cache.old.len() <= 2 * ENTRIES_MAX);
+        assert_eq!(cache.get("1"), None);
+        cache.insert("used", 7);
+        assert_eq!(cache.get("used"), Some(7));
+    }
 
     #[test]
     fn hash_is_the_published_one() {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use kube9_shared::id::EventKey;
 use rusqlite::Connection;
 
@@ -16,16 +17,23 @@ const HEX: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
 ];
 
+/// Digits that are drawn at once: each draw seeds a generator from the operating system, which took a microsecond a row.
+const DIGITS_DRAWN: usize = 1024;
+
 /// Highest key used in each second that was asked for lately.
 #[derive(Debug, Default)]
 pub struct Keys {
-    highest: HashMap<i64, u32>,
+    highest: HashMap<i64, u32, RandomState>,
+    /// No row lies in a later second: most rows are the first of theirs, and need not be looked for.
+    newest: Option<i64>,
+    digits: Digits,
 }
 
 impl Keys {
     /// Forgets everything; what it knew may have been rolled back.
     pub fn clear(&mut self) {
         self.highest.clear();
+        self.newest = None;
     }
 
     /// A key that is not used yet, in this second or, when that is full, the next with room.
@@ -34,23 +42,48 @@ impl Keys {
         let mut second = second;
         loop {
             let low = match self.highest_in(conn, second)? {
-                Some(highest) => step(highest),
-                None => Some(random(FIRST_BITS / 4)),
+                Some(highest) => self.step(highest),
+                None => Some(self.digits.take(FIRST_BITS / 4)),
             };
             if let Some(low) = low {
                 if self.highest.len() >= SECONDS_MAX {
                     self.highest.clear();
                 }
                 self.highest.insert(second, low);
+                self.newest = self.newest.max(Some(second));
                 return Ok(EventKey::new(second, low));
             }
             second += 1;
         }
     }
 
-    fn highest_in(&self, conn: &Connection, second: i64) -> rusqlite::Result<Option<u32>> {
+    /// The next key after `highest`: a small random step, a step of 1 in the second's last eighth; `None` when full.
+    fn step(&mut self, highest: u32) -> Option<u32> {
+        let step = if highest > EventKey::LOW_MAX / 8 * 7 {
+            1
+        } else {
+            1 + self.digits.take(1)
+        };
+        highest
+            .checked_add(step)
+            .filter(|low| *low <= EventKey::LOW_MAX)
+    }
+
+    fn highest_in(&mut self, conn: &Connection, second: i64) -> rusqlite::Result<Option<u32>> {
         if let Some(&low) = self.highest.get(&second) {
             return Ok(Some(low));
+        }
+        let newest = match self.newest {
+            Some(newest) => newest,
+            None => {
+                let key: Option<i64> =
+                    conn.query_row("SELECT max(key) FROM event", [], |row| row.get(0))?;
+                key.map_or(i64::MIN, |key| EventKey::from_i64(key).second())
+            }
+        };
+        self.newest = Some(newest);
+        if second > newest {
+            return Ok(None);
         }
         let first = EventKey::new(second, 0).as_i64();
         let last = EventKey::new(second, EventKey::LOW_MAX).as_i64();
@@ -60,21 +93,22 @@ impl Keys {
     }
 }
 
-/// The next key after `highest`: a small random step, a step of 1 in the second's last eighth; `None` when full.
-fn step(highest: u32) -> Option<u32> {
-    let step = if highest > EventKey::LOW_MAX / 8 * 7 {
-        1
-    } else {
-        1 + random(1)
-    };
-    highest
-        .checked_add(step)
-        .filter(|low| *low <= EventKey::LOW_MAX)
-}
+/// Random hexadecimal digits, not used yet.
+#[derive(Debug, Default)]
+struct Digits(String);
 
-fn random(hex_digits: u32) -> u32 {
-    let text = nanoid::nanoid!(hex_digits as usize, &HEX);
-    u32::from_str_radix(&text, 16).expect("nanoid gives characters of its alphabet only")
+impl Digits {
+    /// A random number of so many digits.
+    fn take(&mut self, digits: u32) -> u32 {
+        if self.0.len() < digits as usize {
+            self.0 = nanoid::nanoid!(DIGITS_DRAWN, &HEX);
+        }
+        let left = self.0.len() - digits as usize;
+        let number = u32::from_str_radix(&self.0[left..], 16)
+            .expect("nanoid gives characters of its alphabet only");
+        self.0.truncate(left);
+        number
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +143,11 @@ mod tests {
     fn full_second_runs_on_into_the_next() {
         let conn = database();
         let mut keys = Keys::default();
-        keys.highest.insert(10, EventKey::LOW_MAX - 1);
+        conn.execute(
+            "INSERT INTO event VALUES (?1)",
+            [EventKey::new(10, EventKey::LOW_MAX - 1).as_i64()],
+        )
+        .unwrap();
         assert_eq!(
             keys.next(&conn, 10).unwrap(),
             EventKey::new(10, EventKey::LOW_MAX)

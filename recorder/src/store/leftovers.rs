@@ -1,13 +1,18 @@
-//! Deletes what remains in `dedup` of watches that this process does not run: a namespace taken out of the config.
+//! Deletes what remains of watches that this process does not run: a namespace taken out of the config, an informer
+//! that was switched off.
 //!
-//! Only entries whose row is gone: until then they keep a namespace that comes back from being recorded twice.
+//! Of `dedup` only entries whose row is gone: until then they keep a namespace that comes back from being recorded twice.
+//! Of `facts` all, once nobody has looked for as long as changes are kept: a difference over such a time tells little.
+//! The watch then begins anew, as on its very first start, where nothing counts as added.
 
 use std::time::Instant;
 
+use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::apply::Applier;
+use super::statements::Statements;
 
 /// Entries read between two looks at the time.
 const CHUNK: i64 = 512;
@@ -28,11 +33,13 @@ impl Default for Leftovers {
 }
 
 impl Leftovers {
-    /// Works until `deadline`, within a transaction of the caller's; returns where to go on.
+    /// Works until `deadline`, within a transaction of the caller's; returns where to go on. Facts go of watches that were
+    /// last current before `forgotten`.
     pub(super) fn step(
         self,
         conn: &Connection,
         applier: &mut Applier,
+        forgotten: Timestamp,
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
         let running: Vec<i64> = applier.watches.ids().iter().map(|id| id.0).collect();
@@ -43,6 +50,11 @@ impl Leftovers {
             .collect::<Result<_, _>>()?;
         if all.iter().all(|id| running.contains(id)) {
             return Ok(None); // the usual case: nothing to look for
+        }
+        for watch in all.iter().filter(|id| !running.contains(id)) {
+            if !delete_facts(conn, statements, *watch, forgotten, deadline)? {
+                return Ok(Some(self));
+            }
         }
         let mut after = self.after;
         loop {
@@ -72,4 +84,47 @@ impl Leftovers {
             }
         }
     }
+}
+
+/// Deletes the facts of a watch that was last current before `forgotten`. `false`: the time was over before the end.
+fn delete_facts(
+    conn: &Connection,
+    statements: &mut Statements,
+    watch: i64,
+    forgotten: Timestamp,
+    deadline: Instant,
+) -> rusqlite::Result<bool> {
+    let is_forgotten: bool = statements
+        .select(
+            conn,
+            "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
+             AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
+        )?
+        .query_row((watch, forgotten.millis()), |row| row.get(0))?;
+    if !is_forgotten {
+        return Ok(true);
+    }
+    loop {
+        let deleted = statements
+            .delete(
+                conn,
+                "DELETE FROM facts WHERE watch = ?1 AND name IN \
+                 (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
+            )?
+            .execute((watch, CHUNK))?;
+        if (deleted as i64) < CHUNK {
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+    }
+    // Without facts everything would look added; a watch that was never current compares with nothing.
+    statements
+        .update(
+            conn,
+            "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
+        )?
+        .execute([watch])?;
+    Ok(true)
 }

@@ -326,8 +326,9 @@ impl Maintenance {
             } => shed(conn, applier, shared, run, (severity, from, left), deadline),
             Phase::Leftovers(leftovers) => {
                 let mut next = None;
+                let forgotten = run.began.minus(self.config.info_warning);
                 apply_all(conn, applier, run.began, |tx, applier| {
-                    next = leftovers.step(tx, applier, deadline)?;
+                    next = leftovers.step(tx, applier, forgotten, deadline)?;
                     Ok(())
                 })?;
                 Ok(Some(next.map_or_else(

@@ -13,7 +13,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::PAGE_BYTES;
 use kube9_shared::schema;
 use kube9_shared::time::Timestamp;
 use rusqlite::config::DbConfig;
@@ -29,7 +28,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
-pub(super) const WAL_PAGES: i64 = 1000;
+pub(super) const WAL_PAGES: i64 = (4 << 20) / schema::PAGE_BYTES;
 
 /// What the WAL file is cut to after a checkpoint.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
@@ -379,12 +378,13 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     keep_wal(&conn)?;
     // The file grows by whole pages; without a chunk size SQLite does not listen to `checkpoint::reserve`.
-    let mut chunk = PAGE_BYTES as i32;
+    let mut chunk = schema::PAGE_BYTES as i32;
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
     if !create {
         refuse_what_is_not_ours(&conn, path)?;
     }
-    // Before the first table, else it has no effect.
+    // Before the first table, else they have no effect.
+    set(&conn, "page_size", schema::PAGE_BYTES, !create)?;
     set(&conn, "auto_vacuum", 2, !create)?;
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
         row.get::<_, String>(0)

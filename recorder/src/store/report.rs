@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
-use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::delete::Deleted;
 use super::rows::Span;
+use super::statements::Session;
 use crate::metrics::{Label, Removal};
 use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
@@ -99,7 +99,7 @@ pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
 
 /// Inserts such a row.
 pub(super) fn insert(
-    conn: &Connection,
+    conn: &mut Session<'_>,
     applier: &mut Applier,
     row: &Sanitized,
 ) -> rusqlite::Result<()> {
@@ -129,14 +129,8 @@ fn record(
         severity,
         title: title.to_owned(),
         description,
-        object: None,
-        owner: None,
         reason: reason.to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra,
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     })
 }

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use kube9_shared::id::EventKey;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
-use rusqlite::types::{ToSqlOutput, Value as SqlValue};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde_json::{Map, Value};
 
-use super::intern::{Interned, Reason};
+use super::intern::Interned;
 use super::keys::Keys;
-use super::statements::Statements;
+use super::statements::{Hot, Session, Statements};
 use super::template;
 use crate::pipeline::heard::Told;
 use crate::pipeline::record::Record;
@@ -30,18 +31,20 @@ pub struct Rows {
     pub(super) statements: Statements,
     pub(super) interned: Interned,
     keys: Keys,
-    tally: HashMap<Tally, i64>,
-    change: Option<i64>,
+    tally: HashMap<Tally, i64, RandomState>,
+    /// Rows that are new or different, in the order in which they became so.
+    changed: Vec<EventKey>,
     trimmed_to: i64,
     /// Rows inserted since the last [`Rows::take_inserted`], by type and severity.
-    inserted: HashMap<(EventType, Severity), u64>,
+    inserted: Inserted,
     /// What the transactions since the last [`Rows::take_told`] tell the analysis.
     pub(super) told: Told,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Tally {
-    hour: i64,
+    /// Seconds since 1970, of the hour or the day.
+    start: i64,
     scope: i64,
     event_type: i64,
     severity: i64,
@@ -51,7 +54,7 @@ struct Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Span<'a> {
     /// uid of the Event.
-    pub uid: Option<&'a str>,
+    pub uid: Option<Uid<'a>>,
     /// The Event's own count.
     pub count: Option<i64>,
     /// What the row stands for.
@@ -68,32 +71,44 @@ impl Rows {
         self.interned.forget();
         self.keys.clear();
         self.tally.clear();
-        self.change = None;
-        self.inserted.clear();
+        self.changed.clear();
+        self.inserted = Inserted::default();
         self.told = Told::default();
     }
 
     /// Number of the reason and title of a record.
     pub fn reason(&mut self, conn: &Connection, record: &Record) -> rusqlite::Result<i64> {
-        let reason = Reason {
-            reason: record.reason.clone(),
-            title: record.title.clone(),
-            component: record.component.clone(),
-            container: record.container.clone(),
-            kube_type: record.kube_type.clone(),
-        };
-        self.interned.reason(conn, &mut self.statements, reason)
+        self.interned.reason(conn, &mut self.statements, record)
     }
 
     /// Inserts a row created at `created`.
     pub fn insert(
         &mut self,
-        conn: &Connection,
+        conn: &mut Session<'_>,
         row: &Sanitized,
         created: Timestamp,
         span: &Span<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<EventKey> {
+        let key = self.key(conn, created)?;
+        self.insert_as(conn, row, key, span, extra)?;
+        Ok(key)
+    }
+
+    /// A key for a row created at `created`.
+    pub fn key(&mut self, conn: &Connection, created: Timestamp) -> rusqlite::Result<EventKey> {
+        self.keys.next(conn, created.second())
+    }
+
+    /// Inserts a row under a key of [`Rows::key`].
+    pub fn insert_as(
+        &mut self,
+        conn: &mut Session<'_>,
+        row: &Sanitized,
+        key: EventKey,
+        span: &Span<'_>,
+        extra: &Map<String, Value>,
+    ) -> rusqlite::Result<()> {
         let record = row.record();
         let reason = self.reason(conn, record)?;
         let object = match &record.object {
@@ -110,16 +125,11 @@ impl Rows {
             None => None,
         };
         let (text, args) = self.text(conn, row)?;
-        let key = self.keys.next(conn, created.second())?;
         let created = key.created_at();
         let first_ms = span.first.map(|first| first.millis() - created.millis());
         let last_ms = span.last.since(created).as_millis() as i64;
         self.statements
-            .insert(
-                conn,
-                "INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
-                 first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?
+            .hot(conn, Hot::InsertEvent)?
             .execute(rusqlite::params![
                 key.as_i64(),
                 record.event_type.code(),
@@ -129,7 +139,7 @@ impl Rows {
                 node,
                 text,
                 args,
-                span.uid.map(Uid),
+                span.uid,
                 span.count,
                 span.occurrences,
                 first_ms,
@@ -143,13 +153,10 @@ impl Rows {
             record.severity,
             1,
         );
-        *self
-            .inserted
-            .entry((record.event_type, record.severity))
-            .or_default() += 1;
+        self.inserted.0[record.event_type as usize][record.severity as usize] += 1;
         self.told.row(record, created);
-        self.changed(conn, key)?;
-        Ok(key)
+        self.changed(key);
+        Ok(())
     }
 
     /// Number and arguments of the record's description.
@@ -166,26 +173,14 @@ impl Rows {
         let args = (!template.args.is_empty()).then(|| template.args_json());
         Ok((
             self.interned
-                .text(conn, &mut self.statements, template.body)?,
+                .text(conn, &mut self.statements, &template.body)?,
             args,
         ))
     }
 
     /// Notes that a row is new or different, in the sequence that followers read.
-    pub fn changed(&mut self, conn: &Connection, key: EventKey) -> rusqlite::Result<()> {
-        let last = match self.change {
-            Some(last) => last,
-            None => self
-                .statements
-                .select(conn, "SELECT ifnull(max(seq), 0) FROM changes")?
-                .query_row([], |row| row.get(0))?,
-        };
-        let seq = last + 1;
-        self.statements
-            .insert(conn, "INSERT INTO changes (seq, event) VALUES (?1, ?2)")?
-            .execute((seq, key.as_i64()))?;
-        self.change = Some(seq);
-        Ok(())
+    pub fn changed(&mut self, key: EventKey) {
+        self.changed.push(key);
     }
 
     /// Adds `rows` to the counters of a row's place.
@@ -198,7 +193,7 @@ impl Rows {
         rows: i64,
     ) {
         let tally = Tally {
-            hour: key.second().div_euclid(3600) * 3600,
+            start: key.second().div_euclid(3600) * 3600,
             scope,
             event_type: event_type.code(),
             severity: severity.code(),
@@ -206,34 +201,40 @@ impl Rows {
         *self.tally.entry(tally).or_default() += rows;
     }
 
-    /// Writes the counters and trims the change sequence: the last thing before a commit.
+    /// Writes the counters and the change sequence: the last thing before a commit.
     pub fn finish(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.write_tally(conn)?;
+        self.write_changes(conn)
+    }
+
+    fn write_tally(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.tally.is_empty() {
+            return Ok(());
+        }
+        let mut add = conn.prepare_cached(
+            "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
+        )?;
         for span in TALLY_SPANS {
-            let mut sums: HashMap<Tally, i64> = HashMap::new();
+            let mut sums: HashMap<Tally, i64, RandomState> = HashMap::default();
             for (tally, rows) in &self.tally {
-                *sums
-                    .entry(Tally {
-                        hour: tally.hour.div_euclid(span) * span,
-                        ..*tally
-                    })
-                    .or_default() += rows;
+                let start = tally.start.div_euclid(span) * span;
+                *sums.entry(Tally { start, ..*tally }).or_default() += rows;
             }
-            for (tally, rows) in sums.into_iter().filter(|(_, rows)| *rows != 0) {
+            // In the order of the table, so that neighbours find their page again.
+            let mut sums: Vec<(Tally, i64)> =
+                sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
+            sums.sort_unstable();
+            for (tally, rows) in sums {
                 let place = (
                     span,
-                    tally.hour,
+                    tally.start,
                     tally.scope,
                     tally.event_type,
                     tally.severity,
-                    rows,
                 );
-                self.statements
-                    .insert(
-                        conn,
-                        "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                         ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
-                    )?
-                    .execute(place)?;
+                self.statements.inserts += 1;
+                add.execute((place.0, place.1, place.2, place.3, place.4, rows))?;
                 if rows < 0 {
                     self.statements
                         .delete(
@@ -241,16 +242,30 @@ impl Rows {
                             "DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
                              AND severity = ?5 AND rows <= 0",
                         )?
-                        .execute((span, tally.hour, tally.scope, tally.event_type, tally.severity))?;
+                        .execute(place)?;
                 }
             }
         }
         self.tally.clear();
-        if let Some(last) = self
-            .change
-            .filter(|last| *last >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8)
-        {
-            self.trimmed_to = last - CHANGES_KEPT;
+        Ok(())
+    }
+
+    fn write_changes(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let mut seq: i64 = self
+            .statements
+            .select(conn, "SELECT ifnull(max(seq), 0) FROM changes")?
+            .query_row([], |row| row.get(0))?;
+        let mut add = conn.prepare_cached("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
+        for key in self.changed.drain(..) {
+            seq += 1;
+            self.statements.inserts += 1;
+            add.execute((seq, key.as_i64()))?;
+        }
+        if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
+            self.trimmed_to = seq - CHANGES_KEPT;
             self.statements
                 .delete(conn, "DELETE FROM changes WHERE seq <= ?1")?
                 .execute([self.trimmed_to])?;
@@ -264,10 +279,21 @@ impl Rows {
     }
 
     /// Rows inserted since the last call, by type and severity; to be counted after the commit.
-    pub fn take_inserted(&mut self) -> HashMap<(EventType, Severity), u64> {
-        std::mem::take(&mut self.inserted)
+    pub fn take_inserted(&mut self) -> impl Iterator<Item = ((EventType, Severity), u64)> + use<> {
+        let Inserted(all) = std::mem::take(&mut self.inserted);
+        EventType::ALL.iter().flat_map(move |event_type| {
+            Severity::ALL
+                .iter()
+                .map(move |severity| (*event_type, *severity))
+                .map(move |place| (place, all[place.0 as usize][place.1 as usize]))
+                .filter(|(_, rows)| *rows > 0)
+        })
     }
 }
+
+/// Numbers of rows by type and severity.
+#[derive(Debug, Default)]
+struct Inserted([[u64; Severity::ALL.len()]; EventType::ALL.len()]);
 
 /// An object as JSON text; `None` when it is empty, which costs no byte in the row.
 pub fn json(extra: &Map<String, Value>) -> Option<String> {
@@ -277,14 +303,26 @@ pub fn json(extra: &Map<String, Value>) -> Option<String> {
 
 /// A uid as the database stores it: the 16 bytes of a UUID in canonical form, else its text.
 #[derive(Debug, Clone, Copy)]
-pub struct Uid<'a>(pub &'a str);
+pub enum Uid<'a> {
+    /// A UUID.
+    Bytes([u8; 16]),
+    /// Anything else.
+    Text(&'a str),
+}
+
+impl<'a> Uid<'a> {
+    /// Reads the API's text.
+    pub fn new(text: &'a str) -> Self {
+        uuid_bytes(text).map_or(Self::Text(text), Self::Bytes)
+    }
+}
 
 impl rusqlite::ToSql for Uid<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match uuid_bytes(self.0) {
-            Some(bytes) => ToSqlOutput::Owned(SqlValue::Blob(bytes.to_vec())),
-            None => ToSqlOutput::from(self.0),
-        })
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
     }
 }
 

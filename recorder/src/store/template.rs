@@ -4,8 +4,9 @@
 //! `Back-off ␃ restarting container app in pod ␁` and the argument `5m0s`. The view `event_detail` puts them back;
 //! which parts are taken out decides only the size of the file, never what is read.
 
+use std::borrow::Cow;
+
 use kube9_shared::schema::placeholder;
-use serde_json::Value;
 
 /// A description in two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,17 +20,43 @@ pub struct Template {
 impl Template {
     /// The arguments as `event.args` holds them: a JSON array; whole numbers without quotes, which read the same.
     pub fn args_json(&self) -> String {
-        let values: Vec<Value> = self.args.iter().map(|arg| whole_number(arg)).collect();
-        Value::from(values).to_string()
+        let mut json =
+            String::with_capacity(4 + self.args.iter().map(|arg| arg.len() + 3).sum::<usize>());
+        for arg in &self.args {
+            json.push(if json.is_empty() { '[' } else { ',' });
+            if is_whole_number(arg) {
+                json.push_str(arg);
+            } else {
+                // Stored text has no control characters, so these two are all that JSON wants escaped.
+                json.push('"');
+                for part in arg.split_inclusive(['"', '\\']) {
+                    match part.strip_suffix(['"', '\\']) {
+                        Some(before) => {
+                            json.push_str(before);
+                            json.push('\\');
+                            json.push_str(&part[before.len()..]);
+                        }
+                        None => json.push_str(part),
+                    }
+                }
+                json.push('"');
+            }
+        }
+        json.push(']');
+        json
     }
 }
 
-fn whole_number(arg: &str) -> Value {
-    // Only what prints as it was: no leading zero, no sign before zero, no more than an i64 holds.
-    match arg.parse::<i64>() {
-        Ok(number) if number.to_string() == arg => Value::from(number),
-        _ => Value::from(arg),
-    }
+/// Only what prints as it was: no leading zero, no sign before zero, no more than an i64 surely holds.
+fn is_whole_number(arg: &str) -> bool {
+    const DIGITS_MAX: usize = 18;
+    let digits = arg.strip_prefix('-').unwrap_or(arg).as_bytes();
+    let plain = match digits {
+        [b'0'] => digits.len() == arg.len(),
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    plain && digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// Names shorter than this are not taken out: they occur in ordinary words.
@@ -38,80 +65,111 @@ const NAME_MIN: usize = 4;
 /// Splits a description. `name` and `namespace` are the object's, empty where there is none.
 pub fn split(description: &str, name: &str, namespace: &str) -> Template {
     // Stored text has no control characters (Sanitized); should one come through, it must not act as a placeholder.
-    let mut body = description.replace(|c: char| c < '\u{8}', "\u{fffd}");
+    let mut body = if description.bytes().any(|byte| byte < 8) {
+        Cow::Owned(description.replace(|c: char| c < '\u{8}', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(description)
+    };
     for (word, place) in [
         (name, placeholder::NAME),
         (namespace, placeholder::NAMESPACE),
     ] {
-        if word.len() >= NAME_MIN && body.contains(word) {
-            body = body.replace(word, place.encode_utf8(&mut [0; 4]));
+        if word.len() >= NAME_MIN
+            && let Some(replaced) = replace(&body, word, place)
+        {
+            body = Cow::Owned(replaced);
         }
     }
     take_arguments(&body)
 }
 
+/// `text` with each `word` replaced, as `str::replace` does; `None` where there is none. Names are short and texts too, so
+/// that the searcher of the standard library takes longer to be built than to look.
+fn replace(text: &str, word: &str, place: char) -> Option<String> {
+    let (bytes, word) = (text.as_bytes(), word.as_bytes());
+    let first = word[0];
+    let mut replaced = None;
+    let (mut at, mut copied) = (0, 0);
+    while at + word.len() <= bytes.len() {
+        if bytes[at] == first && bytes[at..].starts_with(word) {
+            let into = replaced.get_or_insert_with(|| String::with_capacity(text.len()));
+            into.push_str(&text[copied..at]);
+            into.push(place);
+            at += word.len();
+            copied = at;
+        } else {
+            at += 1;
+        }
+    }
+    replaced.map(|mut into| {
+        into.push_str(&text[copied..]);
+        into
+    })
+}
+
 fn take_arguments(text: &str) -> Template {
+    let bytes = text.as_bytes();
     let mut body = String::with_capacity(text.len());
     let mut args: Vec<String> = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(is_separator).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
+    let (mut at, mut copied) = (0, 0);
+    while at < bytes.len() {
+        let end = bytes[at..]
+            .iter()
+            .position(|byte| SEPARATES[*byte as usize])
+            .map_or(bytes.len(), |length| at + length);
         // A full stop that ends a sentence is no part of the word.
-        let trimmed = word.trim_end_matches(['.', ':']);
-        let known = args.iter().position(|arg| arg == trimmed);
-        let index = known.or_else(|| {
-            let take = is_variable(trimmed) && args.len() < placeholder::ARGS.len();
-            take.then(|| {
-                args.push(trimmed.to_owned());
-                args.len() - 1
-            })
-        });
-        match index {
-            Some(index) => {
+        let word = text[at..end].trim_end_matches(['.', ':']);
+        if is_variable(word) {
+            let known = args.iter().position(|arg| arg == word);
+            let index = known.or_else(|| {
+                (args.len() < placeholder::ARGS.len()).then(|| {
+                    args.push(word.to_owned());
+                    args.len() - 1
+                })
+            });
+            if let Some(index) = index {
+                body.push_str(&text[copied..at]);
                 body.push(placeholder::ARGS[index]);
-                body.push_str(&word[trimmed.len()..]);
+                copied = at + word.len();
             }
-            None => body.push_str(word),
         }
-        let separator = after.chars().next().map_or(0, char::len_utf8);
-        body.push_str(&after[..separator]);
-        rest = &after[separator..];
+        at = end + 1;
     }
+    body.push_str(&text[copied..]);
     Template { body, args }
 }
 
-fn is_separator(c: char) -> bool {
-    // Placeholders separate too: an argument must not hold one.
-    c < ' '
-        || matches!(
-            c,
-            ' ' | '"'
-                | '\''
-                | '('
-                | ')'
-                | '['
-                | ']'
-                | '{'
-                | '}'
-                | ','
-                | ';'
-                | '='
-                | '/'
-                | '@'
-                | '<'
-                | '>'
-        )
+/// Bytes between words. Placeholders separate too: an argument must not hold one.
+const SEPARATES: [bool; 256] = {
+    let mut separates = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        separates[byte] = byte < b' ' as usize || is_mark(byte as u8);
+        byte += 1;
+    }
+    separates
+};
+
+#[rustfmt::skip]
+const fn is_mark(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'"' | b'\'' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';' | b'=' | b'/' | b'@' | b'<' | b'>'
+    )
 }
 
 /// Whether a word differs from row to row: a measure (`1.523s`, `31457280`, `10.2.3.4:8080`) or a generated name
 /// (`web-7c9f8-x2x9p`). UUIDs stay: they name an object, and its rows repeat them.
 fn is_variable(word: &str) -> bool {
-    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    let bytes = word.as_bytes();
+    if bytes.len() < 4 {
+        return false;
+    }
     // What follows a name that was taken out begins with its hyphen: `-29882145`, a CronJob's run.
-    let number = word.strip_prefix('-').unwrap_or(word);
-    let measure = number.len() > 3 && number.as_bytes()[0].is_ascii_digit();
-    (measure && digits > 1 && !is_uuid(word)) || is_generated_name(word)
+    let number = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let measure = number.len() > 3 && number[0].is_ascii_digit();
+    let digits = || bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    (measure && digits() > 1 && !is_uuid(word)) || is_generated_name(word)
 }
 
 fn is_uuid(word: &str) -> bool {
@@ -122,11 +180,15 @@ fn is_uuid(word: &str) -> bool {
 /// the eight to ten of a pod template's hash. The alphabet has no vowels, so that ordinary words are none.
 fn is_generated_name(word: &str) -> bool {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    word.rsplit_once('-').is_some_and(|(_, suffix)| {
-        matches!(suffix.len(), 5 | 8..=10)
-            && suffix.bytes().all(|c| ALPHABET.contains(&c))
-            && !is_uuid(word)
-    })
+    // The last hyphen of such a word is one of its last eleven characters.
+    let end = &word.as_bytes()[word.len().saturating_sub(11)..];
+    let Some(hyphen) = end.iter().rposition(|byte| *byte == b'-') else {
+        return false;
+    };
+    let suffix = &end[hyphen + 1..];
+    matches!(suffix.len(), 5 | 8..=10)
+        && suffix.iter().all(|c| ALPHABET.contains(c))
+        && !is_uuid(word)
 }
 
 #[cfg(test)]
@@ -217,13 +279,15 @@ mod tests {
                 "1.50",
                 "99999999999999999999",
                 "+5",
+                "0",
+                "a\\b",
             ]
             .map(str::to_owned)
             .to_vec(),
         };
         assert_eq!(
             template.args_json(),
-            r#"[31457280,-29882145,"007","-0","1.50","99999999999999999999","+5"]"#
+            r#"[31457280,-29882145,"007","-0","1.50","99999999999999999999","+5",0,"a\\b"]"#
         );
     }
 

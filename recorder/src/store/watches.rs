@@ -192,12 +192,12 @@ impl Watch {
         if version.is_empty() {
             return;
         }
-        let Some(position) = &self.position else {
+        let Some(position) = &mut self.position else {
             return;
         };
         let (old, new) = (Version::new(position), Version::new(version));
         if new.is_after(&old) {
-            self.position = Some(version.to_owned());
+            version.clone_into(position);
             self.changed = true;
         } else if new != old {
             return; // an older item says nothing of the position

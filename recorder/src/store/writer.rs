@@ -31,6 +31,7 @@ use super::findings;
 use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened, is_damage};
+use super::statements::Session;
 use super::watches::Start;
 use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
@@ -604,14 +605,17 @@ impl<'a> Todo<'a> {
 }
 
 /// Runs `work` and the applier's closing statements in one transaction.
-pub(super) fn apply_all(
+///
+/// # Errors
+/// What SQLite says; nothing was committed then, and the applier must be told so.
+pub fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
     _now: Timestamp,
-    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<()>,
+    work: impl FnOnce(&mut Session<'_>, &mut Applier) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    work(&tx, applier)?;
+    work(&mut Session::new(&tx), applier)?;
     applier.finish(&tx)?;
     reserve(&tx)?;
     tx.commit()?;

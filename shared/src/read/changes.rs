@@ -9,7 +9,7 @@ use super::page::{self, PageRequest};
 use super::plan::Way;
 use super::row::{self, Row};
 use super::walk::Walk;
-use super::{ReadError, plain};
+use super::{ReadError, expand, plain};
 
 /// Changes read at a time: bounds the memory of a reader that has fallen behind.
 const CHANGES_MAX: i64 = 1_000;
@@ -129,7 +129,7 @@ fn interned(
         numbers: &numbers,
         way: Way::Keys,
     };
-    let mut by_key = row::by_key(connection)?;
+    let mut rows = expand::Rows::new(connection)?;
     for (i, &(_, key, updated)) in entries.iter().enumerate() {
         // A row told twice within one answer is told as it is, once; it is new if its first entry is.
         if entries[i + 1..].iter().any(|&(_, later, _)| later == key) {
@@ -138,8 +138,9 @@ fn interned(
         let new_here = entries[..i]
             .iter()
             .any(|&(_, before, updated)| before == key && !updated);
-        if walk.has(key)? {
-            let row = by_key.query_row([key], row::from_sql)?;
+        if walk.has(key)?
+            && let Some(row) = rows.get(key)?
+        {
             changes.changes.push(Change {
                 row,
                 updated: updated && !new_here,

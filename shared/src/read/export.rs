@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::filter::Filter;
 use super::keys::Found;
@@ -11,10 +11,10 @@ use super::numbers::{Keys, Numbers};
 use super::open::{Layout, Reader};
 use super::page::{Cursor, PageRequest};
 use super::plan::{self, Way};
-use super::row::{self, Row};
+use super::row::Row;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, plain};
+use super::{ReadError, expand, plain};
 
 /// Rows of one chunk.
 const CHUNK_ROWS: usize = 1_000;
@@ -191,10 +191,10 @@ fn of_stretches(
 
 /// The rows with these keys; one that retention has taken meanwhile is left out.
 fn read(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
-    let mut statement = row::by_key(connection)?;
+    let mut all = expand::Rows::new(connection)?;
     let mut rows = Vec::with_capacity(keys.len());
     for key in keys {
-        rows.extend(statement.query_row([key], row::from_sql).optional()?);
+        rows.extend(all.get(*key)?);
     }
     Ok(rows)
 }

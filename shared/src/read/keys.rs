@@ -124,7 +124,7 @@ impl Walk<'_> {
                 let mut sql = self.select("e.key", Visit::InOrder, keys, false);
                 sql.push(" ORDER BY e.key DESC LIMIT ").bind(0);
                 sql.push(" OFFSET ").bind(0);
-                let mut scan = self.connection.prepare(&sql.text)?;
+                let mut scan = self.connection.prepare_cached(&sql.text)?;
                 scan_pieces(&survey.pieces, tally, &mut scan, &mut sql.values, found)
             }
             Way::Objects(_) => self.collect(keys, false, found).map(drop),

@@ -5,16 +5,18 @@
 //!   filter ─ Filter: plain data
 //!     └─ numbers ── names → integers, once, in the small interned tables
 //!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
-//!               └─ page ── keys and exact total (tally, walk, keys, search), then rows by key (row.rs)
+//!               └─ page ── keys and exact total (tally, walk, keys, search), then rows by key (expand, row)
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder
 //! ```
 //!
-//! Invariants: no statement here writes. A page and its total come from one read transaction. Rows are expanded in one
-//! place, the view `event_detail`. No plan is left to the planner where the wrong one would scan.
+//! Invariants: no statement here writes. A page and its total come from one read transaction. What a row
+//! says is defined by the view `event_detail`; `expand` is a shortcut that must say the same. No plan is left to the planner where the wrong one would scan.
 
+mod args;
 mod changes;
+mod expand;
 mod export;
 mod filter;
 mod keys;

@@ -10,10 +10,10 @@ use super::filter::Filter;
 use super::keys::Found;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
-use super::row::{self, Row};
+use super::row::Row;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{plain, plan};
+use super::{expand, plain, plan};
 
 /// What a page is asked for.
 #[derive(Debug, Clone, Default)]
@@ -159,9 +159,12 @@ pub(super) fn interned(connection: &Connection, request: &PageRequest) -> Result
 
 /// The rows with these keys, in their order.
 pub(super) fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
-    let mut statement = row::by_key(connection)?;
+    let mut all = expand::Rows::new(connection)?;
     keys.iter()
-        .map(|key| Ok(statement.query_row([key], row::from_sql)?))
+        .map(|key| {
+            let row = all.get(*key)?;
+            Ok(row.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+        })
         .collect()
 }
 

@@ -1,11 +1,11 @@
 //! One row as the contract shows it.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{CachedStatement, Connection};
 
 use super::ReadError;
 use super::open::{Layout, Reader};
-use super::plain;
+use super::{expand, plain};
 use crate::id::EventKey;
 
 /// A row of the relation `events`: the contract's ten columns. Text from a cluster is hostile; print it with care.
@@ -65,9 +65,9 @@ pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-/// Statement that reads one row of the interned layout by its key.
-pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<Statement<'_>> {
-    connection.prepare(&format!("SELECT {COLUMNS} FROM event_detail WHERE key = ?"))
+/// Statement that reads one row of the interned layout by its key, through the view.
+pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    connection.prepare_cached(&format!("SELECT {COLUMNS} FROM event_detail WHERE key = ?"))
 }
 
 impl Reader {
@@ -77,9 +77,7 @@ impl Reader {
             Layout::Plain => plain::get(connection, id),
             // What is no id of ours names no row of ours.
             Layout::Interned => match id.parse::<EventKey>() {
-                Ok(key) => Ok(by_key(connection)?
-                    .query_row([key.as_i64()], from_sql)
-                    .optional()?),
+                Ok(key) => Ok(expand::Rows::new(connection)?.get(key.as_i64())?),
                 Err(_) => Ok(None),
             },
         })

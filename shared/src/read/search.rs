@@ -1,19 +1,27 @@
 //! Looks for text in title, reason, object name and description without expanding every row.
 //!
 //! A description is a template whose placeholders stand for the object's name, its namespace and the row's arguments.
-//! The needle is looked for once in each interned text and name. A row is expanded only where a match could straddle a
-//! border between the template's own text and what is filled in: the template must have a border that fits one part of
-//! the needle, and what is filled in must fit the other part.
+//! The needle is looked for once in each interned text and name. A row is expanded only where a match could lie over a
+//! seam between the template's own text and what is filled in: the template must have such a seam, and what is filled
+//! in beside it must fit the needle's parts.
+//!
+//! ```text
+//!   needle "web-1 failed"     pod ␁ failed        seam after ␁: the name must end like "web-1"
+//!                             Created pod: ␁␃     seam between: name and argument must fit, wherever the needle is cut
+//! ```
 
 mod ids;
 mod template;
 
-use rusqlite::{Connection, Row, Statement};
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, Connection, Row};
 
 use super::ReadError;
+use super::args::{Args, args};
 use super::row::to_text;
 use ids::IdSet;
-use template::{Borders, args};
+use template::{Filler, Seam};
 
 /// What the interned tables say of a needle.
 #[derive(Debug)]
@@ -25,21 +33,54 @@ pub(super) struct Search {
     objects: IdSet,
     /// Objects whose namespace has it.
     namespaces: IdSet,
-    /// Objects whose name or namespace could be one side of a straddling match.
-    fitting: IdSet,
     /// Templates that have it in their own text.
     texts: IdSet,
     /// Templates that name the namespace.
     with_namespace: IdSet,
-    /// Templates with a border that fits.
-    straddled: IdSet,
-    /// Templates in which it could reach over a whole run of text between two values.
-    across: IdSet,
-    /// Straddled templates that use at least so many arguments (index 0: one).
-    with_args: [IdSet; 5],
-    borders: Borders,
+    /// Templates over whose seams it could lie.
+    seamed: IdSet,
+    seams: HashMap<i64, Box<[Seam]>>,
+    names: Sides,
+    namespaces_fit: Sides,
     /// Whether the needle reads the same in JSON.
     is_plain: bool,
+}
+
+/// Objects whose name (or namespace) could be beside a seam, at whichever cut some template asks for.
+#[derive(Debug, Default)]
+struct Sides {
+    /// Cuts after which a value would have to begin with the rest.
+    begin: Vec<usize>,
+    /// Cuts before which a value would have to end with what is before.
+    end: Vec<usize>,
+    /// Objects that fit one of `begin`.
+    begins: IdSet,
+    /// Objects that fit one of `end`.
+    ends: IdSet,
+}
+
+impl Sides {
+    fn is_asked_for(&self) -> bool {
+        !self.begin.is_empty() || !self.end.is_empty()
+    }
+
+    /// Notes an object by its value; `None` is no text, rare enough to be expanded.
+    fn note(&mut self, object: i64, value: Option<&[u8]>, needle: &[u8]) {
+        let fits = |cuts: &[usize], fit: &dyn Fn(&[u8], usize) -> bool| {
+            cuts.iter()
+                .any(|&cut| value.is_none_or(|value| fit(value, cut)))
+        };
+        if fits(&self.begin, &|value, cut| {
+            template::goes_on(value, &needle[cut..])
+        }) {
+            self.begins.insert(object);
+        }
+        if fits(&self.end, &|value, cut| {
+            template::ends_so(value, &needle[..cut])
+        }) {
+            self.ends.insert(object);
+        }
+    }
 }
 
 impl Search {
@@ -57,27 +98,23 @@ impl Search {
         };
         let reasons = set("SELECT id FROM reason \
              WHERE instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0")?;
-        let objects = set("SELECT id FROM object WHERE instr(lower(name), ?1) > 0")?;
         let namespaces = set("SELECT o.id FROM object o \
              WHERE o.scope IN (SELECT s.id FROM scope s WHERE instr(lower(s.namespace), ?1) > 0)")?;
         let mut search = Self {
             reasons,
-            objects,
+            objects: IdSet::default(),
             namespaces,
-            fitting: IdSet::default(),
             texts: IdSet::default(),
             with_namespace: IdSet::default(),
-            straddled: IdSet::default(),
-            across: IdSet::default(),
-            with_args: Default::default(),
-            borders: Borders::default(),
+            seamed: IdSet::default(),
+            seams: HashMap::new(),
+            names: Sides::default(),
+            namespaces_fit: Sides::default(),
             is_plain: !needle.contains(['"', '\\', '[', ']', ',']),
             needle,
         };
         search.look_through_texts(connection)?;
-        if !search.borders.is_empty() {
-            search.look_for_fitting_names(connection)?;
-        }
+        search.look_through_objects(connection)?;
         Ok(search)
     }
 
@@ -106,34 +143,71 @@ impl Search {
         if template::names_namespace(body) {
             self.with_namespace.insert(id);
         }
-        let found = self.borders.look(body, &self.needle);
-        if found.across {
-            self.across.insert(id);
+        let seams = template::seams(body, &self.needle);
+        if seams.is_empty() {
+            return;
         }
-        if found.straddled {
-            self.straddled.insert(id);
-            for at in 0..template::args_used(body) {
-                self.with_args[at].insert(id);
+        for seam in &seams {
+            match *seam {
+                Seam::Into(after, cut) => self.ask(after, Some(cut), None),
+                Seam::OutOf(before, cut) => self.ask(before, None, Some(cut)),
+                Seam::Across { before, after } => {
+                    self.ask(before.0, None, Some(before.1));
+                    self.ask(after.0, Some(after.1), None);
+                }
+                Seam::Between(before, after) => {
+                    for cut in 1..self.needle.len() {
+                        self.ask(before, None, Some(cut));
+                        self.ask(after, Some(cut), None);
+                    }
+                }
+            }
+        }
+        self.seamed.insert(id);
+        self.seams.insert(id, seams.into());
+    }
+
+    /// Notes that it matters whether names or namespaces fit at a cut.
+    fn ask(&mut self, filler: Filler, begin: Option<usize>, end: Option<usize>) {
+        let sides = match filler {
+            Filler::Name => &mut self.names,
+            Filler::Namespace => &mut self.namespaces_fit,
+            Filler::Arg(_) => return,
+        };
+        for (cuts, cut) in [(&mut sides.begin, begin), (&mut sides.end, end)] {
+            if let Some(cut) = cut
+                && !cuts.contains(&cut)
+            {
+                cuts.push(cut);
             }
         }
     }
 
-    fn look_for_fitting_names(&mut self, connection: &Connection) -> Result<(), ReadError> {
+    /// Names that have the needle, and those that could be beside a seam.
+    fn look_through_objects(&mut self, connection: &Connection) -> Result<(), ReadError> {
+        let needle = self.needle.as_bytes();
+        let mut statement = connection.prepare("SELECT id, name FROM object")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            let name = row.get_ref(1)?.as_bytes().ok();
+            // What is no text fits everywhere: it is rare enough for its rows to be expanded.
+            if name.is_some_and(|name| template::has(name, needle)) {
+                self.objects.insert(id);
+            } else {
+                self.names.note(id, name, needle);
+            }
+        }
+        if !self.namespaces_fit.is_asked_for() {
+            return Ok(());
+        }
         let mut statement = connection.prepare(
-            "SELECT o.id, o.name, s.namespace FROM object o LEFT JOIN scope s ON s.id = o.scope",
+            "SELECT o.id, s.namespace FROM object o LEFT JOIN scope s ON s.id = o.scope",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let fits = |column| -> Result<bool, ReadError> {
-                let value = row.get_ref(column)?;
-                // What is not text is rare enough to be expanded.
-                Ok(value
-                    .as_bytes()
-                    .map_or(true, |value| self.borders.fit(value, &self.needle)))
-            };
-            if fits(1)? || fits(2)? {
-                self.fitting.insert(row.get(0)?);
-            }
+            let namespace = row.get_ref(1)?.as_bytes().ok();
+            self.namespaces_fit.note(row.get(0)?, namespace, needle);
         }
         Ok(())
     }
@@ -142,7 +216,7 @@ impl Search {
 /// Tests rows; holds the statement that expands the doubtful ones.
 pub(super) struct Tester<'c> {
     search: &'c Search,
-    expand: Statement<'c>,
+    expand: CachedStatement<'c>,
 }
 
 impl<'c> Tester<'c> {
@@ -151,7 +225,7 @@ impl<'c> Tester<'c> {
     pub(super) const COLUMN_COUNT: usize = 5;
 
     pub(super) fn new(connection: &'c Connection, search: &'c Search) -> Result<Self, ReadError> {
-        let expand = connection.prepare(
+        let expand = connection.prepare_cached(
             "SELECT ifnull(instr(lower(description), ?), 0) > 0 FROM event_detail WHERE key = ?",
         )?;
         Ok(Self { search, expand })
@@ -184,35 +258,50 @@ impl<'c> Tester<'c> {
 
 impl Search {
     /// Whether only the expanded description can tell.
-    fn is_doubtful(&self, text: i64, object: Option<i64>, args: Option<&[u8]>) -> bool {
-        if let Some(args) = args
-            && (!self.is_plain || template::has(args, self.needle.as_bytes()))
+    fn is_doubtful(&self, text: i64, object: Option<i64>, json: Option<&[u8]>) -> bool {
+        if let Some(json) = json
+            && (!self.is_plain || template::has(json, self.needle.as_bytes()))
         {
             return true;
         }
-        if self.across.has(text) {
-            return true;
-        }
-        if !self.straddled.has(text) {
+        if !self.seamed.has(text) {
             return false;
         }
-        // An absent name is filled in as nothing, which fits everywhere.
-        object.is_none_or(|object| self.fitting.has(object))
-            || args.is_some_and(|args| self.args_fit(text, args))
-    }
-
-    fn args_fit(&self, text: i64, json: &[u8]) -> bool {
-        let Some(values) = args(json) else {
+        let Some(seams) = self.seams.get(&text) else {
+            return false;
+        };
+        let Some(args) = json.map_or(Some(Args::default()), args) else {
             return true;
         };
-        let mut count = 0;
-        for value in values {
-            if self.borders.fit(value, &self.needle) {
-                return true;
+        let begins = |filler, cut| self.begins(filler, cut, object, &args);
+        let ends = |filler, cut| self.ends(filler, cut, object, &args);
+        seams.iter().any(|seam| match *seam {
+            Seam::Into(after, cut) => begins(after, cut),
+            Seam::OutOf(before, cut) => ends(before, cut),
+            Seam::Across { before, after } => ends(before.0, before.1) && begins(after.0, after.1),
+            Seam::Between(before, after) => {
+                (1..self.needle.len()).any(|cut| ends(before, cut) && begins(after, cut))
             }
-            count += 1;
+        })
+    }
+
+    /// Whether the value could begin with the needle from `cut` on. An absent name is filled in as nothing, which fits.
+    fn begins(&self, filler: Filler, cut: usize, object: Option<i64>, args: &Args<'_>) -> bool {
+        let of = |sides: &Sides| object.is_none_or(|object| sides.begins.has(object));
+        match filler {
+            Filler::Name => of(&self.names),
+            Filler::Namespace => of(&self.namespaces_fit),
+            Filler::Arg(at) => template::goes_on(args.get(at), &self.needle.as_bytes()[cut..]),
         }
-        // As with names: a missing argument is filled in as nothing.
-        self.with_args.get(count).is_some_and(|more| more.has(text))
+    }
+
+    /// Whether the value could end with the needle up to `cut`.
+    fn ends(&self, filler: Filler, cut: usize, object: Option<i64>, args: &Args<'_>) -> bool {
+        let of = |sides: &Sides| object.is_none_or(|object| sides.ends.has(object));
+        match filler {
+            Filler::Name => of(&self.names),
+            Filler::Namespace => of(&self.namespaces_fit),
+            Filler::Arg(at) => template::ends_so(args.get(at), &self.needle.as_bytes()[..cut]),
+        }
     }
 }

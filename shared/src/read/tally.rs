@@ -3,7 +3,7 @@
 //! A range of keys is cut into pieces: whole days, whole hours at the edges, and at most two parts of an hour that are
 //! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches.
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection};
 
 use super::ReadError;
 use super::numbers::{Keys, Numbers};
@@ -49,13 +49,13 @@ struct Unit {
 
 /// Asks `tally` for one filter. Holds the statement, since a page may ask for the hours of many days.
 pub(super) struct Tally<'c> {
-    statement: Statement<'c>,
+    statement: CachedStatement<'c>,
 }
 
 impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
         Ok(Self {
-            statement: connection.prepare(&select(numbers))?,
+            statement: connection.prepare_cached(&select(numbers))?,
         })
     }
 

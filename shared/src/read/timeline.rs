@@ -13,7 +13,7 @@ use super::row::{self, Row};
 use super::sql::Sql;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, plain};
+use super::{ReadError, expand, plain};
 use crate::id::EventKey;
 use crate::model::{EventType, Severity};
 use crate::time::Timestamp;
@@ -214,7 +214,7 @@ fn interned(
     } = counts;
     let first = first.map(|(_, _, key)| key);
     let row = match first {
-        Some(key) => Some(row::by_key(connection)?.query_row([key], row::from_sql)?),
+        Some(key) => expand::Rows::new(connection)?.get(key)?,
         None => None,
     };
     let (marks, marks_left_out) = marks(connection, request, first)?;
@@ -347,7 +347,7 @@ fn read(
     keys: &[i64],
     marks: &mut Vec<Mark>,
 ) -> Result<(), ReadError> {
-    let mut row = row::by_key(connection)?;
+    let mut rows = expand::Rows::new(connection)?;
     let mut end = connection.prepare(
         "SELECT e.last_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
     )?;
@@ -360,12 +360,14 @@ fn read(
             MarkKind::Gap if lasts => None,
             MarkKind::Gap => Some(Timestamp::from_millis(from.millis() + last_ms.max(0))),
         };
-        marks.push(Mark {
-            kind,
-            from,
-            to,
-            row: row.query_row([key], row::from_sql)?,
-        });
+        if let Some(row) = rows.get(*key)? {
+            marks.push(Mark {
+                kind,
+                from,
+                to,
+                row,
+            });
+        }
     }
     Ok(())
 }

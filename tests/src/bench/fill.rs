@@ -1,6 +1,8 @@
 //! Fills a database through the recorder's own path, and times it: normalize, sanitize, the store's transactions.
 
+use std::iter::Peekable;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -10,6 +12,7 @@ use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::statements::Session;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::time::{ClockId, clock_gettime};
@@ -39,7 +42,17 @@ impl Spent {
     }
 }
 
+static NO_CPU_CLOCK: AtomicBool = AtomicBool::new(false);
+
+/// Leaves CPU time at zero from now on: valgrind has no vDSO, in which that clock is looked for.
+pub fn without_cpu_clock() {
+    NO_CPU_CLOCK.store(true, Ordering::Relaxed);
+}
+
 fn thread_cpu() -> Duration {
+    if NO_CPU_CLOCK.load(Ordering::Relaxed) {
+        return Duration::ZERO;
+    }
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or(0),
@@ -62,8 +75,16 @@ pub struct Filled {
 
 impl Filled {
     /// All of it.
+    pub fn spent(&self) -> Spent {
+        Spent {
+            wall: self.prepare.wall + self.store.wall,
+            cpu: self.prepare.cpu + self.store.cpu,
+        }
+    }
+
+    /// Wall clock of all of it.
     pub fn wall(&self) -> Duration {
-        self.prepare.wall + self.store.wall
+        self.spent().wall
     }
 }
 
@@ -84,6 +105,8 @@ impl Database {
         let conn = data.open()?.conn;
         let mut applier = Applier::default();
         let (watch, _) = applier.watches.register(&conn, "bench", "Event", "")?;
+        // As after a completed list, so that each item moves the position.
+        applier.watches.get(watch).position = Some("0".to_owned());
         Ok(Self {
             data,
             conn,
@@ -96,51 +119,60 @@ impl Database {
     /// Takes everything that the feed has.
     pub fn fill(&mut self, feed: Feed) -> anyhow::Result<Filled> {
         let mut filled = Filled::default();
-        let mut batch: Vec<(Timestamp, Delivery)> = Vec::with_capacity(BATCH);
         let mut feed = feed.peekable();
-        while feed.peek().is_some() {
-            batch.clear();
-            batch.extend(feed.by_ref().take(BATCH));
-            self.batch(&mut batch, &mut filled)?;
+        while let Some((items, now)) = self.next_batch(&mut feed, &mut filled)? {
+            filled.store.on(|| self.apply(&items, now))?;
         }
-        filled.rows = self
-            .conn
-            .query_row("SELECT count(*) FROM event", [], |row| row.get::<_, i64>(0))?
-            as u64;
+        filled.rows = self.rows()?;
         Ok(filled)
     }
 
-    fn batch(
-        &mut self,
-        batch: &mut Vec<(Timestamp, Delivery)>,
+    /// The next [`BATCH`] items, as the source would push them, and the time at which they are written.
+    pub fn next_batch(
+        &self,
+        feed: &mut Peekable<Feed>,
         filled: &mut Filled,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<(Vec<Item>, Timestamp)>> {
+        let batch: Vec<(Timestamp, Delivery)> = feed.by_ref().take(BATCH).collect();
         let Some(now) = batch.last().map(|(at, _)| *at) else {
-            return Ok(());
+            return Ok(None);
         };
-        filled.events += batch
-            .iter()
-            .filter(|(_, d)| matches!(d, Delivery::Event(_)))
-            .count() as u64;
-        let items: Vec<Item> = filled.prepare.on(|| {
+        let is_event =
+            |(_, delivery): &&(Timestamp, Delivery)| matches!(delivery, Delivery::Event(_));
+        filled.events += batch.iter().filter(is_event).count() as u64;
+        let items: anyhow::Result<Vec<Item>> = filled.prepare.on(|| {
             batch
-                .drain(..)
+                .into_iter()
                 .map(|(at, delivery)| item(self.watch, at, delivery, &self.overrides))
-                .collect::<anyhow::Result<_>>()
-        })?;
-        filled.store.on(|| {
-            let tx = self
-                .conn
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for item in &items {
-                self.applier.apply(&tx, item, now)?;
-            }
-            self.applier.finish(&tx)?;
-            tx.commit()
-        })?;
+                .collect()
+        });
+        Ok(Some((items?, now)))
+    }
+
+    /// One transaction, as the writer makes it.
+    pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut session = Session::new(&tx);
+        for item in items {
+            self.applier.apply(&mut session, item, now)?;
+        }
+        drop(session);
+        self.applier.finish(&tx)?;
+        tx.commit()?;
+        self.applier.committed();
         self.applier.outcomes = Default::default();
-        self.applier.rows.take_inserted();
+        drop(self.applier.rows.take_inserted());
         Ok(())
+    }
+
+    /// Rows of `event`.
+    pub fn rows(&self) -> anyhow::Result<u64> {
+        let rows: i64 = self
+            .conn
+            .query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+        Ok(rows as u64)
     }
 
     /// Copies the write-ahead log into the file and cuts it.

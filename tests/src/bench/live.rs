@@ -98,21 +98,23 @@ impl Store {
     }
 
     /// Pushes items at the steady rate while `go_on`; returns when each was pushed, and how long each push took.
+    /// An item is asked for when it is due, so that one that is made on the way was just touched, as a source's is.
     pub fn push(
         &self,
-        items: impl Iterator<Item = Item>,
+        mut items: impl Iterator<Item = Item>,
         mut go_on: impl FnMut() -> bool,
     ) -> (Vec<Instant>, Vec<Duration>) {
         let (mut pushed, mut took) = (Vec::new(), Vec::new());
         let begun = Instant::now();
-        for (n, item) in items.enumerate() {
-            let due = begun + Duration::from_micros((n * 1_000_000 / PER_SECOND) as u64);
+        loop {
+            let micros = pushed.len() * 1_000_000 / PER_SECOND;
+            let due = begun + Duration::from_micros(micros as u64);
             if let Some(wait) = due.checked_duration_since(Instant::now()) {
                 std::thread::sleep(wait);
             }
-            if !go_on() {
+            let Some(item) = items.next().filter(|_| go_on()) else {
                 break;
-            }
+            };
             let now = self.shared.clock.now();
             let at = Instant::now();
             self.shared.queue.push(item, now);
@@ -231,14 +233,20 @@ pub fn percentile(ascending: &[f64], part: f64) -> f64 {
 /// A steady stream for so many seconds.
 pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let items = items(seed, seconds * PER_SECOND)?;
+    let decoded: Vec<(Timestamp, Delivery)> = Feed::new(seed, seconds * PER_SECOND)
+        .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
+        .collect();
     let store = Store::start(
         dir.path(),
         RetentionConfig::default(),
         &StorageConfig::default(),
     )?;
     let watcher = Watcher::start(&store.path)?;
-    let (pushed, took) = store.push(items.into_iter(), || true);
+    let overrides = SeverityOverrides::default();
+    let items = decoded
+        .into_iter()
+        .map_while(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides).ok());
+    let (pushed, took) = store.push(items, || true);
     std::thread::sleep(Duration::from_millis(500));
     let seen = watcher.stop()?;
     store.stop()?;

@@ -8,12 +8,15 @@
 //!     ├─ query     in process, and whole processes beside an empty static C program
 //!     ├─ live      queue push, and how soon a row can be read, at a steady rate
 //!     └─ retention a large clean-up and a pinned reader, while Events arrive
+//!   day ── day::Day ─▶ the analysis: what is found against what was so; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
 //!
 //! Every figure is measured in the run that prints it; a limit that was not met is printed as such.
 
+pub mod bare;
 pub mod data;
+pub mod day;
 pub mod fill;
 pub mod ingest;
 pub mod live;

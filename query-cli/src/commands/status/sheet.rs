@@ -21,12 +21,11 @@ pub(super) fn write(
     now: Timestamp,
     screen: Screen,
 ) -> Result<(), Failure> {
-    let severity = match document.status {
-        "operational" => "info",
-        "degraded" => "warning",
-        _ => "error",
+    let (begin, end) = match document.status {
+        "operational" => screen.good(),
+        "degraded" => (screen.begin("warning"), screen.end("warning")),
+        _ => (screen.begin("error"), screen.end("error")),
     };
-    let (begin, end) = (screen.begin(severity), screen.end(severity));
     let (strong, plain) = screen.strong();
     let mut line = |label: &str, text: &str| {
         let padding = " ".repeat(LABEL.saturating_sub(label.len()));
@@ -159,9 +158,11 @@ impl Document {
 
 impl PastGaps {
     fn words(self) -> String {
+        let longest = Duration::from_secs_f64(self.longest_not_healed_seconds);
+        let not_healed = format!("not healed (the longest {})", short(longest));
         let mut words = Vec::new();
         for (count, what) in [
-            (self.not_healed, "not healed"),
+            (self.not_healed, not_healed.as_str()),
             (self.partly_healed, "partly healed"),
             (self.healed, "healed"),
         ] {
@@ -172,12 +173,6 @@ impl PastGaps {
         if words.is_empty() {
             return "none in the last 7 days".to_owned();
         }
-        let longest = Duration::from_secs_f64(self.longest_not_healed_seconds);
-        let longest = if self.not_healed > 0 {
-            format!(" (the longest {})", short(longest))
-        } else {
-            String::new()
-        };
-        format!("in the last 7 days {}{longest}", words.join(", "))
+        format!("in the last 7 days {}", words.join(", "))
     }
 }

@@ -1,5 +1,6 @@
 //! What the picture cannot say: the first trouble, the worst of it, what changed before, and the holes.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use kube9_shared::read::{Mark, Row};
@@ -215,34 +216,27 @@ fn changes(
     }
 }
 
-/// Blind intervals, those of the same time told together, what is lost before what was healed.
+/// Blind intervals, those that ended together told together, what is lost before what was healed.
 fn gaps(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) {
     let mut told: Vec<Hole<'_>> = Vec::new();
     for mark in answer.gaps() {
-        let source = source(&mark.row);
-        let same = told.iter_mut().find(|hole| {
-            let near = |a: Timestamp, b: Timestamp| a.since(b).max(b.since(a)) <= TOGETHER;
-            near(hole.mark.from, mark.from)
-                && match (hole.mark.to, mark.to) {
-                    (None, None) => true,
-                    (Some(a), Some(b)) => near(a, b),
-                    _ => false,
-                }
-        });
-        match same {
-            Some(hole) => hole.add(mark, source),
-            None => told.push(Hole {
-                mark,
-                sources: vec![source],
-                healed: Healed::of(mark),
-            }),
+        let part = Part {
+            mark,
+            source: source(&mark.row),
+        };
+        match told.iter_mut().find(|hole| hole.ends_with(mark)) {
+            Some(hole) => hole.0.push(part),
+            None => told.push(Hole(vec![part])),
         }
     }
+    for hole in &mut told {
+        // Events tell more than any other source; among the others the longest comes first.
+        hole.0
+            .sort_by_key(|part| (part.source != EVENTS, part.mark.from));
+    }
     told.sort_by_key(|hole| {
-        (
-            hole.healed == Healed::Yes,
-            std::cmp::Reverse(hole.mark.from),
-        )
+        let mark = hole.0[0].mark;
+        (Healed::of(mark) == Healed::Yes, Reverse(mark.from))
     });
     let mut first = true;
     let mut push = |line: String| {
@@ -270,47 +264,63 @@ fn gaps(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) {
     }
 }
 
-/// Sources that stop together, within so long of each other, are told together.
+/// Sources that come back within so long of each other are told together.
 const TOGETHER: Duration = Duration::from_secs(30);
 
-struct Hole<'a> {
+/// What was blind until one moment, most important first; never empty.
+struct Hole<'a>(Vec<Part<'a>>);
+
+struct Part<'a> {
     mark: &'a Mark,
-    sources: Vec<String>,
-    healed: Healed,
+    source: String,
 }
 
-impl<'a> Hole<'a> {
-    /// Events tell more than any other source, so theirs is the one that is shown.
-    fn add(&mut self, mark: &'a Mark, source: String) {
-        if source == EVENTS {
-            self.mark = mark;
-            self.healed = Healed::of(mark);
-            self.sources.insert(0, source);
-        } else {
-            self.sources.push(source);
+impl Hole<'_> {
+    fn ends_with(&self, mark: &Mark) -> bool {
+        match (self.0[0].mark.to, mark.to) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.since(b).max(b.since(a)) <= TOGETHER,
+            _ => false,
         }
     }
 
     fn line(&self, answer: &Answer, now: Timestamp) -> String {
-        let mark = self.mark;
+        let Part { mark, source } = &self.0[0];
         let (end, blind) = match mark.to {
             Some(to) => (clock(answer, to), short(to.since(mark.from))),
             None => ("now".to_owned(), short(now.since(mark.from))),
         };
-        let verdict = match (mark.to, self.healed) {
-            (None, _) => "still open",
-            (_, Healed::Yes) => "healed",
-            (_, Healed::Partly) => "partly healed",
-            (_, Healed::No) => "not healed",
-        };
-        let sources = match &self.sources[..] {
-            [one] if one.is_empty() => text(&mark.row).to_owned(),
-            several => format!("of {}", several.join(", ")),
-        };
-        format!(
-            "{} to {end} ({blind}, {verdict})  {sources}",
+        let verdict = verdict(mark);
+        let mut line = format!(
+            "{} to {end} ({blind}, {verdict})  ",
             clock(answer, mark.from)
-        )
+        );
+        if source.is_empty() {
+            line.push_str(text(&mark.row));
+        } else {
+            line.push_str(source);
+        }
+        let others: Vec<&str> = self.0[1..]
+            .iter()
+            .map(|part| part.source.as_str())
+            .filter(|source| !source.is_empty())
+            .collect();
+        if let Some(longest) = self.0[1..].iter().min_by_key(|part| part.mark.from)
+            && !others.is_empty()
+        {
+            let since = clock(answer, longest.mark.from);
+            line.push_str(&format!("; since {since} {}", others.join(", ")));
+        }
+        line
+    }
+}
+
+fn verdict(gap: &Mark) -> &'static str {
+    match (gap.to, Healed::of(gap)) {
+        (None, _) => "still open",
+        (_, Healed::Yes) => "healed",
+        (_, Healed::Partly) => "partly healed",
+        (_, Healed::No) => "not healed",
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) const RULE: Rule = Rule {
 Opens when pods of a namespace run as its `default` service account and do not switch its token off; severity info.
 What is granted to `default` is granted to each of them.
 One finding for a namespace, with the controllers in the metadata: it is the default of Kubernetes, so one for each workload would be a list of all workloads.
+Pods of Jobs come and go by the minute and are left out.
 Closes when every running pod has an account of its own, or `automountServiceAccountToken: false`.
 Next: switch the token off at the account itself (`kubectl patch serviceaccount default -p '{\"automountServiceAccountToken\": false}'`), and exclude the namespace or opt its pods out: kube9 does not read accounts.",
     reads: &[Kind::Pod],
@@ -37,7 +38,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
     for entry in pods.take(PODS_MAX) {
         let meta = &entry.pod.meta;
         let opted_out = meta.ignore.iter().any(|word| RULE.is_named(word));
-        if opted_out || entry.pod.phase.is_final() {
+        if opted_out || entry.owner.kind == "Job" || entry.pod.phase.is_final() {
             continue;
         }
         owners.insert(owner_words(&entry.owner), &entry.owner);
@@ -107,6 +108,21 @@ mod tests {
                     apply(
                         Kind::Pod,
                         token("web", json!({"spec": {"serviceAccountName": "web"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a Job's pods, which would open and close it by the minute",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token(
+                            "nightly",
+                            json!({"metadata": {"ownerReferences":
+                            [{"kind": "Job", "name": "nightly", "controller": true}]}}),
+                        ),
                     ),
                     Wait(60),
                     Quiet,

@@ -10,17 +10,34 @@ pub(super) struct Token {
     pub(super) aws: bool,
 }
 
+/// First bytes of tokens, and which bytes may come second.
+#[rustfmt::skip]
+const BEGINNINGS: [(u8, &[u8]); 14] = [
+    (b'e', b"y"), (b'A', b"KSIG"), (b'S', b"G"), (b'-', b"-"), (b'd', b"o"), (b'g', b"hil"), (b'h', b"fv"),
+    (b'n', b"p"), (b'p', b"y"), (b's', b"kh"), (b'r', b"k"), (b'w', b"h"), (b'x', b"oa"), (b'y', b"a"),
+];
+
+/// For each first byte a bit for every beginning that it is of, for each second byte the same.
+const PAIRS: ([u16; 256], [u16; 256]) = {
+    let (mut first, mut second) = ([0; 256], [0; 256]);
+    let mut at = 0;
+    while at < BEGINNINGS.len() {
+        let (byte, next) = BEGINNINGS[at];
+        first[byte as usize] |= 1 << at;
+        let mut i = 0;
+        while i < next.len() {
+            second[next[i] as usize] |= 1 << at;
+            i += 1;
+        }
+        at += 1;
+    }
+    (first, second)
+};
+
 /// Whether two bytes can begin a token at all; most bytes of most texts cannot, and are done with here.
 #[inline]
-#[rustfmt::skip]
 pub(super) fn may_begin(first: u8, second: Option<&u8>) -> bool {
-    let Some(second) = second else { return false };
-    matches!(
-        (first, second),
-        (b'e', b'y') | (b'A', b'K' | b'S' | b'I' | b'G') | (b'S', b'G') | (b'-', b'-') | (b'd', b'o') | (b'g', b'h' | b'i' | b'l')
-            | (b'h', b'f' | b'v') | (b'n', b'p') | (b'p', b'y') | (b's', b'k' | b'h') | (b'r', b'k') | (b'w', b'h')
-            | (b'x', b'o' | b'a') | (b'y', b'a')
-    )
+    second.is_some_and(|second| PAIRS.0[first as usize] & PAIRS.1[*second as usize] != 0)
 }
 
 /// The token that begins at `at`. Called at every byte of a word, so the first bytes decide.

@@ -26,6 +26,22 @@ pub struct Node {
     pub memory: Option<i64>,
 }
 
+impl Node {
+    /// Whether all that is kept of it is as it was: a kubelet writes its node's status every few minutes, with nothing
+    /// in it but the time.
+    pub fn shows_the_same(&self, before: &Self) -> bool {
+        let meta = |node: &Self| Meta {
+            version: Box::default(),
+            ..node.meta.clone()
+        };
+        self.conditions == before.conditions
+            && (self.cordoned, &self.taints) == (before.cordoned, &before.taints)
+            && (&self.kubelet, self.cpu, self.memory)
+                == (&before.kubelet, before.cpu, before.memory)
+            && meta(self) == meta(before)
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Wire {
@@ -101,5 +117,26 @@ impl<'de> Deserialize<'de> for Node {
             conditions: wire.status.conditions,
             kubelet: wire.status.node_info.kubelet_version,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_shows_nothing_new() {
+        let node = |version: &str, beat: &str, unschedulable: bool| -> Node {
+            let json = format!(
+                r#"{{"metadata":{{"name":"w1","uid":"u","resourceVersion":"{version}"}},
+                    "spec":{{"unschedulable":{unschedulable}}},
+                    "status":{{"conditions":[{{"type":"Ready","status":"True","lastHeartbeatTime":"{beat}",
+                    "lastTransitionTime":"2026-01-01T00:00:00Z"}}]}}}}"#
+            );
+            serde_json::from_str(&json).unwrap()
+        };
+        let before = node("1", "2026-01-01T00:00:00Z", false);
+        assert!(node("2", "2026-01-01T00:05:00Z", false).shows_the_same(&before));
+        assert!(!node("2", "2026-01-01T00:05:00Z", true).shows_the_same(&before));
     }
 }
