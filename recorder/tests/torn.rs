@@ -25,7 +25,7 @@ const COMMITS: i64 = 8;
 
 /// SQLite's: a header of the log, then frames of a header and a page.
 const LOG_HEADER: usize = 32;
-const FRAME: usize = 24 + 4096;
+const FRAME: usize = 24 + kube9_shared::schema::PAGE_BYTES as usize;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_secs(1_764_671_400 + second)
