@@ -13,6 +13,10 @@ pub(crate) fn is_hostile(c: char) -> bool {
 
 /// The text with every hostile character written out, e.g. `\u{1b}`; never more than one line.
 pub(crate) fn safe(text: &str) -> String {
+    // Most text is plain ASCII.
+    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,6 +1,6 @@
 //! Following a database: new and updated events, through a restart and a replacement, until nobody reads.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod support;
 
@@ -185,4 +185,81 @@ fn it_does_not_keep_a_recorder_from_starting() {
     fixture::insert(&db, &pod(2, "second"));
     assert_eq!(watch.next(), told("second", "new"));
     assert_eq!(watch.close().0, Some(0));
+}
+
+/// A process id in a namespace of process ids of its own: a container, as far as this goes. Ends when dropped.
+struct Container(Child);
+
+impl Container {
+    /// `None` where this machine does not let a test make one.
+    fn start() -> Option<(Self, String)> {
+        let mut child = std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "sh", "-c"])
+            .arg("echo up; exec sleep 1000")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let out = child.stdout.take()?;
+        BufReader::new(out).read_line(&mut line).ok()?;
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let first = std::fs::read_to_string(children).ok();
+        let container = Self(child);
+        let first = first?.trim().to_owned();
+        (line == "up\n" && !first.is_empty()).then_some((container, first))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn in_a_container_it_ends_with_stdin_since_stdout_stays_open() {
+    let Some((_container, first)) = Container::start() else {
+        println!("SKIPPED: no permission to make a process namespace");
+        return;
+    };
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    fixture::insert(&db, &pod(1, "old"));
+    // Outside of a container, a closed stdin means nothing; inside, one that is no pipe means nothing.
+    for (inside, piped) in [(true, true), (false, true), (true, false)] {
+        let mut command = dir.command(&["events", "watch", "--tail=1", "--format=jsonl"]);
+        if inside {
+            let binary = command.command.get_program().to_owned();
+            let mut entered = std::process::Command::new("nsenter");
+            entered
+                .args(["--target", &first, "--pid"])
+                .arg(binary)
+                .args(["events", "watch", "--tail=1", "--format=jsonl"])
+                .env("KUBE9_DB", dir.db());
+            command.command = entered;
+        }
+        let stdin = if piped { Stdio::piped() } else { Stdio::null() };
+        let mut child = command
+            .command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut String::new()).unwrap();
+        drop(child.stdin.take());
+        if inside && piped {
+            assert_eq!(child.wait().unwrap().code(), Some(0));
+            continue;
+        }
+        // It goes on: the next row is still told.
+        fixture::insert(&db, &pod(if inside { 3 } else { 2 }, "next"));
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert!(line.contains("\"next\""), "{line}");
+        drop(lines);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }

@@ -5,7 +5,7 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, json};
 
 use crate::config::Config;
-use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::record::Record;
 use crate::store::intern::stable_hash;
 
 /// The recorder has started.
@@ -79,13 +79,8 @@ fn record(
         title: title.to_owned(),
         description,
         object,
-        owner: None,
         reason: reason.to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra,
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }

@@ -26,7 +26,7 @@ use crate::health::Health;
 use crate::life;
 use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
-use crate::pipeline::heard::Heard;
+use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
@@ -317,7 +317,12 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     }
     known.before.findings = writer.open_findings()?;
     if !scopes.informers.is_empty() {
-        known.before.history = writer.history()?;
+        // It reads much of the file. Where that is damaged, the writer finds out and begins a new one; the start must not
+        // wait for something that only I10 needs.
+        known.before.history = writer.history().unwrap_or_else(|error| {
+            warn!(%error, "the warnings of the last week cannot be read");
+            History::default()
+        });
     }
     Ok(known)
 }

@@ -89,7 +89,7 @@ process start apiserver || fail "start of the API server"
 wait_for 30 "healthy after the API server was killed" is_healthy near || true
 
 kill -STOP "$(forward_pid)"
-wait_for 25 "a network that hangs is named" names near 'no answer|timed out|timeout' || true
+wait_for 25 "a network that hangs is named" names near 'no answer|elapsed|timed out' || true
 kill -CONT "$(forward_pid)"
 wait_for 30 "healthy after the network hung" is_healthy near || true
 

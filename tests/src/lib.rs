@@ -12,6 +12,7 @@ pub mod apiserver;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod day;
 pub mod faulty_disk;
 pub mod model;
 pub mod path;

@@ -155,3 +155,33 @@ proptest! {
         prop_assert_eq!(&last[..19], &newest["lastTimestamp"].as_str().unwrap()[..19]);
     }
 }
+
+/// What the fuzzer kept: inputs that each reached code which no other one did. One a line, `\xNN` for odd bytes.
+#[test]
+fn corpus_of_the_fuzzer_is_stored_or_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut path = Path::new(folder.path()).unwrap();
+    let corpus = include_str!("../fuzz/corpus.txt");
+    let mut committed = 0;
+    for input in corpus.lines().map(unescape) {
+        for line in [
+            input.clone(),
+            [br#"{"type":"MODIFIED","object":"#, &input[..], b"}"].concat(),
+        ] {
+            committed += usize::from(path.feed(&line).unwrap() == Became::Committed);
+        }
+    }
+    assert!(committed > corpus.lines().count(), "{committed} committed");
+}
+
+fn unescape(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\\x") {
+        bytes.extend_from_slice(before.as_bytes());
+        bytes.push(u8::from_str_radix(&after[..2], 16).unwrap());
+        rest = &after[2..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! While nothing happens, a look is two `stat` calls: a commit writes the log or the file, and that changes their times.
-//! It ends when nobody reads stdout any more, which a pipe tells even while there is nothing to write.
+//! It ends when nobody reads stdout any more, which a pipe tells even while there is nothing to write. Inside a container
+//! that is not enough: the runtime goes on reading what a process started by `kubectl exec` writes, and keeps its terminal
+//! open, when the client has gone. With `-i` it closes stdin, and that ends it too; and such a process has a longest life.
 
 use std::fs::Metadata;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr, stdin, stdout};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -18,6 +20,8 @@ use std::time::{Duration, SystemTime};
 use kube9_shared::read::{Filter, Position, Reader, Row};
 use kube9_shared::time::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::process::{getpid, getppid};
 
 use super::{Context, rows};
 use crate::args::{Field, Format, WatchArgs};
@@ -33,34 +37,71 @@ const LOOK_EVERY: Timespec = Timespec {
 /// File systems count time in ticks of up to 10 ms: a file that was written so short a time ago may be written again
 /// without that its time shows it.
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
+/// The longest life of a process that `kubectl exec` started: what a client leaves behind without a trace must not stay
+/// for as long as the pod lives.
+const EXEC_LIFE: Duration = Duration::from_secs(3600);
 /// Between two attempts to read a database that cannot be read for now.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), Failure> {
     let filter = args.filter.resolve(Timestamp::now())?;
+    let client = Client::begin();
     let mut sink = Sink::new(context);
     let mut follower = Follower::begin(context, &filter, args.tail, &mut sink)?;
     loop {
         sink.out.flush()?;
-        if !wait(LOOK_EVERY)? {
+        if !client.wait(LOOK_EVERY)? {
             return Ok(());
         }
         follower.look(context, &filter, &mut sink)?;
     }
 }
 
-/// Sleeps; false if nobody reads stdout any more.
-fn wait(time: Timespec) -> Result<bool, Failure> {
-    let out = stdout();
-    let mut fds = [PollFd::new(&out, PollFlags::empty())];
-    match poll(&mut fds, Some(&time)) {
-        Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(true),
-        Err(error) => return Err(Failure::Write(error.into())),
+/// Whoever reads.
+struct Client {
+    /// Whether the end of stdin is theirs.
+    has_stdin: bool,
+}
+
+impl Client {
+    fn begin() -> Self {
+        // A process that comes into a container from outside has no parent there; its first process has none either.
+        let is_exec = getppid().is_none() && !getpid().is_init();
+        if is_exec {
+            // A thread of its own: the other may be held by a write that nobody takes.
+            std::thread::spawn(|| {
+                std::thread::sleep(EXEC_LIFE);
+                note("ended after an hour: nobody can tell whether you still read; run it again");
+                std::process::exit(0);
+            });
+        }
+        let is_pipe = fstat(stdin()).is_ok_and(|stat| {
+            matches!(
+                FileType::from_raw_mode(stat.st_mode),
+                FileType::Fifo | FileType::Socket
+            )
+        });
+        Self {
+            has_stdin: is_exec && is_pipe,
+        }
     }
-    Ok(!fds[0]
-        .revents()
-        .intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL))
+
+    /// Sleeps; false if they have gone.
+    fn wait(&self, time: Timespec) -> Result<bool, Failure> {
+        let (out, input) = (stdout(), stdin());
+        let mut fds = [
+            PollFd::new(&out, PollFlags::empty()),
+            PollFd::new(&input, PollFlags::empty()),
+        ];
+        let fds = &mut fds[..if self.has_stdin { 2 } else { 1 }];
+        match poll(fds, Some(&time)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            Err(error) => return Err(Failure::Write(error.into())),
+        }
+        let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        Ok(!fds.iter().any(|fd| fd.revents().intersects(gone)))
+    }
 }
 
 /// Which file a path names; another one after a replacement.

@@ -23,7 +23,7 @@ use super::changes::Late;
 use super::rules::{Sign, Signs, span};
 use super::world::{About, Subject};
 use crate::pipeline::item::{Finding, Step};
-use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
 /// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
@@ -370,12 +370,10 @@ fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Reco
         object: look.object.cloned(),
         owner: sign.owner,
         reason: look.rule.to_owned(),
-        component: "kube9".to_owned(),
         container: sign.container,
-        kube_type: String::new(),
         node: sign.node,
         extra,
-        occurred: Occurred::At(look.now),
+        ..Record::own(look.now)
     }
 }
 
@@ -430,12 +428,10 @@ impl Open {
             object: self.object.clone().map(object),
             owner: self.owner.clone().map(object),
             reason: self.rule.clone(),
-            component: "kube9".to_owned(),
             container: self.container.clone(),
-            kube_type: String::new(),
             node: self.node.clone(),
             extra,
-            occurred: Occurred::At(now),
+            ..Record::own(now)
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod owners;
 pub mod rules;
 mod sight;
 pub mod state;
+pub mod subject;
 mod target;
 #[cfg(test)]
 mod tests;

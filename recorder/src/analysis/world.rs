@@ -11,90 +11,13 @@ use super::changes::LastChange;
 use super::failure;
 use super::own::Own;
 use super::owners::controller;
+pub use super::subject::{About, Name, Subject, name_of, owner_name, owner_ref, split};
 use super::warnings::Warnings;
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
 use crate::source::objects::{
     Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, PodSpec, Service,
 };
-
-/// `namespace/name`, or `name` for Nodes; shared by the maps and indexes.
-pub type Name = Arc<str>;
-
-/// What a rule can be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum About {
-    /// A Pod.
-    Pod,
-    /// A Node.
-    Node,
-    /// A Deployment.
-    Deployment,
-    /// A Service.
-    Service,
-    /// A ConfigMap.
-    ConfigMap,
-    /// All pods of one controller; its name is `Kind/namespace/name`.
-    Owner,
-    /// An image that some pod cannot pull.
-    Image,
-    /// A namespace as a whole.
-    Namespace,
-    /// The cluster as a whole.
-    Cluster,
-    /// kube9 itself.
-    Recorder,
-    /// A watch of the recorder's own; its name is the kind, with `/namespace` where it is of one.
-    Watch,
-}
-
-impl About {
-    /// The kind that has to be seen for one of these to be gone; `None`: it is always there.
-    pub const fn kind(self) -> Option<Kind> {
-        match self {
-            Self::Node => Some(Kind::Node),
-            Self::Deployment => Some(Kind::Deployment),
-            Self::Service => Some(Kind::Service),
-            Self::ConfigMap => Some(Kind::ConfigMap),
-            Self::Pod | Self::Owner | Self::Image => Some(Kind::Pod),
-            Self::Namespace | Self::Cluster | Self::Recorder | Self::Watch => None,
-        }
-    }
-}
-
-/// One thing that rules are about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject {
-    /// What.
-    pub about: About,
-    /// Which.
-    pub name: Name,
-}
-
-impl Subject {
-    /// The cluster as a whole.
-    pub fn cluster() -> Self {
-        Self {
-            about: About::Cluster,
-            name: Name::from("cluster"),
-        }
-    }
-
-    /// kube9 itself.
-    pub fn recorder() -> Self {
-        Self {
-            about: About::Recorder,
-            name: Name::from("kube9"),
-        }
-    }
-
-    fn namespace(name: &str) -> Self {
-        Self {
-            about: About::Namespace,
-            name: Name::from(name),
-        }
-    }
-}
 
 /// A pod, and what only watching it tells.
 #[derive(Debug)]
@@ -131,6 +54,9 @@ pub struct NodeEntry {
     pub flaps: Vec<Timestamp>,
 }
 
+/// Pods that wait for an image, up to which each concerns the nodes of the others.
+const FEW_PODS: usize = 8;
+
 /// Latest times kept of a kind.
 const TIMES_MAX: usize = 16;
 
@@ -155,36 +81,6 @@ pub struct World {
     pub own: Own,
     index: HashMap<Box<str>, BTreeSet<Name>>,
     specs: HashSet<Arc<PodSpec>>,
-}
-
-/// Name of an object in its map.
-pub fn name_of(meta: &Meta) -> Name {
-    if meta.namespace.is_empty() {
-        Name::from(&*meta.name)
-    } else {
-        format!("{}/{}", meta.namespace, meta.name).into()
-    }
-}
-
-/// An object's `namespace` and `name` from its name in a map.
-pub fn split(name: &str) -> (&str, &str) {
-    name.split_once('/').unwrap_or(("", name))
-}
-
-/// The name of a controller's group of pods.
-pub fn owner_name(owner: &ObjectRef) -> Name {
-    format!("{}/{}/{}", owner.kind, owner.namespace, owner.name).into()
-}
-
-/// The controller that a group's name stands for.
-pub fn owner_ref(name: &str) -> ObjectRef {
-    let mut parts = name.splitn(3, '/').map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_default();
-    ObjectRef {
-        kind: next(),
-        namespace: next(),
-        name: next(),
-    }
 }
 
 impl World {
@@ -305,6 +201,14 @@ impl World {
                 }
                 for image in failure::unpulled(&entry.pod) {
                     add(About::Image, Name::from(image));
+                    // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
+                    // that fails on many, one more says nothing.
+                    let others: Vec<_> = self.pods_without(image).take(FEW_PODS + 1).collect();
+                    if others.len() <= FEW_PODS {
+                        for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
+                            add(About::Node, Name::from(node));
+                        }
+                    }
                 }
             }
             Kind::Node => {

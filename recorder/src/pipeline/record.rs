@@ -38,6 +38,27 @@ pub struct Record {
     pub occurred: Occurred,
 }
 
+impl Record {
+    /// A row of kube9's own, at one moment: who, what and how bad is for the caller to fill in.
+    pub fn own(at: Timestamp) -> Self {
+        Self {
+            event_type: EventType::System,
+            severity: Severity::Info,
+            title: String::new(),
+            description: String::new(),
+            object: None,
+            owner: None,
+            reason: String::new(),
+            component: "kube9".to_owned(),
+            container: String::new(),
+            kube_type: String::new(),
+            node: None,
+            extra: Map::new(),
+            occurred: Occurred::At(at),
+        }
+    }
+}
+
 /// When a row's facts happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Occurred {

@@ -883,19 +883,13 @@ fn set_aside_record(uid: &str, version: &str, cause: &str, at: Timestamp) -> Rec
         description: format!(
             "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
         ),
-        object: None,
-        owner: None,
         reason: "EventSetAside".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra: Map::from_iter([
             ("event_uid".to_owned(), json!(uid)),
             ("resource_version".to_owned(), json!(version)),
             ("cause".to_owned(), json!(cause)),
         ]),
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }
 
@@ -908,17 +902,11 @@ fn regressed_record(old: &str, new: &str, at: Timestamp) -> Record {
             "The API server's resourceVersion is {new}, below the recorded position {old}: etcd was restored from a \
              backup, or this volume belongs to another cluster. The position was discarded and everything is listed again."
         ),
-        object: None,
-        owner: None,
         reason: "HistoryRegressed".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra: Map::from_iter([
             ("position".to_owned(), json!(old)),
             ("resource_version".to_owned(), json!(new)),
         ]),
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }

@@ -9,7 +9,7 @@ use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::record::Record;
 
 /// Title of every gap row.
 pub const TITLE: &str = "Recording gap";
@@ -213,15 +213,9 @@ fn record(
         severity,
         title: TITLE.to_owned(),
         description,
-        object: None,
-        owner: None,
         reason: "RecordingGap".to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra,
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     }
 }
 

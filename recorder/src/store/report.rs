@@ -129,14 +129,8 @@ fn record(
         severity,
         title: title.to_owned(),
         description,
-        object: None,
-        owner: None,
         reason: reason.to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
-        node: None,
         extra,
-        occurred: Occurred::At(at),
+        ..Record::own(at)
     })
 }

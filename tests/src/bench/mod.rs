@@ -9,6 +9,7 @@
 //!     ├─ live      queue push, and how soon a row can be read, at a steady rate
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
 //!     └─ retention a large clean-up and a pinned reader, while Events arrive
+//!   day ── day::Day ─▶ the analysis: what is found against what was so; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 pub mod bare;
 pub mod data;
+pub mod day;
 pub mod fill;
 pub mod ingest;
 pub mod live;

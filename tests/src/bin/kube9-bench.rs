@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
 use kube9_tests::bench::sheet::Sheet;
-use kube9_tests::bench::{ingest, live, memory, query, retention, storage};
+use kube9_tests::bench::{day, ingest, live, memory, query, retention, storage};
+use kube9_tests::day::{Plan, through};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -50,9 +51,66 @@ enum What {
     /// Questions in process and as whole processes.
     Query,
     /// Peak memory of both programs; 20k Events are what the limits are for.
-    Memory,
+    Peaks,
     /// A large clean-up and a pinned reader while Events arrive.
     Retention,
+    /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
+    Day {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// Through a recorder in a process of its own, whose clock runs so many times as fast.
+        #[arg(long)]
+        speed: Option<f64>,
+    },
+    /// Memory of the recorder in a large cluster.
+    Memory {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// The recorder binary.
+        #[arg(long)]
+        recorder: PathBuf,
+        /// KiB of each ConfigMap.
+        #[arg(long, default_value_t = 100)]
+        value_kib: usize,
+    },
+    /// What one change costs the analysis, by the size of the cluster.
+    Cost {
+        /// Pods of the clusters that are compared, the smallest first.
+        #[arg(long, value_delimiter = ',', value_parser = number, default_value = "1k,3k,10k,30k")]
+        sizes: Vec<usize>,
+    },
+    /// What `day --speed` starts.
+    #[command(name = through::SUBCOMMAND, hide = true)]
+    Recorder {
+        config: PathBuf,
+        begun_millis: u64,
+        speed: f64,
+    },
+}
+
+#[derive(clap::Args, Clone, Copy)]
+struct Cluster {
+    /// Nodes.
+    #[arg(long, default_value_t = 500)]
+    nodes: usize,
+    /// Pods.
+    #[arg(long, default_value_t = 10_000)]
+    pods: usize,
+    /// Hours.
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+}
+
+impl Cluster {
+    fn plan(self, seed: u64) -> Plan {
+        let Self { nodes, pods, hours } = self;
+        Plan {
+            nodes,
+            pods,
+            hours,
+            seed,
+        }
+    }
 }
 
 fn number(text: &str) -> Result<usize, String> {
@@ -123,7 +181,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 ingest::run(args.seed, rows, sheet)?,
             ),
             What::Live => live::run(args.seed, 10, sheet)?,
-            What::Memory => memory::run(args.seed, rows, &binary(args)?, sheet)?,
+            What::Peaks => memory::run(args.seed, rows, &binary(args)?, sheet)?,
             What::Query => {
                 for (name, millis) in query::run(args.seed, rows, &binary(args)?, sheet)? {
                     if DRAWN.contains(&name.as_str()) {
@@ -132,6 +190,25 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 }
             }
             What::Retention => retention::run(args.seed, rows, sheet)?,
+            What::Day {
+                cluster,
+                speed: None,
+            } => return day::run(cluster.plan(args.seed), sheet),
+            What::Day {
+                cluster,
+                speed: Some(speed),
+            } => return day::through(cluster.plan(args.seed), speed, sheet),
+            What::Memory {
+                cluster,
+                ref recorder,
+                value_kib,
+            } => return day::memory(recorder, cluster.plan(args.seed), value_kib, sheet),
+            What::Cost { ref sizes } => return day::cost(args.seed, sizes, sheet),
+            What::Recorder {
+                ref config,
+                begun_millis,
+                speed,
+            } => return through::run_child(config, begun_millis, speed),
         }
     }
     let (name, title, unit, limit) = match args.what {
@@ -143,7 +220,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
             "ms",
             Some(10.0),
         ),
-        What::Live | What::Memory | What::Retention => return Ok(()),
+        _ => return Ok(()),
     };
     if let Some(directory) = &args.plots {
         std::fs::create_dir_all(directory)?;

@@ -1,4 +1,5 @@
 //! `kube9-torture --minutes N --seed S`: kills, starves and deceives the recorder, then compares it with the truth.
+//! `kube9-torture --burst N`: overruns it.
 //! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
 
 use std::io::{self, Write};
@@ -27,6 +28,9 @@ struct Cli {
     /// Mean time between two kills, in milliseconds.
     #[arg(long, default_value_t = 1500)]
     kill_every: u64,
+    /// Instead of all that: so many Events at once, far beyond the queue's 1,000.
+    #[arg(long)]
+    burst: Option<usize>,
     /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -71,13 +75,23 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
         }
     };
     std::fs::create_dir_all(&folder).context("cannot make the working folder")?;
-    let report = torture::run(&options, &folder)?;
     let mut out = io::stdout().lock();
-    write!(out, "{report}")?;
-    if !report.is_clean() {
+    let is_clean = match cli.burst {
+        Some(events) => {
+            let burst = torture::burst(events, &folder)?;
+            write!(out, "{burst}")?;
+            burst.is_clean()
+        }
+        None => {
+            let report = torture::run(&options, &folder)?;
+            write!(out, "{report}")?;
+            report.is_clean()
+        }
+    };
+    if !is_clean {
         writeln!(out, "NOT CLEAN; database and log: {}", folder.display())?;
     } else if is_ours {
         std::fs::remove_dir_all(&folder)?;
     }
-    Ok(report.is_clean())
+    Ok(is_clean)
 }

@@ -13,6 +13,7 @@
 //!
 //! The same seed gives the same load and the same order of faults; their times depend on the machine.
 
+mod burst;
 mod chaos;
 mod load;
 mod skew;
@@ -30,11 +31,12 @@ use anyhow::{Context, ensure};
 
 use crate::apiserver::{ApiServer, Config};
 use crate::faulty_disk::FaultyDisk;
-use crate::recorder::Setup;
+use crate::recorder::{Setup, wait_until};
 use crate::world::Rng;
 
 use load::Load;
 
+pub use burst::{Burst, burst};
 pub use load::Deaths;
 pub use verdict::{Verdict, compare, wait_for_the_rest};
 pub use victim::{Victim, run_victim};
@@ -142,8 +144,6 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     setup.yaml = setup.yaml.replace("page_size: 100", "page_size: 1000");
     setup.config().context("the torture's own configuration")?;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
     let disk = FaultyDisk::build(folder)?;
     let untried = disk
         .is_none()
@@ -152,6 +152,11 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, environment);
     let mut chaos = chaos::Chaos::new(server.clone(), setup.clone(), disk, seeds.fork());
     victim.start()?;
+    // The record begins with a database: what comes and goes before there is one is no part of it.
+    let ready = wait_until(|| matches!(setup.health(), Some((200, _))));
+    ensure!(ready, "the recorder does not become healthy");
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
 
     let mut watcher = Watcher::default();
     let until = Instant::now() + options.duration;

@@ -96,6 +96,7 @@ fn writes_that_fail_are_named_and_lose_nothing() {
         (Wrong::write(EIO), "disk I/O error"),
         (full, "full"),
         (half, "full"),
+        (Wrong::write(EROFS), "disk I/O error"),
         // SQLite calls it so; where the volume is really full, the recorder knows better.
         (no_room_in_the_database, "disk I/O error"),
         (half_of_the_log, "disk I/O error"),

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 pub use facts::{Facts, KindFacts, LastChange};
 
 use super::owners::controller;
-use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::record::Record;
 use crate::source::objects::{Condition, ConfigMap, Meta, Object, Pod};
 use comes_and_goes::{appeared, vanished};
 use differs::differs;
@@ -139,12 +139,9 @@ fn record(change: &Compared<'_>, row: Row) -> Record {
         object: Some(change.subject.clone()),
         owner,
         reason: row.reason.to_owned(),
-        component: "kube9".to_owned(),
-        container: String::new(),
-        kube_type: String::new(),
         node,
         extra,
-        occurred: Occurred::At(change.at),
+        ..Record::own(change.at)
     }
 }
 

@@ -48,11 +48,6 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     if images.len() < 2 {
         return;
     }
-    let traces = failing.iter().flat_map(|e| e.traces.values());
-    let since = traces
-        .filter_map(|trace| trace.pull_failing)
-        .min()
-        .unwrap_or(context.now);
     let description = format!(
         "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault.",
         images.len(),
@@ -64,7 +59,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
             .join(", ")
     );
     let title = format!("Node {name} cannot pull images");
-    let sign = signs.add(Severity::Error, since, title, description);
+    // Not since the first pull failed: that images fail nowhere else may be so for a moment, while a registry is down.
+    let sign = signs.add(Severity::Error, context.now, title, description);
     sign.hold(context.thresholds.image_pull)
         .with("images", images.len());
     sign.with("members", members(failing.iter().copied()));
@@ -97,6 +93,18 @@ mod tests {
         ])
     }
 
+    fn elsewhere() -> Value {
+        pulling("a-2", "w2", "i:a")
+    }
+
+    fn registry() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("a-1", "w1", "i:a")),
+            (Kind::Pod, pulling("b-1", "w1", "i:b")),
+            (Kind::Pod, elsewhere()),
+        ])
+    }
+
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
@@ -113,6 +121,30 @@ mod tests {
             case(
                 "one image on two nodes",
                 vec![nodes(), same_image(), Wait(100), Quiet],
+            ),
+            case(
+                "a pod elsewhere is replaced while the registry is down",
+                vec![
+                    nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(20),
+                    apply(Kind::Pod, elsewhere()),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "the images fail nowhere else for a minute",
+                vec![
+                    nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(65),
+                    Opens(Error),
+                ],
             ),
             case(
                 "a cluster of one node cannot tell",

@@ -27,20 +27,27 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     if service.selector.is_empty() || &*service.kind == "ExternalName" {
         return;
     }
+    let open = (context.is_open)("");
     let mut pods = Vec::new();
+    let mut well: Option<Timestamp> = None;
     for entry in context.world.selected(service) {
         if is_ready(&entry.pod) {
-            let since = Condition::of(&entry.pod.conditions, "Ready").and_then(|c| c.since);
-            let well = since.map(|since| since.plus(context.thresholds.recovery));
-            if let Some(well) = well.filter(|well| (context.is_open)("") && context.now < *well) {
-                signs.keep("");
-                signs.look_again(well);
+            if !open {
+                return; // one is enough: a large Service costs no more than a small one while it works
             }
-            return; // one is enough: a large Service costs no more than a small one while it works
-        }
-        if !entry.pod.phase.is_final() {
+            let since = Condition::of(&entry.pod.conditions, "Ready").and_then(|c| c.since);
+            let at = since.map_or(context.now, |since| since.plus(context.thresholds.recovery));
+            well = Some(well.map_or(at, |well| well.min(at)));
+        } else if !entry.pod.phase.is_final() {
             pods.push(entry);
         }
+    }
+    if let Some(well) = well {
+        if context.now < well {
+            signs.keep("");
+            signs.look_again(well);
+        }
+        return;
     }
     if pods.is_empty() {
         return;
@@ -130,6 +137,28 @@ mod tests {
                     Wait(50),
                     Quiet,
                     Wait(20),
+                    Closes,
+                ],
+            ),
+            case(
+                "pods that become ready after the first do not put it off",
+                vec![
+                    apply(Kind::Service, service(json!({}))),
+                    Apply(
+                        ["web-1", "web-2", "web-3"]
+                            .map(|name| (Kind::Pod, pod_with(name, 0, running(0), json!({}))))
+                            .into(),
+                    ),
+                    Wait(70),
+                    Opens(Critical),
+                    Wait(30),
+                    apply(Kind::Pod, ready("web-2", 100)),
+                    Wait(30),
+                    apply(Kind::Pod, ready("web-1", 130)),
+                    apply(Kind::Pod, ready("web-3", 130)),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
                     Closes,
                 ],
             ),

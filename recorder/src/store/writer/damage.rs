@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{Applier, Writer};
 use crate::pipeline::item::{Item, RelistCause};
-use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
@@ -148,18 +148,12 @@ impl Writer {
                 "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
              what the API server still holds is recorded again."
             ),
-            object: None,
-            owner: None,
             reason: "DatabaseDamaged".to_owned(),
-            component: "kube9".to_owned(),
-            container: String::new(),
-            kube_type: String::new(),
-            node: None,
             extra: Map::from_iter([
                 ("moved_to".to_owned(), json!(aside)),
                 ("cause".to_owned(), json!(why)),
             ]),
-            occurred: Occurred::At(now),
+            ..Record::own(now)
         };
         self.shared
             .queue

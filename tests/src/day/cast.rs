@@ -1,0 +1,292 @@
+//! The cast of a day: nodes, workloads and pods, and the state they are in. Plain data, with times in milliseconds.
+//!
+//! Beside the world of `world` because a verdict needs what that leaves out: the exact time of every condition, the
+//! controllers' own arithmetic, and only such trouble as was planned.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Ms;
+
+/// How large a day is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Nodes; at least 12.
+    pub nodes: usize,
+    /// Pods in the morning, about.
+    pub pods: usize,
+    /// Hours.
+    pub hours: u64,
+    /// What everything follows from.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Deployments: six pods each on average, but enough of them for one of each story.
+    pub fn deployments(&self) -> usize {
+        (self.pods * 3 / 20).max(80)
+    }
+
+    /// How often each story is told.
+    pub fn repeats(&self) -> usize {
+        (self.deployments() / 250).max(1)
+    }
+}
+
+/// What a careful reader of a manifest objects to; each is the truth of one assessment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Habit {
+    Latest,
+    NoLimit,
+    NoRequests,
+    NoProbe,
+    OneReplica,
+    OneNode,
+    Privileged,
+    HostPath,
+    DefaultToken,
+    SecretInConfig,
+    SecretInEnv,
+    MissingConfig,
+    WrongPort,
+    ScaledToNothing,
+    /// It asks for nearly a whole node.
+    Greedy,
+}
+
+pub(super) const HABITS: [Habit; 14] = [
+    Habit::Latest,
+    Habit::NoLimit,
+    Habit::NoRequests,
+    Habit::NoProbe,
+    Habit::OneReplica,
+    Habit::OneNode,
+    Habit::Privileged,
+    Habit::HostPath,
+    Habit::DefaultToken,
+    Habit::SecretInConfig,
+    Habit::SecretInEnv,
+    Habit::MissingConfig,
+    Habit::WrongPort,
+    Habit::ScaledToNothing,
+];
+
+/// How the pods of a template fare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Well,
+    /// There is no such image.
+    NoImage,
+    /// The container ends soon after each start.
+    Crashes(i64),
+    /// The container refers to a key that is not there.
+    BadConfig,
+    /// The readiness probe is never content.
+    NeverReady,
+    /// No node has what it asks for.
+    NoNode,
+    /// The volume does not mount.
+    NoVolume,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+    CronJob,
+}
+
+impl Runs {
+    /// The kind that findings name.
+    pub(super) const fn controller(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::CronJob => "Job",
+        }
+    }
+
+    /// The kind in a pod's `ownerReferences`.
+    pub(super) const fn owner(self) -> &'static str {
+        match self {
+            Self::Deployment => "ReplicaSet",
+            other => other.controller(),
+        }
+    }
+}
+
+/// Where a Deployment's rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    Rolling,
+    Exceeded,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Workload {
+    pub(super) runs: Runs,
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) uid: String,
+    pub(super) registry: &'static str,
+    pub(super) tag: String,
+    pub(super) habits: Vec<Habit>,
+    /// The story that it is kept for, by its place in the list of stories.
+    pub(super) story: Option<usize>,
+    /// Taken by a story or a habit: nothing else happens to it.
+    pub(super) taken: bool,
+    pub(super) replicas: usize,
+    pub(super) generation: u64,
+    pub(super) hash: Arc<str>,
+    /// A rollout that changes nothing but this annotation.
+    pub(super) restarted: u64,
+    pub(super) fate: Fate,
+    pub(super) pods: Vec<PodId>,
+    pub(super) created: Ms,
+    pub(super) service: bool,
+    pub(super) selector_broken: bool,
+    pub(super) config_revision: u64,
+    pub(super) sidecar: bool,
+    /// Pods go to this node, whatever the scheduler would like.
+    pub(super) pinned: Option<usize>,
+    pub(super) replica_failure: Option<Ms>,
+    pub(super) available: (bool, Ms),
+    pub(super) progress: (Progress, Ms),
+    /// When the rollout last got on.
+    pub(super) moved: Ms,
+    /// What progress is measured by: pods of the newest template, and those of them that are available.
+    pub(super) best: (usize, usize),
+    pub(super) sync_planned: bool,
+    /// A CronJob's pause between runs.
+    pub(super) every: Ms,
+    /// Numbers StatefulSet pods and jobs.
+    pub(super) serial: u64,
+}
+
+impl Workload {
+    pub(super) fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    pub(super) fn image(&self) -> String {
+        let base = format!("{}/{}", self.registry, self.name);
+        if self.has(Habit::Latest) {
+            format!("{base}:latest")
+        } else {
+            format!("{base}:{}", self.tag)
+        }
+    }
+
+    pub(super) fn config_name(&self) -> String {
+        format!("{}-config", self.name)
+    }
+
+    /// `namespace/name`
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+pub(super) struct Node {
+    pub(super) name: Arc<str>,
+    pub(super) uid: String,
+    pub(super) created: Ms,
+    pub(super) ready: (bool, Ms),
+    pub(super) pressure: (bool, Ms),
+    pub(super) problem: Option<(&'static str, Ms)>,
+    pub(super) cordoned: bool,
+    /// Node stories happen here; what other stories are about is never scheduled here.
+    pub(super) weak: bool,
+    /// Its runtime cannot pull images.
+    pub(super) pulls_fail: bool,
+    /// What its kubelet will do when it is back.
+    pub(super) waiting: Vec<super::Step>,
+    pub(super) pods: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) code: i64,
+    pub(super) reason: &'static str,
+    pub(super) started: Ms,
+    pub(super) at: Ms,
+}
+
+/// The state of a pod's first container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// The kubelet has not seen the pod.
+    Unseen,
+    Waiting(&'static str, String),
+    Running(Ms),
+    Ended(End),
+}
+
+/// A failure that the first container has not recovered from: the truth of several rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) from: Ms,
+    pub(super) killed: bool,
+    pub(super) oom: bool,
+    /// Since when it is a crash loop.
+    pub(super) looping: Option<Ms>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Pod {
+    pub(super) of: usize,
+    pub(super) name: Arc<str>,
+    pub(super) uid: String,
+    pub(super) hash: Arc<str>,
+    /// Name of the ReplicaSet, StatefulSet, DaemonSet or Job.
+    pub(super) set: String,
+    pub(super) image: String,
+    pub(super) restarted: u64,
+    /// The spec is what the template was when it was made; the state of the habits then.
+    pub(super) habits: Vec<Habit>,
+    pub(super) fate: Fate,
+    pub(super) node: Option<usize>,
+    pub(super) created: Ms,
+    pub(super) scheduled: Option<Ms>,
+    pub(super) unschedulable: Option<Ms>,
+    pub(super) phase: Phase,
+    pub(super) ready: (bool, Ms),
+    pub(super) state: State,
+    pub(super) last: Option<End>,
+    pub(super) restarts: u64,
+    pub(super) deleting: Option<Ms>,
+    pub(super) evicted: Option<Ms>,
+    /// A finalizer holds it.
+    pub(super) clings: bool,
+    pub(super) backoff: Ms,
+    /// Since when the pull fails.
+    pub(super) pulling: Option<Ms>,
+    pub(super) config_bad: Option<Ms>,
+    pub(super) bad: Option<Bad>,
+    /// When the latest few runs began.
+    pub(super) starts: Vec<Ms>,
+    /// So often the container is still to end.
+    pub(super) crashes_left: u64,
+}
+
+/// Names a pod for as long as the day lasts.
+pub(super) type PodId = u32;
+
+/// Everything that is there.
+pub(super) struct Cast {
+    pub(super) nodes: Vec<Node>,
+    pub(super) workloads: Vec<Workload>,
+    pub(super) pods: BTreeMap<PodId, Pod>,
+    pub(super) next_pod: PodId,
+}

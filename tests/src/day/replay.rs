@@ -1,0 +1,224 @@
+//! A day through the analysis itself, in this process, as fast as it goes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use kube9_recorder::analysis::owners::Owners;
+use kube9_recorder::analysis::state::{Analysis, Before};
+use kube9_recorder::config::AnalysisConfig;
+use kube9_recorder::metrics::{Kind, Label};
+use kube9_recorder::pipeline::item::{Item, RelistCause, Step, WatchId};
+use kube9_recorder::source::objects::Object;
+use kube9_recorder::source::objects::informer::{News, Seen};
+use kube9_recorder::store::facts::Remembered;
+use kube9_shared::time::Timestamp;
+use serde_json::{Value, json};
+
+use super::verdict::Found;
+use super::{Day, Delivery, MORNING, Ms};
+
+/// The kinds that the analysis reads, in the order in which their informers list.
+pub const KINDS: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+/// How often a running recorder looks at its timers.
+const TICK: Ms = 500;
+
+/// Subjects looked at in one go, as in a running recorder.
+const LOOKS_AT_ONCE: usize = 100;
+
+/// An analysis with its time, and what came out of it.
+pub struct Replay {
+    analysis: Analysis,
+    now: Ms,
+    version: u64,
+    /// Steps of findings.
+    pub found: Vec<Found>,
+    /// Rows of changes.
+    pub changes: usize,
+    /// Changes of objects that were taken in.
+    pub taken: u64,
+    /// Time spent in the analysis (not in decoding).
+    pub analysed: Duration,
+}
+
+impl Replay {
+    /// Synced on what is there in the morning.
+    pub fn begin(day: &Day) -> anyhow::Result<Self> {
+        let mut analysis = Analysis::new(
+            AnalysisConfig::default(),
+            Owners::default(),
+            Before::default(),
+        );
+        for kind in KINDS {
+            analysis.add_source(watch(kind), kind, "", Remembered::default());
+        }
+        let mut replay = Self {
+            analysis,
+            now: MORNING,
+            version: 1000,
+            found: Vec::new(),
+            changes: 0,
+            taken: 0,
+            analysed: Duration::ZERO,
+        };
+        for kind in KINDS {
+            replay.list(kind, day.objects(kind))?;
+        }
+        Ok(replay)
+    }
+
+    fn list(&mut self, kind: Kind, objects: Vec<Value>) -> anyhow::Result<()> {
+        self.say(
+            kind,
+            News::ListBegun {
+                cause: RelistCause::FirstStart,
+            },
+        );
+        let count = objects.len() as u64;
+        for object in objects {
+            let object = self.decode(kind, object)?;
+            self.say(kind, News::Applied(object));
+        }
+        let listed = News::Listed {
+            version: self.version.to_string(),
+            server_time: Timestamp::from_millis(self.now),
+            objects: count,
+        };
+        self.say(kind, listed);
+        self.say(kind, News::Live);
+        Ok(())
+    }
+
+    /// Decodes an object as an informer does, at a resourceVersion of its own.
+    pub fn decode(&mut self, kind: Kind, mut object: Value) -> anyhow::Result<Object> {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        Object::decode(kind, &object.to_string())
+            .map_err(|why| anyhow!("{}: {why}", object["metadata"]["name"]))
+    }
+
+    fn say(&mut self, kind: Kind, what: News) {
+        let begun = Instant::now();
+        let items = self.analysis.take(
+            Seen {
+                watch: watch(kind),
+                what,
+            },
+            Timestamp::from_millis(self.now),
+        );
+        self.analysed += begun.elapsed();
+        self.note(items);
+    }
+
+    /// Takes in a change and looks at all that it touches.
+    pub fn take(&mut self, kind: Kind, gone: bool, object: Object) {
+        self.taken += 1;
+        self.say(
+            kind,
+            if gone {
+                News::Deleted(object)
+            } else {
+                News::Applied(object)
+            },
+        );
+        self.settle();
+    }
+
+    /// Time jumps; timers that are due are looked at with the next change.
+    pub fn set_time(&mut self, now: Ms) {
+        self.now = self.now.max(now);
+    }
+
+    /// A look at the timers.
+    pub fn look(&mut self) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let begun = Instant::now();
+            let items = self
+                .analysis
+                .evaluate(LOOKS_AT_ONCE, Timestamp::from_millis(self.now));
+            let behind = self.analysis.is_behind();
+            self.analysed += begun.elapsed();
+            self.note(items);
+            if !behind {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, tick by tick.
+    pub fn pass(&mut self, until: Ms) {
+        while self.now < until {
+            self.now = (self.now + TICK).min(until);
+            self.settle();
+        }
+    }
+
+    fn note(&mut self, items: Vec<Item>) {
+        for item in items {
+            match item {
+                Item::Change(change) => self.changes += change.rows.len(),
+                Item::Finding(finding) => {
+                    let record = finding.row.record();
+                    let closed = finding.step == Step::Closed;
+                    if finding.step != Step::Updated {
+                        let object = record.object.as_ref();
+                        let found = Found::new(
+                            self.now,
+                            &finding.fingerprint,
+                            object,
+                            closed,
+                            record.severity,
+                        );
+                        self.found.push(found);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The whole day, from morning to evening.
+    pub fn run(&mut self, day: &mut Day) -> anyhow::Result<()> {
+        while let Some(Delivery {
+            at,
+            kind,
+            gone,
+            object,
+        }) = day.next_delivery()
+        {
+            self.pass(at);
+            if kind == Kind::Event {
+                continue;
+            }
+            let object = self
+                .decode(kind, object)
+                .context("an object of the day does not decode")?;
+            self.take(kind, gone, object);
+        }
+        self.pass(day.evening());
+        Ok(())
+    }
+}
+
+fn watch(kind: Kind) -> WatchId {
+    WatchId(kind.index() as i64 + 1)
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay")
+            .field("now", &self.now)
+            .field("found", &self.found.len())
+            .finish_non_exhaustive()
+    }
+}
