@@ -51,7 +51,7 @@ enum What {
     /// Questions in process and as whole processes.
     Query,
     /// Peak memory of both programs; 20k Events are what the limits are for.
-    Memory,
+    Peaks,
     /// A large clean-up and a pinned reader while Events arrive.
     Retention,
     /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
@@ -181,7 +181,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 ingest::run(args.seed, rows, sheet)?,
             ),
             What::Live => live::run(args.seed, 10, sheet)?,
-            What::Memory => memory::run(args.seed, rows, &binary(args)?, sheet)?,
+            What::Peaks => memory::run(args.seed, rows, &binary(args)?, sheet)?,
             What::Query => {
                 for (name, millis) in query::run(args.seed, rows, &binary(args)?, sheet)? {
                     if DRAWN.contains(&name.as_str()) {

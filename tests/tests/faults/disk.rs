@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kube9_shared::schema::PAGE_BYTES;
 use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
 use serde_json::Value;
@@ -321,7 +322,7 @@ fn damage_the_oldest_rows(scene: &Scene) {
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
         conn.query_row(root, [], |row| row.get(0)).unwrap()
     };
-    const PAGE: usize = 4096;
+    const PAGE: usize = PAGE_BYTES as usize;
     const INTERIOR: u8 = 5;
     let mut bytes = fs::read(&path).unwrap();
     let mut page = (root as usize - 1) * PAGE;
