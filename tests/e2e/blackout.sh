@@ -96,8 +96,8 @@ wait_for 30 "healthy after the network hung" is_healthy near || true
 process restart apiserver || fail "restart of the API server"
 wait_for 30 "healthy after the API server was restarted" is_healthy near || true
 
-left=$((far_down + 75 - SECONDS))
-if ((left > 0)); then sleep "$left"; fi
+rest=$((far_down + 75 - SECONDS))
+if ((rest > 0)); then sleep "$rest"; fi
 say "far was down for $((SECONDS - far_down)) s, Events live for 60 s"
 start_recorder far
 wait_for 30 "far is healthy" is_healthy far || true
