@@ -220,7 +220,9 @@ Examples:
 const WATCH_EXAMPLES: &str = "\
 Examples:
   kube9-query events watch --severity=warning+
-  kube9-query events watch --object-namespace=shop --tail=0 --format=jsonl";
+  kube9-query events watch --object-namespace=shop --tail=0 --format=jsonl
+
+Over kubectl exec use -i or -it: without stdin the watch cannot see that you have gone, and ends after an hour.";
 
 const STATS_EXAMPLES: &str = "\
 Examples:

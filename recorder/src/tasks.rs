@@ -211,6 +211,9 @@ async fn open_writer(
         let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {
             let known = register(&mut writer, &cluster, &scopes);
+            if let Err(error) = &known {
+                writer.failed_before_run(error);
+            }
             (writer, known)
         });
         let known;

@@ -25,6 +25,7 @@ use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::statements::Session;
 use kube9_recorder::store::writer::Shared;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::schema::PAGE_BYTES;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Map;
@@ -566,7 +567,7 @@ fn full_volume_frees_pages_for_new_rows_and_gives_none_back() {
     let pages = store.number("PRAGMA page_count");
     store.clean();
     let free = store.number("PRAGMA freelist_count");
-    assert!(free * 4096 >= 1 << 19, "{free} pages free");
+    assert!(free * PAGE_BYTES >= 1 << 19, "{free} pages free");
     assert_eq!(store.number("PRAGMA page_count"), pages);
     assert!(store.left().len() > 10_000, "no more than needed");
     store.check();

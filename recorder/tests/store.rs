@@ -641,3 +641,36 @@ fn read_only_client_sees_every_commit() {
 fn open_read_only(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
+
+#[test]
+fn clock_that_was_ahead_does_not_make_the_gap_begin_later() {
+    let mut store = Store::new();
+    let ahead = 10_000;
+    let done = |listing, version: &str, time: i64, server: i64| Mark::ListDone {
+        listing,
+        at: at(time),
+        version: version.into(),
+        server_time: at(server),
+        listed: 0,
+        oldest_change: None,
+        event_ttl: HOUR,
+    };
+    let begun = |listing, cause, time| Mark::ListBegun {
+        listing,
+        cause,
+        at: at(time),
+    };
+    // Our clock is ahead during the first list, and right again when the position turns out to be gone.
+    store.commit(&[
+        store.mark(begun(1, RelistCause::FirstStart, ahead)),
+        store.mark(done(1, "10", ahead, 0)),
+    ]);
+    store.commit(&[
+        store.mark(begun(2, RelistCause::Expired, 600)),
+        store.mark(done(2, "20", 600, 600)),
+    ]);
+    assert_eq!(
+        store.text("SELECT metadata ->> 'from', metadata ->> 'to' FROM events"),
+        format!("{}|{}", at(0), at(600))
+    );
+}

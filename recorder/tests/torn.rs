@@ -16,6 +16,7 @@ use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, Severity};
+use kube9_shared::schema::PAGE_BYTES;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Map;
@@ -25,7 +26,7 @@ const COMMITS: i64 = 8;
 
 /// SQLite's: a header of the log, then frames of a header and a page.
 const LOG_HEADER: usize = 32;
-const FRAME: usize = 24 + 4096;
+const FRAME: usize = 24 + PAGE_BYTES as usize;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_secs(1_764_671_400 + second)
@@ -142,7 +143,7 @@ fn log_cut_at_any_byte_leaves_a_whole_number_of_commits() {
     let mut ends = vec![0, 1, 31, LOG_HEADER];
     for frame in 0..frames {
         let begin = LOG_HEADER + frame * FRAME;
-        ends.extend([1, 12, 23, 24, 2_000, FRAME - 1, FRAME].map(|byte| begin + byte));
+        ends.extend([1, 12, 23, 24, FRAME / 2, FRAME - 1, FRAME].map(|byte| begin + byte));
     }
     let mut before = 0;
     for end in ends {

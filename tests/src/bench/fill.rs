@@ -12,9 +12,9 @@ use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
+use kube9_recorder::store::writer::apply_all;
 use kube9_shared::time::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::data::{Delivery, Feed};
@@ -151,19 +151,19 @@ impl Database {
 
     /// One transaction, as the writer makes it.
     pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut session = Session::new(&tx);
-        for item in items {
-            self.applier.apply(&mut session, item, now)?;
-        }
-        drop(session);
-        self.applier.finish(&tx)?;
-        tx.commit()?;
-        self.applier.committed();
+        apply_all(
+            &mut self.conn,
+            &mut self.applier,
+            now,
+            |session, applier| {
+                items
+                    .iter()
+                    .try_for_each(|item| applier.apply(session, item, now))
+            },
+        )?;
         self.applier.outcomes = Default::default();
         drop(self.applier.rows.take_inserted());
+        drop(self.applier.rows.take_told());
         Ok(())
     }
 

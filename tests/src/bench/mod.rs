@@ -4,9 +4,10 @@
 //!   data ── world::History ─▶ decoded Events, batches, the deletions that the API server's TTL brings
 //!   fill ── through normalize, sanitize and the store's own transactions into a database, timed
 //!     ├─ storage   bytes by table and index
-//!     ├─ ingest    against a bare insert of the same rows
+//!     ├─ ingest    against bare inserts of the same rows (bare)
 //!     ├─ query     in process, and whole processes beside an empty static C program
 //!     ├─ live      queue push, and how soon a row can be read, at a steady rate
+//!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
 //!     └─ retention a large clean-up and a pinned reader, while Events arrive
 //!   day ── day::Day ─▶ the analysis: what is found against what was so; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
@@ -20,6 +21,7 @@ pub mod day;
 pub mod fill;
 pub mod ingest;
 pub mod live;
+pub mod memory;
 pub mod plot;
 pub mod process;
 pub mod query;

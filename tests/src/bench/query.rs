@@ -1,7 +1,7 @@
 //! Questions to a filled database: in process, and as whole `kube9-query` processes.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -57,6 +57,45 @@ pub fn run(
         }
     };
     Ok(points)
+}
+
+/// Peak memory of each kind of question.
+pub fn memory(seed: u64, events: usize, binary: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut database = Database::open(dir.path())?;
+    let filled = database.fill(Feed::new(seed, events))?;
+    database.checkpoint()?;
+    drop(database);
+    let path = dir.path().join("kube9.db");
+    sheet.group(format!(
+        "query: peak memory, a process a question, {} rows",
+        filled.rows
+    ));
+    let runner = Runner::new()?;
+    let asked = questions(&path, filled.rows)?
+        .into_iter()
+        .map(|question| (question.name, question.args));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let further = [
+        ("status", words(&["status"])),
+        (
+            "stats by reason",
+            words(&["events", "stats", "--by=reason"]),
+        ),
+        ("timeline", words(&["events", "timeline"])),
+        ("list 1000", words(&["events", "list", "--limit=1000"])),
+    ];
+    for (name, args) in asked.chain(further) {
+        let mut args: Vec<String> = args;
+        args.extend([
+            "--db".to_owned(),
+            path.display().to_string(),
+            "--format=json".to_owned(),
+        ]);
+        let runs = runner.run(3, binary, &args, 0)?;
+        sheet.add(name, runs.peak_kib as f64, "KiB", Limit::AtMost(PEAK_KIB));
+    }
+    Ok(())
 }
 
 /// Median of several calls, in microseconds.
@@ -326,15 +365,4 @@ fn deep_cursor(path: &Path, row: u64) -> anyhow::Result<String> {
         .next
         .context("half of the rows leave another half")?
         .to_string())
-}
-
-/// `kube9-query` beside this program, as `cargo build --release` leaves it.
-pub fn default_binary() -> anyhow::Result<PathBuf> {
-    let binary = std::env::current_exe()?.with_file_name("kube9-query");
-    anyhow::ensure!(
-        binary.exists(),
-        "{} is missing: cargo build --release -p kube9-query (or name it with --query)",
-        binary.display()
-    );
-    Ok(binary)
 }

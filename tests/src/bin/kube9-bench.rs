@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
 use kube9_tests::bench::sheet::Sheet;
-use kube9_tests::bench::{day, ingest, live, query, retention, storage};
+use kube9_tests::bench::{day, ingest, live, memory, query, retention, storage};
 use kube9_tests::day::{Plan, through};
 
 #[derive(Parser)]
@@ -32,6 +32,9 @@ struct Args {
     /// Leave the filled database in this directory, which must be new (storage).
     #[arg(long, global = true)]
     keep: Option<PathBuf>,
+    /// Measure no CPU time: to run it under valgrind, which does not know that clock.
+    #[arg(long, global = true)]
+    no_cpu: bool,
     /// Draw figures over the number of rows into this directory, as SVG.
     #[arg(long, global = true)]
     plots: Option<PathBuf>,
@@ -47,6 +50,8 @@ enum What {
     Live,
     /// Questions in process and as whole processes.
     Query,
+    /// Peak memory of both programs; 20k Events are what the limits are for.
+    Peaks,
     /// A large clean-up and a pinned reader while Events arrive.
     Retention,
     /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
@@ -124,6 +129,9 @@ fn number(text: &str) -> Result<usize, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.no_cpu {
+        kube9_tests::bench::fill::without_cpu_clock();
+    }
     let mut sheet = Sheet::default();
     let measured = measure(&args, &mut sheet);
     let mut out = std::io::stdout().lock();
@@ -139,6 +147,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         (_, Err(_)) => ExitCode::FAILURE,
+    }
+}
+
+fn binary(args: &Args) -> anyhow::Result<PathBuf> {
+    match &args.query {
+        Some(binary) => Ok(binary.clone()),
+        None => memory::beside("kube9-query"),
     }
 }
 
@@ -166,12 +181,9 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 ingest::run(args.seed, rows, sheet)?,
             ),
             What::Live => live::run(args.seed, 10, sheet)?,
+            What::Peaks => memory::run(args.seed, rows, &binary(args)?, sheet)?,
             What::Query => {
-                let binary = match &args.query {
-                    Some(binary) => binary.clone(),
-                    None => query::default_binary()?,
-                };
-                for (name, millis) in query::run(args.seed, rows, &binary, sheet)? {
+                for (name, millis) in query::run(args.seed, rows, &binary(args)?, sheet)? {
                     if DRAWN.contains(&name.as_str()) {
                         point(&name, rows, millis);
                     }

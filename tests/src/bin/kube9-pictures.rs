@@ -13,7 +13,7 @@ use clap::Parser;
 use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_shared::time::Timestamp;
 use kube9_tests::apiserver::{ApiServer, Config};
-use kube9_tests::bench::query::default_binary;
+use kube9_tests::bench::memory::beside;
 use kube9_tests::clock::Micros;
 use kube9_tests::picture::{THEMES, svg};
 use kube9_tests::recorder::{Recorder, Setup, wait_until};
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     std::fs::create_dir_all(&args.dir)?;
     let dir = args.dir.canonicalize()?;
-    let query = default_binary()?;
+    let query = beside("kube9-query")?;
     let folder = tempfile::tempdir()?;
     let story = Story::begin(args.seed, folder.path())?;
     let recorder = story.play()?;

@@ -384,3 +384,32 @@ fn several_namespaces_have_a_position_each() {
     assert_eq!(setup.number(positions), Some(2));
     assert_eq!(scene.gaps(), Vec::<Value>::new());
 }
+
+/// The watch stays open and says nothing, as under an API server without etcd.
+#[test]
+fn renewal_that_fails_stays_named_until_one_goes_well() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    scene.wait("healthy", || scene.is_healthy());
+    let refused = Fault::Status {
+        code: 500,
+        retry_after: None,
+    };
+    let lists = On::list(Kind::Event);
+    let fault = scene.server.faults().always(lists, refused);
+    let named = || {
+        scene
+            .degraded("watch/Event")
+            .contains("renewing the idle position failed")
+    };
+    scene.wait("named", named);
+    for look in 0..50 {
+        assert!(named(), "healthy again at look {look}");
+    }
+    scene.server.faults().clear(fault);
+    scene.wait("healthy again", || scene.is_healthy());
+    assert_eq!(scene.gaps(), Vec::<Value>::new());
+    recorder.stop().unwrap();
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kube9_shared::schema::PAGE_BYTES;
 use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
 use serde_json::Value;
@@ -316,12 +317,14 @@ fn damage_the_oldest_rows(scene: &Scene) {
     let path = scene.setup.database();
     let root: i64 = {
         let conn = scene.setup.open_for_writing().unwrap();
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .unwrap();
+        let copied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        });
+        assert_eq!(copied, Ok((0, 0, 0)), "the log is not in the database");
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
         conn.query_row(root, [], |row| row.get(0)).unwrap()
     };
-    const PAGE: usize = 4096;
+    const PAGE: usize = PAGE_BYTES as usize;
     const INTERIOR: u8 = 5;
     let mut bytes = fs::read(&path).unwrap();
     let mut page = (root as usize - 1) * PAGE;
@@ -340,8 +343,8 @@ fn damage_the_oldest_rows(scene: &Scene) {
 fn damage_that_only_the_clean_up_meets_is_named_and_ends_in_a_new_database() {
     let scene = Scene::new();
     let recorder = scene.start();
-    scene.create_many("before", 400);
-    scene.wait_stored(400);
+    scene.create_many("before", 1_000);
+    scene.wait_stored(1_000);
     recorder.stop().unwrap();
     damage_the_oldest_rows(&scene);
     let recorder = scene.start();

@@ -15,6 +15,7 @@ use super::{Applier, Writer};
 use crate::pipeline::item::{Item, RelistCause};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
+use crate::store::open::is_damage;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
 const MET_MAX: u32 = 3;
@@ -46,6 +47,15 @@ pub(super) enum Found {
 }
 
 impl Writer {
+    /// What a start reads could not be read. Where that is damage it is dealt with here, for nothing else would: the
+    /// worker, whose commits would meet it, does not run yet. The caller tries again in any case.
+    pub fn failed_before_run(&mut self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            // Given up only when the process ends anyway.
+            self.damaged(By::Commit, error);
+        }
+    }
+
     /// SQLite calls the file damaged. `false`: given up because the grace period is over.
     pub(super) fn damaged(&mut self, by: By, error: &rusqlite::Error) -> bool {
         let met = match by {

@@ -1,0 +1,189 @@
+//! Memory of both programs, each a process of its own: the recorder against the simulated API server, the query for each
+//! kind of question. And since it is the real way from the API server to the row, the recorder's CPU time for an Event.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::query;
+use super::sheet::{Limit, Sheet};
+use crate::apiserver::{ApiServer, Config};
+use crate::clock::Micros;
+use crate::recorder::{PATIENCE, Setup};
+use crate::world;
+
+const IDLE_KIB_MAX: f64 = 15.0 * 1024.0;
+const BUSY_KIB_MAX: f64 = 25.0 * 1024.0;
+const CPU_MICROS_MAX: f64 = 50.0;
+
+/// How long nothing more may come before everything counts as stored.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Measures both programs; `events` come at once through the watch.
+pub fn run(seed: u64, events: usize, query: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+    recorder(seed, events, sheet)?;
+    query::memory(seed, events, query, sheet)
+}
+
+fn recorder(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = ApiServer::start(Config::default())?;
+    let setup = Setup::new(&server, dir.path(), "")?;
+    let config = dir.path().join("config.yaml");
+    // The times that a cluster has; Setup's are for tests.
+    let yaml: Vec<&str> = setup.yaml.lines().take(3).collect();
+    std::fs::write(&config, yaml.join("\n"))?;
+    let mut recorder = Recorder::start(&config)?;
+    let ready = Instant::now();
+    while setup
+        .number("SELECT count(*) FROM watch_state WHERE kind = 'Event' AND position IS NOT NULL")
+        != Some(1)
+    {
+        ensure!(ready.elapsed() < PATIENCE, "the recorder is not ready");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(QUIET);
+    let idle = recorder.usage()?;
+    let stored = "SELECT ifnull(sum(occurrences), 0) FROM event WHERE uid IS NOT NULL";
+    let begun = Instant::now();
+    let sent = world::burst(server.store(), seed, events, Micros::now());
+    let (mut last, mut since) = (None, Instant::now());
+    while since.elapsed() < QUIET {
+        let now = setup.number(stored);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        ensure!(
+            begun.elapsed() < 4 * PATIENCE,
+            "the Events do not come to an end"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let took = since.duration_since(begun);
+    let busy = recorder.usage()?;
+    recorder.stop()?;
+    let entries = setup.number("SELECT count(*) FROM dedup").unwrap_or(0);
+    ensure!(entries > 0 && sent > 0, "nothing was stored");
+    sheet.group(format!(
+        "recorder: a process of its own; {events} changes of {sent} Events at once through the watch, {entries} of them held"
+    ));
+    sheet.add(
+        "idle, peak",
+        idle.peak_kib,
+        "KiB",
+        Limit::AtMost(IDLE_KIB_MAX),
+    );
+    sheet.add(
+        "idle, resident",
+        idle.resident_kib,
+        "KiB",
+        Limit::AtMost(IDLE_KIB_MAX),
+    );
+    sheet.add(
+        "with the Events, peak",
+        busy.peak_kib,
+        "KiB",
+        Limit::AtMost(BUSY_KIB_MAX),
+    );
+    sheet.add(
+        "with the Events, resident afterwards",
+        busy.resident_kib,
+        "KiB",
+        Limit::AtMost(BUSY_KIB_MAX),
+    );
+    let changes = events as f64;
+    let cpu = (busy.cpu - idle.cpu).as_secs_f64() * 1e6 / changes;
+    sheet.add(
+        "CPU a change, from the socket to the row",
+        cpu,
+        "µs",
+        Limit::AtMost(CPU_MICROS_MAX),
+    );
+    sheet.add(
+        "changes stored a second",
+        sent as f64 / took.as_secs_f64(),
+        "/s",
+        Limit::None,
+    );
+    Ok(())
+}
+
+/// A recorder that runs as it does in a pod.
+struct Recorder(Child);
+
+/// What a process has used.
+struct Usage {
+    peak_kib: f64,
+    resident_kib: f64,
+    cpu: Duration,
+}
+
+impl Recorder {
+    fn start(config: &Path) -> anyhow::Result<Self> {
+        let program = beside("kube9-recorder")?;
+        let child = Command::new(program)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    fn usage(&self) -> anyhow::Result<Usage> {
+        let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
+        let status = of("status").context("the recorder ended")?;
+        let kib = |name: &str| -> anyhow::Result<f64> {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_ascii_whitespace().nth(1));
+            Ok(number.with_context(|| name.to_owned())?.parse()?)
+        };
+        // Fields after the name, which may hold anything but ends with the last bracket: utime and stime are 14 and 15.
+        let stat = of("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("stat has no name")?;
+        let ticks: u64 = fields
+            .split_ascii_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse::<u64>)
+            .sum::<Result<_, _>>()?;
+        Ok(Usage {
+            peak_kib: kib("VmHWM:")?,
+            resident_kib: kib("VmRSS:")?,
+            cpu: Duration::from_secs_f64(
+                ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+            ),
+        })
+    }
+
+    fn stop(&mut self) -> anyhow::Result<()> {
+        let id = i32::try_from(self.0.id())?;
+        let id = rustix::process::Pid::from_raw(id).context("a process has an id")?;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        let ended = self.0.wait()?;
+        ensure!(ended.success(), "the recorder ended with {ended}");
+        Ok(())
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Where something failed before it was stopped; an error says that it has ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A program that lies beside this one.
+pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    ensure!(
+        program.exists(),
+        "{} is missing: cargo build --release --workspace --bins",
+        program.display()
+    );
+    Ok(program)
+}
