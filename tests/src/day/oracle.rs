@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube9_shared::model::Severity;
 
 use super::truth::{Expected, HabitSpan, Sign, Span, Truth};
-use super::{HOUR, MINUTE, Ms, SECOND};
+use super::{HOUR, MINUTE, MORNING, Ms, SECOND};
 
 /// `analysis.thresholds`, as they are by default.
 const EXIT: Ms = 20 * SECOND;
@@ -165,11 +165,13 @@ fn push(
         ("H17", true) => Severity::Error,
         _ => severity,
     };
+    // What was so in the morning may have been seen before, by a recorder that had listed everything by then.
+    let earliest = if span.from == MORNING { MORNING } else { opens };
     all.push(Expected {
         rule,
         subject,
         part: part.to_owned(),
-        opens: (opens - HASTE, opens + HASTE),
+        opens: (earliest - HASTE, opens + HASTE),
         severity,
         worse: None,
         closes: span.to.map(|to| (to - HASTE, to + recovery + HASTE)),

@@ -297,7 +297,8 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
     wait(day.evening());
     std::thread::sleep(3 * TICK);
     let used = process.used()?;
-    process.stop()?;
+    let ended = process.stop();
+    ended.with_context(|| last_words(&folder.path().join("recorder.log")))?;
     Ok(Outcome {
         found: findings(&setup, day.evening())?,
         used,
@@ -307,6 +308,13 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
         late,
         slack: (2.0 * TICK.as_secs_f64() * speed * 1000.0) as Ms + late + 1000,
     })
+}
+
+/// The end of a log, for the error about its process.
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// The steps of findings in the database, oldest first.
