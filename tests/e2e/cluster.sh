@@ -25,6 +25,7 @@ images_are_loaded
 scene "the chart against the API server" dry_runs
 scene "install" install
 scene "what pods do becomes rows" real_events
+scene "what the rules find" findings
 scene "who may do what" rights
 scene "an attacker in the query container" isolation
 scene "the read-only reader on a real mount" reader_states
