@@ -200,7 +200,7 @@ YAML
   }
   wait_for 60 "health: an OOM kill" found health error Pod oom "out of memory" || true
   wait_for 60 "health: a crash loop" found health error Pod crash "crash loop" || true
-  wait_for 60 "health: an image that cannot be pulled" found health error Pod nopull "image" || true
+  wait_for 60 "health: an image that cannot be pulled" found health error Pod nopull "cannot be pulled" || true
   wait_for 60 "health: a pod without a node" found health warning+ Pod homeless "." || true
   wait_for 60 "health: a Service that selects nothing" found health warning+ Service lonely "." || true
   wait_for 60 "health: a rollout past its deadline" found health error Deployment stuck "." || true
