@@ -42,8 +42,9 @@ pub use verdict::{Verdict, compare, wait_for_the_rest};
 pub use victim::{Victim, run_victim};
 
 /// Requests that any minute may see, pages of a list that go on not counted: with the back-off of 100 ms to 1 s that the
-/// torture configures at most 60 attempts a minute at the cap, two requests each, and ten more for each of 100 lives.
-const REQUESTS_A_MINUTE_MAX: usize = 1_200;
+/// torture configures at most 60 attempts a minute at the cap, two requests each; and for each of 100 lives three of an
+/// Events watch and three of each of five informers (the list at the position, which may be gone, a list, a watch).
+const REQUESTS_A_MINUTE_MAX: usize = 2_000;
 
 /// How the torture is run.
 #[derive(Debug, Clone)]
