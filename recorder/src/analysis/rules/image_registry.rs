@@ -57,36 +57,14 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use crate::analysis::tests::prelude::*;
-    use crate::analysis::tests::table::Do;
-
-    fn nodes() -> Do {
-        Apply(vec![
-            (Kind::Node, node("w1", json!({}))),
-            (Kind::Node, node("w2", json!({}))),
-        ])
-    }
-
-    fn same_image() -> Do {
-        Apply(vec![
-            (Kind::Pod, pulling("web-1", "w1", "i:1")),
-            (Kind::Pod, pulling("web-2", "w2", "i:1")),
-        ])
-    }
-
-    fn same_node() -> Do {
-        Apply(vec![
-            (Kind::Pod, pulling("web-1", "w1", "i:1")),
-            (Kind::Pod, pulling("web-2", "w1", "j:1")),
-        ])
-    }
 
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
                 "one image on two nodes; closes when one node has it",
                 vec![
-                    nodes(),
-                    same_image(),
+                    two_nodes(),
+                    one_image_on_two_nodes(),
                     Wait(61),
                     Opens(Error),
                     apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
@@ -95,7 +73,7 @@ mod tests {
             ),
             case(
                 "two images on one node",
-                vec![nodes(), same_node(), Wait(100), Quiet],
+                vec![two_nodes(), two_images_on_one_node(), Wait(100), Quiet],
             ),
             case(
                 "captured: one image on one node",

@@ -67,36 +67,32 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 mod tests {
     use crate::analysis::tests::prelude::*;
 
-    fn with(kind: &str, status: &str) -> Value {
-        node(
-            "w1",
-            json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, 0)]}}),
-        )
-    }
-
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
                 "the network",
                 vec![
-                    apply(Kind::Node, with("NetworkUnavailable", "True")),
+                    apply(Kind::Node, node_reporting("NetworkUnavailable", "True")),
                     Opens(Error),
-                    apply(Kind::Node, with("NetworkUnavailable", "False")),
+                    apply(Kind::Node, node_reporting("NetworkUnavailable", "False")),
                     Closes,
                 ],
             ),
             case(
                 "what a problem detector finds",
                 vec![
-                    apply(Kind::Node, with("FrequentKubeletRestart", "True")),
+                    apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
                     Opens(Error),
-                    Gone(Kind::Node, with("FrequentKubeletRestart", "True")),
+                    Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
                     Closes,
                 ],
             ),
             case(
                 "a condition that may mean anything",
-                vec![apply(Kind::Node, with("EtcdIsVoter", "True")), Quiet],
+                vec![
+                    apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
+                    Quiet,
+                ],
             ),
             case(
                 "captured: pressure is H12's",

@@ -72,27 +72,6 @@ mod tests {
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
-    fn nodes() -> Do {
-        Apply(vec![
-            (Kind::Node, node("w1", json!({}))),
-            (Kind::Node, node("w2", json!({}))),
-        ])
-    }
-
-    fn same_image() -> Do {
-        Apply(vec![
-            (Kind::Pod, pulling("web-1", "w1", "i:1")),
-            (Kind::Pod, pulling("web-2", "w2", "i:1")),
-        ])
-    }
-
-    fn same_node() -> Do {
-        Apply(vec![
-            (Kind::Pod, pulling("web-1", "w1", "i:1")),
-            (Kind::Pod, pulling("web-2", "w1", "j:1")),
-        ])
-    }
-
     fn elsewhere() -> Value {
         pulling("a-2", "w2", "i:a")
     }
@@ -110,8 +89,8 @@ mod tests {
             case(
                 "two images on one node; closes when one of them is there",
                 vec![
-                    nodes(),
-                    same_node(),
+                    two_nodes(),
+                    two_images_on_one_node(),
                     Wait(61),
                     Opens(Error),
                     apply(Kind::Pod, pod("web-2", json!({}))),
@@ -120,12 +99,12 @@ mod tests {
             ),
             case(
                 "one image on two nodes",
-                vec![nodes(), same_image(), Wait(100), Quiet],
+                vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
             ),
             case(
                 "a pod elsewhere is replaced while the registry is down",
                 vec![
-                    nodes(),
+                    two_nodes(),
                     registry(),
                     Wait(300),
                     Gone(Kind::Pod, elsewhere()),
@@ -138,7 +117,7 @@ mod tests {
             case(
                 "the images fail nowhere else for a minute",
                 vec![
-                    nodes(),
+                    two_nodes(),
                     registry(),
                     Wait(300),
                     Gone(Kind::Pod, elsewhere()),
@@ -150,7 +129,7 @@ mod tests {
                 "a cluster of one node cannot tell",
                 vec![
                     apply(Kind::Node, node("w1", json!({}))),
-                    same_node(),
+                    two_images_on_one_node(),
                     Wait(100),
                     Quiet,
                 ],

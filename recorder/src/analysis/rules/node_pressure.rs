@@ -52,13 +52,6 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 mod tests {
     use crate::analysis::tests::prelude::*;
 
-    fn with(kind: &str, status: &str) -> Value {
-        node(
-            "w1",
-            json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, 0)]}}),
-        )
-    }
-
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
@@ -75,19 +68,25 @@ mod tests {
             case(
                 "the disk",
                 vec![
-                    apply(Kind::Node, with("DiskPressure", "True")),
+                    apply(Kind::Node, node_reporting("DiskPressure", "True")),
                     Opens(Error),
-                    apply(Kind::Node, with("DiskPressure", "False")),
+                    apply(Kind::Node, node_reporting("DiskPressure", "False")),
                     Closes,
                 ],
             ),
             case(
                 "no pressure",
-                vec![apply(Kind::Node, with("PIDPressure", "False")), Quiet],
+                vec![
+                    apply(Kind::Node, node_reporting("PIDPressure", "False")),
+                    Quiet,
+                ],
             ),
             case(
                 "a problem of another kind is H13's",
-                vec![apply(Kind::Node, with("KernelDeadlock", "True")), Quiet],
+                vec![
+                    apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
+                    Quiet,
+                ],
             ),
         ]
     }

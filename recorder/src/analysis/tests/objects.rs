@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::lab::t;
+use super::table::Do;
+use crate::metrics::Kind;
 
 /// `base` with `patch` laid over it: objects merge, `null` removes, everything else is replaced.
 pub(in crate::analysis) fn over(mut base: Value, patch: Value) -> Value {
@@ -139,4 +141,36 @@ pub(in crate::analysis) fn evicted(name: &str) -> Value {
         failed,
         json!({"status": {"phase": "Failed", "reason": "Evicted"}}),
     )
+}
+
+/// A Node that reports a condition beside being ready.
+pub(in crate::analysis) fn node_reporting(kind: &str, status: &str) -> Value {
+    node(
+        "w1",
+        json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, 0)]}}),
+    )
+}
+
+/// Two healthy Nodes.
+pub(in crate::analysis) fn two_nodes() -> Do {
+    Do::Apply(vec![
+        (Kind::Node, node("w1", json!({}))),
+        (Kind::Node, node("w2", json!({}))),
+    ])
+}
+
+/// Pods that wait for the same image on both.
+pub(in crate::analysis) fn one_image_on_two_nodes() -> Do {
+    Do::Apply(vec![
+        (Kind::Pod, pulling("web-1", "w1", "i:1")),
+        (Kind::Pod, pulling("web-2", "w2", "i:1")),
+    ])
+}
+
+/// Pods that wait for different images on the same one.
+pub(in crate::analysis) fn two_images_on_one_node() -> Do {
+    Do::Apply(vec![
+        (Kind::Pod, pulling("web-1", "w1", "i:1")),
+        (Kind::Pod, pulling("web-2", "w1", "j:1")),
+    ])
 }
