@@ -7,8 +7,16 @@ scene() {
   "$@"
 }
 
+# images_are_new: whether both are there and nothing that goes into them was written since.
+images_are_new() {
+  local images=$root/target/images
+  [[ -f $images/recorder.tar && -f $images/query.tar ]] &&
+    [[ -z $(cd "$root" && find Cargo.toml Cargo.lock .cargo .ci/static-build Dockerfile.* rust-toolchain.toml shared recorder query-cli \
+      -newer "$images/recorder.tar" -type f -print -quit) ]]
+}
+
 images_are_loaded() {
-  if [[ ! -f $root/target/images/recorder.tar || ! -f $root/target/images/query.tar || -z $keep ]]; then
+  if ! images_are_new; then
     bash "$e2e/images.sh" >"$work/images.log" 2>&1 || die "images" "$(tail -20 "$work/images.log")"
   fi
   "$cluster/load" "$root/target/images/recorder.tar" "$root/target/images/query.tar" >"$work/load-images.log" 2>&1 ||
