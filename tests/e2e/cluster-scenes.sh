@@ -565,6 +565,8 @@ upgrade_and_uninstall() {
   wait_for 30 "the first chart finds the record again" has_row || true
   upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
   if (($(total) >= rows)); then ok "upgrade from the first chart keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
+  helm rollback kube9 1 --namespace "$ns" --wait --timeout 120s >/dev/null 2>"$work/helm.log" || fail "helm rollback" "$(tail -5 "$work/helm.log")"
+  if (($(total) >= rows)); then ok "and so does the way back (helm rollback)"; else fail "rollback lost rows: $rows, now $(total)"; fi
   upgrade --set persistence.retain=false >/dev/null 2>&1 || fail "retain=false"
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   gone() { [[ -z $(k get pvc -o name) ]]; }
