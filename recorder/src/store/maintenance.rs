@@ -19,7 +19,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
-use super::apply::Applier;
+use super::apply::{Applier, apply_all};
 use super::cap::{Cap, Pages, Pressure, Volume, statvfs};
 use super::checkpoint::{Checkpoints, truncate};
 use super::delete::{Deleted, delete_some};
@@ -27,7 +27,7 @@ use super::leftovers::Leftovers;
 use super::open::is_damage;
 use super::report::{self, Report};
 use super::sweep::Sweep;
-use super::writer::{Shared, apply_all};
+use super::writer::Shared;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
