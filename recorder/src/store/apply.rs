@@ -172,7 +172,6 @@ impl Applier {
 pub fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
-    _now: Timestamp,
     work: impl FnOnce(&mut Session<'_>, &mut Applier) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::apply::Applier;
 use super::intern::Interned;
 use super::marks::{Marks, NODE, OBJECT, REASON, SWEPT, TEXT, Window};
+use super::rows::Rows;
 use super::statements::Statements;
 
 /// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
@@ -107,18 +107,17 @@ impl Sweep {
     }
 
     /// Gives the marks' memory back; a sweep that failed must call it, too.
-    pub(super) fn end(applier: &mut Applier) {
-        applier.rows.interned.marks = None;
+    pub(super) fn end(rows: &mut Rows) {
+        rows.interned.marks = None;
     }
 
     /// Works until `deadline`, within a transaction of the caller's.
     pub(super) fn step(
         self,
         conn: &Connection,
-        applier: &mut Applier,
+        rows: &mut Rows,
         deadline: Instant,
     ) -> rusqlite::Result<Step> {
-        let rows = &mut applier.rows;
         if let Self::Begin { from } = self {
             return Ok(match windows(conn, from)? {
                 Some(windows) => {

@@ -150,16 +150,11 @@ impl Database {
 
     /// One transaction, as the writer makes it.
     pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
-        apply_all(
-            &mut self.conn,
-            &mut self.applier,
-            now,
-            |session, applier| {
-                items
-                    .iter()
-                    .try_for_each(|item| applier.apply(session, item, now))
-            },
-        )?;
+        apply_all(&mut self.conn, &mut self.applier, |session, applier| {
+            items
+                .iter()
+                .try_for_each(|item| applier.apply(session, item, now))
+        })?;
         self.applier.outcomes = Default::default();
         drop(self.applier.rows.take_inserted());
         drop(self.applier.rows.take_told());

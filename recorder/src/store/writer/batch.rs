@@ -78,7 +78,7 @@ impl Writer {
     /// One transaction over `items`; drops that happened before or between them belong to it.
     fn commit(&mut self, items: &[Item], drops: &[Drops]) -> rusqlite::Result<()> {
         let now = self.shared.clock.now();
-        let applied = apply_all(&mut self.conn, &mut self.applier, now, |tx, applier| {
+        let applied = apply_all(&mut self.conn, &mut self.applier, |tx, applier| {
             applier.open_holes(tx, drops, now)?;
             for item in items {
                 applier.apply(tx, item, now)?;
