@@ -183,7 +183,7 @@ async fn open_writer(
     let check = shared.health.check("start", None);
     let again = async |error: OpenError| match error {
         OpenError::Unavailable { .. } => {
-            error!(%error, "trying again");
+            error!(%error, "the database cannot be opened, trying again");
             check.degraded(error.to_string());
             tokio::time::sleep(config.writer.retry_max).await;
             Ok(())
