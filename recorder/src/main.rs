@@ -13,7 +13,6 @@ use kube9_recorder::config::{Config, ProcessEnvironment};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
-use kube9_recorder::store::snapshot::snapshot;
 use kube9_recorder::wiping::{Wiping, wiping};
 use kube9_recorder::{check, core_dump, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
