@@ -133,8 +133,6 @@ fn complain(error: &dyn Display, code: u8) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use std::fs::File;
     use std::os::unix::fs::FileExt;
 
