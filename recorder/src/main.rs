@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, ProcessEnvironment};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
-use kube9_recorder::store::snapshot::snapshot;
+use kube9_recorder::store::snapshot::{snapshot, stream};
 use kube9_recorder::wiping::{Wiping, wiping};
 use kube9_recorder::{check, core_dump, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,15 +48,7 @@ fn main() -> ExitCode {
         .for_each(|warning| warn!("{warning}"));
     match command {
         Command::Serve => serve(loaded.config),
-        Command::Snapshot { file } => {
-            match snapshot(&loaded.config.data_dir.join(FILE_NAME), &file) {
-                Ok(bytes) => {
-                    info!(bytes, file = %file.display(), "snapshot written");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
-            }
-        }
+        Command::Snapshot { file } => copy_database(&loaded.config, &file),
         Command::Check { .. } => report(block_on(check::local(
             &loaded.config,
             &mut io::stdout().lock(),
@@ -81,6 +74,22 @@ fn serve(config: Config) -> ExitCode {
             error!(error = format!("{error:#}"), "failed");
             ExitCode::from(FAILED)
         }
+    }
+}
+
+fn copy_database(config: &Config, target: &Path) -> ExitCode {
+    let database = config.data_dir.join(FILE_NAME);
+    let copied = if target == Path::new("-") {
+        stream(&database, &mut io::stdout().lock())
+    } else {
+        snapshot(&database, target)
+    };
+    match copied {
+        Ok(bytes) => {
+            info!(bytes, file = %target.display(), "snapshot written");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
     }
 }
 
@@ -124,8 +133,6 @@ fn complain(error: &dyn Display, code: u8) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use std::fs::File;
     use std::os::unix::fs::FileExt;
 

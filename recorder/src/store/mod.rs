@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction) ─ fold (pure) · gap (pure) · facts · findings
+//!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern · template (pure)
 //!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
 //! ```
@@ -20,6 +20,7 @@ pub mod intern;
 pub mod keys;
 mod leftovers;
 pub mod maintenance;
+mod marks;
 pub mod open;
 mod report;
 pub mod rows;
