@@ -7,9 +7,12 @@ use kube9_shared::time::Timestamp;
 
 use super::world::{Name, PodEntry, owner_name};
 
-/// Controllers by namespace, each with the times at which its pods were created.
+/// A controller's pods by the time at which they were created.
+type ByAge = BTreeSet<(Timestamp, Box<str>)>;
+
+/// Controllers by namespace, each with its pods.
 #[derive(Debug, Default)]
-pub struct DefaultTokens(HashMap<Box<str>, BTreeMap<Name, BTreeSet<(Timestamp, Box<str>)>>>);
+pub struct DefaultTokens(HashMap<Box<str>, BTreeMap<Name, ByAge>>);
 
 impl DefaultTokens {
     /// Controllers (`Kind/namespace/name`) of a namespace whose running pods mount the token, and since when the oldest of
