@@ -209,8 +209,8 @@ pub fn memory(
 /// slower, and nothing else may be.
 const GROWTH_MAX: f64 = 2.0;
 
-/// How many more instructions: trees are deeper.
-const INSTRUCTIONS_GROWTH_MAX: f64 = 1.2;
+/// How many more instructions the change of a Pod may take: trees are deeper.
+const INSTRUCTIONS_GROWTH_MAX: f64 = 1.1;
 
 /// What a change costs, by the size of the cluster.
 pub fn cost(
@@ -238,7 +238,7 @@ pub fn cost(
         if instructions {
             let counted = cost::instructions(seed, pods)?.context("there is no valgrind")?;
             counted_growth = counted / *counted_first.get_or_insert(counted);
-            let name = format!("{pods} pods, instructions of a change");
+            let name = format!("{pods} pods, instructions of a Pod's change");
             sheet.add(name, counted, "", Limit::None);
             sheet.add(
                 format!("{pods} pods, of those at {} pods", sizes[0]),

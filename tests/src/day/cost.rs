@@ -72,9 +72,8 @@ impl Scene {
             "the day has too few changes"
         );
         let measured = changes.split_off(WARM_UP);
-        for (at, kind, gone, object) in changes {
-            replay.set_time(at);
-            replay.take(kind, gone, object);
+        for change in changes {
+            take(&mut replay, change);
         }
         Ok(Self {
             replay,
@@ -114,21 +113,40 @@ pub fn measure(seed: u64, pods: usize) -> anyhow::Result<Cost> {
 /// Name of the hidden subcommand that [`instructions`] runs under valgrind.
 pub const SUBCOMMAND: &str = "play-changes";
 
-/// Changes whose instructions are counted: valgrind takes fifty times as long.
-const COUNTED: usize = 5_000;
+/// Changes that are played there: valgrind takes fifty times as long.
+const PLAYED: usize = 5_000;
 
-/// What the hidden subcommand does: plays changes, and says how many.
+/// What the hidden subcommand does: plays changes, and says how many of them were of Pods.
 ///
 /// # Errors
 /// If the day has too few.
 pub fn play_changes(seed: u64, pods: usize) -> anyhow::Result<usize> {
-    let mut scene = Scene::new(seed, pods, COUNTED)?;
-    let count = scene.changes.len();
-    play(&mut scene.replay, scene.changes, &mut Default::default());
-    Ok(count)
+    let mut scene = Scene::new(seed, pods, PLAYED)?;
+    let mut of_pods = 0;
+    for change in scene.changes {
+        if change.1 == Kind::Pod {
+            of_pods += 1;
+            counted(&mut scene.replay, change);
+        } else {
+            take(&mut scene.replay, change);
+        }
+    }
+    Ok(of_pods)
 }
 
-/// Instructions a change, which neither caches nor a busy machine change; `None` where there is no valgrind.
+/// A function of its own, so that valgrind can count its instructions alone.
+#[inline(never)]
+fn counted(replay: &mut Replay, change: Change) {
+    take(replay, change);
+}
+
+fn take(replay: &mut Replay, (at, kind, gone, object): Change) {
+    replay.set_time(at);
+    replay.take(kind, gone, object);
+}
+
+/// Instructions of a Pod's change, which neither caches nor a busy machine change, nor that a larger cluster has more of
+/// them among its changes; `None` where there is no valgrind.
 ///
 /// # Errors
 /// If valgrind cannot run this program, or says something else than it does today.
@@ -138,7 +156,10 @@ pub fn instructions(seed: u64, pods: usize) -> anyhow::Result<Option<f64>> {
     }
     let done = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=*day::cost::play"])
+        .args([
+            "--collect-atstart=no",
+            "--toggle-collect=*day::cost::counted",
+        ])
         .arg(std::env::current_exe()?)
         .args(["--no-cpu", "--seed", &seed.to_string()])
         .args([SUBCOMMAND, &pods.to_string()])
@@ -155,13 +176,11 @@ pub fn instructions(seed: u64, pods: usize) -> anyhow::Result<Option<f64>> {
     Ok(Some(collected.with_context(|| told.to_string())? / changes))
 }
 
-/// A function of its own, so that a profiler can count its instructions alone: they do not depend on a busy machine.
-#[inline(never)]
 fn play(replay: &mut Replay, changes: Vec<Change>, kinds: &mut [(Duration, u32); 5]) {
     let mut last = thread_cpu();
-    for (at, kind, gone, object) in changes {
-        replay.set_time(at);
-        replay.take(kind, gone, object);
+    for change in changes {
+        let kind = change.1;
+        take(replay, change);
         let now = thread_cpu();
         let of = KINDS.iter().position(|one| *one == kind).unwrap_or(0);
         kinds[of] = (kinds[of].0 + (now - last), kinds[of].1 + 1);
