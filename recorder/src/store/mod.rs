@@ -3,7 +3,7 @@
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
 //!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
-//!                   └─ rows ─ keys · intern · template (pure)
+//!                   └─ rows ─ keys · intern
 //!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
 //! ```
 
@@ -27,7 +27,6 @@ pub mod rows;
 pub mod snapshot;
 pub mod statements;
 mod sweep;
-pub mod template;
 pub mod version;
 pub mod watches;
 pub mod writer;

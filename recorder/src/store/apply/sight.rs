@@ -239,7 +239,7 @@ impl Applier {
         grown: &Grown,
     ) -> rusqlite::Result<()> {
         let (text, args) = self.rows.text(conn, row)?;
-        let text_changed = (old.text, &old.args) != (text, &args);
+        let text_changed = (old.text, old.args.as_deref()) != (text, args);
         let extra = if text_changed || grown.count_reset {
             let mut extra = parse_extra(old.extra.as_deref());
             if text_changed && !extra.contains_key("first_description") {
