@@ -30,9 +30,9 @@ pub struct Cli {
 pub enum Command {
     /// Record until told to stop (default)
     Serve,
-    /// Write a consistent copy of the database to FILE, also while a recorder runs
+    /// Write a consistent copy of the database to FILE or stdout, also while a recorder runs
     Snapshot {
-        /// File to write; it must not exist
+        /// File to write, which must not exist; `-` is stdout
         file: PathBuf,
     },
     /// Print the effective configuration and which permissions are missing

@@ -7,8 +7,16 @@ scene() {
   "$@"
 }
 
+# images_are_new: whether both are there and nothing that goes into them was written since.
+images_are_new() {
+  local images=$root/target/images
+  [[ -f $images/recorder.tar && -f $images/query.tar ]] &&
+    [[ -z $(cd "$root" && find Cargo.toml Cargo.lock .cargo .ci/static-build Dockerfile.* rust-toolchain.toml shared recorder query-cli \
+      -newer "$images/recorder.tar" -type f -print -quit) ]]
+}
+
 images_are_loaded() {
-  if [[ ! -f $root/target/images/recorder.tar || ! -f $root/target/images/query.tar || -z $keep ]]; then
+  if ! images_are_new; then
     bash "$e2e/images.sh" >"$work/images.log" 2>&1 || die "images" "$(tail -20 "$work/images.log")"
   fi
   "$cluster/load" "$root/target/images/recorder.tar" "$root/target/images/query.tar" >"$work/load-images.log" 2>&1 ||
@@ -541,6 +549,29 @@ figures() {
     "$(milliseconds nsenter --target "$pid" --mount -- /kube9-query events list --limit=25) ms"
 }
 
+# The commands of docs/operations.md, word for word but for the image.
+backup_and_restore() {
+  local rows commands
+  commands() { # commands FIRST-WORDS: the block of the page that begins so
+    awk -v begins="$1" '/^```/ {inside = !inside; block = ""; next} inside {block = block $0 "\n"}
+      inside && index(block, begins) == 1 {found = 1; text = block} END {printf "%s", text; exit !found}' "$root/docs/operations.md"
+  }
+  rows=$(total)
+  (cd "$work" && rm -f kube9.db && bash -euc "$(commands 'kubectl exec -n kube9-system deploy/kube9 -c recorder -- /kube9-recorder snapshot' | head -1)") \
+    >"$work/backup.log" 2>&1 || fail "snapshot to stdout" "$(tail -5 "$work/backup.log")"
+  equals "the backup is whole" ok "$(sql "$work/kube9.db" 'PRAGMA integrity_check')"
+  if (($(sql "$work/kube9.db" 'SELECT count(*) FROM events') >= rows)); then ok "it has all rows"; else fail "rows are missing from the backup"; fi
+  sql "$work/kube9.db" 'SELECT id FROM events' | sort >"$work/backup.ids"
+  (cd "$work" && bash -euc "$(commands 'kubectl scale -n kube9-system deploy/kube9 --replicas=0' | sed 's#image: busybox#image: kube9.test/busybox:1#')") \
+    >"$work/restore.log" 2>&1 || fail "restore" "$(tail -5 "$work/restore.log")"
+  k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder starts on the backup"
+  all_are_back() {
+    ask events export --format=csv --fields=id | sort >"$work/restored.ids"
+    ! comm -23 "$work/backup.ids" "$work/restored.ids" | grep .
+  }
+  wait_for 30 "every row of the backup is there again" all_are_back || true
+}
+
 upgrade_and_uninstall() {
   local rows
   upgrade >/dev/null 2>&1 || fail "helm upgrade"
@@ -557,6 +588,8 @@ upgrade_and_uninstall() {
   wait_for 30 "the first chart finds the record again" has_row || true
   upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
   if (($(total) >= rows)); then ok "upgrade from the first chart keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
+  helm rollback kube9 1 --namespace "$ns" --wait --timeout 120s >/dev/null 2>"$work/helm.log" || fail "helm rollback" "$(tail -5 "$work/helm.log")"
+  if (($(total) >= rows)); then ok "and so does the way back (helm rollback)"; else fail "rollback lost rows: $rows, now $(total)"; fi
   upgrade --set persistence.retain=false >/dev/null 2>&1 || fail "retain=false"
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   gone() { [[ -z $(k get pvc -o name) ]]; }

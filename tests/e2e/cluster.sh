@@ -34,5 +34,6 @@ scene "Prometheus" prometheus_scrapes
 scene "the drop-in for VS Code" drop_in
 scene "sizes and times" figures
 if [[ -n $full ]]; then scene "node and API server restart" node_and_server; fi
+scene "backup and restore" backup_and_restore
 scene "upgrade and uninstall" upgrade_and_uninstall
 finish

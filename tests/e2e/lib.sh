@@ -217,7 +217,8 @@ find_binaries() {
     need cargo
     folder=${CARGO_TARGET_DIR:-$root/target}/release
     say "building the binaries"
-    cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" -p kube9-recorder -p kube9-query \
+    # All of the workspace, as the other steps of .ci/run: a part of it would compile the dependencies with other features.
+    cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" --workspace --bins \
       >"$work/build.log" 2>&1 || die "building the binaries" "$(tail -20 "$work/build.log")"
   fi
   recorder=$folder/kube9-recorder

@@ -138,6 +138,12 @@ fn signal(pid: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
+fn ignores_hang_ups() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
+}
+
 /// A watch on a pipe; its lines are read by a thread, so that a failure is no hang.
 struct Watch {
     child: Child,
@@ -264,6 +270,10 @@ fn it_ends_when_nobody_reads_even_while_idle() {
         ("-TERM", Some(143), None),
         ("-HUP", None, Some(1)),
     ] {
+        // Run by `nohup`, whoever is started by the test ignores it as well, and is right.
+        if name == "-HUP" && ignores_hang_ups() {
+            continue;
+        }
         let mut watch = Watch::start(&scene);
         watch.next();
         signal(watch.child.id(), name);

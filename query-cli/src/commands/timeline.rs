@@ -19,6 +19,8 @@ use crate::args::{Format, TimelineArgs};
 use crate::failure::Failure;
 use crate::output::{self, Out};
 
+/// Columns before a line of the picture, and of what is told under it: what the line is.
+const LABEL: usize = 10;
 /// Buckets of a document, where no width is asked for.
 const BUCKETS_USUAL: usize = 60;
 /// More would be a list, not a timeline.
@@ -103,7 +105,10 @@ pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), Failure>
         Format::Json => output::write_json(&mut out, &Document::of(&answer))?,
         Format::Yaml => output::write_yaml(&mut out, &Document::of(&answer))?,
         _ => {
-            for line in chart::draw(&answer, context.screen, now) {
+            let mut lines = chart::draw(&answer, context.screen);
+            lines.push(String::new());
+            lines.extend(story::tell(&answer, context.screen, now));
+            for line in lines {
                 writeln!(out, "{}", line.trim_end())?;
             }
         }

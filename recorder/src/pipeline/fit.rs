@@ -1,8 +1,36 @@
-//! Cuts metadata to a size in JSON. Pure; sizes are those of JSON without spaces.
+//! Cuts texts to a length, and metadata to a size in JSON. Pure; sizes are those of JSON without spaces.
 
 use serde_json::{Map, Value};
 
-use super::sanitize::{Limit, kept};
+use super::redact::MARKER;
+
+/// How long a text may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    Bytes(usize),
+    Chars(usize),
+}
+
+/// How many bytes of the text stay, so that with an ellipsis it is within the limit; all if it is so already.
+pub(super) fn kept(text: &str, limit: Limit) -> usize {
+    let end = match limit {
+        Limit::Bytes(max) if text.len() <= max => return text.len(),
+        Limit::Bytes(max) => text.floor_char_boundary(max.saturating_sub("…".len())),
+        Limit::Chars(max) if text.len() <= max => return text.len(),
+        Limit::Chars(max) => match text.char_indices().nth(max) {
+            None => return text.len(),
+            Some(_) => text
+                .char_indices()
+                .nth(max.saturating_sub(1))
+                .map_or(0, |(at, _)| at),
+        },
+    };
+    // Half a marker would look like a value that is to be redacted.
+    let from = end.saturating_sub(MARKER.len() - 1);
+    (from..end)
+        .find(|at| text.as_bytes()[*at..].starts_with(MARKER.as_bytes()))
+        .unwrap_or(end)
+}
 
 /// Cuts the fields that are longer than a fair share, so that small ones survive a large one.
 pub(super) fn fit_fields(

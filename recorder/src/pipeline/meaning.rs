@@ -4,63 +4,8 @@ use std::borrow::Cow;
 
 use kube9_shared::model::Severity::{self, Info, Warning};
 
-use super::reason_table::TABLE;
+use super::reason_table::{Row, TABLE};
 use super::redact::redact;
-
-/// One row of the table.
-#[derive(Debug)]
-pub(super) struct Row {
-    reason: &'static str,
-    severity: Severity,
-    title: &'static str,
-    /// The message must contain all texts of one of these; empty: any message will do.
-    says: &'static [&'static [&'static str]],
-    /// The reporting component, a trailing `*` standing for any end; empty: any component.
-    by: &'static str,
-    /// The Event's type; empty: any type.
-    of_type: &'static str,
-}
-
-pub(super) const fn row(reason: &'static str, severity: Severity, title: &'static str) -> Row {
-    Row {
-        reason,
-        severity,
-        title,
-        says: &[],
-        by: "",
-        of_type: "",
-    }
-}
-
-impl Row {
-    pub(super) const fn says(mut self, says: &'static [&'static [&'static str]]) -> Self {
-        self.says = says;
-        self
-    }
-
-    pub(super) const fn by(mut self, component: &'static str) -> Self {
-        self.by = component;
-        self
-    }
-
-    pub(super) const fn of_type(mut self, kube_type: &'static str) -> Self {
-        self.of_type = kube_type;
-        self
-    }
-
-    fn fits(&self, component: &str, kube_type: &str, message: &str) -> bool {
-        let by = match self.by.strip_suffix('*') {
-            Some(start) => component.starts_with(start),
-            None => self.by.is_empty() || self.by == component,
-        };
-        by && (self.of_type.is_empty() || self.of_type == kube_type)
-            && (self.says.is_empty()
-                || self
-                    .says
-                    .iter()
-                    .any(|all| all.iter().all(|part| message.contains(part))))
-    }
-}
 
 /// What an Event means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +25,7 @@ pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) ->
     let by_type = if normal { Info } else { Warning };
     let rows = &TABLE[TABLE.partition_point(|row| row.reason < reason)..];
     let mut rows = rows.iter().take_while(|row| row.reason == reason);
-    match rows.find(|row| row.fits(component, kube_type, message)) {
+    match rows.find(|row| fits(row, component, kube_type, message)) {
         Some(row) => {
             // The reporter knows of a trouble that the row does not expect, unless the row asks for this very type.
             let severity = if row.of_type.is_empty() {
@@ -106,6 +51,20 @@ pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) ->
             known: false,
         },
     }
+}
+
+/// Whether the Event is one of those that the row is about.
+fn fits(row: &Row, component: &str, kube_type: &str, message: &str) -> bool {
+    let by = match row.by.strip_suffix('*') {
+        Some(start) => component.starts_with(start),
+        None => row.by.is_empty() || row.by == component,
+    };
+    by && (row.of_type.is_empty() || row.of_type == kube_type)
+        && (row.says.is_empty()
+            || row
+                .says
+                .iter()
+                .any(|all| all.iter().all(|part| message.contains(part))))
 }
 
 fn is_redacted(text: &str) -> bool {

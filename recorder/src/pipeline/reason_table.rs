@@ -12,9 +12,49 @@
 //! `info` if it is normal life. The type of an Event (`Normal`, `Warning`) is no measure: the kubelet sends
 //! "Back-off pulling image" and `NodeNotReady` as Normal.
 
-use kube9_shared::model::Severity::{Critical, Error, Info, Warning};
+use kube9_shared::model::Severity::{self, Critical, Error, Info, Warning};
 
-use super::meaning::{Row, row};
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) reason: &'static str,
+    pub(super) severity: Severity,
+    pub(super) title: &'static str,
+    /// The message must contain all texts of one of these; empty: any message will do.
+    pub(super) says: &'static [&'static [&'static str]],
+    /// The reporting component, a trailing `*` standing for any end; empty: any component.
+    pub(super) by: &'static str,
+    /// The Event's type; empty: any type.
+    pub(super) of_type: &'static str,
+}
+
+const fn row(reason: &'static str, severity: Severity, title: &'static str) -> Row {
+    Row {
+        reason,
+        severity,
+        title,
+        says: &[],
+        by: "",
+        of_type: "",
+    }
+}
+
+impl Row {
+    const fn says(mut self, says: &'static [&'static [&'static str]]) -> Self {
+        self.says = says;
+        self
+    }
+
+    const fn by(mut self, component: &'static str) -> Self {
+        self.by = component;
+        self
+    }
+
+    const fn of_type(mut self, kube_type: &'static str) -> Self {
+        self.of_type = kube_type;
+        self
+    }
+}
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[

@@ -23,6 +23,12 @@ pub(super) const MARKER: &str = "[REDACTED]";
 /// A value that is a key itself is no longer than this.
 const CHAINED_KEY_BYTES_MAX: usize = 64;
 
+/// 65535 has five. More digits are a password.
+const PORT_DIGITS_MAX: usize = 5;
+
+/// Marks behind a port, as in `(see http://host:80)...`; more are part of a password.
+const PUNCTUATION_MAX: usize = 3;
+
 /// Replaces the secrets in a text.
 pub(super) fn redact(text: &str) -> Cow<'_, str> {
     let mut scan = Scan {
@@ -215,13 +221,7 @@ impl Scan<'_> {
             at
         };
         let port = self.bytes[address..end].iter().position(|b| *b == b':');
-        port.is_some_and(|step| {
-            let port = &self.text[address + step + 1..end];
-            !port
-                .trim_end_matches(|c: char| !c.is_alphanumeric())
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-        })
+        port.is_some_and(|step| !is_port(&self.text[address + step + 1..end]))
     }
 
     /// `user:password` before `@tcp(host:port)/database`.
@@ -581,6 +581,21 @@ fn is_blank(byte: u8) -> bool {
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Whether this is a port, or the place of one, with what a sentence may put behind it: `80`, `80).`, `:`.
+fn is_port(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let behind = &text[digits..];
+    let ends_sentence = |c| {
+        matches!(
+            c,
+            '.' | ',' | ';' | ':' | ')' | ']' | '}' | '\'' | '!' | '?'
+        )
+    };
+    digits <= PORT_DIGITS_MAX
+        && behind.len() <= PUNCTUATION_MAX
+        && behind.chars().all(ends_sentence)
 }
 
 fn quote_bit(byte: u8) -> u8 {

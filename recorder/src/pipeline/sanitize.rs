@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
-use super::fit::{fit_fields, json_bytes, json_bytes_of_map};
+use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept};
 use super::record::{Observation, Occurred, Record};
 use super::redact::{MARKER, redact};
 use super::secret_key::{Secrecy, secrecy};
@@ -140,13 +140,6 @@ pub fn clean_text(text: &str, bytes_max: usize) -> String {
     Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
 }
 
-/// How long a text may be.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Limit {
-    Bytes(usize),
-    Chars(usize),
-}
-
 /// Remembers whether anything was cut.
 struct Cleaner {
     cut: bool,
@@ -265,27 +258,6 @@ impl Cleaner {
             plain => plain,
         }
     }
-}
-
-/// How many bytes of the text stay, so that with an ellipsis it is within the limit; all if it is so already.
-pub(super) fn kept(text: &str, limit: Limit) -> usize {
-    let end = match limit {
-        Limit::Bytes(max) if text.len() <= max => return text.len(),
-        Limit::Bytes(max) => text.floor_char_boundary(max.saturating_sub("…".len())),
-        Limit::Chars(max) if text.len() <= max => return text.len(),
-        Limit::Chars(max) => match text.char_indices().nth(max) {
-            None => return text.len(),
-            Some(_) => text
-                .char_indices()
-                .nth(max.saturating_sub(1))
-                .map_or(0, |(at, _)| at),
-        },
-    };
-    // Half a marker would look like a value that is to be redacted.
-    let from = end.saturating_sub(MARKER.len() - 1);
-    (from..end)
-        .find(|at| text.as_bytes()[*at..].starts_with(MARKER.as_bytes()))
-        .unwrap_or(end)
 }
 
 /// Shows what a terminal would obey: control characters, line separators and marks that turn the direction of writing.

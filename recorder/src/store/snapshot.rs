@@ -1,9 +1,19 @@
-//! A consistent copy of the database into one file, beside a running recorder.
+//! A consistent copy of the database, beside a running recorder: into a file, or out of the pod through stdout.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::open::open_for_reading;
+use rusqlite::Connection;
+use tracing::warn;
+
+use super::cap::statvfs;
+use super::open::{FILE_NAME, open_for_reading};
+
+/// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
+/// other place. Its name goes as soon as it is written; what a killed process left the next start removes.
+const PASSING: &str = "snapshot-";
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +30,19 @@ pub enum SnapshotError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The copy would fill the volume, and then the recorder could not write either.
+    #[error(
+        "{path} has room for {free} bytes, the snapshot needs {needed}: \
+         name a file on another volume, or lower storage.max_bytes"
+    )]
+    NoRoom {
+        /// Where it was to be written.
+        path: PathBuf,
+        /// What is free there.
+        free: u64,
+        /// What the copy takes.
+        needed: u64,
+    },
     /// The copy failed; what was written of it was removed.
     #[error("cannot write the snapshot {path}")]
     Copy {
@@ -29,6 +52,9 @@ pub enum SnapshotError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The file of the copy, or whoever reads it.
+    #[error("cannot pass the snapshot on")]
+    Pass(#[source] io::Error),
 }
 
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
@@ -36,22 +62,89 @@ pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
     if fs::symlink_metadata(target).is_ok() {
         return Err(SnapshotError::Exists(target.to_owned()));
     }
-    let conn = open_for_reading(database).map_err(|source| SnapshotError::Source {
-        path: database.to_owned(),
-        source,
-    })?;
-    let copied = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
-    match copied {
-        Ok(_) => Ok(fs::metadata(target).map_or(0, |meta| meta.len())),
-        Err(source) => {
-            // A partial copy must not be taken for a whole one.
-            drop(fs::remove_file(target));
-            Err(SnapshotError::Copy {
+    copy(database, target)?;
+    Ok(fs::metadata(target).map_or(0, |meta| meta.len()))
+}
+
+/// Writes the copy to `out` and leaves nothing behind. Returns its bytes.
+pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotError> {
+    let directory = database.parent().unwrap_or(Path::new("."));
+    let passing = directory.join(format!("{FILE_NAME}.{PASSING}{}", std::process::id()));
+    // Opened before it is filled and unnamed: from then on it goes with this process, however that ends.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&passing)
+        .map_err(SnapshotError::Pass)?;
+    copy(database, &passing)?;
+    fs::remove_file(&passing).map_err(SnapshotError::Pass)?;
+    let bytes = io::copy(&mut file, out).map_err(SnapshotError::Pass)?;
+    out.flush().map_err(SnapshotError::Pass)?;
+    Ok(bytes)
+}
+
+/// Removes what killed processes left. One that is still at work goes on: it has its file open.
+pub fn remove_leftovers(directory: &Path) {
+    let prefix = format!("{FILE_NAME}.{PASSING}");
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = remove() {
+        warn!(%error, "what a snapshot left behind could not be removed");
+    }
+}
+
+/// `target` is absent or empty.
+fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let copied = open_for_reading(database)
+        .map_err(|source| SnapshotError::Source {
+            path: database.to_owned(),
+            source,
+        })
+        .and_then(|conn| {
+            check_room(&conn, target)?;
+            let vacuum = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
+            vacuum.map_err(|source| SnapshotError::Copy {
                 path: target.to_owned(),
                 source,
             })
-        }
+        });
+    if copied.is_err() {
+        // A partial copy must not be taken for a whole one.
+        drop(fs::remove_file(target));
     }
+    copied.map(|_| ())
+}
+
+fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
+    let number = |pragma: &str| {
+        let read = conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+        read.map_or(0, i64::unsigned_abs)
+    };
+    let used = number("page_count").saturating_sub(number("freelist_count"));
+    let needed = used * number("page_size");
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Where it cannot be told, SQLite will.
+    let free = statvfs(directory).map_or(u64::MAX, |volume| volume.available);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(SnapshotError::NoRoom {
+        path: directory.to_owned(),
+        free,
+        needed,
+    })
 }
 
 #[cfg(test)]
@@ -87,5 +180,67 @@ mod tests {
         let target = dir.path().join("copy.db");
         assert!(snapshot(&dir.path().join("absent.db"), &target).is_err());
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn stream_is_the_database_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        let opened = data.open().unwrap();
+        let insert = "INSERT INTO node (name) VALUES ('a')";
+        opened.conn.execute(insert, []).unwrap();
+        let mut bytes = Vec::new();
+        let told = stream(&data.database(), &mut bytes).unwrap();
+        assert_eq!(told, bytes.len() as u64);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let restored = elsewhere.path().join(FILE_NAME);
+        fs::write(&restored, bytes).unwrap();
+        let nodes =
+            open_for_reading(&restored)
+                .unwrap()
+                .query_row("SELECT name FROM node", [], |row| row.get::<_, String>(0));
+        assert_eq!(nodes.unwrap(), "a");
+        assert_eq!(leftovers(dir.path()), 0);
+    }
+
+    #[test]
+    fn failed_stream_leaves_nothing_either() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let absent = dir.path().join("absent.db");
+        assert!(stream(&absent, &mut Vec::new()).is_err());
+        let data = DataDir::lock(dir.path()).unwrap();
+        drop(data.open().unwrap());
+        let gone = stream(&data.database(), &mut Closed);
+        assert!(matches!(gone, Err(SnapshotError::Pass(_))), "{gone:?}");
+        assert_eq!(leftovers(dir.path()), 0);
+    }
+
+    #[test]
+    fn only_what_a_killed_snapshot_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("kube9.db.snapshot-77"), "half").unwrap();
+        fs::write(dir.path().join("snapshot-of-mine.db"), "mine").unwrap();
+        remove_leftovers(dir.path());
+        assert_eq!(leftovers(dir.path()), 1);
+    }
+
+    /// Files with "snapshot" in their name.
+    fn leftovers(directory: &Path) -> usize {
+        let names = fs::read_dir(directory).unwrap();
+        names
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains("snapshot")
+            })
+            .count()
     }
 }

@@ -99,6 +99,13 @@ impl Store {
         self.lock().version
     }
 
+    /// The resourceVersion of the newest change of a kind, deletions too; 0 where none is known.
+    pub fn newest(&self, kind: Kind) -> u64 {
+        let data = self.lock();
+        let newest = data.tables[kind.index()].log.back();
+        newest.map_or(0, |change| change.version)
+    }
+
     /// Everything that was ever accepted of Events, also of those that are gone.
     pub fn truth(&self) -> Truth {
         self.lock().truth.clone()

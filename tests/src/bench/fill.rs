@@ -48,7 +48,8 @@ pub fn without_cpu_clock() {
     NO_CPU_CLOCK.store(true, Ordering::Relaxed);
 }
 
-fn thread_cpu() -> Duration {
+/// CPU time of this thread.
+pub(crate) fn thread_cpu() -> Duration {
     if NO_CPU_CLOCK.load(Ordering::Relaxed) {
         return Duration::ZERO;
     }

@@ -1,5 +1,6 @@
 //! `kube9-torture --minutes N --seed S`: kills, starves and deceives the recorder, then compares it with the truth.
 //! `kube9-torture --burst N`: overruns it.
+//! `kube9-torture --soak --minutes N`: lets it live, and measures it all the while.
 //! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
 
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kube9_tests::torture::{self, Options};
+use kube9_tests::torture::{self, Options, soak};
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +32,12 @@ struct Cli {
     /// Instead of all that: so many Events at once, far beyond the queue's 1,000.
     #[arg(long)]
     burst: Option<usize>,
+    /// Instead of all that: changing load with a fault now and then and few restarts, measured all the while.
+    #[arg(long)]
+    soak: bool,
+    /// Of the soak: size of the database from which on the oldest rows go, in KiB.
+    #[arg(long, default_value_t = 6 << 10)]
+    max_kib: u64,
     /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -42,7 +49,12 @@ struct Cli {
 enum Hidden {
     /// The recorder, as this program starts it.
     #[command(hide = true)]
-    Victim { config: PathBuf },
+    Victim {
+        config: PathBuf,
+        /// Seconds for which rows of info and warning, and of error and critical, are kept.
+        #[arg(num_args = 2)]
+        keep: Vec<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,8 +70,15 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: Cli) -> anyhow::Result<bool> {
-    if let Some(Hidden::Victim { config }) = cli.command {
-        return torture::run_victim(&config).map(|()| true);
+    if let Some(Hidden::Victim { config, keep }) = cli.command {
+        let keep = match keep[..] {
+            [info_warning, error_critical] => Some(torture::Keep {
+                info_warning: Duration::from_secs(info_warning),
+                error_critical: Duration::from_secs(error_critical),
+            }),
+            _ => None,
+        };
+        return torture::run_victim(&config, keep).map(|()| true);
     }
     let options = Options {
         duration: Duration::from_secs_f64(cli.minutes * 60.0),
@@ -77,6 +96,16 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&folder).context("cannot make the working folder")?;
     let mut out = io::stdout().lock();
     let is_clean = match cli.burst {
+        _ if cli.soak => {
+            let options = soak::Options {
+                duration: options.duration,
+                seed: cli.seed,
+                max_bytes: cli.max_kib << 10,
+            };
+            let report = soak::run(options, &folder)?;
+            write!(out, "{report}")?;
+            report.is_clean()
+        }
         Some(events) => {
             let burst = torture::burst(events, &folder)?;
             write!(out, "{burst}")?;

@@ -13,8 +13,22 @@ use crate::faulty_disk::{EIO, ENOSPC, EROFS, FaultyDisk, Wrong};
 use crate::recorder::Setup;
 use crate::world::Rng;
 
-/// Mean time between two faults.
-const EVERY: Duration = Duration::from_millis(700);
+/// How often, and which faults.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Mean time between two faults.
+    pub(super) every: Duration,
+    /// Whether the recorder's clock jumps.
+    pub(super) clock: bool,
+}
+
+impl Pace {
+    /// One on top of the other.
+    pub(super) const TORTURE: Self = Self {
+        every: Duration::from_millis(700),
+        clock: true,
+    };
+}
 
 /// What ends a fault that lasts.
 enum Undo {
@@ -32,6 +46,7 @@ pub(super) struct Chaos {
     setup: Setup,
     disk: Option<FaultyDisk>,
     random: Rng,
+    pace: Pace,
     next: Instant,
     lasting: Vec<(Instant, Undo)>,
     done: BTreeMap<&'static str, u64>,
@@ -44,12 +59,14 @@ impl Chaos {
         setup: Setup,
         disk: Option<FaultyDisk>,
         random: Rng,
+        pace: Pace,
     ) -> Self {
         Self {
             server,
             setup,
             disk,
             random,
+            pace,
             next: Instant::now(),
             lasting: Vec::new(),
             done: BTreeMap::new(),
@@ -65,7 +82,7 @@ impl Chaos {
     pub(super) fn step(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
         self.undo(Instant::now(), victim)?;
         if Instant::now() >= self.next {
-            let wait = self.random.waiting(EVERY.as_secs_f64());
+            let wait = self.random.waiting(self.pace.every.as_secs_f64());
             self.next = Instant::now() + Duration::from_secs_f64(wait);
             self.one(victim)?;
         }
@@ -243,6 +260,7 @@ impl Chaos {
                 }
                 _ => return Ok(()),
             },
+            19 if !self.pace.clock => return Ok(()),
             19 => {
                 // A clock that is set back by more would make honest times look false, and one that is set ahead by a week
                 // would let the retention delete what the comparison looks for.

@@ -17,6 +17,7 @@ mod burst;
 mod chaos;
 mod load;
 mod skew;
+pub mod soak;
 mod verdict;
 mod victim;
 
@@ -39,7 +40,7 @@ use load::Load;
 pub use burst::{Burst, burst};
 pub use load::Deaths;
 pub use verdict::{Verdict, compare, wait_for_the_rest};
-pub use victim::{Victim, run_victim};
+pub use victim::{Keep, Victim, run_victim};
 
 /// Requests that any minute may see, pages of a list that go on not counted: with the back-off of 100 ms to 1 s that the
 /// torture configures at most 60 attempts a minute at the cap, two requests each; and for each of 100 lives three of an
@@ -151,7 +152,13 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         .then_some("no C compiler: faults of the disk were not tried");
     let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
     let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, environment);
-    let mut chaos = chaos::Chaos::new(server.clone(), setup.clone(), disk, seeds.fork());
+    let mut chaos = chaos::Chaos::new(
+        server.clone(),
+        setup.clone(),
+        disk,
+        seeds.fork(),
+        chaos::Pace::TORTURE,
+    );
     victim.start()?;
     // The record begins with a database: what comes and goes before there is one is no part of it.
     let ready = wait_until(|| matches!(setup.health(), Some((200, _))));

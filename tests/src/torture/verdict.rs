@@ -19,20 +19,33 @@ const CATCH_UP: Duration = Duration::from_secs(90);
 
 /// What the database holds of one Event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Stored {
-    rows: u64,
+pub(super) struct Stored {
+    pub(super) rows: u64,
     /// Largest `count` of its rows.
-    count: i64,
+    pub(super) count: i64,
     /// Occurrences of all rows, and those that lie before them.
-    occurrences: i64,
-    last: i64,
+    pub(super) occurrences: i64,
+    /// Last occurrence, in milliseconds since 1970.
+    pub(super) last: i64,
 }
 
 /// A blind interval as its row says it.
 #[derive(Debug, Clone)]
-struct Gap {
+pub(super) struct Gap {
     from: Timestamp,
     to: Option<Timestamp>,
+}
+
+impl Gap {
+    /// From the row's metadata.
+    pub(super) fn read(metadata: &str) -> Self {
+        let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+        let time = |value: &Value| value.as_str().and_then(|text| Timestamp::parse(text).ok());
+        Self {
+            from: time(&metadata["from"]).unwrap_or(Timestamp::EPOCH),
+            to: time(&metadata["to"]),
+        }
+    }
 }
 
 /// What the comparison found.
@@ -110,17 +123,8 @@ impl fmt::Display for Verdict {
 pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl FnMut() -> bool) {
     let until = Instant::now() + CATCH_UP;
     while Instant::now() < until && is_running() {
-        let truth = server.store().truth();
         let stored = read_events(setup).unwrap_or_default();
-        let is_done = truth
-            .events
-            .values()
-            .filter(|event| event.deleted.is_none())
-            .all(|event| {
-                stored
-                    .get(&event.uid)
-                    .is_some_and(|stored| judge(event, stored) == Judgement::Right)
-            });
+        let is_done = holds_the_living(&server.store().truth(), &stored);
         let open = setup
             .number("SELECT count(*) FROM watch_state WHERE kind = 'Event' AND gap IS NOT NULL");
         if is_done && open == Some(0) {
@@ -128,6 +132,19 @@ pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Whether every Event that the API server still has is stored as it is.
+pub(super) fn holds_the_living(truth: &Truth, stored: &HashMap<String, Stored>) -> bool {
+    let mut living = truth
+        .events
+        .values()
+        .filter(|event| event.deleted.is_none());
+    living.all(|event| {
+        stored
+            .get(&event.uid)
+            .is_some_and(|stored| judge(event, stored) == Judgement::Right)
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -157,9 +174,23 @@ fn judge(truth: &EventTruth, stored: &Stored) -> Judgement {
 /// # Errors
 /// If the database cannot be read.
 pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<Verdict> {
-    let event_ttl = setup.config()?.source.event_ttl;
     let stored = read_events(setup)?;
     let gaps = read_gaps(setup)?;
+    compare_with(truth, deaths, setup, &stored, &gaps)
+}
+
+/// Compares what is (or was, until the retention took it) stored with the truth.
+///
+/// # Errors
+/// If the database cannot be read.
+pub(super) fn compare_with(
+    truth: &Truth,
+    deaths: &Deaths,
+    setup: &Setup,
+    stored: &HashMap<String, Stored>,
+    gaps: &[Gap],
+) -> anyhow::Result<Verdict> {
+    let event_ttl = setup.config()?.source.event_ttl;
     let mut verdict = Verdict {
         events: truth.events.len(),
         writes: truth.observations(),
@@ -186,13 +217,13 @@ pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<
             Judgement::Doubled => verdict.doubled.push(line()),
             Judgement::Wrong => verdict.wrong_count.push(line()),
             Judgement::Behind if event.deleted.is_none() => verdict.lost.push(line()),
-            Judgement::Behind if is_covered(event, deaths, event_ttl, &gaps) => {
+            Judgement::Behind if is_covered(event, deaths, event_ttl, gaps) => {
                 verdict.accounted += 1
             }
             Judgement::Behind => verdict.unaccounted.push(line()),
         }
     }
-    for (uid, found) in &stored {
+    for (uid, found) in stored {
         if !truth.events.contains_key(uid) {
             verdict
                 .wrong_count
@@ -250,13 +281,6 @@ fn read_events(setup: &Setup) -> rusqlite::Result<HashMap<String, Stored>> {
 
 fn read_gaps(setup: &Setup) -> rusqlite::Result<Vec<Gap>> {
     let sql = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'Event'";
-    let time = |value: &Value| value.as_str().and_then(|text| Timestamp::parse(text).ok());
-    let gap = |text: String| {
-        let metadata: Value = serde_json::from_str(&text).unwrap_or_default();
-        Gap {
-            from: time(&metadata["from"]).unwrap_or(Timestamp::EPOCH),
-            to: time(&metadata["to"]),
-        }
-    };
-    Ok(setup.column(sql)?.into_iter().map(gap).collect())
+    let rows = setup.column(sql)?;
+    Ok(rows.iter().map(|metadata| Gap::read(metadata)).collect())
 }

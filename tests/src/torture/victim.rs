@@ -19,15 +19,28 @@ use crate::recorder::Setup;
 /// Name of the hidden subcommand.
 pub(super) const SUBCOMMAND: &str = "victim";
 
+/// For how long rows are kept. A configuration allows no less than an hour, which is longer than a soak can wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Rows of severity info and warning.
+    pub info_warning: Duration,
+    /// Rows of severity error and critical.
+    pub error_critical: Duration,
+}
+
 /// What `victim FILE` runs: the recorder with that configuration, until SIGTERM.
 ///
 /// # Errors
 /// What the recorder failed with.
-pub fn run_victim(file: &Path) -> anyhow::Result<()> {
+pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
-    let config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
+    let mut config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
         .map_err(|problems| anyhow!("{problems:?}"))?
         .config;
+    if let Some(keep) = keep {
+        config.retention.info_warning = keep.info_warning;
+        config.retention.error_critical = keep.error_critical;
+    }
     logging::init(&config.log, str::to_owned).map_err(|error| anyhow!("{error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -49,6 +62,7 @@ pub struct Victim {
     setup: Setup,
     program: PathBuf,
     environment: Vec<(String, PathBuf)>,
+    keep: Option<Keep>,
     child: Option<Child>,
     kills: u64,
 }
@@ -60,9 +74,17 @@ impl Victim {
             setup,
             program,
             environment,
+            keep: None,
             child: None,
             kills: 0,
         }
+    }
+
+    /// Rows are kept for less than a configuration allows.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
     }
 
     /// Starts it; its log is `recorder.log` in the setup's folder.
@@ -80,6 +102,9 @@ impl Victim {
             .envs(self.environment.iter().cloned())
             .arg(SUBCOMMAND)
             .arg(&config)
+            .args(self.keep.iter().flat_map(|keep| {
+                [keep.info_warning, keep.error_critical].map(|time| time.as_secs().to_string())
+            }))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

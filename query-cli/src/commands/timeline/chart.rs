@@ -4,13 +4,11 @@ use kube9_shared::model::Severity;
 use kube9_shared::read::{Mark, MarkKind};
 use kube9_shared::time::Timestamp;
 
-use super::{Answer, Healed, story};
+use super::{Answer, Healed, LABEL};
 use crate::moment::short;
 use crate::screen::Screen;
 use crate::text::{fit, grouped, width};
 
-/// Columns before the chart: what a line is.
-pub(super) const LABEL: usize = 10;
 /// Columns after it: total and greatest count of a line.
 const COUNTS: usize = 16;
 /// Off a terminal.
@@ -39,14 +37,12 @@ pub(super) fn columns(screen: Screen) -> usize {
 }
 
 /// The lines of the picture.
-pub(super) fn draw(answer: &Answer, screen: Screen, now: Timestamp) -> Vec<String> {
+pub(super) fn draw(answer: &Answer, screen: Screen) -> Vec<String> {
     let holes = holes(answer);
     let mut lines = vec![heading(answer, screen)];
     lines.extend(bars(answer, &holes, screen));
     lines.extend(axis(answer, screen));
     lines.extend(signs(answer, &holes, screen));
-    lines.push(String::new());
-    lines.extend(story::tell(answer, screen, now));
     lines
 }
 

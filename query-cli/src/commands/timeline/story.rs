@@ -6,8 +6,7 @@ use std::time::Duration;
 use kube9_shared::read::{Mark, Row};
 use kube9_shared::time::Timestamp;
 
-use super::chart::LABEL;
-use super::{Answer, Healed};
+use super::{Answer, Healed, LABEL};
 use crate::commands::rows::{object, text};
 use crate::moment::short;
 use crate::screen::Screen;

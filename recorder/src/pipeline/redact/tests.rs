@@ -123,6 +123,21 @@ fn secrets_that_show_by_themselves() {
     );
     check("dial postgres://u:hunter2", "dial postgres://[REDACTED]");
     check("postgres://u:pa/ss@db/x", "postgres://[REDACTED]@db/x");
+    // Broken off before the `@`: marks and many digits are no port.
+    for password in ["!_$$$~", "_", "12345678", "80......", "80_"] {
+        check(
+            &format!("dial postgres://u:{password}"),
+            "dial postgres://[REDACTED]",
+        );
+    }
+    for same in [
+        "dial http://h:8080",
+        "dial http://h:",
+        "(dial http://h:80).",
+        "http://h:80...",
+    ] {
+        check(same, same);
+    }
     check("root:hunter2@tcp(db:3306)/x", "[REDACTED]@tcp(db:3306)/x");
     check("Bearer abcdefgh.ijk x", "Bearer [REDACTED] x");
     check("using Basic dXNlcjpwYXNz now", "using Basic [REDACTED] now");

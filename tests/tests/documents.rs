@@ -1,0 +1,289 @@
+//! What the documents and the chart say of the code, held against the code.
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that read the repository's own files"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube9_recorder::config::{Config, Leaf};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Every source file below `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.append(&mut files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What is between backticks.
+fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_and_file_that_the_security_page_names_exists() {
+    let page = read("SECURITY.md");
+    let rooms = ["recorder", "query-cli", "shared", "tests"];
+    let code: String = rooms
+        .iter()
+        .flat_map(|room| files(&root().join(room)))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let (mut tests, mut named) = (0, 0);
+    for name in quoted(&page) {
+        if name.contains('/') && (name.ends_with(".rs") || name.starts_with("tests/")) {
+            named += 1;
+            assert!(root().join(name).exists(), "no file {name}");
+        } else if name.matches('_').count() >= 2 && !name.contains([' ', '=']) {
+            tests += 1;
+            assert!(code.contains(&format!("fn {name}(")), "no test {name}");
+        }
+    }
+    assert!(tests >= 20 && named >= 3, "{tests} tests, {named} files");
+}
+
+/// The product's source, without its tests, with continued lines joined.
+fn shipped_code() -> Vec<(PathBuf, String)> {
+    let rooms = ["recorder/src", "query-cli/src", "shared/src"];
+    let all = rooms.iter().flat_map(|room| files(&root().join(room)));
+    all.filter(|path| !path.ends_with("tests.rs"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let mut joined = String::new();
+            let mut parts = code.split("\\\n");
+            joined += parts.next().unwrap();
+            parts.for_each(|part| joined += part.trim_start());
+            (path, joined)
+        })
+        .collect()
+}
+
+/// String literals directly in the parentheses that begin `code`, not in a call within them.
+fn literals_of_call(code: &str) -> Vec<String> {
+    let (mut found, mut depth, mut rest) = (Vec::new(), 0, code.char_indices());
+    while let Some((at, c)) = rest.next() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 1 => break,
+            ')' => depth -= 1,
+            '"' => {
+                let mut escaped = false;
+                let end = rest.find(|(_, c)| {
+                    let ends = *c == '"' && !escaped;
+                    escaped = *c == '\\' && !escaped;
+                    ends
+                });
+                let literal = &code[at + 1..end.map_or(code.len(), |(end, _)| end)];
+                if depth == 1 {
+                    found.push(literal.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The fixed words of a message with `{…}` in it.
+fn words(message: &str) -> Vec<String> {
+    let outside = message
+        .split('{')
+        .enumerate()
+        .map(|(index, part)| match index {
+            0 => part,
+            _ => part.split_once('}').map_or("", |(_, after)| after),
+        });
+    outside
+        .map(|part| {
+            part.trim_matches(|c: char| !c.is_alphanumeric())
+                .replace("\\\"", "\"")
+        })
+        .filter(|part| part.chars().filter(|c| c.is_alphabetic()).count() >= 2)
+        .collect()
+}
+
+/// Messages that people meet: of the log, of errors, of a start that failed.
+fn messages() -> Vec<(PathBuf, String)> {
+    let calls = ["warn!", "error!", "#[error", "anyhow!", "bail!", ".context"];
+    let mut found = Vec::new();
+    for (path, code) in shipped_code() {
+        for call in calls {
+            for (at, _) in code.match_indices(&format!("{call}(")) {
+                // The last one: before it stand the fields.
+                if let Some(message) = literals_of_call(&code[at + call.len()..]).pop() {
+                    found.push((path.clone(), message));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_message_is_explained() {
+    let page = read("docs/messages.md");
+    let messages = messages();
+    assert!(messages.len() > 80, "only {} found", messages.len());
+    let mut missing = Vec::new();
+    for (path, message) in &messages {
+        for part in words(message) {
+            if !page.contains(&part) {
+                missing.push(format!("{}: {message:?}: {part:?}", path.display()));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "docs/messages.md lacks\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn every_explained_message_is_written_somewhere() {
+    let page = read("docs/messages.md");
+    let code: String = shipped_code().into_iter().map(|(_, code)| code).collect();
+    let code = code.replace("\\\"", "\"");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let mut explained = 0;
+    for row in rows {
+        // The message stands in the first column, or after its level.
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let column = usize::from(["| warning", "| error"].contains(&cells[0]));
+        for message in quoted(cells[column]) {
+            explained += 1;
+            let fixed = message.split('‹').flat_map(|part| part.rsplit('›').next());
+            for part in fixed.map(|part| part.trim_matches(|c: char| !c.is_alphanumeric())) {
+                assert!(code.contains(part), "nothing writes {message:?}: {part:?}");
+            }
+        }
+    }
+    assert!(explained > 80, "only {explained} found");
+}
+
+/// The chart repeats a few defaults, since Kubernetes has to know them as well.
+#[test]
+fn the_chart_repeats_the_defaults_of_the_configuration() {
+    let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
+    let at = |path: &str| values.pointer(path).unwrap_or_else(|| panic!("no {path}"));
+    let time = |path: &str| <Duration as Leaf>::parse(at(path).as_str().unwrap()).unwrap();
+    let number = |path: &str| at(path).as_f64().unwrap();
+    let config = Config::default();
+
+    assert_eq!(number("/recorder/port"), f64::from(config.listen.port()));
+    assert_eq!(at("/recorder/bindAddress"), &config.listen.ip().to_string());
+    assert_eq!(
+        time("/retention/infoWarning"),
+        config.retention.info_warning
+    );
+    assert_eq!(
+        time("/retention/errorCritical"),
+        config.retention.error_critical
+    );
+    let grace = number("/terminationGracePeriodSeconds");
+    assert!(grace > config.shutdown_grace.as_secs_f64());
+
+    // An alert must not fire while everything is as it should be.
+    let alert = |path: &str| number(&format!("/prometheusRule/alerts/{path}/threshold"));
+    let clean_up = config.retention.interval.as_secs_f64();
+    assert!(alert("Kube9RetentionStale") > 2.0 * clean_up);
+    let renewal = config.source.idle_renewal.as_secs_f64();
+    assert!(alert("Kube9WatchSilent") > 2.0 * renewal + config.source.list_timeout.as_secs_f64());
+    let waits_at = f64::from(config.queue.high_water_percent) / 100.0;
+    assert!(alert("Kube9QueueNearlyFull") > waits_at);
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+    let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
+    let page = read("docs/operations.md");
+    let alerts = values["prometheusRule"]["alerts"].as_object().unwrap();
+    let mut runbooks: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .filter(|name| name.starts_with("Kube9"))
+        .collect();
+    runbooks.sort_unstable();
+    let mut names: Vec<&str> = alerts.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, runbooks);
+}
+
+/// Links between the documents, with their headings: as a web page of the repository would make them.
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut pages = vec![
+        root().join("README.md"),
+        root().join("SECURITY.md"),
+        root().join("CHANGELOG.md"),
+    ];
+    for folder in ["docs", "docs/adr", "charts/kube9"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        pages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let mut links = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(anchor);
+                assert!(
+                    headings.any(|anchor| anchor == heading),
+                    "{}: {link}",
+                    page.display()
+                );
+            }
+        }
+    }
+    assert!(links > 40, "only {links} found");
+}
+
+/// How a heading is named in a link.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
