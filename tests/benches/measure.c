@@ -1,4 +1,4 @@
-/* Runs a command N times and prints, for each run: microseconds, peak resident KiB, exit code.
+/* Runs a command N times and prints, for each run: microseconds, peak resident KiB, exit code, CPU microseconds.
  *
  * In C and linked statically because the kernel charges a child with its parent's peak until the exec: a small parent
  * is the only way to see a small child's own peak. */
@@ -31,7 +31,9 @@ int main(int argc, char **argv) {
         int status;
         struct rusage used;
         if (wait4(child, &status, 0, &used) < 0) return 1;
-        printf("%.0f %ld %d\n", now() - begun, used.ru_maxrss, WIFEXITED(status) ? WEXITSTATUS(status) : 255);
+        double took = now() - begun;
+        double cpu = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 + used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+        printf("%.0f %ld %d %.0f\n", took, used.ru_maxrss, WIFEXITED(status) ? WEXITSTATUS(status) : 255, cpu);
     }
     return 0;
 }

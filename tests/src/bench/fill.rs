@@ -1,7 +1,7 @@
 //! Fills a database through the recorder's own path, and times it: normalize, sanitize, the store's transactions.
 
 use std::iter::Peekable;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,54 @@ impl Filled {
     }
 }
 
+/// A filled and closed database.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Rows of `event`.
+    pub rows: u64,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Kept {
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("kube9.db")
+    }
+}
+
+/// Where a database of so many Events is kept.
+pub fn place(keep: &Path, events: usize) -> PathBuf {
+    keep.join(events.to_string())
+}
+
+/// A database of so many Events: the one that is kept, else a new one, which is kept if `keep` is given.
+pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<Kept> {
+    let (directory, temporary) = match keep {
+        Some(keep) => (place(keep, events), None),
+        None => {
+            let temporary = tempfile::tempdir()?;
+            (temporary.path().to_owned(), Some(temporary))
+        }
+    };
+    let is_there = directory.join("kube9.db").exists();
+    std::fs::create_dir_all(&directory)?;
+    let mut database = Database::open(&directory)?;
+    let rows = if is_there {
+        database.rows()?
+    } else {
+        let filled = database.fill(Feed::new(seed, events))?;
+        database.checkpoint()?;
+        filled.rows
+    };
+    Ok(Kept {
+        directory,
+        rows,
+        _temporary: temporary,
+    })
+}
+
 /// An open database with the state of its writer.
 pub struct Database {
     data: DataDir,
@@ -95,7 +143,6 @@ pub struct Database {
     pub conn: Connection,
     applier: Applier,
     watch: WatchId,
-    overrides: SeverityOverrides,
 }
 
 impl Database {
@@ -112,7 +159,6 @@ impl Database {
             conn,
             applier,
             watch,
-            overrides: SeverityOverrides::default(),
         })
     }
 
@@ -134,19 +180,18 @@ impl Database {
         filled: &mut Filled,
     ) -> anyhow::Result<Option<(Vec<Item>, Timestamp)>> {
         let batch: Vec<(Timestamp, Delivery)> = feed.by_ref().take(BATCH).collect();
-        let Some(now) = batch.last().map(|(at, _)| *at) else {
+        if batch.is_empty() {
             return Ok(None);
-        };
-        let is_event =
-            |(_, delivery): &&(Timestamp, Delivery)| matches!(delivery, Delivery::Event(_));
-        filled.events += batch.iter().filter(is_event).count() as u64;
-        let items: anyhow::Result<Vec<Item>> = filled.prepare.on(|| {
-            batch
-                .into_iter()
-                .map(|(at, delivery)| item(self.watch, at, delivery, &self.overrides))
-                .collect()
-        });
-        Ok(Some((items?, now)))
+        }
+        self.preparer().prepare(batch, filled).map(Some)
+    }
+
+    /// What the source's thread does for this database.
+    pub fn preparer(&self) -> Preparer {
+        Preparer {
+            watch: self.watch,
+            overrides: SeverityOverrides::default(),
+        }
     }
 
     /// One transaction, as the writer makes it.
@@ -180,6 +225,34 @@ impl Database {
     /// Bytes of the database file.
     pub fn file_bytes(&self) -> u64 {
         self.data.bytes().database
+    }
+}
+
+/// The source's part: from decoded Events to what is pushed.
+#[derive(Debug)]
+pub struct Preparer {
+    watch: WatchId,
+    overrides: SeverityOverrides,
+}
+
+impl Preparer {
+    /// The items of a batch, and the time at which they are written.
+    pub fn prepare(
+        &self,
+        batch: Vec<(Timestamp, Delivery)>,
+        filled: &mut Filled,
+    ) -> anyhow::Result<(Vec<Item>, Timestamp)> {
+        let now = batch.last().context("a batch is not empty")?.0;
+        let is_event =
+            |(_, delivery): &&(Timestamp, Delivery)| matches!(delivery, Delivery::Event(_));
+        filled.events += batch.iter().filter(is_event).count() as u64;
+        let items: anyhow::Result<Vec<Item>> = filled.prepare.on(|| {
+            batch
+                .into_iter()
+                .map(|(at, delivery)| item(self.watch, at, delivery, &self.overrides))
+                .collect()
+        });
+        Ok((items?, now))
     }
 }
 

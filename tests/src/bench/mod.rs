@@ -8,7 +8,8 @@
 //!     ├─ query     in process, and whole processes beside an empty static C program
 //!     ├─ live      queue push, and how soon a row can be read, at a steady rate
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
-//!     └─ retention a large clean-up and a pinned reader, while Events arrive
+//!     ├─ retention a large clean-up and a pinned reader, while Events arrive
+//!     └─ cap       the size cap, reached while Events arrive; sound: what must hold afterwards
 //!   day ── day::Day ─▶ the analysis: what is found against what was so; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
@@ -16,6 +17,7 @@
 //! Every figure is measured in the run that prints it; a limit that was not met is printed as such.
 
 pub mod bare;
+pub mod cap;
 pub mod data;
 pub mod day;
 pub mod fill;
@@ -27,4 +29,5 @@ pub mod process;
 pub mod query;
 pub mod retention;
 pub mod sheet;
+pub mod sound;
 pub mod storage;

@@ -18,6 +18,8 @@ pub struct Runner {
 pub struct Runs {
     /// Milliseconds of each, ascending.
     pub millis: Vec<f64>,
+    /// Milliseconds of CPU time of each, ascending: what a loaded machine leaves comparable.
+    pub cpu_millis: Vec<f64>,
     /// Peak resident memory of the largest, in KiB.
     pub peak_kib: u64,
 }
@@ -26,6 +28,11 @@ impl Runs {
     /// The middle one.
     pub fn median(&self) -> f64 {
         self.millis[self.millis.len() / 2]
+    }
+
+    /// CPU time of the middle one.
+    pub fn cpu(&self) -> f64 {
+        self.cpu_millis[self.cpu_millis.len() / 2]
     }
 
     /// The fastest one.
@@ -84,6 +91,7 @@ impl Runner {
         let text = String::from_utf8(done.stdout)?;
         let mut runs = Runs {
             millis: Vec::new(),
+            cpu_millis: Vec::new(),
             peak_kib: 0,
         };
         for line in text.lines() {
@@ -96,6 +104,7 @@ impl Runner {
             let micros: f64 = next()?.parse()?;
             let peak: u64 = next()?.parse()?;
             let code: i32 = next()?.parse()?;
+            let cpu: f64 = next()?.parse()?;
             ensure!(
                 code == exit,
                 "{} {} ended with {code}: {}",
@@ -104,10 +113,12 @@ impl Runner {
                 String::from_utf8_lossy(&done.stderr)
             );
             runs.millis.push(micros / 1000.0);
+            runs.cpu_millis.push(cpu / 1000.0);
             runs.peak_kib = runs.peak_kib.max(peak);
         }
         ensure!(!runs.millis.is_empty(), "nothing was run");
         runs.millis.sort_by(f64::total_cmp);
+        runs.cpu_millis.sort_by(f64::total_cmp);
         Ok(runs)
     }
 }

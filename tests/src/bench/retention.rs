@@ -1,4 +1,5 @@
-//! A large clean-up while Events arrive, and a reader that holds its transaction for long.
+//! A large clean-up while Events arrive, a reader that holds its transaction for long, and a database that reaches its
+//! size cap. After each of them the file has to be sound and every row readable.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +8,17 @@ use kube9_recorder::metrics::Removal;
 use kube9_shared::model::Severity;
 use rusqlite::{Connection, OpenFlags};
 
+use super::cap;
 use super::data::Feed;
 use super::fill::Database;
 use super::live::{Store, Watcher, items, percentile};
 use super::sheet::{Limit, Sheet};
+use super::sound;
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
-const DELAY_MS_MAX: f64 = 100.0;
+pub(super) const DELAY_MS_MAX: f64 = 100.0;
 /// Of a log that is never pinned for long.
-const WAL_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
+pub(super) const WAL_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
 /// While a reader pins the log, the writer gathers larger batches.
 const PINNED_DELAY_MS_MAX: f64 = 1000.0;
 /// Of a log that is pinned for [`PINNED`].
@@ -47,7 +50,7 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let begun = Instant::now();
     let metrics = store.shared.metrics.clone();
     let is_done = || metrics.retention_last_success.get() > 0.0;
-    let (pushed, _) = store.push(items.by_ref(), || !is_done());
+    let pushed = store.push(items.by_ref(), || !is_done()).at;
     let took = begun.elapsed();
     anyhow::ensure!(is_done(), "the clean-up took longer than the Events lasted");
     std::thread::sleep(Duration::from_secs(1));
@@ -98,21 +101,12 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     pinned(&store, items, sheet)?;
     let path = store.path.clone();
     store.stop()?;
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    for (table, column) in [("text", "text"), ("object", "object"), ("reason", "reason")] {
-        let dangling: i64 = conn.query_row(
-            &format!(
-                "SELECT count(*) FROM event e LEFT JOIN {table} t ON t.id = e.{column} \
-                 WHERE e.{column} IS NOT NULL AND t.id IS NULL"
-            ),
-            [],
-            |row| row.get(0),
-        )?;
-        anyhow::ensure!(dangling == 0, "{dangling} rows lost their {table}");
-    }
-    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
-    Ok(())
+    let rows = sound::check(&path)?;
+    sheet.note(format!(
+        "after the clean-up and the pinned reader: integrity_check is ok, the counters equal the rows, and all {rows} rows \
+         are readable through the view"
+    ));
+    cap::run(seed, sheet)
 }
 
 fn pinned(
@@ -128,7 +122,7 @@ fn pinned(
     let rows: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
     let watcher = Watcher::start(&store.path)?;
     let begun = Instant::now();
-    let (pushed, _) = store.push(items, || begun.elapsed() < PINNED);
+    let pushed = store.push(items, || begun.elapsed() < PINNED).at;
     let still: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
     anyhow::ensure!(rows == still, "the reader's view changed");
     reader.execute_batch("COMMIT")?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::data::{Feed, SPAN};
-use super::fill::{Database, Filled};
+use super::fill::{Database, Filled, place};
 use super::sheet::{Limit, Sheet};
 
 /// The mission's figure.
@@ -62,7 +62,7 @@ pub fn history_bytes(parts: &[Part]) -> u64 {
         .sum()
 }
 
-/// Fills a database with so many Events and measures it; `keep` is a new directory to leave it in.
+/// Fills a database with so many Events and measures it; it is left in `keep`, where a run of the same seed finds it.
 pub fn run(
     seed: u64,
     events: usize,
@@ -70,7 +70,14 @@ pub fn run(
     sheet: &mut Sheet,
 ) -> anyhow::Result<(f64, Filled)> {
     let dir = tempfile::tempdir()?;
-    let mut database = Database::open(keep.unwrap_or(dir.path()))?;
+    let place = keep.map_or_else(|| dir.path().to_owned(), |keep| place(keep, events));
+    anyhow::ensure!(
+        !place.join("kube9.db").exists(),
+        "{} has a database already",
+        place.display()
+    );
+    std::fs::create_dir_all(&place)?;
+    let mut database = Database::open(&place)?;
     database.checkpoint()?;
     let empty = database.file_bytes();
     let filled = database.fill(Feed::new(seed, events))?;

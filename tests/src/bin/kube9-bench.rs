@@ -3,7 +3,7 @@
 //! Prints each figure beside its limit, as a ratio. Absolute figures depend on the machine; ratios less so.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -17,8 +17,8 @@ use kube9_tests::day::{Plan, cost, through};
 struct Args {
     #[command(subcommand)]
     what: What,
-    /// Events, one or more numbers; `100k` and `1M` work.
-    #[arg(long, global = true, value_delimiter = ',', value_parser = number, default_value = "100k")]
+    /// Events, one or more numbers; `100k` and `1M` work [default: 100k; of `all`: what the documentation shows].
+    #[arg(long, global = true, value_delimiter = ',', value_parser = number)]
     rows: Vec<usize>,
     /// Print JSON instead of a table.
     #[arg(long, global = true)]
@@ -29,7 +29,7 @@ struct Args {
     /// The query binary [default: kube9-query beside this program].
     #[arg(long, global = true)]
     query: Option<PathBuf>,
-    /// Leave the filled database in this directory, which must be new (storage).
+    /// Leave filled databases in this directory (storage), or ask those that are there (query).
     #[arg(long, global = true)]
     keep: Option<PathBuf>,
     /// Measure no CPU time: to run it under valgrind, which does not know that clock.
@@ -50,10 +50,21 @@ enum What {
     Live,
     /// Questions in process and as whole processes.
     Query,
-    /// Peak memory of both programs; 20k Events are what the limits are for.
-    Peaks,
-    /// A large clean-up and a pinned reader while Events arrive.
+    /// Peak memory of both programs, at 20k Events unless --rows is given; then of a recorder in a large cluster.
+    Memory {
+        #[command(flatten)]
+        cluster: Cluster,
+        /// The recorder binary [default: kube9-recorder beside this program].
+        #[arg(long)]
+        recorder: Option<PathBuf>,
+        /// KiB of each ConfigMap.
+        #[arg(long, default_value_t = 100)]
+        value_kib: usize,
+    },
+    /// A large clean-up, a pinned reader, and the size cap, while Events arrive.
     Retention,
+    /// Everything that docs/performance.md shows of the store: storage, ingest, query, live, memory, retention, with plots.
+    All,
     /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
     Day {
         #[command(flatten)]
@@ -61,17 +72,6 @@ enum What {
         /// Through a recorder in a process of its own, whose clock runs so many times as fast.
         #[arg(long)]
         speed: Option<f64>,
-    },
-    /// Memory of a recorder process in a large cluster.
-    ClusterMemory {
-        #[command(flatten)]
-        cluster: Cluster,
-        /// The recorder binary.
-        #[arg(long)]
-        recorder: PathBuf,
-        /// KiB of each ConfigMap.
-        #[arg(long, default_value_t = 100)]
-        value_kib: usize,
     },
     /// What one change costs the analysis, by the size of the cluster.
     Cost {
@@ -163,84 +163,166 @@ fn binary(args: &Args) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let mut lines: Vec<Line> = Vec::new();
-    let mut point = |name: &str, rows: usize, value: f64| {
+/// Figures over the number of rows, by name.
+#[derive(Default)]
+struct Lines(Vec<Line>);
+
+impl Lines {
+    fn point(&mut self, name: &str, rows: usize, value: f64) {
         let point = (rows as f64, value);
-        match lines.iter_mut().find(|line| line.name == name) {
+        match self.0.iter_mut().find(|line| line.name == name) {
             Some(line) => line.points.push(point),
-            None => lines.push(Line {
+            None => self.0.push(Line {
                 name: name.to_owned(),
                 points: vec![point],
             }),
         }
+    }
+
+    /// Draws them, where plots are asked for.
+    fn draw(
+        &self,
+        args: &Args,
+        name: &str,
+        (title, unit): (&str, &str),
+        limit: f64,
+    ) -> anyhow::Result<()> {
+        if let Some(directory) = &args.plots {
+            std::fs::create_dir_all(directory)?;
+            let file = directory.join(format!("{name}.svg"));
+            std::fs::write(file, svg(title, unit, &self.0, Some(limit)))?;
+        }
+        Ok(())
+    }
+}
+
+fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let rows = |default: &[usize]| {
+        if args.rows.is_empty() {
+            default.to_vec()
+        } else {
+            args.rows.clone()
+        }
     };
-    for &rows in &args.rows {
-        match args.what {
-            What::Storage => {
-                let (bytes, _) = storage::run(args.seed, rows, args.keep.as_deref(), sheet)?;
-                point("bytes a row", rows, bytes);
+    let keep = args.keep.as_deref();
+    match args.what {
+        What::Storage => storage(args, &rows(&[HUNDRED_K]), keep, sheet),
+        What::Ingest => ingest(args, &rows(&[HUNDRED_K]), sheet),
+        What::Query => query(args, &rows(&[HUNDRED_K]), keep, sheet),
+        What::Live => live::run(args.seed, LIVE_SECONDS, sheet),
+        What::Memory {
+            cluster,
+            ref recorder,
+            value_kib,
+        } => {
+            for events in rows(&[MEMORY_EVENTS]) {
+                memory::run(args.seed, events, &binary(args)?, sheet)?;
             }
-            What::Ingest => point(
-                "Events a second",
-                rows,
-                ingest::run(args.seed, rows, sheet)?,
-            ),
-            What::Live => live::run(args.seed, 10, sheet)?,
-            What::Peaks => memory::run(args.seed, rows, &binary(args)?, sheet)?,
-            What::Query => {
-                for (name, millis) in query::run(args.seed, rows, &binary(args)?, sheet)? {
-                    if DRAWN.contains(&name.as_str()) {
-                        point(&name, rows, millis);
-                    }
-                }
+            let recorder = match recorder {
+                Some(recorder) => recorder.clone(),
+                None => memory::beside("kube9-recorder")?,
+            };
+            day::memory(&recorder, cluster.plan(args.seed), value_kib, sheet)
+        }
+        What::Retention => rows(&[RETENTION_EVENTS])
+            .into_iter()
+            .try_for_each(|events| retention::run(args.seed, events, sheet)),
+        What::All => all(
+            args,
+            &rows(&[10_000, HUNDRED_K, MILLION, 5 * MILLION]),
+            sheet,
+        ),
+        What::Day {
+            cluster,
+            speed: None,
+        } => day::run(cluster.plan(args.seed), sheet),
+        What::Day {
+            cluster,
+            speed: Some(speed),
+        } => day::through(cluster.plan(args.seed), speed, sheet),
+        What::Cost {
+            ref sizes,
+            instructions,
+        } => day::cost(args.seed, sizes, instructions, sheet),
+        What::PlayChanges { pods } => {
+            let played = cost::play_changes(args.seed, pods)?;
+            Ok(writeln!(std::io::stdout(), "{played}")?)
+        }
+        What::Recorder {
+            ref config,
+            begun_millis,
+            speed,
+        } => through::run_child(config, begun_millis, speed),
+    }
+}
+
+const HUNDRED_K: usize = 100_000;
+const MILLION: usize = 1_000_000;
+/// What the limits of memory are for.
+const MEMORY_EVENTS: usize = 20_000;
+/// So many rows are more than 500,000 that expire.
+const RETENTION_EVENTS: usize = 700_000;
+const LIVE_SECONDS: usize = 10;
+
+/// The whole documentation; the databases of `storage` are asked by `query`.
+fn all(args: &Args, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let keep = args.keep.as_deref().unwrap_or(temporary.path());
+    let within = |low: usize, high: usize| -> Vec<usize> {
+        let sizes = sizes.iter().copied();
+        sizes.filter(|rows| (low..=high).contains(rows)).collect()
+    };
+    storage(args, sizes, Some(keep), sheet)?;
+    ingest(args, &within(0, MILLION), sheet)?;
+    query(args, &within(HUNDRED_K, usize::MAX), Some(keep), sheet)?;
+    live::run(args.seed, LIVE_SECONDS, sheet)?;
+    memory::run(args.seed, MEMORY_EVENTS, &binary(args)?, sheet)?;
+    retention::run(args.seed, RETENTION_EVENTS, sheet)
+}
+
+fn storage(
+    args: &Args,
+    sizes: &[usize],
+    keep: Option<&Path>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    let mut lines = Lines::default();
+    for &rows in sizes {
+        let (bytes, _) = storage::run(args.seed, rows, keep, sheet)?;
+        lines.point("bytes a row", rows, bytes);
+    }
+    lines.draw(args, "size", ("Size of history", "bytes a row"), 100.0)
+}
+
+fn ingest(args: &Args, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
+    let mut lines = Lines::default();
+    for &rows in sizes {
+        lines.point(
+            "Events a second",
+            rows,
+            ingest::run(args.seed, rows, sheet)?,
+        );
+    }
+    lines.draw(args, "ingest", ("Ingest", "Events a second"), 50_000.0)
+}
+
+fn query(
+    args: &Args,
+    sizes: &[usize],
+    keep: Option<&Path>,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
+    let mut lines = Lines::default();
+    let binary = binary(args)?;
+    for &rows in sizes {
+        for (name, millis) in query::run(args.seed, rows, (&binary, keep), sheet)? {
+            if DRAWN.contains(&name.as_str()) {
+                lines.point(&name, rows, millis);
             }
-            What::Retention => retention::run(args.seed, rows, sheet)?,
-            What::Day {
-                cluster,
-                speed: None,
-            } => return day::run(cluster.plan(args.seed), sheet),
-            What::Day {
-                cluster,
-                speed: Some(speed),
-            } => return day::through(cluster.plan(args.seed), speed, sheet),
-            What::ClusterMemory {
-                cluster,
-                ref recorder,
-                value_kib,
-            } => return day::memory(recorder, cluster.plan(args.seed), value_kib, sheet),
-            What::Cost {
-                ref sizes,
-                instructions,
-            } => return day::cost(args.seed, sizes, instructions, sheet),
-            What::PlayChanges { pods } => {
-                let played = cost::play_changes(args.seed, pods)?;
-                return Ok(writeln!(std::io::stdout(), "{played}")?);
-            }
-            What::Recorder {
-                ref config,
-                begun_millis,
-                speed,
-            } => return through::run_child(config, begun_millis, speed),
         }
     }
-    let (name, title, unit, limit) = match args.what {
-        What::Storage => ("size", "Size of history", "bytes a row", Some(100.0)),
-        What::Ingest => ("ingest", "Ingest", "Events a second", Some(50_000.0)),
-        What::Query => (
-            "query",
-            "Whole process of kube9-query, median",
-            "ms",
-            Some(10.0),
-        ),
-        _ => return Ok(()),
-    };
-    if let Some(directory) = &args.plots {
-        std::fs::create_dir_all(directory)?;
-        let file = directory.join(format!("{name}.svg"));
-        std::fs::write(file, svg(title, unit, &lines, limit))?;
-    }
-    Ok(())
+    let title = "Whole process of kube9-query, median";
+    lines.draw(args, "query", (title, "ms"), 10.0)
 }
 
 /// Questions in the plot; all of them would cover each other.
@@ -249,5 +331,5 @@ const DRAWN: [&str; 5] = [
     "get",
     "--object-namespace",
     "since and namespace",
-    "--search",
+    "severity, kind, namespace, since",
 ];

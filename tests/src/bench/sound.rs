@@ -1,0 +1,48 @@
+//! What must hold of a database after whatever was done to it.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Whether the file is sound, names and counters agree with the rows, and every row can be read as the contract says.
+/// Returns how many there are.
+pub fn check(path: &Path) -> anyhow::Result<i64> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    for (table, column) in [("text", "text"), ("object", "object"), ("reason", "reason")] {
+        let dangling: i64 = conn.query_row(
+            &format!(
+                "SELECT count(*) FROM event e LEFT JOIN {table} t ON t.id = e.{column} \
+                 WHERE e.{column} IS NOT NULL AND t.id IS NULL"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        anyhow::ensure!(dangling == 0, "{dangling} rows lost their {table}");
+    }
+    let number =
+        |sql: &str| -> anyhow::Result<i64> { Ok(conn.query_row(sql, [], |row| row.get(0))?) };
+    let rows = number("SELECT count(*) FROM event")?;
+    for span in [3_600, 86_400] {
+        let differ = number(&format!(
+            "SELECT count(*) FROM (SELECT start, scope, type, severity, rows FROM tally WHERE span = {span} EXCEPT \
+             SELECT (e.key >> 24) / {span} * {span}, ifnull(o.scope, 0), e.type, e.severity, count(*) FROM event e \
+             LEFT JOIN object o ON o.id = e.object GROUP BY 1, 2, 3, 4)"
+        ))?;
+        anyhow::ensure!(
+            differ == 0,
+            "{differ} counters of {span} s differ from the rows"
+        );
+        let counted = number(&format!(
+            "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = {span}"
+        ))?;
+        anyhow::ensure!(counted == rows, "{counted} rows counted instead of {rows}");
+    }
+    let readable = number(
+        "SELECT count(*) FROM events WHERE id GLOB 'evt_*' AND event_type <> '' AND severity <> '' AND title <> '' \
+         AND description IS NOT NULL AND json_valid(metadata) AND created_at GLOB '????-??-??T??:??:??.000Z'",
+    )?;
+    anyhow::ensure!(readable == rows, "{readable} of {rows} rows are readable");
+    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
+    Ok(rows)
+}
