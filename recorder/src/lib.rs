@@ -18,6 +18,7 @@ pub mod source;
 pub mod status_document;
 pub mod store;
 mod tasks;
+pub mod wiping;
 
 pub use tasks::run;
 

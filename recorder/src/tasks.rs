@@ -40,6 +40,7 @@ use crate::source::report::{FirstSync, Report};
 use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
+use crate::store::snapshot::remove_leftovers;
 use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Shared, Writer};
 
@@ -194,6 +195,7 @@ async fn open_writer(
         let (config, shared) = (config.clone(), shared.clone());
         let opened = off_thread(move || {
             let data = DataDir::lock(&config.data_dir)?;
+            remove_leftovers(data.directory());
             Writer::open(
                 data,
                 config.writer,

@@ -110,8 +110,8 @@ CREATE TABLE event (
 CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
 CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
--- The few rows that span longer than the folding window (gaps, findings).
-CREATE INDEX idx_events_created ON event (key) WHERE last_ms > 600000;
+-- The few rows that span longer than the folding window (gaps, findings), with what tells how far each reaches.
+CREATE INDEX idx_events_created ON event (key, last_ms) WHERE last_ms > 600000;
 
 -- Number of rows by created_at: span 86400 (days) and 3600 (hours), start in seconds since 1970.
 CREATE TABLE tally (

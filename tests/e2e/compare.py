@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import sys
 
@@ -17,10 +18,11 @@ def documents(path):
             found, at = decoder.raw_decode(text, at)
             yield found
         except ValueError:
-            # A process was killed in the middle of a document: the next one begins at a line of its own.
-            at = text.find("\n{", at + 1)
-            if at < 0:
+            # A process was killed in the middle of a document; the next one follows at once.
+            begins = re.compile(r'\{\n    "apiVersion"|\{"resourceLogs"').search(text, at + 1)
+            if begins is None:
                 return
+            at = begins.start()
 
 
 def plain(value):
@@ -43,7 +45,7 @@ def of_collector(path):
 
 def of_kubectl(path):
     for found in documents(path):
-        yield from found["items"] if found.get("kind") == "List" else [found]
+        yield from found.get("items", [found])
 
 
 def count_of(event):
@@ -55,7 +57,7 @@ def judge_copies(events, truth):
     """Of a file of copies: what is there in its last state, what in an older one, what not; and how many copies too many."""
     last, versions, copies = {}, set(), 0
     for event in events:
-        uid = event["metadata"]["uid"]
+        uid = event.get("metadata", {}).get("uid")
         if uid in truth:
             copies += 1
             versions.add((uid, event["metadata"]["resourceVersion"]))

@@ -13,6 +13,7 @@ pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod day;
+mod due;
 pub mod faulty_disk;
 pub mod model;
 pub mod path;

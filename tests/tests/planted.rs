@@ -1,12 +1,11 @@
-//! Values of ConfigMaps and of environment variables are not kept: not a byte of them is on disk or in what the recorder
-//! says.
+//! Values of ConfigMaps and of environment variables are not kept: not a byte of them is on disk, in what the recorder
+//! says, or in its memory once their connection is quiet.
 //!
-//! Its memory is another matter, and the test prints what it finds there: nothing that lives holds a value (they are
-//! dropped at decode, see `source/objects`), but the buffers through which objects came are freed without being wiped,
-//! those of the HTTP and TLS libraries among them. That is why the program refuses core dumps.
+//! They are dropped at decode (`source/objects`); the buffers through which they came are wiped when they are freed
+//! (`wiping`), and the connections let go of theirs (`source/connect`, `source/api`).
 //!
 //! The recorder runs as a process of its own (this program, started again), since the values are in the memory of the one
-//! that plays the API server.
+//! that plays the API server. Secrets are not among what is planted: no Secret is ever asked for.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,11 +21,16 @@ use std::process::{Child, Command, Stdio};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
+use kube9_recorder::wiping::{Wiping, wiping};
 use kube9_tests::apiserver::{self, ApiServer, Kind};
 use kube9_tests::client::Client;
 use kube9_tests::recorder::{Setup, wait_until};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: Wiping = wiping();
 
 /// Names the configuration of the child.
 const CHILD: &str = "KUBE9_TEST_PLANTED_CONFIG";
@@ -89,8 +93,8 @@ impl Recorder {
         assert!(self.0.wait().unwrap().success());
     }
 
-    /// Writable memory of its own: heaps and stacks, as a core dump has them.
-    fn memory(&self) -> Vec<u8> {
+    /// All of its memory that can be read and has ever been written: heaps, stacks, data, as a core dump has them.
+    fn memory(&self) -> Vec<Region> {
         let pid = self.0.id();
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
         let mut memory = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -98,35 +102,53 @@ impl Recorder {
         for line in maps.lines() {
             let mut words = line.split_whitespace();
             let (range, rights) = (words.next().unwrap(), words.next().unwrap());
-            if !rights.starts_with("rw") {
-                continue;
+            let is_file = words.nth(2).is_some_and(|inode| inode != "0");
+            if !rights.starts_with('r') || (is_file && !rights.contains('w')) {
+                continue; // what a program file says is the same before anything was planted
             }
             let (from, to) = range.split_once('-').unwrap();
             let at = |text: &str| u64::from_str_radix(text, 16).unwrap();
-            let mut part = vec![0; (at(to) - at(from)) as usize];
+            let mut bytes = vec![0; (at(to) - at(from)) as usize];
             memory.seek(SeekFrom::Start(at(from))).unwrap();
-            if memory.read_exact(&mut part).is_ok() {
-                found.append(&mut part);
+            // What the kernel itself put there (vvar) cannot be read.
+            if memory.read_exact(&mut bytes).is_ok() {
+                let line = line.to_owned();
+                found.push(Region { line, bytes });
             }
         }
-        assert!(found.len() > 1 << 20, "memory of the child can be read");
         found
     }
 }
 
-/// How every planted value begins; a number of four digits follows.
-const MARK: &str = "pLaNtEd";
+/// A part of a process' memory.
+struct Region {
+    /// Its line in `maps`.
+    line: String,
+    bytes: Vec<u8>,
+}
 
-/// The numbers of the planted values that are in there.
+/// How every planted value begins; a number of four digits follows. Put together here, so that it is not in the text of
+/// this program, which is the child's, too.
+fn mark() -> String {
+    "dEtNaLp".chars().rev().collect()
+}
+
+/// The numbers of the planted values that are in there; `u32::MAX` for one that is cut.
 fn planted(bytes: &[u8]) -> BTreeSet<u32> {
-    let mark = MARK.as_bytes();
-    let starts = bytes.windows(mark.len()).enumerate();
-    let numbers = starts.filter(|(_, part)| *part == mark).map(|(at, _)| {
-        let digits = bytes.get(at + mark.len()..at + mark.len() + 4);
-        let number = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        number.unwrap_or(u32::MAX)
-    });
-    numbers.collect()
+    let mark = mark().into_bytes();
+    let mut numbers = BTreeSet::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == mark[0]) {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(&mark[1..]) {
+            let digits = after
+                .get(..4)
+                .and_then(|digits| std::str::from_utf8(digits).ok());
+            let number = digits.and_then(|digits| digits.parse().ok());
+            numbers.insert(number.unwrap_or(u32::MAX));
+        }
+    }
+    numbers
 }
 
 /// Everything below a folder.
@@ -172,7 +194,7 @@ fn no_value_is_on_disk_or_said() {
     let server = ApiServer::start(apiserver::Config::default()).unwrap();
     let store = server.store();
     let plant = |n: u32| {
-        let (name, value) = (format!("planted-{n}"), format!("{MARK}{n:04}"));
+        let (name, value) = (format!("planted-{n}"), format!("{}{n:04}", mark()));
         store
             .create(Kind::ConfigMap, config_map(&name, &value))
             .unwrap();
@@ -194,7 +216,7 @@ fn no_value_is_on_disk_or_said() {
     known("SELECT count(*) FROM facts", PLANTED);
     (PLANTED / 2..PLANTED).for_each(plant); // the watch tells them
     known("SELECT count(*) FROM facts", 2 * PLANTED);
-    let change = |map: &mut Value| map["data"]["mode"] = json!(format!("{MARK}9999-mode"));
+    let change = |map: &mut Value| map["data"]["mode"] = json!(format!("{}9999-mode", mark()));
     store
         .modify(Kind::ConfigMap, "shop", "planted-7", change)
         .unwrap();
@@ -218,13 +240,22 @@ fn no_value_is_on_disk_or_said() {
         assert!(!body.is_empty());
         assert_eq!(planted(&body), BTreeSet::new(), "{path}");
     }
-    let memory = recorder.memory();
-    let in_memory = planted(&memory);
-    let mebi = memory.len() >> 20;
-    println!(
-        "of {PLANTED} planted values {} are in {mebi} MiB of memory",
-        in_memory.len()
-    );
+    // What came last is in the buffers of its connection for a moment.
+    let mut left = Vec::new();
+    let none_is_left = wait_until(|| {
+        let memory = recorder.memory();
+        let bytes: usize = memory.iter().map(|region| region.bytes.len()).sum();
+        assert!(bytes > 1 << 20, "the memory of the child can be read");
+        let found = memory
+            .iter()
+            .map(|region| (&region.line, planted(&region.bytes)));
+        left = found
+            .filter(|(_, numbers)| !numbers.is_empty())
+            .map(|(line, numbers)| format!("{numbers:?} in {line}"))
+            .collect();
+        left.is_empty()
+    });
+    assert!(none_is_left, "planted values in memory: {left:#?}");
     recorder.stop();
     let files = files(folder.path());
     assert!(files.iter().any(|(name, _)| name.ends_with("kube9.db")));

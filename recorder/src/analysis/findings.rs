@@ -236,13 +236,29 @@ impl Findings {
         }
     }
 
-    /// Closes everything about a subject that is gone.
-    pub fn gone(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+    /// Closes the findings of these rules about a subject that is gone.
+    pub fn gone(
+        &mut self,
+        subject: &Subject,
+        of: impl Fn(&str) -> bool,
+        now: Timestamp,
+        out: &mut Vec<Finding>,
+    ) {
         self.pending.remove(subject);
-        let open = self.by_subject.get(subject).cloned().unwrap_or_default();
-        for fingerprint in open {
+        let mut over = self.by_subject.get(subject).cloned().unwrap_or_default();
+        over.retain(|fingerprint| {
+            self.open
+                .get(fingerprint)
+                .is_some_and(|open| of(&open.rule))
+        });
+        for fingerprint in over {
             self.close(&fingerprint, End::Over("the object is gone"), now, out);
         }
+    }
+
+    /// Whether a subject has a finding.
+    pub fn has(&self, subject: &Subject) -> bool {
+        self.by_subject.contains_key(subject)
     }
 
     /// Closes findings of rules that do not run any more, and says why they do not.
@@ -355,6 +371,11 @@ fn update(
     None
 }
 
+/// Times of the API are whole seconds: what follows the point is noise to people.
+fn legible(text: &str) -> String {
+    text.replace(".000Z", "Z")
+}
+
 fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Record {
     let mut extra = Map::from_iter([
         ("rule".to_owned(), json!(look.rule)),
@@ -366,7 +387,7 @@ fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Reco
         event_type: look.event_type,
         severity: sign.severity,
         title: format!("{} since {}", sign.title, minute(since)),
-        description: sign.description,
+        description: legible(&sign.description),
         object: look.object.cloned(),
         owner: sign.owner,
         reason: look.rule.to_owned(),
@@ -401,11 +422,11 @@ impl Open {
                 format!("it became {what}, which has a finding of its own"),
             ),
         };
-        let mut description = format!(
+        let mut description = legible(&format!(
             "\"{}\" lasted {}, since {since}. Closed because {because}.",
             self.title,
             span(now.since(since))
-        );
+        ));
         let mut extra = Map::from_iter([
             ("rule".to_owned(), json!(self.rule)),
             ("finding".to_owned(), json!(fingerprint)),

@@ -15,6 +15,7 @@
 
 mod agenda;
 pub mod changes;
+pub mod default_tokens;
 pub mod engine;
 pub mod failure;
 pub mod findings;

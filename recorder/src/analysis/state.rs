@@ -6,7 +6,7 @@
 //!              └── thawed, frozen ──────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
@@ -45,6 +45,8 @@ pub struct Analysis {
     findings: Findings,
     sight: Sight,
     agenda: Agenda,
+    /// CronJobs with a finding and without a pod, and since when; after a restart since then.
+    resting: HashMap<Subject, Timestamp>,
     last_reset: Option<Timestamp>,
     retired: bool,
 }
@@ -70,6 +72,7 @@ impl Analysis {
             findings: restored(before.findings),
             sight: Sight::default(),
             agenda: Agenda::default(),
+            resting: HashMap::new(),
             last_reset: None,
             retired: false,
         }
@@ -441,19 +444,13 @@ impl Analysis {
             return;
         }
         if !std::mem::replace(&mut self.retired, true) {
-            let runs = |id: &str| {
-                let mut named = rules::ALL.iter().filter(|rule| rule.id == id);
-                id == PERMISSION || named.any(|rule| self.config.runs(rule))
-            };
+            let runs = |id: &str| id == PERMISSION || named(id).any(|rule| self.config.runs(rule));
             self.findings
                 .retire(runs, "the rule is switched off", now, out);
         }
         for (kind, since) in thawed {
             let Some(from) = since else { continue };
-            let reads = |id: &str| {
-                let mut named = rules::ALL.iter().filter(|rule| rule.id == id);
-                named.any(|rule| rule.reads.contains(&kind))
-            };
+            let reads = |id: &str| named(id).any(|rule| rule.reads.contains(&kind));
             self.findings.doubt(reads, Late { from, to: now });
         }
         self.agenda.add(self.world.subjects());
@@ -469,10 +466,11 @@ impl Analysis {
         let Some(target) = Target::find(&self.world, subject) else {
             let kind = subject.about.kind();
             if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
-                self.findings.gone(subject, now, out);
+                self.without_objects(subject, now, out);
             }
             return;
         };
+        self.resting.remove(subject);
         let mut again: Option<Timestamp> = None;
         for rule in rules::ALL
             .iter()
@@ -509,6 +507,39 @@ impl Analysis {
             self.agenda.later(at, subject.clone());
         }
     }
+}
+
+/// A CronJob whose last pod has been gone for so long is taken for gone: one that runs once a day is not.
+const RESTS_MAX: Duration = Duration::from_secs(25 * 3_600);
+
+impl Analysis {
+    /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
+    /// pod behind, what its manifest is blamed for stays as it is.
+    fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+        let assessments = |id: &str| named(id).any(|rule| rule.event_type == EventType::Assessment);
+        let is_cron_job = subject.about == About::Owner && subject.name.starts_with("CronJob/");
+        if !is_cron_job {
+            self.findings.gone(subject, |_| true, now, out);
+            return;
+        }
+        self.findings.gone(subject, |id| !assessments(id), now, out);
+        if !self.findings.has(subject) {
+            self.resting.remove(subject);
+            return;
+        }
+        let since = *self.resting.entry(subject.clone()).or_insert(now);
+        if now.since(since) < RESTS_MAX {
+            self.agenda.later(since.plus(RESTS_MAX), subject.clone());
+        } else {
+            self.resting.remove(subject);
+            self.findings.gone(subject, |_| true, now, out);
+        }
+    }
+}
+
+/// The rule of that number.
+fn named(id: &str) -> impl Iterator<Item = &'static Rule> {
+    rules::ALL.iter().filter(move |rule| rule.id == id)
 }
 
 fn restored(stored: Vec<(String, String)>) -> Findings {

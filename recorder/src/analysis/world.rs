@@ -8,6 +8,7 @@ use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
 
 use super::changes::LastChange;
+use super::default_tokens::DefaultTokens;
 use super::failure;
 use super::own::Own;
 use super::owners::controller;
@@ -77,6 +78,8 @@ pub struct World {
     pub last_changes: HashMap<Box<str>, LastChange>,
     /// Warnings of each namespace.
     pub warnings: Warnings,
+    /// Who mounts the token of a default service account.
+    pub default_tokens: DefaultTokens,
     /// kube9 itself.
     pub own: Own,
     index: HashMap<Box<str>, BTreeSet<Name>>,
@@ -108,7 +111,13 @@ impl World {
         match object {
             Object::Pod(pod) => self.apply_pod(name.clone(), *pod, now, settle),
             Object::Node(node) => self.apply_node(name.clone(), node, now),
-            Object::Deployment(one) => drop(self.deployments.insert(name.clone(), *one)),
+            Object::Deployment(one) => {
+                self.unindex_deployment(&name);
+                for key in resting_keys(&one) {
+                    self.add(key, &name);
+                }
+                self.deployments.insert(name.clone(), *one);
+            }
             Object::ConfigMap(map) => drop(self.config_maps.insert(name.clone(), map)),
             Object::Service(service) => {
                 self.unindex_service(&name);
@@ -143,6 +152,7 @@ impl World {
                 self.nodes.remove(name);
             }
             Kind::Deployment => {
+                self.unindex_deployment(name);
                 self.deployments.remove(name);
                 self.last_changes.remove(&*format!("Deployment/{name}"));
             }
@@ -300,6 +310,7 @@ impl World {
         for key in pod_keys(&entry) {
             self.add(key, &name);
         }
+        self.default_tokens.add(&entry);
         self.pods.insert(name, entry);
     }
 
@@ -324,12 +335,20 @@ impl World {
             return;
         };
         let spec = entry.pod.spec.clone();
+        self.default_tokens.remove(entry);
         for key in pod_keys(entry) {
             self.drop_from(&key, name);
         }
         // Held by the pod, by this clone and by the set: nobody else.
         if Arc::strong_count(&spec) <= 3 {
             self.specs.remove(&spec);
+        }
+    }
+
+    fn unindex_deployment(&mut self, name: &Name) {
+        let keys = self.deployments.get(name).map(resting_keys);
+        for key in keys.unwrap_or_default() {
+            self.drop_from(&key, name);
         }
     }
 
@@ -378,14 +397,6 @@ impl World {
         self.pods_at(&format!("i:{image}"))
     }
 
-    /// The pods of a namespace that mount the token of the default service account.
-    pub fn pods_with_default_token<'a>(
-        &'a self,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.pods_at(&format!("t:{namespace}"))
-    }
-
     /// The versions of the kubelets, and the names of the nodes that have each. Looks at every node; to be
     /// asked about the cluster as a whole only.
     pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<Name>> {
@@ -399,21 +410,28 @@ impl World {
 
     /// The pods that a Service selects; none where it has no selector.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
+        self.with_rarest(service, "l")
+            .filter_map(|name| self.pods.get(name))
+            .filter(|entry| matches(service, &entry.pod.meta))
+    }
+
+    /// The names in an index of labels that have that pair of a Service's selector which the fewest have: it decides how
+    /// many are looked at, and a label that nobody has ends it.
+    fn with_rarest<'a>(
+        &'a self,
+        service: &Service,
+        index: &str,
+    ) -> impl Iterator<Item = &'a Name> + use<'a> {
         let namespace = &service.meta.namespace;
-        let keys = service
-            .selector
-            .iter()
-            .map(move |(k, v)| format!("l:{namespace}/{k}={v}"));
-        let sets = keys.map(|key| self.index.get(&*key));
-        // The rarest label decides how many pods are looked at; a label that nobody has ends it.
+        let pairs = service.selector.iter();
+        let sets = pairs.map(|(key, value)| {
+            self.index
+                .get(&*format!("{index}:{namespace}/{key}={value}"))
+        });
         let rarest = sets
             .min_by_key(|set| set.map_or(0, BTreeSet::len))
             .flatten();
-        let pods = rarest
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.pods.get(name));
-        pods.filter(|entry| matches(service, &entry.pod.meta))
+        rarest.into_iter().flatten()
     }
 
     /// The Services that select a pod with this metadata.
@@ -433,21 +451,11 @@ impl World {
         found
     }
 
-    /// A Deployment that is scaled to 0 and whose pods a Service would select. Looks at every Deployment: to be asked of
-    /// a Service without pods only.
+    /// A Deployment that is scaled to 0 and whose pods a Service would select.
     pub fn resting(&self, service: &Service) -> Option<&Name> {
-        let would = |one: &Deployment| {
-            one.replicas == 0
-                && one.meta.namespace == service.meta.namespace
-                && service
-                    .selector
-                    .iter()
-                    .all(|(key, value)| one.pod_labels.get(key) == Some(value))
-        };
-        self.deployments
-            .iter()
-            .find(|(_, one)| would(one))
-            .map(|(name, _)| name)
+        let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
+        self.with_rarest(service, "d")
+            .find(|name| self.deployments.get(*name).is_some_and(would))
     }
 
     /// The controllers of the pods that read a ConfigMap.
@@ -476,10 +484,9 @@ impl World {
         all.extend(names(About::ConfigMap, self.config_maps.keys().collect()));
         all.extend([Subject::cluster(), Subject::recorder()]);
         all.extend(self.warnings.namespaces().map(Subject::namespace));
+        all.extend(self.default_tokens.namespaces().map(Subject::namespace));
         for key in self.index.keys() {
-            if let Some(namespace) = key.strip_prefix("t:") {
-                all.insert(Subject::namespace(namespace));
-            } else if let Some(owner) = key.strip_prefix("o:") {
+            if let Some(owner) = key.strip_prefix("o:") {
                 all.insert(Subject {
                     about: About::Owner,
                     name: owner.into(),
@@ -496,11 +503,27 @@ impl World {
 }
 
 fn matches(service: &Service, meta: &Meta) -> bool {
-    meta.namespace == service.meta.namespace
+    selects(service, &meta.namespace, &meta.labels)
+}
+
+fn selects(service: &Service, namespace: &str, labels: &BTreeMap<Box<str>, Box<str>>) -> bool {
+    *service.meta.namespace == *namespace
         && service
             .selector
             .iter()
-            .all(|(key, value)| meta.labels.get(key) == Some(value))
+            .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Where a Deployment without replicas is found by the labels that its pods would have; most have some, and none here.
+fn resting_keys(one: &Deployment) -> Vec<String> {
+    if one.replicas != 0 {
+        return Vec::new();
+    }
+    let namespace = &one.meta.namespace;
+    let pairs = one.pod_labels.iter();
+    pairs
+        .map(|(key, value)| format!("d:{namespace}/{key}={value}"))
+        .collect()
 }
 
 /// One pair of a Service's selector is enough to find it from a pod.
@@ -522,9 +545,6 @@ fn pod_keys(entry: &PodEntry) -> Vec<String> {
     );
     let maps = spec.config_maps.iter().chain(&spec.optional_config_maps);
     keys.extend(maps.map(|map| format!("c:{namespace}/{map}")));
-    if spec.mounts_default_token() {
-        keys.push(format!("t:{namespace}"));
-    }
     keys.extend(failure::unpulled(&entry.pod).map(|image| format!("i:{image}")));
     keys
 }

@@ -1,4 +1,4 @@
-//! Observation → row: `normalize` → `sanitize` (both pure) → `queue`.
+//! Observation → row: `normalize` → `sanitize` ─ `template` (all pure) → `queue`.
 
 pub mod filter;
 mod fit;
@@ -12,3 +12,4 @@ pub mod record;
 mod redact;
 pub mod sanitize;
 pub(crate) mod secret_key;
+pub mod template;

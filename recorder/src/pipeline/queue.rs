@@ -79,9 +79,16 @@ pub struct Queue {
     drained: Notify,
 }
 
+/// An item and its estimate of the memory it holds: asked for once, outside the lock, while its texts are at hand.
+#[derive(Debug)]
+struct Held {
+    bytes: usize,
+    item: Item,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: VecDeque<Held>,
     bytes: usize,
     drops: Vec<Drops>,
     /// The last list that each source has begun.
@@ -154,7 +161,7 @@ impl Queue {
             state.listings.insert(*watch, *listing);
         }
         state.bytes += bytes;
-        state.items.push_back(item);
+        state.items.push_back(Held { bytes, item });
         let wake = state.items.len() >= state.wake_at;
         drop(state);
         if wake {
@@ -211,18 +218,18 @@ impl Queue {
             });
         }
         state.wake_at = usize::MAX; // at work: it looks again by itself
+        let (mut rows, mut bytes) = (0, 0);
+        for held in state.items.iter().take(rows_max) {
+            if bytes >= bytes_max && rows > 0 {
+                break;
+            }
+            rows += 1;
+            bytes += held.bytes;
+        }
         let mut batch = Batch {
-            items: Vec::with_capacity(state.items.len().min(rows_max)),
+            items: state.items.drain(..rows).map(|held| held.item).collect(),
             drops: Vec::new(),
         };
-        let mut bytes = 0;
-        while batch.items.len() < rows_max && (bytes < bytes_max || batch.items.is_empty()) {
-            let Some(item) = state.items.pop_front() else {
-                break;
-            };
-            bytes += item.bytes();
-            batch.items.push(item);
-        }
         state.bytes -= bytes;
         state.active = !batch.items.is_empty();
         batch.drops = std::mem::take(&mut state.drops);
@@ -308,14 +315,14 @@ impl State {
         let oldest = self
             .items
             .iter()
-            .position(|item| matches!(item, Item::Observed { .. }))
+            .position(|held| matches!(held.item, Item::Observed { .. }))
             .or_else(|| {
                 self.items
                     .iter()
-                    .position(|item| matches!(item, Item::Row(_)))
+                    .position(|held| matches!(held.item, Item::Row(_)))
             })?;
-        let item = self.items.remove(oldest)?;
-        self.bytes -= item.bytes();
+        let Held { bytes, item } = self.items.remove(oldest)?;
+        self.bytes -= bytes;
         self.dropped_total += 1;
         let identity = item.identity();
         self.dropped_events_total += u64::from(identity.is_some());

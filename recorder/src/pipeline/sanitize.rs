@@ -16,6 +16,7 @@ use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept};
 use super::record::{Observation, Occurred, Record};
 use super::redact::{MARKER, redact};
 use super::secret_key::{Secrecy, secrecy};
+use super::template::{self, Text};
 
 /// Longest title, in characters, with its ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
@@ -43,12 +44,20 @@ const ROUNDS_MAX: usize = 6;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sanitized {
     record: Record,
+    /// Its description in the two parts that the store keeps. Taken apart here, on the producer's thread: the one writer
+    /// has to keep up with all of them.
+    text: Text,
 }
 
 impl Sanitized {
     /// The row.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Its description as the store keeps it.
+    pub fn text(&self) -> &Text {
+        &self.text
     }
 
     /// The row, to be taken apart.
@@ -81,6 +90,8 @@ impl Sanitized {
             + objects.sum::<usize>()
             + r.node.as_ref().map_or(0, String::len)
             + identity
+            + self.text.body.len()
+            + self.text.args.as_ref().map_or(0, String::len)
             + memory_of(&r.extra)
     }
 }
@@ -115,7 +126,11 @@ pub fn sanitize(record: Record) -> Sanitized {
         },
     };
     let extra = cleaner.extra(record.extra);
+    let (name, namespace) = record.object.as_ref().map_or(("", ""), |object| {
+        (object.name.as_str(), object.namespace.as_str())
+    });
     Sanitized {
+        text: template::split(&record.description, name, namespace).into(),
         record: Record { extra, ..record },
     }
 }

@@ -228,6 +228,7 @@ impl Answer {
             start: 0,
             searched: 0,
             skipping: false,
+            held: None,
         }
     }
 }
@@ -253,7 +254,12 @@ pub struct Lines {
     start: usize,
     searched: usize,
     skipping: bool,
+    /// The last chunk, until the connection has taken another buffer to read into.
+    held: Option<Bytes>,
 }
+
+/// How long the connection gets for that; it needs one turn of the runtime.
+const HELD_FOR: Duration = Duration::from_millis(200);
 
 impl Lines {
     /// The next line; `None` at a clean end. A cut in the middle of a line is [`ApiError::Transport`].
@@ -263,8 +269,11 @@ impl Lines {
             if let Some(line) = self.take_line() {
                 return Ok(Some(line));
             }
-            match self.stream.next().await {
-                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+            match self.chunk().await {
+                Some(Ok(chunk)) => {
+                    self.buffer.extend_from_slice(&chunk);
+                    self.held = Some(chunk);
+                }
                 Some(Err(error)) => return Err(ApiError::Transport(chain(&error))),
                 None if self.start < self.buffer.len() || self.skipping => {
                     return Err(ApiError::Transport(
@@ -274,6 +283,19 @@ impl Lines {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// The next chunk. A chunk is a view of the connection's buffer, which it would otherwise go on to use: with what was
+    /// read last in it, for as long as nothing comes. While the chunk is held it has to take a new one, and the old one
+    /// is freed, and wiped, as soon as the chunk is let go.
+    async fn chunk(&mut self) -> Option<Result<Bytes, kube::Error>> {
+        if self.held.is_some() {
+            if let Ok(chunk) = tokio::time::timeout(HELD_FOR, self.stream.next()).await {
+                return chunk;
+            }
+            self.held = None;
+        }
+        self.stream.next().await
     }
 
     fn take_line(&mut self) -> Option<Line> {
@@ -290,7 +312,8 @@ impl Lines {
                 self.start = 0;
                 self.searched = 0;
             } else if self.start > 0 {
-                self.buffer.drain(..self.start);
+                // A new buffer, so that the old one is freed: lines that were read stay in no memory (`wiping`).
+                self.buffer = self.buffer.split_off(self.start);
                 self.searched -= self.start;
                 self.start = 0;
             }
@@ -348,6 +371,7 @@ mod tests {
             start: 0,
             searched: 0,
             skipping: false,
+            held: None,
         }
     }
 

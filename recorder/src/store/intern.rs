@@ -9,8 +9,8 @@ use foldhash::fast::RandomState;
 use kube9_shared::model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
+use super::marks::Marks;
 use super::statements::Statements;
-use super::sweep::Marks;
 use crate::pipeline::record::Record;
 
 /// Entries of each half of a cache; with the texts' bound below at most about 3 MB together.

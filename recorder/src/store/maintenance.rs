@@ -19,7 +19,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
-use super::apply::Applier;
+use super::apply::{Applier, apply_all};
 use super::cap::{Cap, Pages, Pressure, Volume, statvfs};
 use super::checkpoint::{Checkpoints, truncate};
 use super::delete::{Deleted, delete_some};
@@ -27,7 +27,7 @@ use super::leftovers::Leftovers;
 use super::open::is_damage;
 use super::report::{self, Report};
 use super::sweep::Sweep;
-use super::writer::{Shared, apply_all};
+use super::writer::Shared;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
@@ -201,7 +201,7 @@ impl Maintenance {
                 step
             }
             Err(error) => {
-                Sweep::end(applier);
+                Sweep::end(&mut applier.rows);
                 if let Err(error) = applier.rolled_back(conn) {
                     warn!(%error, "positions could not be read again");
                 }
@@ -327,7 +327,7 @@ impl Maintenance {
             Phase::Leftovers(leftovers) => {
                 let mut next = None;
                 let forgotten = run.began.minus(self.config.info_warning);
-                apply_all(conn, applier, run.began, |tx, applier| {
+                apply_all(conn, applier, |tx, applier| {
                     next = leftovers.step(tx, applier, forgotten, deadline)?;
                     Ok(())
                 })?;
@@ -338,15 +338,15 @@ impl Maintenance {
             }
             Phase::Sweep(sweep) => {
                 let mut step = None;
-                apply_all(conn, applier, run.began, |tx, applier| {
-                    step = Some(sweep.step(tx, applier, deadline)?);
+                apply_all(conn, applier, |tx, applier| {
+                    step = Some(sweep.step(tx, &mut applier.rows, deadline)?);
                     Ok(())
                 })?;
                 let Some(step) = step else { return Ok(None) };
                 run.names += step.names;
                 Ok(Some(step.next.map_or_else(
                     || {
-                        Sweep::end(applier);
+                        Sweep::end(&mut applier.rows);
                         Phase::Vacuum
                     },
                     Phase::Sweep,
@@ -419,7 +419,7 @@ impl Maintenance {
             keep: (self.config.info_warning, self.config.error_critical),
             at: shared.clock.now(),
         });
-        apply_all(conn, applier, run.began, |tx, applier| {
+        apply_all(conn, applier, |tx, applier| {
             report::insert(tx, applier, &row)
         })?;
         self.untold[run.cause.index()] = Untold {
@@ -525,7 +525,7 @@ fn delete_step(
     work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<super::delete::Step>,
 ) -> rusqlite::Result<Option<i64>> {
     let mut done = None;
-    apply_all(conn, applier, run.began, |tx, applier| {
+    apply_all(conn, applier, |tx, applier| {
         done = Some(work(tx, applier)?);
         Ok(())
     })?;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction) ─ fold (pure) · gap (pure) · facts · findings
-//!                   └─ rows ─ keys · intern · template (pure)
+//!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
+//!                   └─ rows ─ keys · intern
 //!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
 //! ```
 
@@ -20,13 +20,13 @@ pub mod intern;
 pub mod keys;
 mod leftovers;
 pub mod maintenance;
+mod marks;
 pub mod open;
 mod report;
 pub mod rows;
 pub mod snapshot;
 pub mod statements;
 mod sweep;
-pub mod template;
 pub mod version;
 pub mod watches;
 pub mod writer;

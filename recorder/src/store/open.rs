@@ -17,9 +17,6 @@ use kube9_shared::schema;
 use kube9_shared::time::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
-use tracing::warn;
-
-use super::snapshot;
 
 /// Name of the database in the data directory.
 pub const FILE_NAME: &str = "kube9.db";
@@ -116,9 +113,6 @@ impl DataDir {
         loop {
             match lock.try_lock() {
                 Ok(()) => {
-                    if let Err(error) = snapshot::remove_leftovers(path) {
-                        warn!(%error, "what a snapshot left behind could not be removed");
-                    }
                     return Ok(Self {
                         path: path.to_owned(),
                         _lock: lock,

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use super::intern::Interned;
 use super::keys::Keys;
 use super::statements::{Hot, Session, Statements};
-use super::template;
 use crate::pipeline::heard::Told;
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::Sanitized;
@@ -159,23 +158,15 @@ impl Rows {
         Ok(())
     }
 
-    /// Number and arguments of the record's description.
-    pub fn text(
+    /// Number and arguments of the row's description.
+    pub fn text<'r>(
         &mut self,
         conn: &Connection,
-        row: &Sanitized,
-    ) -> rusqlite::Result<(i64, Option<String>)> {
-        let record = row.record();
-        let (name, namespace) = record.object.as_ref().map_or(("", ""), |object| {
-            (object.name.as_str(), object.namespace.as_str())
-        });
-        let template = template::split(&record.description, name, namespace);
-        let args = (!template.args.is_empty()).then(|| template.args_json());
-        Ok((
-            self.interned
-                .text(conn, &mut self.statements, &template.body)?,
-            args,
-        ))
+        row: &'r Sanitized,
+    ) -> rusqlite::Result<(i64, Option<&'r str>)> {
+        let text = row.text();
+        let id = self.interned.text(conn, &mut self.statements, &text.body)?;
+        Ok((id, text.args.as_deref()))
     }
 
     /// Notes that a row is new or different, in the sequence that followers read.

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use tracing::warn;
 
 use super::cap::statvfs;
 use super::open::{FILE_NAME, open_for_reading};
@@ -85,15 +86,20 @@ pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotErro
 }
 
 /// Removes what killed processes left. One that is still at work goes on: it has its file open.
-pub(super) fn remove_leftovers(directory: &Path) -> io::Result<()> {
+pub fn remove_leftovers(directory: &Path) {
     let prefix = format!("{FILE_NAME}.{PASSING}");
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            fs::remove_file(entry.path())?;
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_file(entry.path())?;
+            }
         }
+        Ok(())
+    };
+    if let Err(error) = remove() {
+        warn!(%error, "what a snapshot left behind could not be removed");
     }
-    Ok(())
 }
 
 /// `target` is absent or empty.
@@ -219,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn start_removes_what_a_killed_snapshot_left() {
+    fn only_what_a_killed_snapshot_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("kube9.db.snapshot-77"), "half").unwrap();
         fs::write(dir.path().join("snapshot-of-mine.db"), "mine").unwrap();
-        drop(DataDir::lock(dir.path()).unwrap());
+        remove_leftovers(dir.path());
         assert_eq!(leftovers(dir.path()), 1);
     }
 

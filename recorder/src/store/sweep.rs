@@ -14,10 +14,11 @@
 
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
-use super::apply::Applier;
 use super::intern::Interned;
+use super::marks::{Marks, NODE, OBJECT, REASON, SWEPT, TEXT, Window};
+use super::rows::Rows;
 use super::statements::Statements;
 
 /// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
@@ -29,8 +30,8 @@ const CHUNK: i64 = 1024;
 /// Names deleted between two looks at the time.
 const DELETE_CHUNK: i64 = 128;
 
-/// The swept tables, in the order of [`Marks::windows`].
-const TABLES: [Table; 4] = [
+/// The swept tables, in the order of their numbers in `marks`.
+const TABLES: [Table; SWEPT] = [
     Table {
         first: "SELECT min(id) FROM object WHERE id >= ?1",
         last: "SELECT max(id) FROM object",
@@ -57,99 +58,11 @@ const TABLES: [Table; 4] = [
     },
 ];
 
-const OBJECT: usize = 0;
-const NODE: usize = 1;
-const REASON: usize = 2;
-const TEXT: usize = 3;
-
 struct Table {
     first: &'static str,
     last: &'static str,
     ids: &'static str,
     delete: &'static str,
-}
-
-/// Which names are used, of a window of ids of each table.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    windows: [Window; TABLES.len()],
-}
-
-/// Ids from `from` to `to` (exclusive) and which of them are marked.
-#[derive(Debug, Default)]
-struct Window {
-    from: i64,
-    to: i64,
-    bits: Vec<u64>,
-}
-
-impl Window {
-    fn new(from: i64, to: i64) -> Self {
-        let words = ((to - from) as u64).div_ceil(64);
-        Self {
-            from,
-            to,
-            bits: vec![0; words as usize],
-        }
-    }
-
-    /// Marks an id. `false`: it was marked already, or is none of this window.
-    fn insert(&mut self, id: i64) -> bool {
-        let Some((word, bit)) = self.place(id) else {
-            return false;
-        };
-        let was = self.bits[word] & bit != 0;
-        self.bits[word] |= bit;
-        !was
-    }
-
-    /// Whether an id may be in use: it is marked, or this window cannot tell.
-    fn keeps(&self, id: i64) -> bool {
-        self.place(id)
-            .is_none_or(|(word, bit)| self.bits[word] & bit != 0)
-    }
-
-    fn place(&self, id: i64) -> Option<(usize, u64)> {
-        (self.from <= id && id < self.to).then(|| {
-            let offset = (id - self.from) as usize;
-            (offset / 64, 1 << (offset % 64))
-        })
-    }
-}
-
-impl Marks {
-    pub(super) fn node(&mut self, id: i64) {
-        self.windows[NODE].insert(id);
-    }
-
-    pub(super) fn reason(&mut self, id: i64) {
-        self.windows[REASON].insert(id);
-    }
-
-    pub(super) fn text(&mut self, id: i64) {
-        self.windows[TEXT].insert(id);
-    }
-
-    /// Marks an object, its owner, that one's owner, and so on.
-    pub(super) fn object(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        id: i64,
-        owner: Option<i64>,
-    ) -> rusqlite::Result<()> {
-        self.windows[OBJECT].insert(id);
-        let mut next = owner;
-        // Ends: an owner that is marked already is not followed, so a ring is walked once.
-        while let Some(owner) = next.filter(|owner| self.windows[OBJECT].insert(*owner)) {
-            next = statements
-                .select(conn, "SELECT owner FROM object WHERE id = ?1")?
-                .query_row([owner], |row| row.get(0))
-                .optional()?
-                .flatten();
-        }
-        Ok(())
-    }
 }
 
 /// A sweep under way.
@@ -194,18 +107,17 @@ impl Sweep {
     }
 
     /// Gives the marks' memory back; a sweep that failed must call it, too.
-    pub(super) fn end(applier: &mut Applier) {
-        applier.rows.interned.marks = None;
+    pub(super) fn end(rows: &mut Rows) {
+        rows.interned.marks = None;
     }
 
     /// Works until `deadline`, within a transaction of the caller's.
     pub(super) fn step(
         self,
         conn: &Connection,
-        applier: &mut Applier,
+        rows: &mut Rows,
         deadline: Instant,
     ) -> rusqlite::Result<Step> {
-        let rows = &mut applier.rows;
         if let Self::Begin { from } = self {
             return Ok(match windows(conn, from)? {
                 Some(windows) => {

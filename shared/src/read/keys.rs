@@ -6,15 +6,10 @@ use rusqlite::types::Value;
 use rusqlite::{Statement, params_from_iter};
 
 use super::ReadError;
-use super::numbers::{Keys, LISTED_MAX};
+use super::numbers::Keys;
 use super::plan::{self, Way};
 use super::tally::{Piece, Survey, Tally};
 use super::walk::{Visit, Walk};
-
-/// Days with fewer rows, or with one match in this many rows or fewer, are scanned whole: asking for their hours would
-/// cost more than it saves.
-const SMALL_DAY_ROWS: u64 = 500;
-const DENSE_ONE_IN: u64 = 4;
 
 /// The keys of a page, newest first, and the number of all rows.
 #[derive(Debug)]
@@ -89,7 +84,8 @@ impl Walk<'_> {
             }
         }
         if !span.window.is_empty() {
-            self.counted(span.window, true, survey.rows, found)?;
+            let rows = tally.rows_near(span.window)?;
+            self.counted(span.window, true, rows, found)?;
         }
         if !span.older.is_empty() {
             self.in_order(Visit::Long, span.older, true, found)?;
@@ -166,12 +162,12 @@ impl Walk<'_> {
     ) -> Result<(), ReadError> {
         match &self.way {
             Way::Keys => self.in_order(Visit::InOrder, keys, overlap, found),
+            Way::Objects(ids) if plan::is_short(self.numbers, rows, ids.len()) => {
+                self.in_order(Visit::InOrder, keys, overlap, found)
+            }
             Way::Objects(ids) if plan::counts_first(self.numbers, ids.len()) => {
-                let mut total = 0;
-                for ids in ids.chunks(LISTED_MAX) {
-                    let sql = self.select("count(*)", Visit::Objects(ids), keys, overlap);
-                    total += self.number(&sql)?;
-                }
+                let sql = self.select("count(*)", Visit::Objects(ids), keys, overlap);
+                let total = self.number(&sql)?;
                 found.total += total;
                 let keys = keys.below(found.below);
                 if plan::is_dense(total, rows, found.reach() as u64) {
@@ -265,8 +261,8 @@ fn scan_pieces(
             found.skip -= matched;
             continue;
         }
-        if piece.is_day && piece.rows > SMALL_DAY_ROWS && matched < piece.rows / DENSE_ONE_IN {
-            let hours = tally.hours(piece.keys)?;
+        if plan::is_divided(piece, matched) {
+            let hours = tally.hours(piece)?;
             scan_pieces(&hours, tally, scan, values, found)?;
             continue;
         }
@@ -274,7 +270,10 @@ fn scan_pieces(
         let last = values.len() - 1;
         values[0] = Value::Integer(keys.from);
         values[1] = Value::Integer(keys.to);
-        values[last - 1] = Value::Integer(to_i64(found.wanted()));
+        // No further than to the last match, which the tally knows: sparse rows mostly lie together.
+        let most = usize::try_from(matched - found.skip.min(matched)).unwrap_or(usize::MAX);
+        let most = if is_whole { most } else { usize::MAX };
+        values[last - 1] = Value::Integer(to_i64(found.wanted().min(most)));
         values[last] = Value::Integer(i64::try_from(found.skip).unwrap_or(i64::MAX));
         let mut rows = scan.query(params_from_iter(values.iter()))?;
         while let Some(row) = rows.next()? {

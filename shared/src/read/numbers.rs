@@ -5,7 +5,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::ReadError;
 use super::filter::{Filter, Pattern};
 use super::search::Search;
-use super::sql::{Case, Sql, list, matches};
+use super::sql::{Case, Sql, json, list, matches, one_of};
 use crate::id::EventKey;
 use crate::schema::FOLD_WINDOW_MS;
 use crate::time::Timestamp;
@@ -13,8 +13,9 @@ use crate::time::Timestamp;
 /// Objects up to which their ids are listed and visited one by one. Past it a scan is cheaper (≈ 2 µs a visit against
 /// ≈ 0.1 µs a row) and the list would take memory for nothing.
 pub(super) const OBJECTS_MAX: usize = 20_000;
-/// Ids that one statement lists; more would take its parser megabytes.
-pub(super) const LISTED_MAX: usize = 1_000;
+
+/// Objects up to which a statement in key order makes a set of them first. For more it looks each row's object up.
+const SET_MAX: usize = 4_000;
 
 /// Which objects a filter allows.
 #[derive(Debug)]
@@ -171,12 +172,10 @@ impl Numbers {
         let mut sql = Sql::default();
         // The unary plus keeps the planner from taking an index that the plan did not choose.
         if let Some(types) = &self.types {
-            sql.push(" AND +e.type IN ")
-                .push(&list(types.iter().copied()));
+            sql.push(" AND ").push(&one_of("+e.type", types));
         }
         if let Some(severities) = &self.severities {
-            sql.push(" AND +e.severity IN ")
-                .push(&list(severities.iter().copied()));
+            sql.push(" AND ").push(&one_of("+e.severity", severities));
         }
         for detail in &self.details {
             sql.and(detail);
@@ -187,12 +186,15 @@ impl Numbers {
         match (&self.objects, &self.scopes) {
             (Objects::Any, None) => {}
             (Objects::Any, Some(scopes)) => {
-                sql.push(" AND (SELECT o.scope FROM object o WHERE o.id = e.object) IN ")
-                    .push(&list(scopes.iter().copied()));
+                sql.push(" AND ").push(&one_of(
+                    "(SELECT o.scope FROM object o WHERE o.id = e.object)",
+                    scopes,
+                ));
             }
-            (Objects::Few(ids, _), _) if ids.len() <= LISTED_MAX => {
-                sql.push(" AND +e.object IN ")
-                    .push(&list(ids.iter().copied()));
+            (Objects::Few(ids, _), _) if ids.len() <= SET_MAX => {
+                sql.push(" AND +e.object IN (SELECT value FROM json_each(")
+                    .bind(json(ids.iter().copied()))
+                    .push("))");
             }
             (Objects::Few(_, condition) | Objects::Many(condition), _) => {
                 sql.push(" AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object")

@@ -5,22 +5,29 @@ use rusqlite::Connection;
 use super::ReadError;
 use super::numbers::{Numbers, OBJECTS_MAX, Objects, ids};
 use super::sql::{Sql, list};
-use super::tally::Survey;
+use super::tally::{Piece, Survey};
 
 /// Microseconds to step over a row of `event` in key order and test it.
 const ROW_IN_ORDER: f64 = 0.1;
-/// The same where its object is looked up for the test: mostly a page that is not in the cache.
-const ROW_LOOKED_UP: f64 = 1.0;
+/// To look its object up for the test. Rows that lie together are mostly about objects that do.
+const LOOK_UP: f64 = 0.6;
 /// The same where text is looked for.
 const ROW_SEARCHED: f64 = 0.4;
 /// Microseconds to step over an index entry that alone decides.
 const ENTRY: f64 = 0.1;
 /// Microseconds to reach a row of `event` from an index: mostly a page that is not in the cache.
 const ROW_BY_INDEX: f64 = 2.0;
-/// Microseconds to find an object's first entry.
-const OBJECT: f64 = 1.5;
+/// Microseconds to list an object and to find its first entry: mostly a page that is not in the cache.
+const OBJECT: f64 = 2.0;
 /// Entries of an object whose number is not known.
 const ROWS_OF_AN_OBJECT: f64 = 50.0;
+const HOURS: f64 = 24.0;
+/// Microseconds to ask for the hours of a day.
+const DIVIDED: f64 = 50.0;
+/// Days with fewer rows, or with one match in this many rows or fewer, are scanned whole: asking for their hours would
+/// cost more than it saves.
+const SMALL_DAY_ROWS: u64 = 500;
+const DENSE_ONE_IN: u64 = 4;
 /// Objects from which on it pays to count their rows first, in one statement.
 const COUNT_FIRST_OBJECTS: usize = 256;
 
@@ -130,26 +137,56 @@ pub(super) fn is_dense(total: u64, rows: u64, reach: u64) -> bool {
     in_order * ROW_IN_ORDER < total as f64 * ENTRY
 }
 
+/// Whether a stretch of so many rows is scanned sooner than so many objects are visited.
+pub(super) fn is_short(numbers: &Numbers, rows: u64, objects: usize) -> bool {
+    numbers.search.is_none() && (rows as f64) * (ROW_IN_ORDER + LOOK_UP) < objects as f64 * OBJECT
+}
+
+/// Microseconds to step over a row in key order and test it: its object is looked up if the rest of it fits.
+fn each_in_order(numbers: &Numbers, survey: &Survey) -> f64 {
+    if numbers.search.is_some() {
+        return ROW_SEARCHED;
+    }
+    if matches!((&numbers.objects, &numbers.scopes), (Objects::Any, None)) {
+        return ROW_IN_ORDER;
+    }
+    let rows = survey.rows.max(1) as f64;
+    let share = |asked: bool, of: u64| if asked { of as f64 / rows } else { 1.0 };
+    ROW_IN_ORDER
+        + LOOK_UP
+            * share(numbers.types.is_some(), survey.of_types)
+            * share(numbers.severities.is_some(), survey.of_severities)
+}
+
 /// What the scan in key order costs.
 fn in_key_order(numbers: &Numbers, survey: &Survey, need: u64) -> f64 {
-    let rows = survey.rows as f64;
-    let each = match (&numbers.search, &numbers.objects, &numbers.scopes) {
-        (Some(_), ..) => ROW_SEARCHED,
-        (None, Objects::Any, None) => ROW_IN_ORDER,
-        (None, ..) => ROW_LOOKED_UP,
-    };
+    let each = each_in_order(numbers, survey);
     if !numbers.is_tallied() {
-        return rows * each;
+        return survey.rows as f64 * each;
     }
-    let matched = survey.matched() as f64;
-    let wanted = matched.min(need as f64);
-    let evenly = wanted * rows / matched.max(1.0);
-    // Each wanted row may lie in an hour of its own; hours without a match are skipped.
-    let hours: f64 = survey
-        .pieces
-        .iter()
-        .map(|piece| if piece.is_day { 24.0 } else { 1.0 })
-        .sum();
-    let by_hours = wanted * rows / hours.max(1.0);
-    evenly.min(by_hours) * each
+    let (mut cost, mut left) = (0.0, need);
+    for piece in &survey.pieces {
+        // A part of an hour is counted in any case.
+        let (Some(matched), true) = (piece.matched.filter(|matched| *matched > 0), left > 0) else {
+            continue;
+        };
+        let taken = matched.min(left);
+        left -= taken;
+        let (rows, part) = (piece.rows as f64, taken as f64 / matched as f64);
+        if !is_divided(piece, matched) {
+            cost += rows * part * each;
+            continue;
+        }
+        // Hours without a match are skipped, and each other is left at its last match.
+        let hours = HOURS * (1.0 - (-(matched as f64) / HOURS).exp());
+        let in_hour = matched as f64 / hours;
+        let scanned = rows / HOURS * in_hour / (in_hour + 1.0);
+        cost += DIVIDED + hours * part * scanned * each;
+    }
+    cost
+}
+
+/// Whether the hours of a day are asked for, since most of them may have nothing.
+pub(super) fn is_divided(piece: &Piece, matched: u64) -> bool {
+    piece.is_day && piece.rows > SMALL_DAY_ROWS && matched < piece.rows / DENSE_ONE_IN
 }

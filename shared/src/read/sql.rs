@@ -79,6 +79,28 @@ pub(super) fn matches(column: &str, patterns: &[Pattern], case: Case) -> Sql {
     sql
 }
 
+/// `column` is one of these codes, ascending. Codes beside each other are a range: SQLite keeps a longer `IN` in a table of
+/// its own and looks into it for each row.
+pub(super) fn one_of(column: &str, codes: &[i64]) -> String {
+    match codes {
+        [code] => format!("{column} = {code}"),
+        [first, .., last] if last - first == codes.len() as i64 - 1 => {
+            format!("{column} BETWEEN {first} AND {last}")
+        }
+        _ => format!("{column} IN {}", list(codes.iter().copied())),
+    }
+}
+
+/// `[1,2,3]`, to be bound where `json_each` reads it: a long list in the statement itself takes the parser longer than
+/// the rows take, and megabytes.
+pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> String {
+    let mut text = list(numbers);
+    text.replace_range(..1, "[");
+    text.truncate(text.len() - 1);
+    text.push(']');
+    text
+}
+
 /// `(1,2,3)`
 pub(super) fn list(numbers: impl IntoIterator<Item = i64>) -> String {
     let mut text = String::from("(");

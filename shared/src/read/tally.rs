@@ -3,15 +3,18 @@
 //! A range of keys is cut into pieces: whole days, whole hours at the edges, and at most two parts of an hour that are
 //! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches.
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Rows};
 
 use super::ReadError;
 use super::numbers::{Keys, Numbers};
-use super::sql::list;
+use super::sql::{json, one_of};
 use crate::id::EventKey;
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
+
+/// Scopes up to which the hours of each are looked for by key. With more, reading all of an hour's counters is as fast.
+const SOUGHT_SCOPES_MAX: usize = 16;
 
 /// A stretch of time, newest first in a list, with what is known of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +53,20 @@ struct Unit {
 /// Asks `tally` for one filter. Holds the statement, since a page may ask for the hours of many days.
 pub(super) struct Tally<'c> {
     statement: CachedStatement<'c>,
+    /// The same for given hours of few scopes.
+    sought: Option<CachedStatement<'c>>,
+    /// Nothing is asked that `tally` knows, so that all rows match.
+    counts_all: bool,
 }
 
 impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
         Ok(Self {
             statement: connection.prepare_cached(&select(numbers))?,
+            sought: seek(numbers)
+                .map(|sql| connection.prepare_cached(&sql))
+                .transpose()?,
+            counts_all: asks_nothing(numbers),
         })
     }
 
@@ -74,20 +85,28 @@ impl<'c> Tally<'c> {
                 });
             } else {
                 let (from, to) = (from.max(day.start), to.min(end));
-                survey.pieces.extend(self.between(from, to)?);
+                survey.pieces.extend(self.between(from, to, day.rows)?);
             }
         }
         Ok(survey)
     }
 
-    /// The hours of a day, newest first.
-    pub(super) fn hours(&mut self, day: Keys) -> Result<Vec<Piece>, ReadError> {
-        let (from, to) = seconds(day);
-        self.between(from, to)
+    /// The hours of a day in which something may match, newest first.
+    pub(super) fn hours(&mut self, day: &Piece) -> Result<Vec<Piece>, ReadError> {
+        let (from, to) = seconds(day.keys);
+        self.between(from, to, day.rows)
     }
 
-    /// The hours of a stretch that lies within one day, newest first; its ends may cut an hour.
-    fn between(&mut self, from: i64, to: i64) -> Result<Vec<Piece>, ReadError> {
+    /// About how many rows lie in a stretch of less than an hour: those of the hours that it touches.
+    pub(super) fn rows_near(&mut self, keys: Keys) -> Result<u64, ReadError> {
+        let (from, to) = seconds(keys);
+        let units = self.units(HOUR, from, to, None)?;
+        Ok(units.iter().map(|unit| unit.rows).sum())
+    }
+
+    /// The hours of a stretch that lies within one day, newest first; its ends may cut an hour. `day_rows` is how many
+    /// rows the day has.
+    fn between(&mut self, from: i64, to: i64, day_rows: u64) -> Result<Vec<Piece>, ReadError> {
         let piece = |unit: Unit| {
             let (start, end) = (unit.start.max(from), (unit.start + HOUR).min(to));
             let whole = end - start == HOUR;
@@ -100,11 +119,15 @@ impl<'c> Tally<'c> {
                 is_day: false,
             }
         };
-        Ok(self
-            .units(HOUR, from, to, None)?
-            .into_iter()
-            .map(piece)
-            .collect())
+        let hours = match &mut self.sought {
+            Some(sought) => {
+                let first = from.div_euclid(HOUR);
+                let starts = (first..(to + HOUR - 1).div_euclid(HOUR)).map(|hour| hour * HOUR);
+                units(sought.query([json(starts)])?, day_rows / 24)?
+            }
+            None => self.units(HOUR, from, to, None)?,
+        };
+        Ok(hours.into_iter().map(piece).collect())
     }
 
     /// Days or hours that touch [from, to) and have rows, newest first.
@@ -124,7 +147,8 @@ impl<'c> Tally<'c> {
                 row.get::<_, i64>(column)
                     .map(|n| u64::try_from(n).unwrap_or(0))
             };
-            let (rows, matched) = (number(1)?, number(2)?);
+            let rows = number(1)?;
+            let matched = if self.counts_all { rows } else { number(2)? };
             units.push(Unit {
                 start: row.get(0)?,
                 rows,
@@ -148,33 +172,67 @@ impl Survey {
     }
 }
 
+/// Hours with their matches alone; `rows` is about what each holds in all.
+fn units(mut found: Rows<'_>, rows: u64) -> Result<Vec<Unit>, ReadError> {
+    let mut units = Vec::new();
+    while let Some(row) = found.next()? {
+        units.push(Unit {
+            start: row.get(0)?,
+            rows,
+            matched: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+        });
+    }
+    Ok(units)
+}
+
+/// Matches of given hours, where the filter names few scopes: each hour and scope is found by key.
+pub(super) fn seek(numbers: &Numbers) -> Option<String> {
+    let scopes = numbers
+        .scopes
+        .as_ref()
+        .filter(|scopes| scopes.len() <= SOUGHT_SCOPES_MAX && !scopes.is_empty())?;
+    let mut sql = format!(
+        "SELECT start, sum(rows) FROM tally WHERE span = {HOUR} AND start IN (SELECT value FROM json_each(?)) AND {}",
+        one_of("scope", scopes)
+    );
+    for (column, set) in [
+        ("+type", &numbers.types),
+        ("+severity", &numbers.severities),
+    ] {
+        if let Some(set) = set {
+            sql.push_str(" AND ");
+            sql.push_str(&one_of(column, set));
+        }
+    }
+    sql.push_str(" GROUP BY start ORDER BY start DESC");
+    Some(sql)
+}
+
+fn asks_nothing(numbers: &Numbers) -> bool {
+    numbers.scopes.is_none() && numbers.types.is_none() && numbers.severities.is_none()
+}
+
 /// Sums by day or hour. One pass in the table's own order answers every question, within SQLite.
 pub(super) fn select(numbers: &Numbers) -> String {
-    let allowed = |column: &str, set: &Option<Vec<i64>>| {
-        set.as_ref()
-            .map(|set| format!("{column} IN {}", list(set.iter().copied())))
-    };
+    let allowed =
+        |column: &str, set: &Option<Vec<i64>>| set.as_ref().map(|set| one_of(column, set));
     let terms = [
         allowed("scope", &numbers.scopes),
         allowed("type", &numbers.types),
         allowed("severity", &numbers.severities),
     ];
-    let sum = |condition: Option<&str>| match condition {
-        Some(condition) => format!("ifnull(sum(rows) FILTER (WHERE {condition}), 0)"),
-        None => "sum(rows)".to_owned(),
-    };
     let all: Vec<&str> = terms.iter().flatten().map(String::as_str).collect();
     let all = (!all.is_empty()).then(|| all.join(" AND "));
     let [scope, types, severities] = &terms;
     // What is not asked for costs nothing.
     let part = |term: &Option<String>| match term {
-        Some(term) => sum(Some(term)),
+        Some(term) => format!("ifnull(sum(rows) FILTER (WHERE {term}), 0)"),
         None => "0".to_owned(),
     };
     format!(
         "SELECT start, sum(rows), {}, {}, {}, {} FROM tally \
          WHERE span = ? AND start >= ? AND start < ? GROUP BY start ORDER BY start DESC",
-        sum(all.as_deref()),
+        part(&all),
         part(scope),
         part(types),
         part(severities),

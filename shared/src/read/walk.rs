@@ -6,10 +6,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::ReadError;
-use super::numbers::{Keys, Known, LISTED_MAX, Numbers};
+use super::numbers::{Keys, Known, Numbers};
 use super::plan::Way;
 use super::search::Tester;
-use super::sql::{Sql, list};
+use super::sql::{Sql, json};
 
 /// Objects that are visited by a statement each; more of them share one statement.
 const ONE_BY_ONE_MAX: usize = 64;
@@ -19,11 +19,12 @@ const ONE_BY_ONE_MAX: usize = 64;
 pub(super) enum Visit<'a> {
     /// In key order.
     InOrder,
-    /// The partial index on rows longer than the folding window.
+    /// The partial index on rows longer than the folding window. It tells by itself how far each reaches: these rows lie a
+    /// page each, and nearly all of them ended long before.
     Long,
     /// Of one object: the statement's first value.
     Object,
-    /// Of these objects, at most [`LISTED_MAX`].
+    /// Of these objects.
     Objects(&'a [i64]),
     /// Of one rare type: the statement's first value.
     Type,
@@ -75,10 +76,8 @@ impl Walk<'_> {
         let (visit, values) = match &self.way {
             Way::Keys => (Visit::InOrder, None),
             Way::Objects(ids) if ids.len() > ONE_BY_ONE_MAX => {
-                return ids.chunks(LISTED_MAX).try_for_each(|ids| {
-                    let sql = self.select(columns, Visit::Objects(ids), keys, overlap);
-                    self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))
-                });
+                let sql = self.select(columns, Visit::Objects(ids), keys, overlap);
+                return self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue));
             }
             Way::Objects(ids) => (Visit::Object, Some(ids)),
             Way::Types(codes) => (Visit::Type, Some(codes)),
@@ -178,8 +177,11 @@ impl Walk<'_> {
             }
             Visit::Objects(ids) => {
                 known = Known::Object;
-                sql.push("INDEXED BY idx_events_object WHERE e.object IN ")
-                    .push(&list(ids.iter().copied()));
+                sql.push(
+                    "INDEXED BY idx_events_object WHERE e.object IN (SELECT value FROM json_each(",
+                )
+                .bind(json(ids.iter().copied()))
+                .push("))");
             }
             // The terms of the partial indexes must be there word for word, or the index is not allowed.
             Visit::Type => {

@@ -238,7 +238,139 @@ fn statements_run_as_they_were_meant_to() {
     let sql = walk.select("count(*)", Visit::Objects(&[1, 2, 3]), main, false);
     assert_eq!(
         plan(&db, &sql.text, &sql.values),
-        "SEARCH e USING COVERING INDEX idx_events_object (object=? AND rowid>? AND rowid<?)"
+        "SEARCH e USING COVERING INDEX idx_events_object (object=? AND rowid>? AND rowid<?); \
+         LIST SUBQUERY 1; SCAN json_each VIRTUAL TABLE INDEX 1:"
+    );
+}
+
+/// Whether a step of a plan reads no more of `event` than it was meant to, and beside it small tables alone.
+fn is_meant(step: &str, visit: &str) -> bool {
+    const SMALL: [&str; 6] = [
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+        "SCAN r",
+        "SCAN n",
+        "SCAN s",
+        "SEARCH n USING COVERING INDEX sqlite_autoindex_node_1",
+        "SEARCH r USING COVERING INDEX sqlite_autoindex_reason_1",
+    ];
+    step.starts_with(visit)
+        || SMALL.iter().any(|small| step.starts_with(small))
+        || step == "CREATE BLOOM FILTER"
+        || step.starts_with("LIST SUBQUERY")
+        || step.starts_with("CORRELATED SCALAR SUBQUERY")
+        || step == "SEARCH o USING INTEGER PRIMARY KEY (rowid=?)"
+        || step == "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)"
+}
+
+#[test]
+fn no_combination_of_filters_scans_more_than_its_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fixture::create(&dir.path().join("kube9.db"));
+    crowded(11)
+        .iter()
+        .take(300)
+        .for_each(|event| fixture::insert(&db, event));
+    let parse = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| Pattern::parse(word).unwrap())
+            .collect::<Vec<_>>()
+    };
+    const PROPERTIES: u32 = 10;
+    let mut looked_at = 0;
+    for asked in 0_u32..1 << PROPERTIES {
+        let has = |bit: u32| asked & 1 << bit != 0;
+        let when = |bit: u32, patterns: &[&str]| if has(bit) { parse(patterns) } else { vec![] };
+        let filter = Filter {
+            types: if has(0) {
+                vec![EventType::Operator, EventType::System]
+            } else {
+                vec![]
+            },
+            severities: match (has(1), has(2)) {
+                (false, _) => vec![],
+                (true, false) => vec![Severity::Warning, Severity::Error, Severity::Critical],
+                (true, true) => vec![Severity::Critical],
+            },
+            since: has(3).then(|| Timestamp::from_secs(START + 7_000)),
+            until: has(4).then(|| Timestamp::from_secs(START + 90_000)),
+            kinds: when(5, &["Pod"]),
+            namespaces: when(6, &["shop", "default"]),
+            names: when(7, &["web-1*"]),
+            reasons: when(8, &["Scheduled"]),
+            nodes: when(9, &["node-1"]),
+            ..Filter::default()
+        };
+        let numbers = Numbers::of(&db, &filter).unwrap();
+        let ids = [1, 2, 3];
+        let visits = [
+            (
+                Visit::InOrder,
+                "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            ),
+            (Visit::Long, "SEARCH e USING "),
+            (Visit::Object, "SEARCH e USING "),
+            (Visit::Objects(&ids), "SEARCH e USING "),
+            (Visit::Type, "SEARCH e USING "),
+            (Visit::Severity, "SEARCH e USING "),
+        ];
+        let walk = Walk {
+            connection: &db,
+            numbers: &numbers,
+            way: Way::Keys,
+        };
+        for (visit, expected) in visits {
+            for (columns, ordered) in [("count(*)", false), ("e.key", true)] {
+                let mut sql = walk.select(columns, visit, numbers.span.main, has(3));
+                // What visits many objects is in no order; all else comes in the order of keys without a sort.
+                if ordered && !matches!(visit, Visit::Objects(_)) {
+                    sql.push(" ORDER BY e.key DESC");
+                }
+                for step in plan(&db, &sql.text, &sql.values).split("; ") {
+                    assert!(is_meant(step, expected), "{visit:?} {filter:?}: {step}");
+                }
+                looked_at += 1;
+            }
+        }
+        let steps = plan(
+            &db,
+            &super::tally::select(&numbers),
+            &[86_400.into(), 0.into(), 1.into()],
+        );
+        assert_eq!(
+            steps,
+            "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"
+        );
+        if let Some(sql) = super::tally::seek(&numbers) {
+            let steps = plan(&db, &sql, &["[0,3600]".to_owned().into()]);
+            assert!(
+                steps.starts_with("SEARCH tally USING PRIMARY KEY (span=? AND start=? AND scope"),
+                "{steps}"
+            );
+        }
+    }
+    assert_eq!(looked_at, 12 << PROPERTIES);
+}
+
+/// Since a moment when nothing long lasts, the rows that once did are told by their index alone.
+#[test]
+fn long_rows_that_ended_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fixture::create(&dir.path().join("kube9.db"));
+    let filter = Filter {
+        since: Some(Timestamp::from_secs(START)),
+        ..Filter::default()
+    };
+    let numbers = Numbers::of(&db, &filter).unwrap();
+    let walk = Walk {
+        connection: &db,
+        numbers: &numbers,
+        way: Way::Keys,
+    };
+    let sql = walk.select("e.key", Visit::Long, numbers.span.older, true);
+    assert_eq!(
+        plan(&db, &sql.text, &sql.values),
+        "SEARCH e USING COVERING INDEX idx_events_created (key>? AND key<?)"
     );
 }
 

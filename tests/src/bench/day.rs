@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use kube9_recorder::metrics::Label;
 
 use super::sheet::{Limit, Sheet};
@@ -205,15 +205,25 @@ pub fn memory(
     Ok(())
 }
 
-/// How much more a change may cost in the largest cluster: maps that no longer fit the processor's caches are slower,
-/// and nothing else may be.
+/// How much more time a change may take in the largest cluster: maps that no longer fit the processor's caches are
+/// slower, and nothing else may be.
 const GROWTH_MAX: f64 = 2.0;
 
+/// How many more instructions: trees are deeper.
+const INSTRUCTIONS_GROWTH_MAX: f64 = 1.2;
+
 /// What a change costs, by the size of the cluster.
-pub fn cost(seed: u64, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
+pub fn cost(
+    seed: u64,
+    sizes: &[usize],
+    instructions: bool,
+    sheet: &mut Sheet,
+) -> anyhow::Result<()> {
     sheet.group("analysis: CPU of one change, by the size of the cluster");
     let mut first = None;
     let mut growth = 0.0;
+    let mut counted_first = None;
+    let mut counted_growth = 0.0;
     for &pods in sizes {
         let cost = cost::measure(seed, pods)?;
         let micros = cost.change.as_secs_f64() * 1e6;
@@ -225,6 +235,18 @@ pub fn cost(seed: u64, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()>
             "×",
             Limit::AtMost(GROWTH_MAX),
         );
+        if instructions {
+            let counted = cost::instructions(seed, pods)?.context("there is no valgrind")?;
+            counted_growth = counted / *counted_first.get_or_insert(counted);
+            let name = format!("{pods} pods, instructions of a change");
+            sheet.add(name, counted, "", Limit::None);
+            sheet.add(
+                format!("{pods} pods, of those at {} pods", sizes[0]),
+                counted_growth,
+                "×",
+                Limit::AtMost(INSTRUCTIONS_GROWTH_MAX),
+            );
+        }
         for (kind, time) in KINDS.iter().zip(cost.by_kind) {
             let name = format!("{pods} pods, of a {}", kind.name());
             sheet.add(name, time.as_secs_f64() * 1e6, "µs", Limit::None);
@@ -243,7 +265,7 @@ pub fn cost(seed: u64, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()>
         );
     }
     ensure!(
-        growth <= GROWTH_MAX,
+        growth <= GROWTH_MAX && counted_growth <= INSTRUCTIONS_GROWTH_MAX,
         "a change costs more in a larger cluster"
     );
     Ok(())

@@ -10,9 +10,8 @@ use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::item::{Item, Passed, Via, WatchId};
 use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
-use kube9_recorder::store::apply::Applier;
+use kube9_recorder::store::apply::{Applier, apply_all};
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::writer::apply_all;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
@@ -49,7 +48,8 @@ pub fn without_cpu_clock() {
     NO_CPU_CLOCK.store(true, Ordering::Relaxed);
 }
 
-fn thread_cpu() -> Duration {
+/// CPU time of this thread.
+pub(crate) fn thread_cpu() -> Duration {
     if NO_CPU_CLOCK.load(Ordering::Relaxed) {
         return Duration::ZERO;
     }
@@ -151,16 +151,11 @@ impl Database {
 
     /// One transaction, as the writer makes it.
     pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
-        apply_all(
-            &mut self.conn,
-            &mut self.applier,
-            now,
-            |session, applier| {
-                items
-                    .iter()
-                    .try_for_each(|item| applier.apply(session, item, now))
-            },
-        )?;
+        apply_all(&mut self.conn, &mut self.applier, |session, applier| {
+            items
+                .iter()
+                .try_for_each(|item| applier.apply(session, item, now))
+        })?;
         self.applier.outcomes = Default::default();
         drop(self.applier.rows.take_inserted());
         drop(self.applier.rows.take_told());

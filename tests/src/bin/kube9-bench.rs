@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
 use kube9_tests::bench::sheet::Sheet;
 use kube9_tests::bench::{day, ingest, live, memory, query, retention, storage};
-use kube9_tests::day::{Plan, through};
+use kube9_tests::day::{Plan, cost, through};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -78,7 +78,13 @@ enum What {
         /// Pods of the clusters that are compared, the smallest first.
         #[arg(long, value_delimiter = ',', value_parser = number, default_value = "1k,3k,10k,30k")]
         sizes: Vec<usize>,
+        /// Count instructions too, with valgrind: minutes for a large cluster.
+        #[arg(long)]
+        instructions: bool,
     },
+    /// What `cost --instructions` runs under valgrind.
+    #[command(name = cost::SUBCOMMAND, hide = true)]
+    PlayChanges { pods: usize },
     /// What `day --speed` starts.
     #[command(name = through::SUBCOMMAND, hide = true)]
     Recorder {
@@ -203,7 +209,14 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 ref recorder,
                 value_kib,
             } => return day::memory(recorder, cluster.plan(args.seed), value_kib, sheet),
-            What::Cost { ref sizes } => return day::cost(args.seed, sizes, sheet),
+            What::Cost {
+                ref sizes,
+                instructions,
+            } => return day::cost(args.seed, sizes, instructions, sheet),
+            What::PlayChanges { pods } => {
+                let played = cost::play_changes(args.seed, pods)?;
+                return Ok(writeln!(std::io::stdout(), "{played}")?);
+            }
             What::Recorder {
                 ref config,
                 begun_millis,

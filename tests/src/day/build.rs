@@ -60,6 +60,9 @@ impl Cast {
             one.replicas = 0;
             one.service = false;
             one.every = i64::try_from(*rng.pick(&[5_u64, 10, 15, 30])).unwrap_or(10) * 60_000;
+            if i % 3 == 0 {
+                one.habits.push(Habit::Latest);
+            }
             cast.workloads.push(one);
         }
         let taken: usize = cast.workloads.iter().map(|w| w.replicas).sum();
@@ -138,7 +141,6 @@ impl Cast {
         let id = self.next_pod;
         self.next_pod += 1;
         let workload = &mut self.workloads[of];
-        workload.serial += 1;
         let (set, name) = match workload.runs {
             Runs::Deployment => {
                 let set = format!("{}-{}", workload.name, workload.hash);
@@ -154,7 +156,7 @@ impl Cast {
                 (set.clone(), format!("{set}-{}", word(rng, 5)))
             }
             Runs::CronJob => {
-                let set = format!("{}-{}", workload.name, 29_000_000 + workload.serial);
+                let set = format!("{}-{}", workload.name, now.div_euclid(60_000));
                 (set.clone(), format!("{set}-{}", word(rng, 5)))
             }
         };
@@ -313,7 +315,6 @@ fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
         best: (0, 0),
         sync_planned: false,
         every: 0,
-        serial: 0,
     }
 }
 

@@ -104,7 +104,7 @@ impl Runs {
             Self::Deployment => "Deployment",
             Self::StatefulSet => "StatefulSet",
             Self::DaemonSet => "DaemonSet",
-            Self::CronJob => "Job",
+            Self::CronJob => "CronJob",
         }
     }
 
@@ -112,6 +112,7 @@ impl Runs {
     pub(super) const fn owner(self) -> &'static str {
         match self {
             Self::Deployment => "ReplicaSet",
+            Self::CronJob => "Job",
             other => other.controller(),
         }
     }
@@ -162,8 +163,6 @@ pub(super) struct Workload {
     pub(super) sync_planned: bool,
     /// A CronJob's pause between runs.
     pub(super) every: Ms,
-    /// Numbers StatefulSet pods and jobs.
-    pub(super) serial: u64,
 }
 
 impl Workload {

@@ -206,7 +206,7 @@ impl Day {
     pub(super) fn note_habits(&mut self, of: usize) {
         let workload = &self.cast.workloads[of];
         let (now, place) = (self.now, workload.place());
-        let owner = format!("Deployment/{place}");
+        let owner = format!("{}/{place}", workload.runs.controller());
         for habit in workload.habits.clone() {
             let mut lasts = |subject: &str, rule, part: &str, severity| {
                 self.truth

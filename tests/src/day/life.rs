@@ -16,10 +16,7 @@ fn whole(at: Ms) -> Ms {
 
 /// Who a pod is, for the truth.
 pub(super) fn who(workload: &Workload, pod: &Pod, node: &str) -> Who {
-    let owner = match workload.runs {
-        Runs::CronJob => format!("Job/{}/{}", workload.namespace, pod.set),
-        runs => format!("{}/{}", runs.controller(), workload.place()),
-    };
+    let owner = format!("{}/{}", workload.runs.controller(), workload.place());
     Who {
         subject: format!("Pod/{}/{}", workload.namespace, pod.name),
         owner,
@@ -552,14 +549,14 @@ impl Day {
     /// The spec of the newest pod is what assessments read.
     pub(super) fn note_newest(&mut self, of: usize) {
         let workload = &self.cast.workloads[of];
-        if workload.runs != Runs::Deployment {
+        if !matches!(workload.runs, Runs::Deployment | Runs::CronJob) {
             return;
         }
         let pods = workload.pods.iter().filter_map(|id| self.cast.pods.get(id));
         let newest = pods.max_by_key(|pod| (whole(pod.created), pod.name.clone()));
         let is_latest = newest.is_some_and(|pod| pod.habits.contains(&Habit::Latest));
         let created = newest.map_or(self.now, |pod| whole(pod.created));
-        let owner = format!("Deployment/{}", workload.place());
+        let owner = format!("{}/{}", workload.runs.controller(), workload.place());
         self.truth
             .habit(&owner, "A1", "app", is_latest, created, self.now);
     }

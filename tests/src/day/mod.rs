@@ -27,8 +27,7 @@ pub mod through;
 mod truth;
 pub mod verdict;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use kube9_recorder::metrics::Kind;
@@ -40,6 +39,7 @@ use truth::Truth;
 pub use truth::{Expected, Headline};
 
 use crate::clock::Micros;
+use crate::due::Plans;
 use crate::world::{About, Event, Involved, Reporter, Rng, Uid};
 
 /// Milliseconds since 1970.
@@ -74,32 +74,6 @@ enum Step {
     Story(Box<dyn FnOnce(&mut Day) + Send>),
 }
 
-struct Due {
-    at: Ms,
-    order: u64,
-    step: Step,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 /// What an informer, or the Events' watch, is told.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -121,8 +95,7 @@ pub struct Day {
     truth: Truth,
     now: Ms,
     end: Ms,
-    queue: BinaryHeap<Reverse<Due>>,
-    planned: u64,
+    plans: Plans<Ms, Step>,
     out: VecDeque<Delivery>,
     /// What was last shown of each Deployment: a status that did not change is not written.
     shown: HashMap<usize, Value>,
@@ -145,8 +118,7 @@ impl Day {
             truth: Truth::default(),
             now: MORNING,
             end: MORNING + i64::try_from(plan.hours).unwrap_or(24) * HOUR,
-            queue: BinaryHeap::new(),
-            planned: 0,
+            plans: Plans::new(),
             out: VecDeque::new(),
             shown: HashMap::new(),
             said: HashMap::new(),
@@ -208,13 +180,13 @@ impl Day {
     /// The next thing that happens; `None` in the evening.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
         while self.out.is_empty() {
-            let Reverse(due) = self.queue.pop()?;
-            if due.at >= self.end {
-                self.queue.clear();
+            let (at, step) = self.plans.pop()?;
+            if at >= self.end {
+                self.plans = Plans::new();
                 return None;
             }
-            self.now = due.at;
-            self.run(due.step);
+            self.now = at;
+            self.run(step);
         }
         self.out.pop_front()
     }
@@ -236,12 +208,7 @@ impl Day {
     }
 
     fn after(&mut self, wait: Ms, step: Step) {
-        self.planned += 1;
-        self.queue.push(Reverse(Due {
-            at: self.now + wait.max(1),
-            order: self.planned,
-            step,
-        }));
+        self.plans.add(self.now + wait.max(1), step);
     }
 
     /// Something that a story does later.

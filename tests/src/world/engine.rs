@@ -5,8 +5,7 @@
 //! and plans further acts.
 //! The driver ([`super::history`], [`super::live`]) decides how fast the world's time goes.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::acts::Act;
@@ -15,6 +14,7 @@ use super::correlate::{Correlator, Said};
 use super::event::Observation;
 use super::rng::Rng;
 use crate::clock::Micros;
+use crate::due::Plans;
 
 /// The world in motion.
 #[derive(Debug)]
@@ -29,40 +29,11 @@ pub(super) struct Engine {
     correlator: Correlator,
     /// Microseconds of the world's own time, which acts are planned in.
     ticks: u64,
-    queue: BinaryHeap<Reverse<Due>>,
-    planned: u64,
+    plans: Plans<u64, Act>,
     /// What reached the API server and was not taken yet.
     pub(super) out: VecDeque<Observation>,
     /// Until then no registry gives an image.
     pub(super) no_registry_until: Micros,
-}
-
-#[derive(Debug)]
-struct Due {
-    ticks: u64,
-    /// Acts of one moment run in the order in which they were planned.
-    order: u64,
-    act: Act,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.ticks, self.order) == (other.ticks, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.ticks, self.order).cmp(&(other.ticks, other.order))
-    }
 }
 
 impl Engine {
@@ -77,8 +48,7 @@ impl Engine {
             arrival_gap: 0.0,
             correlator: Correlator::new(event_ttl),
             ticks: 0,
-            queue: BinaryHeap::new(),
-            planned: 0,
+            plans: Plans::new(),
             out: VecDeque::new(),
             no_registry_until: Micros(0),
         };
@@ -88,18 +58,13 @@ impl Engine {
 
     /// Plans an act.
     pub(super) fn after(&mut self, seconds: f64, act: Act) {
-        self.planned += 1;
         let ticks = self.ticks + (seconds.max(0.0) * 1e6) as u64;
-        self.queue.push(Reverse(Due {
-            ticks,
-            order: self.planned,
-            act,
-        }));
+        self.plans.add(ticks, act);
     }
 
     /// The world's time of the next act.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.queue.peek().map(|due| due.0.ticks)
+        self.plans.next_at()
     }
 
     /// The world's time now.
@@ -109,13 +74,13 @@ impl Engine {
 
     /// Runs the next act; `pace` is how much time of Events passes for one of the world's own.
     pub(super) fn step(&mut self, pace: f64) {
-        let Some(Reverse(due)) = self.queue.pop() else {
+        let Some((ticks, act)) = self.plans.pop() else {
             return;
         };
-        let passed = (due.ticks - self.ticks) as f64 * pace;
-        self.ticks = due.ticks;
+        let passed = (ticks - self.ticks) as f64 * pace;
+        self.ticks = ticks;
         self.now = self.now + Duration::from_micros(passed as u64);
-        self.run(due.act);
+        self.run(act);
     }
 
     /// Lets a component say something.

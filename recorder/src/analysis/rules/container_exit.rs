@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
 Opens when a container ended with an exit code other than 0 and 137 (see H1) and is not known to do so again and again (H2) after `exit`; severity warning.
 At once, and with severity error, where the pod failed for good.
 Closes when the container has run for `settle` or ended well, or its pod is gone; when it becomes a crash loop, H2 takes its place.
-Next: `kubectl logs --previous`; the exit code is in the metadata (126 and 127: the command cannot be run; 128 + n: ended by signal n).",
+Next: `kubectl logs`, with `--previous` once it was started again; the exit code is in the metadata (126 and 127: the command cannot be run; 128 + n: ended by signal n).",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -52,6 +52,12 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         } else {
             (Severity::Warning, restarted(state.restarts))
         };
+        // What has not been started again has no log before the last one.
+        let previous = if state.terminated.is_some() {
+            ""
+        } else {
+            "--previous "
+        };
         let meaning = match code {
             126 | 127 => " The command of the image or of the manifest cannot be run.".to_owned(),
             129..=192 => format!(" That is signal {}.", code - 128),
@@ -59,7 +65,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         };
         let description = format!(
             "Container {name} of pod {place} ended at {} with exit code {code} ({}).{meaning} {fate} \
-             Read `kubectl logs --previous -n {} {} -c {name}`.",
+             Read `kubectl logs {previous}-n {} {} -c {name}`.",
             end.at, end.reason, pod.meta.namespace, pod.meta.name,
         );
         let title = format!("Container {name} of pod {place} exited with code {code}");

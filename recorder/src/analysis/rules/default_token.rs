@@ -1,11 +1,12 @@
 //! Pods that can talk to the API server though nothing says that they do.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 
 use super::{Check, Context, Rule, Signs, count, owner_words};
+use crate::analysis::world::owner_ref;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,27 +26,23 @@ Next: switch the token off at the account itself (`kubectl patch serviceaccount 
     cases: tests::cases,
 };
 
-/// Pods looked at: beyond that, the number of controllers is "at least".
-const PODS_MAX: usize = 1_000;
-
 /// Controllers named.
 const NAMED_MAX: usize = 20;
 
+/// Whether a pod with these words in its label or annotation is left out.
+pub(super) fn is_ignored(words: &[Box<str>]) -> bool {
+    words.iter().any(|word| RULE.is_named(word))
+}
+
 fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
-    let mut owners: BTreeMap<String, &ObjectRef> = BTreeMap::new();
+    let mut owners = BTreeSet::new();
     let mut since: Option<Timestamp> = None;
-    let pods = context.world.pods_with_default_token(namespace);
-    for entry in pods.take(PODS_MAX) {
-        let meta = &entry.pod.meta;
-        let opted_out = meta.ignore.iter().any(|word| RULE.is_named(word));
-        if opted_out || entry.owner.kind == "Job" || entry.pod.phase.is_final() {
-            continue;
-        }
-        owners.insert(owner_words(&entry.owner), &entry.owner);
-        since = Some(since.map_or(meta.created, |since| since.min(meta.created)));
+    for (owner, first) in context.world.default_tokens.of(namespace) {
+        owners.insert(owner_words(&owner_ref(owner)));
+        since = Some(since.map_or(first, |since| since.min(first)));
     }
     let Some(since) = since else { return };
-    let names: Vec<&str> = owners.keys().take(NAMED_MAX).map(String::as_str).collect();
+    let names: Vec<&str> = owners.iter().take(NAMED_MAX).map(String::as_str).collect();
     let first = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     let description = format!(
         "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \

@@ -30,7 +30,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let target = Condition::of(&pod.conditions, "DisruptionTarget");
     let since = target.and_then(|c| c.since).unwrap_or(context.now);
     let description = format!(
-        "Node {node} evicted pod {place}: {}. Set requests that match what it uses; see whether the node is still short.",
+        "Node {node} evicted pod {place}: {}. Raise the limit if it exceeded one, else set requests that match what it uses; \
+         see whether the node is still short.",
         said("", &pod.message)
     );
     let title = format!("Pod {place} evicted from node {node}");

@@ -39,7 +39,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .unwrap_or(context.now);
     let description = format!(
         "{} pods on {} nodes wait for image {image}. As it fails everywhere, the image's name, its registry or the \
-         credentials are at fault, not a node.",
+         credentials are at fault, not a node. Pull it by hand with the pods' credentials, and look at the registry's status.",
         group.pods.len(),
         nodes.len()
     );

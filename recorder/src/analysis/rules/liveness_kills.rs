@@ -66,9 +66,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
              failureThreshold with how long it takes to answer under load, and add a startup probe if it starts slowly.",
             kills.len()
         );
-        let title = format!(
-            "Liveness probe keeps killing container {name} of {words}, which does not crash"
-        );
+        let title =
+            format!("Liveness probe keeps killing container {name} of {words} (it never crashes)");
         let sign = signs.add(Severity::Error, since, title, description);
         sign.container(name)
             .with("kills", kills.len())

@@ -33,7 +33,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             "Pods of {owner} need ConfigMap {name}, which does not exist: those that run go on, but none starts again. \
              Create it, or correct the name."
         );
-        let title = format!("ConfigMap {name} that {owner} needs does not exist");
+        let title = format!("ConfigMap {name}, needed by {owner}, is missing");
         let sign = signs.add(Severity::Error, context.now, title, description);
         sign.part(&**map)
             .hold(context.thresholds.assessment)

@@ -67,6 +67,17 @@ mod tests {
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
+                "captured: the runs of a CronJob are one finding",
+                vec![
+                    Seen("cron-job", "first"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("cron-job", "second"),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
                 "captured: neither limit nor requests, then a careful manifest",
                 vec![
                     Seen("careless", "bad"),

@@ -320,6 +320,11 @@ pub static ALL: &[Rule] = &[
     version_skew::RULE,
 ];
 
+/// Whether a pod with these words opts out of A7, which looks at no pod: what it looks at is counted as pods come and go.
+pub(super) fn is_default_token_ignored(words: &[Box<str>]) -> bool {
+    default_token::is_ignored(words)
+}
+
 /// Those of `words` that name neither a rule nor a type of rules.
 pub fn unknown(words: &[String]) -> Vec<&String> {
     words
@@ -414,6 +419,7 @@ pub(crate) fn page() -> String {
          Exclude namespaces with `analysis.exclude_namespaces`, and from assessments alone with `analysis.assessment_exclude_namespaces`.\n\
          An object opts out with the annotation `kube9.io/ignore: \"A1,A4\"` or, since values of labels have no commas, the label `kube9.io/ignore: A1_A4`; `all` means every rule.\n\
          For rules about all pods of a controller, the newest pod's label or annotation counts, so it belongs in the pod template.\n\
+         The runs of a CronJob are one controller: its assessments stay open between runs, and close when a run shows better or a day and an hour after its last pod is gone.\n\
          Times are those of `analysis.thresholds` in [configuration.md](configuration.md).\n",
     );
     for event_type in [EventType::Health, EventType::Insight, EventType::Assessment] {

@@ -95,6 +95,17 @@ mod tests {
                 ],
             ),
             case(
+                "captured: the kernel's deadlock on a real node, set as a problem detector sets it",
+                vec![
+                    Seen("node", "well"),
+                    Quiet,
+                    Seen("node", "problem"),
+                    Opens(Error),
+                    Seen("node", "no-problem"),
+                    Closes,
+                ],
+            ),
+            case(
                 "captured: pressure is H12's",
                 vec![Seen("node", "pressure"), Quiet],
             ),

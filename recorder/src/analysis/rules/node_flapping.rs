@@ -89,6 +89,20 @@ mod tests {
                 ],
             ),
             case(
+                "captured: down and back twice",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "lost"),
+                    Seen("node", "back"),
+                    Seen("node", "lost-again"),
+                    Quiet,
+                    Seen("node", "back-again"),
+                    Opens(Error),
+                    Wait(1_900),
+                    Closes,
+                ],
+            ),
+            case(
                 "captured: down once, and back",
                 vec![
                     Seen("node", "well"),

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, count};
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -59,8 +59,9 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         if percent < limit {
             continue;
         }
+        let pods = count(pods, "pod");
         let description = format!(
-            "The {pods} pods on node {name} have asked for {percent} % of its {part}. Further pods go elsewhere or wait. \
+            "What runs on node {name} ({pods}) has asked for {percent} % of its {part}. Further pods go elsewhere or wait. \
              Add a node, or lower requests that are far above use."
         );
         let title = format!("Node {name} is nearly full by {part} requests");
@@ -88,7 +89,9 @@ mod tests {
                 vec![
                     Seen("full-node", "bad"),
                     Wait(60),
-                    Quiet, // 92 %
+                    Opens(Warning), // 96 %
+                    Seen("full-node", "repaired"),
+                    Closes,
                 ],
             ),
             case(

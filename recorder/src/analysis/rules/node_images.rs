@@ -49,7 +49,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         return;
     }
     let description = format!(
-        "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault.",
+        "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault. \
+         Pull one of them there by hand (`crictl pull`).",
         images.len(),
         images
             .iter()

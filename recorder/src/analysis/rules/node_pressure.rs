@@ -38,7 +38,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let since = condition.since.unwrap_or(context.now);
         let description = format!(
             "Node {name} has been short of {what} since {since} ({}). It takes no new pods and evicts those that use more than \
-             they asked for. Find what uses it up.",
+             they asked for. Find what uses it up: `kubectl describe node {name}` lists its pods and what they asked for.",
             said(&condition.reason, &condition.message)
         );
         let title = format!("Node {name} is short of {what}");

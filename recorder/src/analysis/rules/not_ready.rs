@@ -50,12 +50,14 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let since = ready.since.unwrap_or(pod.meta.created);
     let description = format!(
         "Pod {place} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
-         Its Events show what the readiness probe answers.",
+         `kubectl describe pod -n {} {}` shows what the readiness probe answers.",
         match waiting.as_slice() {
             [] => said(&ready.reason, &ready.message),
             [one] => format!("container {one} is not"),
             several => format!("containers {} are not", several.join(", ")),
         },
+        pod.meta.namespace,
+        pod.meta.name,
     );
     let sign = signs.add(
         Severity::Warning,

@@ -113,6 +113,16 @@ mod tests {
                 ],
             ),
             case(
+                "captured: another node registers, and goes",
+                vec![
+                    Seen("neighbour", "beside"),
+                    Wait(310),
+                    Opens(Warning),
+                    Seen("neighbour", "alone"),
+                    Closes,
+                ],
+            ),
+            case(
                 "captured: there is no other node",
                 vec![
                     Seen("full-node", "bad"),

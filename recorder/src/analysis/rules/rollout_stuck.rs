@@ -29,10 +29,10 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let since = stuck.since.unwrap_or(context.now);
     let description = format!(
-        "The rollout of Deployment {place} exceeded its progress deadline: {} of {} pods are of the newest template, \
-         {} are available. See why the newest pods do not become available; \
+        "The rollout of Deployment {place} exceeded its progress deadline: of the pods asked for ({}), \
+         those of the newest template ({}) do not all become available ({} are). See why in the findings of the newest pods; \
          `kubectl rollout undo -n {} deployment/{}` brings the old template back.",
-        deployment.updated, deployment.replicas, deployment.available, meta.namespace, meta.name
+        deployment.replicas, deployment.updated, deployment.available, meta.namespace, meta.name
     );
     let sign = signs.add(
         Severity::Error,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, members, owner_words};
+use super::{Check, Context, Group, Rule, Signs, count, members, owner_words};
 use crate::analysis::failure::{Way, failing};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
@@ -57,12 +57,12 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let nodes: std::collections::BTreeSet<&str> =
             pods.iter().filter_map(|e| e.pod.node.as_deref()).collect();
         let description = format!(
-            "{} of {} pods of {owner} {}, on {} nodes, the first since {since}. \
+            "{} of {} of {owner} {}, on {}, the first since {since}. \
              Look for the cause in what they share: the template, the image, a ConfigMap, a dependency.",
             pods.len(),
-            group.pods.len(),
+            count(group.pods.len(), "pod"),
             way.words(),
-            nodes.len(),
+            count(nodes.len(), "node"),
         );
         let title = format!("{} pods of {owner} {}", pods.len(), way.words());
         let sign = signs.add(Severity::Error, since, title, description);

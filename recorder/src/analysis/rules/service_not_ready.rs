@@ -67,8 +67,9 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let count = pods.len();
     let description = format!(
         "Service {place} selects {} and none is ready since {since}: its clients get no answer. \
-         See the findings of the pods.",
-        super::count(count, "pod")
+         `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
+        super::count(count, "pod"),
+        meta.namespace
     );
     let title = format!("Service {place} has no ready pod");
     let sign = signs.add(Severity::Critical, since, title, description);

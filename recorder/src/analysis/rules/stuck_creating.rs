@@ -39,8 +39,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let place = place(entry);
     let node = pod.node.as_deref().unwrap_or_default();
     let description = format!(
-        "Pod {place} is on node {node} since {since}, and none of its containers has been created. \
-         Its Events name what is waited for: a volume, the network plugin, a Secret."
+        "Pod {place} has been on node {node} since {since}, and none of its containers has been created. \
+         `kubectl describe pod -n {} {}` names what is waited for: a volume, the network plugin, a Secret.",
+        pod.meta.namespace, pod.meta.name
     );
     let title = format!("Pod {place} stuck in ContainerCreating");
     signs

@@ -32,7 +32,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let node = entry.pod.node.as_deref().unwrap_or("none");
     let description = format!(
         "Pod {place} was to be gone by {due} and is still there. \
-         Its node ({node}) may be down, a finalizer may wait, or a volume may not unmount."
+         Its node ({node}) may be down, a finalizer may wait, or a volume may not unmount: \
+         see `kubectl get pod -n {} {} -o yaml` and `kubectl describe node {node}`.",
+        entry.pod.meta.namespace, entry.pod.meta.name
     );
     let title = format!("Pod {place} does not terminate");
     signs

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::{Check, Context, Rule, Signs, count};
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Deployment};
 
@@ -51,8 +51,12 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
         )
     };
     let description = format!(
-        "{} of {} pods of Deployment {place} are available, too few since {since}. See the findings of its pods.",
-        deployment.available, deployment.replicas
+        "Deployment {place} has {} of {} available, too few since {since}. \
+         `kube9-query events list --owner {} --object-namespace {} --severity warning+` shows why.",
+        deployment.available,
+        count(usize::try_from(deployment.replicas).unwrap_or(0), "pod"),
+        meta.name,
+        meta.namespace
     );
     let sign = signs.add(severity, since, title, description);
     sign.hold(context.thresholds.unavailable);

@@ -82,8 +82,47 @@ mod tests {
     }
     use crate::analysis::tests::prelude::*;
 
+    /// A pod of the run of CronJob `nightly` so many minutes after the start, whose Job has the minute in its name.
+    fn run(minute: i64, image: &str) -> Value {
+        let job = format!("nightly-{}", start().second() / 60 + minute);
+        let patch = json!({"metadata": {"labels": null, "creationTimestamp": t(minute * 60 + 1),
+                "ownerReferences": [{"kind": "Job", "name": job, "controller": true}]},
+            "spec": {"containers": [container(json!({"image": image}))]}});
+        pod(&format!("{job}-x"), patch)
+    }
+
     pub(super) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "a CronJob that leaves no pod between its runs; closes when a run has another image",
+                vec![
+                    apply(Kind::Pod, run(0, "registry/web")),
+                    Wait(31),
+                    Opens(Warning),
+                    Gone(Kind::Pod, run(0, "registry/web")),
+                    Wait(3_600),
+                    Quiet,
+                    apply(Kind::Pod, run(61, "registry/web")),
+                    Wait(60),
+                    Quiet,
+                    Gone(Kind::Pod, run(61, "registry/web")),
+                    apply(Kind::Pod, run(63, "registry/web:2")),
+                    Closes,
+                ],
+            ),
+            case(
+                "a CronJob that is gone: a day and an hour after its last pod",
+                vec![
+                    apply(Kind::Pod, run(0, "registry/web")),
+                    Wait(31),
+                    Opens(Warning),
+                    Gone(Kind::Pod, run(0, "registry/web")),
+                    Wait(24 * 3_600),
+                    Quiet,
+                    Wait(3_600),
+                    Closes,
+                ],
+            ),
             case(
                 "captured: an image without a tag, then a careful manifest",
                 vec![

@@ -68,12 +68,13 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             .min()
             .unwrap_or(context.now);
         let description = format!(
-            "{} pods of {owner} wait for a node since {since}, for {cause}. The scheduler says: {}.",
+            "{} pods of {owner} have waited for a node since {since}; the main cause is {cause}. The scheduler says: {}. \
+             Add what is missing, or ask for less.",
             waiting.len(),
             said("", &waiting[0].1.message)
         );
         let title = format!(
-            "{} pods of {owner} cannot be scheduled: {cause}",
+            "{} pods of {owner} cannot be scheduled ({cause})",
             waiting.len()
         );
         let sign = signs.add(Severity::Error, since, title, description);

@@ -53,7 +53,8 @@ fn check(context: &Context<'_>, signs: &mut Signs) {
             ),
         };
         let description = format!(
-            "{} run kubelet {version}, {behind} minor versions behind the newest ({newest_version}): {what}. Upgrade them.",
+            "Kubelet {version} runs on {}, {behind} minor versions behind the newest ({newest_version}): {what}. \
+             Upgrade what is behind before the control plane.",
             count(nodes.len(), "node")
         );
         let title = format!("Kubelet {version} is {behind} minor versions behind {newest_version}");
@@ -109,6 +110,16 @@ mod tests {
                     Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.32.9"), of("w3", "")]),
                     Wait(60),
                     Quiet,
+                ],
+            ),
+            case(
+                "captured: a node of an old version registers, and goes",
+                vec![
+                    Seen("neighbour", "beside"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("neighbour", "alone"),
+                    Closes,
                 ],
             ),
             case(

@@ -57,7 +57,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
         rate.now
     );
     let title = format!(
-        "Namespace {namespace} has many more warnings than usual: {} in an hour, not {usual}",
+        "Namespace {namespace} has many more warnings than usual ({} in an hour, not {usual})",
         rate.now
     );
     let sign = signs.add(Severity::Warning, context.now, title, description);

@@ -164,7 +164,20 @@ impl Case {
 fn reads_well(finding: &Finding) {
     let record = finding.row.record();
     for text in [&record.title, &record.description] {
-        for slip in ["  ", "()", "{}", " .", ": .", "..", " ,", "1970-01-01"] {
+        for slip in [
+            "  ",
+            "()",
+            "{}",
+            " .",
+            ": .",
+            "..",
+            " ,",
+            "1970-01-01",
+            ".000Z",
+            " 1 pods",
+            " 1 nodes",
+            "1 node run ",
+        ] {
             assert!(!text.contains(slip), "{slip:?} in {text:?}");
         }
     }

@@ -17,6 +17,24 @@ pub struct Template {
     pub args: Vec<String>,
 }
 
+/// A description as a row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// With placeholders; `text.body`.
+    pub body: String,
+    /// What stands for them, as JSON; `event.args`.
+    pub args: Option<String>,
+}
+
+impl From<Template> for Text {
+    fn from(template: Template) -> Self {
+        Self {
+            args: (!template.args.is_empty()).then(|| template.args_json()),
+            body: template.body,
+        }
+    }
+}
+
 impl Template {
     /// The arguments as `event.args` holds them: a JSON array; whole numbers without quotes, which read the same.
     pub fn args_json(&self) -> String {

@@ -1,0 +1,133 @@
+//! Sights that make no row: deleted, filtered, set aside.
+
+use kube9_shared::model::{EventType, Severity};
+use kube9_shared::time::Timestamp;
+use rusqlite::OptionalExtension;
+use serde_json::{Map, json};
+
+use super::Applier;
+use crate::pipeline::item::{Passed, Via, WatchId};
+use crate::pipeline::record::Record;
+use crate::pipeline::sanitize::sanitize;
+use crate::store::rows::{Span, Uid};
+use crate::store::statements::{Hot, Session};
+use crate::store::version::Version;
+
+impl Applier {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one Item::Passed")]
+    pub(super) fn pass(
+        &mut self,
+        conn: &mut Session<'_>,
+        watch: WatchId,
+        via: Via,
+        uid: &str,
+        version: &str,
+        why: &Passed,
+        received: Timestamp,
+    ) -> rusqlite::Result<()> {
+        match why {
+            Passed::Deleted => {
+                self.rows
+                    .statements
+                    .hot(conn, Hot::Forget)?
+                    .execute([Uid::new(uid)])?;
+                self.outcomes.deleted += 1;
+            }
+            Passed::Filtered(rule) => {
+                if via == Via::List {
+                    // It may have been recorded before the rule was there: it is listed, so it is not missing.
+                    self.still_listed(conn, watch, Uid::new(uid))?;
+                }
+                self.outcomes.filtered.push(*rule);
+            }
+            Passed::SetAside(stage, cause) => {
+                if self.set_aside(conn, watch, uid, version, cause, received)? {
+                    self.outcomes.set_aside.push(*stage);
+                } else {
+                    self.outcomes.duplicate += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the list under way holds the Event.
+    pub(super) fn still_listed(
+        &mut self,
+        conn: &mut Session<'_>,
+        watch: WatchId,
+        uid: Uid<'_>,
+    ) -> rusqlite::Result<()> {
+        let listing = self.watches.get(watch).listing;
+        self.rows
+            .statements
+            .update(
+                conn,
+                "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
+            )?
+            .execute((uid, listing, watch.0))?;
+        Ok(())
+    }
+
+    /// Stores a stub for a sight that cannot be stored itself; once for each version of it. `false`: it was there.
+    fn set_aside(
+        &mut self,
+        conn: &mut Session<'_>,
+        watch: WatchId,
+        uid: &str,
+        version: &str,
+        cause: &str,
+        received: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        let stored: Option<Version> = self
+            .rows
+            .statements
+            .select(conn, "SELECT version FROM dedup WHERE uid = ?1")?
+            .query_row([Uid::new(uid)], |row| row.get(0))
+            .optional()?;
+        let listing = self.watches.get(watch).listing;
+        if !uid.is_empty() && stored.is_some_and(|stored| !Version::new(version).is_after(&stored))
+        {
+            self.still_listed(conn, watch, Uid::new(uid))?;
+            return Ok(false);
+        }
+        let stub = sanitize(set_aside_record(uid, version, cause, received));
+        let span = Span {
+            last: received,
+            ..Span::default()
+        };
+        let key = self
+            .rows
+            .insert(conn, &stub, received, &span, &stub.record().extra)?;
+        if !uid.is_empty() {
+            self.rows
+                .statements
+                .insert(
+                    conn,
+                    "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, 0, ?4, ?5) \
+                     ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
+                     listing = excluded.listing",
+                )?
+                .execute((Uid::new(uid), watch.0, Version::new(version), key.as_i64(), listing))?;
+        }
+        Ok(true)
+    }
+}
+
+fn set_aside_record(uid: &str, version: &str, cause: &str, at: Timestamp) -> Record {
+    Record {
+        event_type: EventType::System,
+        severity: Severity::Warning,
+        title: "Event set aside".to_owned(),
+        description: format!(
+            "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
+        ),
+        reason: "EventSetAside".to_owned(),
+        extra: Map::from_iter([
+            ("event_uid".to_owned(), json!(uid)),
+            ("resource_version".to_owned(), json!(version)),
+            ("cause".to_owned(), json!(cause)),
+        ]),
+        ..Record::own(at)
+    }
+}

@@ -1,0 +1,83 @@
+//! What is planned, earliest first; of one moment in the order in which it was planned.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// Something planned.
+#[derive(Debug)]
+struct Due<At, What> {
+    at: At,
+    order: u64,
+    what: What,
+}
+
+impl<At: Ord, What> PartialEq for Due<At, What> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<At: Ord, What> Eq for Due<At, What> {}
+
+impl<At: Ord, What> PartialOrd for Due<At, What> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<At: Ord, What> Ord for Due<At, What> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.at, self.order).cmp(&(&other.at, other.order))
+    }
+}
+
+/// All that is planned.
+#[derive(Debug)]
+pub(crate) struct Plans<At: Ord, What> {
+    queue: BinaryHeap<Reverse<Due<At, What>>>,
+    planned: u64,
+}
+
+impl<At: Ord + Copy, What> Plans<At, What> {
+    /// Nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: BinaryHeap::new(),
+            planned: 0,
+        }
+    }
+
+    /// Plans something for that time.
+    pub(crate) fn add(&mut self, at: At, what: What) {
+        self.planned += 1;
+        let order = self.planned;
+        self.queue.push(Reverse(Due { at, order, what }));
+    }
+
+    /// When the next is due.
+    pub(crate) fn next_at(&self) -> Option<At> {
+        self.queue.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Takes out the next and its time.
+    pub(crate) fn pop(&mut self) -> Option<(At, What)> {
+        let Reverse(due) = self.queue.pop()?;
+        Some((due.at, due.what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earliest_first_and_of_one_moment_in_the_order_planned() {
+        let mut plans = Plans::new();
+        for (at, what) in [(2, "c"), (1, "a"), (2, "d"), (1, "b")] {
+            plans.add(at, what);
+        }
+        assert_eq!(plans.next_at(), Some(1));
+        let all: Vec<_> = std::iter::from_fn(|| plans.pop()).collect();
+        assert_eq!(all, [(1, "a"), (1, "b"), (2, "c"), (2, "d")]);
+    }
+}
