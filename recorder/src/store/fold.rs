@@ -209,6 +209,29 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_version_with_the_same_count_adds_nothing() {
+        let known = Known {
+            version: Version::new("1"),
+            count: 3,
+            row: Some(NewestRow {
+                key: EventKey::new(1000, 0),
+                last: Timestamp::from_secs(1000),
+                looks_same: true,
+            }),
+        };
+        // A label was added: no occurrence, and no count that fell.
+        assert_eq!(
+            fold(Some(&known), &sight(2, 3, 1000, 1000)),
+            Fold::Into {
+                key: EventKey::new(1000, 0),
+                add: 0,
+                last: Timestamp::from_secs(1000),
+                count_reset: false,
+            }
+        );
+    }
+
+    #[test]
     fn another_title_opens_a_row_inside_the_window() {
         let mut rows = Rows::default();
         rows.see(&sight(1, 1, 1000, 1000), true);

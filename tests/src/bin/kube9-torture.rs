@@ -38,6 +38,12 @@ struct Cli {
     /// Of the soak: size of the database from which on the oldest rows go, in KiB.
     #[arg(long, default_value_t = 6 << 10)]
     max_kib: u64,
+    /// Only draws the table of a soak, as SVG on stdout.
+    #[arg(long, value_name = "CSV")]
+    plot: Option<PathBuf>,
+    /// Of the soak: multiplies what happens by itself.
+    #[arg(long, default_value_t = 1.0)]
+    load: f64,
     /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -80,6 +86,11 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
         };
         return torture::run_victim(&config, keep).map(|()| true);
     }
+    if let Some(table) = cli.plot {
+        let samples = soak::parse(&std::fs::read_to_string(&table)?)?;
+        io::stdout().write_all(soak::plot::svg(&samples, cli.max_kib << 10).as_bytes())?;
+        return Ok(true);
+    }
     let options = Options {
         duration: Duration::from_secs_f64(cli.minutes * 60.0),
         seed: cli.seed,
@@ -101,6 +112,7 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
                 duration: options.duration,
                 seed: cli.seed,
                 max_bytes: cli.max_kib << 10,
+                load: cli.load,
             };
             let report = soak::run(options, &folder)?;
             write!(out, "{report}")?;

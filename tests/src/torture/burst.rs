@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde_json::json;
 
 use super::load::Deaths;
@@ -13,7 +13,7 @@ use super::verdict::{self, Verdict};
 use super::victim::Victim;
 use crate::apiserver::{ApiServer, Config, Kind};
 use crate::clock::Micros;
-use crate::recorder::{Setup, balance, wait_until};
+use crate::recorder::{Setup, balance};
 
 /// What came of a burst.
 #[derive(Debug)]
@@ -70,8 +70,7 @@ pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
     let setup = Setup::new(&server, folder, "")?;
     let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, Vec::new());
     victim.start()?;
-    let ready = wait_until(|| matches!(setup.health(), Some((200, _))));
-    ensure!(ready, "the recorder does not become healthy");
+    verdict::wait_for_the_first_list(&setup)?;
     let begun = Instant::now();
     for n in 0..events {
         let now = Micros::now().seconds_text().to_string();

@@ -32,7 +32,7 @@ use anyhow::{Context, ensure};
 
 use crate::apiserver::{ApiServer, Config};
 use crate::faulty_disk::FaultyDisk;
-use crate::recorder::{Setup, wait_until};
+use crate::recorder::Setup;
 use crate::world::Rng;
 
 use load::Load;
@@ -160,9 +160,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         chaos::Pace::TORTURE,
     );
     victim.start()?;
-    // The record begins with a database: what comes and goes before there is one is no part of it.
-    let ready = wait_until(|| matches!(setup.health(), Some((200, _))));
-    ensure!(ready, "the recorder does not become healthy");
+    verdict::wait_for_the_first_list(&setup)?;
     let stop = Arc::new(AtomicBool::new(false));
     let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use kube9_shared::time::Timestamp;
 use serde_json::Value;
 
 use super::load::Deaths;
 use crate::apiserver::{ApiServer, EventTruth, Truth};
-use crate::recorder::Setup;
+use crate::recorder::{Setup, wait_until};
 
 /// The server's `Date` has whole seconds, and so have most times in Events.
 const SLACK: Duration = Duration::from_millis(1_500);
@@ -117,6 +118,20 @@ impl fmt::Display for Verdict {
         }
         Ok(())
     }
+}
+
+/// Waits until the first list of Events is complete, with which the record begins.
+///
+/// An Event that is deleted before it is in no list, and no gap row speaks of it, since nothing was interrupted: to the
+/// comparison it would look like an unaccounted loss. A healthy recorder may not have listed yet.
+///
+/// # Errors
+/// If that takes too long.
+pub(super) fn wait_for_the_first_list(setup: &Setup) -> anyhow::Result<()> {
+    let listed = "SELECT count(*) FROM watch_state WHERE kind = 'Event' AND position IS NOT NULL AND relisting = 0";
+    let begun = wait_until(|| setup.number(listed) == Some(1));
+    ensure!(begun, "the recorder does not complete its first list");
+    Ok(())
 }
 
 /// Waits until every living Event is stored as it is, or the patience is over; the comparison then says what is missing.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::ensure;
+use kube9_shared::id::EventKey;
+use kube9_shared::schema::FOLD_WINDOW_MS;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
@@ -16,6 +18,9 @@ use super::super::victim::Keep;
 
 /// The recorder looks at its clock, deletes, commits; and we look a moment later.
 const SLACK: Duration = Duration::from_secs(3);
+
+/// A repeat goes into its row for so long after the row began; a row that goes earlier may change unseen just before.
+const WINDOW: Duration = Duration::from_millis(FOLD_WINDOW_MS as u64);
 
 /// Severities from this number on are kept for longer: error and critical.
 const ERROR: i64 = 2;
@@ -40,6 +45,8 @@ pub(super) struct Ledger {
     seq: i64,
     entries: BTreeMap<i64, Entry>,
     gaps: HashMap<i64, Gap>,
+    /// Events of which a row went while it could still change: what was in it last is not known.
+    pub(super) cut: HashSet<String>,
     /// Rows of Events there now.
     pub(super) rows: usize,
     /// Rows deleted because they were too old.
@@ -66,6 +73,7 @@ impl Ledger {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let newest = newest.unwrap_or(0);
+        let known = self.entries.len();
         ensure!(newest >= self.seq, "commits were taken back");
         ensure!(
             oldest.unwrap_or(0) <= self.seq + 1,
@@ -85,7 +93,7 @@ impl Ledger {
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         self.rows = there.len();
-        self.note_the_gone(&there, keep);
+        self.note_the_gone(&there, keep, known);
         Ok(())
     }
 
@@ -145,14 +153,17 @@ impl Ledger {
         self.entries.insert(key, entry);
     }
 
-    /// Rows may go when they are old, or as the oldest of their severity; no other.
-    fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep) {
+    /// Rows may go when they are old, or as the oldest of their severity; no other. The first `known` rows were there at the
+    /// look before: one that came since may be older than those that went.
+    fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep, known: usize) {
         let now = Timestamp::now();
         let mut oldest_kept: HashMap<i64, i64> = HashMap::new();
         let mut gone = Vec::new();
         for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.gone) {
             if there.contains(key) {
-                oldest_kept.entry(entry.severity).or_insert(*key);
+                if entry.order < known {
+                    oldest_kept.entry(entry.severity).or_insert(*key);
+                }
             } else {
                 gone.push(*key);
             }
@@ -162,6 +173,9 @@ impl Ledger {
                 continue;
             };
             entry.gone = true;
+            if EventKey::from_i64(key).created_at().plus(WINDOW) > now {
+                self.cut.insert(entry.uid.clone());
+            }
             let age = if entry.severity >= ERROR {
                 keep.error_critical
             } else {

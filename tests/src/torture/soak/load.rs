@@ -79,16 +79,18 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Plays until `stop`; in the second half of `duration` half as much again happens.
+    /// Plays until `stop`; in the second half of `duration` half as much again happens. `load` multiplies the rates.
     pub(super) fn start(
         server: Arc<ApiServer>,
         seed: u64,
         duration: Duration,
+        load: f64,
         stop: Arc<AtomicBool>,
     ) -> Self {
         let written = Arc::new(Mutex::new(Written::default()));
         let shared = written.clone();
-        let thread = std::thread::spawn(move || play(&server, seed, duration, &stop, &shared));
+        let thread =
+            std::thread::spawn(move || play(&server, seed, (duration, load), &stop, &shared));
         Self { written, thread }
     }
 
@@ -125,14 +127,18 @@ fn lock(written: &Mutex<Written>) -> std::sync::MutexGuard<'_, Written> {
 fn play(
     server: &ApiServer,
     seed: u64,
-    duration: Duration,
+    (duration, load): (Duration, f64),
     stop: &AtomicBool,
     written: &Mutex<Written>,
 ) {
     let mut random = Rng::new(!seed);
     let mut live = Live::new(
         seed,
-        Size::for_pods(PODS),
+        Size {
+            // Fired as often as this load needs, Jobs would leave more and more pods that have ended.
+            cron_jobs: 0,
+            ..Size::for_pods(PODS)
+        },
         server.store(),
         Micros::now(),
         1.0,
@@ -146,7 +152,7 @@ fn play(
         let now = (Phase::at(elapsed), heavier);
         if phase != Some(now) {
             phase = Some(now);
-            live.set_rate(now.0.rate * if heavier { 1.5 } else { 1.0 });
+            live.set_rate(now.0.rate * load * if heavier { 1.5 } else { 1.0 });
         }
         if let Some(every) = now.0.mishap_every
             && Instant::now() >= next_mishap

@@ -13,6 +13,7 @@
 
 mod ledger;
 mod load;
+pub mod plot;
 mod reader;
 mod report;
 mod sample;
@@ -27,12 +28,12 @@ use rusqlite::Connection;
 
 use super::chaos::{Chaos, Pace};
 use super::load::Deaths;
-use super::verdict::{compare_with, holds_the_living};
+use super::verdict::{compare_with, holds_the_living, wait_for_the_first_list};
 use super::victim::{Keep, Victim};
 use crate::apiserver::{ApiServer, Config};
 use crate::bench::memory::beside;
 use crate::faulty_disk::FaultyDisk;
-use crate::recorder::{Setup, balance, wait_until};
+use crate::recorder::{Setup, balance};
 use crate::world::Rng;
 
 use ledger::Ledger;
@@ -62,6 +63,8 @@ pub struct Options {
     pub seed: u64,
     /// Used bytes of the database from which on the oldest rows go.
     pub max_bytes: u64,
+    /// How often things happen in the cluster by themselves: 1 is as often as the phases say.
+    pub load: f64,
 }
 
 /// What happens to the recorder, in parts of the whole time: lives of ten minutes, then one of half an hour.
@@ -147,6 +150,7 @@ impl Soak {
             duration,
             seed,
             max_bytes,
+            load,
         } = options;
         let mut seeds = Rng::new(seed);
         // No configuration allows less than a minute.
@@ -182,9 +186,8 @@ impl Soak {
         let chaos = Chaos::new(server.clone(), setup.clone(), disk, seeds.fork(), pace);
         let reader = Reader::new(beside("kube9-query")?, setup.database());
         victim.start()?;
-        let ready = wait_until(|| matches!(setup.health(), Some((200, _))));
-        ensure!(ready, "the recorder does not become healthy");
-        let load = Load::start(server.clone(), seeds.draw(), duration, stop);
+        wait_for_the_first_list(&setup)?;
+        let load = Load::start(server.clone(), seeds.draw(), duration, load, stop);
         Ok(Self {
             server,
             setup,
@@ -292,13 +295,11 @@ impl Soak {
         self.victim.terminate()?;
         self.look()?;
         self.load.finish()?;
-        let verdict = compare_with(
-            &self.server.store().truth(),
-            &Deaths::new(),
-            &self.setup,
-            &self.ledger.stored(),
-            &self.ledger.gaps(),
-        )?;
+        let (mut truth, mut stored) = (self.server.store().truth(), self.ledger.stored());
+        truth.events.retain(|uid, _| !self.ledger.cut.contains(uid));
+        stored.retain(|uid, _| !self.ledger.cut.contains(uid));
+        let gaps = self.ledger.gaps();
+        let verdict = compare_with(&truth, &Deaths::new(), &self.setup, &stored, &gaps)?;
         Ok(Report {
             options,
             keep: self.keep,
@@ -313,6 +314,7 @@ impl Soak {
             slowest: self.reader.slowest,
             expired: self.ledger.expired,
             shed: self.ledger.shed,
+            not_judged: self.ledger.cut.len(),
             taken_wrongly: self.ledger.wrong,
             verdict,
         })
