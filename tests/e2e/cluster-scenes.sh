@@ -379,7 +379,7 @@ reader_states() {
   helm upgrade --install full "$chart" --namespace kube9-full --create-namespace "${helm_values[@]}" \
     --set persistence.enabled=false,persistence.medium=Memory,persistence.size=1Mi,config.storage.max_bytes=64Mi,reader.create=false \
     --wait --timeout 90s >/dev/null 2>&1 || fail "a release on a tiny volume starts"
-  kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 4000 -c 8 -no-watch -message 900 >/dev/null 2>&1 || true
+  kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 10000 -c 8 -no-watch -message 900 >/dev/null 2>&1 || true
   full_is_degraded() { kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query status | jq -e '.status == "degraded"'; }
   wait_for 60 "full: status says degraded" full_is_degraded || true
   check "full: the reader answers" kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query events list --limit=5
