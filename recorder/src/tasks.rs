@@ -44,7 +44,7 @@ use crate::store::snapshot::remove_leftovers;
 use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Shared, Writer};
 
-/// How long the writer may take to give up after the grace period: one statement and the close.
+/// How long the writer may take to give up after the grace period (one statement), and then to close.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
 /// Kinds that the analysis reads.
@@ -468,7 +468,7 @@ fn sources(
 
 async fn work(
     config: &Config,
-    writer: Writer,
+    mut writer: Writer,
     sources: Sources,
     shared: &Shared,
     shutdown: impl Future<Output = ()>,
@@ -486,11 +486,14 @@ async fn work(
         tasks.spawn(document.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
+    let (closed, writer_closed) = oneshot::channel();
     std::thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || {
             // Nobody listens any more only when the process ends anyway.
-            let _ = ended.send(writer.run());
+            let _ = ended.send(writer.drain());
+            writer.close();
+            let _ = closed.send(());
         })
         .context("cannot start the writer's thread")?;
 
@@ -518,7 +521,13 @@ async fn work(
         shared.clock.now(),
     );
     shared.queue.close();
-    drain(config, shared, &mut writer_ended).await?;
+    let drained = drain(config, shared, &mut writer_ended).await;
+    // Everything is committed by now: what is not copied into the database by its end is read from the log at the next
+    // start, and no reason to call the stop a failure.
+    if tokio::time::timeout(GIVE_UP, writer_closed).await.is_err() {
+        warn!("the database is still being closed; the write-ahead log stays");
+    }
+    drained?;
     fault.map_or(Ok(()), Err)
 }
 

@@ -218,8 +218,15 @@ impl Writer {
         history::read(&self.conn, self.shared.clock.now())
     }
 
-    /// Works until the queue is closed and empty, or the grace period is over.
+    /// Works until the queue is closed and empty, or the grace period is over; then closes the database.
     pub fn run(mut self) -> Ended {
+        let ended = self.drain();
+        self.close();
+        ended
+    }
+
+    /// The first part of [`Writer::run`]: after it everything that could be is committed.
+    pub fn drain(&mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
             self.show();
@@ -249,7 +256,6 @@ impl Writer {
             }
         };
         self.pulse.stop();
-        self.close();
         ended
     }
 
@@ -309,7 +315,8 @@ impl Writer {
         }
     }
 
-    fn close(mut self) {
+    /// The second part: notes the stop and copies the write-ahead log, on a slow disk not quickly.
+    pub fn close(mut self) {
         let now = self.shared.clock.now();
         if let Err(error) = self.write_status(now, Some(now)) {
             warn!(%error, "the stop could not be noted in the database");
