@@ -40,9 +40,10 @@ use crate::source::report::{FirstSync, Report};
 use crate::status_document::StatusDocument;
 use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
+use crate::store::shared::Shared;
 use crate::store::snapshot::remove_leftovers;
 use crate::store::watches::{Resume, Start};
-use crate::store::writer::{Ended, Shared, Writer};
+use crate::store::writer::{Ended, Writer};
 
 /// How long the writer may take to give up after the grace period (one statement), and then to close.
 const GIVE_UP: Duration = Duration::from_secs(3);

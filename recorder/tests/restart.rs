@@ -33,7 +33,8 @@ use kube9_recorder::source::events::Recall;
 use kube9_recorder::source::objects::Object;
 use kube9_recorder::source::objects::informer::{News, Seen};
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::writer::{Ended, Shared, Writer};
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
 use kube9_shared::time::Timestamp;
 use serde_json::Value;
 

@@ -24,6 +24,7 @@ mod marks;
 pub mod open;
 mod report;
 pub mod rows;
+pub mod shared;
 pub mod snapshot;
 pub mod statements;
 mod sweep;

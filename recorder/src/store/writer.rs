@@ -19,7 +19,7 @@ mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
@@ -32,14 +32,12 @@ use super::findings;
 use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
+use super::shared::Shared;
 use super::watches::Start;
-use crate::clock::Clock;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
-use crate::health::{Check, Health, Pulse};
-use crate::metrics::Metrics;
+use crate::health::{Check, Pulse};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::WatchId;
-use crate::pipeline::queue::Queue;
 use crate::source::events::Recall;
 use damage::{By, DamageMet};
 
@@ -61,21 +59,6 @@ const SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Slices of a waiting time, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
-
-/// What the writer shares with the rest.
-#[derive(Clone)]
-pub struct Shared {
-    /// Where items come from.
-    pub queue: Arc<Queue>,
-    /// What it counts.
-    pub metrics: Arc<Metrics>,
-    /// What it reports.
-    pub health: Health,
-    /// Time.
-    pub clock: Clock,
-    /// Set when the grace period is over: give up, whatever is left.
-    pub abandon: Arc<AtomicBool>,
-}
 
 /// Owns the database.
 pub struct Writer {

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::ReadError;
 use super::filter::{Filter, ObjectPattern, Pattern};
-use super::page::{BadCursor, Cursor, Page, PageRequest};
+use super::property::{Counts, Property};
+use super::request::{BadCursor, Cursor, Page, PageRequest};
 use super::row::{self, COLUMNS, Row};
 use super::sql::{Case, Sql, matches};
-use super::stats::{Counts, Property};
 use crate::time::Timestamp;
 
 /// `created_at` in milliseconds, whatever form of ISO 8601 the writer chose.

@@ -3,11 +3,6 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection};
 
-use super::ReadError;
-use super::open::{Layout, Reader};
-use super::{expand, plain};
-use crate::id::EventKey;
-
 /// A row of the relation `events`: the contract's ten columns. Text from a cluster is hostile; print it with care.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
@@ -68,18 +63,4 @@ pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
 /// Statement that reads one row of the interned layout by its key, through the view.
 pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(&format!("SELECT {COLUMNS} FROM event_detail WHERE key = ?"))
-}
-
-impl Reader {
-    /// The row with that id.
-    pub fn get(&self, id: &str) -> Result<Option<Row>, ReadError> {
-        self.snapshot(|connection| match self.layout() {
-            Layout::Plain => plain::get(connection, id),
-            // What is no id of ours names no row of ours.
-            Layout::Interned => match id.parse::<EventKey>() {
-                Ok(key) => Ok(expand::Rows::new(connection)?.get(key.as_i64())?),
-                Err(_) => Ok(None),
-            },
-        })
-    }
 }

@@ -15,7 +15,8 @@ use kube9_recorder::pipeline::item::{Item, WatchId};
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::events::Recall;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::writer::{Ended, Shared, Writer};
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 

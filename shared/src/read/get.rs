@@ -1,0 +1,20 @@
+//! One row by its id.
+
+use super::open::{Layout, Reader};
+use super::row::Row;
+use super::{ReadError, expand, plain};
+use crate::id::EventKey;
+
+impl Reader {
+    /// The row with that id.
+    pub fn get(&self, id: &str) -> Result<Option<Row>, ReadError> {
+        self.snapshot(|connection| match self.layout() {
+            Layout::Plain => plain::get(connection, id),
+            // What is no id of ours names no row of ours.
+            Layout::Interned => match id.parse::<EventKey>() {
+                Ok(key) => Ok(expand::Rows::new(connection)?.get(key.as_i64())?),
+                Err(_) => Ok(None),
+            },
+        })
+    }
+}
