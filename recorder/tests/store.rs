@@ -597,6 +597,40 @@ fn changed_text_keeps_the_first_one_in_metadata() {
     store.check_invariants();
 }
 
+/// Found by the soak: a size cap that keeps less than the Events live deletes the rows of live ones.
+#[test]
+fn repeat_does_not_go_into_a_row_that_took_the_key_of_its_own() {
+    let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "10", 10, Vec::new());
+    let seen = store.seen(Via::Watch, "a", 11, 1, 100, 100);
+    store.commit(&[seen]);
+    // The clean-up takes the row, and another Event's row gets its key.
+    let other = store.seen(Via::Watch, "b", 12, 1, 100, 100);
+    store.commit(&[other]);
+    let [a, b]: [String; 2] = store
+        .text("SELECT event FROM dedup ORDER BY version")
+        .split('\n')
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    store
+        .conn
+        .execute_batch(&format!(
+            "DELETE FROM event WHERE key = {a}; UPDATE event SET key = {a} WHERE key = {b}; \
+             UPDATE dedup SET event = {a};"
+        ))
+        .unwrap();
+    let repeat = store.seen(Via::Watch, "a", 13, 3, 100, 110);
+    store.commit(&[repeat]);
+    let rows = "SELECT json_extract(metadata, '$.uid'), json_extract(metadata, '$.count'), \
+                json_extract(metadata, '$.occurrences'), json_extract(metadata, '$.occurrences_before') FROM events \
+                WHERE event_type = 'cluster' ORDER BY id";
+    let mut found: Vec<String> = store.text(rows).split('\n').map(str::to_owned).collect();
+    found.sort();
+    assert_eq!(found, ["a|3|2|1", "b|1|1|-"]);
+}
+
 #[test]
 fn rollback_forgets_everything_the_transaction_did() {
     let mut store = Store::new();

@@ -551,7 +551,7 @@ figures() {
 
 # The commands of docs/operations.md, word for word but for the image.
 backup_and_restore() {
-  local rows commands
+  local rows
   commands() { # commands FIRST-WORDS: the block of the page that begins so
     awk -v begins="$1" '/^```/ {inside = !inside; block = ""; next} inside {block = block $0 "\n"}
       inside && index(block, begins) == 1 {found = 1; text = block} END {printf "%s", text; exit !found}' "$root/docs/operations.md"

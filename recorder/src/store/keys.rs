@@ -17,6 +17,9 @@ const HEX: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
 ];
 
+/// Digits of the step after a key that was read from the table and not remembered.
+const JUMP_DIGITS: u32 = 3;
+
 /// Digits that are drawn at once: each draw seeds a generator from the operating system, which took a microsecond a row.
 const DIGITS_DRAWN: usize = 1024;
 
@@ -41,8 +44,11 @@ impl Keys {
     pub fn next(&mut self, conn: &Connection, second: i64) -> rusqlite::Result<EventKey> {
         let mut second = second;
         loop {
+            let remembered = self.highest.contains_key(&second);
             let low = match self.highest_in(conn, second)? {
-                Some(highest) => self.step(highest),
+                Some(highest) if remembered => self.step(highest, 1),
+                // Rows above it may have been deleted, and an id that was shown should not soon name another row.
+                Some(highest) => self.step(highest, JUMP_DIGITS),
                 None => Some(self.digits.take(FIRST_BITS / 4)),
             };
             if let Some(low) = low {
@@ -57,12 +63,12 @@ impl Keys {
         }
     }
 
-    /// The next key after `highest`: a small random step, a step of 1 in the second's last eighth; `None` when full.
-    fn step(&mut self, highest: u32) -> Option<u32> {
+    /// The next key after `highest`: a random step of so many digits, of 1 in the second's last eighth; `None` when full.
+    fn step(&mut self, highest: u32, digits: u32) -> Option<u32> {
         let step = if highest > EventKey::LOW_MAX / 8 * 7 {
             1
         } else {
-            1 + self.digits.take(1)
+            1 + self.digits.take(digits)
         };
         highest
             .checked_add(step)

@@ -101,9 +101,10 @@ impl Hot {
 
     const fn sql(self) -> &'static str {
         match self {
+            // The row must be the Event's own: once the clean-up has taken it, another may get its key.
             Self::Known => {
                 "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
-                 FROM dedup d LEFT JOIN event e ON e.key = d.event WHERE d.uid = ?1"
+                 FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1"
             }
             Self::InsertEvent => {
                 "INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
