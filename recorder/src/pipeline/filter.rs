@@ -573,6 +573,32 @@ mod tests {
     }
 
     #[test]
+    fn more_than_anybody_could_read_is_refused() {
+        let rule = |n: usize, globs: usize| FilterRule {
+            name: format!("r{n}"),
+            action: Action::Exclude,
+            matches: Match {
+                names: Some(vec!["x".into(); globs]),
+                ..Match::default()
+            },
+        };
+        let rules = |count: usize| (0..count).map(|n| rule(n, 1)).collect::<Vec<_>>();
+        assert!(Filter::new(&rules(RULES_MAX)).is_ok());
+        let bad = Filter::new(&rules(RULES_MAX + 1)).unwrap_err();
+        assert_eq!(bad.len(), 1);
+        assert_eq!(
+            bad[0].to_string(),
+            "filters: has 101 rules; at most 100 are possible"
+        );
+        assert!(Filter::new(&[rule(0, GLOBS_MAX)]).is_ok());
+        let bad = Filter::new(&[rule(0, GLOBS_MAX + 1)]).unwrap_err();
+        assert_eq!(
+            bad[0].to_string(),
+            "filters[0].match.names: has 101 entries; at most 100 are possible"
+        );
+    }
+
+    #[test]
     fn unknown_keys_are_refused() {
         for yaml in [
             "[{ name: x, action: exclude, match: { namespace: [shop] } }]",

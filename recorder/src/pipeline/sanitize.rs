@@ -455,6 +455,31 @@ mod tests {
     }
 
     #[test]
+    fn a_large_object_in_metadata_keeps_its_first_entries() {
+        let entries: Map<String, Value> = (0..200)
+            .map(|i| (format!("key-{i}"), json!("v".repeat(60))))
+            .collect();
+        let Value::Object(kept) = extra(json!({"small": 1, "map": entries})) else {
+            unreachable!()
+        };
+        assert_eq!(
+            (&kept["small"], &kept["truncated"]),
+            (&json!(1), &json!(true))
+        );
+        let map = kept["map"].as_object().unwrap();
+        assert!((20..200).contains(&map.len()), "{}", map.len());
+        // All but the last one that fits are whole.
+        for (i, (key, value)) in map.iter().enumerate().take(map.len() - 1) {
+            assert_eq!((key, value), (&format!("key-{i}"), &json!("v".repeat(60))));
+        }
+        let bytes = serde_json::to_string(&kept).unwrap().len();
+        assert!(
+            (EXTRA_BYTES_MAX - 400..=EXTRA_BYTES_MAX).contains(&bytes),
+            "{bytes}"
+        );
+    }
+
+    #[test]
     fn large_metadata_is_cut_field_by_field() {
         let given = json!({"big": "x".repeat(4000), "quotes": "\"".repeat(4000), "list": vec!["y".repeat(90); 50], "small": 1, "map": {"z": "z"}});
         let Value::Object(kept) = extra(given) else {

@@ -122,6 +122,8 @@ mod tests {
             ("api_key", Certain),
             ("apiKey", Certain),
             ("APIKey", Certain),
+            ("HTTPAuth", Likely),
+            ("v2Auth", Likely),
             ("X-Api-Key", Certain),
             ("private_key", Certain),
             ("aws_secret_access_key", Certain),

@@ -151,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn a_search_for_nothing_is_refused() {
+        let search = |text: &str| Filter {
+            search: Some(text.to_owned()),
+            ..Filter::default()
+        };
+        assert_eq!(search("").check(), Err(BadFilter::EmptyValue));
+        assert_eq!(search("x").check(), Ok(()));
+    }
+
+    #[test]
     fn range_must_hold_a_moment() {
         let at = |seconds| Some(Timestamp::from_secs(seconds));
         assert!(

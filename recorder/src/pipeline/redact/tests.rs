@@ -242,3 +242,89 @@ fn hostile_texts_take_linear_time() {
         assert!(!redact(&text).is_empty());
     }
 }
+
+#[test]
+fn every_form_of_token_is_known_by_its_beginning() {
+    for (beginning, least) in [
+        ("AGE-SECRET-KEY-", 6),
+        ("SG.", 20),
+        ("hf_", 20),
+        ("npm_", 20),
+        ("shpat_", 20),
+        ("whsec_", 6),
+        ("xapp-", 6),
+        ("ya29.", 16),
+    ] {
+        let with = |follow: usize| format!("{beginning}{}", "k7".repeat(follow).split_at(follow).0);
+        check(&format!("got {} x", with(least)), "got [REDACTED] x");
+        // Too short for one, and not broken off either.
+        let short = format!("got {} x", with(least - 1));
+        check(&short, &short);
+        // At the end of the text it may have been broken off.
+        check(&format!("got {}", with(1)), "got [REDACTED]");
+    }
+}
+
+#[test]
+fn a_pair_in_base64_is_known_by_its_colon() {
+    // user1:pw, ab~:pw, ab?:pw: digits, + and / of base64 stand before the colon.
+    for pair in ["dXNlcjE6cHc=", "YWJ+OnB3", "YWI/OnB3"] {
+        check(
+            &format!("sent Basic {pair} to it"),
+            "sent Basic [REDACTED] to it",
+        );
+    }
+}
+
+#[test]
+fn structures_and_blocks_go_whole() {
+    // A bracket in quotes is text, also behind a quote that is escaped.
+    check(
+        r#"{"auth":{"a\"}":"y"},"n":1}"#,
+        r#"{"auth":[REDACTED],"n":1}"#,
+    );
+    check(r#"{"auth":{"user":"u""#, r#"{"auth":[REDACTED]"#);
+    // Where line breaks are escaped nobody can tell how far a block goes.
+    check(r"password: |\n  hunter2\nnext: 1", "password: [REDACTED]");
+}
+
+#[test]
+fn a_flag_without_a_value_hides_nothing() {
+    for text in [
+        "run --password --verbose x",
+        "run --password -v x",
+        "run --password\nnext line",
+        "run --password",
+    ] {
+        check(text, text);
+    }
+}
+
+#[test]
+fn what_is_beside_a_secret_stays() {
+    for text in [
+        // Nobody stands before the @, and what stands after a port is no password.
+        "http://@/x@y",
+        "http://[::1]:8080/a@b",
+        // Only a word that begins with "value" names one; %20 separates nothing.
+        "the token whale: blue",
+        "the token%20whale here",
+    ] {
+        check(text, text);
+    }
+    check("http://user@host/a@b", "http://[REDACTED]@host/a@b");
+    // Where the text breaks off it may be a password with an @ in it.
+    check("http://@h:pw", "http://[REDACTED]");
+    check("dsn=u:hunter2@tcp(h:1)/db", "dsn=[REDACTED]@tcp(h:1)/db");
+    check(
+        "password=x1 and u:hunter2@tcp(h:1)/db",
+        "password=[REDACTED] and [REDACTED]@tcp(h:1)/db",
+    );
+    check("password%3Dhunter2 x", "password%3D[REDACTED] x");
+    check("password%3Ahunter2 x", "password%3A[REDACTED] x");
+    // Of a value that is called so anything goes, also a word of the language.
+    check(
+        r#"{"name":"AUTH_TOKEN","value":"pods"}"#,
+        r#"{"name":"AUTH_TOKEN","value":"[REDACTED]"}"#,
+    );
+}

@@ -34,7 +34,6 @@ struct Entry {
     occurrences: i64,
     before: i64,
     last: i64,
-    gone: bool,
     /// How many rows were seen before it.
     order: usize,
 }
@@ -43,7 +42,11 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     seq: i64,
+    seen: usize,
+    /// Rows that are there, by key.
     entries: BTreeMap<i64, Entry>,
+    /// Rows that were. Their keys may be given to other rows of the same second.
+    past: Vec<Entry>,
     gaps: HashMap<i64, Gap>,
     /// Events of which a row went while it could still change: what was in it last is not known.
     pub(super) cut: HashSet<String>,
@@ -73,7 +76,7 @@ impl Ledger {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let newest = newest.unwrap_or(0);
-        let known = self.entries.len();
+        let known = self.seen;
         ensure!(newest >= self.seq, "commits were taken back");
         ensure!(
             oldest.unwrap_or(0) <= self.seq + 1,
@@ -85,7 +88,7 @@ impl Ledger {
             .query_map([self.seq], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for key in keys {
-            self.read_row(conn, key)?;
+            self.read_row(conn, key, keep)?;
         }
         self.seq = newest;
         let mut there = conn.prepare_cached("SELECT key FROM event WHERE uid IS NOT NULL")?;
@@ -97,7 +100,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn read_row(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<()> {
+    fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<()> {
         let mut statement = conn.prepare_cached(
             "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
              e.uid IS NOT NULL FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
@@ -120,13 +123,12 @@ impl Ledger {
                     occurrences: row.get(4)?,
                     before: extra["occurrences_before"].as_i64().unwrap_or(0),
                     last: row.get(5)?,
-                    gone: false,
                     order: 0,
                 }))
             })
             .optional()?;
         match found {
-            Some(Ok(entry)) => self.note(key, entry),
+            Some(Ok(entry)) => self.note(key, entry, keep),
             Some(Err((metadata, title))) if title == "Recording gap" => {
                 let parsed: Value = serde_json::from_str(&metadata).unwrap_or_default();
                 if parsed["source"] == "Event" {
@@ -139,16 +141,23 @@ impl Ledger {
     }
 
     /// Occurrences of a row only grow; what was committed is there after any kill.
-    fn note(&mut self, key: i64, mut entry: Entry) {
-        entry.order = self
-            .entries
-            .get(&key)
-            .map_or(self.entries.len(), |old| old.order);
-        if let Some(old) = self.entries.get(&key)
-            && (old.uid != entry.uid || old.occurrences > entry.occurrences || old.gone)
-        {
-            self.wrong
-                .push(format!("{key} was {old:?} and is {entry:?}"));
+    fn note(&mut self, key: i64, mut entry: Entry, keep: Keep) {
+        match self.entries.remove(&key) {
+            Some(old) if old.uid == entry.uid => {
+                entry.order = old.order;
+                if old.occurrences > entry.occurrences {
+                    self.wrong
+                        .push(format!("{key} was {old:?} and is {entry:?}"));
+                }
+            }
+            old => {
+                entry.order = self.seen;
+                self.seen += 1;
+                if let Some(old) = old {
+                    // It went, and another got its key, between two looks.
+                    self.gone(key, old, true, keep);
+                }
+            }
         }
         self.entries.insert(key, entry);
     }
@@ -156,46 +165,48 @@ impl Ledger {
     /// Rows may go when they are old, or as the oldest of their severity; no other. The first `known` rows were there at the
     /// look before: one that came since may be older than those that went.
     fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep, known: usize) {
-        let now = Timestamp::now();
         let mut oldest_kept: HashMap<i64, i64> = HashMap::new();
         let mut gone = Vec::new();
-        for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.gone) {
-            if there.contains(key) {
-                if entry.order < known {
-                    oldest_kept.entry(entry.severity).or_insert(*key);
-                }
-            } else {
+        for (key, entry) in &self.entries {
+            if !there.contains(key) {
                 gone.push(*key);
+            } else if entry.order < known {
+                oldest_kept.entry(entry.severity).or_insert(*key);
             }
         }
         for key in gone {
-            let Some(entry) = self.entries.get_mut(&key) else {
-                continue;
-            };
-            entry.gone = true;
+            if let Some(entry) = self.entries.remove(&key) {
+                let oldest = oldest_kept.get(&entry.severity);
+                let is_oldest = oldest.is_none_or(|kept| key < *kept);
+                self.gone(key, entry, is_oldest, keep);
+            }
+        }
+    }
+
+    fn gone(&mut self, key: i64, entry: Entry, is_oldest: bool, keep: Keep) {
+        let now = Timestamp::now();
+        let age = if entry.severity >= ERROR {
+            keep.error_critical
+        } else {
+            keep.info_warning
+        };
+        if entry.last <= now.minus(age).plus(SLACK).millis() {
+            self.expired += 1;
+        } else if is_oldest {
+            self.shed += 1;
             if EventKey::from_i64(key).created_at().plus(WINDOW) > now {
                 self.cut.insert(entry.uid.clone());
             }
-            let age = if entry.severity >= ERROR {
-                keep.error_critical
-            } else {
-                keep.info_warning
-            };
-            let oldest_kept = oldest_kept.get(&entry.severity);
-            if entry.last <= now.minus(age).plus(SLACK).millis() {
-                self.expired += 1;
-            } else if oldest_kept.is_none_or(|kept| key < *kept) {
-                self.shed += 1;
-            } else {
-                self.wrong.push(format!("{key} went too early: {entry:?}"));
-            }
+        } else {
+            self.wrong.push(format!("{key} went too early: {entry:?}"));
         }
+        self.past.push(entry);
     }
 
     /// What was ever stored of each Event.
     pub(super) fn stored(&self) -> HashMap<String, Stored> {
         let mut events: HashMap<String, Stored> = HashMap::new();
-        let mut entries: Vec<&Entry> = self.entries.values().collect();
+        let mut entries: Vec<&Entry> = self.entries.values().chain(&self.past).collect();
         entries.sort_unstable_by_key(|entry| entry.order);
         for entry in entries {
             let event = events.entry(entry.uid.clone()).or_default();
@@ -214,5 +225,114 @@ impl Ledger {
     /// Every gap row of Events that there ever was.
     pub(super) fn gaps(&self) -> Vec<Gap> {
         self.gaps.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Keep = Keep {
+        info_warning: Duration::from_secs(900),
+        error_critical: Duration::from_secs(1200),
+    };
+
+    fn key(seconds_ago: u64) -> i64 {
+        let created = Timestamp::now().minus(Duration::from_secs(seconds_ago));
+        EventKey::new(created.second(), 0).as_i64()
+    }
+
+    fn entry(uid: &str, severity: i64, occurrences: i64, seconds_ago: u64) -> Entry {
+        Entry {
+            uid: uid.to_owned(),
+            severity,
+            count: occurrences,
+            occurrences,
+            before: 0,
+            last: Timestamp::now()
+                .minus(Duration::from_secs(seconds_ago))
+                .millis(),
+            order: 0,
+        }
+    }
+
+    /// Rows that are `ago` seconds old, all seen before; those of `there` are still there.
+    fn after(rows: &[(u64, i64)], there: &[u64]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (ago, severity) in rows {
+            let entry = entry(&format!("u{ago}"), *severity, 1, *ago);
+            ledger.note(key(*ago) + severity, entry, KEEP);
+        }
+        let there = rows.iter().filter(|(ago, _)| there.contains(ago));
+        let there = there.map(|(ago, severity)| key(*ago) + severity).collect();
+        ledger.note_the_gone(&there, KEEP, rows.len());
+        ledger
+    }
+
+    #[test]
+    fn old_rows_and_the_oldest_of_a_severity_may_go_and_no_other() {
+        let rows = [(1000, 0), (1000, 2), (800, 0), (700, 0), (300, 0)];
+        let all = after(&rows, &[1000, 800, 700, 300]);
+        assert_eq!((all.expired, all.shed, all.wrong.len()), (0, 0, 0));
+        let expired = after(&[(1000, 0), (800, 0)], &[800]);
+        assert_eq!((expired.expired, expired.shed), (1, 0));
+        // Errors are kept for longer: this one went for the size.
+        let shed = after(&[(1000, 2), (800, 2)], &[800]);
+        assert_eq!((shed.expired, shed.shed, shed.wrong.len()), (0, 1, 0));
+        assert!(shed.cut.is_empty(), "its window was over");
+        let wrong = after(&[(800, 0), (700, 0)], &[800]);
+        assert_eq!((wrong.shed, wrong.wrong.len()), (0, 1));
+        // An older row of another severity may stay.
+        assert!(after(&[(800, 1), (700, 0)], &[800]).wrong.is_empty());
+    }
+
+    #[test]
+    fn a_row_that_went_while_it_could_change_is_not_judged() {
+        let ledger = after(&[(300, 0)], &[]);
+        assert_eq!(ledger.shed, 1);
+        assert!(ledger.cut.contains("u300"));
+    }
+
+    #[test]
+    fn a_row_that_shrinks_is_noticed() {
+        let mut ledger = Ledger::default();
+        ledger.note(7, entry("u", 0, 5, 0), KEEP);
+        ledger.note(7, entry("u", 0, 6, 0), KEEP);
+        assert!(ledger.wrong.is_empty());
+        ledger.note(7, entry("u", 0, 4, 0), KEEP);
+        assert_eq!(ledger.wrong.len(), 1);
+    }
+
+    #[test]
+    fn what_lies_before_counts_once() {
+        let mut ledger = Ledger::default();
+        let first = Entry {
+            before: 2,
+            ..entry("u", 0, 3, 60)
+        };
+        // The retention took the first row: the second says that five lie before it.
+        let second = Entry {
+            before: 5,
+            ..entry("u", 0, 1, 0)
+        };
+        ledger.note(9, first, KEEP);
+        ledger.note(8, second, KEEP);
+        let stored = ledger.stored();
+        assert_eq!((stored["u"].occurrences, stored["u"].rows), (6, 2));
+    }
+
+    #[test]
+    fn a_key_may_be_given_to_another_row_later() {
+        let mut ledger = Ledger::default();
+        let at = key(1000);
+        ledger.note(at, entry("old", 0, 3, 1000), KEEP);
+        ledger.note_the_gone(&HashSet::new(), KEEP, 1);
+        ledger.note(at, entry("new", 0, 1, 0), KEEP);
+        let stored = ledger.stored();
+        assert_eq!(
+            (stored["old"].occurrences, stored["new"].occurrences),
+            (3, 1)
+        );
+        assert!(ledger.wrong.is_empty() && ledger.expired == 1);
     }
 }

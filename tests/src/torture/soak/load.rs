@@ -15,6 +15,9 @@ use crate::world::{Cause, Live, Probe, Rng, Size};
 /// Pods of the cluster at first.
 const PODS: usize = 400;
 
+/// Of each workload, at the begin of a cycle.
+const REPLICAS: u64 = 4;
+
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -131,46 +134,83 @@ fn play(
     stop: &AtomicBool,
     written: &Mutex<Written>,
 ) {
-    let mut random = Rng::new(!seed);
-    let mut live = Live::new(
-        seed,
-        Size {
-            // Fired as often as this load needs, Jobs would leave more and more pods that have ended.
-            cron_jobs: 0,
-            ..Size::for_pods(PODS)
-        },
-        server.store(),
-        Micros::now(),
-        1.0,
-    );
+    let mut player = Player::new(server, seed, load, Micros::now());
     let begun = Instant::now();
-    let mut phase = None;
-    let mut next_mishap = begun;
     while !stop.load(Ordering::Acquire) {
         let elapsed = begun.elapsed();
-        let heavier = elapsed > duration / 2;
-        let now = (Phase::at(elapsed), heavier);
-        if phase != Some(now) {
-            phase = Some(now);
-            live.set_rate(now.0.rate * load * if heavier { 1.5 } else { 1.0 });
-        }
-        if let Some(every) = now.0.mishap_every
-            && Instant::now() >= next_mishap
-        {
-            next_mishap = Instant::now() + every;
-            mishap(&mut live, &mut random, now.0.name);
-        }
-        live.advance(Micros::now());
+        let phase = player.step(elapsed, elapsed > duration / 2, Micros::now());
         {
             let mut written = lock(written);
-            written.phase = now.0.name;
-            if written.writes != live.observations() {
-                written.writes = live.observations();
+            written.phase = phase;
+            if written.writes != player.live.observations() {
+                written.writes = player.live.observations();
                 let newest = server.store().newest(Kind::Event);
                 written.unseen.push_back((newest, Instant::now()));
             }
         }
         std::thread::sleep(TICK);
+    }
+}
+
+/// The cluster, and what happens to it when.
+struct Player {
+    live: Live,
+    random: Rng,
+    load: f64,
+    /// The phase and whether more happens; `None` before the first step.
+    phase: Option<(Phase, bool)>,
+    /// Since the start.
+    next_mishap: Duration,
+}
+
+impl Player {
+    fn new(server: &ApiServer, seed: u64, load: f64, now: Micros) -> Self {
+        let size = Size {
+            // Only Deployments: replaced or fired far more often than in life, the others would leave more and more
+            // pods behind, and a recorder's memory rightly grows with the cluster.
+            cron_jobs: 0,
+            stateful_sets: 0,
+            daemon_sets: 0,
+            ..Size::for_pods(PODS)
+        };
+        Self {
+            live: Live::new(seed, size, server.store(), now, 1.0),
+            random: Rng::new(!seed),
+            load,
+            phase: None,
+            next_mishap: Duration::ZERO,
+        }
+    }
+
+    /// Lets happen what is due; returns the name of the phase.
+    fn step(&mut self, elapsed: Duration, heavier: bool, now: Micros) -> &'static str {
+        let phase = Phase::at(elapsed);
+        if self.phase != Some((phase, heavier)) {
+            self.phase = Some((phase, heavier));
+            let more = if heavier { 1.5 } else { 1.0 };
+            self.live.set_rate(phase.rate * self.load * more);
+            if phase.name == CYCLE[0].name {
+                self.scale_back();
+            }
+        }
+        if let Some(every) = phase.mishap_every
+            && elapsed >= self.next_mishap
+        {
+            self.next_mishap = elapsed + every;
+            mishap(&mut self.live, &mut self.random, phase.name);
+        }
+        self.live.advance(now);
+        phase.name
+    }
+
+    /// Each cycle begins with a cluster of the same size.
+    fn scale_back(&mut self) {
+        let workloads = &self.live.cluster().workloads;
+        let names: Vec<String> = workloads.iter().map(|of| of.name.to_string()).collect();
+        for name in names {
+            // Every workload is there: none is ever removed.
+            let _ = self.live.scale(&name, REPLICAS);
+        }
     }
 }
 
@@ -193,6 +233,7 @@ fn mishap(live: &mut Live, random: &mut Rng, phase: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apiserver::Config;
 
     #[test]
     fn a_cycle_has_every_phase_in_turn() {
@@ -203,5 +244,29 @@ mod tests {
                 "quiet", "quiet", "steady", "burst", "churn", "repeats", "repeats", "quiet"
             ]
         );
+    }
+
+    /// What a soak says of memory is worth something only if the cluster stays as large as it is.
+    #[test]
+    fn the_cluster_does_not_grow() {
+        let server = ApiServer::start(Config::default()).unwrap();
+        let start = Micros::now();
+        let mut player = Player::new(&server, 3, 0.1, start);
+        let mut pods = Vec::new();
+        for second in 0..900 {
+            let elapsed = Duration::from_secs(second);
+            player.step(elapsed, second >= 450, start + elapsed);
+            // When the clusters of all cycles have settled to the same size.
+            if second % 300 == 40 {
+                pods.push(server.store().count(Kind::Pod));
+            }
+        }
+        assert_eq!(pods.len(), 3);
+        assert!(
+            pods.iter().all(|n| (PODS / 2..PODS * 3 / 2).contains(n)),
+            "{pods:?}"
+        );
+        assert!(pods[2] < pods[1] + pods[1] / 20, "{pods:?}");
+        assert!(player.live.observations() > 1_500);
     }
 }
