@@ -230,7 +230,7 @@ fn newer_schema_is_refused() {
     .unwrap();
     let error = everywhere(&dir, LIST).failed(1);
     assert!(
-        error.contains("has schema version 99; this program reads up to 1"),
+        error.contains("has schema version 99; this program reads up to 2"),
         "{error}"
     );
 }

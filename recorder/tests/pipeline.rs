@@ -216,7 +216,8 @@ fn check_invariants(clean: &Sanitized) {
         panic!("an Event is an observation")
     };
     assert!(seen.first <= seen.last && seen.count >= 1 && seen.last >= Timestamp::EPOCH);
-    assert!(!seen.uid.chars().any(char::is_control) && !seen.uid.is_empty());
+    let uid = seen.uid.to_string();
+    assert!(!uid.chars().any(char::is_control) && !uid.is_empty());
     assert!(clean.approximate_bytes() < 100_000);
     let again = sanitize(record.clone());
     assert_eq!(again.record(), record, "sanitizing twice changes something");

@@ -14,6 +14,7 @@ use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
 use kube9_recorder::health::Health;
 use kube9_recorder::metrics::{Metrics, Removal, Rules};
+use kube9_recorder::pipeline::identity::{Uid, Version};
 use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
@@ -25,7 +26,7 @@ use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
-use kube9_shared::schema::PAGE_BYTES;
+use kube9_shared::schema::{self, PAGE_BYTES};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Map;
@@ -155,8 +156,8 @@ impl Store {
                 node: Some(what.node.into()),
                 extra: Map::new(),
                 occurred: Occurred::Observed(Observation {
-                    uid: format!("00000000-0000-4000-8000-{:012x}", self.version),
-                    version: self.version.to_string(),
+                    uid: Uid::new(&format!("00000000-0000-4000-8000-{:012x}", self.version)),
+                    version: Version::new(&self.version.to_string()),
                     count: 1,
                     first: at,
                     last,
@@ -216,21 +217,11 @@ impl Store {
             "SELECT count(*) FROM object o WHERE o.owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM object w WHERE w.id = o.owner)",
             "SELECT count(*) FROM object o WHERE NOT EXISTS (SELECT 1 FROM scope s WHERE s.id = o.scope)",
             "SELECT count(*) FROM events WHERE description IS NULL OR title IS NULL OR metadata IS NULL",
-            "SELECT count(*) FROM tally WHERE rows <= 0",
         ] {
             assert_eq!(self.number(sql), 0, "{sql}");
         }
-        for span in [3600, DAY] {
-            let differ = self.number(&format!(
-                "SELECT count(*) FROM (SELECT start, scope, type, severity, rows FROM tally WHERE span = {span} EXCEPT \
-                 SELECT (e.key >> 24) / {span} * {span}, ifnull(o.scope, 0), e.type, e.severity, count(*) FROM event e \
-                 LEFT JOIN object o ON o.id = e.object GROUP BY 1, 2, 3, 4)"
-            ));
-            assert_eq!(differ, 0, "counters of span {span}");
-            let counted = self.number(&format!(
-                "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = {span}"
-            ));
-            assert_eq!(counted, self.number("SELECT count(*) FROM event"));
+        for differ in schema::TALLY_DIFFERS {
+            assert_eq!(self.number(&format!("SELECT count(*) FROM ({differ})")), 0);
         }
         assert_eq!(self.texts("PRAGMA integrity_check"), ["ok"]);
     }

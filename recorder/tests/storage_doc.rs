@@ -1,5 +1,6 @@
 //! Every SQL example of docs/storage.md runs on a database of the recorder, without code of ours, and finds something.
 
+use kube9_recorder::pipeline::identity::{Uid, Version};
 use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via};
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
@@ -41,8 +42,8 @@ fn every_example_of_the_storage_page_finds_something() {
     };
     let seen = Record {
         occurred: Occurred::Observed(Observation {
-            uid: "6a1e7a52-0000-4000-8000-000000000001".into(),
-            version: "7".into(),
+            uid: Uid::new("6a1e7a52-0000-4000-8000-000000000001"),
+            version: Version::new("7"),
             count: 3,
             first: NOW,
             last: NOW,

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use kube9_recorder::pipeline::identity::{Uid, Version};
 use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
@@ -47,8 +48,8 @@ fn seen(watch: WatchId, n: i64) -> Item {
         node: None,
         extra: Map::new(),
         occurred: Occurred::Observed(Observation {
-            uid: format!("6a1e7a52-0000-4000-8000-{n:012}"),
-            version: n.to_string(),
+            uid: Uid::new(&format!("6a1e7a52-0000-4000-8000-{n:012}")),
+            version: Version::new(&n.to_string()),
             count: 1,
             first: at(n),
             last: at(n),

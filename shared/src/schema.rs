@@ -7,7 +7,7 @@
 //!                    ├─ reason                 what (title, reason, component, container)
 //!                    ├─ text (+ args)          the description as a template
 //!                    └─ node
-//!   tally            rows per hour and day, scope, type, severity: exact totals without a scan
+//!   tally            rows per hour, per day and in all, by scope, type, severity: exact totals without a scan
 //!   changes          commit sequence that `events watch` follows
 //!   watch_state, dedup, hole   position of each source, one entry a live Event, what was dropped
 //!   facts, finding   what changes of objects are compared with, which findings are open
@@ -18,10 +18,21 @@
 //! the clean-up removes orphans. The text of a row is expanded in one place, the view `event_detail`.
 
 /// Version of the schema below. A reader reads this one and the one before.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
-/// What `schema_version.description` says of [`VERSION`].
+/// What `schema_version.description` says of a file that was made with [`CREATE`].
 pub const DESCRIPTION: &str = "interned layout, view events";
+
+/// A change from one version to the next, to be made in one transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// The version that it leads to, from the one before.
+    pub to: i64,
+    /// What `schema_version.description` says of it.
+    pub description: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
 
 /// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and left alone.
 pub const APPLICATION_ID: i32 = 0x6b75_6239;
@@ -41,11 +52,72 @@ pub mod placeholder {
     pub const ARGS: [char; 5] = ['\u{3}', '\u{4}', '\u{5}', '\u{6}', '\u{7}'];
 }
 
+/// Spans of [the counters](CREATE), in seconds.
+pub mod tally {
+    /// One counter for all of the record; its start is 0.
+    pub const ALL: i64 = 0;
+    /// A day.
+    pub const DAY: i64 = 86_400;
+    /// An hour.
+    pub const HOUR: i64 = 3_600;
+    /// A slot of an hour, one bit of `slots`: fifteen bits are the most that two bytes of a positive number hold.
+    pub const SLOT: i64 = 240;
+    /// Slots of an hour.
+    pub const SLOTS: i64 = HOUR / SLOT;
+    /// All slots of an hour.
+    pub const ALL_SLOTS: i64 = (1 << SLOTS) - 1;
+
+    /// The bit of the slot that a second lies in.
+    pub const fn slot(second: i64) -> i64 {
+        1 << (second.rem_euclid(HOUR) / SLOT)
+    }
+}
+
 /// Bytes of a page. With 4096 an empty database took 119 KB and a row of history as much; with 1024 scans took longer.
 pub const PAGE_BYTES: i64 = 2048;
 
+/// The table `tally`, in a new file and in one that is brought up to version 2.
+macro_rules! tally_table {
+    () => {
+        r"
+-- Number of rows by created_at: span 86400 (days), 3600 (hours) and 0 (all of them), start in seconds since 1970.
+CREATE TABLE tally (
+    span     INTEGER NOT NULL,
+    start    INTEGER NOT NULL,
+    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
+    type     INTEGER NOT NULL,
+    severity INTEGER NOT NULL,
+    rows     INTEGER NOT NULL,
+    slots    INTEGER NOT NULL,       -- of an hour: bit n is set if its n-th four minutes have or had a row; else 0
+    PRIMARY KEY (span, start, scope, type, severity)
+) WITHOUT ROWID;
+"
+    };
+}
+
+/// Every change since version 1, in order.
+pub const STEPS: &[Step] = &[Step {
+    to: 2,
+    description: "tally: all rows, and where in an hour",
+    sql: concat!(
+        "DROP TABLE tally;",
+        tally_table!(),
+        r"
+INSERT INTO tally
+SELECT 3600, (e.key >> 24) / 3600 * 3600, ifnull(o.scope, 0), e.type, e.severity, count(*),
+       sum(DISTINCT 1 << ((e.key >> 24) % 3600 / 240))
+  FROM event e LEFT JOIN object o ON o.id = e.object GROUP BY 2, 3, 4, 5;
+INSERT INTO tally
+SELECT 86400, start / 86400 * 86400, scope, type, severity, sum(rows), 0 FROM tally WHERE span = 3600 GROUP BY 2, 3, 4, 5;
+INSERT INTO tally
+SELECT 0, 0, scope, type, severity, sum(rows), 0 FROM tally WHERE span = 86400 GROUP BY 3, 4, 5;
+"
+    ),
+}];
+
 /// Creates everything in an empty database.
-pub const CREATE: &str = r"
+pub const CREATE: &str = concat!(
+    r"
 CREATE TABLE schema_version (
     version     INTEGER PRIMARY KEY,
     applied_at  TEXT NOT NULL,
@@ -96,15 +168,16 @@ CREATE TABLE event (
     type        INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system
     severity    INTEGER NOT NULL,    -- 0 info 1 warning 2 error 3 critical
     reason      INTEGER NOT NULL,    -- reason.id
-    object      INTEGER,             -- object.id
-    node        INTEGER,             -- node.id
     text        INTEGER NOT NULL,    -- text.id
-    args        TEXT,                -- JSON array of the text's arguments
+    last_ms     INTEGER NOT NULL,    -- last occurrence less created_at
+    object      INTEGER,             -- object.id
+    -- From here on the rarer the later: SQLite is built so that it stores no NULL at the end of a row.
     uid         BLOB,                -- of the Event: 16 bytes of a UUID, else text
     count       INTEGER,             -- the Event's own count when last seen
     occurrences INTEGER,             -- how many of them this row stands for
-    first_ms    INTEGER,             -- first occurrence less created_at
-    last_ms     INTEGER NOT NULL,    -- last occurrence less created_at
+    node        INTEGER,             -- node.id
+    args        TEXT,                -- JSON array of the text's arguments
+    first_ms    INTEGER,             -- first occurrence less created_at, where they differ
     extra       TEXT                 -- JSON object: further metadata
 );
 CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
@@ -112,18 +185,9 @@ CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
 -- The few rows that span longer than the folding window (gaps, findings), with what tells how far each reaches.
 CREATE INDEX idx_events_created ON event (key, last_ms) WHERE last_ms > 600000;
-
--- Number of rows by created_at: span 86400 (days) and 3600 (hours), start in seconds since 1970.
-CREATE TABLE tally (
-    span     INTEGER NOT NULL,
-    start    INTEGER NOT NULL,
-    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
-    type     INTEGER NOT NULL,
-    severity INTEGER NOT NULL,
-    rows     INTEGER NOT NULL,
-    PRIMARY KEY (span, start, scope, type, severity)
-) WITHOUT ROWID;
-
+",
+    tally_table!(),
+    r"
 -- Inserted and updated rows in the order of their commit; trimmed to the newest ones.
 CREATE TABLE changes (
     seq   INTEGER PRIMARY KEY,
@@ -240,4 +304,30 @@ SELECT e.key,
 CREATE VIEW events AS
 SELECT id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at
   FROM event_detail;
-";
+"
+);
+
+/// What must find nothing, whatever happened: counters that differ from the rows, and rows whose slot is not set.
+pub const TALLY_DIFFERS: [&str; 2] = [
+    r"
+WITH real AS (
+    SELECT (e.key >> 24) AS second, ifnull(o.scope, 0) AS scope, e.type, e.severity
+      FROM event e LEFT JOIN object o ON o.id = e.object
+), counted AS (
+    SELECT 0 AS span, 0 AS start, scope, type, severity, count(*) AS rows FROM real GROUP BY 3, 4, 5
+    UNION ALL
+    SELECT 3600, second / 3600 * 3600, scope, type, severity, count(*) FROM real GROUP BY 2, 3, 4, 5
+    UNION ALL
+    SELECT 86400, second / 86400 * 86400, scope, type, severity, count(*) FROM real GROUP BY 2, 3, 4, 5
+)
+SELECT t.span, t.start, t.scope, t.type, t.severity, t.rows, c.rows
+  FROM tally t FULL JOIN counted c USING (span, start, scope, type, severity)
+ WHERE t.rows IS NOT c.rows
+",
+    r"
+SELECT e.key FROM event e LEFT JOIN object o ON o.id = e.object
+  LEFT JOIN tally t ON t.span = 3600 AND t.start = (e.key >> 24) / 3600 * 3600 AND t.scope = ifnull(o.scope, 0)
+   AND t.type = e.type AND t.severity = e.severity
+ WHERE ifnull(t.slots & (1 << ((e.key >> 24) % 3600 / 240)), 0) = 0
+",
+];

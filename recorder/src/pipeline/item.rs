@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube9_shared::time::Timestamp;
 
+use super::identity::{Uid, Version};
 use super::record::Occurred;
 use super::sanitize::Sanitized;
 use crate::metrics::Stage;
@@ -241,7 +242,7 @@ impl Item {
     }
 
     /// (watch, uid, resourceVersion) of a sight that makes a row.
-    pub fn identity(&self) -> Option<(WatchId, &str, &str)> {
+    pub fn identity(&self) -> Option<(WatchId, &Uid, &Version)> {
         match self {
             Self::Observed { watch, row, .. } => match &row.record().occurred {
                 Occurred::Observed(seen) => Some((*watch, &seen.uid, &seen.version)),

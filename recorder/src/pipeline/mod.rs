@@ -1,10 +1,12 @@
-//! Observation → row: `normalize` → `sanitize` ─ `template` (all pure) → `queue`.
+//! Observation → row: `normalize` → `sanitize` ─ `template` · `names` (all pure) → `queue`.
 
 pub mod filter;
 mod fit;
 pub mod heard;
+pub mod identity;
 pub mod item;
 pub mod meaning;
+pub mod names;
 pub mod normalize;
 pub mod queue;
 mod reason_table;

@@ -10,6 +10,7 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
 use super::filter::{SeverityOverrides, Subject};
+use super::identity::{Uid, Version};
 use super::meaning::{Meaning, meaning};
 use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use crate::source::decode::KubeEvent;
@@ -125,8 +126,8 @@ pub fn normalize(
         node,
         extra,
         occurred: Occurred::Observed(Observation {
-            uid,
-            version,
+            uid: Uid::new(&uid),
+            version: Version::new(&version),
             count,
             first,
             last,

@@ -79,7 +79,7 @@ pub struct Queue {
     drained: Notify,
 }
 
-/// An item and its estimate of the memory it holds: asked for once, outside the lock, while its texts are at hand.
+/// An item and the memory it holds, asked for once and outside the lock.
 #[derive(Debug)]
 struct Held {
     bytes: usize,
@@ -349,7 +349,7 @@ impl State {
         if let Some((_, uid, version)) = identity
             && drops.known.len() < DROPS_REMEMBERED_MAX
         {
-            drops.known.push((uid.to_owned(), version.to_owned()));
+            drops.known.push((uid.to_string(), version.to_string()));
         }
         Some(watch.is_some())
     }
@@ -358,6 +358,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::identity::{Uid, Version};
     use crate::pipeline::item::{Passed, RelistCause, Via};
     use crate::pipeline::record::{Observation, Occurred, Record};
     use crate::pipeline::sanitize::sanitize;
@@ -398,8 +399,8 @@ mod tests {
             via: Via::List,
             received: NOW,
             row: row(Occurred::Observed(Observation {
-                uid: "u".into(),
-                version: version.into(),
+                uid: Uid::new("u"),
+                version: Version::new(version),
                 count: 1,
                 first: NOW,
                 last: NOW,

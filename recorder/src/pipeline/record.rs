@@ -4,6 +4,8 @@ use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value};
 
+use super::identity::{Uid, Version};
+
 /// Key in a row's metadata that keeps the times of an Event which cannot be true; the row has the receive time instead.
 pub const TIME_SUSPECT: &str = "time_suspect";
 
@@ -72,9 +74,9 @@ pub enum Occurred {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// `metadata.uid` of the Event.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.resourceVersion` of the Event.
-    pub version: String,
+    pub version: Version,
     /// How many occurrences the Event object stands for; at least 1.
     pub count: i64,
     /// First occurrence.

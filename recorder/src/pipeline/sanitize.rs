@@ -13,6 +13,8 @@ use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
 use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept};
+use super::identity::{Uid, Version};
+use super::names::Names;
 use super::record::{Observation, Occurred, Record};
 use super::redact::{MARKER, redact};
 use super::secret_key::{Secrecy, secrecy};
@@ -47,6 +49,9 @@ pub struct Sanitized {
     /// Its description in the two parts that the store keeps. Taken apart here, on the producer's thread: the one writer
     /// has to keep up with all of them.
     text: Text,
+    names: Names,
+    /// Its memory. Counted here, so that the queue need not look at any of its texts.
+    bytes: usize,
 }
 
 impl Sanitized {
@@ -60,6 +65,11 @@ impl Sanitized {
         &self.text
     }
 
+    /// Its names as the store looks them up.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// The row, to be taken apart.
     pub fn into_record(self) -> Record {
         self.record
@@ -67,33 +77,37 @@ impl Sanitized {
 
     /// About how much memory it holds, for bounds in bytes.
     pub fn approximate_bytes(&self) -> usize {
-        let r = &self.record;
-        let objects = r
-            .object
-            .iter()
-            .chain(&r.owner)
-            .map(|o| o.kind.len() + o.namespace.len() + o.name.len());
-        let identity = match &r.occurred {
-            Occurred::Observed(seen) => seen.uid.len() + seen.version.len(),
-            Occurred::At(_) => 0,
-        };
-        let words = [
-            &r.title,
-            &r.description,
-            &r.reason,
-            &r.component,
-            &r.container,
-            &r.kube_type,
-        ];
-        size_of::<Self>()
-            + words.iter().map(|text| text.len()).sum::<usize>()
-            + objects.sum::<usize>()
-            + r.node.as_ref().map_or(0, String::len)
-            + identity
-            + self.text.body.len()
-            + self.text.args.as_ref().map_or(0, String::len)
-            + memory_of(&r.extra)
+        self.bytes
     }
+}
+
+fn memory(r: &Record, text: &Text, names: &Names) -> usize {
+    let objects = r
+        .object
+        .iter()
+        .chain(&r.owner)
+        .map(|o| o.kind.len() + o.namespace.len() + o.name.len());
+    let identity = match &r.occurred {
+        Occurred::Observed(seen) => seen.uid.heap_bytes() + seen.version.heap_bytes(),
+        Occurred::At(_) => 0,
+    };
+    let words = [
+        &r.title,
+        &r.description,
+        &r.reason,
+        &r.component,
+        &r.container,
+        &r.kube_type,
+    ];
+    size_of::<Sanitized>()
+        + words.iter().map(|text| text.len()).sum::<usize>()
+        + objects.sum::<usize>()
+        + r.node.as_ref().map_or(0, String::len)
+        + identity
+        + text.body.len()
+        + text.args.as_ref().map_or(0, String::len)
+        + names.heap_bytes()
+        + memory_of(&r.extra)
 }
 
 /// Takes the secrets out of a row, then bounds it, and marks it `truncated` in its metadata if anything was cut.
@@ -118,20 +132,31 @@ pub fn sanitize(record: Record) -> Sanitized {
         extra: record.extra,
         occurred: match record.occurred {
             Occurred::Observed(seen) => Occurred::Observed(Observation {
-                uid: cleaner.identity(seen.uid),
-                version: cleaner.identity(seen.version),
+                uid: match seen.uid {
+                    Uid::Text(text) => Uid::Text(cleaner.identity(text)),
+                    bytes @ Uid::Bytes(_) => bytes,
+                },
+                version: match seen.version {
+                    Version::Opaque(text) => Version::Opaque(cleaner.identity(text)),
+                    number @ Version::Number(_) => number,
+                },
                 ..seen
             }),
             at @ Occurred::At(_) => at,
         },
     };
     let extra = cleaner.extra(record.extra);
+    let record = Record { extra, ..record };
     let (name, namespace) = record.object.as_ref().map_or(("", ""), |object| {
         (object.name.as_str(), object.namespace.as_str())
     });
+    let text = template::split(&record.description, name, namespace).into();
+    let names = Names::of(&record);
     Sanitized {
-        text: template::split(&record.description, name, namespace).into(),
-        record: Record { extra, ..record },
+        bytes: memory(&record, &text, &names),
+        text,
+        names,
+        record,
     }
 }
 
@@ -534,8 +559,8 @@ mod tests {
     fn names_and_identities_are_bounded() {
         let long = "x".repeat(1000);
         let seen = Observation {
-            uid: long.clone(),
-            version: "a\nb".into(),
+            uid: Uid::new(&long),
+            version: Version::new("a\nb"),
             count: 1,
             first: Timestamp::EPOCH,
             last: Timestamp::EPOCH,
@@ -563,7 +588,7 @@ mod tests {
             unreachable!()
         };
         assert_eq!(
-            (seen.uid.len(), seen.version.as_str()),
+            (seen.uid.to_string().len(), &*seen.version.to_string()),
             (WORD_BYTES_MAX, "a\\nb")
         );
         assert_eq!(kept.extra["truncated"], json!(true));

@@ -40,8 +40,8 @@ use super::pages::{ListPage, Pages, WatchLine};
 use super::report::Report;
 use crate::config::SourceConfig;
 use crate::metrics::{Kind, RestartCause};
+use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
-use crate::store::version::Version;
 use crate::store::watches::{Resume, Start};
 
 /// A stream that lived this long was a good one: the next attempt after it does not wait. One that ends sooner without

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::api::{Api, ApiError, Shape, Status};
 use crate::metrics::Kind;
-use crate::store::version::Version;
+use crate::pipeline::identity::Version;
 
 /// Bound of one page's body. A page is held whole while it is decoded; 500 Events are about 0.5 MB.
 const PAGE_BYTES_MAX: usize = 8 << 20;

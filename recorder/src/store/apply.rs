@@ -18,6 +18,7 @@ use super::rows::{Rows, Span};
 use super::statements::Session;
 use super::watches::Watches;
 use crate::metrics::Stage;
+use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Item, Mark, Via, WatchId};
 use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 
@@ -109,7 +110,9 @@ impl Applier {
             } => {
                 self.pass(conn, *watch, *via, uid, version, why, *received)?;
                 if *via == Via::Watch {
-                    self.watches.get(*watch).advance(version, None);
+                    self.watches
+                        .get(*watch)
+                        .advance(&Version::new(version), None);
                 }
             }
             Item::Change(change) => self.change(conn, change)?,
@@ -139,7 +142,9 @@ impl Applier {
                 vanished,
             } => self.synced(conn, watch, version, *server_time, (*listed, *vanished)),
             Mark::Proven { version, at } => {
-                self.watches.get(watch).advance(version, Some(*at));
+                self.watches
+                    .get(watch)
+                    .advance(&Version::new(version), Some(*at));
                 Ok(())
             }
         }

@@ -11,6 +11,7 @@ use super::apply::Applier;
 use super::gap;
 use super::rows::{Span, json};
 use super::statements::Session;
+use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
 use crate::pipeline::sanitize::sanitize;
@@ -76,7 +77,9 @@ impl Applier {
         };
         // With the facts: from an older position the change would be seen, and told, again.
         if let Some(version) = &change.version {
-            self.watches.get(change.watch).advance(version, None);
+            self.watches
+                .get(change.watch)
+                .advance(&Version::new(version), None);
         }
         Ok(())
     }
@@ -92,7 +95,7 @@ impl Applier {
     ) -> rusqlite::Result<()> {
         let watch = self.watches.get(id);
         watch.relisting = false;
-        watch.position = Some(version.to_owned());
+        watch.position = Some(Version::new(version));
         watch.proven = Some(to);
         watch.touch();
         let Some(key) = watch.gap.take() else {

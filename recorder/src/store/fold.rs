@@ -10,7 +10,7 @@ use kube9_shared::id::EventKey;
 use kube9_shared::schema::FOLD_WINDOW_MS;
 use kube9_shared::time::Timestamp;
 
-use super::version::Version;
+use crate::pipeline::identity::Version;
 use crate::pipeline::record::Observation;
 
 const WINDOW: Duration = Duration::from_millis(FOLD_WINDOW_MS as u64);
@@ -71,7 +71,7 @@ pub fn fold(known: Option<&Known>, seen: &Observation) -> Fold {
     let Some(known) = known else {
         return first_sight(seen);
     };
-    if !Version::new(&seen.version).is_after(&known.version) {
+    if !seen.version.is_after(&known.version) {
         return Fold::Duplicate;
     }
     let count_reset = seen.count < known.count;
@@ -133,12 +133,13 @@ fn first_sight(seen: &Observation) -> Fold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::identity::Uid;
     use proptest::prelude::*;
 
     fn sight(version: i64, count: i64, first_s: i64, last_s: i64) -> Observation {
         Observation {
-            uid: "u".into(),
-            version: version.to_string(),
+            uid: Uid::new("u"),
+            version: Version::Number(version),
             count,
             first: Timestamp::from_secs(first_s),
             last: Timestamp::from_secs(last_s),
@@ -181,7 +182,7 @@ mod tests {
                     row.2 += add;
                 }
             }
-            self.known = Some((Version::new(&seen.version), seen.count));
+            self.known = Some((seen.version.clone(), seen.count));
             fold
         }
     }
@@ -304,7 +305,7 @@ mod tests {
                 let newest = rows.known.clone();
                 let fold = rows.see(sight, faces[n.min(faces.len() - 1)]);
                 if let Some((version, _)) = newest {
-                    prop_assert_eq!(fold == Fold::Duplicate, !Version::new(&sight.version).is_after(&version));
+                    prop_assert_eq!(fold == Fold::Duplicate, !sight.version.is_after(&version));
                 }
             }
             let end = truth.last().unwrap();

@@ -11,16 +11,14 @@ use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::marks::Marks;
 use super::statements::Statements;
-use crate::pipeline::record::Record;
+use crate::pipeline::names::join;
+use crate::pipeline::sanitize::Sanitized;
 
 /// Entries of each half of a cache; with the texts' bound below at most about 3 MB together.
 const ENTRIES_MAX: usize = 4096;
 
 /// Longer texts are looked up in the database each time.
 const TEXT_CACHED_MAX: usize = 256;
-
-/// Stands between the parts of a cache's key; stored text has no control characters.
-const BETWEEN: char = '\0';
 
 /// An object's number, and its scope's for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +44,7 @@ pub struct Interned {
     nodes: Cache<i64>,
     reasons: Cache<i64>,
     texts: Cache<i64>,
-    /// Where keys of several parts are put together.
+    /// Where the name of a scope is put together.
     key: String,
     /// While a sweep is under way: what it has found in use. Every reference passes here, so a new one is marked, too.
     pub(super) marks: Option<Marks>,
@@ -96,15 +94,6 @@ impl<V: Copy> Cache<V> {
     }
 }
 
-/// Puts the parts of a key together.
-fn join(key: &mut String, parts: &[&str]) {
-    key.clear();
-    for part in parts {
-        key.push_str(part);
-        key.push(BETWEEN);
-    }
-}
-
 impl Interned {
     /// Forgets all names; marks stay, since a mark too many only keeps a name until the next sweep.
     pub fn forget(&mut self) {
@@ -114,23 +103,38 @@ impl Interned {
         };
     }
 
-    /// Number of an object; its owner is noted where given.
+    /// Numbers of a row's object, where it has one; the object's owner is noted where given.
     pub fn object(
         &mut self,
         conn: &Connection,
         statements: &mut Statements,
-        object: &ObjectRef,
-        owner: Option<&ObjectRef>,
-    ) -> rusqlite::Result<ObjectIds> {
-        let owner = match owner {
-            Some(owner) => Some(self.object(conn, statements, owner, None)?.object),
+        row: &Sanitized,
+    ) -> rusqlite::Result<Option<ObjectIds>> {
+        let (record, names) = (row.record(), row.names());
+        let Some(object) = &record.object else {
+            return Ok(None);
+        };
+        let owner = match &record.owner {
+            Some(owner) => {
+                let ids = self.known_object(conn, statements, names.owner(), owner, None)?;
+                Some(ids.object)
+            }
             None => None,
         };
-        join(
-            &mut self.key,
-            &[&object.kind, &object.namespace, &object.name],
-        );
-        let cached = self.objects.get(&self.key);
+        self.known_object(conn, statements, names.object(), object, owner)
+            .map(Some)
+    }
+
+    /// Numbers of the object that the caches know by `name`.
+    fn known_object(
+        &mut self,
+        conn: &Connection,
+        statements: &mut Statements,
+        name: &str,
+        object: &ObjectRef,
+        owner: Option<i64>,
+    ) -> rusqlite::Result<ObjectIds> {
+        let cached = self.objects.get(name);
         let known = match cached {
             Some(known) => known,
             None => self.find_object(conn, statements, object, owner)?,
@@ -143,12 +147,7 @@ impl Interned {
                 .execute((ids.object, now))?;
         }
         if cached.is_none() || now != known.owner {
-            join(
-                &mut self.key,
-                &[&object.kind, &object.namespace, &object.name],
-            );
-            self.objects
-                .insert(&self.key, KnownObject { ids, owner: now });
+            self.objects.insert(name, KnownObject { ids, owner: now });
         }
         if let Some(marks) = &mut self.marks {
             marks.object(conn, statements, ids.object, now)?;
@@ -195,6 +194,7 @@ impl Interned {
         statements: &mut Statements,
         object: &ObjectRef,
     ) -> rusqlite::Result<i64> {
+        self.key.clear();
         join(&mut self.key, &[&object.kind, &object.namespace]);
         if let Some(id) = self.scopes.get(&self.key) {
             return Ok(id);
@@ -237,24 +237,25 @@ impl Interned {
         Ok(id)
     }
 
-    /// Number of the record's reason, title and what else few rows differ in.
+    /// Number of the row's reason, title and what else few rows differ in.
     pub fn reason(
         &mut self,
         conn: &Connection,
         statements: &mut Statements,
-        record: &Record,
+        row: &Sanitized,
     ) -> rusqlite::Result<i64> {
-        let parts = [
-            &*record.reason,
-            &*record.title,
-            &*record.component,
-            &*record.container,
-            &*record.kube_type,
-        ];
-        join(&mut self.key, &parts);
-        let id = match self.reasons.get(&self.key) {
+        let name = row.names().reason();
+        let id = match self.reasons.get(name) {
             Some(id) => id,
             None => {
+                let record = row.record();
+                let parts = [
+                    &*record.reason,
+                    &*record.title,
+                    &*record.component,
+                    &*record.container,
+                    &*record.kube_type,
+                ];
                 let id = find_or_insert(
                     conn,
                     statements,
@@ -262,7 +263,7 @@ impl Interned {
                     "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
                     parts,
                 )?;
-                self.reasons.insert(&self.key, id);
+                self.reasons.insert(name, id);
                 id
             }
         };

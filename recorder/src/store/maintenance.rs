@@ -43,6 +43,9 @@ const GAUGES_EVERY: Duration = Duration::from_secs(10);
 /// A failed run is tried again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// Runs for the size in a row that deleted rows and freed no page.
+const FRUITLESS_RUNS_MAX: u32 = 3;
+
 /// Shortest time between two rows that say the same of the clean-up.
 const REPORT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -102,6 +105,8 @@ pub struct Maintenance {
     due: Duration,
     /// No run by size before this, on the steady clock.
     patience: Duration,
+    /// Runs for the size that freed nothing since one did.
+    fruitless: u32,
     gauges: Option<Instant>,
     /// Runs by age and by size, each of which is told of once an hour at most.
     untold: [Untold; Removal::ALL.len()],
@@ -162,6 +167,7 @@ impl Maintenance {
             run: None,
             due: Duration::ZERO,
             patience: Duration::ZERO,
+            fruitless: 0,
             gauges: None,
             untold: Default::default(),
             failure_told: None,
@@ -438,11 +444,13 @@ impl Maintenance {
                 .set(run.began.millis() as f64 / 1000.0);
         }
         if let Some(pressure) = run.pressure {
-            // Nothing gained: what is left cannot be deleted (or readers pin it), so trying at once again would only
-            // take more.
-            let used = Pages::of(conn)?.used_bytes();
-            if used >= pressure.used {
+            let gained = Pages::of(conn)?.used_bytes() < pressure.used;
+            self.fruitless = if gained { 0 } else { self.fruitless + 1 };
+            // Rows that lay between others leave room in their pages and no page: the next run empties those. But where
+            // nothing can be deleted, or something else than rows takes the room, going on would only take more.
+            if !gained && (run.deleted.total() == 0 || self.fruitless >= FRUITLESS_RUNS_MAX) {
                 self.patience = now + RETRY_AFTER;
+                self.fruitless = 0;
             }
         }
         if run.deleted.total() > 0 || run.names > 0 {
@@ -577,7 +585,7 @@ fn shed(
 /// Rows that have to go: as large a part of them as of the bytes; at least one.
 fn budget(conn: &Connection, pressure: Pressure) -> rusqlite::Result<u64> {
     let rows: i64 = conn.query_row(
-        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 86400",
+        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0",
         [],
         |row| row.get(0),
     )?;
@@ -606,9 +614,8 @@ fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<bool> {
 /// Rows by severity from the counters, and the oldest row.
 fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     let mut rows = [0; Severity::ALL.len()];
-    let mut statement = conn.prepare_cached(
-        "SELECT severity, sum(rows) FROM tally WHERE span = 86400 GROUP BY severity",
-    )?;
+    let mut statement = conn
+        .prepare_cached("SELECT severity, sum(rows) FROM tally WHERE span = 0 GROUP BY severity")?;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
         if let Some(severity) = Severity::from_code(row.get(0)?) {

@@ -4,6 +4,7 @@
 //!   queue ─▶ writer (thread, retry, degraded)
 //!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern
+//!   at start: open ─ layout (made, or brought up to date)
 //!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
 //! ```
 
@@ -16,8 +17,10 @@ pub mod findings;
 pub mod fold;
 pub mod gap;
 mod history;
+mod identity;
 pub mod intern;
 pub mod keys;
+mod layout;
 mod leftovers;
 pub mod maintenance;
 mod marks;
@@ -28,6 +31,5 @@ pub mod shared;
 pub mod snapshot;
 pub mod statements;
 mod sweep;
-pub mod version;
 pub mod watches;
 pub mod writer;

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kube9_shared::schema;
-use kube9_shared::time::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
+
+use super::layout::{self, Owner};
 
 /// Name of the database in the data directory.
 pub const FILE_NAME: &str = "kube9.db";
@@ -90,6 +91,8 @@ pub struct Opened {
     pub created: bool,
     /// A damaged file was moved here first, and why it was found damaged.
     pub moved_aside: Option<(PathBuf, String)>,
+    /// The version of the layout that it had before.
+    pub migrated_from: Option<i64>,
 }
 
 impl DataDir {
@@ -148,11 +151,7 @@ impl DataDir {
             }
         };
         match open_existing(&path, created) {
-            Ok(conn) => Ok(Opened {
-                conn,
-                created,
-                moved_aside: None,
-            }),
+            Ok(ready) => Ok(ready.opened(created, None)),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
@@ -165,11 +164,7 @@ impl DataDir {
         self.read_through()?;
         let path = self.database();
         match open_existing(&path, false) {
-            Ok(conn) => Ok(Opened {
-                conn,
-                created: false,
-                moved_aside: None,
-            }),
+            Ok(ready) => Ok(ready.opened(false, None)),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
@@ -199,11 +194,7 @@ impl DataDir {
         let aside = self.move_aside()?;
         let path = self.database();
         match open_existing(&path, true) {
-            Ok(conn) => Ok(Opened {
-                conn,
-                created: true,
-                moved_aside: Some((aside, why)),
-            }),
+            Ok(ready) => Ok(ready.opened(true, Some((aside, why)))),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
@@ -300,6 +291,23 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// A connection to a database of this version's layout.
+struct Ready {
+    conn: Connection,
+    migrated_from: Option<i64>,
+}
+
+impl Ready {
+    fn opened(self, created: bool, moved_aside: Option<(PathBuf, String)>) -> Opened {
+        Opened {
+            conn: self.conn,
+            created,
+            moved_aside,
+            migrated_from: self.migrated_from,
+        }
+    }
+}
+
 enum Failure {
     Stop(OpenError),
     Sqlite(rusqlite::Error),
@@ -356,7 +364,7 @@ fn keep_wal(conn: &Connection) -> rusqlite::Result<()> {
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::PersistWal(&mut on))
 }
 
-fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
+fn open_existing(path: &Path, create: bool) -> Result<Ready, Failure> {
     if create {
         // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
         // reads through the group.
@@ -381,7 +389,18 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     let mut chunk = schema::PAGE_BYTES as i32;
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
     if !create {
-        refuse_what_is_not_ours(&conn, path)?;
+        let path = path.to_owned();
+        match layout::owner(&conn)? {
+            Owner::Us => {}
+            Owner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
+            Owner::Newer(found) => {
+                return Err(Failure::Stop(OpenError::Newer {
+                    path,
+                    found,
+                    known: schema::VERSION,
+                }));
+            }
+        }
     }
     // Before the first table, else they have no effect.
     set(&conn, "page_size", schema::PAGE_BYTES, !create)?;
@@ -406,58 +425,15 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     // which took 56 % of the store's time (measured).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(64);
-    let has_schema: bool = conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_version')",
-        [],
-        |row| row.get(0),
-    )?;
-    if !has_schema {
-        create_schema(&conn)?;
-    }
+    let migrated_from = layout::bring_up_to_date(&conn)?;
     // One read right after opening makes SQLite create -shm, which a reader on a read-only mount cannot.
     conn.query_row("SELECT max(version) FROM schema_version", [], |row| {
         row.get::<_, i64>(0)
     })?;
-    Ok(conn)
-}
-
-fn create_schema(conn: &Connection) -> rusqlite::Result<()> {
-    let tx = conn.unchecked_transaction()?;
-    tx.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    tx.execute_batch(schema::CREATE)?;
-    tx.execute(
-        "INSERT INTO schema_version (version, applied_at, description) VALUES (?1, ?2, ?3)",
-        (
-            schema::VERSION,
-            Timestamp::now().to_string(),
-            schema::DESCRIPTION,
-        ),
-    )?;
-    tx.commit()
-}
-
-fn refuse_what_is_not_ours(conn: &Connection, path: &Path) -> Result<(), Failure> {
-    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if tables == 0 {
-        return Ok(()); // killed before the first commit
-    }
-    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if application != schema::APPLICATION_ID {
-        return Err(Failure::Stop(OpenError::Foreign {
-            path: path.to_owned(),
-        }));
-    }
-    let found: i64 = conn.query_row("SELECT max(version) FROM schema_version", [], |row| {
-        row.get(0)
-    })?;
-    if found > schema::VERSION {
-        return Err(Failure::Stop(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known: schema::VERSION,
-        }));
-    }
-    Ok(())
+    Ok(Ready {
+        conn,
+        migrated_from,
+    })
 }
 
 /// Sets a pragma and reads it back. `lenient`: only a fresh file takes it.

@@ -5,24 +5,21 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use kube9_shared::id::EventKey;
 use kube9_shared::model::{EventType, Severity};
+use kube9_shared::schema::tally;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use serde_json::{Map, Value};
 
 use super::intern::Interned;
 use super::keys::Keys;
 use super::statements::{Hot, Session, Statements};
 use crate::pipeline::heard::Told;
-use crate::pipeline::record::Record;
+use crate::pipeline::identity::Uid;
 use crate::pipeline::sanitize::Sanitized;
 
 /// Change entries kept for `events watch`: a follower that polls twice a second may fall ten seconds behind a burst of
 /// 2,000 rows a second.
 const CHANGES_KEPT: i64 = 20_000;
-
-/// Spans of the counters, in seconds: a whole day, a whole hour.
-const TALLY_SPANS: [i64; 2] = [86_400, 3_600];
 
 /// Writes rows within the caller's transaction.
 #[derive(Debug, Default)]
@@ -30,7 +27,7 @@ pub struct Rows {
     pub(super) statements: Statements,
     pub(super) interned: Interned,
     keys: Keys,
-    tally: HashMap<Tally, i64, RandomState>,
+    tally: HashMap<Place, Count, RandomState>,
     /// Rows that are new or different, in the order in which they became so.
     changed: Vec<EventKey>,
     trimmed_to: i64,
@@ -40,20 +37,29 @@ pub struct Rows {
     pub(super) told: Told,
 }
 
+/// What rows are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Tally {
-    /// Seconds since 1970, of the hour or the day.
+struct Place {
+    /// Of the hour, or of a longer span. Seconds since 1970.
     start: i64,
     scope: i64,
     event_type: i64,
     severity: i64,
 }
 
+/// What a counter grows by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    rows: i64,
+    /// Bits of the slots in which rows were inserted.
+    slots: i64,
+}
+
 /// The columns that only recorded Events have, and the row's place in time.
 #[derive(Debug, Clone, Default)]
 pub struct Span<'a> {
     /// uid of the Event.
-    pub uid: Option<Uid<'a>>,
+    pub uid: Option<&'a Uid>,
     /// The Event's own count.
     pub count: Option<i64>,
     /// What the row stands for.
@@ -75,9 +81,9 @@ impl Rows {
         self.told = Told::default();
     }
 
-    /// Number of the reason and title of a record.
-    pub fn reason(&mut self, conn: &Connection, record: &Record) -> rusqlite::Result<i64> {
-        self.interned.reason(conn, &mut self.statements, record)
+    /// Number of the reason and title of a row.
+    pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
+        self.interned.reason(conn, &mut self.statements, row)
     }
 
     /// Inserts a row created at `created`.
@@ -109,23 +115,19 @@ impl Rows {
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
         let record = row.record();
-        let reason = self.reason(conn, record)?;
-        let object = match &record.object {
-            Some(object) => Some(self.interned.object(
-                conn,
-                &mut self.statements,
-                object,
-                record.owner.as_ref(),
-            )?),
-            None => None,
-        };
+        let reason = self.reason(conn, row)?;
+        let object = self.interned.object(conn, &mut self.statements, row)?;
         let node = match &record.node {
             Some(node) => Some(self.interned.node(conn, &mut self.statements, node)?),
             None => None,
         };
         let (text, args) = self.text(conn, row)?;
         let created = key.created_at();
-        let first_ms = span.first.map(|first| first.millis() - created.millis());
+        // Absent where it would be 0: nearly always, and then it takes no byte.
+        let first_ms = span
+            .first
+            .map(|first| first.millis() - created.millis())
+            .filter(|ms| *ms != 0);
         let last_ms = span.last.since(created).as_millis() as i64;
         self.statements
             .hot(conn, Hot::InsertEvent)?
@@ -183,13 +185,18 @@ impl Rows {
         severity: Severity,
         rows: i64,
     ) {
-        let tally = Tally {
-            start: key.second().div_euclid(3600) * 3600,
+        let second = key.second();
+        let hour = Place {
+            start: second - second.rem_euclid(tally::HOUR),
             scope,
             event_type: event_type.code(),
             severity: severity.code(),
         };
-        *self.tally.entry(tally).or_default() += rows;
+        let count = self.tally.entry(hour).or_default();
+        count.rows += rows;
+        if rows > 0 {
+            count.slots |= tally::slot(second);
+        }
     }
 
     /// Writes the counters and the change sequence: the last thing before a commit.
@@ -203,42 +210,57 @@ impl Rows {
             return Ok(());
         }
         let mut add = conn.prepare_cached(
-            "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
+            "INSERT INTO tally (span, start, scope, type, severity, rows, slots) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, slots = slots | excluded.slots",
         )?;
-        for span in TALLY_SPANS {
-            let mut sums: HashMap<Tally, i64, RandomState> = HashMap::default();
-            for (tally, rows) in &self.tally {
-                let start = tally.start.div_euclid(span) * span;
-                *sums.entry(Tally { start, ..*tally }).or_default() += rows;
-            }
+        for span in [tally::ALL, tally::DAY, tally::HOUR] {
             // In the order of the table, so that neighbours find their page again.
-            let mut sums: Vec<(Tally, i64)> =
-                sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
-            sums.sort_unstable();
-            for (tally, rows) in sums {
-                let place = (
+            for (place, count) in self.sums(span) {
+                let key = (
                     span,
-                    tally.start,
-                    tally.scope,
-                    tally.event_type,
-                    tally.severity,
+                    place.start,
+                    place.scope,
+                    place.event_type,
+                    place.severity,
                 );
                 self.statements.inserts += 1;
-                add.execute((place.0, place.1, place.2, place.3, place.4, rows))?;
-                if rows < 0 {
+                add.execute((key.0, key.1, key.2, key.3, key.4, count.rows, count.slots))?;
+                if count.rows <= 0 {
                     self.statements
                         .delete(
                             conn,
                             "DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
                              AND severity = ?5 AND rows <= 0",
                         )?
-                        .execute(place)?;
+                        .execute(key)?;
                 }
             }
         }
         self.tally.clear();
         Ok(())
+    }
+
+    /// What the counters of one span grow by, in their order; slots are an hour's alone.
+    fn sums(&self, span: i64) -> Vec<(Place, Count)> {
+        let mut sums: HashMap<Place, Count, RandomState> = HashMap::default();
+        for (hour, count) in &self.tally {
+            let start = match span {
+                tally::ALL => 0,
+                span => hour.start - hour.start.rem_euclid(span),
+            };
+            let sum = sums.entry(Place { start, ..*hour }).or_default();
+            sum.rows += count.rows;
+            if span == tally::HOUR {
+                sum.slots |= count.slots;
+            }
+        }
+        let mut sums: Vec<(Place, Count)> = sums
+            .into_iter()
+            // A row that came where another went adds nothing but its slot.
+            .filter(|(_, count)| count.rows != 0 || count.slots != 0)
+            .collect();
+        sums.sort_unstable_by_key(|(place, _)| *place);
+        sums
     }
 
     fn write_changes(&mut self, conn: &Connection) -> rusqlite::Result<()> {
@@ -290,74 +312,4 @@ struct Inserted([[u64; Severity::ALL.len()]; EventType::ALL.len()]);
 pub fn json(extra: &Map<String, Value>) -> Option<String> {
     (!extra.is_empty())
         .then(|| serde_json::to_string(extra).expect("a map of JSON values always serializes"))
-}
-
-/// A uid as the database stores it: the 16 bytes of a UUID in canonical form, else its text.
-#[derive(Debug, Clone, Copy)]
-pub enum Uid<'a> {
-    /// A UUID.
-    Bytes([u8; 16]),
-    /// Anything else.
-    Text(&'a str),
-}
-
-impl<'a> Uid<'a> {
-    /// Reads the API's text.
-    pub fn new(text: &'a str) -> Self {
-        uuid_bytes(text).map_or(Self::Text(text), Self::Bytes)
-    }
-}
-
-impl rusqlite::ToSql for Uid<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
-}
-
-fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let text = text.as_bytes();
-    if text.len() != 36 {
-        return None;
-    }
-    let mut bytes = [0; 16];
-    let mut digits = 0;
-    for (index, c) in text.iter().enumerate() {
-        let value = match (index, c) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (_, b'0'..=b'9') => c - b'0',
-            (_, b'a'..=b'f') => c - b'a' + 10,
-            _ => return None,
-        };
-        if digits == 32 {
-            return None;
-        }
-        bytes[digits / 2] = bytes[digits / 2] << 4 | value;
-        digits += 1;
-    }
-    (digits == 32).then_some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_canonical_uuids_become_bytes() {
-        assert_eq!(
-            uuid_bytes("00010203-0405-0607-0809-0a0b0c0d0e0f"),
-            Some([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
-        );
-        for text in [
-            "",
-            "00010203-0405-0607-0809-0A0b0c0d0e0f",
-            "00010203-0405-0607-0809-0a0b0c0d0e0",
-            "000102030405-0607-0809-0a0b0c0d0e0f0",
-            "00010203-0405-0607-08090-a0b0c0d0e0f",
-        ] {
-            assert_eq!(uuid_bytes(text), None, "{text}");
-        }
-    }
 }

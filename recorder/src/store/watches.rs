@@ -7,7 +7,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::statements::Statements;
-use super::version::Version;
+use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
 
 /// One row of `watch_state`, and what is only known while running.
@@ -18,7 +18,7 @@ pub struct Watch {
     /// `watch_state.namespace`, empty for all.
     pub namespace: String,
     /// Everything up to this resourceVersion is committed.
-    pub position: Option<String>,
+    pub position: Option<Version>,
     /// When that was last proven to be current.
     pub proven: Option<Timestamp>,
     /// A list is under way.
@@ -100,7 +100,7 @@ impl Watches {
             _ if watch.relisting && watch.position.is_some() => {
                 Resume::List(RelistCause::Interrupted)
             }
-            Some(position) => Resume::Watch(position.clone()),
+            Some(position) => Resume::Watch(position.to_string()),
             None => Resume::List(RelistCause::FirstStart),
         };
         self.committed.insert(id, watch.clone());
@@ -113,7 +113,7 @@ impl Watches {
         let watch = self.get(id);
         Start {
             resume,
-            position: watch.position.clone(),
+            position: watch.position.as_ref().map(ToString::to_string),
             listing: watch.listing,
         }
     }
@@ -160,7 +160,7 @@ impl Watches {
                 )?
                 .execute((
                     id.0,
-                    &watch.position,
+                    watch.position.as_ref().map(ToString::to_string),
                     watch.proven.map(Timestamp::millis),
                     watch.relisting,
                     watch.listing,
@@ -188,18 +188,17 @@ impl Watch {
     /// before a list was completed: without one, nothing says that what lies below the version is stored.
     /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
     /// backlog may have happened long before it was received.
-    pub fn advance(&mut self, version: &str, proven: Option<Timestamp>) {
-        if version.is_empty() {
-            return;
+    pub fn advance(&mut self, version: &Version, proven: Option<Timestamp>) {
+        if matches!(version, Version::Opaque(text) if text.is_empty()) {
+            return; // of an item that could not be read
         }
         let Some(position) = &mut self.position else {
             return;
         };
-        let (old, new) = (Version::new(position), Version::new(version));
-        if new.is_after(&old) {
-            version.clone_into(position);
+        if version.is_after(position) {
+            position.clone_from(version);
             self.changed = true;
-        } else if new != old {
+        } else if version != position {
             return; // an older item says nothing of the position
         }
         if self.proven < proven {
@@ -219,7 +218,9 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
         Ok(Watch {
             kind: row.get(0)?,
             namespace: row.get(1)?,
-            position: row.get(2)?,
+            position: row
+                .get::<_, Option<String>>(2)?
+                .map(|text| Version::new(&text)),
             proven: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
             relisting: row.get(4)?,
             listing: row.get(5)?,

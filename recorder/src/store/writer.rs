@@ -14,6 +14,7 @@
 
 mod batch;
 mod damage;
+mod file_rows;
 mod heartbeat;
 mod tell;
 
@@ -110,6 +111,7 @@ impl Writer {
             conn,
             created,
             moved_aside,
+            migrated_from,
         } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
@@ -145,6 +147,9 @@ impl Writer {
         };
         if let Some((aside, why)) = moved_aside {
             writer.report_damage(&aside.display().to_string(), &why);
+        }
+        if let Some(from) = migrated_from {
+            writer.report_migration(from);
         }
         Ok(writer)
     }

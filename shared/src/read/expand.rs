@@ -16,11 +16,13 @@ use crate::model::{EventType, Severity};
 use crate::schema::placeholder;
 use crate::time::Timestamp;
 
+/// The unary plus: without it SQLite looks at the value to choose its plan, and prepares the statement anew for each, which
+/// took half of a row's time.
 const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_ms, e.last_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name \
      FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
-     LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = ?";
+     LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
 
 /// Reads rows.
 pub(super) struct Rows<'c> {
@@ -236,5 +238,23 @@ impl Object {
     fn finish(mut self) -> String {
         self.0.push_str(if self.0.is_empty() { "{}" } else { "}" });
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, StatementStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_without_preparing_again() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(crate::schema::CREATE).unwrap();
+        let mut rows = Rows::new(&db).unwrap();
+        for key in 0..3 {
+            assert_eq!(rows.get(key).unwrap(), None);
+        }
+        assert_eq!(rows.raw.get_status(StatementStatus::RePrepare), 0);
     }
 }

@@ -8,7 +8,8 @@ use crate::id::EventKey;
 impl Reader {
     /// The row with that id.
     pub fn get(&self, id: &str) -> Result<Option<Row>, ReadError> {
-        self.snapshot(|connection| match self.layout() {
+        // No transaction: a row is one statement, and beginning and ending one takes as long as the row itself.
+        self.limited(|connection| match self.layout() {
             Layout::Plain => plain::get(connection, id),
             // What is no id of ours names no row of ours.
             Layout::Interned => match id.parse::<EventKey>() {

@@ -193,17 +193,22 @@ impl Reader {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
+        self.limited(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let answer = query(&transaction)?;
+            transaction.finish()?;
+            Ok(answer)
+        })
+    }
+
+    /// Runs `query` within the time limit. Each of its statements sees the database as it is then: for one that decides
+    /// by a single statement.
+    pub(super) fn limited<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
         self.deadline.restart();
-        let result = self
-            .connection
-            .unchecked_transaction()
-            .map_err(ReadError::from)
-            .and_then(|transaction| {
-                let answer = query(&transaction)?;
-                transaction.finish()?;
-                Ok(answer)
-            });
-        result.map_err(|error| match error {
+        query(&self.connection).map_err(|error| match error {
             ReadError::Timeout(_) => ReadError::Timeout(self.deadline.limit),
             other => other,
         })

@@ -8,7 +8,7 @@ use super::numbers::Numbers;
 use super::open::{Layout, Reader};
 use super::request::{BadCursor, Cursor, Page, PageRequest};
 use super::row::Row;
-use super::tally::Tally;
+use super::tally::{Enough, Tally};
 use super::walk::Walk;
 use super::{expand, plain, plan};
 
@@ -37,11 +37,15 @@ pub(super) fn interned(connection: &Connection, request: &PageRequest) -> Result
     if numbers.nothing {
         return Ok(Page::default());
     }
-    let mut tally = Tally::new(connection, &numbers)?;
-    let mut survey = tally.survey(numbers.span.main)?;
     // One row more than the page shows whether there is a next one.
     let take = request.limit + 1;
     let need = offset.saturating_add(take as u64);
+    let mut tally = Tally::new(connection, &numbers)?;
+    let enough = Enough {
+        rows: if numbers.is_tallied() { need } else { 0 },
+        below,
+    };
+    let mut survey = tally.survey_newest(numbers.span.main, enough)?;
     let way = plan::choose(connection, &numbers, &survey, need)?;
     let mut found = Found::new(below, offset, take);
     Walk {

@@ -62,5 +62,7 @@ pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
 
 /// Statement that reads one row of the interned layout by its key, through the view.
 pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached(&format!("SELECT {COLUMNS} FROM event_detail WHERE key = ?"))
+    connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM event_detail WHERE key = +?"
+    ))
 }

@@ -226,7 +226,7 @@ impl<'c> Tester<'c> {
 
     pub(super) fn new(connection: &'c Connection, search: &'c Search) -> Result<Self, ReadError> {
         let expand = connection.prepare_cached(
-            "SELECT ifnull(instr(lower(description), ?), 0) > 0 FROM event_detail WHERE key = ?",
+            "SELECT ifnull(instr(lower(description), ?), 0) > 0 FROM event_detail WHERE key = +?",
         )?;
         Ok(Self { search, expand })
     }

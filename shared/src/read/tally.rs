@@ -1,17 +1,16 @@
 //! Counts without a scan, from the table `tally`.
 //!
 //! A range of keys is cut into pieces: whole days, whole hours at the edges, and at most two parts of an hour that are
-//! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches.
+//! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches; within an
+//! hour the counters say in which four minutes something may.
 
-use rusqlite::{CachedStatement, Connection, Rows};
+use rusqlite::{CachedStatement, Connection, Params};
 
 use super::ReadError;
 use super::numbers::{Keys, Numbers};
 use super::sql::{json, one_of};
 use crate::id::EventKey;
-
-const DAY: i64 = 86_400;
-const HOUR: i64 = 3_600;
+use crate::schema::tally::{ALL, ALL_SLOTS, DAY, HOUR, SLOT, SLOTS};
 
 /// Scopes up to which the hours of each are looked for by key. With more, reading all of an hour's counters is as fast.
 const SOUGHT_SCOPES_MAX: usize = 16;
@@ -20,12 +19,40 @@ const SOUGHT_SCOPES_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) keys: Keys,
-    /// Rows in it, of any kind. For a part of an hour: of the whole hour.
+    /// About how many rows lie in it, of any kind. For a part of an hour: in the whole hour.
     pub(super) rows: u64,
     /// Rows that match; `None` for a part of an hour, until it is counted.
     pub(super) matched: Option<u64>,
     /// Whether it is a whole day, which the hours can divide.
     pub(super) is_day: bool,
+    /// Of an hour: the slots in which something may match. All where nothing is known.
+    slots: i64,
+}
+
+impl Piece {
+    /// The parts in which something may match, newest first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Keys> {
+        let (from, to) = seconds(self.keys);
+        let whole = (self.slots == ALL_SLOTS || self.is_day).then_some(self.keys);
+        let hour = from - from.rem_euclid(HOUR);
+        let mut left = if whole.is_some() { 0 } else { self.slots };
+        let runs = std::iter::from_fn(move || {
+            let top = i64::from((left as u64).checked_ilog2()?);
+            // The highest slot that is not set below it.
+            let below = !left & ((1 << top) - 1);
+            let first = (below as u64).checked_ilog2().map_or(0, |slot| slot + 1);
+            left &= (1 << first) - 1;
+            let start = hour + i64::from(first) * SLOT;
+            let end = hour + (top + 1) * SLOT;
+            Some(keys_of(start.max(from), end.min(to)))
+        });
+        whole.into_iter().chain(runs)
+    }
+
+    /// The share of it that the runs take.
+    pub(super) const fn share(&self) -> f64 {
+        self.slots.count_ones() as f64 / SLOTS as f64
+    }
 }
 
 /// What `tally` says of a range.
@@ -41,6 +68,17 @@ pub(super) struct Survey {
     pub(super) of_types: u64,
     /// Rows of the filter's severities, in any scope.
     pub(super) of_severities: u64,
+    /// Rows that match in the whole range, where `pieces` is only the newest part of it.
+    matched: Option<u64>,
+}
+
+/// What a page has to see of a range.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Enough {
+    /// So many matching rows,
+    pub(super) rows: u64,
+    /// below this key.
+    pub(super) below: i64,
 }
 
 /// Row counts of one day or hour.
@@ -48,47 +86,88 @@ struct Unit {
     start: i64,
     rows: u64,
     matched: u64,
+    slots: i64,
 }
 
-/// Asks `tally` for one filter. Holds the statement, since a page may ask for the hours of many days.
+/// Asks `tally` for one filter. Holds the statements, since a page may ask for the hours of many days.
 pub(super) struct Tally<'c> {
-    statement: CachedStatement<'c>,
-    /// The same for given hours of few scopes.
-    sought: Option<CachedStatement<'c>>,
+    connection: &'c Connection,
+    days: CachedStatement<'c>,
+    hours: CachedStatement<'c>,
+    /// Whether `hours` is given the hours one by one.
+    seeks: bool,
     /// Nothing is asked that `tally` knows, so that all rows match.
     counts_all: bool,
+    /// Whether there is a counter of all rows: not before version 2 of the schema.
+    has_all: bool,
 }
 
 impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
+        // A file of version 1 lacks the column, and the counters of all rows with it.
+        let has_all = connection.prepare("SELECT slots FROM tally").is_ok();
+        let hours = hours(numbers, has_all);
         Ok(Self {
-            statement: connection.prepare_cached(&select(numbers))?,
-            sought: seek(numbers)
-                .map(|sql| connection.prepare_cached(&sql))
-                .transpose()?,
+            connection,
+            days: connection.prepare_cached(&days(numbers))?,
+            hours: connection.prepare_cached(&hours.sql)?,
+            seeks: hours.seeks,
             counts_all: asks_nothing(numbers),
+            has_all,
         })
     }
 
-    /// Surveys a range.
+    /// Surveys all of a range.
     pub(super) fn survey(&mut self, keys: Keys) -> Result<Survey, ReadError> {
         let (from, to) = seconds(keys);
         let mut survey = Survey::default();
-        for day in self.units(DAY, from, to, Some(&mut survey))? {
-            let end = day.start + DAY;
-            if from <= day.start && end <= to {
-                survey.pieces.push(Piece {
-                    keys: keys_of(day.start, end),
-                    rows: day.rows,
-                    matched: Some(day.matched),
-                    is_day: true,
-                });
-            } else {
-                let (from, to) = (from.max(day.start), to.min(end));
-                survey.pieces.extend(self.between(from, to, day.rows)?);
-            }
+        for day in self.days(from, to, &mut survey, None)? {
+            self.divide(&day, (from, to), &mut survey)?;
         }
         Ok(survey)
+    }
+
+    /// Surveys a range as far as its newest rows need it. Of the whole record one counter a kind of row says the rest.
+    pub(super) fn survey_newest(
+        &mut self,
+        keys: Keys,
+        enough: Enough,
+    ) -> Result<Survey, ReadError> {
+        let is_all = keys.from == i64::MIN && keys.to == i64::MAX;
+        if !is_all || !self.has_all {
+            return self.survey(keys);
+        }
+        let mut survey = Survey::default();
+        let all = self.read_days((ALL, 0, 1), &mut survey, None)?;
+        survey.matched = Some(all.iter().map(|unit| unit.matched).sum());
+        let (from, to) = seconds(keys);
+        for day in self.days(from, to, &mut Survey::default(), Some(enough))? {
+            self.divide(&day, (from, to), &mut survey)?;
+        }
+        Ok(survey)
+    }
+
+    /// The day, or its hours where the range ends within it.
+    fn divide(
+        &mut self,
+        day: &Unit,
+        (from, to): (i64, i64),
+        survey: &mut Survey,
+    ) -> Result<(), ReadError> {
+        let end = day.start + DAY;
+        if from <= day.start && end <= to {
+            survey.pieces.push(Piece {
+                keys: keys_of(day.start, end),
+                rows: day.rows,
+                matched: Some(day.matched),
+                is_day: true,
+                slots: ALL_SLOTS,
+            });
+        } else {
+            let (from, to) = (from.max(day.start), to.min(end));
+            survey.pieces.extend(self.between(from, to, day.rows)?);
+        }
+        Ok(())
     }
 
     /// The hours of a day in which something may match, newest first.
@@ -98,67 +177,79 @@ impl<'c> Tally<'c> {
     }
 
     /// About how many rows lie in a stretch of less than an hour: those of the hours that it touches.
-    pub(super) fn rows_near(&mut self, keys: Keys) -> Result<u64, ReadError> {
+    pub(super) fn rows_near(&self, keys: Keys) -> Result<u64, ReadError> {
         let (from, to) = seconds(keys);
-        let units = self.units(HOUR, from, to, None)?;
-        Ok(units.iter().map(|unit| unit.rows).sum())
+        let rows: i64 = self.connection.query_row(
+            "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = ? AND start >= ? AND start < ?",
+            (HOUR, from - from.rem_euclid(HOUR), to),
+            |row| row.get(0),
+        )?;
+        Ok(to_u64(rows))
     }
 
-    /// The hours of a stretch that lies within one day, newest first; its ends may cut an hour. `day_rows` is how many
-    /// rows the day has.
+    /// The hours of a stretch that lies within one day in which something matches, newest first; its ends may cut an hour.
+    /// `day_rows` is how many rows the day has.
     fn between(&mut self, from: i64, to: i64, day_rows: u64) -> Result<Vec<Piece>, ReadError> {
+        let first = from - from.rem_euclid(HOUR);
+        let units = if self.seeks {
+            let starts = (first..to).step_by(HOUR as usize);
+            read_hours(&mut self.hours, [json(starts)])?
+        } else {
+            read_hours(&mut self.hours, [first, to])?
+        };
         let piece = |unit: Unit| {
             let (start, end) = (unit.start.max(from), (unit.start + HOUR).min(to));
-            let whole = end - start == HOUR;
-            // An hour in which nothing matches has no part in which something does.
-            let matched = (whole || unit.matched == 0).then_some(unit.matched);
             Piece {
                 keys: keys_of(start, end),
-                rows: unit.rows,
-                matched,
+                rows: day_rows / 24,
+                matched: (end - start == HOUR).then_some(unit.matched),
                 is_day: false,
+                slots: unit.slots,
             }
         };
-        let hours = match &mut self.sought {
-            Some(sought) => {
-                let first = from.div_euclid(HOUR);
-                let starts = (first..(to + HOUR - 1).div_euclid(HOUR)).map(|hour| hour * HOUR);
-                units(sought.query([json(starts)])?, day_rows / 24)?
-            }
-            None => self.units(HOUR, from, to, None)?,
-        };
-        Ok(hours.into_iter().map(piece).collect())
+        Ok(units.into_iter().map(piece).collect())
     }
 
-    /// Days or hours that touch [from, to) and have rows, newest first.
-    fn units(
+    /// Days that touch [from, to) and have rows, newest first; as many as are enough.
+    fn days(
         &mut self,
-        span: i64,
         from: i64,
         to: i64,
-        mut survey: Option<&mut Survey>,
+        survey: &mut Survey,
+        enough: Option<Enough>,
     ) -> Result<Vec<Unit>, ReadError> {
-        let mut found = self
-            .statement
-            .query((span, from.div_euclid(span) * span, to))?;
+        self.read_days((DAY, from - from.rem_euclid(DAY), to), survey, enough)
+    }
+
+    fn read_days(
+        &mut self,
+        range: (i64, i64, i64),
+        survey: &mut Survey,
+        enough: Option<Enough>,
+    ) -> Result<Vec<Unit>, ReadError> {
         let mut units: Vec<Unit> = Vec::new();
-        while let Some(row) = found.next()? {
-            let number = |column| {
-                row.get::<_, i64>(column)
-                    .map(|n| u64::try_from(n).unwrap_or(0))
-            };
-            let rows = number(1)?;
+        let mut left = enough.map(|enough| enough.rows);
+        let mut found = self.days.query(range)?;
+        while left != Some(0)
+            && let Some(row) = found.next()?
+        {
+            let number = |column| row.get::<_, i64>(column).map(to_u64);
+            let (start, rows) = (row.get(0)?, number(1)?);
             let matched = if self.counts_all { rows } else { number(2)? };
             units.push(Unit {
-                start: row.get(0)?,
+                start,
                 rows,
                 matched,
+                slots: ALL_SLOTS,
             });
-            if let Some(survey) = survey.as_deref_mut() {
-                survey.rows += rows;
-                survey.in_scope += number(3)?;
-                survey.of_types += number(4)?;
-                survey.of_severities += number(5)?;
+            survey.rows += rows;
+            survey.in_scope += number(3)?;
+            survey.of_types += number(4)?;
+            survey.of_severities += number(5)?;
+            if let (Some(left), Some(enough)) = (&mut left, enough)
+                && keys_of(start, start + DAY).to <= enough.below
+            {
+                *left = left.saturating_sub(matched);
             }
         }
         Ok(units)
@@ -168,34 +259,61 @@ impl<'c> Tally<'c> {
 impl Survey {
     /// Sum of the matching rows.
     pub(super) fn matched(&self) -> u64 {
-        self.pieces.iter().filter_map(|piece| piece.matched).sum()
+        self.matched
+            .unwrap_or_else(|| self.pieces.iter().filter_map(|piece| piece.matched).sum())
     }
 }
 
-/// Hours with their matches alone; `rows` is about what each holds in all.
-fn units(mut found: Rows<'_>, rows: u64) -> Result<Vec<Unit>, ReadError> {
-    let mut units = Vec::new();
+/// Hours with their matches, newest first.
+fn read_hours(hours: &mut CachedStatement<'_>, which: impl Params) -> Result<Vec<Unit>, ReadError> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut found = hours.query(which)?;
     while let Some(row) = found.next()? {
-        units.push(Unit {
-            start: row.get(0)?,
-            rows,
-            matched: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
-        });
+        let (start, matched, slots) = (row.get(0)?, to_u64(row.get(1)?), row.get::<_, i64>(2)?);
+        match units.last_mut().filter(|unit| unit.start == start) {
+            Some(unit) => {
+                unit.matched += matched;
+                unit.slots |= slots;
+            }
+            None => units.push(Unit {
+                start,
+                rows: 0,
+                matched,
+                slots,
+            }),
+        }
     }
     Ok(units)
 }
 
-/// Matches of given hours, where the filter names few scopes: each hour and scope is found by key.
-pub(super) fn seek(numbers: &Numbers) -> Option<String> {
-    let scopes = numbers
+/// A statement for the counters of hours.
+pub(super) struct Hours {
+    pub(super) sql: String,
+    /// It takes the hours as a JSON array, each of which is found by key; else the first and the end.
+    pub(super) seeks: bool,
+}
+
+/// The counters of what matches: start, rows and slots, newest hour first.
+pub(super) fn hours(numbers: &Numbers, has_slots: bool) -> Hours {
+    let seeks = numbers
         .scopes
         .as_ref()
-        .filter(|scopes| scopes.len() <= SOUGHT_SCOPES_MAX && !scopes.is_empty())?;
-    let mut sql = format!(
-        "SELECT start, sum(rows) FROM tally WHERE span = {HOUR} AND start IN (SELECT value FROM json_each(?)) AND {}",
-        one_of("scope", scopes)
-    );
+        .is_some_and(|scopes| !scopes.is_empty() && scopes.len() <= SOUGHT_SCOPES_MAX);
+    let slots = if has_slots {
+        "slots".to_owned()
+    } else {
+        ALL_SLOTS.to_string()
+    };
+    let which = if seeks {
+        "start IN (SELECT value FROM json_each(?))"
+    } else {
+        "start >= ? AND start < ?"
+    };
+    let mut sql = format!("SELECT start, rows, {slots} FROM tally WHERE span = {HOUR} AND {which}");
+    // The unary plus: only where hours are sought one by one is the scope part of the key that is sought.
+    let scope = if seeks { "scope" } else { "+scope" };
     for (column, set) in [
+        (scope, &numbers.scopes),
         ("+type", &numbers.types),
         ("+severity", &numbers.severities),
     ] {
@@ -204,16 +322,16 @@ pub(super) fn seek(numbers: &Numbers) -> Option<String> {
             sql.push_str(&one_of(column, set));
         }
     }
-    sql.push_str(" GROUP BY start ORDER BY start DESC");
-    Some(sql)
+    sql.push_str(" ORDER BY start DESC");
+    Hours { sql, seeks }
 }
 
 fn asks_nothing(numbers: &Numbers) -> bool {
     numbers.scopes.is_none() && numbers.types.is_none() && numbers.severities.is_none()
 }
 
-/// Sums by day or hour. One pass in the table's own order answers every question, within SQLite.
-pub(super) fn select(numbers: &Numbers) -> String {
+/// Sums by day. One pass in the table's own order answers every question, within SQLite.
+pub(super) fn days(numbers: &Numbers) -> String {
     let allowed =
         |column: &str, set: &Option<Vec<i64>>| set.as_ref().map(|set| one_of(column, set));
     let terms = [
@@ -252,4 +370,8 @@ const fn keys_of(from: i64, to: i64) -> Keys {
         from: EventKey::new(from, 0).as_i64(),
         to: EventKey::new(to, 0).as_i64(),
     }
+}
+
+fn to_u64(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -9,7 +9,7 @@ use super::filter::{Filter, Pattern};
 use super::keys::Found;
 use super::numbers::{Numbers, Objects};
 use super::plan::Way;
-use super::tally::Tally;
+use super::tally::{Enough, Tally};
 use super::walk::{Visit, Walk};
 use crate::model::{EventType, Severity};
 use crate::time::Timestamp;
@@ -152,11 +152,18 @@ proptest! {
                 let mut found = Found::new(i64::MAX, *skip, *take);
                 let name = format!("{way:?}");
                 Walk { connection: &db, numbers: &numbers, way: way.clone() }.run(&mut tally, &mut survey, &mut found).unwrap();
+                // As a page asks: no further than it needs.
+                let enough = |rows, below| Enough { rows: if numbers.is_tallied() { rows } else { 0 }, below };
+                let mut page = Found::new(i64::MAX, *skip, *take);
+                let mut survey = tally.survey_newest(numbers.span.main, enough(skip + *take as u64, i64::MAX)).unwrap();
+                Walk { connection: &db, numbers: &numbers, way: way.clone() }.run(&mut tally, &mut survey, &mut page).unwrap();
+                prop_assert_eq!((&page.keys, page.total), (&found.keys, found.total), "{}", name);
                 // From the middle of the page on, by its key.
                 let mut rest = Vec::new();
                 if let Some(&key) = found.keys.get(found.keys.len() / 2) {
-                    let mut after = Found::new(key, 0, found.keys.len() - found.keys.len() / 2 - 1);
-                    let mut survey = tally.survey(numbers.span.main).unwrap();
+                    let rows = found.keys.len() - found.keys.len() / 2 - 1;
+                    let mut after = Found::new(key, 0, rows);
+                    let mut survey = tally.survey_newest(numbers.span.main, enough(rows as u64, key)).unwrap();
                     Walk { connection: &db, numbers: &numbers, way }.run(&mut tally, &mut survey, &mut after).unwrap();
                     prop_assert_eq!(after.total, found.total);
                     rest = after.keys;
@@ -334,20 +341,27 @@ fn no_combination_of_filters_scans_more_than_its_way() {
         }
         let steps = plan(
             &db,
-            &super::tally::select(&numbers),
+            &super::tally::days(&numbers),
             &[86_400.into(), 0.into(), 1.into()],
         );
         assert_eq!(
             steps,
             "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"
         );
-        if let Some(sql) = super::tally::seek(&numbers) {
-            let steps = plan(&db, &sql, &["[0,3600]".to_owned().into()]);
-            assert!(
-                steps.starts_with("SEARCH tally USING PRIMARY KEY (span=? AND start=? AND scope"),
-                "{steps}"
-            );
-        }
+        let hours = super::tally::hours(&numbers, true);
+        let (values, expected) = if hours.seeks {
+            (
+                vec!["[0,3600]".to_owned().into()],
+                "SEARCH tally USING PRIMARY KEY (span=? AND start=? AND scope",
+            )
+        } else {
+            (
+                vec![0.into(), 7_200.into()],
+                "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)",
+            )
+        };
+        let steps = plan(&db, &hours.sql, &values);
+        assert!(steps.starts_with(expected), "{steps}");
     }
     assert_eq!(looked_at, 12 << PROPERTIES);
 }
@@ -382,7 +396,7 @@ fn names_are_found_by_index() {
     assert_eq!(
         plan(
             &db,
-            &super::tally::select(&tally),
+            &super::tally::days(&tally),
             &[86_400.into(), 0.into(), 1.into()]
         ),
         "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kube9_recorder::pipeline::filter::SeverityOverrides;
+use kube9_recorder::pipeline::identity::Version;
 use kube9_recorder::pipeline::item::{Item, Passed, Via, WatchId};
 use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
@@ -153,7 +154,7 @@ impl Database {
         let mut applier = Applier::default();
         let (watch, _) = applier.watches.register(&conn, "bench", "Event", "")?;
         // As after a completed list, so that each item moves the position.
-        applier.watches.get(watch).position = Some("0".to_owned());
+        applier.watches.get(watch).position = Some(Version::new("0"));
         Ok(Self {
             data,
             conn,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kube9_shared::schema;
 use rusqlite::{Connection, OpenFlags};
 
 /// Whether the file is sound, names and counters agree with the rows, and every row can be read as the contract says.
@@ -22,20 +23,9 @@ pub fn check(path: &Path) -> anyhow::Result<i64> {
     let number =
         |sql: &str| -> anyhow::Result<i64> { Ok(conn.query_row(sql, [], |row| row.get(0))?) };
     let rows = number("SELECT count(*) FROM event")?;
-    for span in [3_600, 86_400] {
-        let differ = number(&format!(
-            "SELECT count(*) FROM (SELECT start, scope, type, severity, rows FROM tally WHERE span = {span} EXCEPT \
-             SELECT (e.key >> 24) / {span} * {span}, ifnull(o.scope, 0), e.type, e.severity, count(*) FROM event e \
-             LEFT JOIN object o ON o.id = e.object GROUP BY 1, 2, 3, 4)"
-        ))?;
-        anyhow::ensure!(
-            differ == 0,
-            "{differ} counters of {span} s differ from the rows"
-        );
-        let counted = number(&format!(
-            "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = {span}"
-        ))?;
-        anyhow::ensure!(counted == rows, "{counted} rows counted instead of {rows}");
+    for differ in schema::TALLY_DIFFERS {
+        let differ = number(&format!("SELECT count(*) FROM ({differ})"))?;
+        anyhow::ensure!(differ == 0, "{differ} counters differ from the rows");
     }
     let readable = number(
         "SELECT count(*) FROM events WHERE id GLOB 'evt_*' AND event_type <> '' AND severity <> '' AND title <> '' \

@@ -77,7 +77,7 @@ impl Scene {
             let before = self.moments[..index]
                 .iter()
                 .flat_map(|moment| moment["objects"].as_array().unwrap())
-                .filter(|object| object["metadata"]["uid"] == *seen.uid)
+                .filter(|object| object["metadata"]["uid"] == seen.uid.to_string())
                 .filter_map(|object| object["count"].as_i64())
                 .max();
             let times = seen.count - before.unwrap_or(0);

@@ -7,13 +7,13 @@ use rusqlite::OptionalExtension;
 use serde_json::json;
 
 use super::Applier;
+use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::queue::Drops;
 use crate::pipeline::sanitize::sanitize;
 use crate::store::gap::{self, Facts, Healed};
-use crate::store::rows::{Span, Uid, json as json_text};
+use crate::store::rows::{Span, json as json_text};
 use crate::store::statements::Session;
-use crate::store::version::Version;
 
 impl Applier {
     /// Remembers what a full queue dropped: holes for sights, a gap row for rows of kube9's own.

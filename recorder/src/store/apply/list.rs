@@ -5,6 +5,7 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, json};
 
 use super::Applier;
+use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Mark, RelistCause, WatchId};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
@@ -73,14 +74,18 @@ impl Applier {
         at: Timestamp,
     ) -> rusqlite::Result<()> {
         let watch = self.watches.get(id);
-        let old = watch.position.take().unwrap_or_default();
+        let old = watch.position.take().map(|old| old.to_string());
         watch.touch();
         // Version 0: any sight counts as later than the stored one; counts decide whether it says anything new.
         self.rows
             .statements
             .update(conn, "UPDATE dedup SET version = 0 WHERE watch = ?1")?
             .execute([id.0])?;
-        let row = sanitize(regressed_record(&old, version, at));
+        let row = sanitize(regressed_record(
+            old.as_deref().unwrap_or_default(),
+            version,
+            at,
+        ));
         let span = Span {
             last: at,
             ..Span::default()
@@ -154,7 +159,7 @@ impl Applier {
         watch.relisting = false;
         watch.gap = None;
         watch.gap_cause = None;
-        watch.position = Some(version.clone());
+        watch.position = Some(Version::new(version));
         // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
         watch.proven = Some((*at).min(*server_time));
         watch.touch();

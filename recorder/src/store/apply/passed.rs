@@ -6,12 +6,12 @@ use rusqlite::OptionalExtension;
 use serde_json::{Map, json};
 
 use super::Applier;
+use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::{Passed, Via, WatchId};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
-use crate::store::rows::{Span, Uid};
+use crate::store::rows::Span;
 use crate::store::statements::{Hot, Session};
-use crate::store::version::Version;
 
 impl Applier {
     #[expect(clippy::too_many_arguments, reason = "the parts of one Item::Passed")]
@@ -36,7 +36,7 @@ impl Applier {
             Passed::Filtered(rule) => {
                 if via == Via::List {
                     // It may have been recorded before the rule was there: it is listed, so it is not missing.
-                    self.still_listed(conn, watch, Uid::new(uid))?;
+                    self.still_listed(conn, watch, &Uid::new(uid))?;
                 }
                 self.outcomes.filtered.push(*rule);
             }
@@ -56,7 +56,7 @@ impl Applier {
         &mut self,
         conn: &mut Session<'_>,
         watch: WatchId,
-        uid: Uid<'_>,
+        uid: &Uid,
     ) -> rusqlite::Result<()> {
         let listing = self.watches.get(watch).listing;
         self.rows
@@ -88,7 +88,7 @@ impl Applier {
         let listing = self.watches.get(watch).listing;
         if !uid.is_empty() && stored.is_some_and(|stored| !Version::new(version).is_after(&stored))
         {
-            self.still_listed(conn, watch, Uid::new(uid))?;
+            self.still_listed(conn, watch, &Uid::new(uid))?;
             return Ok(false);
         }
         let stub = sanitize(set_aside_record(uid, version, cause, received));

@@ -8,13 +8,13 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value, json};
 
 use super::Applier;
+use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::{Via, WatchId};
-use crate::pipeline::record::{Observation, Record};
+use crate::pipeline::record::Observation;
 use crate::pipeline::sanitize::Sanitized;
 use crate::store::fold::{Fold, Known, NewestRow, fold};
-use crate::store::rows::{Span, Uid, json as json_text};
+use crate::store::rows::{Span, json as json_text};
 use crate::store::statements::{Hot, Session};
-use crate::store::version::Version;
 
 impl Applier {
     /// Stores a sight of an Event. Returns whether a row was opened or grew.
@@ -32,8 +32,6 @@ impl Applier {
             via,
             row,
             seen,
-            uid: Uid::new(&seen.uid),
-            version: Version::new(&seen.version),
             now,
         };
         // Most sights are of new Events: the entry is tried first, and what is stored is read only where there is one.
@@ -59,11 +57,11 @@ impl Applier {
         conn: &mut Session<'_>,
         sight: &Sight<'_>,
     ) -> rusqlite::Result<bool> {
-        let found = self.known(conn, sight.row.record(), sight.uid)?;
+        let found = self.known(conn, sight.row, &sight.seen.uid)?;
         let key = match fold(found.as_ref().map(|(known, _)| known), sight.seen) {
             Fold::Duplicate => {
                 if sight.via == Via::List {
-                    self.still_listed(conn, sight.watch, sight.uid)?;
+                    self.still_listed(conn, sight.watch, &sight.seen.uid)?;
                 }
                 self.outcomes.duplicate += 1;
                 return Ok(false);
@@ -113,9 +111,9 @@ impl Applier {
     ) -> rusqlite::Result<bool> {
         let listing = self.watches.get(sight.watch).listing;
         let written = self.rows.statements.hot(conn, how)?.execute((
-            sight.uid,
+            &sight.seen.uid,
             sight.watch.0,
-            &sight.version,
+            &sight.seen.version,
             sight.seen.count,
             key.as_i64(),
             listing,
@@ -143,7 +141,7 @@ impl Applier {
             extra.to_mut().insert("count_reset".into(), json!(true));
         }
         let span = Span {
-            uid: Some(sight.uid),
+            uid: Some(&sight.seen.uid),
             count: Some(sight.seen.count),
             occurrences: Some(occurrences),
             first: Some(sight.seen.first),
@@ -161,8 +159,8 @@ impl Applier {
     fn known(
         &mut self,
         conn: &mut Session<'_>,
-        record: &Record,
-        uid: Uid<'_>,
+        row: &Sanitized,
+        uid: &Uid,
     ) -> rusqlite::Result<Option<(Known, Body)>> {
         let found = self
             .rows
@@ -191,11 +189,11 @@ impl Applier {
         let Some((version, count, key, newest, body)) = found else {
             return Ok(None);
         };
-        let row = match newest {
+        let newest = match newest {
             None => None,
             Some((severity, reason, last_ms)) => {
-                let looks_same =
-                    severity == record.severity.code() && self.same_title(conn, reason, record)?;
+                let looks_same = severity == row.record().severity.code()
+                    && self.same_title(conn, reason, row)?;
                 let last = Timestamp::from_millis(key.created_at().millis() + last_ms);
                 Some(NewestRow {
                     key,
@@ -207,7 +205,7 @@ impl Applier {
         let known = Known {
             version,
             count,
-            row,
+            row: newest,
         };
         Ok(Some((known, body)))
     }
@@ -216,9 +214,9 @@ impl Applier {
         &mut self,
         conn: &Connection,
         stored: i64,
-        record: &Record,
+        row: &Sanitized,
     ) -> rusqlite::Result<bool> {
-        if self.rows.reason(conn, record)? == stored {
+        if self.rows.reason(conn, row)? == stored {
             return Ok(true);
         }
         let title: Option<String> = self
@@ -227,7 +225,7 @@ impl Applier {
             .select(conn, "SELECT title FROM reason WHERE id = ?1")?
             .query_row([stored], |row| row.get(0))
             .optional()?;
-        Ok(title.as_deref() == Some(record.title.as_str()))
+        Ok(title.as_deref() == Some(row.record().title.as_str()))
     }
 
     fn fold_into(
@@ -286,8 +284,6 @@ struct Sight<'a> {
     via: Via,
     row: &'a Sanitized,
     seen: &'a Observation,
-    uid: Uid<'a>,
-    version: Version,
     now: Timestamp,
 }
 

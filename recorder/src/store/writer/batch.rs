@@ -106,8 +106,8 @@ impl Writer {
                     watch: *watch,
                     via: *via,
                     received: *received,
-                    uid: seen.uid.clone(),
-                    version: seen.version.clone(),
+                    uid: seen.uid.to_string(),
+                    version: seen.version.to_string(),
                     why: Passed::SetAside(Stage::Write, cause),
                 }
             }

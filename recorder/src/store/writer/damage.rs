@@ -4,17 +4,11 @@
 //! EIO from the disk), and so may a bad page in memory. So the same work meets damage three times in a row, each time
 //! through a new connection, and every byte of the files could be read in between, before they are moved aside.
 
-use std::time::Instant;
-
-use kube9_shared::model::{EventType, Severity};
 use rusqlite::Connection;
-use serde_json::{Map, json};
 use tracing::error;
 
 use super::{Applier, Writer};
-use crate::pipeline::item::{Item, RelistCause};
-use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::item::RelistCause;
 use crate::store::open::is_damage;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
@@ -137,36 +131,5 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
-    pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
-        let now = self.shared.clock.now();
-        self.moved_aside = Some(Instant::now());
-        self.file_check.degraded(format!(
-            "the database was damaged ({why}): it was moved to {aside} and a new one begun"
-        ));
-        error!(
-            aside,
-            why, "the database was damaged: it was moved aside and a new one begun"
-        );
-        let record = Record {
-            event_type: EventType::System,
-            severity: Severity::Critical,
-            title: "Database was damaged".to_owned(),
-            description: format!(
-                "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
-             what the API server still holds is recorded again."
-            ),
-            reason: "DatabaseDamaged".to_owned(),
-            extra: Map::from_iter([
-                ("moved_to".to_owned(), json!(aside)),
-                ("cause".to_owned(), json!(why)),
-            ]),
-            ..Record::own(now)
-        };
-        self.shared
-            .queue
-            .push(Item::Row(Box::new(sanitize(record))), now);
     }
 }
