@@ -1,41 +1,34 @@
 //! Keeps the database from growing for ever: by age and by size, in short steps between the batches.
 //!
 //! ```text
-//!   waiting ─▶ expire (by age) ──────────▶ leftovers ─▶ sweep ─▶ vacuum ─▶ a `system` row, waiting
-//!        └───▶ shed (by size: info first) ─────────────▶ sweep ─▶ vacuum ─┘
+//!   waiting ─▶ a run by age ──┬─▶ a `system` row, waiting
+//!        └───▶ a run by size ─┘
 //! ```
 //!
-//! Each step is one transaction that ends when its time is over, so that the writer never pauses for long: one big
-//! DELETE of 650,000 rows held the lock for 8 s and grew the WAL by 337 MB (measured).
-//!
-//! Invariant: a run by size has a budget of rows in proportion to what has to go, so that it ends whatever the pages do.
+//! Each step of a run is one transaction that ends when its time is over, so that the writer never pauses for long: one
+//! big DELETE of 650,000 rows held the lock for 8 s and grew the WAL by 337 MB (measured).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kube9_shared::id::EventKey;
 use kube9_shared::model::Severity;
-use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
 use super::apply::{Applier, apply_all};
 use super::cap::{Cap, Pages, Pressure, Volume, statvfs};
 use super::checkpoint::{Checkpoints, truncate};
-use super::delete::{Deleted, delete_some};
-use super::leftovers::Leftovers;
+use super::delete::Deleted;
 use super::open::is_damage;
 use super::report::{self, Report};
+use super::run::Run;
 use super::shared::Shared;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
 use crate::pipeline::item::Item;
-
-/// What a step works before it commits. The commit itself, and once in a thousand pages a checkpoint, come on top; the
-/// whole has to stay below 50 ms.
-const STEP_TIME: Duration = Duration::from_millis(15);
 
 /// Gauges of rows are read again after this long.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
@@ -48,45 +41,6 @@ const FRUITLESS_RUNS_MAX: u32 = 3;
 
 /// Shortest time between two rows that say the same of the clean-up.
 const REPORT_EVERY: Duration = Duration::from_secs(3600);
-
-/// A file with a larger share of free pages gives some back (1 / 8), and keeps this share (1 / 16) for the next rows:
-/// giving all of it back would move pages about in every run, only to grow again.
-const FREE_SHARE_MAX: u64 = 8;
-const FREE_SHARE_KEPT: u64 = 16;
-
-/// Free pages below which giving back is not worth it: 1 MiB.
-const FREE_PAGES_MIN: u64 = 256;
-
-/// What a run is doing.
-#[derive(Debug, Clone, PartialEq)]
-enum Phase {
-    /// Deletes what is too old, from this key on.
-    Expire { from: i64 },
-    /// Deletes the oldest rows of a severity, from this key on, while `left` is not used up.
-    Shed {
-        severity: Severity,
-        from: i64,
-        left: u64,
-    },
-    /// Deletes what remains of watches that are gone.
-    Leftovers(Leftovers),
-    /// Removes names that no row uses any more.
-    Sweep(Sweep),
-    /// Gives free pages back to the file system.
-    Vacuum,
-    /// Writes the row that tells of it.
-    Tell,
-}
-
-#[derive(Debug)]
-struct Run {
-    cause: Removal,
-    phase: Phase,
-    began: Timestamp,
-    deleted: Deleted,
-    names: u64,
-    pressure: Option<Pressure>,
-}
 
 /// What an unfinished or failed telling waits for.
 #[derive(Debug, Default)]
@@ -268,12 +222,18 @@ impl Maintenance {
             return Ok(Step::Idle);
         };
         // An error forgets the run: what it has committed stays, and the next one begins from the start.
-        let next = self.advance(conn, applier, shared, &mut run)?;
-        if let Some(next) = next {
-            run.phase = next;
+        let volume_is_short = self.cap.volume_is_short();
+        if run.step(
+            conn,
+            applier,
+            &self.config,
+            volume_is_short,
+            &shared.metrics,
+        )? {
             self.run = Some(run);
             return Ok(Step::Busy);
         }
+        self.tell(conn, applier, shared, &run)?;
         self.finished(conn, shared, &run)?;
         Ok(Step::Finished)
     }
@@ -284,120 +244,18 @@ impl Maintenance {
         shared: &Shared,
         now: Duration,
     ) -> rusqlite::Result<Option<Run>> {
-        let run = |cause, phase, pressure| Run {
-            cause,
-            phase,
-            began: shared.clock.now(),
-            deleted: Deleted::default(),
-            names: 0,
-            pressure,
-        };
+        let began = shared.clock.now();
         // The size comes first: a full disk stops the recording, an old row stops nothing.
         if now >= self.patience
             && let Some(pressure) = self.cap.look(conn, self.checkpoints.fills_the_volume())?
         {
-            let phase = Phase::Shed {
-                severity: Severity::Info,
-                from: i64::MIN,
-                left: budget(conn, pressure)?,
-            };
-            return Ok(Some(run(Removal::Size, phase, Some(pressure))));
+            return Ok(Some(Run::by_size(began, budget(conn, pressure)?, pressure)));
         }
         if now < self.due {
             return Ok(None);
         }
         self.due = now + self.config.interval;
-        Ok(Some(run(
-            Removal::Age,
-            Phase::Expire { from: i64::MIN },
-            None,
-        )))
-    }
-
-    /// One step. `None`: the run is done.
-    fn advance(
-        &mut self,
-        conn: &mut Connection,
-        applier: &mut Applier,
-        shared: &Shared,
-        run: &mut Run,
-    ) -> rusqlite::Result<Option<Phase>> {
-        let deadline = Instant::now() + STEP_TIME;
-        match run.phase.clone() {
-            Phase::Expire { from } => self.expire(conn, applier, shared, run, from, deadline),
-            Phase::Shed {
-                severity,
-                from,
-                left,
-            } => shed(conn, applier, shared, run, (severity, from, left), deadline),
-            Phase::Leftovers(leftovers) => {
-                let mut next = None;
-                let forgotten = run.began.minus(self.config.info_warning);
-                apply_all(conn, applier, |tx, applier| {
-                    next = leftovers.step(tx, applier, forgotten, deadline)?;
-                    Ok(())
-                })?;
-                Ok(Some(next.map_or_else(
-                    || Phase::Sweep(Sweep::begin()),
-                    Phase::Leftovers,
-                )))
-            }
-            Phase::Sweep(sweep) => {
-                let mut step = None;
-                apply_all(conn, applier, |tx, applier| {
-                    step = Some(sweep.step(tx, &mut applier.rows, deadline)?);
-                    Ok(())
-                })?;
-                let Some(step) = step else { return Ok(None) };
-                run.names += step.names;
-                Ok(Some(step.next.map_or_else(
-                    || {
-                        Sweep::end(&mut applier.rows);
-                        Phase::Vacuum
-                    },
-                    Phase::Sweep,
-                )))
-            }
-            Phase::Vacuum => {
-                // On a volume that is short of space, free pages are what new rows live on.
-                let more = !self.cap.volume_is_short() && vacuum(conn, deadline)?;
-                Ok(Some(if more { Phase::Vacuum } else { Phase::Tell }))
-            }
-            Phase::Tell => {
-                self.tell(conn, applier, shared, run)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Deletes what is too old; one pass over both tiers.
-    fn expire(
-        &self,
-        conn: &mut Connection,
-        applier: &mut Applier,
-        shared: &Shared,
-        run: &mut Run,
-        from: i64,
-        deadline: Instant,
-    ) -> rusqlite::Result<Option<Phase>> {
-        let info_warning = run.began.minus(self.config.info_warning);
-        let error_critical = run.began.minus(self.config.error_critical);
-        let end = EventKey::first_at(info_warning.max(error_critical)).as_i64();
-        let goes = |row: super::delete::Candidate| {
-            let before = if row.severity >= Severity::Error {
-                error_critical
-            } else {
-                info_warning
-            };
-            row.last_ms < before.millis()
-        };
-        let next = delete_step(conn, applier, shared, run, |tx, applier| {
-            delete_some(tx, applier, (from, end), u64::MAX, deadline, goes)
-        })?;
-        Ok(Some(match next {
-            Some(from) => Phase::Expire { from },
-            None => Phase::Leftovers(Leftovers::default()),
-        }))
+        Ok(Some(Run::by_age(began)))
     }
 
     /// A row that tells what was deleted; by size at most one an hour, the next one tells of all since.
@@ -524,64 +382,6 @@ fn is_lock(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Deletes rows in one transaction, counts them after its commit; returns where to go on.
-fn delete_step(
-    conn: &mut Connection,
-    applier: &mut Applier,
-    shared: &Shared,
-    run: &mut Run,
-    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<super::delete::Step>,
-) -> rusqlite::Result<Option<i64>> {
-    let mut done = None;
-    apply_all(conn, applier, |tx, applier| {
-        done = Some(work(tx, applier)?);
-        Ok(())
-    })?;
-    let Some(step) = done else { return Ok(None) };
-    run.deleted.add(step.deleted);
-    for &severity in Severity::ALL {
-        shared
-            .metrics
-            .retention_deleted
-            .of(severity, run.cause)
-            .inc_by(step.deleted.of(severity));
-    }
-    Ok(step.next)
-}
-
-/// Deletes the oldest rows of one severity, then those of the next, until the budget is used up.
-fn shed(
-    conn: &mut Connection,
-    applier: &mut Applier,
-    shared: &Shared,
-    run: &mut Run,
-    (severity, from, left): (Severity, i64, u64),
-    deadline: Instant,
-) -> rusqlite::Result<Option<Phase>> {
-    let before = run.deleted.total();
-    let next = delete_step(conn, applier, shared, run, |tx, applier| {
-        delete_some(tx, applier, (from, i64::MAX), left, deadline, |row| {
-            row.severity == severity
-        })
-    })?;
-    let left = left.saturating_sub(run.deleted.total() - before);
-    let next_severity = Severity::ALL.iter().copied().find(|s| *s > severity);
-    Ok(Some(match (next, next_severity) {
-        _ if left == 0 => Phase::Sweep(Sweep::begin()),
-        (Some(from), _) => Phase::Shed {
-            severity,
-            from,
-            left,
-        },
-        (None, Some(severity)) => Phase::Shed {
-            severity,
-            from: i64::MIN,
-            left,
-        },
-        (None, None) => Phase::Sweep(Sweep::begin()),
-    }))
-}
-
 /// Rows that have to go: as large a part of them as of the bytes; at least one.
 fn budget(conn: &Connection, pressure: Pressure) -> rusqlite::Result<u64> {
     let rows: i64 = conn.query_row(
@@ -591,24 +391,6 @@ fn budget(conn: &Connection, pressure: Pressure) -> rusqlite::Result<u64> {
     )?;
     let share = pressure.used.saturating_sub(pressure.target) as f64 / pressure.used.max(1) as f64;
     Ok(((rows as f64 * share).ceil() as u64).max(1))
-}
-
-/// Gives free pages back until `deadline`. `true`: there are more to give.
-fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<bool> {
-    let pages = Pages::of(conn)?;
-    if pages.free < FREE_PAGES_MIN || pages.free < pages.all / FREE_SHARE_MAX {
-        return Ok(false);
-    }
-    let tx = conn.transaction()?;
-    {
-        let give = pages.free - pages.all / FREE_SHARE_KEPT;
-        let mut statement = tx.prepare(&format!("PRAGMA incremental_vacuum({give})"))?;
-        let mut rows = statement.query([])?;
-        // One page a row.
-        while rows.next()?.is_some() && Instant::now() < deadline {}
-    }
-    tx.commit()?;
-    Ok(true)
 }
 
 /// Rows by severity from the counters, and the oldest row.

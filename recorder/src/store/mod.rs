@@ -5,7 +5,7 @@
 //!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern
 //!   at start: open ─ layout (made, or brought up to date)
-//!   between batches: maintenance ─ delete · leftovers · sweep · cap · checkpoint · report
+//!   between batches: maintenance ─ run (delete · leftovers · sweep) · cap · checkpoint · report
 //! ```
 
 pub mod apply;
@@ -27,6 +27,7 @@ mod marks;
 pub mod open;
 mod report;
 pub mod rows;
+mod run;
 pub mod shared;
 pub mod snapshot;
 pub mod statements;
