@@ -1,6 +1,7 @@
 //! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
 
 pub mod analysis;
+pub mod backoff;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod core_dump;
 #[cfg(test)]
 mod docs;
+pub mod hash;
 pub mod health;
 pub mod life;
 pub mod logging;
@@ -18,6 +20,7 @@ pub mod source;
 pub mod status_document;
 pub mod store;
 mod tasks;
+pub mod volume;
 pub mod wiping;
 
 pub use tasks::run;

@@ -5,8 +5,8 @@ use kube9_shared::time::Timestamp;
 use serde_json::{Map, json};
 
 use crate::config::Config;
+use crate::hash::stable_hash;
 use crate::pipeline::record::Record;
-use crate::store::intern::stable_hash;
 
 /// The recorder has started.
 pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {

@@ -30,19 +30,20 @@ use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, RelistCause, WatchId};
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::signals::Recall;
+use crate::pipeline::signals::Remembered;
+use crate::pipeline::signals::{Resume, Start};
 use crate::serve;
 use crate::source::api::Api;
 use crate::source::connect::{Connected, connect};
-use crate::source::events::{EventsSource, Recall};
+use crate::source::events::EventsSource;
 use crate::source::intake::{Intake, push};
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
 use crate::status_document::StatusDocument;
-use crate::store::facts::Remembered;
 use crate::store::open::{DataDir, OpenError};
 use crate::store::shared::Shared;
 use crate::store::snapshot::remove_leftovers;
-use crate::store::watches::{Resume, Start};
 use crate::store::writer::{Ended, Writer};
 
 /// How long the writer may take to give up after the grace period (one statement), and then to close.

@@ -14,11 +14,11 @@ use kube9_recorder::pipeline::item::{Item, Mark, Passed, RelistCause, Via, Watch
 use kube9_recorder::pipeline::queue::Drops;
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::pipeline::signals::Resume;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::gap::Healed;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::statements::Session;
-use kube9_recorder::store::watches::Resume;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::schema;
 use kube9_shared::time::Timestamp;

@@ -18,7 +18,7 @@ use crate::pipeline::item::Item;
 use crate::pipeline::queue::Queue;
 use crate::source::intake::push;
 use crate::source::objects::informer::Seen;
-use crate::store::cap::statvfs;
+use crate::volume::statvfs;
 
 /// News that may wait for the analysis. Each holds one object; the informers wait beyond that.
 pub const NEWS_MAX: usize = 256;

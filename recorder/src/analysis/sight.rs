@@ -15,8 +15,8 @@ use super::changes::{Facts, Late};
 use super::world::Name;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
+use crate::pipeline::signals::Remembered;
 use crate::source::objects::Object;
-use crate::store::facts::Remembered;
 
 /// How long after a reconnect the rules wait: what happened meanwhile arrives first.
 const THAW: Duration = Duration::from_secs(2);

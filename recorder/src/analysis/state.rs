@@ -28,9 +28,9 @@ use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::{History, Told};
 use crate::pipeline::item::{Change, Finding, Item, Mark, RelistCause, WatchId};
 use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::signals::Remembered;
 use crate::source::objects::Object;
 use crate::source::objects::informer::{News, Seen};
-use crate::store::facts::Remembered;
 
 /// Number of the finding that a kind may not be read.
 pub const PERMISSION: &str = "O1";

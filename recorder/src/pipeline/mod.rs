@@ -14,4 +14,5 @@ pub mod record;
 mod redact;
 pub mod sanitize;
 pub(crate) mod secret_key;
+pub mod signals;
 pub mod template;

@@ -12,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceExt};
 
 use crate::config::KubeConfig;
-use crate::store::intern::stable_hash;
+use crate::hash::stable_hash;
 
 /// A client and whose it is.
 pub struct Connected {

@@ -25,24 +25,22 @@
 //! shows that nothing lies above the position (`Mark::Proven`).
 
 use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::api::{Api, ApiError, Line, Lines, Shape};
-use super::backoff::Backoff;
 use super::intake::{Intake, Taken};
 use super::pages::{ListPage, Pages, WatchLine};
 use super::report::Report;
+use crate::backoff::Backoff;
 use crate::config::SourceConfig;
 use crate::metrics::{Kind, RestartCause};
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
-use crate::store::watches::{Resume, Start};
+use crate::pipeline::signals::{Recall, Resume, Start};
 
 /// A stream that lived this long was a good one: the next attempt after it does not wait. One that ends sooner without
 /// an item is counted as empty; two in a row make a relist.
@@ -59,39 +57,6 @@ const EMPTY_STREAMS_MAX: u32 = 2;
 
 /// How long a stream may take to deliver an item that a list already shows.
 const DELIVERY_WAIT: Duration = Duration::from_secs(15);
-
-/// Lets the writer tell a source that it has to relist: its items were dropped, or the database is a new one.
-#[derive(Debug, Default)]
-pub struct Recall {
-    wanted: Mutex<Option<RelistCause>>,
-    notify: Notify,
-}
-
-impl Recall {
-    /// Asks for a relist.
-    pub fn relist(&self, cause: RelistCause) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
-        self.notify.notify_one();
-    }
-
-    pub(super) fn take(&self) -> Option<RelistCause> {
-        self.wanted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    /// The cause of the relist that is asked for; waits until one is.
-    pub(super) async fn wanted(&self) -> RelistCause {
-        loop {
-            let wanted = *self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            match wanted {
-                Some(cause) => return cause,
-                None => self.notify.notified().await,
-            }
-        }
-    }
-}
 
 /// Everything the source works with.
 pub struct EventsSource {

@@ -7,7 +7,6 @@
 
 pub mod access;
 pub mod api;
-pub mod backoff;
 pub mod connect;
 pub mod decode;
 pub mod events;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::volume::Volume;
+
 /// Share of the volume that the database may use where `storage.max_bytes` is unset, in percent.
 const VOLUME_PERCENT: u64 = 60;
 
@@ -30,20 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two looks at the volume.
 const VOLUME_EVERY: Duration = Duration::from_secs(5);
 
-/// Size of the volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Volume {
-    /// All of it, in bytes.
-    pub total: u64,
-    /// What we may still write, in bytes.
-    pub available: u64,
-}
-
-impl Volume {
-    /// Less than the reserve is left; of a small volume an eighth is enough.
-    fn is_short(self) -> bool {
-        self.available < VOLUME_RESERVE.min(self.total / 8)
-    }
+/// Whether less than the reserve is left; of a small volume an eighth is enough.
+fn is_short(volume: Volume) -> bool {
+    volume.available < VOLUME_RESERVE.min(volume.total / 8)
 }
 
 /// Pages of the database file.
@@ -126,7 +117,7 @@ impl Cap {
 
     /// Whether the volume has so little space that the file must not give any back.
     pub(super) fn volume_is_short(&self) -> bool {
-        self.volume.is_some_and(Volume::is_short)
+        self.volume.is_some_and(is_short)
     }
 
     /// The next look is not put off: the volume has turned out to be full.
@@ -170,7 +161,7 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
         (None, None) => u64::MAX, // a volume that cannot be measured sets no limit
     };
     let used = pages.used_bytes();
-    let is_short = volume.is_some_and(Volume::is_short);
+    let is_short = volume.is_some_and(is_short);
     if used > begin(limit) {
         return Some(Pressure {
             used,
@@ -187,15 +178,6 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
         target: used.saturating_sub(FILE_RESERVE - pages.free_bytes()),
         limit,
         volume_is_short: true,
-    })
-}
-
-/// Asks the operating system; `None` when it does not say.
-pub(crate) fn statvfs(directory: &Path) -> Option<Volume> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
-    Some(Volume {
-        total: stat.f_blocks.saturating_mul(stat.f_frsize),
-        available: stat.f_bavail.saturating_mul(stat.f_frsize),
     })
 }
 
@@ -246,11 +228,5 @@ mod tests {
                 "{max:?} {volume:?} {used} {free}"
             );
         }
-    }
-
-    #[test]
-    fn a_volume_can_be_measured() {
-        let volume = statvfs(Path::new("/")).unwrap();
-        assert!(volume.total >= volume.available && volume.total > 0);
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, FileControl};
 
-use super::cap::statvfs;
 use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
+use crate::volume::statvfs;
 use kube9_shared::schema::PAGE_BYTES;
 
 /// Shortest time between two looks.

@@ -15,19 +15,11 @@ use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
 use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::signals::Remembered;
 
 /// A gap that is no longer than a restart or an upgrade takes is not worth a warning: the net changes are recorded, and
 /// the Events of the same time, which resume exactly, say what came between.
 const SHORT_GAP: Duration = Duration::from_secs(300);
-
-/// What is stored of one watch's objects.
-#[derive(Debug, Default)]
-pub struct Remembered {
-    /// `namespace/name` and facts as JSON.
-    pub facts: Vec<(String, String)>,
-    /// When the view was last proven current; `None`: it never was.
-    pub proven: Option<Timestamp>,
-}
 
 impl Applier {
     /// What is stored of a watch's objects.

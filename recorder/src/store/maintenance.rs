@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
 use super::apply::{Applier, apply_all};
-use super::cap::{Cap, Pages, Pressure, Volume, statvfs};
+use super::cap::{Cap, Pages, Pressure};
 use super::checkpoint::{Checkpoints, truncate};
 use super::delete::Deleted;
 use super::open::is_damage;
@@ -29,6 +29,7 @@ use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
 use crate::pipeline::item::Item;
+use crate::volume::{Volume, statvfs};
 
 /// Gauges of rows are read again after this long.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tracing::warn;
 
-use super::cap::statvfs;
 use super::open::{FILE_NAME, open_for_reading};
+use crate::volume::statvfs;
 
 /// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
 /// other place. Its name goes as soon as it is written; what a killed process left the next start removes.

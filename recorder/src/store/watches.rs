@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::statements::Statements;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
+use crate::pipeline::signals::{Resume, Start};
 
 /// One row of `watch_state`, and what is only known while running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,26 +35,6 @@ pub struct Watch {
     /// Occurrences in them beyond the first, whose times are unknown.
     pub repeats: i64,
     changed: bool,
-}
-
-/// Where a source begins after a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resume {
-    /// Watch from this resourceVersion.
-    Watch(String),
-    /// List first.
-    List(RelistCause),
-}
-
-/// How a source begins after a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// With a watch or with a list.
-    pub resume: Resume,
-    /// The stored position, also where it cannot be resumed: the API server's history is compared with it.
-    pub position: Option<String>,
-    /// Number of the last list begun; the next one is higher.
-    pub listing: i64,
 }
 
 /// All watches of this process.

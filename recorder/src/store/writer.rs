@@ -28,18 +28,16 @@ use rusqlite::Connection;
 use tracing::{info, warn};
 
 use super::apply::Applier;
-use super::facts::Remembered;
 use super::findings;
 use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
 use super::shared::Shared;
-use super::watches::Start;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Pulse};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::WatchId;
-use crate::source::events::Recall;
+use crate::pipeline::signals::{Recall, Remembered, Start};
 use damage::{By, DamageMet};
 
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,

@@ -13,7 +13,7 @@ use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::item::{Item, WatchId};
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::source::events::Recall;
+use kube9_recorder::pipeline::signals::Recall;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};

@@ -8,9 +8,9 @@ use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
 use kube9_recorder::metrics::{Kind, Label};
 use kube9_recorder::pipeline::item::{Item, RelistCause, Step, WatchId};
+use kube9_recorder::pipeline::signals::Remembered;
 use kube9_recorder::source::objects::Object;
 use kube9_recorder::source::objects::informer::{News, Seen};
-use kube9_recorder::store::facts::Remembered;
 use kube9_shared::time::Timestamp;
 use serde_json::{Value, json};
 

@@ -13,9 +13,9 @@ use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::Told;
 use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
 use crate::pipeline::record::Record;
+use crate::pipeline::signals::Remembered;
 use crate::source::objects::Object;
 use crate::source::objects::informer::{News, Seen};
-use crate::store::facts::Remembered;
 
 pub(in crate::analysis) const KINDS: [Kind; 5] = [
     Kind::Node,

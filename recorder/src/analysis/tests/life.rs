@@ -7,8 +7,8 @@ use super::prelude::*;
 use crate::analysis::state::Before;
 use crate::config::AnalysisConfig;
 use crate::pipeline::item::{Item, RelistCause, Step};
+use crate::pipeline::signals::Remembered;
 use crate::source::objects::informer::News;
-use crate::store::facts::Remembered;
 
 /// What a database that committed everything would give back.
 #[derive(Default)]

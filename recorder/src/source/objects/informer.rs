@@ -23,14 +23,14 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::Object;
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::SourceConfig;
 use crate::metrics::{self, Kind, Metrics, RestartCause, Stage};
 use crate::pipeline::item::{RelistCause, WatchId};
+use crate::pipeline::signals::Recall;
 use crate::source::api::{Api, ApiError, Line, Lines, Shape};
-use crate::source::backoff::Backoff;
 use crate::source::decode::{Identity, decode_identity};
-use crate::source::events::Recall;
 use crate::source::pages::{Action, Pages, WatchLine, watch_path};
 use crate::source::report::Report;
 

@@ -9,11 +9,11 @@ use tracing::{error, info};
 use super::damage::By;
 use super::tell::{account, count_statements};
 use super::{SIZES_EVERY, Writer};
+use crate::backoff::Backoff;
 use crate::metrics::Stage;
 use crate::pipeline::item::{Item, Passed, RelistCause};
 use crate::pipeline::queue::{Batch, Drops};
 use crate::pipeline::record::Occurred;
-use crate::source::backoff::Backoff;
 use crate::store::apply::apply_all;
 use crate::store::open::is_damage;
 
