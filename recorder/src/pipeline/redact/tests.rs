@@ -112,6 +112,14 @@ fn values_of_secret_keys() {
     check("spec.token: abc123def", "spec.token: [REDACTED]");
     check("password:1.25x7 x", "password:[REDACTED] x");
     check("token:12345678 x", "token:[REDACTED] x");
+    check("token:abcdef x", "token:[REDACTED] x");
+    // Too short for a secret where a sentence may leave out the space.
+    check("token:abcde x", "token:abcde x");
+    check("token:abc x", "token:abc x");
+    check(
+        "run `x --password=hunter2` now",
+        "run `x --password=[REDACTED]` now",
+    );
     check("password='it'\"'\"'s-long' x", "password=[REDACTED] x");
 }
 
@@ -297,6 +305,10 @@ fn structures_and_blocks_go_whole() {
     // A bracket in quotes is text, also behind a quote that is escaped.
     check(
         r#"{"auth":{"a\"}":"y"},"n":1}"#,
+        r#"{"auth":[REDACTED],"n":1}"#,
+    );
+    check(
+        r#"{"auth":{"a{":"y"},"n":1}"#,
         r#"{"auth":[REDACTED],"n":1}"#,
     );
     check(r#"{"auth":{"user":"u""#, r#"{"auth":[REDACTED]"#);
