@@ -32,6 +32,9 @@ const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// Health is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// The same while a start is waited for: its end is told at once.
+const LOOK_EVERY_AT_START: Duration = Duration::from_secs(1);
+
 /// How long a start may take until it is told as trouble: whoever reads the document keeps it for minutes.
 const START: Duration = Duration::from_secs(60);
 
@@ -71,23 +74,19 @@ impl StatusDocument {
 
     /// Never ends by itself.
     pub async fn run(self) {
-        let mut written: Option<(Condition, Duration)> = None;
+        let mut schedule = Schedule::new(self.clock.elapsed());
         let mut failing = false;
-        let begun = self.clock.elapsed();
         loop {
             let condition = Condition::of(&self.health);
             let now = self.clock.elapsed();
-            if condition.error.is_some() && now.saturating_sub(begun) < START {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            if schedule.waits_for_the_start(&condition, now) {
+                tokio::time::sleep(LOOK_EVERY_AT_START).await;
                 continue;
             }
-            let due = written.as_ref().is_none_or(|(before, at)| {
-                *before != condition || now.saturating_sub(*at) >= RENEW_AFTER
-            });
-            if due {
+            if schedule.due(&condition, now) {
                 match self.write(&condition).await {
                     Ok(()) => {
-                        written = Some((condition, now));
+                        schedule.written = Some((condition, now));
                         if std::mem::take(&mut failing) {
                             info!(path = self.path, "the status document is written again");
                         }
@@ -119,6 +118,34 @@ impl StatusDocument {
             .map_err(|_| format!("no answer within {} s", PATCH_TIMEOUT.as_secs()))?
             .map(drop)
             .map_err(|error| error.to_string())
+    }
+}
+
+/// When a document is to be written.
+struct Schedule {
+    /// When the process began.
+    begun: Duration,
+    /// The last document, and when it was written.
+    written: Option<(Condition, Duration)>,
+}
+
+impl Schedule {
+    fn new(begun: Duration) -> Self {
+        Self {
+            begun,
+            written: None,
+        }
+    }
+
+    /// A start that is under way is no trouble yet.
+    fn waits_for_the_start(&self, condition: &Condition, now: Duration) -> bool {
+        condition.error.is_some() && now.saturating_sub(self.begun) < START
+    }
+
+    fn due(&self, condition: &Condition, now: Duration) -> bool {
+        self.written.as_ref().is_none_or(|(before, at)| {
+            before != condition || now.saturating_sub(*at) >= RENEW_AFTER
+        })
     }
 }
 
@@ -164,6 +191,8 @@ fn document(condition: &Condition, namespace: &str, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::clock::ManualTime;
@@ -276,6 +305,49 @@ mod tests {
         .unwrap();
         let error = writer.write(&Condition::of(&health)).await.unwrap_err();
         assert!(error.contains("is forbidden"), "{error}");
+    }
+
+    #[test]
+    fn a_document_is_due_at_each_change_and_each_minute() {
+        let well = Condition {
+            health: "healthy",
+            error: None,
+        };
+        let ill = Condition {
+            health: "degraded",
+            error: Some("database: disk full".to_owned()),
+        };
+        let at = |seconds: u64| Duration::from_secs(1_000 + seconds);
+        let mut schedule = Schedule::new(at(0));
+        // Nothing is written yet: trouble waits for the end of the start, health for nothing.
+        assert!(schedule.waits_for_the_start(&ill, at(59)));
+        assert!(!schedule.waits_for_the_start(&ill, at(60)));
+        assert!(!schedule.waits_for_the_start(&well, at(0)));
+        assert!(schedule.due(&ill, at(60)) && schedule.due(&well, at(0)));
+
+        schedule.written = Some((well.clone(), at(100)));
+        assert!(!schedule.due(&well, at(159)));
+        assert!(schedule.due(&well, at(160)));
+        assert!(schedule.due(&ill, at(101)));
+    }
+
+    #[tokio::test]
+    async fn the_first_document_is_written_as_soon_as_all_is_well() {
+        static ASKED: Notify = Notify::const_new();
+        let (_, clock, health) = board();
+        health.set_ready();
+        let client = client(|_, body| {
+            let status = body["data"]["status"].as_str().unwrap();
+            assert!(status.contains(r#""health":"healthy""#), "{status}");
+            ASKED.notify_one();
+            (200, json!({"kind": "ConfigMap"}))
+        });
+        let config = config(Some("kube9-operator-status"));
+        let document = StatusDocument::new(&config, client, health, clock).unwrap();
+        tokio::select! {
+            () = document.run() => unreachable!("it never ends by itself"),
+            () = ASKED.notified() => {}
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@
 
 mod fixture;
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixture::Event;
@@ -15,6 +17,7 @@ use kube9_shared::read::{
 use kube9_shared::time::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use rusqlite::Connection;
 
 /// Start of the made-up time: near midnight, so that days and hours are cut.
 const START: i64 = 1_764_633_600 - 7_200;
@@ -243,6 +246,17 @@ fn page_through(
     }
 }
 
+/// All rows of a filter as an export gives them, the number of chunks, and the total that it told.
+fn export(reader: &Reader, filter: &Filter) -> (Vec<Row>, usize, u64) {
+    let mut export = reader.export(filter).unwrap();
+    let (mut rows, mut chunks) = (Vec::new(), 0);
+    while let Some(chunk) = export.next_chunk().unwrap() {
+        rows.extend(chunk);
+        chunks += 1;
+    }
+    (rows, chunks, export.total())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
@@ -276,6 +290,99 @@ proptest! {
                 prop_assert_eq!(&rows, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
                 prop_assert!(totals.iter().all(|&total| total == expected.len() as u64), "{:?}: {:?}", totals, filter);
             }
+            for reader in [&fast, &naive] {
+                let (rows, _, total) = export(reader, filter);
+                prop_assert_eq!(&rows, &expected, "export of {:?}: {:?}", reader.layout(), filter);
+                prop_assert_eq!(total, expected.len() as u64);
+            }
         }
+    }
+}
+
+/// 3,500 rows in three days; every second one is about the Pod `db`, and every hundredth lasted for a day.
+fn many_rows(dir: &Path) -> (PathBuf, Connection) {
+    let path = dir.join("kube9.db");
+    let db = fixture::create(&path);
+    db.execute_batch("BEGIN").unwrap();
+    for n in 0..3_500 {
+        let second = START + n * SPAN / 3_500;
+        let name = if n % 2 == 0 { "db" } else { "web-1" };
+        let lasts = if n % 100 == 0 { 86_400 } else { 0 };
+        let event = Event {
+            second,
+            last_ms: (second + lasts) * 1_000,
+            ..Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", "shop", name));
+    }
+    db.execute_batch("COMMIT").unwrap();
+    (path, db)
+}
+
+#[test]
+fn export_of_many_chunks_equals_the_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _db) = many_rows(dir.path());
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let at = |second| Some(Timestamp::from_secs(START + second));
+    let all = Filter::default();
+    let of_an_object = Filter {
+        names: vec![Pattern::Exact("db".to_owned())],
+        ..Filter::default()
+    };
+    let of_a_time = Filter {
+        since: at(86_400),
+        until: at(SPAN - 1_000),
+        ..Filter::default()
+    };
+    for (filter, chunks) in [(all, 4), (of_an_object, 2), (of_a_time, 3)] {
+        let (expected, _) = page_through(&reader, &filter, 1_000, true);
+        let (rows, told, total) = export(&reader, &filter);
+        assert!(
+            rows == expected,
+            "{} of {}: {filter:?}",
+            rows.len(),
+            expected.len()
+        );
+        assert_eq!(total, expected.len() as u64);
+        assert!(told >= chunks, "{told} chunks: {filter:?}");
+    }
+}
+
+#[test]
+fn export_goes_on_where_rows_are_deleted_meanwhile() {
+    let of_an_object = Filter {
+        names: vec![Pattern::Exact("db".to_owned())],
+        ..Filter::default()
+    };
+    for filter in [Filter::default(), of_an_object] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, db) = many_rows(dir.path());
+        let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+        let (before, _) = page_through(&reader, &filter, 1_000, true);
+        let mut export = reader.export(&filter).unwrap();
+        let mut rows = export.next_chunk().unwrap().unwrap();
+        // Retention takes the oldest rows while the reader is at the newest.
+        let oldest =
+            "DELETE FROM event WHERE key IN (SELECT key FROM event ORDER BY key LIMIT 1000)";
+        db.execute(oldest, []).unwrap();
+        while let Some(chunk) = export.next_chunk().unwrap() {
+            rows.extend(chunk);
+        }
+        let left: HashSet<String> = db
+            .prepare("SELECT id FROM events")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let expected: Vec<&Row> = before.iter().filter(|row| left.contains(&row.id)).collect();
+        assert!(1_000 < expected.len() && expected.len() < before.len());
+        assert!(
+            rows.iter().eq(expected.iter().copied()),
+            "{} of {}",
+            rows.len(),
+            expected.len()
+        );
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn redact(text: &str) -> Cow<'_, str> {
         aws,
         ..
     } = scan;
-    if copied == 0 && out.is_empty() {
+    if out.is_empty() {
         return Cow::Borrowed(text);
     }
     out.push_str(&text[copied..]);
@@ -284,22 +284,12 @@ impl Scan<'_> {
     /// `--password x`, `Bearer x`, `"name":"DB_PASSWORD","value":"x"`.
     fn without_separator(&self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
         let next = *self.bytes.get(end)?;
-        let begins = |b: u8| quote_bit(b) != 0 || matches!(b, b'v' | b'V' | b'\\');
-        let plain = next == b' '
-            && !self
-                .bytes
-                .get(end + 1)
-                .is_some_and(|b| is_space(*b) || begins(*b));
-        // Most words: the rest is for flags, schemes and names of a secret whose value comes next.
-        if plain && !matches!(self.bytes[end - word.len()], b'-' | b'b' | b'B') {
-            return None;
-        }
         if is_space(next)
             && (word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic"))
         {
             return self.after_scheme(word, end);
         }
-        let flag = word.starts_with('-') && word.len() > 2;
+        let flag = word.starts_with('-');
         let between = self.skip(after_quote, |b| is_space(b) || b == b',');
         let value_key = self
             .quote_at(between)
@@ -450,7 +440,11 @@ impl Scan<'_> {
             return to;
         }
         match self.quote_at(next) {
-            Some((quote, slashes)) => self.end_of_quoted(next + slashes + 1, (quote, slashes)),
+            Some((quote, slashes)) => {
+                let end = self.end_of_quoted(next + slashes + 1, (quote, slashes));
+                // The quote that opened goes, so the one that closes goes too.
+                (end + slashes + 1).min(self.bytes.len())
+            }
             None => self.skip(next, |b| !is_space(b)),
         }
     }

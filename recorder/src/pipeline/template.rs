@@ -204,9 +204,7 @@ fn is_generated_name(word: &str) -> bool {
         return false;
     };
     let suffix = &end[hyphen + 1..];
-    matches!(suffix.len(), 5 | 8..=10)
-        && suffix.iter().all(|c| ALPHABET.contains(c))
-        && !is_uuid(word)
+    matches!(suffix.len(), 5 | 8..=10) && suffix.iter().all(|c| ALPHABET.contains(c))
 }
 
 #[cfg(test)]
@@ -272,6 +270,34 @@ mod tests {
                 vec!["-29882145"],
             ),
             (
+                "Created job report-503",
+                "report",
+                "a",
+                "Created job \u{1}-503",
+                vec![],
+            ),
+            (
+                "run 2026-11-27-10-15 of 0a1b2c3d-1234-4abc-8def-0123456789ab",
+                "",
+                "",
+                "run \u{3} of 0a1b2c3d-1234-4abc-8def-0123456789ab",
+                vec!["2026-11-27-10-15"],
+            ),
+            (
+                "1.1s 2.2s 3.3s 4.4s 5.5s 6.6s 1.1s",
+                "",
+                "",
+                "\u{3} \u{4} \u{5} \u{6} \u{7} 6.6s \u{3}",
+                vec!["1.1s", "2.2s", "3.3s", "4.4s", "5.5s"],
+            ),
+            (
+                "Created pod: web-queue at its 3rd-time",
+                "",
+                "",
+                "Created pod: web-queue at its 3rd-time",
+                vec![],
+            ),
+            (
                 "HTTP probe failed with statuscode: 503",
                 "",
                 "",
@@ -283,6 +309,24 @@ mod tests {
             assert_eq!(template.body, body);
             assert_eq!(template.args, args);
         }
+    }
+
+    #[test]
+    fn control_characters_do_not_act_as_placeholders() {
+        for (given, body) in [
+            ("\u{3}", "\u{fffd}"),
+            ("of \u{1} and \u{7}\u{8}", "of \u{fffd} and \u{fffd}\u{8}"),
+        ] {
+            let template = split(given, "web-1", "shop");
+            assert_eq!((template.body.as_str(), template.args.len()), (body, 0));
+        }
+    }
+
+    #[test]
+    fn a_text_without_arguments_keeps_none() {
+        let args = |text| Text::from(split(text, "", "")).args;
+        assert_eq!(args("nothing varies"), None);
+        assert_eq!(args("took 1.523s"), Some(r#"["1.523s"]"#.to_owned()));
     }
 
     #[test]

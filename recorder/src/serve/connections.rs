@@ -121,3 +121,24 @@ async fn connection(
         Err(_) => debug!(%peer, "connection cut: it did not end in time"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// Without file descriptors every accept fails at once: a loop without a pause would take a whole core.
+    #[tokio::test]
+    async fn only_what_a_client_did_itself_is_not_paused_after() {
+        for (kind, paused) in [
+            (io::ErrorKind::ConnectionAborted, false),
+            (io::ErrorKind::ConnectionReset, false),
+            (io::ErrorKind::Other, true),
+            (io::ErrorKind::OutOfMemory, true),
+        ] {
+            let done = pause_after(&kind.into()).now_or_never();
+            assert_eq!(done.is_none(), paused, "{kind}");
+        }
+    }
+}

@@ -12,4 +12,5 @@ mod disk;
 mod flow;
 mod health;
 mod io;
+mod objects;
 mod scene;

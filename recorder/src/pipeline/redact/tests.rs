@@ -107,6 +107,19 @@ fn values_of_secret_keys() {
     check("password=[odd]tail x", "password=[REDACTED] x");
     check("password: token: hunter2 x", "password: [REDACTED] x");
     check("password = --token hunter2 x", "password = [REDACTED] x");
+    check("run --token abc x", "run --token [REDACTED] x");
+    check("run --password -Xy12345 z", "run --password [REDACTED] z");
+    check("spec.token: abc123def", "spec.token: [REDACTED]");
+    check("password:1.25x7 x", "password:[REDACTED] x");
+    check("token:12345678 x", "token:[REDACTED] x");
+    check("token:abcdef x", "token:[REDACTED] x");
+    // Too short for a secret where a sentence may leave out the space.
+    check("token:abcde x", "token:abcde x");
+    check("token:abc x", "token:abc x");
+    check(
+        "run `x --password=hunter2` now",
+        "run `x --password=[REDACTED]` now",
+    );
     check("password='it'\"'\"'s-long' x", "password=[REDACTED] x");
 }
 
@@ -183,6 +196,7 @@ fn sentences_of_kubernetes_stay_readable() {
         r#"Error: secret "kube-creds" not found"#,
         r#"MountVolume.SetUp failed for volume "kube-api-access-x" : failed to fetch token: pod "x" not found"#,
         r#"MountVolume.SetUp failed for volume "db-secret" : secret "db-secret" not found"#,
+        r#"MountVolume.SetUp failed for volume "db-secret" : 3 errors occurred"#,
         r#"MountVolume.SetUp failed for volume "db-secret" : references non-existent secret key: tls.crt"#,
         "MountVolume.SetUp failed for volume \"c\" : configmap references non-existent config key: token",
         "Error: couldn't find key password in Secret ns/name",
@@ -247,10 +261,20 @@ fn hostile_texts_take_linear_time() {
 fn every_form_of_token_is_known_by_its_beginning() {
     for (beginning, least) in [
         ("AGE-SECRET-KEY-", 6),
+        ("AIza", 16),
         ("SG.", 20),
+        ("dop_v1_", 6),
+        ("ghs_", 6),
+        ("github_pat_", 6),
+        ("glpat-", 6),
         ("hf_", 20),
+        ("hvb.", 16),
+        ("hvs.", 16),
         ("npm_", 20),
+        ("pypi-A", 16),
         ("shpat_", 20),
+        ("sk-ant-", 6),
+        ("sk-proj-", 6),
         ("whsec_", 6),
         ("xapp-", 6),
         ("ya29.", 16),
@@ -283,6 +307,10 @@ fn structures_and_blocks_go_whole() {
         r#"{"auth":{"a\"}":"y"},"n":1}"#,
         r#"{"auth":[REDACTED],"n":1}"#,
     );
+    check(
+        r#"{"auth":{"a{":"y"},"n":1}"#,
+        r#"{"auth":[REDACTED],"n":1}"#,
+    );
     check(r#"{"auth":{"user":"u""#, r#"{"auth":[REDACTED]"#);
     // Where line breaks are escaped nobody can tell how far a block goes.
     check(r"password: |\n  hunter2\nnext: 1", "password: [REDACTED]");
@@ -295,6 +323,7 @@ fn a_flag_without_a_value_hides_nothing() {
         "run --password -v x",
         "run --password\nnext line",
         "run --password",
+        "the flags --password, x and y",
     ] {
         check(text, text);
     }
@@ -308,7 +337,7 @@ fn what_is_beside_a_secret_stays() {
         "http://[::1]:8080/a@b",
         // Only a word that begins with "value" names one; %20 separates nothing.
         "the token whale: blue",
-        "the token%20whale here",
+        "the token%20whalebone here",
     ] {
         check(text, text);
     }
@@ -326,5 +355,85 @@ fn what_is_beside_a_secret_stays() {
     check(
         r#"{"name":"AUTH_TOKEN","value":"pods"}"#,
         r#"{"name":"AUTH_TOKEN","value":"[REDACTED]"}"#,
+    );
+}
+
+#[test]
+fn a_named_value_is_hidden_in_every_spelling() {
+    check(
+        r#"{\"name\":\"DB_PASSWORD\",\"value\":\"hunter2\"}"#,
+        r#"{\"name\":\"DB_PASSWORD\",\"value\":\"[REDACTED]\"}"#,
+    );
+    // What is not quoted ends where its structure does.
+    check(
+        r#"{"name":"DB_PASSWORD","value":12345678}"#,
+        r#"{"name":"DB_PASSWORD","value":[REDACTED]}"#,
+    );
+    check(
+        "DB_PASSWORD ,value=hunter2",
+        "DB_PASSWORD ,value=[REDACTED]",
+    );
+    // A word of the language is a value here like any other.
+    check(
+        "{Name:AUTH_TOKEN Value:pods ValueFrom:nil}",
+        "{Name:AUTH_TOKEN Value:[REDACTED] ValueFrom:nil}",
+    );
+    // Nothing is in it.
+    check(r#"{"password":"","n":1}"#, r#"{"password":"","n":1}"#);
+}
+
+#[test]
+fn a_value_that_is_a_key_takes_its_own_value_along_and_no_more() {
+    check("token: password: hunter2 x", "token: [REDACTED] x");
+    check("password: hunter2: bad", "password: [REDACTED] bad");
+    check(
+        r#"password: token: "hunter2 is long" x"#,
+        "password: [REDACTED] x",
+    );
+    check(
+        r#"{\"m\": password: token: \"hunter2 is long\" x"#,
+        r#"{\"m\": password: [REDACTED] x"#,
+    );
+    check(
+        r#"password: token: "hunter2 breaks o"#,
+        "password: [REDACTED]",
+    );
+    // Longer than a key: text that has such a word in it by chance.
+    let chained = |length: usize| format!("password: {}_token: hunter2 x", "k".repeat(length - 6));
+    check(&chained(64), "password: [REDACTED] x");
+    check(&chained(65), "password: [REDACTED] hunter2 x");
+}
+
+#[test]
+fn a_version_behind_a_colon_is_that_of_an_image() {
+    for text in ["using auth:1.25.3 now", "using auth:v1.25.3 now"] {
+        check(text, text);
+    }
+    // Not one: no number, no full stop, more than one letter.
+    for value in ["v.abcdef", "12345678", "vv1.25.3", "x1.25.3"] {
+        check(
+            &format!("using auth:{value} now"),
+            "using auth:[REDACTED] now",
+        );
+    }
+}
+
+#[test]
+fn what_only_begins_like_a_token_stays() {
+    for text in [
+        "see AGE-RESTRICTED-LISTING of it",
+        "-----BETA notes----- of it",
+        "tokens of it begin with ghp_",
+        // No credentials, for there is no colon in it.
+        "sent Basic dXNlcm5hbWU to it",
+    ] {
+        check(text, text);
+    }
+    // At the end of the text the colon may have been cut off.
+    check("sent Basic dXNlcm5hbWU", "sent Basic [REDACTED]");
+    // Beside a key id of AWS 40 characters are its secret; beside another token they are a commit.
+    check(
+        "AIzaSyA1234567890abcdefghijklmnopqrstuv at 0123456789abcdef0123456789abcdef01234567 x",
+        "[REDACTED] at 0123456789abcdef0123456789abcdef01234567 x",
     );
 }

@@ -1,0 +1,220 @@
+//! Faults of the watches of objects, played on Pods: each is named or counted, and no Pod is missed.
+
+use std::collections::BTreeMap;
+
+use kube9_tests::apiserver::{Fault, Garbage, Kind, On, Verb};
+use kube9_tests::recorder::Recorder;
+use serde_json::{Value, json};
+
+use crate::scene::Scene;
+
+const WATCHES: On = On::watch(Kind::Pod);
+const LISTS: On = On::list(Kind::Pod);
+
+const fn status(code: u16) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+fn pod(name: &str) -> Value {
+    json!({
+        "metadata": { "name": name, "namespace": "shop" },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "app", "image": "registry/web:1" }] },
+        "status": { "phase": "Pending" },
+    })
+}
+
+impl Scene {
+    fn create_pods(&self, prefix: &str, number: usize) {
+        for n in 0..number {
+            let pod = pod(&format!("{prefix}-{n}"));
+            self.server.store().create(Kind::Pod, pod).unwrap();
+        }
+    }
+
+    /// Starts a recorder and waits until it watches Pods.
+    fn start_on_pods(&self) -> Recorder {
+        let recorder = self.start();
+        self.wait_watched();
+        recorder
+    }
+
+    #[track_caller]
+    fn wait_watched(&self) {
+        self.wait("Pods are watched", || {
+            self.server.requests().open_watches(Kind::Pod) == 1
+        });
+    }
+
+    /// Waits until the facts of so many Pods are stored.
+    #[track_caller]
+    fn wait_known(&self, what: &str, pods: i64) {
+        let known =
+            "SELECT count(*) FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'";
+        self.wait(what, || self.setup.number(known) == Some(pods));
+    }
+
+    /// How often the watch of Pods ended, by cause.
+    fn restarts(&self) -> BTreeMap<String, u64> {
+        let metrics = self.setup.metrics();
+        let of_pods = metrics.iter().filter_map(|(name, value)| {
+            let labels = name.strip_prefix("kube9_watch_restarts_total{cause=\"")?;
+            let cause = labels.strip_suffix("\",kind=\"Pod\"}")?;
+            Some((cause.to_owned(), *value as u64))
+        });
+        of_pods.collect()
+    }
+
+    /// Objects of which a part or the whole could not be read.
+    fn undecoded(&self) -> u64 {
+        let metrics = self.setup.metrics();
+        let name = "kube9_event_errors_total{stage=\"decode\"}";
+        let value = metrics.iter().find(|(full, _)| full == name);
+        value.map_or(0, |(_, value)| *value as u64)
+    }
+}
+
+#[test]
+fn faults_that_last_are_named_and_no_pod_is_missed() {
+    let scene = Scene::new();
+    let recorder = scene.start_on_pods();
+    let busy = Fault::Status {
+        code: 429,
+        retry_after: Some(1),
+    };
+    let broken = Fault::ErrorAfter {
+        items: 0,
+        code: 500,
+    };
+    let mut pods = 0;
+    for (what, on, fault, words) in [
+        ("429 with Retry-After", WATCHES, busy, "asks to wait 1 s"),
+        ("403", WATCHES, status(403), "403"),
+        (
+            "every request is cut off",
+            On::kind(Kind::Pod),
+            Fault::Hangup,
+            "connection",
+        ),
+        ("an error in the stream", WATCHES, broken, "500"),
+        (
+            "silence",
+            WATCHES,
+            Fault::SilentAfter { items: 0 },
+            "within 11 s",
+        ),
+    ] {
+        let rule = scene.server.faults().always(on, fault);
+        scene.server.cut_connections();
+        scene.create_pods(&format!("while-{pods}"), 1);
+        scene.wait(what, || scene.degraded("watch/Pod").contains(words));
+        scene.server.faults().clear(rule);
+        // A watch that met the fault meets it to its end.
+        scene.server.cut_connections();
+        pods += 1;
+        scene.wait_known(what, pods);
+        scene.wait("healthy again", || scene.is_healthy());
+    }
+    let lists = scene.server.requests().count(Verb::List, Kind::Pod);
+    assert_eq!(lists, 1, "each was resumed from where the watch was");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
+    let scene = Scene::new();
+    let recorder = scene.start_on_pods();
+    let rule = scene.server.faults().always(WATCHES, Fault::Empty);
+    scene.server.cut_connections();
+    let before = scene.server.requests().mark();
+    scene.wait("some have ended", || scene.restarts()["empty_stream"] >= 5);
+    // The waits of the back-off grow from 100 ms to a second: five of them take longer than one second together.
+    let requests = scene.server.requests().since(before);
+    let watches = requests
+        .iter()
+        .filter(|request| request.what == Some((Verb::Watch, Kind::Pod)))
+        .count();
+    assert!(watches < 20, "{watches} watches");
+    scene.create_pods("meanwhile", 1);
+    scene.server.faults().clear(rule);
+    scene.wait_known("the pod of the meantime", 1);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn a_position_that_is_gone_in_the_stream_has_the_objects_listed_again() {
+    let scene = Scene::new();
+    let recorder = scene.start_on_pods();
+    let gone = Fault::ErrorAfter {
+        items: 0,
+        code: 410,
+    };
+    scene.server.faults().next(1, WATCHES, gone);
+    scene.server.cut_connections();
+    scene.create_pods("meanwhile", 2);
+    scene.wait("it is counted", || scene.restarts()["gone"] == 1);
+    scene.wait_known("both pods", 2);
+    assert_eq!(scene.server.requests().count(Verb::List, Kind::Pod), 2);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn a_list_of_objects_whose_token_expires_is_begun_again() {
+    let scene = Scene::new();
+    scene.create_pods("many", 120);
+    let second_page = On {
+        continued: Some(true),
+        ..LISTS
+    };
+    scene.server.faults().next(1, second_page, status(410));
+    let recorder = scene.start_on_pods();
+    scene.wait_known("every pod, once", 120);
+    assert_eq!(scene.restarts()["gone"], 1);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn objects_that_cannot_be_read_are_counted_and_the_rest_is_known() {
+    let scene = Scene::new();
+    scene.create_pods("listed", 2);
+    let garbage = Fault::Garbage {
+        items: 1,
+        what: Garbage::WrongType,
+    };
+    scene.server.faults().next(1, LISTS, garbage);
+    let recorder = scene.start_on_pods();
+    scene.wait_known("those that can be read", 2);
+    scene.wait("the other is counted", || scene.undecoded() == 1);
+    for what in [Garbage::WrongType, Garbage::NotAnObject, Garbage::NotJson] {
+        let before = scene.undecoded();
+        let garbage = Fault::Garbage { items: 0, what };
+        scene.server.faults().next(1, WATCHES, garbage);
+        scene.server.cut_connections();
+        scene.wait(&format!("{what:?} is counted"), || {
+            scene.undecoded() > before
+        });
+    }
+    scene.create_pods("later", 1);
+    scene.wait_known("what comes after them", 3);
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn an_object_that_is_too_long_is_skipped_and_the_watch_lives() {
+    let scene = Scene::new();
+    let recorder = scene.start_on_pods();
+    let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"spec":""#;
+    let mut body = head.to_vec();
+    body.resize(5 << 20, b'x');
+    body.extend_from_slice(b"\"}");
+    scene
+        .server
+        .store()
+        .poison(Kind::Pod, "shop", "huge", &body);
+    scene.create_pods("after", 1);
+    scene.wait_known("the next pod", 1);
+    assert_eq!(scene.undecoded(), 1);
+    recorder.stop().unwrap();
+}
