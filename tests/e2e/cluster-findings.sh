@@ -110,7 +110,7 @@ findings() {
   done
   check "no finding opened twice" opened_once
   say "as it reads:"
-  ask events list "${of_victims[@]}" --type=health,insight --severity=warning+ --limit=12 --format=table | sed 's/^/     /' || true
+  ask events list --object-namespace="$victims" --type=health,insight --severity=warning+ --limit=12 --format=table | sed 's/^/     /' || true
   v delete deployment reader stuck looping --wait=false >/dev/null
 }
 
