@@ -337,6 +337,9 @@ impl Findings {
         };
         if let Some(count) = self.by_rule.get_mut(&open.rule) {
             *count -= 1;
+            if *count == 0 {
+                self.by_rule.remove(&open.rule);
+            }
         }
         if let Some(subject) = open.subject()
             && let Some(all) = self.by_subject.get_mut(&subject)
