@@ -7,13 +7,7 @@
 # `git diff` then shows what that version says differently. Nothing of an object is changed but what it is stored without:
 # managedFields, and the numbers that identify this machine.
 #
-# What it cannot make, and why; these rules have minimal objects in their cases:
-#   I5, I6      an image that fails on several nodes, or on one of several: there is one kubelet, and a second one beside it
-#               would kill the first one's containers, which it finds in the same containerd and does not know
-#   I10         reads how many warnings were committed an hour, over a day at least: no object says that
-#   H19 to H21  read kube9's own database, watches and disk
-# A5 and A12 need a second node: it is registered by hand, as a kubelet would, and has no kubelet. The condition that H13
-# reads is set on the real node, as a problem detector sets it.
+# What it cannot make, and what is not quite real in what it makes, is said in docs/testing.md ("Captured objects").
 #
 # usage: capture-fixtures.sh [SCENE...]   default: all
 # KUBE9_E2E_FIXTURES  where to write (default: the repository's)
@@ -118,7 +112,6 @@ sleeps='command: [sleep, "100000"]'
 
 begin_all() {
   scene crash-loop < <(web 3 'command: [sh, -c, "exit 3"]')
-  scene out-of-memory < <(resources='{limits: {memory: 24Mi}}' web 1 'command: [sh, -c, "tail /dev/zero"]')
   scene image-pull < <(image=registry.invalid/none:1 web 1)
   scene config-error < <(web 1 "$sleeps, env: [{name: MODE, valueFrom: {configMapKeyRef: {name: conf, key: mode}}}]")
   scene unschedulable < <(web 2 "$sleeps" 'nodeSelector: {no.such/label: "1"}')
@@ -126,9 +119,6 @@ begin_all() {
     web 2 "$sleeps, readinessProbe: {exec: {command: [test, -f, /tmp/ready]}, periodSeconds: 1}"
     service 'targetPort: 80'
   )
-  # It ends in order when it is told to, as a well-written server does: no exit code says that a probe failed.
-  scene liveness < <(web 1 'command: [sh, -c, "trap exit TERM; while :; do sleep 0.1; done"],
-    livenessProbe: {exec: {command: [test, -f, /tmp/alive]}, initialDelaySeconds: 8, periodSeconds: 2, failureThreshold: 1}')
   scene terminating <<YAML
 apiVersion: v1
 kind: Pod
@@ -222,7 +212,6 @@ spec:
 YAML
   scene full-node < <(resources='{requests: {cpu: 1930m, memory: 1Mi}, limits: {memory: 32Mi}}' web 1 "$sleeps")
   scene node < <(web 2 "$sleeps")
-  scene neighbour < <(web 2 "$sleeps")
 }
 
 # look SCENE NAME SECONDS WHAT COMMAND... [-- node]: waits, then keeps the moment.
@@ -254,8 +243,13 @@ repair config-change kubectl -n config-change patch configmap conf -p '{"data": 
 look config-change changed 5 true
 repair config-change kubectl -n config-change annotate pods --all kube9.test/now=1
 
-# A kill for want of memory each: their number within an hour is what counts.
+# A kill each: their number within an hour is what counts. They begin here, one after the other, and a run
+# takes some seconds, so that no kill passes unseen.
+scene out-of-memory < <(resources='{limits: {memory: 24Mi}}' web 1 'command: [sh, -c, "sleep 4; tail /dev/zero"]')
 for kill in 1 2 3; do look out-of-memory "kill-$kill" 120 any_pod out-of-memory "$(restarts "$kill") and any(.status.containerStatuses[]; .lastState.terminated.reason == \"OOMKilled\")"; done
+# It ends in order when it is told to, as a well-written server does: no exit code says that a probe failed.
+scene liveness < <(web 1 'command: [sh, -c, "trap exit TERM; while :; do sleep 0.1; done"],
+  livenessProbe: {exec: {command: [test, -f, /tmp/alive]}, initialDelaySeconds: 8, periodSeconds: 2, failureThreshold: 1}')
 for kill in 1 2 3; do look liveness "kill-$kill" 120 any_pod liveness "$(restarts "$kill")"; done
 look image-pull bad 60 pods image-pull "$(waits ImagePullBackOff)"
 look config-error bad 60 pods config-error "$(waits CreateContainerConfigError)"
@@ -331,7 +325,7 @@ says() { kubectl patch node "$1" --subresource=status -p "{\"status\": $2}" >/de
 if has node; then
   with=node
   # Room: the rest of the scenes is over.
-  for one in "${scenes[@]}"; do [[ $one == node || $one == neighbour ]] || kubectl delete namespace "$one" --wait=false >/dev/null; done
+  for one in "${scenes[@]}"; do [[ $one == node ]] || kubectl delete namespace "$one" --wait=false >/dev/null; done
   until_true 60 only_ready node || fail "node: well"
   moment node well
   kubectl cordon "$node" >/dev/null
@@ -372,9 +366,8 @@ if has node; then
   done
 fi
 
-if has neighbour; then
-  with=node
-  until_true 90 only_ready neighbour || fail "neighbour: well"
+# joins SCENE: a second node, registered as a kubelet would, without one; it is given up as lost within a minute.
+joins() {
   kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
 kind: Node
@@ -386,12 +379,75 @@ YAML
     "bootID": "0", "containerRuntimeVersion": "containerd://2.1.4", "kernelVersion": "6.12.0", "kubeProxyVersion": "", "machineID": "0",
     "operatingSystem": "linux", "osImage": "Debian GNU/Linux 13 (trixie)", "systemUUID": "0"}}'
   takes_pods() { kubectl get node neighbour -o json | jq -e '(.spec.taints // []) | length == 0'; }
-  if until_true 40 takes_pods && condition Ready True neighbour; then
+  if until_true 40 takes_pods && condition Ready True neighbour; then return 0; fi
+  fail "$1: a second node" "$(kubectl get node neighbour -o json | jq -c '{spec, status}')"
+  return 1
+}
+
+# These begin here: a pod that the pressure above evicted would stay, and never be ready again.
+scene neighbour < <(web 2 "$sleeps")
+if has neighbour; then
+  with=node
+  until_true 90 only_ready neighbour || fail "neighbour: well"
+  if joins neighbour; then
     moment neighbour beside
     ok "neighbour: beside"
-  else fail "neighbour: beside" "$(kubectl get node neighbour -o json | jq -c '{spec, status}')"; fi
+  fi
   kubectl delete node neighbour >/dev/null
   moment neighbour alone
+fi
+
+# Two images that the real node cannot pull, beside a node that has no trouble; then one of them fails there as well: a pod
+# that is bound to it, with the status that the kubelet wrote for the same image.
+without_image() { # without_image NAME IMAGE: a Deployment
+  cat <<YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: $1}
+spec:
+  selector: {matchLabels: {app: $1}}
+  template:
+    metadata: {labels: {app: $1}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      automountServiceAccountToken: false
+      containers: [{name: app, image: "$2", $sleeps, resources: $modest}]
+---
+YAML
+}
+scene registry < <(
+  without_image one registry.invalid/one:1
+  without_image two registry.invalid/two:1
+)
+if has registry; then
+  with=node
+  until_true 90 pods registry "$(waits ImagePullBackOff)" || fail "registry: no image"
+  if joins registry; then
+    moment registry one-node
+    ok "registry: one-node"
+    status=$(kubectl -n registry get pods -l app=one -o json | jq -c '.items[0].status
+      | {phase, conditions, startTime, qosClass, containerStatuses}')
+    kubectl -n registry apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: one-elsewhere, labels: {app: one-elsewhere}}
+spec:
+  nodeName: neighbour
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  containers: [{name: app, image: "registry.invalid/one:1", $sleeps, resources: $modest}]
+YAML
+    kubectl -n registry patch pod one-elsewhere --subresource=status -p "{\"status\": $status}" >/dev/null
+    moment registry two-nodes
+    ok "registry: two-nodes"
+    kubectl -n registry delete pod one-elsewhere --force --grace-period=0 >/dev/null 2>&1
+    for one in one two; do kubectl -n registry set image "deployment/$one" "app=$busybox" >/dev/null; done
+    if until_true 90 only_ready registry; then
+      moment registry repaired
+      ok "registry: repaired"
+    else fail "registry: repaired"; fi
+  fi
+  kubectl delete node neighbour >/dev/null
 fi
 
 version=$(kubectl version -o json | jq -r .serverVersion.gitVersion)

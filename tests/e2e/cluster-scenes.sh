@@ -36,7 +36,10 @@ k() { kubectl --namespace "$ns" "$@"; }
 the_pod() { k get pods -l app.kubernetes.io/instance=kube9,app.kubernetes.io/component=recorder --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}'; }
 ask() { k exec deploy/kube9 -c "${query_container:-query}" -- kube9-query "$@"; }
 total() { ask events list --limit=1 "$@" | jq .pagination.total; }
-has_row() { (($(total "$@") > 0)); }
+has_row() { # an exec that fails is no row, and no end of the script either
+  local rows
+  rows=$(total "$@") && ((rows > 0))
+}
 recorder_ready() { [[ $(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[?(@.name=="recorder")].ready}') == true ]]; }
 
 # host_pid CONTAINER: the process on this machine, through the runtime's cgroup of the pod.
@@ -155,85 +158,6 @@ YAML
   }
   wait_for 10 "every Event of theirs is recorded: $(wc -l <"$work/victims.api")" recorded || true
   contains "a table for people" "crash" "$(ask events list "${in[@]}" --format=table)"
-}
-
-# What the rules find, with hardly any patience: pods that fail, a Service without pods, a rollout that is stuck, a ConfigMap
-# that breaks what reads it; and that each finding closes when its trouble is gone.
-findings() {
-  local soon=(--set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s)
-  soon+=(--set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s)
-  upgrade "${soon[@]}" >/dev/null 2>"$work/helm.log" || { fail "short waiting times" "$(tail -5 "$work/helm.log")"; return; }
-  kubectl -n "$victims" apply -f - >/dev/null <<'YAML'
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: mode}
-data: {mode: good}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: reader}
-spec:
-  selector: {matchLabels: {app: reader}}
-  template:
-    metadata: {labels: {app: reader}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-        - name: app
-          image: kube9.test/busybox:1
-          command: [sh, -c, 'test "$(cat /mode/mode)" = good || exit 3; sleep 10000']
-          volumeMounts: [{name: mode, mountPath: /mode}]
-      volumes: [{name: mode, configMap: {name: mode}}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: stuck}
-spec:
-  progressDeadlineSeconds: 5
-  selector: {matchLabels: {app: stuck}}
-  template:
-    metadata: {labels: {app: stuck}}
-    spec: {containers: [{name: app, image: "registry.invalid/none:2"}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: lonely}
-spec: {selector: {app: nobody}, ports: [{port: 80}]}
-YAML
-  local in=(--object-namespace="$victims" --limit=1000)
-  # found TYPE SEVERITY KIND NAME WORDS: a row says it, of that type, severity and object
-  found() {
-    ask events list "${in[@]}" --type="$1" --severity="$2" --object-kind="$3" --object-name="$4" |
-      jq -e --arg words "$5" '[.events[].title | select(test($words))] | length > 0'
-  }
-  wait_for 60 "health: an OOM kill" found health error Pod oom "out of memory" || true
-  wait_for 60 "health: a crash loop" found health error Pod crash "crash loop" || true
-  wait_for 60 "health: an image that cannot be pulled" found health error Pod nopull "cannot be pulled" || true
-  wait_for 60 "health: a pod without a node" found health warning+ Pod homeless "." || true
-  wait_for 60 "health: a Service that selects nothing" found health warning+ Service lonely "." || true
-  wait_for 60 "health: a rollout past its deadline" found health error Deployment stuck "." || true
-  kubectl -n "$victims" rollout status deployment/reader --timeout=60s >/dev/null || fail "the reader runs"
-  kubectl -n "$victims" patch configmap mode --type=merge -p '{"data":{"mode":"bad"}}' >/dev/null
-  sleep 1
-  kubectl -n "$victims" delete pod -l app=reader --wait=false >/dev/null
-  blamed() { ask events list "${in[@]}" --type=insight | jq -e '[.events[] | select((.metadata | tostring | test("mode")) and (.object_name | test("^reader")))] | length > 0'; }
-  wait_for 90 "insight: the failure is put down to the ConfigMap" blamed || true
-  kubectl cordon "$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')" >/dev/null
-  cordoned() { ask events list --type=cluster --object-kind=Node --since=5m | jq -e '[.events[].title | select(test("[Cc]ordon"))] | length > 0'; }
-  wait_for 30 "cluster: a node is cordoned" cordoned || true
-  kubectl uncordon "$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')" >/dev/null
-
-  # And the repairs.
-  kubectl -n "$victims" patch configmap mode --type=merge -p '{"data":{"mode":"good"}}' >/dev/null
-  kubectl -n "$victims" delete pod oom nopull homeless --wait=false >/dev/null
-  kubectl -n "$victims" delete service lonely >/dev/null
-  kubectl -n "$victims" set image deployment/stuck app=kube9.test/pause:1 >/dev/null
-  local kind name
-  for name in Pod/oom Pod/nopull Pod/homeless Service/lonely Deployment/stuck; do
-    kind=${name%%/*} name=${name##*/}
-    wait_for 60 "and closes: $kind/$name" found health info "$kind" "$name" "resolved" || true
-  done
-  kubectl -n "$victims" delete deployment reader stuck --wait=false >/dev/null
 }
 
 rights() {

@@ -14,6 +14,7 @@ need python3
 [[ $(id -u) == 0 ]] || skip "the cluster needs root"
 
 source "$e2e/cluster-scenes.sh"
+source "$e2e/cluster-findings.sh"
 
 cluster_up
 need helm
@@ -26,6 +27,8 @@ scene "the chart against the API server" dry_runs
 scene "install" install
 scene "what pods do becomes rows" real_events
 scene "what the rules find" findings
+scene "changes while nobody records" findings_after_restart
+scene "a kind that may not be read" one_kind_forbidden
 scene "who may do what" rights
 scene "an attacker in the query container" isolation
 scene "the read-only reader on a real mount" reader_states

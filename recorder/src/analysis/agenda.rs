@@ -1,16 +1,17 @@
 //! Which subjects are to be looked at, and when.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use kube9_shared::time::Timestamp;
 
+use super::maps::Set;
 use super::world::Subject;
 
 /// Subjects in the order in which they were touched, each once; and those whose time is yet to come.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     queue: VecDeque<Subject>,
-    queued: HashSet<Subject>,
+    queued: Set<Subject>,
     timers: BTreeSet<(Timestamp, Subject)>,
 }
 

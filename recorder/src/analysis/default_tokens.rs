@@ -1,25 +1,62 @@
 //! Who mounts the token of a namespace's default service account: kept as pods come and go, since a namespace may have
 //! thousands of pods, and each that comes or goes has the rule look at it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::time::Timestamp;
 
-use super::world::{Name, PodEntry, owner_name};
+use super::maps::Map;
+use super::world::{Name, PodEntry};
 
-/// A controller's pods by the time at which they were created.
-type ByAge = BTreeSet<(Timestamp, Box<str>)>;
-
-/// Controllers by namespace, each with its pods.
+/// Controllers by namespace.
 #[derive(Debug, Default)]
-pub struct DefaultTokens(HashMap<Box<str>, BTreeMap<Name, ByAge>>);
+pub struct DefaultTokens(Map<Box<str>, Mounting>);
+
+/// The controllers of a namespace whose running pods mount the token.
+#[derive(Debug, Default)]
+pub struct Mounting {
+    /// By name (`Kind/namespace/name`), each with its pods by the time at which they were created.
+    pods: BTreeMap<Name, BTreeSet<(Timestamp, Box<str>)>>,
+    /// The oldest pod of each.
+    oldest: BTreeSet<(Timestamp, Name)>,
+}
+
+impl Mounting {
+    /// The controllers, by name.
+    pub fn controllers(&self) -> impl ExactSizeIterator<Item = &Name> {
+        self.pods.keys()
+    }
+
+    /// Since when the oldest pod does.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.oldest.first().map(|(since, _)| *since)
+    }
+
+    /// Has `change` change the pods of a controller.
+    fn change(&mut self, owner: &Name, change: impl FnOnce(&mut BTreeSet<(Timestamp, Box<str>)>)) {
+        let pods = self.pods.entry(owner.clone()).or_default();
+        let before = pods.first().map(|(created, _)| *created);
+        change(pods);
+        let after = pods.first().map(|(created, _)| *created);
+        if after.is_none() {
+            self.pods.remove(owner);
+        }
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.oldest.remove(&(before, owner.clone()));
+        }
+        if let Some(after) = after {
+            self.oldest.insert((after, owner.clone()));
+        }
+    }
+}
 
 impl DefaultTokens {
-    /// Controllers (`Kind/namespace/name`) of a namespace whose running pods mount the token, and since when the oldest of
-    /// each does.
-    pub fn of(&self, namespace: &str) -> impl Iterator<Item = (&Name, Timestamp)> {
-        let owners = self.0.get(namespace).into_iter().flatten();
-        owners.filter_map(|(owner, pods)| Some((owner, pods.first()?.0)))
+    /// The controllers of a namespace whose running pods mount the token.
+    pub fn of(&self, namespace: &str) -> Option<&Mounting> {
+        self.0.get(namespace)
     }
 
     /// Namespaces with such a pod.
@@ -27,36 +64,34 @@ impl DefaultTokens {
         self.0.keys().map(|namespace| &**namespace)
     }
 
-    /// A pod is there, or is like this now.
-    pub(super) fn add(&mut self, entry: &PodEntry) {
+    /// A pod is there, or is like this now; says whether it counts.
+    pub(super) fn add(&mut self, entry: &PodEntry) -> bool {
         if !counts(entry) {
-            return;
+            return false;
         }
         let meta = &entry.pod.meta;
-        let owners = self.0.entry(meta.namespace.clone()).or_default();
-        let pods = owners.entry(owner_name(&entry.owner)).or_default();
-        pods.insert((meta.created, meta.name.clone()));
+        let all = self.0.entry(meta.namespace.clone()).or_default();
+        all.change(&entry.group, |pods| {
+            pods.insert((meta.created, meta.name.clone()));
+        });
+        true
     }
 
-    /// A pod is gone, or no longer like this.
-    pub(super) fn remove(&mut self, entry: &PodEntry) {
+    /// A pod is gone, or no longer like this; says whether it counted.
+    pub(super) fn remove(&mut self, entry: &PodEntry) -> bool {
         if !counts(entry) {
-            return;
+            return false;
         }
         let meta = &entry.pod.meta;
-        let Some(owners) = self.0.get_mut(&*meta.namespace) else {
-            return;
-        };
-        let owner = owner_name(&entry.owner);
-        if let Some(pods) = owners.get_mut(&owner) {
-            pods.remove(&(meta.created, meta.name.clone()));
-            if pods.is_empty() {
-                owners.remove(&owner);
+        if let Some(all) = self.0.get_mut(&*meta.namespace) {
+            all.change(&entry.group, |pods| {
+                pods.remove(&(meta.created, meta.name.clone()));
+            });
+            if all.pods.is_empty() {
+                self.0.remove(&*meta.namespace);
             }
         }
-        if owners.is_empty() {
-            self.0.remove(&*meta.namespace);
-        }
+        true
     }
 }
 

@@ -145,7 +145,7 @@ impl Engine {
         let open = self.analysis.open_by_rule();
         for id in finding_ids() {
             if let Some(gauge) = self.metrics.findings_open(&id) {
-                gauge.set(open.get(id.as_str()).copied().unwrap_or(0));
+                gauge.set(open.get(&id).copied().unwrap_or(0));
             }
         }
     }

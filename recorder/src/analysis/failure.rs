@@ -168,21 +168,16 @@ pub fn unpulled(pod: &Pod) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What watching the containers of `pod` has told by now.
+/// What watching the containers of `pod` has told by now: what was known of them, and what is new since `old`.
 pub(super) fn traces(
-    before: Option<PodEntry>,
+    old: Option<&Pod>,
+    mut traces: BTreeMap<Box<str>, Trace>,
     pod: &Pod,
     now: Timestamp,
     settle: Duration,
 ) -> BTreeMap<Box<str>, Trace> {
-    let (old, mut traces) = match before {
-        Some(before) => (Some(before.pod), before.traces),
-        None => (None, BTreeMap::new()),
-    };
     for state in &pod.containers {
-        let old = old
-            .as_ref()
-            .and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
+        let old = old.and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
         let mut trace = traces.remove(&state.name).unwrap_or_default();
         follow(&mut trace, old, state, now, settle);
         if trace.is_worth_keeping() {

@@ -10,7 +10,7 @@
 //! and part.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::changes::Late;
+use super::maps;
 use super::rules::{Sign, Signs, span};
 use super::world::{About, Subject};
 use crate::pipeline::item::{Finding, Step};
@@ -68,6 +69,8 @@ pub struct Look<'a> {
     pub identity: &'a str,
     /// The object, for the rows.
     pub object: Option<&'a ObjectRef>,
+    /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
+    pub was_quiet: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -84,12 +87,13 @@ enum End<'a> {
 /// All findings that are open or about to be.
 #[derive(Debug, Default)]
 pub struct Findings {
-    open: BTreeMap<String, Open>,
-    by_subject: HashMap<Subject, BTreeSet<String>>,
+    open: maps::Map<String, Open>,
+    by_rule: BTreeMap<String, i64>,
+    by_subject: maps::Map<Subject, BTreeSet<String>>,
     /// First sight of signs that have not lasted long enough, by subject and fingerprint.
-    pending: HashMap<Subject, BTreeMap<String, Timestamp>>,
+    pending: maps::Map<Subject, BTreeMap<String, Timestamp>>,
     /// Findings that were open while nobody could see whether they still were, and when that was.
-    unsure: HashMap<String, Late>,
+    unsure: maps::Map<String, Late>,
 }
 
 impl Findings {
@@ -110,13 +114,14 @@ impl Findings {
         *self = Self::default();
     }
 
-    /// Fingerprints of all that are open, by rule.
-    pub fn open_by_rule(&self) -> BTreeMap<&str, i64> {
-        let mut counts = BTreeMap::new();
-        for open in self.open.values() {
-            *counts.entry(open.rule.as_str()).or_default() += 1;
-        }
-        counts
+    /// How many are open, by rule.
+    pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
+        &self.by_rule
+    }
+
+    /// Whether nothing is open or about to be of this subject.
+    pub fn is_quiet(&self, subject: &Subject) -> bool {
+        !self.by_subject.contains_key(subject) && !self.pending.contains_key(subject)
     }
 
     /// Whether any is open.
@@ -140,7 +145,7 @@ impl Findings {
 
     /// Whether a part of what `look` looks at is open.
     pub fn is_open(&self, look: &Look<'_>, part: &str) -> bool {
-        self.open.contains_key(&fingerprint(look, part))
+        !look.was_quiet && self.open.contains_key(&fingerprint(look, part))
     }
 
     /// Whether another rule's finding about what `look` looks at is open.
@@ -156,6 +161,9 @@ impl Findings {
         signs: Signs,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
+        if look.was_quiet && signs.seen.is_empty() {
+            return signs.again;
+        }
         let became = signs.became;
         let mut again = signs.again;
         let mut sooner =
@@ -270,7 +278,8 @@ impl Findings {
         out: &mut Vec<Finding>,
     ) {
         let off = self.open.iter().filter(|(_, open)| !runs(&open.rule));
-        for fingerprint in off.map(|(f, _)| f.clone()).collect::<Vec<_>>() {
+        let off: BTreeSet<String> = off.map(|(fingerprint, _)| fingerprint.clone()).collect();
+        for fingerprint in off {
             self.close(&fingerprint, End::Over(because), now, out);
         }
     }
@@ -282,7 +291,10 @@ impl Findings {
                 .or_default()
                 .insert(fingerprint.clone());
         }
-        self.open.insert(fingerprint, open);
+        let rule = open.rule.clone();
+        if self.open.insert(fingerprint, open).is_none() {
+            *self.by_rule.entry(rule).or_default() += 1;
+        }
     }
 
     fn open(
@@ -323,6 +335,12 @@ impl Findings {
         let Some(open) = self.open.remove(fingerprint) else {
             return;
         };
+        if let Some(count) = self.by_rule.get_mut(&open.rule) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_rule.remove(&open.rule);
+            }
+        }
         if let Some(subject) = open.subject()
             && let Some(all) = self.by_subject.get_mut(&subject)
         {

@@ -19,6 +19,8 @@ pub mod default_tokens;
 pub mod engine;
 pub mod failure;
 pub mod findings;
+pub mod index;
+pub mod maps;
 pub mod own;
 pub mod owners;
 pub mod rules;

@@ -1,12 +1,13 @@
 //! Who owns a pod: filled by the analysis, read by the Events' intake.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
 
+use super::maps::Map;
 use crate::source::objects::Meta;
 
 /// Pods that are gone are remembered, since their last Events come after them; this many at most, about 2 MB.
@@ -19,7 +20,7 @@ pub struct Owners(Arc<RwLock<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     /// By `namespace/name`.
-    pods: HashMap<Arc<str>, ObjectRef>,
+    pods: Map<Arc<str>, ObjectRef>,
     gone: VecDeque<Arc<str>>,
 }
 

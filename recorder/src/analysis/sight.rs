@@ -6,12 +6,12 @@
 //!
 //! A rule runs only while every kind that it reads is ready: until then its findings are frozen.
 
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kube9_shared::time::Timestamp;
 
 use super::changes::{Facts, Late};
+use super::maps::{Map, Set};
 use super::world::Name;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
@@ -27,9 +27,9 @@ pub(super) struct Source {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     /// What is stored of its objects.
-    pub(super) facts: HashMap<Name, Facts>,
+    pub(super) facts: Map<Name, Facts>,
     /// What the list under way has shown.
-    pub(super) listing: Option<HashSet<Name>>,
+    pub(super) listing: Option<Set<Name>>,
     /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
     late: Option<Late>,
     /// Nothing of its kind was ever recorded: what it lists is not news.
@@ -45,7 +45,7 @@ pub(super) struct Source {
 /// All informers, and the kinds.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
-    sources: HashMap<WatchId, Source>,
+    sources: Map<WatchId, Source>,
     /// Since when every watch of Events is open; they have a source of their own.
     events: Option<Timestamp>,
     /// Kinds that are seen as they are, by their index.
@@ -57,7 +57,7 @@ pub(super) struct Sight {
 impl Source {
     /// A list begins.
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
-        self.listing = Some(HashSet::new());
+        self.listing = Some(Set::default());
         self.first = cause == RelistCause::FirstStart;
         if cause == RelistCause::Resumed {
             (self.resumed, self.late) = (self.current, None);

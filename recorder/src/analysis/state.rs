@@ -6,7 +6,7 @@
 //!              └── thawed, frozen ──────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
@@ -16,6 +16,7 @@ use tracing::error;
 use super::agenda::Agenda;
 use super::changes::{self, Compared, Facts, LastChange, Late};
 use super::findings::{Findings, Look};
+use super::maps::Map;
 use super::own::Own;
 use super::owners::{Owners, controller};
 use super::rules::{self, Context, Rule, Signs};
@@ -46,7 +47,7 @@ pub struct Analysis {
     sight: Sight,
     agenda: Agenda,
     /// CronJobs with a finding and without a pod, and since when; after a restart since then.
-    resting: HashMap<Subject, Timestamp>,
+    resting: Map<Subject, Timestamp>,
     last_reset: Option<Timestamp>,
     retired: bool,
 }
@@ -72,7 +73,7 @@ impl Analysis {
             findings: restored(before.findings),
             sight: Sight::default(),
             agenda: Agenda::default(),
-            resting: HashMap::new(),
+            resting: Map::default(),
             last_reset: None,
             retired: false,
         }
@@ -90,7 +91,7 @@ impl Analysis {
     }
 
     /// Findings that are open, by rule.
-    pub fn open_by_rule(&self) -> BTreeMap<&str, i64> {
+    pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
         self.findings.open_by_rule()
     }
 
@@ -196,22 +197,22 @@ impl Analysis {
     }
 
     fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
-        let name = name_of(object.meta());
+        let mut name = name_of(object.meta());
         let kind = object.kind();
-        let Some(source) = self.source(watch) else {
+        let Some(source) = self.sight.source(watch) else {
             return;
         };
+        // The name as it is in memory already, so that every map shares it.
+        let known = source.facts.get_key_value(&name);
+        let known = known.map(|(known, facts)| (known.clone(), *facts.uid == *object.meta().uid));
+        let is_another = known.as_ref().is_some_and(|(_, same)| !same);
+        name = known.map_or(name, |(known, _)| known);
         if let Some(listing) = &mut source.listing {
             listing.insert(name.clone());
         }
         let (late, first) = (source.late_at(now), source.first);
         let reached = source.reached(&object);
-        let uid = &*object.meta().uid;
-        if source
-            .facts
-            .get(&name)
-            .is_some_and(|facts| facts.uid != uid)
-        {
+        if is_another {
             self.vanished(watch, &name, None, late, now, out);
         }
         if let Object::Pod(pod) = &object {
@@ -221,16 +222,16 @@ impl Analysis {
             (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
             _ => Vec::new(),
         };
-        let Some(source) = self.source(watch) else {
+        let Some(source) = self.sight.source(watch) else {
             return;
         };
-        let before = source.facts.get(&name).cloned();
-        let mut after = Facts::of(&object, before.as_ref());
+        let before = source.facts.get(&name);
+        let mut after = Facts::of(&object, before);
         let rows = if first {
             Vec::new()
         } else {
             changes::rows(&Compared {
-                before: before.as_ref(),
+                before,
                 after: Some(&after),
                 object: Some(&object),
                 rewritten,
@@ -246,7 +247,7 @@ impl Analysis {
             });
         }
         let changed = after.changed.clone();
-        if before.as_ref() != Some(&after) || !rows.is_empty() {
+        if before != Some(&after) || !rows.is_empty() {
             out.push(Item::Change(Box::new(Change {
                 watch,
                 name: name.to_string(),
@@ -254,13 +255,12 @@ impl Analysis {
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
-            if let Some(source) = self.source(watch) {
-                source.facts.insert(name.clone(), after);
-            }
+            source.facts.insert(name.clone(), after);
         }
         let mut dirty = BTreeSet::new();
+        let settle = self.config.thresholds.settle;
         self.world
-            .apply(object, now, self.config.thresholds.settle, &mut dirty);
+            .apply(name.clone(), object, now, settle, &mut dirty);
         if let Some(change) = changed {
             self.world.note_change(kind, &name, change, &mut dirty);
         }
@@ -356,6 +356,7 @@ impl Analysis {
             subject: &subject,
             identity: &name,
             object: None,
+            was_quiet: false,
             now,
         };
         let mut signs = Signs::default();
@@ -470,7 +471,10 @@ impl Analysis {
             }
             return;
         };
-        self.resting.remove(subject);
+        if !self.resting.is_empty() {
+            self.resting.remove(subject);
+        }
+        let was_quiet = self.findings.is_quiet(subject);
         let mut again: Option<Timestamp> = None;
         for rule in rules::ALL
             .iter()
@@ -483,12 +487,13 @@ impl Analysis {
                 rule: rule.id,
                 event_type: rule.event_type,
                 subject,
-                identity: &target.identity,
+                identity: target.identity,
                 object: target.object.as_ref(),
+                was_quiet,
                 now,
             };
             let mut signs = Signs::default();
-            if !self.config.excludes(rule, &target.namespace) && !target.ignores(rule) {
+            if !self.config.excludes(rule, target.namespace) && !target.ignores(rule) {
                 let findings = &self.findings;
                 let context = Context {
                     world: &self.world,

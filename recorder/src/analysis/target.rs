@@ -3,78 +3,83 @@
 use kube9_shared::model::ObjectRef;
 
 use super::changes;
+use super::own::Own;
 use super::rules::{Check, Context, Group, Rule, Signs};
-use super::world::{About, Subject, World, owner_ref};
+use super::world::{About, NodeEntry, PodEntry, Subject, World, owner_ref};
 use crate::metrics::{Kind, Label};
-use crate::source::objects::Meta;
+use crate::source::objects::{ConfigMap, Deployment, Meta, Service};
 
 /// A subject that is there.
 pub(super) struct Target<'a> {
-    world: &'a World,
-    subject: &'a Subject,
+    what: What<'a>,
     /// uid of the object; its name where it has none.
-    pub(super) identity: String,
+    pub(super) identity: &'a str,
     /// Empty where it has none.
-    pub(super) namespace: String,
+    pub(super) namespace: &'a str,
     /// The object, for the rows.
     pub(super) object: Option<ObjectRef>,
-    ignore: Vec<Box<str>>,
+    ignore: &'a [Box<str>],
+}
+
+/// What it is: found once, though many rules look at it.
+enum What<'a> {
+    Pod(&'a PodEntry),
+    Node(&'a NodeEntry),
+    Deployment(&'a Deployment),
+    Service(&'a Service),
+    ConfigMap(&'a ConfigMap),
+    /// Of a controller, or those that wait for an image.
+    Pods(Group<'a>),
+    Namespace(&'a str),
+    Cluster,
+    Recorder(&'a Own),
 }
 
 impl<'a> Target<'a> {
     /// The subject, if it is there.
     pub(super) fn find(world: &'a World, subject: &'a Subject) -> Option<Self> {
         let name = &*subject.name;
-        let of = |kind: Kind, meta: &Meta| Self {
-            world,
-            subject,
-            identity: meta.uid.to_string(),
-            namespace: meta.namespace.to_string(),
-            object: Some(changes::subject(kind.name(), meta)),
-            ignore: meta.ignore.clone(),
-        };
-        let without_uid = |namespace: &str, object: Option<ObjectRef>, ignore| Self {
-            world,
-            subject,
-            identity: name.to_owned(),
-            namespace: namespace.to_owned(),
-            object,
-            ignore,
-        };
         match subject.about {
             About::Pod => {
-                let pod = world.pods.get(name);
-                pod.map(|entry| of(Kind::Pod, &entry.pod.meta))
+                let entry = world.pods.get(name)?;
+                Some(Self::of(What::Pod(entry), Kind::Pod, &entry.pod.meta))
             }
             About::Node => {
-                let node = world.nodes.get(name);
-                node.map(|entry| of(Kind::Node, &entry.node.meta))
+                let entry = world.nodes.get(name)?;
+                Some(Self::of(What::Node(entry), Kind::Node, &entry.node.meta))
             }
             About::Deployment => {
-                let one = world.deployments.get(name);
-                one.map(|one| of(Kind::Deployment, &one.meta))
+                let one = world.deployments.get(name)?;
+                Some(Self::of(What::Deployment(one), Kind::Deployment, &one.meta))
             }
             About::Service => {
-                let one = world.services.get(name);
-                one.map(|one| of(Kind::Service, &one.meta))
+                let one = world.services.get(name)?;
+                Some(Self::of(What::Service(one), Kind::Service, &one.meta))
             }
             About::ConfigMap => {
-                let one = world.config_maps.get(name);
-                one.map(|one| of(Kind::ConfigMap, &one.meta))
+                let one = world.config_maps.get(name)?;
+                Some(Self::of(What::ConfigMap(one), Kind::ConfigMap, &one.meta))
             }
             About::Owner => {
-                let pods: Vec<_> = world.pods_of(name).collect();
-                if pods.is_empty() {
-                    return None;
-                }
-                let ignore = Group { name, pods }.newest().pod.meta.ignore.clone();
+                let group = Group::of(name, world.pods_of(name))?;
+                let meta = &group.newest().pod.meta;
                 let owner = owner_ref(name);
-                let namespace = owner.namespace.clone();
-                Some(without_uid(&namespace, Some(owner), ignore))
+                // Of a controller's namespace where it is in one.
+                let namespace = if owner.namespace.is_empty() {
+                    ""
+                } else {
+                    &*meta.namespace
+                };
+                Some(Self {
+                    ignore: &meta.ignore,
+                    object: Some(owner),
+                    namespace,
+                    ..Self::without_uid(What::Pods(group), name)
+                })
             }
             About::Image => {
-                world.pods_without(name).next()?;
-                Some(without_uid("", None, Vec::new()))
+                let group = Group::of(name, world.pods_without(name))?;
+                Some(Self::without_uid(What::Pods(group), name))
             }
             About::Namespace => {
                 // Its own namespace too, so that a search in the namespace finds what is wrong with the whole of it.
@@ -83,11 +88,38 @@ impl<'a> Target<'a> {
                     namespace: name.to_owned(),
                     name: name.to_owned(),
                 };
-                Some(without_uid(name, Some(object), Vec::new()))
+                Some(Self {
+                    object: Some(object),
+                    namespace: name,
+                    ..Self::without_uid(What::Namespace(name), name)
+                })
             }
-            About::Cluster => Some(without_uid("", None, Vec::new())),
-            About::Recorder => Some(without_uid("", world.own.pod.clone(), Vec::new())),
+            About::Cluster => Some(Self::without_uid(What::Cluster, name)),
+            About::Recorder => Some(Self {
+                object: world.own.pod.clone(),
+                ..Self::without_uid(What::Recorder(&world.own), name)
+            }),
             About::Watch => None,
+        }
+    }
+
+    fn of(what: What<'a>, kind: Kind, meta: &'a Meta) -> Self {
+        Self {
+            what,
+            identity: &meta.uid,
+            namespace: &meta.namespace,
+            object: Some(changes::subject(kind.name(), meta)),
+            ignore: &meta.ignore,
+        }
+    }
+
+    fn without_uid(what: What<'a>, name: &'a str) -> Self {
+        Self {
+            what,
+            identity: name,
+            namespace: "",
+            object: None,
+            ignore: &[],
         }
     }
 
@@ -98,44 +130,20 @@ impl<'a> Target<'a> {
 
     /// Has the rule look at it.
     pub(super) fn check(&self, rule: &Rule, context: &Context<'_>, signs: &mut Signs) {
-        let (world, name) = (self.world, &*self.subject.name);
-        match rule.check {
-            Check::Pod(check) => {
-                if let Some(entry) = world.pods.get(name) {
-                    check(context, entry, signs);
-                }
+        match (rule.check, &self.what) {
+            (Check::Pod(check), What::Pod(entry)) => check(context, entry, signs),
+            (Check::Node(check), What::Node(entry)) => check(context, entry, signs),
+            (Check::Deployment(check), What::Deployment(one)) => check(context, one, signs),
+            (Check::Service(check), What::Service(one)) => check(context, one, signs),
+            (Check::ConfigMap(check), What::ConfigMap(one)) => check(context, one, signs),
+            (Check::Owner(check) | Check::Image(check), What::Pods(group)) => {
+                check(context, group, signs);
             }
-            Check::Node(check) => {
-                if let Some(entry) = world.nodes.get(name) {
-                    check(context, entry, signs);
-                }
-            }
-            Check::Deployment(check) => {
-                if let Some(one) = world.deployments.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::Service(check) => {
-                if let Some(one) = world.services.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::ConfigMap(check) => {
-                if let Some(one) = world.config_maps.get(name) {
-                    check(context, one, signs);
-                }
-            }
-            Check::Owner(check) => {
-                let pods = world.pods_of(name).collect();
-                check(context, &Group { name, pods }, signs);
-            }
-            Check::Image(check) => {
-                let pods = world.pods_without(name).collect();
-                check(context, &Group { name, pods }, signs);
-            }
-            Check::Namespace(check) => check(context, name, signs),
-            Check::Cluster(check) => check(context, signs),
-            Check::Recorder(check) => check(context, &world.own, signs),
+            (Check::Namespace(check), What::Namespace(name)) => check(context, name, signs),
+            (Check::Cluster(check), What::Cluster) => check(context, signs),
+            (Check::Recorder(check), What::Recorder(own)) => check(context, own, signs),
+            // The caller looks with the rules about what the subject is.
+            _ => {}
         }
     }
 }

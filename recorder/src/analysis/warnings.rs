@@ -3,10 +3,11 @@
 //! Counted are rows of type `cluster`: repeats of one Event within ten minutes are one row, so that a single container in a
 //! crash loop does not count by the hundred.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::time::Timestamp;
 
+use super::maps::Map;
 use crate::pipeline::heard::{History, Place, SLOT_SECONDS};
 
 /// Slots of the rate: an hour.
@@ -23,7 +24,7 @@ const REASONS_MAX: usize = 32;
 pub struct Warnings {
     /// Hours in which anything was recorded: only of those it is known that there was no warning.
     recorded: BTreeSet<i64>,
-    namespaces: HashMap<Box<str>, Counts>,
+    namespaces: Map<Box<str>, Counts>,
 }
 
 #[derive(Debug, Default)]
@@ -163,7 +164,7 @@ mod tests {
         let mut all = Warnings::new(History {
             recorded,
             hours: hours.collect(),
-            slots: HashMap::new(),
+            slots: std::collections::HashMap::new(),
         });
         assert_eq!(all.rate("other", at(1_025, 0)), None);
         for (slot, rows) in [(0, 1), (1, 2), (5, 30)] {

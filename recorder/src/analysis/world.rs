@@ -1,8 +1,7 @@
 //! The objects that are there, and the indexes by which a change finds what it touches; and what is known beside them: the
 //! warnings of each namespace, and how kube9 itself is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
@@ -10,15 +9,15 @@ use kube9_shared::time::Timestamp;
 use super::changes::LastChange;
 use super::default_tokens::DefaultTokens;
 use super::failure;
+use super::index::{Index, OnNode};
+use super::maps::Map;
 use super::own::Own;
 use super::owners::controller;
 pub use super::subject::{About, Name, Subject, name_of, owner_name, owner_ref, split};
 use super::warnings::Warnings;
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
-use crate::source::objects::{
-    Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, PodSpec, Service,
-};
+use crate::source::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
 
 /// A pod, and what only watching it tells.
 #[derive(Debug)]
@@ -29,6 +28,8 @@ pub struct PodEntry {
     pub traces: BTreeMap<Box<str>, Trace>,
     /// Its controller; itself where it has none.
     pub owner: ObjectRef,
+    /// The controller's name, as a subject.
+    pub group: Name,
 }
 
 /// What watching a container told.
@@ -65,76 +66,60 @@ const TIMES_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct World {
     /// Pods.
-    pub pods: HashMap<Name, PodEntry>,
+    pub pods: Map<Name, PodEntry>,
     /// Nodes.
-    pub nodes: HashMap<Name, NodeEntry>,
+    pub nodes: Map<Name, NodeEntry>,
     /// Deployments.
-    pub deployments: HashMap<Name, Deployment>,
+    pub deployments: Map<Name, Deployment>,
     /// Services.
-    pub services: HashMap<Name, Service>,
+    pub services: Map<Name, Service>,
     /// ConfigMaps.
-    pub config_maps: HashMap<Name, ConfigMap>,
+    pub config_maps: Map<Name, ConfigMap>,
     /// The last change of an object that can break pods: Deployments (`Deployment/…`) and ConfigMaps (`ConfigMap/…`).
-    pub last_changes: HashMap<Box<str>, LastChange>,
+    pub last_changes: Map<Box<str>, LastChange>,
     /// Warnings of each namespace.
     pub warnings: Warnings,
     /// Who mounts the token of a default service account.
     pub default_tokens: DefaultTokens,
     /// kube9 itself.
     pub own: Own,
-    index: HashMap<Box<str>, BTreeSet<Name>>,
-    specs: HashSet<Arc<PodSpec>>,
+    index: Index,
+    /// Nodes that are ready and take any pod.
+    open_nodes: usize,
 }
 
 impl World {
-    /// Takes in an object; adds what it touches to `dirty`.
+    /// Takes in an object of that name; adds what it touches to `dirty`.
     pub fn apply(
         &mut self,
+        name: Name,
         object: Object,
         now: Timestamp,
         settle: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
-        let (kind, name) = (object.kind(), name_of(object.meta()));
-        if let Object::Node(node) = &object
-            && let Some(before) = self.nodes.get(&name)
-            && node.shows_the_same(&before.node)
-        {
-            return;
-        }
-        // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
-        let known = self.has(kind, &name);
-        if known && kind != Kind::ConfigMap {
-            self.touched(kind, &name, dirty);
-        }
-        self.touched_as_a_whole(&object, &name, dirty);
         match object {
-            Object::Pod(pod) => self.apply_pod(name.clone(), *pod, now, settle),
-            Object::Node(node) => self.apply_node(name.clone(), node, now),
+            Object::Pod(pod) => self.apply_pod(name, *pod, now, settle, dirty),
+            Object::Node(node) => self.apply_node(name, node, now, dirty),
             Object::Deployment(one) => {
-                self.unindex_deployment(&name);
-                for key in resting_keys(&one) {
-                    self.add(key, &name);
+                if let Some(before) = self.deployments.get(&name) {
+                    self.index.drop_deployment(&name, before);
                 }
+                self.index.add_deployment(&name, &one);
                 self.deployments.insert(name.clone(), *one);
+                self.touched(Kind::Deployment, &name, dirty);
             }
-            Object::ConfigMap(map) => drop(self.config_maps.insert(name.clone(), map)),
+            Object::ConfigMap(map) => self.apply_config_map(name, map, dirty),
             Object::Service(service) => {
-                self.unindex_service(&name);
-                if let Some(key) = service_key(&service) {
-                    self.add(key, &name);
+                // What it selected concerns it as much as what it selects.
+                self.touched(Kind::Service, &name, dirty);
+                if let Some(before) = self.services.get(&name) {
+                    self.index.drop_service(&name, before);
                 }
+                self.index.add_service(&name, &service);
                 self.services.insert(name.clone(), service);
+                self.touched(Kind::Service, &name, dirty);
             }
-        }
-        if known && kind == Kind::ConfigMap {
-            // Its readers care when it comes and goes; of a change they hear by `note_change`.
-            dirty.insert(Subject {
-                about: About::ConfigMap,
-                name,
-            });
-        } else {
-            self.touched(kind, &name, dirty);
         }
     }
 
@@ -142,60 +127,29 @@ impl World {
     pub fn remove(&mut self, kind: Kind, name: &Name, dirty: &mut BTreeSet<Subject>) {
         self.touched(kind, name, dirty);
         match kind {
-            Kind::Pod => {
-                dirty.insert(Subject::namespace(split(name).0));
-                self.unindex_pod(name);
-                self.pods.remove(name);
-            }
+            Kind::Pod => self.remove_pod(name, dirty),
             Kind::Node => {
                 dirty.insert(Subject::cluster());
-                self.nodes.remove(name);
+                if let Some(before) = self.nodes.remove(name) {
+                    self.open_nodes -= usize::from(before.node.takes_any_pod());
+                }
             }
             Kind::Deployment => {
-                self.unindex_deployment(name);
-                self.deployments.remove(name);
+                if let Some(before) = self.deployments.remove(name) {
+                    self.index.drop_deployment(name, &before);
+                }
                 self.last_changes.remove(&*format!("Deployment/{name}"));
             }
             Kind::Service => {
-                self.unindex_service(name);
-                self.services.remove(name);
+                if let Some(before) = self.services.remove(name) {
+                    self.index.drop_service(name, &before);
+                }
             }
             Kind::ConfigMap => {
                 self.config_maps.remove(name);
                 self.last_changes.remove(&*format!("ConfigMap/{name}"));
             }
             Kind::Event => {}
-        }
-    }
-
-    fn has(&self, kind: Kind, name: &Name) -> bool {
-        match kind {
-            Kind::Pod => self.pods.contains_key(name),
-            Kind::Node => self.nodes.contains_key(name),
-            Kind::Deployment => self.deployments.contains_key(name),
-            Kind::Service => self.services.contains_key(name),
-            Kind::ConfigMap => self.config_maps.contains_key(name),
-            Kind::Event => false,
-        }
-    }
-
-    /// What concerns a namespace or the cluster as a whole: not every heartbeat of a node or restart of a pod, since a rule
-    /// about a whole costs more than one about an object.
-    fn touched_as_a_whole(&self, object: &Object, name: &Name, dirty: &mut BTreeSet<Subject>) {
-        match object {
-            Object::Pod(pod) => {
-                let known = self.pods.get(name);
-                if known.is_none_or(|known| known.pod.meta.uid != pod.meta.uid) {
-                    dirty.insert(Subject::namespace(&pod.meta.namespace));
-                }
-            }
-            Object::Node(node) => {
-                let known = self.nodes.get(name);
-                if known.is_none_or(|known| known.node.kubelet != node.kubelet) {
-                    dirty.insert(Subject::cluster());
-                }
-            }
-            _ => {}
         }
     }
 
@@ -208,7 +162,7 @@ impl World {
                 let Some(entry) = self.pods.get(name) else {
                     return;
                 };
-                add(About::Owner, owner_name(&entry.owner));
+                add(About::Owner, entry.group.clone());
                 for service in self.services_of(&entry.pod.meta) {
                     add(About::Service, service);
                 }
@@ -240,7 +194,7 @@ impl World {
                     return;
                 };
                 for pod in self.selected(service) {
-                    add(About::Owner, owner_name(&pod.owner));
+                    add(About::Owner, pod.group.clone());
                 }
             }
             Kind::ConfigMap => {
@@ -266,8 +220,11 @@ impl World {
             Kind::ConfigMap => "ConfigMap",
             _ => return,
         };
-        self.last_changes
-            .insert(format!("{word}/{name}").into(), change);
+        let key = format!("{word}/{name}");
+        if self.last_changes.get(&*key) == Some(&change) {
+            return; // said once: later states of the object carry it on
+        }
+        self.last_changes.insert(key.into(), change);
         self.touched(kind, name, dirty);
     }
 
@@ -282,114 +239,162 @@ impl World {
         }
         dirty.insert(Subject {
             about: About::Owner,
-            name: owner_name(&entry.owner),
+            name: entry.group.clone(),
         });
     }
 
-    fn apply_pod(&mut self, name: Name, mut pod: Pod, now: Timestamp, settle: std::time::Duration) {
-        pod.spec = match self.specs.get(&pod.spec) {
-            Some(spec) => spec.clone(),
-            None => {
-                self.specs.insert(pod.spec.clone());
-                pod.spec
-            }
+    fn apply_pod(
+        &mut self,
+        name: Name,
+        mut pod: Pod,
+        now: Timestamp,
+        settle: std::time::Duration,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let known = self.pods.get_mut(&name);
+        let mut known = known.filter(|known| known.pod.meta.uid == pod.meta.uid);
+        pod.spec = match &known {
+            Some(known) if known.pod.spec == pod.spec => known.pod.spec.clone(),
+            _ => self.index.spec(pod.spec),
         };
-        self.unindex_pod(&name);
-        let before = self
-            .pods
-            .remove(&name)
-            .filter(|before| before.pod.meta.uid == pod.meta.uid);
-        let traces = failure::traces(before, &pod, now, settle);
+        let traces = known
+            .as_mut()
+            .map(|known| std::mem::take(&mut known.traces));
+        let old = known.as_ref().map(|known| &known.pod);
+        let traces = failure::traces(old, traces.unwrap_or_default(), &pod, now, settle);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
         let owner = owner.unwrap_or_else(|| ObjectRef {
             kind: "Pod".to_owned(),
             namespace: pod.meta.namespace.to_string(),
             name: pod.meta.name.to_string(),
         });
-        let entry = PodEntry { pod, traces, owner };
-        for key in pod_keys(&entry) {
-            self.add(key, &name);
+        let group = match &known {
+            Some(known) if known.owner == owner => known.group.clone(),
+            _ => self.index.owner(owner_name(&owner)),
+        };
+        let entry = PodEntry {
+            pod,
+            traces,
+            owner,
+            group,
+        };
+        if let Some(known) = known.filter(|known| entry.stays_in_place(known)) {
+            *known = entry;
+        } else {
+            // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
+            self.touched(Kind::Pod, &name, dirty);
+            self.remove_pod(&name, dirty);
+            self.index.add_pod(&name, &entry);
+            if self.default_tokens.add(&entry) {
+                dirty.insert(Subject::namespace(&entry.pod.meta.namespace));
+            }
+            self.pods.insert(name.clone(), entry);
         }
-        self.default_tokens.add(&entry);
-        self.pods.insert(name, entry);
+        self.touched(Kind::Pod, &name, dirty);
     }
 
-    fn apply_node(&mut self, name: Name, node: Node, now: Timestamp) {
-        let before = self
-            .nodes
-            .remove(&name)
-            .filter(|b| b.node.meta.uid == node.meta.uid);
+    fn remove_pod(&mut self, name: &Name, dirty: &mut BTreeSet<Subject>) {
+        let Some(before) = self.pods.remove(name) else {
+            return;
+        };
+        self.index.drop_pod(name, &before);
+        if self.default_tokens.remove(&before) {
+            dirty.insert(Subject::namespace(&before.pod.meta.namespace));
+        }
+    }
+
+    fn apply_node(
+        &mut self,
+        name: Name,
+        node: Node,
+        now: Timestamp,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let known = self.nodes.get(&name);
+        if known.is_some_and(|known| node.shows_the_same(&known.node)) {
+            return;
+        }
+        let known = self.nodes.remove(&name);
+        if let Some(known) = &known {
+            self.open_nodes -= usize::from(known.node.takes_any_pod());
+        }
+        self.open_nodes += usize::from(node.takes_any_pod());
+        // About the cluster as a whole: not every heartbeat, since a rule about a whole costs more than one about an object.
+        if known
+            .as_ref()
+            .is_none_or(|known| known.node.kubelet != node.kubelet)
+        {
+            dirty.insert(Subject::cluster());
+        }
+        let same = known.filter(|known| known.node.meta.uid == node.meta.uid);
         let ready = |node: &Node| Condition::of(&node.conditions, "Ready").map(Condition::is_true);
         let mut flaps = Vec::new();
-        if let Some(before) = before {
+        if let Some(before) = same {
             flaps = before.flaps;
             if ready(&before.node) != ready(&node) {
                 keep_latest(&mut flaps, now);
             }
         }
-        self.nodes.insert(name, NodeEntry { node, flaps });
+        self.nodes.insert(name.clone(), NodeEntry { node, flaps });
+        self.touched(Kind::Node, &name, dirty);
     }
 
-    fn unindex_pod(&mut self, name: &Name) {
-        let Some(entry) = self.pods.get(name) else {
+    fn apply_config_map(&mut self, name: Name, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {
+        let Some(known) = self.config_maps.get_mut(&name) else {
+            self.config_maps.insert(name.clone(), map);
+            self.touched(Kind::ConfigMap, &name, dirty);
             return;
         };
-        let spec = entry.pod.spec.clone();
-        self.default_tokens.remove(entry);
-        for key in pod_keys(entry) {
-            self.drop_from(&key, name);
+        // Its readers care when it comes and goes; of a change they hear by `note_change`.
+        let same = map.meta.shows_the_same(&known.meta) && map.keys == known.keys;
+        *known = map;
+        if !same {
+            dirty.insert(Subject {
+                about: About::ConfigMap,
+                name,
+            });
         }
-        // Held by the pod, by this clone and by the set: nobody else.
-        if Arc::strong_count(&spec) <= 3 {
-            self.specs.remove(&spec);
-        }
-    }
-
-    fn unindex_deployment(&mut self, name: &Name) {
-        let keys = self.deployments.get(name).map(resting_keys);
-        for key in keys.unwrap_or_default() {
-            self.drop_from(&key, name);
-        }
-    }
-
-    fn unindex_service(&mut self, name: &Name) {
-        if let Some(key) = self.services.get(name).and_then(service_key) {
-            self.drop_from(&key, name);
-        }
-    }
-
-    fn add(&mut self, key: String, name: &Name) {
-        self.index
-            .entry(key.into())
-            .or_default()
-            .insert(name.clone());
-    }
-
-    fn drop_from(&mut self, key: &str, name: &Name) {
-        if let Some(names) = self.index.get_mut(key) {
-            names.remove(name);
-            if names.is_empty() {
-                self.index.remove(key);
-            }
-        }
-    }
-
-    fn indexed<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a Name> + use<'a> {
-        self.index.get(key).into_iter().flatten()
     }
 
     fn pods_at<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.indexed(key).filter_map(|name| self.pods.get(name))
+        self.index.at(key).filter_map(|name| self.pods.get(name))
     }
 
     /// The pods of a controller.
     pub fn pods_of<'a>(&'a self, owner: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.pods_at(&format!("o:{owner}"))
+        self.index
+            .of_owner(owner)
+            .filter_map(|name| self.pods.get(name))
     }
 
-    /// The pods on a node.
+    /// What is known of the pods on a node as a whole.
+    pub fn on_node(&self, node: &str) -> Option<&OnNode> {
+        self.index.on_node(node)
+    }
+
+    /// The pods on a node. Looks at each; to be asked when the node is in trouble.
     pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.pods_at(&format!("n:{node}"))
+        self.named(self.on_node(node).map(|on| &on.pods))
+    }
+
+    /// The pods on a node that cannot pull an image.
+    pub fn unpulled_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.on_node(node).map(|on| &on.unpulled))
+    }
+
+    fn named<'a>(
+        &'a self,
+        names: Option<&'a BTreeSet<Name>>,
+    ) -> impl Iterator<Item = &'a PodEntry> {
+        let names = names.into_iter().flatten();
+        names.filter_map(|name| self.pods.get(name))
+    }
+
+    /// Whether a node beside this one is ready and takes any pod.
+    pub fn another_takes_pods(&self, node: &str) -> bool {
+        let this = self.nodes.get(node);
+        let this = this.is_some_and(|entry| entry.node.takes_any_pod());
+        self.open_nodes > usize::from(this)
     }
 
     /// The pods that cannot pull an image.
@@ -410,58 +415,33 @@ impl World {
 
     /// The pods that a Service selects; none where it has no selector.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
-        self.with_rarest(service, "l")
+        self.index
+            .with_rarest(service, "l")
             .filter_map(|name| self.pods.get(name))
             .filter(|entry| matches(service, &entry.pod.meta))
     }
 
-    /// The names in an index of labels that have that pair of a Service's selector which the fewest have: it decides how
-    /// many are looked at, and a label that nobody has ends it.
-    fn with_rarest<'a>(
-        &'a self,
-        service: &Service,
-        index: &str,
-    ) -> impl Iterator<Item = &'a Name> + use<'a> {
-        let namespace = &service.meta.namespace;
-        let pairs = service.selector.iter();
-        let sets = pairs.map(|(key, value)| {
-            self.index
-                .get(&*format!("{index}:{namespace}/{key}={value}"))
-        });
-        let rarest = sets
-            .min_by_key(|set| set.map_or(0, BTreeSet::len))
-            .flatten();
-        rarest.into_iter().flatten()
-    }
-
     /// The Services that select a pod with this metadata.
     pub fn services_of(&self, meta: &Meta) -> Vec<Name> {
-        let mut found = Vec::new();
-        for (key, value) in &meta.labels {
-            for name in self.indexed(&format!("s:{}/{key}={value}", meta.namespace)) {
-                if self
-                    .services
-                    .get(name)
-                    .is_some_and(|service| matches(service, meta))
-                {
-                    found.push(name.clone());
-                }
-            }
-        }
-        found
+        let selects = |name: &&Name| {
+            let service = self.services.get(*name);
+            service.is_some_and(|service| matches(service, meta))
+        };
+        self.index.services(meta).filter(selects).cloned().collect()
     }
 
     /// A Deployment that is scaled to 0 and whose pods a Service would select.
     pub fn resting(&self, service: &Service) -> Option<&Name> {
         let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
-        self.with_rarest(service, "d")
+        self.index
+            .with_rarest(service, "d")
             .find(|name| self.deployments.get(*name).is_some_and(would))
     }
 
     /// The controllers of the pods that read a ConfigMap.
     pub fn readers(&self, config_map: &str) -> BTreeSet<Name> {
         self.pods_at(&format!("c:{config_map}"))
-            .map(|pod| owner_name(&pod.owner))
+            .map(|pod| pod.group.clone())
             .collect()
     }
 
@@ -485,19 +465,11 @@ impl World {
         all.extend([Subject::cluster(), Subject::recorder()]);
         all.extend(self.warnings.namespaces().map(Subject::namespace));
         all.extend(self.default_tokens.namespaces().map(Subject::namespace));
-        for key in self.index.keys() {
-            if let Some(owner) = key.strip_prefix("o:") {
-                all.insert(Subject {
-                    about: About::Owner,
-                    name: owner.into(),
-                });
-            } else if let Some(image) = key.strip_prefix("i:") {
-                all.insert(Subject {
-                    about: About::Image,
-                    name: image.into(),
-                });
-            }
-        }
+        let subject = |about, name: Name| Subject { about, name };
+        let owners = self.index.owners().cloned();
+        all.extend(owners.map(|name| subject(About::Owner, name)));
+        let images = self.index.images().map(Name::from);
+        all.extend(images.map(|name| subject(About::Image, name)));
         all
     }
 }
@@ -512,41 +484,6 @@ fn selects(service: &Service, namespace: &str, labels: &BTreeMap<Box<str>, Box<s
             .selector
             .iter()
             .all(|(key, value)| labels.get(key) == Some(value))
-}
-
-/// Where a Deployment without replicas is found by the labels that its pods would have; most have some, and none here.
-fn resting_keys(one: &Deployment) -> Vec<String> {
-    if one.replicas != 0 {
-        return Vec::new();
-    }
-    let namespace = &one.meta.namespace;
-    let pairs = one.pod_labels.iter();
-    pairs
-        .map(|(key, value)| format!("d:{namespace}/{key}={value}"))
-        .collect()
-}
-
-/// One pair of a Service's selector is enough to find it from a pod.
-fn service_key(service: &Service) -> Option<String> {
-    let (key, value) = service.selector.iter().next()?;
-    Some(format!("s:{}/{key}={value}", service.meta.namespace))
-}
-
-fn pod_keys(entry: &PodEntry) -> Vec<String> {
-    let meta = &entry.pod.meta;
-    let namespace = &meta.namespace;
-    let spec = &entry.pod.spec;
-    let mut keys = vec![format!("o:{}", owner_name(&entry.owner))];
-    keys.extend(entry.pod.node.iter().map(|node| format!("n:{node}")));
-    keys.extend(
-        meta.labels
-            .iter()
-            .map(|(key, value)| format!("l:{namespace}/{key}={value}")),
-    );
-    let maps = spec.config_maps.iter().chain(&spec.optional_config_maps);
-    keys.extend(maps.map(|map| format!("c:{namespace}/{map}")));
-    keys.extend(failure::unpulled(&entry.pod).map(|image| format!("i:{image}")));
-    keys
 }
 
 /// Adds a time to the latest ones.

@@ -311,6 +311,8 @@ pub struct Pod {
     pub phase: Phase,
     /// Condition `Ready`.
     pub ready: bool,
+    /// When that last changed.
+    pub ready_since: Micros,
     /// Why the first container waits: reason and message.
     pub waiting: Option<(&'static str, Arc<str>)>,
     /// How the first container last ended.
@@ -371,6 +373,15 @@ pub struct Cluster {
     /// What changed since somebody last looked.
     pub touched: Vec<Touched>,
     pub(super) version: u64,
+}
+
+impl Pod {
+    /// Its condition `Ready` is this from now on.
+    pub fn set_ready(&mut self, ready: bool, now: Micros) {
+        if self.ready != ready {
+            (self.ready, self.ready_since) = (ready, now);
+        }
+    }
 }
 
 impl Cluster {
@@ -550,6 +561,7 @@ fn blank_pod(now: Micros, rng: &mut Rng) -> Pod {
         created: now,
         phase: Phase::Pending,
         ready: false,
+        ready_since: now,
         waiting: None,
         ended: None,
         restarts: 0,

@@ -254,7 +254,14 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
 fn pod_status(cluster: &Cluster, pod: &Pod) -> Value {
     let ready = if pod.ready { "True" } else { "False" };
     let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": time(pod.started) });
-    let mut not_ready = condition("Ready", ready);
+    // It may have become unready long after its containers started.
+    let since = time(pod.started.max(pod.ready_since));
+    let readiness = |kind: &str| {
+        let mut one = condition(kind, ready);
+        one["lastTransitionTime"] = json!(since);
+        one
+    };
+    let mut not_ready = readiness("Ready");
     if !pod.ready && pod.phase != Phase::Succeeded {
         not_ready["reason"] = json!("ContainersNotReady");
         let names: Vec<&str> = pod.containers.iter().take(1).map(|c| &*c.name).collect();
@@ -278,7 +285,7 @@ fn pod_status(cluster: &Cluster, pod: &Pod) -> Value {
             Phase::Succeeded => "Succeeded",
             Phase::Failed => "Failed",
         },
-        "conditions": [condition("Initialized", "True"), not_ready, condition("ContainersReady", ready), scheduled],
+        "conditions": [condition("Initialized", "True"), not_ready, readiness("ContainersReady"), scheduled],
         "startTime": time(pod.created), "qosClass": "Burstable",
     });
     if let Some(why) = &pod.evicted {

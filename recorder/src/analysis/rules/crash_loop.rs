@@ -59,10 +59,14 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .and_then(|trace| trace.failing)
             .or(end.map(|end| end.at))
             .unwrap_or(context.now);
+        // The kubelet backs off before it counts the restart that it puts off.
+        let restarts = match state.restarts {
+            0 => String::new(),
+            count => format!("{} ", restarted(count)),
+        };
         let description = format!(
-            "Container {name} of pod {place} ends again and again: {how}. {} Its pod is {} old. \
+            "Container {name} of pod {place} ends again and again: {how}. {restarts}Its pod is {} old. \
              Read `kubectl logs --previous -n {} {} -c {name}`, and see what changed before {since}.",
-            restarted(state.restarts),
             span(context.now.since(pod.meta.created)),
             pod.meta.namespace,
             pod.meta.name,

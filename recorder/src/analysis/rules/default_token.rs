@@ -1,9 +1,6 @@
 //! Pods that can talk to the API server though nothing says that they do.
 
-use std::collections::BTreeSet;
-
 use kube9_shared::model::{EventType, Severity};
-use kube9_shared::time::Timestamp;
 
 use super::{Check, Context, Rule, Signs, count, owner_words};
 use crate::analysis::world::owner_ref;
@@ -35,26 +32,27 @@ pub(super) fn is_ignored(words: &[Box<str>]) -> bool {
 }
 
 fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
-    let mut owners = BTreeSet::new();
-    let mut since: Option<Timestamp> = None;
-    for (owner, first) in context.world.default_tokens.of(namespace) {
-        owners.insert(owner_words(&owner_ref(owner)));
-        since = Some(since.map_or(first, |since| since.min(first)));
-    }
-    let Some(since) = since else { return };
-    let names: Vec<&str> = owners.iter().take(NAMED_MAX).map(String::as_str).collect();
-    let first = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let Some(mounting) = context.world.default_tokens.of(namespace) else {
+        return;
+    };
+    let Some(since) = mounting.since() else {
+        return;
+    };
+    let owners = mounting.controllers();
+    let controllers = owners.len();
+    let names = owners.take(NAMED_MAX);
+    let names: Vec<String> = names.map(|name| owner_words(&owner_ref(name))).collect();
+    let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let description = format!(
         "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \
          `default` is granted to each of them. Set `automountServiceAccountToken: false`, or give them accounts of their own.",
-        count(owners.len(), "controller"),
-        if owners.len() > 3 { " and others" } else { "" }
+        count(controllers, "controller"),
+        if controllers > 3 { " and others" } else { "" }
     );
     let title = format!("Pods of namespace {namespace} mount the default service account's token");
     let sign = signs.add(Severity::Info, since, title, description);
     sign.hold(context.thresholds.assessment);
-    sign.with("controllers", owners.len())
-        .with("members", names);
+    sign.with("controllers", controllers).with("members", names);
 }
 
 #[cfg(test)]

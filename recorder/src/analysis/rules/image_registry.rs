@@ -61,6 +61,19 @@ mod tests {
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
+                "captured: two images on one node, then one of them on another one as well",
+                vec![
+                    Seen("registry", "one-node"),
+                    Wait(100),
+                    Quiet,
+                    Seen("registry", "two-nodes"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("registry", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
                 "one image on two nodes; closes when one node has it",
                 vec![
                     two_nodes(),

@@ -132,16 +132,23 @@ pub struct Group<'a> {
     pub name: &'a str,
     /// The pods.
     pub pods: Vec<&'a PodEntry>,
+    newest: &'a PodEntry,
 }
 
-impl Group<'_> {
-    /// The youngest pod: it has the newest template.
-    pub fn newest(&self) -> &PodEntry {
-        let newest = self
-            .pods
+impl<'a> Group<'a> {
+    /// Of these pods; `None` where there are none.
+    pub fn of(name: &'a str, pods: impl Iterator<Item = &'a PodEntry>) -> Option<Self> {
+        let pods: Vec<&PodEntry> = pods.collect();
+        let newest = pods
             .iter()
-            .max_by_key(|entry| (entry.pod.meta.created, &entry.pod.meta.name));
-        newest.expect("a group has a pod at least")
+            .copied()
+            .max_by_key(|entry| (entry.pod.meta.created, &*entry.pod.meta.name))?;
+        Some(Self { name, pods, newest })
+    }
+
+    /// The youngest pod: it has the newest template.
+    pub const fn newest(&self) -> &'a PodEntry {
+        self.newest
     }
 }
 

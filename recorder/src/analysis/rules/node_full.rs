@@ -3,6 +3,7 @@
 use kube9_shared::model::{EventType, Severity};
 
 use super::{Check, Context, Rule, Signs, count};
+use crate::analysis::index::Asked;
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -27,29 +28,13 @@ const BAND: i64 = 5;
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let node = &entry.node;
     let name = &*node.meta.name;
-    let (mut cpu, mut memory, mut pods) = (0, 0, 0);
-    for other in context
-        .world
-        .pods_on(name)
-        .filter(|other| !other.pod.phase.is_final())
-    {
-        pods += 1;
-        for container in other
-            .pod
-            .spec
-            .containers
-            .iter()
-            .filter(|container| !container.init)
-        {
-            cpu += container.cpu_request.unwrap_or(0);
-            memory += container.memory_request.unwrap_or(0);
-        }
-    }
+    let asked = context.world.on_node(name).map(|on| on.asked);
+    let Asked { pods, cpu, memory } = asked.unwrap_or_default();
     for (part, asked, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
         let Some(has) = has.filter(|has| *has > 0) else {
             continue;
         };
-        let percent = (i128::from(asked) * 100 / i128::from(has)) as i64;
+        let percent = i64::try_from(asked * 100 / i128::from(has)).unwrap_or(i64::MAX);
         let limit = i64::from(context.thresholds.node_full_percent);
         let limit = if (context.is_open)(part) {
             limit - BAND

@@ -35,11 +35,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
             .pods_without(image)
             .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
     };
-    let failing: Vec<_> = context
-        .world
-        .pods_on(name)
-        .filter(|e| unpulled(&e.pod).next().is_some())
-        .collect();
+    let failing: Vec<_> = context.world.unpulled_on(name).collect();
     let images: BTreeSet<&str> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
     let images: Vec<&str> = images
         .into_iter()
@@ -87,6 +83,20 @@ mod tests {
 
     pub(super) fn cases() -> Vec<Case> {
         vec![
+            case(
+                "captured: two images on one node of two; closes when one of them fails on the other as well",
+                vec![
+                    Seen("registry", "one-node"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("registry", "two-nodes"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: one image on one node",
+                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
+            ),
             case(
                 "two images on one node; closes when one of them is there",
                 vec![

@@ -29,7 +29,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let name = &node.meta.name;
     let since = ready.since.unwrap_or(context.now);
     let critical_at = since.plus(context.thresholds.node_critical);
-    let pods = context.world.pods_on(name).count();
+    let pods = context.world.on_node(name).map_or(0, |on| on.pods.len());
     let why = if &*ready.status == "Unknown" {
         "its kubelet does not report: the machine, its network or the kubelet is down"
     } else {

@@ -41,15 +41,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         return;
     }
     let node = nodes.first().copied().unwrap_or_default();
-    let elsewhere = context.world.nodes.values().any(|entry| {
-        let one = &entry.node;
-        let ready = crate::source::objects::Condition::of(&one.conditions, "Ready");
-        &*one.meta.name != node
-            && !one.cordoned
-            && one.taints.is_empty()
-            && ready.is_some_and(|c| c.is_true())
-    });
-    if !elsewhere {
+    if !context.world.another_takes_pods(node) {
         return;
     }
     let words = owner_words(owner);

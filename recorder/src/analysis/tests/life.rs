@@ -343,9 +343,13 @@ fn a_change_touches_what_it_concerns_only() {
     lab.wait(60);
     let mut dirty = std::collections::BTreeSet::new();
     let changed = decoded(Kind::Pod, &objects[77]);
-    lab.analysis
-        .world
-        .apply(changed, lab.now, Duration::from_secs(600), &mut dirty);
+    lab.analysis.world.apply(
+        "shop/p-77".into(),
+        changed,
+        lab.now,
+        Duration::from_secs(600),
+        &mut dirty,
+    );
     let names: Vec<&str> = dirty.iter().map(|subject| &*subject.name).collect();
     assert_eq!(names, ["shop/p-77", "w1", "Deployment/shop/app-7"]);
 }

@@ -35,6 +35,34 @@ pub struct Meta {
     pub is_lock: bool,
 }
 
+impl Meta {
+    /// Whether all but the resourceVersion is as it was.
+    pub fn shows_the_same(&self, before: &Self) -> bool {
+        let Self {
+            uid,
+            namespace,
+            name,
+            version: _,
+            generation,
+            labels,
+            created,
+            deleting,
+            owner,
+            ignore,
+            is_lock,
+        } = self;
+        (uid, namespace, name, generation)
+            == (
+                &before.uid,
+                &before.namespace,
+                &before.name,
+                &before.generation,
+            )
+            && (labels, ignore, owner) == (&before.labels, &before.ignore, &before.owner)
+            && (created, deleting, is_lock) == (&before.created, &before.deleting, &before.is_lock)
+    }
+}
+
 /// A controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnerRef {

@@ -30,15 +30,17 @@ impl Node {
     /// Whether all that is kept of it is as it was: a kubelet writes its node's status every few minutes, with nothing
     /// in it but the time.
     pub fn shows_the_same(&self, before: &Self) -> bool {
-        let meta = |node: &Self| Meta {
-            version: Box::default(),
-            ..node.meta.clone()
-        };
         self.conditions == before.conditions
             && (self.cordoned, &self.taints) == (before.cordoned, &before.taints)
             && (&self.kubelet, self.cpu, self.memory)
                 == (&before.kubelet, before.cpu, before.memory)
-            && meta(self) == meta(before)
+            && self.meta.shows_the_same(&before.meta)
+    }
+
+    /// Whether it is ready and takes pods that tolerate nothing.
+    pub fn takes_any_pod(&self) -> bool {
+        let ready = Condition::of(&self.conditions, "Ready");
+        !self.cordoned && self.taints.is_empty() && ready.is_some_and(Condition::is_true)
     }
 }
 

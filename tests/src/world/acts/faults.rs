@@ -51,7 +51,7 @@ impl Engine {
             reason,
             at: now,
         });
-        target.ready = false;
+        target.set_ready(false, now);
         target.waiting = Some((
             "CrashLoopBackOff",
             Arc::from(format!(
@@ -189,10 +189,11 @@ impl Engine {
         }
         let said = self.probe_said(pod, probe, false);
         self.say(said);
+        let now = self.now;
         if probe == Probe::Readiness
             && let Some(target) = self.cluster.pod_mut(pod)
         {
-            target.ready = false;
+            target.set_ready(false, now);
         }
         let third = left.is_multiple_of(3);
         if probe == Probe::Liveness && third {

@@ -32,7 +32,7 @@ impl Engine {
         )));
         for pod in self.pods_on(node) {
             if let Some(pod) = self.cluster.pod_mut(pod) {
-                pod.ready = false;
+                pod.set_ready(false, now);
             }
             let said = says::controller_of_pod(&mut self.cluster, "node-controller", pod)
                 .map(|s| s.warning("NodeNotReady", "Node is not ready"));

@@ -254,8 +254,10 @@ impl Engine {
     }
 
     pub(super) fn ready(&mut self, pod: PodId) {
+        let now = self.now;
         if let Some(pod) = self.cluster.pod_mut(pod).filter(|p| p.deleting.is_none()) {
-            (pod.ready, pod.waiting) = (true, None);
+            pod.set_ready(true, now);
+            pod.waiting = None;
         }
     }
 
