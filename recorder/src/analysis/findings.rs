@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sign ──▶ pending ── lasted for `hold` ──▶ open ── sign gone, object gone, rule off ──▶ closed ("… resolved")
-//!              └── sign gone ──▶ nothing        ├── other severity ──▶ open, with a new row
+//!              └── sign gone ──▶ nothing        ├── worse ──▶ open, with a new row; better, but not well: as bad as it was
 //!                                               └── another rule says more ──▶ closed ("…, now …")
 //! ```
 //!
@@ -177,7 +177,9 @@ impl Findings {
             let fingerprint = fingerprint(look, &sign.part);
             self.unsure.remove(&fingerprint);
             if let Some(open) = self.open.get_mut(&fingerprint) {
-                if open.severity == sign.severity.as_str() {
+                // Better, but not well: what goes up and down between two pods that crash in turn is one finding.
+                let is_worse = (open.severity.parse()).is_ok_and(|held| sign.severity > held);
+                if !is_worse {
                     if let Some(at) = update(look, open, &fingerprint, sign, out) {
                         sooner(at);
                     }

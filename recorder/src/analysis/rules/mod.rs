@@ -172,7 +172,7 @@ pub struct Context<'a> {
 pub struct Sign {
     /// Tells several of one rule on one subject apart, e.g. a container's name; empty where there is one.
     pub part: String,
-    /// How bad. Another severity makes a new row.
+    /// How bad. A finding that gets worse gets a new row; one that gets better stays as bad as it was until it closes.
     pub severity: Severity,
     /// What, on what, how bad: fixed while it is open.
     pub title: String,
@@ -419,7 +419,7 @@ pub(crate) fn page() -> String {
         "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
          A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\
          A finding opens once, is updated while it lasts, and closes with an `info` row whose title ends in `resolved`, or in what it has become where another rule says more.\n\
-         Titles say since when (UTC); a finding that gets worse or better has a new row that `continues` the one before.\n\
+         Titles say since when (UTC); a finding that gets worse has a new row that `continues` the one before, one that gets better stays as bad as it was until it closes.\n\
          Open findings survive restarts of the recorder; their rows are kept whatever their age.\n\
          While a kind that a rule reads cannot be watched, its findings are frozen; one that turns out to be over afterwards says so with `closed_between`.\n\n\
          Switch rules off with `analysis.disabled_rules` (numbers such as `A1`, or a whole type such as `assessment`).\n\

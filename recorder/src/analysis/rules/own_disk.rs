@@ -79,7 +79,7 @@ mod tests {
                     free(1),
                     Opens(Critical),
                     free(12),
-                    Opens(Warning),
+                    Quiet,
                     free(15),
                     Closes,
                 ],

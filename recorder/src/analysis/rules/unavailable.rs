@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     event_type: EventType::Health,
     name: "replicas unavailable",
     doc: "\
-Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical where no pod is available.
+Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical once no pod is available.
 Closes when its condition has been `True` again for `recovery`, or it is deleted or scaled to 0.
 Next: the findings of its pods say why.",
     reads: &[Kind::Deployment],
@@ -98,6 +98,11 @@ mod tests {
                     Opens(Error),
                     apply(Kind::Deployment, short(0, "False")),
                     Opens(Critical),
+                    // Pods that crash in turn: as bad as it was, not one row each time.
+                    apply(Kind::Deployment, short(1, "False")),
+                    Quiet,
+                    apply(Kind::Deployment, short(0, "False")),
+                    Quiet,
                     apply(Kind::Deployment, short(4, "True")),
                     Closes, // its condition is true since long ago
                 ],
