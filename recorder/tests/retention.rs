@@ -459,6 +459,31 @@ fn names_that_come_back_while_the_clean_up_runs_stay() {
     }
 }
 
+/// A pass over all rows for the few names that came meanwhile, and then another one, would never end.
+#[test]
+fn clean_up_ends_while_new_names_keep_coming() {
+    let mut store = Store::with(Some(2 << 20), large_volume);
+    fill(&mut store, 8_000, Severity::Info);
+    fill(&mut store, 8_000, Severity::Info);
+    for steps in 0.. {
+        let step = store
+            .maintenance
+            .step(&mut store.conn, &mut store.applier, &store.shared);
+        if !matches!(step, Step::Busy) {
+            break;
+        }
+        // As many as a second brings, so that the end of a pass is never the end of the names.
+        store.add(What {
+            text: &format!("never said before: {steps}"),
+            ..what(NOW, Severity::Info, &format!("new-pod-{steps}"))
+        });
+        assert!(steps < 400, "{steps} steps: it does not end");
+    }
+    store.clean();
+    store.check();
+    store.check_no_orphans();
+}
+
 /// Many rows that share little, a minute apart.
 fn fill(store: &mut Store, rows: i64, severity: Severity) {
     for chunk in 0..rows / 100 {

@@ -15,6 +15,8 @@ pub(super) const TEXT: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     pub(super) windows: [Window; SWEPT],
+    /// Where the last windows of the sweep end.
+    pub(super) end: [i64; SWEPT],
 }
 
 /// Ids from `from` to `to` (exclusive) and which of them are marked.

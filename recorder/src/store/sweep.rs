@@ -11,6 +11,8 @@
 //! Invariant: what the writer names while a sweep is under way counts as marked ([`Marks`] sit in the intern cache, which
 //! every reference passes). Ids are never reused, so a name made after the sweep began is beyond its windows.
 //! Invariant: memory is bounded by [`WINDOW`], however many names there are.
+//! Invariant: a sweep ends where the names ended when it began. Else, where names keep coming, there would always be a
+//! window more, and each is a pass over all rows.
 
 use std::time::Instant;
 
@@ -68,8 +70,11 @@ struct Table {
 /// A sweep under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sweep {
-    /// Windows begin at these ids.
-    Begin { from: [i64; TABLES.len()] },
+    /// Windows begin at these ids; the last ones end before these, which the first step finds.
+    Begin {
+        from: [i64; TABLES.len()],
+        end: Option<[i64; TABLES.len()]>,
+    },
     /// Marks what the rows from this key on use.
     Rows { key: i64 },
     /// Marks the owners of kept objects from this id on.
@@ -103,6 +108,7 @@ impl Sweep {
     pub(super) const fn begin() -> Self {
         Self::Begin {
             from: [0; TABLES.len()],
+            end: None,
         }
     }
 
@@ -118,10 +124,14 @@ impl Sweep {
         rows: &mut Rows,
         deadline: Instant,
     ) -> rusqlite::Result<Step> {
-        if let Self::Begin { from } = self {
-            return Ok(match windows(conn, from)? {
+        if let Self::Begin { from, end } = self {
+            let end = match end {
+                Some(end) => end,
+                None => ends(conn)?,
+            };
+            return Ok(match windows(conn, from, end)? {
                 Some(windows) => {
-                    rows.interned.marks = Some(Marks { windows });
+                    rows.interned.marks = Some(Marks { windows, end });
                     Step::then(Self::Rows { key: i64::MIN })
                 }
                 None => Step::then(Self::Scopes { id: 0 }),
@@ -155,22 +165,33 @@ impl Sweep {
     }
 }
 
+/// One more than the last id of each table.
+fn ends(conn: &Connection) -> rusqlite::Result<[i64; TABLES.len()]> {
+    let mut ends = [0; TABLES.len()];
+    for (end, table) in ends.iter_mut().zip(&TABLES) {
+        let last: Option<i64> = conn.query_row(table.last, [], |row| row.get(0))?;
+        *end = last.map_or(0, |last| last + 1);
+    }
+    Ok(ends)
+}
+
 /// The next windows; `None` when no table has ids left.
 fn windows(
     conn: &Connection,
     from: [i64; TABLES.len()],
+    end: [i64; TABLES.len()],
 ) -> rusqlite::Result<Option<[Window; TABLES.len()]>> {
     let mut windows: [Window; TABLES.len()] = Default::default();
     let mut any = false;
-    for ((window, table), from) in windows.iter_mut().zip(&TABLES).zip(from) {
-        let first: Option<i64> = conn.query_row(table.first, [from], |row| row.get(0))?;
-        let last: Option<i64> = conn.query_row(table.last, [], |row| row.get(0))?;
-        *window = match (first, last) {
-            (Some(first), Some(last)) => {
+    for (table, window) in windows.iter_mut().enumerate() {
+        let first: Option<i64> =
+            conn.query_row(TABLES[table].first, [from[table]], |row| row.get(0))?;
+        *window = match first.filter(|first| *first < end[table]) {
+            Some(first) => {
                 any = true;
-                Window::new(first, (last + 1).min(first + WINDOW))
+                Window::new(first, end[table].min(first + WINDOW))
             }
-            _ => Window::new(from, from),
+            None => Window::new(end[table], end[table]),
         };
     }
     Ok(any.then_some(windows))
@@ -260,6 +281,7 @@ fn delete(
             } else {
                 Sweep::Begin {
                     from: std::array::from_fn(|table| marks.windows[table].to),
+                    end: Some(marks.end),
                 }
             };
             return Ok(Step {
