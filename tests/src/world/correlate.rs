@@ -84,6 +84,7 @@ pub(super) struct Correlator {
     buckets: HashMap<Key, Bucket>,
     series: HashMap<Key, Known>,
     heard: usize,
+    newest_tail: u64,
 }
 
 impl Correlator {
@@ -95,6 +96,7 @@ impl Correlator {
             buckets: HashMap::new(),
             series: HashMap::new(),
             heard: 0,
+            newest_tail: 0,
         }
     }
 
@@ -147,7 +149,7 @@ impl Correlator {
                 Change::Modified
             }
             None => {
-                let mut event = new_event(said, now, rng);
+                let mut event = self.new_event(said, now, rng);
                 (event.first, event.last) = (second, second);
                 self.known.insert(
                     event_key,
@@ -194,7 +196,7 @@ impl Correlator {
                     .then(|| written(known, Change::Modified, now, self.event_ttl, rng))
             }
             None => {
-                let event = new_event(said, now, rng);
+                let event = self.new_event(said, now, rng);
                 let known = Known {
                     written_count: event.count,
                     event: event.clone(),
@@ -242,6 +244,29 @@ impl Correlator {
         flushed
     }
 
+    fn new_event(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Event {
+        let uid = random_uid(rng);
+        let tail = u64::try_from(now.0).unwrap_or(0).wrapping_mul(1000) + rng.below(1000);
+        // A pod can have two of its Events in one nanosecond here, and with them one name for both: the second would be
+        // written over the first.
+        self.newest_tail = tail.max(self.newest_tail + 1);
+        Event {
+            uid,
+            version: 0,
+            tail: self.newest_tail,
+            namespace: said.involved.event_namespace(),
+            created: now,
+            involved: said.involved,
+            reason: said.reason,
+            message: said.message,
+            warning: said.warning,
+            reporter: said.reporter,
+            count: said.times,
+            first: now,
+            last: now,
+        }
+    }
+
     fn forget(&mut self, now: Micros) {
         self.known
             .retain(|_, k| now.since(k.event.last) < REMEMBERED);
@@ -272,24 +297,6 @@ fn written(
     Observation {
         change,
         event: known.event.clone(),
-    }
-}
-
-fn new_event(said: Said, now: Micros, rng: &mut Rng) -> Event {
-    Event {
-        uid: random_uid(rng),
-        version: 0,
-        tail: u64::try_from(now.0).unwrap_or(0).wrapping_mul(1000) + rng.below(1000),
-        namespace: said.involved.event_namespace(),
-        created: now,
-        involved: said.involved,
-        reason: said.reason,
-        message: said.message,
-        warning: said.warning,
-        reporter: said.reporter,
-        count: said.times,
-        first: now,
-        last: now,
     }
 }
 
@@ -346,6 +353,27 @@ mod tests {
             warning: true,
             times: 1,
         }
+    }
+
+    #[test]
+    fn no_two_events_have_one_name() {
+        let mut correlator = Correlator::new(Duration::from_secs(3600));
+        let mut rng = Rng::new(1);
+        let mut names = HashSet::new();
+        for n in 0..20 {
+            for reason in ["Pulling", "Failed", "BackOff"] {
+                // Far enough from each other that none is held back, each three in one microsecond.
+                let now = Micros(1_000_000_000 * (n + 1));
+                let heard = correlator.hear(said(reason, &format!("{n}")), now, &mut rng);
+                assert!(names.insert(heard.unwrap().event.tail));
+            }
+        }
+        let event = |correlator: &mut Correlator, rng: &mut Rng| {
+            correlator
+                .new_event(said("Killing", "x"), Micros(7), rng)
+                .tail
+        };
+        assert!((0..100).all(|_| names.insert(event(&mut correlator, &mut rng))));
     }
 
     fn scheduler(message: &str) -> Said {
