@@ -21,7 +21,8 @@ use serde_json::{Map, Value, json};
 
 use super::changes::Late;
 use super::maps;
-use super::rules::{Sign, Signs, span};
+use super::rules::signs::{Sign, Signs};
+use super::rules::words::span;
 use super::world::{About, Subject};
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::Record;

@@ -4,7 +4,8 @@ use kube9_shared::model::ObjectRef;
 
 use super::changes;
 use super::own::Own;
-use super::rules::{Check, Context, Group, Rule, Signs};
+use super::rules::rule::{Check, Context, Group, Rule};
+use super::rules::signs::Signs;
 use super::world::{About, NodeEntry, PodEntry, Subject, World, owner_ref};
 use crate::metrics::{Kind, Label};
 use crate::source::objects::{ConfigMap, Deployment, Meta, Service};

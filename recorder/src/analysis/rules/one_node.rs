@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, owner_words};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
 use crate::analysis::changes::is_ready;
 use crate::metrics::Kind;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, count, members, owner_words};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{count, members, owner_words};
 use crate::analysis::failure::{Way, failing};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
