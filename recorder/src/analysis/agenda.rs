@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use kube9_shared::time::Timestamp;
 
 use super::maps::Set;
-use super::world::Subject;
+use super::subject::Subject;
 
 /// Subjects in the order in which they were touched, each once; and those whose time is yet to come.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ use super::changes::Late;
 use super::maps;
 use super::rules::signs::{Sign, Signs};
 use super::rules::words::span;
-use super::world::{About, Subject};
+use super::subject::{About, Subject};
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;

@@ -15,11 +15,9 @@
 
 mod agenda;
 pub mod changes;
-pub mod default_tokens;
 pub mod engine;
 pub mod failure;
 pub mod findings;
-pub mod index;
 pub mod maps;
 pub mod own;
 pub mod owners;

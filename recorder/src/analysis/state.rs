@@ -23,9 +23,10 @@ use super::rules;
 use super::rules::rule::{Context, Rule};
 use super::rules::signs::Signs;
 use super::sight::{Sight, Source};
+use super::subject::{About, Name, Subject, name_of, split};
 use super::target::Target;
 use super::warnings::Warnings;
-use super::world::{About, Name, Subject, World, name_of, split};
+use super::world::World;
 use crate::config::AnalysisConfig;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::{History, Told};
@@ -66,11 +67,12 @@ pub struct Before {
 impl Analysis {
     /// An analysis that has seen nothing.
     pub fn new(config: AnalysisConfig, owners: Owners, before: Before) -> Self {
-        let mut world = World::default();
-        world.warnings = Warnings::new(before.history);
         Self {
             config,
-            world,
+            world: World::new(
+                Warnings::new(before.history),
+                rules::is_default_token_ignored,
+            ),
             owners,
             findings: restored(before.findings),
             sight: Sight::default(),

@@ -6,7 +6,8 @@ use super::changes;
 use super::own::Own;
 use super::rules::rule::{Check, Context, Group, Rule};
 use super::rules::signs::Signs;
-use super::world::{About, NodeEntry, PodEntry, Subject, World, owner_ref};
+use super::subject::{About, Subject, owner_ref};
+use super::world::{NodeEntry, PodEntry, World};
 use crate::metrics::{Kind, Label};
 use crate::source::objects::{ConfigMap, Deployment, Meta, Service};
 

@@ -5,7 +5,7 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{count, owner_words};
-use crate::analysis::world::owner_ref;
+use crate::analysis::subject::owner_ref;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {

@@ -16,6 +16,7 @@ mod crash_loop;
 mod default_token;
 mod env_secret;
 mod evicted;
+mod failing;
 mod failure_after_change;
 mod image_pull;
 mod image_registry;

@@ -5,7 +5,8 @@ use kube9_shared::time::Timestamp;
 
 use super::signs::Signs;
 use crate::analysis::own::Own;
-use crate::analysis::world::{About, NodeEntry, PodEntry, World};
+use crate::analysis::subject::About;
+use crate::analysis::world::{NodeEntry, PodEntry, World};
 use crate::config::ThresholdConfig;
 use crate::metrics::Kind;
 use crate::source::objects::{ConfigMap, Deployment, Service};
