@@ -23,7 +23,7 @@ use super::rules;
 use super::rules::rule::{Context, Rule};
 use super::rules::signs::Signs;
 use super::sight::{Sight, Source};
-use super::subject::{About, Name, Subject, name_of, split};
+use super::subject::{About, Name, Subject, name_of, object_ref, split};
 use super::target::Target;
 use super::warnings::Warnings;
 use super::world::World;
@@ -239,7 +239,7 @@ impl Analysis {
                 after: Some(&after),
                 object: Some(&object),
                 rewritten,
-                subject: changes::subject(kind.name(), object.meta()),
+                subject: object_ref(kind.name(), object.meta()),
                 at: now,
                 late,
             })

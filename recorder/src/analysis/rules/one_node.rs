@@ -7,7 +7,6 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
-use crate::analysis::changes::is_ready;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -33,7 +32,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let ready: Vec<_> = group
         .pods
         .iter()
-        .filter(|entry| is_ready(&entry.pod))
+        .filter(|entry| entry.pod.is_ready())
         .collect();
     let nodes: BTreeSet<&str> = ready
         .iter()

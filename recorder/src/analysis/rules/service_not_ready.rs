@@ -6,7 +6,6 @@ use kube9_shared::time::Timestamp;
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::members;
-use crate::analysis::changes::is_ready;
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Service};
 
@@ -33,7 +32,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let mut pods = Vec::new();
     let mut well: Option<Timestamp> = None;
     for entry in context.world.selected(service) {
-        if is_ready(&entry.pod) {
+        if entry.pod.is_ready() {
             if !open {
                 return; // one is enough: a large Service costs no more than a small one while it works
             }

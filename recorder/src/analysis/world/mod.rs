@@ -14,7 +14,6 @@ mod trace;
 
 use std::collections::BTreeSet;
 
-use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
 
 pub use entry::{NodeEntry, PodEntry};
@@ -25,7 +24,7 @@ use super::failure;
 use super::maps::Map;
 use super::own::Own;
 use super::owners::controller;
-use super::subject::{About, Name, Subject, owner_name};
+use super::subject::{About, Name, Subject, object_ref, owner_name};
 use super::warnings::Warnings;
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
@@ -256,11 +255,7 @@ impl World {
         let old = known.as_ref().map(|known| &known.pod);
         let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, settle);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
-        let owner = owner.unwrap_or_else(|| ObjectRef {
-            kind: "Pod".to_owned(),
-            namespace: pod.meta.namespace.to_string(),
-            name: pod.meta.name.to_string(),
-        });
+        let owner = owner.unwrap_or_else(|| object_ref("Pod", &pod.meta));
         let group = match &known {
             Some(known) if known.owner == owner => known.group.clone(),
             _ => self.index.owner(owner_name(&owner)),

@@ -34,6 +34,13 @@ pub struct Pod {
     pub containers: Vec<ContainerState>,
 }
 
+impl Pod {
+    /// Its Ready condition says so.
+    pub fn is_ready(&self) -> bool {
+        Condition::of(&self.conditions, "Ready").is_some_and(Condition::is_true)
+    }
+}
+
 /// Where a pod is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
