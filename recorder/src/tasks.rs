@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
-use crate::analysis::owners::Owners;
 use crate::analysis::state::{Analysis, Before, close_all, finding_ids};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -28,6 +27,7 @@ use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::pipeline::filter::{Filter, SeverityOverrides};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::{Item, RelistCause, WatchId};
+use crate::pipeline::owners::Owners;
 use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::pipeline::sanitize::sanitize;
 use crate::pipeline::signals::Recall;

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 pub use compared::{Compared, Late};
 pub use facts::{Facts, KindFacts, LastChange};
 
-use super::owners::controller;
+use super::controller::controller;
 use crate::pipeline::record::Record;
 use crate::source::objects::{ConfigMap, Object};
 use comes_and_goes::{appeared, vanished};

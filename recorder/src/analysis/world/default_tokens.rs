@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube9_shared::time::Timestamp;
 
 use super::entry::PodEntry;
-use crate::analysis::maps::Map;
 use crate::analysis::subject::Name;
+use crate::maps::Map;
 
 /// Controllers by namespace.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::entry::PodEntry;
 use crate::analysis::failure;
-use crate::analysis::maps::{Map, Set};
 use crate::analysis::subject::Name;
+use crate::maps::{Map, Set};
 use crate::source::objects::{Deployment, Meta, PodSpec, Service};
 
 /// What pods asked for, in thousandths. Wide enough for any number of them.

@@ -20,12 +20,12 @@ pub use entry::{NodeEntry, PodEntry};
 pub use index::Asked;
 
 use super::changes::LastChange;
+use super::controller::controller;
 use super::failure;
-use super::maps::Map;
 use super::own::Own;
-use super::owners::controller;
 use super::subject::{About, Name, Subject, object_ref, owner_name};
 use super::warnings::Warnings;
+use crate::maps::Map;
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
 use crate::source::objects::{Condition, ConfigMap, Deployment, Node, Object, Pod, Service};
