@@ -10,7 +10,7 @@
 //! setting holds a secret, so the whole of it may be printed.
 
 mod layers;
-mod load;
+pub mod load;
 mod log;
 mod relations;
 mod setting;
@@ -29,7 +29,6 @@ use crate::pipeline::filter::{FilterRule, OverrideRule};
 pub use layers::{
     Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
 };
-pub use load::{ConfigError, Loaded};
 pub use log::{LogFormat, LogLevel};
 pub use setting::{ByteSize, Leaf};
 
