@@ -17,9 +17,6 @@ use crate::store::shared::Shared;
 use crate::store::snapshot::remove_leftovers;
 use crate::store::writer::Writer;
 
-/// Kind of the Events watch in `watch_state`.
-const EVENT_KIND: &str = "Event";
-
 /// The writer, and what the database knows of the watches and findings.
 pub(super) struct OpenedWriter {
     pub(super) writer: Writer,
@@ -132,7 +129,8 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     };
     for namespace in &scopes.events {
         let recall = Arc::new(Recall::default());
-        let (id, start) = writer.register(cluster, EVENT_KIND, namespace, recall.clone())?;
+        let (id, start) =
+            writer.register(cluster, Kind::Event.name(), namespace, recall.clone())?;
         known.events.push(EventWatch {
             id,
             namespace: namespace.clone(),
