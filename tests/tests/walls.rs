@@ -111,7 +111,7 @@ fn data_flows_one_way_through_the_rooms() {
             "metrics",
             &["store", "source", "analysis", "serve", "tasks"],
         ),
-        ("config", &["store", "source", "serve", "tasks"]),
+        ("config", &["store", "source", "serve", "tasks", "logging"]),
     ] {
         for (named, file) in named_in(room) {
             assert!(!forbidden.contains(&named.as_str()), "{file} names {named}");
