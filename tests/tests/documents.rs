@@ -287,3 +287,25 @@ fn anchor(heading: &str) -> String {
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
 }
+
+/// Doc tests are switched off, since there are none: an example in a comment would go untested.
+#[test]
+fn no_comment_holds_an_example_that_nobody_runs() {
+    for path in files(&root()) {
+        let code = fs::read_to_string(&path).unwrap();
+        let fences = code
+            .lines()
+            .filter_map(|line| {
+                line.trim_start()
+                    .strip_prefix("//")?
+                    .strip_prefix(['/', '!'])
+            })
+            .filter_map(|line| line.trim().strip_prefix("```"));
+        let no_code = ["text", "yaml", "json", "sh", "sql"];
+        let examples: Vec<&str> = fences
+            .step_by(2)
+            .filter(|kind| !no_code.contains(kind))
+            .collect();
+        assert!(examples.is_empty(), "{}: {examples:?}", path.display());
+    }
+}

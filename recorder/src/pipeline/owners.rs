@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kube9_shared::model::ObjectRef;
 
-use crate::maps::Map;
+use crate::maps::{Map, Set};
 
-/// Pods that are gone are remembered, since their last Events come after them; this many at most, about 2 MB.
+/// Pods that are gone are remembered, since their last Events come after them; this many at most, about 1 MB.
 const GONE_MAX: usize = 10_000;
 
 /// Pods and their controllers; cheap to clone.
@@ -17,8 +17,38 @@ pub struct Owners(Arc<RwLock<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     /// By `namespace/name`.
-    pods: Map<Arc<str>, ObjectRef>,
+    pods: Map<Arc<str>, Arc<ObjectRef>>,
+    /// Shared by their pods.
+    controllers: Set<Arc<ObjectRef>>,
     gone: VecDeque<Arc<str>>,
+}
+
+impl Table {
+    fn add(&mut self, pod: &Arc<str>, owner: ObjectRef) {
+        if self.pods.get(pod).is_some_and(|known| **known == owner) {
+            return;
+        }
+        self.remove(pod);
+        let owner = match self.controllers.get(&owner) {
+            Some(known) => known.clone(),
+            None => {
+                let owner = Arc::new(owner);
+                self.controllers.insert(owner.clone());
+                owner
+            }
+        };
+        self.pods.insert(pod.clone(), owner);
+    }
+
+    fn remove(&mut self, pod: &Arc<str>) {
+        let Some(owner) = self.pods.remove(pod) else {
+            return;
+        };
+        // This one and that of `controllers`: no other pod has it.
+        if Arc::strong_count(&owner) == 2 {
+            self.controllers.remove(&owner);
+        }
+    }
 }
 
 impl Owners {
@@ -29,16 +59,14 @@ impl Owners {
         }
         let name = format!("{}/{}", object.namespace, object.name);
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.pods.get(name.as_str()).cloned()
+        table.pods.get(name.as_str()).map(|owner| (**owner).clone())
     }
 
     /// A pod is there.
     pub fn pod_is_there(&self, name: &Arc<str>, owner: Option<ObjectRef>) {
         let Some(owner) = owner else { return };
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if table.pods.get(name) != Some(&owner) {
-            table.pods.insert(name.clone(), owner);
-        }
+        table.add(name, owner);
     }
 
     /// A pod is gone; its owner is remembered for a while.
@@ -52,7 +80,7 @@ impl Owners {
             // A StatefulSet's pod that came back under its name loses its entry until its next change: an Event
             // without an owner, nothing worse.
             if let Some(oldest) = table.gone.pop_front() {
-                table.pods.remove(&oldest);
+                table.remove(&oldest);
             }
         }
     }
@@ -83,5 +111,24 @@ mod tests {
         assert_eq!(owners.of(&pod(0)), None);
         assert_eq!(owners.of(&pod(1)), Some(owner.clone()));
         assert_eq!(owners.of(&pod(GONE_MAX)), Some(owner));
+    }
+
+    #[test]
+    fn a_controller_is_in_memory_once_and_for_as_long_as_it_has_pods() {
+        let owner = |name: &str| ObjectRef {
+            kind: "Deployment".into(),
+            namespace: "n".into(),
+            name: name.into(),
+        };
+        let mut table = Table::default();
+        let (one, two): (Arc<str>, Arc<str>) = ("n/one".into(), "n/two".into());
+        table.add(&one, owner("web"));
+        table.add(&two, owner("web"));
+        assert!(Arc::ptr_eq(&table.pods[&one], &table.pods[&two]));
+        table.add(&two, owner("api"));
+        assert_eq!(table.controllers.len(), 2);
+        table.remove(&one);
+        table.remove(&two);
+        assert!(table.controllers.is_empty() && table.pods.is_empty());
     }
 }

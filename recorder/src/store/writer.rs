@@ -143,12 +143,7 @@ impl Writer {
             told_changes: 0,
             sizes: None,
         };
-        if let Some((aside, why)) = moved_aside {
-            writer.report_damage(&aside.display().to_string(), &why);
-        }
-        if let Some(from) = migrated_from {
-            writer.report_migration(from);
-        }
+        writer.report_opened(moved_aside, migrated_from);
         Ok(writer)
     }
 

@@ -115,6 +115,7 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
                 load: cli.load,
             };
             let report = soak::run(options, &folder)?;
+            std::fs::write(folder.join("report.txt"), format!("{report:#}"))?;
             write!(out, "{report}")?;
             report.is_clean()
         }

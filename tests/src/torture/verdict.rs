@@ -112,7 +112,9 @@ impl fmt::Display for Verdict {
             ("integrity", &self.integrity),
         ] {
             writeln!(f, "{name:<18}{}", faults.len())?;
-            for fault in faults.iter().take(5) {
+            // The alternate form, for the file that stays, names each.
+            let shown = if f.alternate() { usize::MAX } else { 5 };
+            for fault in faults.iter().take(shown) {
                 writeln!(f, "    {fault}")?;
             }
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use kube9_tests::apiserver::{Fault, FaultId, Garbage, Kind, On};
 use kube9_tests::recorder::{Setup, balance};
@@ -27,6 +28,8 @@ impl Scraper {
         let thread = std::thread::spawn(move || {
             let mut unbalanced = Vec::new();
             while !stopped.load(Ordering::Acquire) {
+                // Without a pause it takes the core that the recorder needs.
+                std::thread::sleep(Duration::from_millis(50));
                 let metrics = setup.metrics();
                 if metrics.is_empty() {
                     continue; // nobody answers

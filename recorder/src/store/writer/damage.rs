@@ -111,9 +111,8 @@ impl Writer {
             *found = Found::Replaced;
         }
         let opened = self.data.open().map_err(|error| error.to_string())?;
-        if let Some((aside, why)) = &opened.moved_aside {
-            self.report_damage(&aside.display().to_string(), why);
-        }
+        let is_new = opened.created || opened.moved_aside.is_some();
+        self.report_opened(opened.moved_aside, opened.migrated_from);
         // Registered in a database that has them already, this changes nothing.
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
@@ -125,7 +124,7 @@ impl Writer {
         self.applier = applier;
         self.conn = opened.conn;
         self.files = self.data.file_ids().unwrap_or_default();
-        if opened.created || opened.moved_aside.is_some() {
+        if is_new {
             for recall in self.recalls.values() {
                 recall.relist(RelistCause::Replaced);
             }

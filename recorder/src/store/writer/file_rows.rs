@@ -1,5 +1,6 @@
 //! What the writer has to say of its own file, as rows of the record: it was damaged, it has another layout.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use kube9_shared::model::{EventType, Severity};
@@ -14,6 +15,20 @@ use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
 impl Writer {
+    /// Tells what was found at opening: a damaged file that was moved aside, and why; the layout that a file had.
+    pub(super) fn report_opened(
+        &mut self,
+        moved_aside: Option<(PathBuf, String)>,
+        migrated_from: Option<i64>,
+    ) {
+        if let Some((aside, why)) = moved_aside {
+            self.report_damage(&aside.display().to_string(), &why);
+        }
+        if let Some(from) = migrated_from {
+            self.report_migration(from);
+        }
+    }
+
     /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
     pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
         let now = self.shared.clock.now();
@@ -44,7 +59,7 @@ impl Writer {
     }
 
     /// Puts a row into the queue: the file has another layout than the one it came with.
-    pub(super) fn report_migration(&mut self, from: i64) {
+    fn report_migration(&mut self, from: i64) {
         let (now, to) = (self.shared.clock.now(), schema::VERSION);
         let record = Record {
             event_type: EventType::System,

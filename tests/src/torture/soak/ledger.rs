@@ -1,15 +1,17 @@
 //! What was ever recorded: every row as it was last seen, also those that the retention has taken since.
 //!
-//! Read once a second from the database's own order of commits (`changes`), so that the verdict covers the whole hour
-//! although the database keeps a quarter of it.
+//! Read every two seconds from the database's own order of commits (`changes`), so that the verdict covers the whole hour
+//! although the database keeps a quarter of it. A row that was written and taken between two looks left with something
+//! that nobody saw; its Event is not judged. At the size limit that is usual: a list after a fault brings Events of which
+//! some are the oldest there are.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::ensure;
-use kube9_shared::id::EventKey;
-use kube9_shared::schema::FOLD_WINDOW_MS;
+use kube9_recorder::pipeline::identity::Uid;
 use kube9_shared::time::Timestamp;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
@@ -18,9 +20,6 @@ use super::super::victim::Keep;
 
 /// The recorder looks at its clock, deletes, commits; and we look a moment later.
 const SLACK: Duration = Duration::from_secs(3);
-
-/// A repeat goes into its row for so long after the row began; a row that goes earlier may change unseen just before.
-const WINDOW: Duration = Duration::from_millis(FOLD_WINDOW_MS as u64);
 
 /// Severities from this number on are kept for longer: error and critical.
 const ERROR: i64 = 2;
@@ -48,8 +47,10 @@ pub(super) struct Ledger {
     /// Rows that were. Their keys may be given to other rows of the same second.
     past: Vec<Entry>,
     gaps: HashMap<i64, Gap>,
-    /// Events of which a row went while it could still change: what was in it last is not known.
+    /// Events of which a row went after a change that was not seen: what was in it last is not known.
     pub(super) cut: HashSet<String>,
+    /// Rows that came and went between two looks, of Events that are gone too: whose they were is not known.
+    pub(super) unseen: usize,
     /// Rows of Events there now.
     pub(super) rows: usize,
     /// Rows deleted because they were too old.
@@ -87,8 +88,14 @@ impl Ledger {
         let keys: Vec<i64> = changed
             .query_map([self.seq], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let mut vanished = Vec::new();
         for key in keys {
-            self.read_row(conn, key, keep)?;
+            if !self.read_row(conn, key, keep)? {
+                vanished.push(key);
+            }
+        }
+        for key in vanished {
+            self.note_vanished(conn, key)?;
         }
         self.seq = newest;
         let mut there = conn.prepare_cached("SELECT key FROM event WHERE uid IS NOT NULL")?;
@@ -100,7 +107,8 @@ impl Ledger {
         Ok(())
     }
 
-    fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<()> {
+    /// Reads a row that was written; `false` if it is gone.
+    fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<bool> {
         let mut statement = conn.prepare_cached(
             "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
              e.uid IS NOT NULL FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
@@ -135,7 +143,30 @@ impl Ledger {
                     self.gaps.insert(key, Gap::read(&metadata));
                 }
             }
-            _ => {}
+            Some(Err(_)) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A row was written since the last look, and is gone.
+    fn note_vanished(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<()> {
+        if let Some(entry) = self.entries.get(&key) {
+            self.cut.insert(entry.uid.clone());
+            return Ok(());
+        }
+        let uid: Option<Uid> = conn
+            .prepare_cached("SELECT uid FROM dedup WHERE event = ?1")?
+            .query_row([key], |row| match row.get_ref(0)? {
+                ValueRef::Blob(bytes) => Ok(bytes
+                    .try_into()
+                    .map_or(Uid::Text(String::new()), Uid::Bytes)),
+                text => Ok(Uid::Text(text.as_str()?.to_owned())),
+            })
+            .optional()?;
+        match uid {
+            Some(uid) => _ = self.cut.insert(uid.to_string()),
+            None => self.unseen += 1,
         }
         Ok(())
     }
@@ -154,7 +185,8 @@ impl Ledger {
                 entry.order = self.seen;
                 self.seen += 1;
                 if let Some(old) = old {
-                    // It went, and another got its key, between two looks.
+                    // It went, and another got its key, between two looks; it may have changed before.
+                    self.cut.insert(old.uid.clone());
                     self.gone(key, old, true, keep);
                 }
             }
@@ -194,9 +226,6 @@ impl Ledger {
             self.expired += 1;
         } else if is_oldest {
             self.shed += 1;
-            if EventKey::from_i64(key).created_at().plus(WINDOW) > now {
-                self.cut.insert(entry.uid.clone());
-            }
         } else {
             self.wrong.push(format!("{key} went too early: {entry:?}"));
         }
@@ -231,6 +260,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube9_shared::id::EventKey;
 
     const KEEP: Keep = Keep {
         info_warning: Duration::from_secs(900),
@@ -279,7 +309,7 @@ mod tests {
         // Errors are kept for longer: this one went for the size.
         let shed = after(&[(1000, 2), (800, 2)], &[800]);
         assert_eq!((shed.expired, shed.shed, shed.wrong.len()), (0, 1, 0));
-        assert!(shed.cut.is_empty(), "its window was over");
+        assert!(shed.cut.is_empty(), "nothing of it was unseen");
         let wrong = after(&[(800, 0), (700, 0)], &[800]);
         assert_eq!((wrong.shed, wrong.wrong.len()), (0, 1));
         // An older row of another severity may stay.
@@ -287,10 +317,23 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_went_while_it_could_change_is_not_judged() {
-        let ledger = after(&[(300, 0)], &[]);
-        assert_eq!(ledger.shed, 1);
-        assert!(ledger.cut.contains("u300"));
+    fn an_event_whose_row_went_with_something_unseen_is_not_judged() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE dedup (uid, event)")
+            .unwrap();
+        let uid = "0a000000-0000-4000-8000-000000000001";
+        let Uid::Bytes(bytes) = Uid::new(uid) else {
+            panic!("a UUID")
+        };
+        conn.execute("INSERT INTO dedup VALUES (?1, 8), ('plain', 9)", [bytes])
+            .unwrap();
+        let mut ledger = Ledger::default();
+        ledger.note(7, entry("u", 0, 5, 0), KEEP);
+        for key in [7, 8, 9, 10] {
+            ledger.note_vanished(&conn, key).unwrap();
+        }
+        assert_eq!(ledger.cut, ["u", uid, "plain"].map(str::to_owned).into());
+        assert_eq!(ledger.unseen, 1, "nobody knows whose the last was");
     }
 
     #[test]

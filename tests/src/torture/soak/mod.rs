@@ -316,6 +316,7 @@ impl Soak {
             expired: self.ledger.expired,
             shed: self.ledger.shed,
             not_judged: self.ledger.cut.len(),
+            unseen: self.ledger.unseen,
             taken_wrongly: self.ledger.wrong,
             verdict,
         })

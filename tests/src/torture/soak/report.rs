@@ -50,8 +50,10 @@ pub struct Report {
     pub expired: usize,
     /// Rows of Events deleted because of the size.
     pub shed: usize,
-    /// Events of which a row went by size while it could still change: the comparison leaves them out.
+    /// Events of which a row went after a change that no look had seen: the comparison leaves them out.
     pub not_judged: usize,
+    /// Rows that came and went between two looks and cannot be told whose they were; their Events look lost.
+    pub unseen: usize,
     /// Rows that went or shrank and should not have.
     pub taken_wrongly: Vec<String>,
     /// The comparison with what the API server accepted, over the whole time.
@@ -132,15 +134,17 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "clean-up          {} rows by age ({} and {} s), {} by size ({} Events not judged), {} wrongly",
+            "clean-up          {} rows by age ({} and {} s), {} by size ({} Events not judged, {} rows never seen), {} wrongly",
             self.expired,
             self.keep.info_warning.as_secs(),
             self.keep.error_critical.as_secs(),
             self.shed,
             self.not_judged,
+            self.unseen,
             self.taken_wrongly.len()
         )?;
-        for wrong in self.taken_wrongly.iter().take(5) {
+        let shown = if f.alternate() { usize::MAX } else { 5 };
+        for wrong in self.taken_wrongly.iter().take(shown) {
             writeln!(f, "    {wrong}")?;
         }
         writeln!(
@@ -161,9 +165,13 @@ impl fmt::Display for Report {
             self.unanswered.len(),
             self.slowest.as_millis()
         )?;
-        for failure in self.unanswered.iter().take(5) {
+        for failure in self.unanswered.iter().take(shown) {
             writeln!(f, "    {failure}")?;
         }
-        write!(f, "{}", self.verdict)
+        if f.alternate() {
+            write!(f, "{:#}", self.verdict)
+        } else {
+            write!(f, "{}", self.verdict)
+        }
     }
 }
