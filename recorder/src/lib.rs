@@ -13,6 +13,7 @@ pub mod hash;
 pub mod health;
 pub mod life;
 pub mod logging;
+pub mod maps;
 pub mod metrics;
 pub mod pipeline;
 pub mod serve;

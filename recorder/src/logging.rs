@@ -4,13 +4,10 @@
 //! from the cluster (error messages quote what they could not read), so no call site has to remember it.
 
 use std::io::{self, Write};
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -26,14 +23,12 @@ pub type Redact = fn(&str) -> String;
 /// # Errors
 /// When the process logs already.
 pub fn init(config: &LogConfig, redact: Redact) -> Result<(), TryInitError> {
-    // Invariant: a `LogLevel` holds only what `filter` accepts.
-    let targets = filter(config.level.as_str()).unwrap_or_default();
     let lines = Lines {
         sink: io::stderr,
         redact,
         format: config.format,
     };
-    let registry = tracing_subscriber::registry().with(targets);
+    let registry = tracing_subscriber::registry().with(config.level.targets());
     match config.format {
         LogFormat::Json => registry.with(json_layer(lines)).try_init(),
         LogFormat::Text => registry.with(text_layer(lines)).try_init(),
@@ -60,28 +55,6 @@ where
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer)
-}
-
-/// The filter that a `log.level` means; `None` if it means none.
-///
-/// A bare level counts for kube9's own code: at `debug`, hyper and rustls would drown everything else.
-pub fn filter(level: &str) -> Option<Targets> {
-    if let Ok(bare) = LevelFilter::from_str(level) {
-        // `LevelFilter` also reads digits, which nobody means here.
-        let is_word = level.bytes().all(|b| b.is_ascii_alphabetic()) && !level.is_empty();
-        let libraries = bare.min(LevelFilter::WARN);
-        let targets = Targets::new()
-            .with_default(libraries)
-            .with_target("kube9", bare);
-        // kube's client warns with the whole body of an answer that it cannot decode: ConfigMaps and all.
-        let client = bare.min(LevelFilter::ERROR);
-        return is_word.then(|| targets.with_target("kube_client", client));
-    }
-    let targets = Targets::from_str(level).ok()?;
-    // `Targets` takes an unknown word for a target; with neither `=` nor a level in it, it is a typing error.
-    let words = || level.split(',').map(str::trim);
-    let is_directive = |word: &str| word.contains('=') || LevelFilter::from_str(word).is_ok();
-    words().all(is_directive).then_some(targets)
 }
 
 /// Makes one line of each event, without secrets.
@@ -188,7 +161,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualTime;
     use kube9_shared::time::Timestamp;
-    use tracing::{Level, debug, info};
+    use tracing::{debug, info};
 
     static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -220,7 +193,7 @@ mod tests {
             redact: hide,
             format,
         };
-        let registry = tracing_subscriber::registry().with(filter("info").unwrap());
+        let registry = tracing_subscriber::registry().with(LogConfig::default().level.targets());
         match format {
             LogFormat::Json => {
                 tracing::subscriber::with_default(registry.with(json_layer(lines)), events);
@@ -259,24 +232,6 @@ mod tests {
             !text.contains("hunter2") && !text.contains('\u{1b}'),
             "{text}"
         );
-    }
-
-    #[test]
-    fn a_bare_level_is_for_our_own_code() {
-        let debug = filter("debug").unwrap();
-        assert!(debug.would_enable("kube9_recorder::store", &Level::DEBUG));
-        assert!(debug.would_enable("hyper", &Level::WARN));
-        assert!(!debug.would_enable("hyper", &Level::INFO));
-        assert!(!debug.would_enable("kube_client::client", &Level::WARN));
-        let off = filter("off").unwrap();
-        assert!(!off.would_enable("kube9_recorder", &Level::ERROR));
-        assert!(!off.would_enable("hyper", &Level::ERROR));
-        let mixed = filter("warn,kube9_recorder::store=trace").unwrap();
-        assert!(mixed.would_enable("kube9_recorder::store::writer", &Level::TRACE));
-        assert!(!mixed.would_enable("kube9_recorder::serve", &Level::INFO));
-        for wrong in ["", "loud", "info,loud", "kube9=loud", "3"] {
-            assert!(filter(wrong).is_none(), "{wrong:?}");
-        }
     }
 
     #[test]

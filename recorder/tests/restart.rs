@@ -16,7 +16,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kube9_recorder::analysis::own::Own;
-use kube9_recorder::analysis::owners::Owners;
 use kube9_recorder::analysis::state::{Analysis, Before, close_all};
 use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_recorder::config::{AnalysisConfig, RetentionConfig, StorageConfig, WriterConfig};
@@ -26,6 +25,7 @@ use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::heard::{Place, SLOT_SECONDS};
 use kube9_recorder::pipeline::item::{Item, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::normalize::normalize;
+use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::pipeline::signals::Recall;

@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::changes::Late;
-use super::maps;
-use super::rules::{Sign, Signs, span};
-use super::world::{About, Subject};
+use super::rules::signs::{Sign, Signs};
+use super::rules::words::span;
+use super::subject::{About, Subject};
+use crate::maps;
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;

@@ -15,14 +15,11 @@
 
 mod agenda;
 pub mod changes;
-pub mod default_tokens;
+pub mod controller;
 pub mod engine;
 pub mod failure;
 pub mod findings;
-pub mod index;
-pub mod maps;
 pub mod own;
-pub mod owners;
 pub mod rules;
 mod sight;
 pub mod state;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use kube9_shared::time::Timestamp;
 
 use super::changes::{Facts, Late};
-use super::maps::{Map, Set};
-use super::world::Name;
+use super::subject::Name;
+use crate::maps::{Map, Set};
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::Remembered;

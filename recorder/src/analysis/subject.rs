@@ -86,6 +86,15 @@ impl Subject {
     }
 }
 
+/// Who an object is.
+pub fn object_ref(kind: &str, meta: &Meta) -> ObjectRef {
+    ObjectRef {
+        kind: kind.to_owned(),
+        namespace: meta.namespace.to_string(),
+        name: meta.name.to_string(),
+    }
+}
+
 /// Name of an object in its map.
 pub fn name_of(meta: &Meta) -> Name {
     if meta.namespace.is_empty() {

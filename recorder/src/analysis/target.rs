@@ -2,10 +2,11 @@
 
 use kube9_shared::model::ObjectRef;
 
-use super::changes;
 use super::own::Own;
-use super::rules::{Check, Context, Group, Rule, Signs};
-use super::world::{About, NodeEntry, PodEntry, Subject, World, owner_ref};
+use super::rules::rule::{Check, Context, Group, Rule};
+use super::rules::signs::Signs;
+use super::subject::{About, Subject, object_ref, owner_ref};
+use super::world::{NodeEntry, PodEntry, World};
 use crate::metrics::{Kind, Label};
 use crate::source::objects::{ConfigMap, Deployment, Meta, Service};
 
@@ -108,7 +109,7 @@ impl<'a> Target<'a> {
             what,
             identity: &meta.uid,
             namespace: &meta.namespace,
-            object: Some(changes::subject(kind.name(), meta)),
+            object: Some(object_ref(kind.name(), meta)),
             ignore: &meta.ignore,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::time::Timestamp;
 
-use super::maps::Map;
+use crate::maps::Map;
 use crate::pipeline::heard::{History, Place, SLOT_SECONDS};
 
 /// Slots of the rate: an hour.

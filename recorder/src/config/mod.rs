@@ -10,23 +10,26 @@
 //! setting holds a secret, so the whole of it may be printed.
 
 mod layers;
+pub mod load;
+mod log;
+mod relations;
 mod setting;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::pipeline::filter::{Filter, FilterRule, OverrideRule, SeverityOverrides};
+use crate::pipeline::filter::{FilterRule, OverrideRule};
 
 pub use layers::{
     Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
 };
+pub use log::{LogFormat, LogLevel};
 pub use setting::{ByteSize, Leaf};
 
 /// Declares sections: a struct, its defaults, and how it is read, shown and documented.
@@ -350,217 +353,7 @@ sections! {
     }
 }
 
-/// Level of the log, or directives by target. Valid by construction.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
-pub struct LogLevel(String);
-
-impl LogLevel {
-    /// The text as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Leaf for LogLevel {
-    const WHAT: &'static str = "a log level (off, error, warn, info, debug, trace) or directives such as warn,kube9_recorder=debug";
-
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().to_lowercase();
-        crate::logging::filter(&text)
-            .is_some()
-            .then_some(Self(text))
-    }
-
-    fn show(&self) -> Value {
-        Value::from(self.as_str())
-    }
-}
-
-/// Form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-impl Leaf for LogFormat {
-    const WHAT: &'static str = "a log format (json, text)";
-
-    fn parse(text: &str) -> Option<Self> {
-        match text.trim().to_lowercase().as_str() {
-            "json" => Some(Self::Json),
-            "text" => Some(Self::Text),
-            _ => None,
-        }
-    }
-
-    fn show(&self) -> Value {
-        Value::from(match self {
-            Self::Json => "json",
-            Self::Text => "text",
-        })
-    }
-}
-
-/// Everything that is wrong with the configuration.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The config file, if one was named.
-    pub file: Option<PathBuf>,
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.file {
-            Some(file) => write!(f, "invalid configuration (config file {}):", file.display())?,
-            None => write!(f, "invalid configuration:")?,
-        }
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  {problem}"))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// A valid configuration, and what deserves a warning once there is a log.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The effective configuration.
-    pub config: Config,
-    /// Sentences about what is legal but probably not meant.
-    pub warnings: Vec<String>,
-}
-
 impl Config {
-    /// Loads the configuration. The file is `file`, else the one that `KUBE9_CONFIG` names, else none.
-    ///
-    /// # Errors
-    /// Everything that is wrong in any layer.
-    pub fn load(
-        file: Option<&Path>,
-        flags: &Flags,
-        environment: &dyn Environment,
-    ) -> Result<Loaded, ConfigError> {
-        let named = environment
-            .get("KUBE9_CONFIG")
-            .filter(|name| !name.is_empty());
-        let file = file
-            .map(Path::to_owned)
-            .or_else(|| named.map(PathBuf::from));
-        let text = match &file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| unreadable(path, &format!("cannot read it: {error}")))?,
-        };
-        Self::from_text(&text, flags, environment)
-            .map_err(|problems| ConfigError { file, problems })
-    }
-
-    /// The configuration that a config file's text and the other layers make.
-    ///
-    /// # Errors
-    /// Everything that is wrong in any layer.
-    pub fn from_text(
-        text: &str,
-        flags: &Flags,
-        environment: &dyn Environment,
-    ) -> Result<Loaded, Vec<Problem>> {
-        let tree = parse_yaml(text).map_err(|message| {
-            vec![Problem {
-                path: String::new(),
-                source: "config file".to_owned(),
-                message,
-            }]
-        })?;
-        let mut layers = Layers::new(flags, environment, tree);
-        let config = Self::read(&mut layers, "", Self::defaults(environment), None);
-        layers.finish();
-        config.check_relations(&mut layers);
-        if !layers.problems.is_empty() {
-            return Err(layers.problems);
-        }
-        let warnings = layers
-            .unknown_variables()
-            .into_iter()
-            .map(|name| format!("environment variable {name} is no setting of kube9-recorder"))
-            .collect();
-        Ok(Loaded { config, warnings })
-    }
-
-    /// The defaults where this process runs: in a pod, or elsewhere.
-    fn defaults(environment: &dyn Environment) -> Self {
-        let mut config = Self::default();
-        if environment.get("KUBERNETES_SERVICE_HOST").is_none() {
-            config.data_dir = PathBuf::from("./kube9-data");
-            config.log.format = LogFormat::Text;
-        }
-        config
-    }
-
-    /// What no single setting can say of itself.
-    fn check_relations(&self, layers: &mut Layers<'_>) {
-        let mut refuse =
-            |path: &str, message: String| layers.problem(path, "all sources together", message);
-        let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
-        let overrides = SeverityOverrides::new(&self.severity_overrides.0)
-            .err()
-            .into_iter()
-            .flatten();
-        for bad in rules.chain(overrides) {
-            refuse(&bad.path, bad.problem);
-        }
-        for bad in crate::analysis::rules::unknown(&self.analysis.disabled_rules) {
-            refuse(
-                "analysis.disabled_rules",
-                format!("{bad:?} is neither a rule nor a type of rules"),
-            );
-        }
-        let backoff = &self.source.backoff;
-        if backoff.initial > backoff.max {
-            refuse(
-                "source.backoff.initial",
-                "is longer than source.backoff.max".to_owned(),
-            );
-        }
-        if self.writer.retry_initial > self.writer.retry_max {
-            refuse(
-                "writer.retry_initial",
-                "is longer than writer.retry_max".to_owned(),
-            );
-        }
-        if self.http.header_timeout > self.http.connection_timeout {
-            refuse(
-                "http.header_timeout",
-                "is longer than http.connection_timeout".to_owned(),
-            );
-        }
-        if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
-            refuse(
-                "kube.status_configmap",
-                "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
-            );
-        }
-        for (index, name) in self.kube.namespaces.iter().enumerate() {
-            if !is_namespace(name) {
-                refuse(
-                    &format!("kube.namespaces[{index}]"),
-                    format!("{name:?} is not the name of a namespace"),
-                );
-            }
-            if self.kube.namespaces[..index].contains(name) {
-                refuse(
-                    &format!("kube.namespaces[{index}]"),
-                    format!("{name:?} is there twice"),
-                );
-            }
-        }
-    }
-
     /// The database file.
     pub fn database_path(&self) -> PathBuf {
         self.data_dir.join("kube9.db")
@@ -578,36 +371,4 @@ impl Config {
         Self::default().describe("", None, "", &mut out);
         out
     }
-}
-
-fn unreadable(path: &Path, message: &str) -> ConfigError {
-    let source = "config file".to_owned();
-    let problem = Problem {
-        path: String::new(),
-        source,
-        message: message.to_owned(),
-    };
-    ConfigError {
-        file: Some(path.to_owned()),
-        problems: vec![problem],
-    }
-}
-
-fn parse_yaml(text: &str) -> Result<Value, String> {
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    // Without the lines around the fault: a file that was named by mistake may hold a secret.
-    serde_yaml::from_str(text)
-        .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
-}
-
-/// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.
-fn is_namespace(name: &str) -> bool {
-    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = name.as_bytes();
-    (1..=63).contains(&bytes.len())
-        && bytes.iter().all(|&b| word(b) || b == b'-')
-        && word(bytes[0])
-        && word(bytes[bytes.len() - 1])
 }

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::load::parse_yaml;
 use super::*;
 
 type Vars = BTreeMap<&'static str, &'static str>;

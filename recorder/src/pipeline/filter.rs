@@ -17,21 +17,19 @@
 //! also none (so `*` matches the empty namespace of cluster-scoped objects), `?` for one character. Kinds, reasons and
 //! types are compared without regard to case, names and namespaces exactly.
 
+mod matcher;
+mod problems;
+
 use std::collections::HashSet;
-use std::fmt;
 
 use kube9_shared::model::Severity;
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
-use crate::source::decode::KubeEvent;
+pub use matcher::{GLOB_BYTES_MAX, GLOBS_MAX, Match, Subject};
+pub use problems::{BadRule, RULES_MAX};
 
-/// Rules of one kind; more would make every Event slow, and no one could read them.
-pub const RULES_MAX: usize = 100;
-/// Globs in one field of one rule.
-pub const GLOBS_MAX: usize = 100;
-/// Length of one glob: the longest name that Kubernetes allows. Bounds the time of a match.
-pub const GLOB_BYTES_MAX: usize = 253;
+use matcher::Matcher;
+use problems::Problems;
 
 /// One entry of `filters`, as it is written in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,81 +63,6 @@ pub struct OverrideRule {
     pub matches: Match,
     /// The severity they get: info, warning, error or critical.
     pub severity: String,
-}
-
-/// Conditions of a rule; all that are given must hold, and at least one must be given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Match {
-    /// Namespace of the object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<Vec<String>>,
-    /// Kind of the object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kinds: Option<Vec<String>>,
-    /// Name of the object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub names: Option<Vec<String>>,
-    /// Reason of the Event.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasons: Option<Vec<String>>,
-    /// Type of the Event, `Normal` or `Warning`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub types: Option<Vec<String>>,
-}
-
-/// A value in the configuration that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct BadRule {
-    /// Where, e.g. `filters[2].match.names[0]`.
-    pub path: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-/// What rules look at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Subject<'a> {
-    /// Namespace of the object; empty if cluster-scoped.
-    pub namespace: &'a str,
-    /// Kind of the object.
-    pub kind: &'a str,
-    /// Name of the object.
-    pub name: &'a str,
-    /// Reason of the Event.
-    pub reason: &'a str,
-    /// Type of the Event.
-    pub kube_type: &'a str,
-}
-
-impl<'a> From<&'a KubeEvent> for Subject<'a> {
-    fn from(event: &'a KubeEvent) -> Self {
-        let object = &event.involved_object;
-        Self {
-            namespace: object.namespace.as_deref().unwrap_or_default(),
-            kind: object.kind.as_deref().unwrap_or_default(),
-            name: object.name.as_deref().unwrap_or_default(),
-            reason: event.reason.as_deref().unwrap_or_default(),
-            kube_type: event.kind.as_deref().unwrap_or_default(),
-        }
-    }
-}
-
-impl<'a> From<&'a Record> for Subject<'a> {
-    fn from(record: &'a Record) -> Self {
-        let (namespace, kind, name) = record
-            .object
-            .as_ref()
-            .map_or(("", "", ""), |o| (&o.namespace, &o.kind, &o.name));
-        Self {
-            namespace,
-            kind,
-            name,
-            reason: &record.reason,
-            kube_type: &record.kube_type,
-        }
-    }
 }
 
 /// Decides which Events are recorded.
@@ -244,170 +167,6 @@ impl SeverityOverrides {
     }
 }
 
-/// A [`Match`] that was checked.
-#[derive(Debug, Clone)]
-struct Matcher {
-    namespaces: Globs,
-    kinds: Globs,
-    names: Globs,
-    reasons: Globs,
-    types: Globs,
-}
-
-impl Matcher {
-    fn new(matches: &Match, path: &str, bad: &mut Problems) -> Self {
-        let Match {
-            namespaces,
-            kinds,
-            names,
-            reasons,
-            types,
-        } = matches;
-        if [namespaces, kinds, names, reasons, types]
-            .iter()
-            .all(|field| field.is_none())
-        {
-            bad.add(
-                path.to_owned(),
-                "needs a condition; to match every Event write namespaces: [\"*\"]",
-            );
-        }
-        let mut globs = |field: &Option<Vec<String>>, name: &str, case: Case| {
-            Globs::new(field.as_deref(), &format!("{path}.{name}"), case, bad)
-        };
-        Self {
-            namespaces: globs(namespaces, "namespaces", Case::Exact),
-            kinds: globs(kinds, "kinds", Case::Ignored),
-            names: globs(names, "names", Case::Exact),
-            reasons: globs(reasons, "reasons", Case::Ignored),
-            types: globs(types, "types", Case::Ignored),
-        }
-    }
-
-    fn is_match(&self, subject: Subject<'_>) -> bool {
-        self.types.is_match(subject.kube_type)
-            && self.reasons.is_match(subject.reason)
-            && self.kinds.is_match(subject.kind)
-            && self.namespaces.is_match(subject.namespace)
-            && self.names.is_match(subject.name)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Case {
-    Exact,
-    Ignored,
-}
-
-/// The globs of one field; `None` where the rule does not look at the field.
-#[derive(Debug, Clone)]
-struct Globs(Option<Vec<String>>, Case);
-
-impl Globs {
-    fn new(globs: Option<&[String]>, path: &str, case: Case, bad: &mut Problems) -> Self {
-        let Some(globs) = globs else {
-            return Self(None, case);
-        };
-        if globs.is_empty() {
-            bad.add(
-                path.to_owned(),
-                "is empty, so the rule can never match; leave the field out to match everything",
-            );
-        }
-        if globs.len() > GLOBS_MAX {
-            bad.add(
-                path.to_owned(),
-                format_args!(
-                    "has {} entries; at most {GLOBS_MAX} are possible",
-                    globs.len()
-                ),
-            );
-        }
-        for (index, glob) in globs
-            .iter()
-            .enumerate()
-            .filter(|(_, glob)| glob.len() > GLOB_BYTES_MAX)
-        {
-            let problem = format_args!(
-                "is {} bytes long; at most {GLOB_BYTES_MAX} are possible",
-                glob.len()
-            );
-            bad.add(format!("{path}[{index}]"), problem);
-        }
-        Self(Some(globs.to_vec()), case)
-    }
-
-    fn is_match(&self, text: &str) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|globs| globs.iter().any(|glob| glob_match(glob, text, self.1)))
-    }
-}
-
-/// Matches with one place to come back to (the latest `*`): time is at most length × length, space is constant.
-fn glob_match(glob: &str, text: &str, case: Case) -> bool {
-    let same = |a: char, b: char| match case {
-        Case::Exact => a == b,
-        Case::Ignored => a.eq_ignore_ascii_case(&b),
-    };
-    let (mut glob, mut text) = (glob.chars(), text.chars());
-    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
-    loop {
-        let (mut next_glob, mut next_text) = (glob.clone(), text.clone());
-        match (next_glob.next(), next_text.next()) {
-            (Some('*'), _) => {
-                retry = Some((next_glob.clone(), text.clone()));
-                glob = next_glob;
-                continue;
-            }
-            (None, None) => return true,
-            (Some(g), Some(t)) if g == '?' || same(g, t) => {
-                (glob, text) = (next_glob, next_text);
-                continue;
-            }
-            _ => {}
-        }
-        let Some((after_star, rest)) = &mut retry else {
-            return false;
-        };
-        if rest.next().is_none() {
-            return false;
-        }
-        (glob, text) = (after_star.clone(), rest.clone());
-    }
-}
-
-/// Collects everything that is wrong, so that the operator sees it all at once.
-struct Problems(Vec<BadRule>);
-
-impl Problems {
-    fn new(list: &str, rules: usize) -> Self {
-        let mut problems = Self(Vec::new());
-        if rules > RULES_MAX {
-            problems.add(
-                list.to_owned(),
-                format_args!("has {rules} rules; at most {RULES_MAX} are possible"),
-            );
-        }
-        problems
-    }
-
-    fn add(&mut self, path: String, problem: impl fmt::Display) {
-        self.0.push(BadRule {
-            path,
-            problem: problem.to_string(),
-        });
-    }
-
-    fn none_or<T>(self, value: T) -> Result<T, Vec<BadRule>> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.0)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,32 +186,6 @@ mod tests {
     fn problems(yaml: &str) -> Vec<String> {
         let bad = Filter::new(&serde_yaml::from_str::<Vec<FilterRule>>(yaml).unwrap()).unwrap_err();
         bad.iter().map(BadRule::to_string).collect()
-    }
-
-    #[test]
-    fn globs() {
-        for (glob, text, expected) in [
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
-            ("?", "", false),
-            ("?", "é", true),
-            ("web-*", "web-", true),
-            ("web-*", "we", false),
-            ("*-1", "web-1-1", true),
-            ("w*b?1", "wxxbxb-1", true),
-            ("w*b?1", "wxxbxb-2", false),
-            ("**a**", "bab", true),
-            ("a*a*a*a*a*a*b", &"a".repeat(200), false),
-            ("Web", "web", false),
-        ] {
-            assert_eq!(
-                glob_match(glob, text, Case::Exact),
-                expected,
-                "{glob} {text}"
-            );
-        }
-        assert!(glob_match("pod", "Pod", Case::Ignored));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod item;
 pub mod meaning;
 pub mod names;
 pub mod normalize;
+pub mod owners;
 pub mod queue;
 mod reason_table;
 pub mod record;

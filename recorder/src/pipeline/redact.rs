@@ -13,21 +13,18 @@
 use std::borrow::Cow;
 
 use super::secret_key::{Secrecy, secrecy};
+pub(super) use marker::MARKER;
+
+use bytes::{is_blank, is_key, is_space, quote_bit};
 use forms::{decodes_to_pair, hide_aws_secrets};
+use prose::is_prose;
 
+mod bytes;
+mod ends;
 mod forms;
-
-/// What stands in place of a secret.
-pub(super) const MARKER: &str = "[REDACTED]";
-
-/// A value that is a key itself is no longer than this.
-const CHAINED_KEY_BYTES_MAX: usize = 64;
-
-/// 65535 has five. More digits are a password.
-const PORT_DIGITS_MAX: usize = 5;
-
-/// Marks behind a port, as in `(see http://host:80)...`; more are part of a password.
-const PUNCTUATION_MAX: usize = 3;
+mod marker;
+mod prose;
+mod user;
 
 /// Replaces the secrets in a text.
 pub(super) fn redact(text: &str) -> Cow<'_, str> {
@@ -156,82 +153,6 @@ impl Scan<'_> {
             .count();
         let quote = *self.bytes.get(at + slashes)?;
         (quote_bit(quote) != 0).then_some((quote, slashes))
-    }
-
-    /// End of the text within a quote that was opened with so many backslashes; the end of the text if none closes it.
-    fn end_of_quoted(&self, from: usize, (quote, slashes): (u8, usize)) -> usize {
-        let mut before = 0;
-        for (i, &byte) in self.bytes.iter().enumerate().skip(from) {
-            if byte == quote
-                && if slashes == 0 {
-                    before % 2 == 0
-                } else {
-                    before <= slashes
-                }
-            {
-                return if slashes == 0 { i } else { i - before };
-            }
-            before = if byte == b'\\' { before + 1 } else { 0 };
-        }
-        self.bytes.len()
-    }
-
-    /// The user part of the URL whose authority begins at `at`.
-    fn user_of_url(&mut self, at: usize) -> Option<Span> {
-        if at >= self.url.0 {
-            let end = self.skip(at, |b| {
-                !is_space(b) && !matches!(b, b'"' | b'`' | b'<' | b'>')
-            });
-            self.url = (
-                end,
-                self.bytes[at..end]
-                    .iter()
-                    .rposition(|b| *b == b'@')
-                    .map(|step| at + step),
-            );
-        }
-        let (end, last) = self.url;
-        let authority = self
-            .skip(at, |b| !matches!(b, b'/' | b'?' | b'#' | b'\\'))
-            .min(end);
-        let Some(last) = last.filter(|last| *last > at) else {
-            // The text breaks off before the `@`.
-            let broken_off = authority == self.bytes.len() && self.has_password(at, authority);
-            return broken_off.then_some((at, authority));
-        };
-        let in_authority = self.bytes[at..authority]
-            .iter()
-            .rposition(|b| *b == b'@')
-            .map(|step| at + step);
-        let to = match in_authority {
-            // A password may hold what ends an authority; then the last `@` is the one.
-            Some(first) if self.bytes[at..first].contains(&b':') => last,
-            Some(first) => first,
-            None if self.has_password(at, authority) => last,
-            None => return None,
-        };
-        (to > at).then_some((at, to))
-    }
-
-    /// Whether what stands before the first slash is no `host:port`, so that an `@` further on may end a password.
-    fn has_password(&self, at: usize, end: usize) -> bool {
-        let address = if self.bytes.get(at) == Some(&b'[') {
-            self.skip(at, |b| b != b']').min(end)
-        } else {
-            at
-        };
-        let port = self.bytes[address..end].iter().position(|b| *b == b':');
-        port.is_some_and(|step| !is_port(&self.text[address + step + 1..end]))
-    }
-
-    /// `user:password` before `@tcp(host:port)/database`.
-    fn user_of_source_name(&self, at: usize) -> Option<Span> {
-        let ends = |b: &u8| is_space(*b) || matches!(b, b'"' | b'`' | b'=');
-        let from = self.bytes[self.copied..at]
-            .iter()
-            .rposition(ends)
-            .map_or(self.copied, |step| self.copied + step + 1);
-        (from < at).then_some((from, at))
     }
 
     /// What to hide after the word `start..end`.
@@ -425,30 +346,6 @@ impl Scan<'_> {
         Some((at, self.end_of_chain(at, to)))
     }
 
-    /// `password: token: x`: the value is a key again, so the value of that goes too.
-    fn end_of_chain(&self, at: usize, to: usize) -> usize {
-        let word = self.text[at..to].trim_end_matches([':', '=']);
-        if word.len() > CHAINED_KEY_BYTES_MAX || secrecy(word) < Secrecy::Likely {
-            return to;
-        }
-        let separator = self.skip(at + word.len(), is_blank);
-        let next = self.skip(separator, |b| is_blank(b) || matches!(b, b':' | b'='));
-        let separated = self.bytes[separator..next]
-            .iter()
-            .any(|b| matches!(b, b':' | b'='));
-        if !separated && !word.starts_with('-') {
-            return to;
-        }
-        match self.quote_at(next) {
-            Some((quote, slashes)) => {
-                let end = self.end_of_quoted(next + slashes + 1, (quote, slashes));
-                // The quote that opened goes, so the one that closes goes too.
-                (end + slashes + 1).min(self.bytes.len())
-            }
-            None => self.skip(next, |b| !is_space(b)),
-        }
-    }
-
     /// `auth:1.2`, `host/auth:latest`, `image "auth:latest"`: a colon without space may belong to an image.
     fn is_image(&self, start: usize, at: usize) -> bool {
         let before = &self.bytes[..start];
@@ -459,77 +356,6 @@ impl Scan<'_> {
             || before.ends_with(b"/")
             || before.ends_with(b"image \"")
             || before.ends_with(b"image ")
-    }
-
-    /// Whether the value that begins with the marker is just that, so that a second pass changes nothing.
-    fn ends_after_marker(&self, pair: Pair, at: usize) -> bool {
-        let escaped_space = matches!(self.bytes.get(at..at + 2), Some(b"\\n" | b"\\r" | b"\\t"));
-        escaped_space || self.end_of_unquoted(pair, at) == at
-    }
-
-    fn end_of_unquoted(&self, pair: Pair, from: usize) -> usize {
-        // A parameter of a URL ends where the next begins; elsewhere these characters may belong to the secret.
-        let parameter = !pair.colon
-            && pair.start > 0
-            && matches!(self.bytes[pair.start - 1], b'?' | b'&' | b';');
-        for (i, &byte) in self.bytes.iter().enumerate().skip(from) {
-            let ends = match byte {
-                b'&' | b'#' => parameter,
-                b',' | b'}' | b']' => pair.quoted,
-                // It's a quote that closes: one was opened before, and no word goes on after it.
-                _ if quote_bit(byte) & self.quotes_seen != 0 => {
-                    !self.bytes.get(i + 1).is_some_and(u8::is_ascii_alphanumeric)
-                }
-                _ => is_space(byte),
-            };
-            if ends {
-                return i;
-            }
-        }
-        self.bytes.len()
-    }
-
-    /// End of the object or list that begins here; the end of the text if it breaks off.
-    fn end_of_structure(&self, from: usize) -> usize {
-        let (mut depth, mut in_quotes, mut escaped) = (0_usize, false, false);
-        for (i, &byte) in self.bytes.iter().enumerate().skip(from) {
-            match byte {
-                b'\\' => {
-                    escaped = !escaped;
-                    continue;
-                }
-                b'"' if !escaped => in_quotes = !in_quotes,
-                b'{' | b'[' if !in_quotes => depth += 1,
-                b'}' | b']' if !in_quotes => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        return i + 1;
-                    }
-                }
-                _ => {}
-            }
-            escaped = false;
-        }
-        self.bytes.len()
-    }
-
-    /// End of a YAML block (`|` or `>`): the lines that are indented. Where the line breaks are escaped it cannot be
-    /// told, so all that follows goes.
-    fn end_of_block(&self, at: usize, to: usize) -> usize {
-        if self.bytes.get(to) != Some(&b'\n') {
-            return if self.text[at..to].contains("\\n") {
-                self.bytes.len()
-            } else {
-                to
-            };
-        }
-        let mut end = to;
-        while self.bytes.get(end) == Some(&b'\n')
-            && matches!(self.bytes.get(end + 1), Some(b' ' | b'\t' | b'\n'))
-        {
-            end = self.skip(end + 1, |b| b != b'\n');
-        }
-        end
     }
 }
 
@@ -552,76 +378,6 @@ fn is_no_secret(pair: Pair, value: &str, spaced: bool) -> bool {
     } else {
         value.len() < 6
     }
-}
-
-/// Characters of a key. Dashes too, so that flags and PEM markers are words.
-fn is_key(byte: u8) -> bool {
-    const KEY: [bool; 256] = {
-        let mut key = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            key[byte] =
-                (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'-' | b'.');
-            byte += 1;
-        }
-        key
-    };
-    KEY[byte as usize]
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Whether this is a port, or the place of one, with what a sentence may put behind it: `80`, `80).`, `:`.
-fn is_port(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let behind = &text[digits..];
-    let ends_sentence = |c| {
-        matches!(
-            c,
-            '.' | ',' | ';' | ':' | ')' | ']' | '}' | '\'' | '!' | '?'
-        )
-    };
-    digits <= PORT_DIGITS_MAX
-        && behind.len() <= PUNCTUATION_MAX
-        && behind.chars().all(ends_sentence)
-}
-
-fn quote_bit(byte: u8) -> u8 {
-    match byte {
-        b'"' => 1,
-        b'\'' => 2,
-        b'`' => 4,
-        _ => 0,
-    }
-}
-
-/// Words with which a sentence goes on after "token:", "credentials:" or "bearer".
-fn is_prose(word: &str) -> bool {
-    #[rustfmt::skip]
-    const WORDS: &[&str] = &[
-        "a", "access", "an", "and", "are", "auth", "authentication", "authorization", "by",
-        "can't", "cannot", "challenge", "client", "configmap", "configmaps", "connection",
-        "context", "could", "couldn't", "credential", "credentials", "delete", "dial", "duplicate",
-        "error", "exec", "expired", "failed", "failure", "field", "file", "for", "forbidden",
-        "from", "get", "has", "head", "header", "http", "in", "internal", "invalid", "is", "it",
-        "key", "keys", "missing", "must", "namespace", "namespaces", "net/http", "no", "not",
-        "object", "of", "open", "operation", "or", "patch", "permission", "pod", "pods", "post",
-        "pull", "put", "read", "realm", "request", "required", "resource", "rpc", "scheme",
-        "secret", "secrets", "server", "serviceaccount", "serviceaccounts", "stat", "that", "the",
-        "this", "timed", "timeout", "tls", "to", "token", "tokens", "unable", "unauthorized",
-        "unexpected", "unknown", "unsupported", "user", "value", "waiting", "was", "with", "write",
-        "x509",
-    ];
-    word.len() <= 16
-        && WORDS
-            .binary_search(&word.to_ascii_lowercase().as_str())
-            .is_ok()
 }
 
 #[cfg(test)]

@@ -13,16 +13,13 @@ pub(crate) mod tests;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::config::HttpConfig;
-use crate::health::Health;
-use crate::metrics::Metrics;
 
-pub use routes::HealthDocument;
+pub use routes::{HealthDocument, State};
 
 /// The address cannot be listened on. The process must stop.
 #[derive(Debug, thiserror::Error)]
@@ -33,15 +30,6 @@ pub struct BindError {
     /// Why not.
     #[source]
     pub source: io::Error,
-}
-
-/// What the routes answer from.
-#[derive(Clone)]
-pub struct State {
-    /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
-    /// For the probes.
-    pub health: Health,
 }
 
 /// Opens the port. Apart from [`run`], so that a port that is taken is an error at the start and not in a task.

@@ -1,5 +1,7 @@
 //! What is answered: the routes, and the JSON documents of the probes (a contract of their own, see `docs/health.md`).
 
+use std::sync::Arc;
+
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,9 +12,17 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 
-use super::State;
-use crate::health::CheckView;
-use crate::metrics;
+use crate::health::{CheckView, Health};
+use crate::metrics::{self, Metrics};
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub struct State {
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// For the probes.
+    pub health: Health,
+}
 
 /// The routes, as one filter that answers every request: nothing in it can reject.
 pub(super) fn all(state: State) -> BoxedFilter<(Response,)> {

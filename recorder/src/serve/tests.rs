@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube9_shared::time::Timestamp;
@@ -9,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::{Clock, ManualTime};
-use crate::metrics::{Action, Kind, Rules};
+use crate::health::Health;
+use crate::metrics::{Action, Kind, Metrics, Rules};
 
 /// A server on a free port, whose clock stands still.
 pub(crate) struct Server {

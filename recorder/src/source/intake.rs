@@ -8,12 +8,12 @@ use tracing::warn;
 
 use super::decode::{Identity, decode_event, decode_identity};
 use super::pages::{Action, RawItem};
-use crate::analysis::owners::Owners;
 use crate::clock::Clock;
 use crate::metrics::{self, Metrics, Stage};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
+use crate::pipeline::owners::Owners;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 use crate::pipeline::sanitize::sanitize;

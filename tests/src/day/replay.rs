@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use kube9_recorder::analysis::owners::Owners;
 use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
 use kube9_recorder::metrics::{Kind, Label};
 use kube9_recorder::pipeline::item::{Item, RelistCause, Step, WatchId};
+use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::signals::Remembered;
 use kube9_recorder::source::objects::Object;
 use kube9_recorder::source::objects::informer::{News, Seen};

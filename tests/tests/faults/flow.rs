@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kube9_recorder::analysis::owners::Owners;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::KubeConfig;
 use kube9_recorder::health::Health;
 use kube9_recorder::metrics::{Kind as Watched, Metrics, Rules};
 use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
 use kube9_recorder::pipeline::item::Item;
+use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::record::{Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;

@@ -3,7 +3,9 @@
 use kube9_shared::model::Severity;
 use serde_json::json;
 
-use super::{Compared, Facts, KindFacts, Row, listed, place, row};
+use super::compared::Compared;
+use super::facts::{Facts, KindFacts};
+use super::row::{Row, listed, place, row};
 use crate::source::objects::{Object, Phase};
 
 pub(super) fn appeared(change: &Compared<'_>, after: &Facts) -> Vec<Row> {

@@ -6,7 +6,9 @@ use kube9_shared::model::Severity;
 use serde_json::{Value, json};
 
 use super::comes_and_goes::pod_ended;
-use super::{Compared, Facts, KindFacts, Row, listed, place, row};
+use super::compared::Compared;
+use super::facts::{Facts, KindFacts};
+use super::row::{Row, listed, place, row};
 
 pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
     match (&before.of, &after.of) {

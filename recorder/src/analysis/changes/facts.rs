@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube9_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::owners::controller;
+use crate::analysis::controller::controller;
 use crate::source::objects::{ConfigMap, Node, Object, Pod, Service};
 
 /// A change that can break pods, as insights name it.

@@ -2,8 +2,10 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, count, owner_words};
-use crate::analysis::world::owner_ref;
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, owner_words};
+use crate::analysis::subject::owner_ref;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,7 +29,7 @@ Next: switch the token off at the account itself (`kubectl patch serviceaccount 
 const NAMED_MAX: usize = 20;
 
 /// Whether a pod with these words in its label or annotation is left out.
-pub(super) fn is_ignored(words: &[Box<str>]) -> bool {
+pub(in crate::analysis) fn is_ignored(words: &[Box<str>]) -> bool {
     words.iter().any(|word| RULE.is_named(word))
 }
 

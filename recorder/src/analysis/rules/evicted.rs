@@ -2,7 +2,9 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, place, said};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};

@@ -3,9 +3,11 @@
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Check, Context, Group, Rule, Signs, count, members, owner_words, span};
+use super::failing::failing;
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
-use crate::analysis::failure::failing;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 

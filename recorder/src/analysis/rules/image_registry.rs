@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, members};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::members;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Check, Context, Group, Rule, Signs, members, owner_words};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{members, owner_words};
 use crate::analysis::failure::is_oom;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;

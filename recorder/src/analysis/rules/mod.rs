@@ -3,6 +3,11 @@
 //!
 //! A rule looks at one subject in the world at one moment and says what signs of trouble it sees. It keeps nothing: when
 //! a finding opens and closes follows from the signs (`findings`). To add one: a file here, and its line in [`ALL`].
+//!
+//! ```text
+//!   ALL ─▶ one file a rule ─▶ rule (what it is, what it is given) ─▶ signs (what it says)
+//!                      └────▶ words (what the texts share)
+//! ```
 
 mod config_error;
 mod config_map_secret;
@@ -11,6 +16,7 @@ mod crash_loop;
 mod default_token;
 mod env_secret;
 mod evicted;
+mod failing;
 mod failure_after_change;
 mod image_pull;
 mod image_registry;
@@ -35,9 +41,11 @@ mod privileged;
 mod repeated_oom;
 mod replica_failure;
 mod rollout_stuck;
+pub mod rule;
 mod same_failure;
 mod service_no_pods;
 mod service_not_ready;
+pub mod signs;
 mod single_replica;
 mod stuck_creating;
 mod stuck_terminating;
@@ -48,236 +56,10 @@ mod unschedulable;
 mod unschedulable_group;
 mod version_skew;
 mod warning_rate;
+pub mod words;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use kube9_shared::model::{EventType, ObjectRef, Severity};
-use kube9_shared::time::Timestamp;
-use serde_json::{Map, Value};
-
-use super::own::Own;
-use super::world::{About, NodeEntry, PodEntry, World};
-use crate::config::ThresholdConfig;
-use crate::metrics::Kind;
-use crate::source::objects::{ConfigMap, Deployment, Service};
-
-/// A rule.
-#[derive(Debug)]
-pub struct Rule {
-    /// Its number: a letter for the type, never given to another rule.
-    pub id: &'static str,
-    /// Type of its findings.
-    pub event_type: EventType,
-    /// What it finds, in a few words.
-    pub name: &'static str,
-    /// Its paragraph of documentation: when it opens, how bad, when it closes, what to do.
-    pub doc: &'static str,
-    /// Kinds it reads; it runs only while all of them are seen. None: it is about kube9 itself.
-    pub reads: &'static [Kind],
-    /// The function.
-    pub check: Check,
-    /// Its table of cases: each rule fires in one, closes in one, and does nothing in a near miss.
-    #[cfg(test)]
-    pub(in crate::analysis) cases: fn() -> Vec<super::tests::table::Case>,
-}
-
-/// The function of a rule, by what it looks at.
-#[derive(Debug, Clone, Copy)]
-pub enum Check {
-    /// A Pod.
-    Pod(fn(&Context<'_>, &PodEntry, &mut Signs)),
-    /// A Node.
-    Node(fn(&Context<'_>, &NodeEntry, &mut Signs)),
-    /// A Deployment.
-    Deployment(fn(&Context<'_>, &Deployment, &mut Signs)),
-    /// A Service.
-    Service(fn(&Context<'_>, &Service, &mut Signs)),
-    /// A ConfigMap.
-    ConfigMap(fn(&Context<'_>, &ConfigMap, &mut Signs)),
-    /// The pods of a controller; at least one.
-    Owner(fn(&Context<'_>, &Group<'_>, &mut Signs)),
-    /// An image that cannot be pulled, and the pods that wait for it; at least one.
-    Image(fn(&Context<'_>, &Group<'_>, &mut Signs)),
-    /// A namespace, by its name.
-    Namespace(fn(&Context<'_>, &str, &mut Signs)),
-    /// The cluster.
-    Cluster(fn(&Context<'_>, &mut Signs)),
-    /// kube9 itself.
-    Recorder(fn(&Context<'_>, &Own, &mut Signs)),
-}
-
-impl Check {
-    /// What it looks at.
-    pub const fn about(&self) -> About {
-        match self {
-            Self::Pod(_) => About::Pod,
-            Self::Node(_) => About::Node,
-            Self::Deployment(_) => About::Deployment,
-            Self::Service(_) => About::Service,
-            Self::ConfigMap(_) => About::ConfigMap,
-            Self::Owner(_) => About::Owner,
-            Self::Image(_) => About::Image,
-            Self::Namespace(_) => About::Namespace,
-            Self::Cluster(_) => About::Cluster,
-            Self::Recorder(_) => About::Recorder,
-        }
-    }
-}
-
-/// Pods that belong together.
-#[derive(Debug)]
-pub struct Group<'a> {
-    /// The subject's name: `Kind/namespace/name`, or an image.
-    pub name: &'a str,
-    /// The pods.
-    pub pods: Vec<&'a PodEntry>,
-    newest: &'a PodEntry,
-}
-
-impl<'a> Group<'a> {
-    /// Of these pods; `None` where there are none.
-    pub fn of(name: &'a str, pods: impl Iterator<Item = &'a PodEntry>) -> Option<Self> {
-        let pods: Vec<&PodEntry> = pods.collect();
-        let newest = pods
-            .iter()
-            .copied()
-            .max_by_key(|entry| (entry.pod.meta.created, &*entry.pod.meta.name))?;
-        Some(Self { name, pods, newest })
-    }
-
-    /// The youngest pod: it has the newest template.
-    pub const fn newest(&self) -> &'a PodEntry {
-        self.newest
-    }
-}
-
-/// What a rule may know.
-pub struct Context<'a> {
-    /// Everything that is there.
-    pub world: &'a World,
-    /// Now.
-    pub now: Timestamp,
-    /// From when on it speaks.
-    pub thresholds: &'a ThresholdConfig,
-    /// Whether the finding of this subject is open, by part.
-    pub is_open: &'a dyn Fn(&str) -> bool,
-    /// Whether another rule's finding of this subject is open, by its number and part; for rules that come later in
-    /// [`ALL`] than the other.
-    pub other_is_open: &'a dyn Fn(&str, &str) -> bool,
-}
-
-/// A sign of trouble.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sign {
-    /// Tells several of one rule on one subject apart, e.g. a container's name; empty where there is one.
-    pub part: String,
-    /// How bad. A finding that gets worse gets a new row; one that gets better stays as bad as it was until it closes.
-    pub severity: Severity,
-    /// What, on what, how bad: fixed while it is open.
-    pub title: String,
-    /// Why, and what to do next; may change.
-    pub description: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// How long it must be so until it counts.
-    pub hold: Duration,
-    /// Container.
-    pub container: String,
-    /// Node.
-    pub node: Option<String>,
-    /// Controller of the object.
-    pub owner: Option<ObjectRef>,
-    /// Further metadata.
-    pub extra: Map<String, Value>,
-}
-
-/// What a rule says.
-#[derive(Debug, Default)]
-pub struct Signs {
-    /// Signs it sees.
-    pub seen: Vec<Sign>,
-    /// Parts whose findings stay as they are if they are open: it is better, but not for long enough.
-    pub kept: Vec<String>,
-    /// Parts whose findings go on as something else, which another rule reports, and as what.
-    pub became: BTreeMap<String, &'static str>,
-    /// When to look again even if nothing changes.
-    pub again: Option<Timestamp>,
-}
-
-impl Signs {
-    /// Leaves a finding as it is if it is open.
-    pub fn keep(&mut self, part: &str) {
-        self.kept.push(part.to_owned());
-    }
-
-    /// A finding that is open goes on as something that another rule reports.
-    pub fn became(&mut self, part: &str, what: &'static str) {
-        self.became.insert(part.to_owned(), what);
-    }
-
-    /// Looks again at that time.
-    pub fn look_again(&mut self, at: Timestamp) {
-        self.again = Some(self.again.map_or(at, |again| again.min(at)));
-    }
-
-    /// Notes a sign; the caller fills in the rest.
-    pub fn add(
-        &mut self,
-        severity: Severity,
-        since: Timestamp,
-        title: impl Into<String>,
-        description: impl Into<String>,
-    ) -> &mut Sign {
-        self.seen.push(Sign {
-            part: String::new(),
-            severity,
-            title: title.into(),
-            description: description.into(),
-            since,
-            hold: Duration::ZERO,
-            container: String::new(),
-            node: None,
-            owner: None,
-            extra: Map::new(),
-        });
-        self.seen.last_mut().expect("it was just pushed")
-    }
-}
-
-impl Sign {
-    /// Tells it apart from others of the same rule and subject.
-    pub fn part(&mut self, part: impl Into<String>) -> &mut Self {
-        self.part = part.into();
-        self
-    }
-
-    /// It is about a container, and tells it apart by that.
-    pub fn container(&mut self, name: &str) -> &mut Self {
-        self.container = name.to_owned();
-        self.part = name.to_owned();
-        self
-    }
-
-    /// It counts only after this time.
-    pub fn hold(&mut self, hold: Duration) -> &mut Self {
-        self.hold = hold;
-        self
-    }
-
-    /// Adds metadata.
-    pub fn with(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
-        self.extra.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// It is about this pod.
-    pub fn of_pod(&mut self, entry: &PodEntry) -> &mut Self {
-        self.node = entry.pod.node.as_deref().map(str::to_owned);
-        self.owner = (entry.owner.kind != "Pod").then(|| entry.owner.clone());
-        self
-    }
-}
+pub(super) use default_token::is_ignored as is_default_token_ignored;
+use rule::Rule;
 
 /// All rules, in the order of the documentation.
 pub static ALL: &[Rule] = &[
@@ -327,11 +109,6 @@ pub static ALL: &[Rule] = &[
     version_skew::RULE,
 ];
 
-/// Whether a pod with these words opts out of A7, which looks at no pod: what it looks at is counted as pods come and go.
-pub(super) fn is_default_token_ignored(words: &[Box<str>]) -> bool {
-    default_token::is_ignored(words)
-}
-
 /// Those of `words` that name neither a rule nor a type of rules.
 pub fn unknown(words: &[String]) -> Vec<&String> {
     words
@@ -340,81 +117,11 @@ pub fn unknown(words: &[String]) -> Vec<&String> {
         .collect()
 }
 
-impl Rule {
-    /// Whether a word of the config or of a label means it.
-    pub fn is_named(&self, word: &str) -> bool {
-        word.eq_ignore_ascii_case(self.id)
-            || word.eq_ignore_ascii_case(self.event_type.as_str())
-            || word.eq_ignore_ascii_case("all")
-    }
-}
-
-/// `namespace/name` of a pod, for texts.
-pub(crate) fn place(entry: &PodEntry) -> String {
-    format!("{}/{}", entry.pod.meta.namespace, entry.pod.meta.name)
-}
-
-/// A controller, for texts.
-pub(crate) fn owner_words(owner: &ObjectRef) -> String {
-    if owner.namespace.is_empty() {
-        format!("{} {}", owner.kind, owner.name)
-    } else {
-        format!("{} {}/{}", owner.kind, owner.namespace, owner.name)
-    }
-}
-
-/// What Kubernetes says, to be put into a sentence: its reason and message without the final stop.
-pub(crate) fn said(reason: &str, message: &str) -> String {
-    let message = message.trim().trim_end_matches('.');
-    match (reason, message) {
-        ("", "") => "no reason is given".to_owned(),
-        (reason, "") => reason.to_owned(),
-        ("", message) => message.to_owned(),
-        (reason, message) => format!("{reason}: {message}"),
-    }
-}
-
-/// `5 s`, `3 min`, `2 h`, `4 d`: how long, for people.
-pub(crate) fn span(time: Duration) -> String {
-    match time.as_secs() {
-        s @ ..120 => format!("{s} s"),
-        s @ ..7_200 => format!("{} min", s / 60),
-        s @ ..172_800 => format!("{} h", s / 3_600),
-        s => format!("{} d", s / 86_400),
-    }
-}
-
-/// `It was restarted 5 times.`
-pub(crate) fn restarted(count: i64) -> String {
-    match count {
-        0 => "It has not been restarted yet.".to_owned(),
-        1 => "It was restarted once.".to_owned(),
-        2 => "It was restarted twice.".to_owned(),
-        n => format!("It was restarted {n} times."),
-    }
-}
-
-/// `1 pod`, `5 pods`.
-pub(crate) fn count(number: usize, one: &str) -> String {
-    if number == 1 {
-        format!("1 {one}")
-    } else {
-        format!("{number} {one}s")
-    }
-}
-
-/// Names of the first few pods, for metadata; a group may have thousands.
-pub(crate) fn members<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
-    let mut names: Vec<String> = pods.map(place).collect();
-    names.sort();
-    names.truncate(20);
-    names
-}
-
 /// `docs/rules.md`.
 #[cfg(test)]
 pub(crate) fn page() -> String {
     use crate::metrics::Label;
+    use kube9_shared::model::EventType;
     let mut page = String::from(
         "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
          A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\
@@ -451,6 +158,9 @@ pub(crate) fn page() -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube9_shared::model::EventType;
+
+    use super::rule::Check;
     use super::*;
     use crate::analysis::tests::table::Case;
 

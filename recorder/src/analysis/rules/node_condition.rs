@@ -2,7 +2,9 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, said};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::said;
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, count, members};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, members};
 use crate::analysis::world::{NodeEntry, PodEntry};
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};

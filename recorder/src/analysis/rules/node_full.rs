@@ -2,9 +2,10 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, count};
-use crate::analysis::index::Asked;
-use crate::analysis::world::NodeEntry;
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::count;
+use crate::analysis::world::{Asked, NodeEntry};
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {

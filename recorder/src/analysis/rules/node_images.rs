@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, members};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::members;
 use crate::analysis::failure::unpulled;
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;

@@ -2,7 +2,9 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, said};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, said, span};
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 use crate::source::objects::Condition;
@@ -39,10 +41,10 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         "Node {name} has not been ready since {since}: {why} ({}). It has {}. \
          Look at the machine, then at its kubelet (`kubectl describe node {name}`).",
         said(&ready.reason, &ready.message),
-        super::count(pods, "pod")
+        count(pods, "pod")
     );
     let (severity, title) = if context.now >= critical_at {
-        let minutes = super::span(context.thresholds.node_critical);
+        let minutes = span(context.thresholds.node_critical);
         (
             Severity::Critical,
             format!("Node {name} not ready for more than {minutes}"),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, owner_words};
-use crate::analysis::changes::is_ready;
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -31,7 +32,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let ready: Vec<_> = group
         .pods
         .iter()
-        .filter(|entry| is_ready(&entry.pod))
+        .filter(|entry| entry.pod.is_ready())
         .collect();
     let nodes: BTreeSet<&str> = ready
         .iter()

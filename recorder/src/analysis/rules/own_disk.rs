@@ -2,7 +2,8 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
 use crate::analysis::own::Own;
 
 pub(super) const RULE: Rule = Rule {

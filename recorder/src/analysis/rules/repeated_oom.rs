@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, owner_words};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
 use crate::analysis::failure::{is_oom, unsettled};
 use crate::metrics::Kind;
 

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, count, members, owner_words};
-use crate::analysis::failure::{Way, failing};
+use super::failing::failing;
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{count, members, owner_words};
+use crate::analysis::failure::Way;
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 

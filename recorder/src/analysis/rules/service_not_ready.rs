@@ -3,8 +3,9 @@
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Check, Context, Rule, Signs, members};
-use crate::analysis::changes::is_ready;
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::members;
 use crate::metrics::Kind;
 use crate::source::objects::{Condition, Service};
 
@@ -31,7 +32,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let mut pods = Vec::new();
     let mut well: Option<Timestamp> = None;
     for entry in context.world.selected(service) {
-        if is_ready(&entry.pod) {
+        if entry.pod.is_ready() {
             if !open {
                 return; // one is enough: a large Service costs no more than a small one while it works
             }
@@ -68,7 +69,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let description = format!(
         "Service {place} selects {} and none is ready since {since}: its clients get no answer. \
          `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
-        super::count(count, "pod"),
+        super::words::count(count, "pod"),
         meta.namespace
     );
     let title = format!("Service {place} has no ready pod");

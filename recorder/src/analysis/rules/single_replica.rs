@@ -2,7 +2,9 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, owner_words};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {

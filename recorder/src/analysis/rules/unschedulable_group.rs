@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Group, Rule, Signs, members, owner_words, said};
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{members, owner_words, said};
 use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 use crate::source::objects::Condition;

@@ -2,7 +2,9 @@
 
 use kube9_shared::model::{EventType, Severity};
 
-use super::{Check, Context, Rule, Signs, count};
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::count;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {

@@ -6,12 +6,12 @@ use kube9_shared::time::Timestamp;
 use serde_json::Value;
 
 use crate::analysis::own::Own;
-use crate::analysis::owners::Owners;
 use crate::analysis::state::{Analysis, Before};
 use crate::config::AnalysisConfig;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::Told;
 use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
+use crate::pipeline::owners::Owners;
 use crate::pipeline::record::Record;
 use crate::pipeline::signals::Remembered;
 use crate::source::objects::Object;

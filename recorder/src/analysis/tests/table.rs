@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::lab::Lab;
 use super::scene::Scene;
 use crate::analysis::own::Own;
-use crate::analysis::rules::Rule;
+use crate::analysis::rules::rule::Rule;
 use crate::analysis::state::Before;
 use crate::config::AnalysisConfig;
 use crate::metrics::Kind;

@@ -1,6 +1,6 @@
 //! Secrets that their own form gives away, whatever stands around them.
 
-use super::MARKER;
+use super::marker::MARKER;
 
 /// A token that was recognized.
 pub(super) struct Token {

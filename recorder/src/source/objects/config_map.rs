@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Meta, lenient};
+use super::lenient::lenient;
+use super::meta::Meta;
 use crate::pipeline::secret_key::{Secrecy, secrecy};
 
 /// A ConfigMap without its values.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Condition, Meta, lenient};
+use super::lenient::lenient;
+use super::meta::{Condition, Meta};
 
 /// A Deployment.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use kube9_shared::time::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::lenient;
+use super::lenient::lenient;
 
 /// Standard metadata, as far as it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@
 mod config_map;
 mod deployment;
 pub mod informer;
+mod lenient;
 mod meta;
 mod node;
 mod pod;
@@ -88,13 +89,4 @@ fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
         let (line, column) = (error.line(), error.column());
         format!("a field that ends at line {line}, column {column} has an unexpected type")
     })
-}
-
-/// `null` in place of a field is the field's default, as the API server means it.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: serde::Deserialize<'de> + Default,
-{
-    Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::lenient::lenient;
+use super::meta::{Condition, Meta};
 use super::quantity::thousandths;
-use super::{Condition, Meta, lenient};
 
 /// A Node.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Meta, lenient};
+use super::lenient::lenient;
+use super::meta::Meta;
 
 /// A Service.
 #[derive(Debug, Clone, Default)]

@@ -1,93 +1,11 @@
-//! Who owns a pod: filled by the analysis, read by the Events' intake.
+//! Who made a pod, as its metadata tells.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
 
-use super::maps::{Map, Set};
 use crate::source::objects::Meta;
-
-/// Pods that are gone are remembered, since their last Events come after them; this many at most, about 1 MB.
-const GONE_MAX: usize = 10_000;
-
-/// Pods and their controllers; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Owners(Arc<RwLock<Table>>);
-
-#[derive(Debug, Default)]
-struct Table {
-    /// By `namespace/name`.
-    pods: Map<Arc<str>, Arc<ObjectRef>>,
-    /// Shared by their pods.
-    controllers: Set<Arc<ObjectRef>>,
-    gone: VecDeque<Arc<str>>,
-}
-
-impl Table {
-    fn add(&mut self, pod: &Arc<str>, owner: ObjectRef) {
-        if self.pods.get(pod).is_some_and(|known| **known == owner) {
-            return;
-        }
-        self.remove(pod);
-        let owner = match self.controllers.get(&owner) {
-            Some(known) => known.clone(),
-            None => {
-                let owner = Arc::new(owner);
-                self.controllers.insert(owner.clone());
-                owner
-            }
-        };
-        self.pods.insert(pod.clone(), owner);
-    }
-
-    fn remove(&mut self, pod: &Arc<str>) {
-        let Some(owner) = self.pods.remove(pod) else {
-            return;
-        };
-        // This one and that of `controllers`: no other pod has it.
-        if Arc::strong_count(&owner) == 2 {
-            self.controllers.remove(&owner);
-        }
-    }
-}
-
-impl Owners {
-    /// The controller of an object, where it is known.
-    pub fn of(&self, object: &ObjectRef) -> Option<ObjectRef> {
-        if object.kind != "Pod" {
-            return None;
-        }
-        let name = format!("{}/{}", object.namespace, object.name);
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.pods.get(name.as_str()).map(|owner| (**owner).clone())
-    }
-
-    /// A pod is there.
-    pub fn pod_is_there(&self, name: &Arc<str>, owner: Option<ObjectRef>) {
-        let Some(owner) = owner else { return };
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        table.add(name, owner);
-    }
-
-    /// A pod is gone; its owner is remembered for a while.
-    pub fn pod_is_gone(&self, name: &Arc<str>) {
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !table.pods.contains_key(name) {
-            return;
-        }
-        table.gone.push_back(name.clone());
-        if table.gone.len() > GONE_MAX {
-            // A StatefulSet's pod that came back under its name loses its entry until its next change: an Event
-            // without an owner, nothing worse.
-            if let Some(oldest) = table.gone.pop_front() {
-                table.remove(&oldest);
-            }
-        }
-    }
-}
 
 /// The controller of a pod: the Deployment where a ReplicaSet of one owns it, the CronJob where a Job of one does.
 pub fn controller(meta: &Meta) -> Option<ObjectRef> {
@@ -191,47 +109,5 @@ mod tests {
             let found = found.as_ref().map(|o| (&*o.kind, &*o.namespace, &*o.name));
             assert_eq!(found, expected, "{json}");
         }
-    }
-
-    #[test]
-    fn owners_of_gone_pods_are_kept_within_the_bound() {
-        let owners = Owners::default();
-        let owner = ObjectRef {
-            kind: "Job".into(),
-            namespace: "n".into(),
-            name: "j".into(),
-        };
-        let pod = |n: usize| ObjectRef {
-            kind: "Pod".into(),
-            namespace: "n".into(),
-            name: format!("p{n}"),
-        };
-        for n in 0..=GONE_MAX {
-            let name: Arc<str> = format!("n/p{n}").into();
-            owners.pod_is_there(&name, Some(owner.clone()));
-            owners.pod_is_gone(&name);
-        }
-        assert_eq!(owners.of(&pod(0)), None);
-        assert_eq!(owners.of(&pod(1)), Some(owner.clone()));
-        assert_eq!(owners.of(&pod(GONE_MAX)), Some(owner));
-    }
-
-    #[test]
-    fn a_controller_is_in_memory_once_and_for_as_long_as_it_has_pods() {
-        let owner = |name: &str| ObjectRef {
-            kind: "Deployment".into(),
-            namespace: "n".into(),
-            name: name.into(),
-        };
-        let mut table = Table::default();
-        let (one, two): (Arc<str>, Arc<str>) = ("n/one".into(), "n/two".into());
-        table.add(&one, owner("web"));
-        table.add(&two, owner("web"));
-        assert!(Arc::ptr_eq(&table.pods[&one], &table.pods[&two]));
-        table.add(&two, owner("api"));
-        assert_eq!(table.controllers.len(), 2);
-        table.remove(&one);
-        table.remove(&two);
-        assert!(table.controllers.is_empty() && table.pods.is_empty());
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::failure;
-use super::maps::{Map, Set};
-use super::world::{Name, PodEntry};
+use super::entry::PodEntry;
+use crate::analysis::failure;
+use crate::analysis::subject::Name;
+use crate::maps::{Map, Set};
 use crate::source::objects::{Deployment, Meta, PodSpec, Service};
 
 /// What pods asked for, in thousandths. Wide enough for any number of them.

@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::time::Timestamp;
 
-use super::maps::Map;
-use super::world::{Name, PodEntry};
+use super::entry::PodEntry;
+use crate::analysis::subject::Name;
+use crate::maps::Map;
 
 /// Controllers by namespace.
-#[derive(Debug, Default)]
-pub struct DefaultTokens(Map<Box<str>, Mounting>);
+#[derive(Debug)]
+pub struct DefaultTokens {
+    by_namespace: Map<Box<str>, Mounting>,
+    /// Whether a pod with these words is left out: which words say so is the rule's business.
+    opts_out: fn(&[Box<str>]) -> bool,
+}
 
 /// The controllers of a namespace whose running pods mount the token.
 #[derive(Debug, Default)]
@@ -54,23 +59,31 @@ impl Mounting {
 }
 
 impl DefaultTokens {
+    /// No pod is there yet.
+    pub(super) fn new(opts_out: fn(&[Box<str>]) -> bool) -> Self {
+        Self {
+            by_namespace: Map::default(),
+            opts_out,
+        }
+    }
+
     /// The controllers of a namespace whose running pods mount the token.
     pub fn of(&self, namespace: &str) -> Option<&Mounting> {
-        self.0.get(namespace)
+        self.by_namespace.get(namespace)
     }
 
     /// Namespaces with such a pod.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(|namespace| &**namespace)
+        self.by_namespace.keys().map(|namespace| &**namespace)
     }
 
     /// A pod is there, or is like this now; says whether it counts.
     pub(super) fn add(&mut self, entry: &PodEntry) -> bool {
-        if !counts(entry) {
+        if !self.counts(entry) {
             return false;
         }
         let meta = &entry.pod.meta;
-        let all = self.0.entry(meta.namespace.clone()).or_default();
+        let all = self.by_namespace.entry(meta.namespace.clone()).or_default();
         all.change(&entry.group, |pods| {
             pods.insert((meta.created, meta.name.clone()));
         });
@@ -79,27 +92,27 @@ impl DefaultTokens {
 
     /// A pod is gone, or no longer like this; says whether it counted.
     pub(super) fn remove(&mut self, entry: &PodEntry) -> bool {
-        if !counts(entry) {
+        if !self.counts(entry) {
             return false;
         }
         let meta = &entry.pod.meta;
-        if let Some(all) = self.0.get_mut(&*meta.namespace) {
+        if let Some(all) = self.by_namespace.get_mut(&*meta.namespace) {
             all.change(&entry.group, |pods| {
                 pods.remove(&(meta.created, meta.name.clone()));
             });
             if all.pods.is_empty() {
-                self.0.remove(&*meta.namespace);
+                self.by_namespace.remove(&*meta.namespace);
             }
         }
         true
     }
-}
 
-/// Pods of Jobs come and go by the minute; those that have ended, or that opt out, are nobody's risk.
-fn counts(entry: &PodEntry) -> bool {
-    let pod = &entry.pod;
-    pod.spec.mounts_default_token()
-        && !pod.phase.is_final()
-        && !matches!(&*entry.owner.kind, "Job" | "CronJob")
-        && !super::rules::is_default_token_ignored(&pod.meta.ignore)
+    /// Pods of Jobs come and go by the minute; those that have ended, or that opt out, are nobody's risk.
+    fn counts(&self, entry: &PodEntry) -> bool {
+        let pod = &entry.pod;
+        pod.spec.mounts_default_token()
+            && !pod.phase.is_final()
+            && !matches!(&*entry.owner.kind, "Job" | "CronJob")
+            && !(self.opts_out)(&pod.meta.ignore)
+    }
 }

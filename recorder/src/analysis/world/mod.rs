@@ -1,69 +1,43 @@
 //! The objects that are there, and the indexes by which a change finds what it touches; and what is known beside them: the
 //! warnings of each namespace, and how kube9 itself is.
+//!
+//! ```text
+//!   object ─▶ entry (with its trace) ─▶ World ─▶ index, default_tokens (by which it is found)
+//!                                         └───▶ find (what rules ask)
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod default_tokens;
+mod entry;
+mod find;
+mod index;
+mod trace;
 
-use kube9_shared::model::ObjectRef;
+use std::collections::BTreeSet;
+
 use kube9_shared::time::Timestamp;
 
+pub use entry::{NodeEntry, PodEntry};
+pub use index::Asked;
+
 use super::changes::LastChange;
-use super::default_tokens::DefaultTokens;
+use super::controller::controller;
 use super::failure;
-use super::index::{Index, OnNode};
-use super::maps::Map;
 use super::own::Own;
-use super::owners::controller;
-pub use super::subject::{About, Name, Subject, name_of, owner_name, owner_ref, split};
+use super::subject::{About, Name, Subject, object_ref, owner_name};
 use super::warnings::Warnings;
+use crate::maps::Map;
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
-use crate::source::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
-
-/// A pod, and what only watching it tells.
-#[derive(Debug)]
-pub struct PodEntry {
-    /// The pod.
-    pub pod: Pod,
-    /// By container, where there is something to tell.
-    pub traces: BTreeMap<Box<str>, Trace>,
-    /// Its controller; itself where it has none.
-    pub owner: ObjectRef,
-    /// The controller's name, as a subject.
-    pub group: Name,
-}
-
-/// What watching a container told.
-#[derive(Debug, Clone, Default)]
-pub struct Trace {
-    /// When it was started again; the latest few.
-    pub restarts: Vec<Timestamp>,
-    /// When it ran out of memory; the latest few.
-    pub ooms: Vec<Timestamp>,
-    /// When its liveness probe had it killed; the latest few.
-    pub probe_kills: Vec<Timestamp>,
-    /// Since when its image cannot be pulled.
-    pub pull_failing: Option<Timestamp>,
-    /// Since when it fails, whatever way, without having run for long in between.
-    pub failing: Option<Timestamp>,
-}
-
-/// A node, and what only watching it tells.
-#[derive(Debug)]
-pub struct NodeEntry {
-    /// The node.
-    pub node: Node,
-    /// When it became ready or stopped being so; the latest few.
-    pub flaps: Vec<Timestamp>,
-}
+use crate::source::objects::{Condition, ConfigMap, Deployment, Node, Object, Pod, Service};
+use default_tokens::DefaultTokens;
+use index::Index;
+use trace::{TIMES_MAX, keep_latest};
 
 /// Pods that wait for an image, up to which each concerns the nodes of the others.
 const FEW_PODS: usize = 8;
 
-/// Latest times kept of a kind.
-const TIMES_MAX: usize = 16;
-
 /// Everything that is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
     /// Pods.
     pub pods: Map<Name, PodEntry>,
@@ -89,6 +63,24 @@ pub struct World {
 }
 
 impl World {
+    /// Nothing is there yet; `opts_out` says whether a pod with these words does not count among those that mount the
+    /// token of a default service account.
+    pub fn new(warnings: Warnings, opts_out: fn(&[Box<str>]) -> bool) -> Self {
+        Self {
+            pods: Map::default(),
+            nodes: Map::default(),
+            deployments: Map::default(),
+            services: Map::default(),
+            config_maps: Map::default(),
+            last_changes: Map::default(),
+            warnings,
+            default_tokens: DefaultTokens::new(opts_out),
+            own: Own::default(),
+            index: Index::default(),
+            open_nodes: 0,
+        }
+    }
+
     /// Takes in an object of that name; adds what it touches to `dirty`.
     pub fn apply(
         &mut self,
@@ -261,13 +253,9 @@ impl World {
             .as_mut()
             .map(|known| std::mem::take(&mut known.traces));
         let old = known.as_ref().map(|known| &known.pod);
-        let traces = failure::traces(old, traces.unwrap_or_default(), &pod, now, settle);
+        let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, settle);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
-        let owner = owner.unwrap_or_else(|| ObjectRef {
-            kind: "Pod".to_owned(),
-            namespace: pod.meta.namespace.to_string(),
-            name: pod.meta.name.to_string(),
-        });
+        let owner = owner.unwrap_or_else(|| object_ref("Pod", &pod.meta));
         let group = match &known {
             Some(known) if known.owner == owner => known.group.clone(),
             _ => self.index.owner(owner_name(&owner)),
@@ -355,141 +343,4 @@ impl World {
             });
         }
     }
-
-    fn pods_at<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.index.at(key).filter_map(|name| self.pods.get(name))
-    }
-
-    /// The pods of a controller.
-    pub fn pods_of<'a>(&'a self, owner: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.index
-            .of_owner(owner)
-            .filter_map(|name| self.pods.get(name))
-    }
-
-    /// What is known of the pods on a node as a whole.
-    pub fn on_node(&self, node: &str) -> Option<&OnNode> {
-        self.index.on_node(node)
-    }
-
-    /// The pods on a node. Looks at each; to be asked when the node is in trouble.
-    pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.named(self.on_node(node).map(|on| &on.pods))
-    }
-
-    /// The pods on a node that cannot pull an image.
-    pub fn unpulled_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.named(self.on_node(node).map(|on| &on.unpulled))
-    }
-
-    fn named<'a>(
-        &'a self,
-        names: Option<&'a BTreeSet<Name>>,
-    ) -> impl Iterator<Item = &'a PodEntry> {
-        let names = names.into_iter().flatten();
-        names.filter_map(|name| self.pods.get(name))
-    }
-
-    /// Whether a node beside this one is ready and takes any pod.
-    pub fn another_takes_pods(&self, node: &str) -> bool {
-        let this = self.nodes.get(node);
-        let this = this.is_some_and(|entry| entry.node.takes_any_pod());
-        self.open_nodes > usize::from(this)
-    }
-
-    /// The pods that cannot pull an image.
-    pub fn pods_without<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.pods_at(&format!("i:{image}"))
-    }
-
-    /// The versions of the kubelets, and the names of the nodes that have each. Looks at every node; to be
-    /// asked about the cluster as a whole only.
-    pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<Name>> {
-        let mut versions: BTreeMap<Box<str>, BTreeSet<Name>> = BTreeMap::new();
-        for (name, entry) in &self.nodes {
-            let names = versions.entry(entry.node.kubelet.clone()).or_default();
-            names.insert(name.clone());
-        }
-        versions
-    }
-
-    /// The pods that a Service selects; none where it has no selector.
-    pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
-        self.index
-            .with_rarest(service, "l")
-            .filter_map(|name| self.pods.get(name))
-            .filter(|entry| matches(service, &entry.pod.meta))
-    }
-
-    /// The Services that select a pod with this metadata.
-    pub fn services_of(&self, meta: &Meta) -> Vec<Name> {
-        let selects = |name: &&Name| {
-            let service = self.services.get(*name);
-            service.is_some_and(|service| matches(service, meta))
-        };
-        self.index.services(meta).filter(selects).cloned().collect()
-    }
-
-    /// A Deployment that is scaled to 0 and whose pods a Service would select.
-    pub fn resting(&self, service: &Service) -> Option<&Name> {
-        let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
-        self.index
-            .with_rarest(service, "d")
-            .find(|name| self.deployments.get(*name).is_some_and(would))
-    }
-
-    /// The controllers of the pods that read a ConfigMap.
-    pub fn readers(&self, config_map: &str) -> BTreeSet<Name> {
-        self.pods_at(&format!("c:{config_map}"))
-            .map(|pod| pod.group.clone())
-            .collect()
-    }
-
-    /// Every object as a subject, in a fixed order: for the first look after a start.
-    pub fn subjects(&self) -> BTreeSet<Subject> {
-        let mut all = BTreeSet::new();
-        let names = |about, names: Vec<&Name>| {
-            names
-                .into_iter()
-                .map(move |name| Subject {
-                    about,
-                    name: name.clone(),
-                })
-                .collect::<Vec<_>>()
-        };
-        all.extend(names(About::Pod, self.pods.keys().collect()));
-        all.extend(names(About::Node, self.nodes.keys().collect()));
-        all.extend(names(About::Deployment, self.deployments.keys().collect()));
-        all.extend(names(About::Service, self.services.keys().collect()));
-        all.extend(names(About::ConfigMap, self.config_maps.keys().collect()));
-        all.extend([Subject::cluster(), Subject::recorder()]);
-        all.extend(self.warnings.namespaces().map(Subject::namespace));
-        all.extend(self.default_tokens.namespaces().map(Subject::namespace));
-        let subject = |about, name: Name| Subject { about, name };
-        let owners = self.index.owners().cloned();
-        all.extend(owners.map(|name| subject(About::Owner, name)));
-        let images = self.index.images().map(Name::from);
-        all.extend(images.map(|name| subject(About::Image, name)));
-        all
-    }
-}
-
-fn matches(service: &Service, meta: &Meta) -> bool {
-    selects(service, &meta.namespace, &meta.labels)
-}
-
-fn selects(service: &Service, namespace: &str, labels: &BTreeMap<Box<str>, Box<str>>) -> bool {
-    *service.meta.namespace == *namespace
-        && service
-            .selector
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-}
-
-/// Adds a time to the latest ones.
-pub(super) fn keep_latest(times: &mut Vec<Timestamp>, at: Timestamp) {
-    if times.len() == TIMES_MAX {
-        times.remove(0);
-    }
-    times.push(at);
 }

@@ -1,105 +1,25 @@
-//! The state of the analysis, and what each piece of news makes of it. No I/O: items come out, the engine pushes them.
-//!
-//! ```text
-//!   news ─▶ sight (what is current) ─▶ changes ─▶ rows
-//!              │                       world ─▶ agenda (what to look at) ─▶ target + rule ─▶ signs ─▶ findings ─▶ rows
-//!              └── thawed, frozen ──────────────────┘
-//! ```
+//! What each piece of news makes: changes, and what is to be looked at for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
-use tracing::error;
 
-use super::agenda::Agenda;
-use super::changes::{self, Compared, Facts, LastChange, Late};
-use super::findings::{Findings, Look};
-use super::maps::Map;
-use super::own::Own;
-use super::owners::{Owners, controller};
-use super::rules::{self, Context, Rule, Signs};
-use super::sight::{Sight, Source};
-use super::target::Target;
-use super::warnings::Warnings;
-use super::world::{About, Name, Subject, World, name_of, split};
-use crate::config::AnalysisConfig;
+use super::{Analysis, PERMISSION, items};
+use crate::analysis::changes::{self, Compared, Facts, LastChange, Late};
+use crate::analysis::controller::controller;
+use crate::analysis::findings::Look;
+use crate::analysis::rules::signs::Signs;
+use crate::analysis::sight::Source;
+use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
 use crate::metrics::{Kind, Label};
-use crate::pipeline::heard::{History, Told};
-use crate::pipeline::item::{Change, Finding, Item, Mark, RelistCause, WatchId};
+use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
 use crate::pipeline::sanitize::sanitize;
-use crate::pipeline::signals::Remembered;
 use crate::source::objects::Object;
 use crate::source::objects::informer::{News, Seen};
 
-/// Number of the finding that a kind may not be read.
-pub const PERMISSION: &str = "O1";
-
-/// The state of the analysis.
-pub struct Analysis {
-    config: AnalysisConfig,
-    /// Everything that is there.
-    pub world: World,
-    /// Filled for the Events' intake.
-    pub owners: Owners,
-    findings: Findings,
-    sight: Sight,
-    agenda: Agenda,
-    /// CronJobs with a finding and without a pod, and since when; after a restart since then.
-    resting: Map<Subject, Timestamp>,
-    last_reset: Option<Timestamp>,
-    retired: bool,
-}
-
-/// What the database says of the time before.
-#[derive(Debug, Default)]
-pub struct Before {
-    /// Fingerprint and state of the findings that were open when the recorder stopped.
-    pub findings: Vec<(String, String)>,
-    /// Warnings of the last week.
-    pub history: History,
-}
-
 impl Analysis {
-    /// An analysis that has seen nothing.
-    pub fn new(config: AnalysisConfig, owners: Owners, before: Before) -> Self {
-        let mut world = World::default();
-        world.warnings = Warnings::new(before.history);
-        Self {
-            config,
-            world,
-            owners,
-            findings: restored(before.findings),
-            sight: Sight::default(),
-            agenda: Agenda::default(),
-            resting: Map::default(),
-            last_reset: None,
-            retired: false,
-        }
-    }
-
-    /// Adds an informer, with what is stored of its objects; says how its first list begins.
-    pub fn add_source(
-        &mut self,
-        watch: WatchId,
-        kind: Kind,
-        namespace: &str,
-        stored: Remembered,
-    ) -> RelistCause {
-        self.sight.add(watch, kind, namespace, stored)
-    }
-
-    /// Findings that are open, by rule.
-    pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
-        self.findings.open_by_rule()
-    }
-
-    /// Whether any finding is open.
-    pub fn has_open(&self) -> bool {
-        self.findings.has_open()
-    }
-
     /// Takes in a piece of news.
     pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
@@ -235,7 +155,7 @@ impl Analysis {
                 after: Some(&after),
                 object: Some(&object),
                 rewritten,
-                subject: changes::subject(kind.name(), object.meta()),
+                subject: object_ref(kind.name(), object.meta()),
                 at: now,
                 late,
             })
@@ -392,202 +312,4 @@ impl Analysis {
             self.agenda.add(self.world.subjects());
         }
     }
-
-    /// Takes in what the writer committed.
-    pub fn hear(&mut self, told: Told, now: Timestamp) {
-        self.world.warnings.recording(now);
-        let mut dirty = BTreeSet::new();
-        for (place, rows) in &told.warnings {
-            self.world.warnings.add(place, *rows);
-            dirty.insert(Subject {
-                about: About::Namespace,
-                name: Name::from(&*place.namespace),
-            });
-        }
-        for kill in &told.kills {
-            self.world.note_kill(kill, &mut dirty);
-        }
-        self.agenda.add(dirty);
-    }
-
-    /// Takes in how kube9 itself is.
-    pub fn notice(&mut self, own: Own, now: Timestamp) {
-        self.sight.events_are_watched(own.events_are_watched(), now);
-        if own.differs(&self.world.own) {
-            self.agenda.add([Subject::recorder()]);
-        }
-        self.world.own = own;
-    }
-
-    /// Whether subjects wait to be looked at.
-    pub fn is_behind(&self) -> bool {
-        !self.agenda.is_empty()
-    }
-
-    /// Looks at up to `budget` subjects that changed or whose time has come.
-    pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
-        let mut steps = Vec::new();
-        self.thaw(now, &mut steps);
-        self.agenda.wake(now);
-        for _ in 0..budget {
-            let Some(subject) = self.agenda.next() else {
-                break;
-            };
-            self.look(&subject, now, &mut steps);
-        }
-        items(steps)
-    }
-
-    /// What was frozen, and is seen again, is looked at again.
-    fn thaw(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
-        let thawed = self.sight.refresh(now);
-        if thawed.is_empty() {
-            return;
-        }
-        if !std::mem::replace(&mut self.retired, true) {
-            let runs = |id: &str| id == PERMISSION || named(id).any(|rule| self.config.runs(rule));
-            self.findings
-                .retire(runs, "the rule is switched off", now, out);
-        }
-        for (kind, since) in thawed {
-            let Some(from) = since else { continue };
-            let reads = |id: &str| named(id).any(|rule| rule.reads.contains(&kind));
-            self.findings.doubt(reads, Late { from, to: now });
-        }
-        self.agenda.add(self.world.subjects());
-        let about_findings: BTreeSet<Subject> = self.findings.subjects().cloned().collect();
-        self.agenda.add(about_findings);
-    }
-
-    fn is_ready(&self, rule: &Rule) -> bool {
-        rule.reads.iter().all(|kind| self.sight.is_ready(*kind))
-    }
-
-    fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
-        let Some(target) = Target::find(&self.world, subject) else {
-            let kind = subject.about.kind();
-            if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
-                self.without_objects(subject, now, out);
-            }
-            return;
-        };
-        if !self.resting.is_empty() {
-            self.resting.remove(subject);
-        }
-        let was_quiet = self.findings.is_quiet(subject);
-        let mut again: Option<Timestamp> = None;
-        for rule in rules::ALL
-            .iter()
-            .filter(|rule| rule.check.about() == subject.about)
-        {
-            if !self.is_ready(rule) || !self.config.runs(rule) {
-                continue;
-            }
-            let look = Look {
-                rule: rule.id,
-                event_type: rule.event_type,
-                subject,
-                identity: target.identity,
-                object: target.object.as_ref(),
-                was_quiet,
-                now,
-            };
-            let mut signs = Signs::default();
-            if !self.config.excludes(rule, target.namespace) && !target.ignores(rule) {
-                let findings = &self.findings;
-                let context = Context {
-                    world: &self.world,
-                    now,
-                    thresholds: &self.config.thresholds,
-                    is_open: &|part| findings.is_open(&look, part),
-                    other_is_open: &|rule, part| findings.other_is_open(&look, rule, part),
-                };
-                target.check(rule, &context, &mut signs);
-            }
-            let next = self.findings.judge(&look, signs, out);
-            again = [again, next].into_iter().flatten().min();
-        }
-        if let Some(at) = again {
-            let at = at.max(now.plus(Duration::from_millis(1)));
-            self.agenda.later(at, subject.clone());
-        }
-    }
-}
-
-/// A CronJob whose last pod has been gone for so long is taken for gone: one that runs once a day is not.
-const RESTS_MAX: Duration = Duration::from_secs(25 * 3_600);
-
-impl Analysis {
-    /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
-    /// pod behind, what its manifest is blamed for stays as it is.
-    fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
-        let assessments = |id: &str| named(id).any(|rule| rule.event_type == EventType::Assessment);
-        let is_cron_job = subject.about == About::Owner && subject.name.starts_with("CronJob/");
-        if !is_cron_job {
-            self.findings.gone(subject, |_| true, now, out);
-            return;
-        }
-        self.findings.gone(subject, |id| !assessments(id), now, out);
-        if !self.findings.has(subject) {
-            self.resting.remove(subject);
-            return;
-        }
-        let since = *self.resting.entry(subject.clone()).or_insert(now);
-        if now.since(since) < RESTS_MAX {
-            self.agenda.later(since.plus(RESTS_MAX), subject.clone());
-        } else {
-            self.resting.remove(subject);
-            self.findings.gone(subject, |_| true, now, out);
-        }
-    }
-}
-
-/// The rule of that number.
-fn named(id: &str) -> impl Iterator<Item = &'static Rule> {
-    rules::ALL.iter().filter(move |rule| rule.id == id)
-}
-
-fn restored(stored: Vec<(String, String)>) -> Findings {
-    let mut findings = Findings::default();
-    let unreadable = findings.restore(stored);
-    if unreadable > 0 {
-        error!(
-            unreadable,
-            "stored findings cannot be read; they stay open until their rows age out"
-        );
-    }
-    findings
-}
-
-fn items(steps: Vec<Finding>) -> Vec<Item> {
-    let item = |step| Item::Finding(Box::new(step));
-    steps.into_iter().map(item).collect()
-}
-
-/// Without the analysis nobody sees whether what was open still is: all of it is closed, saying so.
-pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
-    let mut steps = Vec::new();
-    restored(stored).retire(|_| false, "the analysis is switched off", now, &mut steps);
-    items(steps)
-}
-
-impl AnalysisConfig {
-    /// Whether a rule runs at all.
-    pub fn runs(&self, rule: &Rule) -> bool {
-        !self.disabled_rules.iter().any(|word| rule.is_named(word))
-    }
-
-    /// Whether a rule opens nothing in a namespace.
-    fn excludes(&self, rule: &Rule, namespace: &str) -> bool {
-        let named = |list: &[String]| list.iter().any(|one| one == namespace);
-        named(&self.exclude_namespaces)
-            || (rule.event_type == EventType::Assessment
-                && named(&self.assessment_exclude_namespaces))
-    }
-}
-
-/// Numbers of all findings there can be, for metrics.
-pub fn finding_ids() -> Vec<String> {
-    let rules = rules::ALL.iter().map(|rule| rule.id.to_owned());
-    rules.chain([PERMISSION.to_owned()]).collect()
 }

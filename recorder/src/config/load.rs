@@ -1,0 +1,130 @@
+//! Loading: from the layers to a valid configuration, or to everything that is wrong.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::layers::{Environment, Flags, Layers, Problem, Setting};
+use super::{Config, LogFormat};
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The config file, if one was named.
+    pub file: Option<PathBuf>,
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "invalid configuration (config file {}):", file.display())?,
+            None => write!(f, "invalid configuration:")?,
+        }
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A valid configuration, and what deserves a warning once there is a log.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The effective configuration.
+    pub config: Config,
+    /// Sentences about what is legal but probably not meant.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Loads the configuration. The file is `file`, else the one that `KUBE9_CONFIG` names, else none.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn load(
+        file: Option<&Path>,
+        flags: &Flags,
+        environment: &dyn Environment,
+    ) -> Result<Loaded, ConfigError> {
+        let named = environment
+            .get("KUBE9_CONFIG")
+            .filter(|name| !name.is_empty());
+        let file = file
+            .map(Path::to_owned)
+            .or_else(|| named.map(PathBuf::from));
+        let text = match &file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| unreadable(path, &format!("cannot read it: {error}")))?,
+        };
+        Self::from_text(&text, flags, environment)
+            .map_err(|problems| ConfigError { file, problems })
+    }
+
+    /// The configuration that a config file's text and the other layers make.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any layer.
+    pub fn from_text(
+        text: &str,
+        flags: &Flags,
+        environment: &dyn Environment,
+    ) -> Result<Loaded, Vec<Problem>> {
+        let tree = parse_yaml(text).map_err(|message| {
+            vec![Problem {
+                path: String::new(),
+                source: "config file".to_owned(),
+                message,
+            }]
+        })?;
+        let mut layers = Layers::new(flags, environment, tree);
+        let config = Self::read(&mut layers, "", Self::defaults(environment), None);
+        layers.finish();
+        config.check_relations(&mut layers);
+        if !layers.problems.is_empty() {
+            return Err(layers.problems);
+        }
+        let warnings = layers
+            .unknown_variables()
+            .into_iter()
+            .map(|name| format!("environment variable {name} is no setting of kube9-recorder"))
+            .collect();
+        Ok(Loaded { config, warnings })
+    }
+
+    /// The defaults where this process runs: in a pod, or elsewhere.
+    fn defaults(environment: &dyn Environment) -> Self {
+        let mut config = Self::default();
+        if environment.get("KUBERNETES_SERVICE_HOST").is_none() {
+            config.data_dir = PathBuf::from("./kube9-data");
+            config.log.format = LogFormat::Text;
+        }
+        config
+    }
+}
+
+fn unreadable(path: &Path, message: &str) -> ConfigError {
+    let source = "config file".to_owned();
+    let problem = Problem {
+        path: String::new(),
+        source,
+        message: message.to_owned(),
+    };
+    ConfigError {
+        file: Some(path.to_owned()),
+        problems: vec![problem],
+    }
+}
+
+pub(super) fn parse_yaml(text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    // Without the lines around the fault: a file that was named by mistake may hold a secret.
+    serde_yaml::from_str(text)
+        .map_err(|error| format!("not valid YAML: {}", error.without_snippet()))
+}

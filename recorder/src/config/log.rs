@@ -1,0 +1,114 @@
+//! What is logged, as the settings say it.
+
+use std::str::FromStr;
+
+use serde_json::Value;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+use super::setting::Leaf;
+
+/// Level of the log, or directives by target. Valid by construction.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
+pub struct LogLevel(pub(super) String);
+
+impl LogLevel {
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The filter that it means.
+    pub fn targets(&self) -> Targets {
+        // Invariant: a `LogLevel` holds only what `targets` accepts.
+        targets(&self.0).unwrap_or_default()
+    }
+}
+
+impl Leaf for LogLevel {
+    const WHAT: &'static str = "a log level (off, error, warn, info, debug, trace) or directives such as warn,kube9_recorder=debug";
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_lowercase();
+        targets(&text).is_some().then_some(Self(text))
+    }
+
+    fn show(&self) -> Value {
+        Value::from(self.as_str())
+    }
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Leaf for LogFormat {
+    const WHAT: &'static str = "a log format (json, text)";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_lowercase().as_str() {
+            "json" => Some(Self::Json),
+            "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> Value {
+        Value::from(match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// The filter that a `log.level` means; `None` if it means none.
+///
+/// A bare level counts for kube9's own code: at `debug`, hyper and rustls would drown everything else.
+fn targets(level: &str) -> Option<Targets> {
+    if let Ok(bare) = LevelFilter::from_str(level) {
+        // `LevelFilter` also reads digits, which nobody means here.
+        let is_word = level.bytes().all(|b| b.is_ascii_alphabetic()) && !level.is_empty();
+        let libraries = bare.min(LevelFilter::WARN);
+        let by_target = Targets::new()
+            .with_default(libraries)
+            .with_target("kube9", bare);
+        // kube's client warns with the whole body of an answer that it cannot decode: ConfigMaps and all.
+        let client = bare.min(LevelFilter::ERROR);
+        return is_word.then(|| by_target.with_target("kube_client", client));
+    }
+    let by_target = Targets::from_str(level).ok()?;
+    // `Targets` takes an unknown word for a target; with neither `=` nor a level in it, it is a typing error.
+    let words = || level.split(',').map(str::trim);
+    let is_directive = |word: &str| word.contains('=') || LevelFilter::from_str(word).is_ok();
+    words().all(is_directive).then_some(by_target)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::targets;
+
+    #[test]
+    fn a_bare_level_is_for_our_own_code() {
+        let debug = targets("debug").unwrap();
+        assert!(debug.would_enable("kube9_recorder::store", &Level::DEBUG));
+        assert!(debug.would_enable("hyper", &Level::WARN));
+        assert!(!debug.would_enable("hyper", &Level::INFO));
+        assert!(!debug.would_enable("kube_client::client", &Level::WARN));
+        let off = targets("off").unwrap();
+        assert!(!off.would_enable("kube9_recorder", &Level::ERROR));
+        assert!(!off.would_enable("hyper", &Level::ERROR));
+        let mixed = targets("warn,kube9_recorder::store=trace").unwrap();
+        assert!(mixed.would_enable("kube9_recorder::store::writer", &Level::TRACE));
+        assert!(!mixed.would_enable("kube9_recorder::serve", &Level::INFO));
+        for wrong in ["", "loud", "info,loud", "kube9=loud", "3"] {
+            assert!(targets(wrong).is_none(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What no single setting can say of itself.
+
+use super::Config;
+use super::layers::Layers;
+use crate::pipeline::filter::{Filter, SeverityOverrides};
+
+impl Config {
+    /// Refuses what does not go together.
+    pub(super) fn check_relations(&self, layers: &mut Layers<'_>) {
+        let mut refuse =
+            |path: &str, message: String| layers.problem(path, "all sources together", message);
+        let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
+        let overrides = SeverityOverrides::new(&self.severity_overrides.0)
+            .err()
+            .into_iter()
+            .flatten();
+        for bad in rules.chain(overrides) {
+            refuse(&bad.path, bad.problem);
+        }
+        for bad in crate::analysis::rules::unknown(&self.analysis.disabled_rules) {
+            refuse(
+                "analysis.disabled_rules",
+                format!("{bad:?} is neither a rule nor a type of rules"),
+            );
+        }
+        let backoff = &self.source.backoff;
+        if backoff.initial > backoff.max {
+            refuse(
+                "source.backoff.initial",
+                "is longer than source.backoff.max".to_owned(),
+            );
+        }
+        if self.writer.retry_initial > self.writer.retry_max {
+            refuse(
+                "writer.retry_initial",
+                "is longer than writer.retry_max".to_owned(),
+            );
+        }
+        if self.http.header_timeout > self.http.connection_timeout {
+            refuse(
+                "http.header_timeout",
+                "is longer than http.connection_timeout".to_owned(),
+            );
+        }
+        if self.kube.status_configmap.is_some() && self.kube.pod_namespace.is_none() {
+            refuse(
+                "kube.status_configmap",
+                "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
+            );
+        }
+        for (index, name) in self.kube.namespaces.iter().enumerate() {
+            if !is_namespace(name) {
+                refuse(
+                    &format!("kube.namespaces[{index}]"),
+                    format!("{name:?} is not the name of a namespace"),
+                );
+            }
+            if self.kube.namespaces[..index].contains(name) {
+                refuse(
+                    &format!("kube.namespaces[{index}]"),
+                    format!("{name:?} is there twice"),
+                );
+            }
+        }
+    }
+}
+
+/// An RFC 1123 label, which is what Kubernetes requires of a namespace's name.
+fn is_namespace(name: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|&b| word(b) || b == b'-')
+        && word(bytes[0])
+        && word(bytes[bytes.len() - 1])
+}

@@ -1,0 +1,3 @@
+//! The text that stands in place of a secret.
+
+pub(in crate::pipeline) const MARKER: &str = "[REDACTED]";

@@ -1,0 +1,85 @@
+//! Users and their passwords in addresses.
+
+use super::bytes::is_space;
+use super::{Scan, Span};
+
+/// 65535 has five. More digits are a password.
+const PORT_DIGITS_MAX: usize = 5;
+
+/// Marks behind a port, as in `(see http://host:80)...`; more are part of a password.
+const PUNCTUATION_MAX: usize = 3;
+
+impl Scan<'_> {
+    /// The user part of the URL whose authority begins at `at`.
+    pub(super) fn user_of_url(&mut self, at: usize) -> Option<Span> {
+        if at >= self.url.0 {
+            let end = self.skip(at, |b| {
+                !is_space(b) && !matches!(b, b'"' | b'`' | b'<' | b'>')
+            });
+            self.url = (
+                end,
+                self.bytes[at..end]
+                    .iter()
+                    .rposition(|b| *b == b'@')
+                    .map(|step| at + step),
+            );
+        }
+        let (end, last) = self.url;
+        let authority = self
+            .skip(at, |b| !matches!(b, b'/' | b'?' | b'#' | b'\\'))
+            .min(end);
+        let Some(last) = last.filter(|last| *last > at) else {
+            // The text breaks off before the `@`.
+            let broken_off = authority == self.bytes.len() && self.has_password(at, authority);
+            return broken_off.then_some((at, authority));
+        };
+        let in_authority = self.bytes[at..authority]
+            .iter()
+            .rposition(|b| *b == b'@')
+            .map(|step| at + step);
+        let to = match in_authority {
+            // A password may hold what ends an authority; then the last `@` is the one.
+            Some(first) if self.bytes[at..first].contains(&b':') => last,
+            Some(first) => first,
+            None if self.has_password(at, authority) => last,
+            None => return None,
+        };
+        (to > at).then_some((at, to))
+    }
+
+    /// Whether what stands before the first slash is no `host:port`, so that an `@` further on may end a password.
+    fn has_password(&self, at: usize, end: usize) -> bool {
+        let address = if self.bytes.get(at) == Some(&b'[') {
+            self.skip(at, |b| b != b']').min(end)
+        } else {
+            at
+        };
+        let port = self.bytes[address..end].iter().position(|b| *b == b':');
+        port.is_some_and(|step| !is_port(&self.text[address + step + 1..end]))
+    }
+
+    /// `user:password` before `@tcp(host:port)/database`.
+    pub(super) fn user_of_source_name(&self, at: usize) -> Option<Span> {
+        let ends = |b: &u8| is_space(*b) || matches!(b, b'"' | b'`' | b'=');
+        let from = self.bytes[self.copied..at]
+            .iter()
+            .rposition(ends)
+            .map_or(self.copied, |step| self.copied + step + 1);
+        (from < at).then_some((from, at))
+    }
+}
+
+/// Whether this is a port, or the place of one, with what a sentence may put behind it: `80`, `80).`, `:`.
+fn is_port(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let behind = &text[digits..];
+    let ends_sentence = |c| {
+        matches!(
+            c,
+            '.' | ',' | ';' | ':' | ')' | ']' | '}' | '\'' | '!' | '?'
+        )
+    };
+    digits <= PORT_DIGITS_MAX
+        && behind.len() <= PUNCTUATION_MAX
+        && behind.chars().all(ends_sentence)
+}

@@ -1,0 +1,168 @@
+//! Opening the database, and what it knows of the time before: where each watch goes on, which findings are open.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tracing::{error, warn};
+
+use super::scopes::Scopes;
+use crate::analysis::state::Before;
+use crate::config::Config;
+use crate::metrics::{Kind, Label};
+use crate::pipeline::heard::{Heard, History};
+use crate::pipeline::item::WatchId;
+use crate::pipeline::signals::{Recall, Remembered, Resume, Start};
+use crate::store::open::{DataDir, OpenError};
+use crate::store::shared::Shared;
+use crate::store::snapshot::remove_leftovers;
+use crate::store::writer::Writer;
+
+/// The writer, and what the database knows of the watches and findings.
+pub(super) struct OpenedWriter {
+    pub(super) writer: Writer,
+    pub(super) known: Known,
+}
+
+/// What a start goes on from.
+pub(super) struct Known {
+    pub(super) events: Vec<EventWatch>,
+    pub(super) informers: Vec<InformerWatch>,
+    /// What the analysis goes on from.
+    pub(super) before: Before,
+    /// What the writer will tell it.
+    pub(super) heard: Arc<Heard>,
+}
+
+/// One informer's watch as the database has it.
+pub(super) struct InformerWatch {
+    pub(super) id: WatchId,
+    pub(super) kind: Kind,
+    pub(super) namespace: String,
+    pub(super) remembered: Remembered,
+    pub(super) position: Option<String>,
+    pub(super) recall: Arc<Recall>,
+}
+
+/// One Events watch as the database has it.
+pub(super) struct EventWatch {
+    pub(super) id: WatchId,
+    pub(super) namespace: String,
+    pub(super) start: Start,
+    pub(super) recall: Arc<Recall>,
+}
+
+/// Opens the database; a disk that is not there, full or read-only is waited for, as `/healthz` says meanwhile.
+pub(super) async fn open_writer(
+    config: &Config,
+    shared: &Shared,
+    cluster: &str,
+    scopes: Scopes,
+) -> anyhow::Result<OpenedWriter> {
+    let check = shared.health.check("start", None);
+    let again = async |error: OpenError| match error {
+        OpenError::Unavailable { .. } => {
+            error!(%error, "the database cannot be opened, trying again");
+            check.degraded(error.to_string());
+            tokio::time::sleep(config.writer.retry_max).await;
+            Ok(())
+        }
+        other => Err(other),
+    };
+    let mut writer = loop {
+        let (config, shared) = (config.clone(), shared.clone());
+        let opened = off_thread(move || {
+            let data = DataDir::lock(&config.data_dir)?;
+            remove_leftovers(data.directory());
+            Writer::open(
+                data,
+                config.writer,
+                config.retention,
+                &config.storage,
+                shared,
+            )
+        });
+        match opened.await? {
+            Ok(writer) => break writer,
+            Err(error) => again(error).await?,
+        }
+    };
+    loop {
+        let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
+        let registered = off_thread(move || {
+            let known = register(&mut writer, &cluster, &scopes);
+            if let Err(error) = &known {
+                writer.failed_before_run(error);
+            }
+            (writer, known)
+        });
+        let known;
+        (writer, known) = registered.await?;
+        match known {
+            Ok(known) => {
+                check.healthy();
+                return Ok(OpenedWriter { writer, known });
+            }
+            Err(source) => {
+                let path = config.data_dir.clone();
+                let source = source.into();
+                again(OpenError::Unavailable { path, source }).await?;
+            }
+        }
+    }
+}
+
+/// Runs what may wait for the disk on a thread of its own, so that `/healthz` can say so meanwhile.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("opening the database panicked")
+}
+
+fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Result<Known> {
+    let mut known = Known {
+        events: Vec::with_capacity(scopes.events.len()),
+        informers: Vec::with_capacity(scopes.informers.len()),
+        before: Before::default(),
+        heard: writer.heard(),
+    };
+    for namespace in &scopes.events {
+        let recall = Arc::new(Recall::default());
+        let (id, start) =
+            writer.register(cluster, Kind::Event.name(), namespace, recall.clone())?;
+        known.events.push(EventWatch {
+            id,
+            namespace: namespace.clone(),
+            start,
+            recall,
+        });
+    }
+    for (kind, namespace) in &scopes.informers {
+        let recall = Arc::new(Recall::default());
+        let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
+        let remembered = writer.remembered(id)?;
+        let position = match start.resume {
+            Resume::Watch(position) if remembered.proven.is_some() => Some(position),
+            _ => None,
+        };
+        known.informers.push(InformerWatch {
+            id,
+            kind: *kind,
+            namespace: namespace.clone(),
+            remembered,
+            position,
+            recall,
+        });
+    }
+    known.before.findings = writer.open_findings()?;
+    if !scopes.informers.is_empty() {
+        // It reads much of the file. Where that is damaged, the writer finds out and begins a new one; the start must not
+        // wait for something that only I10 needs.
+        known.before.history = writer.history().unwrap_or_else(|error| {
+            warn!(%error, "the warnings of the last week cannot be read");
+            History::default()
+        });
+    }
+    Ok(known)
+}

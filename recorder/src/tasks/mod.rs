@@ -1,0 +1,229 @@
+//! The recorder's life: start in order, run until told or until a task fails, stop in order.
+//!
+//! ```text
+//!   port ─▶ database ─▶ cluster ─▶ sources + writer ──── shutdown, or a task ended by itself (a fault)
+//!                                                          1. sources stop
+//!                                                          2. "stopped" row, queue closes, writer drains and closes
+//!                                                          3. the HTTP server goes last, so that probes see it all
+//! ```
+
+mod database;
+mod scopes;
+mod sources;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::analysis::state::finding_ids;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::health::Health;
+use crate::life;
+use crate::metrics::{Metrics, Rules};
+use crate::pipeline::filter::{Filter, SeverityOverrides};
+use crate::pipeline::item::Item;
+use crate::pipeline::owners::Owners;
+use crate::pipeline::queue::{Queue, QueueLimits};
+use crate::pipeline::sanitize::sanitize;
+use crate::serve;
+use crate::source::connect::connect;
+use crate::source::intake::{Intake, push};
+use crate::store::shared::Shared;
+use crate::store::writer::{Ended, Writer};
+use database::open_writer;
+use scopes::Scopes;
+use sources::{Sources, sources};
+
+/// How long the writer may take to give up after the grace period (one statement), and then to close.
+const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// Records the cluster until `shutdown`, then drains and closes. An error means that something failed for good.
+pub async fn run(
+    config: Config,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let filter = Filter::new(&config.filters.0).map_err(|bad| anyhow!("{bad:?}"))?;
+    let overrides =
+        SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
+    let rules = Rules {
+        filters: filter.excluding_rules().map(str::to_owned).collect(),
+        findings: finding_ids(),
+    };
+    let metrics = Metrics::new(&rules);
+    let health = Health::new(clock.clone());
+    let listener = serve::bind(config.listen).await?;
+    let (stop_serving, served) = oneshot::channel::<()>();
+    let state = serve::State {
+        metrics: metrics.clone(),
+        health: health.clone(),
+    };
+    let mut server = tokio::spawn(serve::run(listener, config.http.clone(), state, async {
+        drop(served.await);
+    }));
+    info!(address = %config.listen, "serving /metrics and /healthz");
+
+    let queue = Arc::new(Queue::new(queue_limits(&config)));
+    metrics.queue_capacity.set(queue.capacity() as i64);
+    let scopes = Scopes::of(&config);
+    scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
+    let seen = queue.clone();
+    metrics.before_scrape(move |metrics| {
+        let (items, bytes) = seen.size();
+        metrics.queue_size.set(items as i64);
+        metrics.queue_bytes.set(bytes as i64);
+    });
+    let shared = Shared {
+        queue: queue.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: clock.clone(),
+        abandon: Arc::new(AtomicBool::new(false)),
+    };
+    let outcome = tokio::select! {
+        () = &mut shutdown => Ok(None), // before anything was opened
+        outcome = async {
+            let cluster = connect(&config.kube, config.source.connect_timeout).await?;
+            let opened = open_writer(&config, &shared, &cluster.cluster, scopes).await?;
+            info!(server = cluster.server, "recording");
+            let intake = Intake {
+                queue: queue.clone(),
+                filter: Arc::new(filter),
+                overrides: Arc::new(overrides),
+                metrics: metrics.clone(),
+                clock: clock.clone(),
+                owners: Owners::default(),
+            };
+            let sources = sources(&config, opened.known, &cluster, &intake, &health);
+            Ok::<_, anyhow::Error>((opened.writer, sources, cluster))
+        } => outcome.map(Some),
+    };
+    let result = match outcome {
+        Ok(Some((writer, sources, cluster))) => {
+            let started = sanitize(life::started(&config, &cluster.server, clock.now()));
+            push(&queue, &metrics, Item::Row(Box::new(started)), clock.now());
+            work(&config, writer, sources, &shared, shutdown, &mut server).await
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    drop(stop_serving);
+    // Where the server was the task that ended by itself, its handle was used up by that.
+    if !server.is_finished()
+        && let Err(error) = server.await
+    {
+        warn!(%error, "the HTTP server did not end in order");
+    }
+    result
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    let capacity = config.queue.capacity;
+    let high_water = (capacity * usize::from(config.queue.high_water_percent) / 100).max(1);
+    QueueLimits {
+        capacity,
+        bytes_max: config.queue.max_bytes.get() as usize,
+        high_water,
+    }
+}
+
+async fn work(
+    config: &Config,
+    mut writer: Writer,
+    sources: Sources,
+    shared: &Shared,
+    shutdown: impl Future<Output = ()>,
+    server: &mut tokio::task::JoinHandle<()>,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for (source, start) in sources.events {
+        tasks.spawn(source.run(start));
+    }
+    for (informer, first) in sources.informers {
+        tasks.spawn(informer.run(first));
+    }
+    tasks.spawn(sources.analysis.run());
+    if let Some(document) = sources.status_document {
+        tasks.spawn(document.run());
+    }
+    let (ended, mut writer_ended) = oneshot::channel();
+    let (closed, writer_closed) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || {
+            // Nobody listens any more only when the process ends anyway.
+            let _ = ended.send(writer.drain());
+            writer.close();
+            let _ = closed.send(());
+        })
+        .context("cannot start the writer's thread")?;
+
+    let fault = tokio::select! {
+        () = shutdown => None,
+        ended = &mut writer_ended => Some(match ended {
+            Ok(ended) => anyhow!("the writer ended by itself: {ended:?}"),
+            Err(_) => anyhow!("the writer panicked"),
+        }),
+        Some(ended) = tasks.join_next() => Some(anyhow!("a source ended by itself: {ended:?}")),
+        ended = server => Some(anyhow!("the HTTP server ended by itself: {ended:?}")),
+    };
+    if let Some(fault) = &fault {
+        error!(%fault, "stopping because a task ended by itself");
+    }
+    tasks.shutdown().await;
+    let cause = fault
+        .as_ref()
+        .map_or_else(|| "signal".to_owned(), ToString::to_string);
+    let stopped = sanitize(life::stopped(&cause, shared.clock.now()));
+    push(
+        &shared.queue,
+        &shared.metrics,
+        Item::Row(Box::new(stopped)),
+        shared.clock.now(),
+    );
+    shared.queue.close();
+    let drained = drain(config, shared, &mut writer_ended).await;
+    // Everything is committed by now: what is not copied into the database by its end is read from the log at the next
+    // start, and no reason to call the stop a failure.
+    if tokio::time::timeout(GIVE_UP, writer_closed).await.is_err() {
+        warn!("the database is still being closed; the write-ahead log stays");
+    }
+    drained?;
+    fault.map_or(Ok(()), Err)
+}
+
+async fn drain(
+    config: &Config,
+    shared: &Shared,
+    writer_ended: &mut oneshot::Receiver<Ended>,
+) -> anyhow::Result<()> {
+    if writer_ended.is_terminated() {
+        return Ok(()); // it ended before: that was the fault
+    }
+    let ended = match tokio::time::timeout(config.shutdown_grace, &mut *writer_ended).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            shared.abandon.store(true, Ordering::Release);
+            tokio::time::timeout(GIVE_UP, writer_ended)
+                .await
+                .map_err(|_| {
+                    anyhow!("the writer hangs; what it held comes again at the next start")
+                })?
+        }
+    };
+    match ended.context("the writer panicked while it drained the queue")? {
+        Ended::Drained => Ok(()),
+        Ended::Abandoned(items) => Err(anyhow!(
+            "{items} items were not committed within {} s; their Events come again at the next start",
+            config.shutdown_grace.as_secs()
+        )),
+    }
+}

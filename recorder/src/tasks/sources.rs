@@ -1,0 +1,144 @@
+//! Everything that talks to the API server, made of the config and of what the database knows.
+
+use tokio::sync::mpsc;
+
+use super::database::{EventWatch, Known};
+use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
+use crate::analysis::state::{Analysis, close_all};
+use crate::config::Config;
+use crate::health::Health;
+use crate::life;
+use crate::metrics::{Kind, Label};
+use crate::pipeline::item::{Item, RelistCause};
+use crate::pipeline::signals::Start;
+use crate::source::api::Api;
+use crate::source::connect::Connected;
+use crate::source::events::EventsSource;
+use crate::source::intake::Intake;
+use crate::source::objects::informer::Informer;
+use crate::source::report::{FirstSync, Report};
+use crate::status_document::StatusDocument;
+
+/// Everything that talks to the API server.
+pub(super) struct Sources {
+    pub(super) events: Vec<(EventsSource, Start)>,
+    pub(super) informers: Vec<(Informer, RelistCause)>,
+    pub(super) analysis: AnalysisTask,
+    pub(super) status_document: Option<StatusDocument>,
+}
+
+/// What becomes of the findings.
+pub(super) enum AnalysisTask {
+    /// The rules run.
+    Runs(Box<Engine>),
+    /// They are switched off: what was open is closed.
+    Off(Intake, Vec<Item>),
+}
+
+impl AnalysisTask {
+    /// Works for ever; the caller drops the future to stop it.
+    pub(super) async fn run(self) {
+        match self {
+            Self::Runs(engine) => engine.run().await,
+            Self::Off(intake, closings) => {
+                for item in closings {
+                    // There may be more than the queue holds, and it must not drop one: the finding would stay open.
+                    intake.queue.room().await;
+                    intake.push(item);
+                }
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+pub(super) fn sources(
+    config: &Config,
+    known: Known,
+    cluster: &Connected,
+    intake: &Intake,
+    health: &Health,
+) -> Sources {
+    let first_sync = FirstSync::of(known.events.len() + known.informers.len(), health.clone());
+    let report = |kind: Kind, namespace: &str| {
+        let name = match namespace {
+            "" => format!("watch/{}", kind.name()),
+            namespace => format!("watch/{}/{namespace}", kind.name()),
+        };
+        let check = health.check(name, None);
+        Report::new(
+            intake.metrics.clone(),
+            check,
+            kind,
+            intake.clock.clone(),
+            first_sync.clone(),
+        )
+    };
+    let source = |watch: EventWatch| {
+        let source = EventsSource {
+            api: Api::new(cluster.client.clone()),
+            watch: watch.id,
+            report: report(Kind::Event, &watch.namespace),
+            namespace: watch.namespace,
+            config: config.source.clone(),
+            max_wait: config.queue.max_wait,
+            intake: intake.clone(),
+            recall: watch.recall,
+        };
+        (source, watch.start)
+    };
+    let events = known.events.into_iter().map(source).collect();
+    let status_document = StatusDocument::new(
+        &config.kube,
+        cluster.client.clone(),
+        health.clone(),
+        intake.clock.clone(),
+    );
+    if known.informers.is_empty() {
+        let closings = close_all(known.before.findings, intake.now());
+        return Sources {
+            events,
+            informers: Vec::new(),
+            analysis: AnalysisTask::Off(intake.clone(), closings),
+            status_document,
+        };
+    }
+    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), known.before);
+    let (out, inbox) = mpsc::channel(NEWS_MAX);
+    let mut informers = Vec::with_capacity(known.informers.len());
+    for watch in known.informers {
+        let first = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
+        let informer = Informer {
+            api: Api::new(cluster.client.clone()),
+            watch: watch.id,
+            kind: watch.kind,
+            report: report(watch.kind, &watch.namespace),
+            namespace: watch.namespace,
+            config: config.source.clone(),
+            out: out.clone(),
+            metrics: intake.metrics.clone(),
+            clock: intake.clock.clone(),
+            recall: watch.recall,
+            position: watch.position,
+        };
+        informers.push((informer, first));
+    }
+    let engine = Engine {
+        analysis,
+        inbox,
+        heard: known.heard,
+        health: health.clone(),
+        data_dir: config.data_dir.clone(),
+        pod: life::pod(config),
+        queue: intake.queue.clone(),
+        metrics: intake.metrics.clone(),
+        clock: intake.clock.clone(),
+        pulse: health.task("analysis", STUCK_AFTER),
+    };
+    Sources {
+        events,
+        informers,
+        analysis: AnalysisTask::Runs(Box::new(engine)),
+        status_document,
+    }
+}
