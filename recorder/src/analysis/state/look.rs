@@ -101,10 +101,8 @@ impl Analysis {
             let next = self.findings.judge(&look, signs, out);
             again = [again, next].into_iter().flatten().min();
         }
-        if let Some(at) = again {
-            let at = at.max(now.plus(Duration::from_millis(1)));
-            self.agenda.later(at, subject.clone());
-        }
+        let again = again.map(|at| at.max(now.plus(Duration::from_millis(1))));
+        self.agenda.later(again, subject);
     }
 }
 
@@ -119,17 +117,20 @@ impl Analysis {
         let is_cron_job = subject.about == About::Owner && subject.name.starts_with("CronJob/");
         if !is_cron_job {
             self.findings.gone(subject, |_| true, now, out);
+            self.agenda.later(None, subject);
             return;
         }
         self.findings.gone(subject, |id| !assessments(id), now, out);
         if !self.findings.has(subject) {
             self.resting.remove(subject);
+            self.agenda.later(None, subject);
             return;
         }
         let since = *self.resting.entry(subject.clone()).or_insert(now);
         if now.since(since) < RESTS_MAX {
-            self.agenda.later(since.plus(RESTS_MAX), subject.clone());
+            self.agenda.later(Some(since.plus(RESTS_MAX)), subject);
         } else {
+            self.agenda.later(None, subject);
             self.resting.remove(subject);
             self.findings.gone(subject, |_| true, now, out);
         }
