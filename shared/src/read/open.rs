@@ -32,7 +32,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 /// Virtual machine steps of SQLite between two looks at the clock: some tens of microseconds.
 const STEPS_PER_CLOCK_LOOK: i32 = 2_000;
 /// Page cache, KiB. A scan gains nothing from more, and the query container counts its megabytes.
-const CACHE_KIB: i32 = 2_048;
+const CACHE_KIB: i32 = 1_024;
 /// The ten columns that make a relation `events` readable.
 const CONTRACT_COLUMNS: [&str; 10] = [
     "id",
