@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::text::is_hostile;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
-pub(crate) use json::{to_line, to_text as to_json};
+pub(crate) use json::to_line;
 
 /// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
 pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
@@ -44,11 +44,8 @@ impl Write for Out {
 
 /// Writes a document as indented JSON.
 pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    Ok(writeln!(
-        out,
-        "{}",
-        to_json(document).map_err(io::Error::from)?
-    )?)
+    json::write_text(out, document).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
 }
 
 /// Writes a document as YAML. The writer leaves some characters as they are that must not reach a terminal; a document

@@ -8,9 +8,13 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use crate::text::is_hostile;
 
-/// Indented, without a line end.
-pub(crate) fn to_text(document: &impl Serialize) -> serde_json::Result<String> {
-    write(document, Safe(PrettyFormatter::new(), Escapes::Json))
+/// Indented, without a line end, as it comes: a thousand rows are a megabyte of text.
+pub(crate) fn write_text(
+    out: &mut impl Write,
+    document: &impl Serialize,
+) -> serde_json::Result<()> {
+    let formatter = Safe(PrettyFormatter::new(), Escapes::Json);
+    document.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
 /// On one line, without a line end.
