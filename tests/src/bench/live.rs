@@ -1,8 +1,9 @@
 //! The store's own thread under a steady stream, as in a running recorder: how long until a row can be read.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,28 @@ pub struct Pushes {
     pub took: Vec<Duration>,
     /// How long it took to read the clock twice, just before each.
     pub clock: Vec<Duration>,
+    /// How long as many bytes took into a locked queue of this thread's own, just after each.
+    pub bare: Vec<Duration>,
+}
+
+/// A queue that nobody else looks at: what is left of a push when nothing is contended, counted or bounded.
+struct BareQueue(Mutex<VecDeque<[u8; size_of::<Item>()]>>);
+
+impl BareQueue {
+    /// Items that a batch leaves behind at this rate, about.
+    const KEPT: usize = 16;
+
+    fn push(&self) {
+        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        items.push_back([1; size_of::<Item>()]);
+    }
+
+    fn drain(&self) {
+        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if items.len() >= Self::KEPT {
+            items.clear();
+        }
+    }
 }
 
 /// A writer at work on its thread.
@@ -117,6 +140,7 @@ impl Store {
         mut go_on: impl FnMut() -> bool,
     ) -> Pushes {
         let mut pushes = Pushes::default();
+        let bare = BareQueue(Mutex::default());
         let begun = Instant::now();
         loop {
             let micros = pushes.at.len() * 1_000_000 / PER_SECOND;
@@ -135,6 +159,10 @@ impl Store {
             self.shared.queue.push(item, now);
             pushes.took.push(at.elapsed());
             pushes.at.push(at);
+            let at = Instant::now();
+            bare.push();
+            pushes.bare.push(at.elapsed());
+            bare.drain();
         }
         pushes
     }
@@ -275,10 +303,12 @@ pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let clock = sorted(&pushes.clock);
     // What two looks at the clock take in the median is no part of a push.
     let idle = percentile(&clock, 0.5);
-    let nanos: Vec<f64> = sorted(&pushes.took)
-        .into_iter()
-        .map(|nanos| (nanos - idle).max(0.0))
-        .collect();
+    let without_clock = |times: &[Duration]| -> Vec<f64> {
+        let nanos = sorted(times).into_iter();
+        nanos.map(|nanos| (nanos - idle).max(0.0)).collect()
+    };
+    let nanos = without_clock(&pushes.took);
+    let bare = without_clock(&pushes.bare);
     sheet.group(format!(
         "live: {} Events, {PER_SECOND} a second, a reader looking every 0.5 ms",
         pushed.len()
@@ -307,6 +337,14 @@ pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
         "ns",
         Limit::AtMost(PUSH_NANOS_MAX),
     );
+    for (name, part) in [("median", 0.5), ("p99", 0.99)] {
+        sheet.add(
+            format!("  as many bytes into a locked queue of one thread, {name}"),
+            percentile(&bare, part),
+            "ns",
+            Limit::None,
+        );
+    }
     for (name, part) in [("median, taken off", 0.5), ("p99", 0.99)] {
         sheet.add(
             format!("  the clock itself, {name}"),
