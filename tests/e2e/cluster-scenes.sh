@@ -62,7 +62,7 @@ host_pid() {
 
 dry_runs() {
   check "CRDs of the Prometheus operator" kubectl apply --server-side --force-conflicts -f "$work/crds"
-  kubectl wait --for=condition=Established --timeout=30s crd/servicemonitors.monitoring.coreos.com \
+  kubectl wait --for=condition=Established --timeout=120s crd/servicemonitors.monitoring.coreos.com \
     crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com >/dev/null || fail "CRDs are established"
   k get namespace "$ns" >/dev/null 2>&1 || kubectl create namespace "$ns" >/dev/null
   # The policy that the pod promises to fit; the API server refuses what does not.
