@@ -72,10 +72,12 @@ impl Owners {
     /// A pod is gone; its owner is remembered for a while.
     pub fn pod_is_gone(&self, name: &Arc<str>) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !table.pods.contains_key(name) {
+        // The name as the table has it: the caller's is one of its own, and would be kept beside it.
+        let Some((name, _)) = table.pods.get_key_value(name) else {
             return;
-        }
-        table.gone.push_back(name.clone());
+        };
+        let name = name.clone();
+        table.gone.push_back(name);
         if table.gone.len() > GONE_MAX {
             // A StatefulSet's pod that came back under its name loses its entry until its next change: an Event
             // without an owner, nothing worse.
