@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# images.sh [--arch amd64|arm64] [--twice]: builds both images from the Dockerfiles, without a registry.
+# images.sh [--arch amd64|arm64] [--twice | --needs]: builds both images from the Dockerfiles, without a registry.
 # Writes target/images/recorder.tar and query.tar (docker archives): localhost/kube9-recorder:dev, localhost/kube9-query:dev;
 # for another architecture than this machine's target/images/recorder-ARCH.tar and query-ARCH.tar.
 #
 # --twice builds them again from nothing and compares: the same source must give the same bytes.
+# --needs only installs what a build needs, since apt works for one at a time.
 #
 # A registry would give the base image. Without one, Debian's debootstrap makes it, the toolchain and cargo's cache of this
 # machine are mounted into the build, and a target folder is kept, so that a second run takes seconds.
 source "$(dirname "$0")/lib.sh"
 
 here=$(dpkg --print-architecture 2>/dev/null) || skip "no Debian"
-arch=$here twice=
+arch=$here twice='' only_needs=''
 while (($#)); do
   case $1 in
   --arch) arch=${2:?"which architecture?"} && shift 2 ;;
   --twice) twice=1 && shift ;;
+  --needs) only_needs=1 && shift ;;
   *) die "unknown argument $1" ;;
   esac
 done
@@ -23,6 +25,8 @@ done
 need cargo
 need buildah buildah
 need debootstrap debootstrap
+need jq jq
+[[ -z $only_needs ]] || exit 0
 
 images=$root/target/images
 store=$images/.build
@@ -101,7 +105,6 @@ content_sum() { # content_sum ARCHIVE: of every file in its layers, with its nam
 config() { # config NAME JQ
   tar -xOf "$images/$1$suffix.tar" "$(tar -xOf "$images/$1$suffix.tar" manifest.json | jq -r '.[0].Config')" | jq -r "$2"
 }
-need jq jq
 equals "the recorder's image: binary and CA certificates" "etc/ssl/certs/ca-certificates.crt kube9-recorder" "$(content recorder)"
 equals "the query's image: binary and its second name" "kube9-operator kube9-query" "$(content query)"
 equals "user of the recorder" 10001:10001 "$(config recorder .config.User)"
