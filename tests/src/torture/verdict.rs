@@ -112,14 +112,19 @@ impl fmt::Display for Verdict {
             ("integrity", &self.integrity),
         ] {
             writeln!(f, "{name:<18}{}", faults.len())?;
-            // The alternate form, for the file that stays, names each.
-            let shown = if f.alternate() { usize::MAX } else { 5 };
-            for fault in faults.iter().take(shown) {
-                writeln!(f, "    {fault}")?;
-            }
+            write_faults(f, faults)?;
         }
         Ok(())
     }
+}
+
+/// Five of them, a line each; all in the alternate form, which is for the file that stays.
+pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt::Result {
+    let shown = if f.alternate() { usize::MAX } else { 5 };
+    for fault in faults.iter().take(shown) {
+        writeln!(f, "    {fault}")?;
+    }
+    Ok(())
 }
 
 /// Waits until the first list of Events is complete, with which the record begins.

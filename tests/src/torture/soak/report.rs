@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::super::verdict::Verdict;
+use super::super::verdict::{Verdict, write_faults};
 use super::super::victim::Keep;
 use super::Options;
 use super::sample::{LifeMemory, Sample};
@@ -143,10 +143,7 @@ impl fmt::Display for Report {
             self.unseen,
             self.taken_wrongly.len()
         )?;
-        let shown = if f.alternate() { usize::MAX } else { 5 };
-        for wrong in self.taken_wrongly.iter().take(shown) {
-            writeln!(f, "    {wrong}")?;
-        }
+        write_faults(f, &self.taken_wrongly)?;
         writeln!(
             f,
             "queue and lag     at most {} items, {} ms",
@@ -165,13 +162,7 @@ impl fmt::Display for Report {
             self.unanswered.len(),
             self.slowest.as_millis()
         )?;
-        for failure in self.unanswered.iter().take(shown) {
-            writeln!(f, "    {failure}")?;
-        }
-        if f.alternate() {
-            write!(f, "{:#}", self.verdict)
-        } else {
-            write!(f, "{}", self.verdict)
-        }
+        write_faults(f, &self.unanswered)?;
+        fmt::Display::fmt(&self.verdict, f)
     }
 }
