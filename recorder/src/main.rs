@@ -13,7 +13,7 @@ use kube9_recorder::config::{Config, ProcessEnvironment};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
-use kube9_recorder::wiping::{Wiping, wiping};
+use kube9_recorder::wiping::{Wiping, runtime, wiping};
 use kube9_recorder::{check, core_dump, logging, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -93,12 +93,9 @@ fn copy_database(config: &Config, target: &Path) -> ExitCode {
     }
 }
 
-/// One thread: the writer has its own, and a second one for the rest would only cost memory.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.context("cannot start the runtime")?.block_on(work)
+    let runtime = runtime().context("cannot start the runtime")?;
+    runtime.block_on(work)
 }
 
 /// Ends at SIGTERM or SIGINT, whichever comes first.

@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
-use kube9_recorder::wiping::{Wiping, wiping};
+use kube9_recorder::wiping::{Wiping, runtime, wiping};
 use kube9_tests::apiserver::{self, ApiServer, Kind};
 use kube9_tests::client::Client;
 use kube9_tests::recorder::{Setup, wait_until};
@@ -46,10 +46,7 @@ fn recorder_as_a_child() {
         .unwrap()
         .config;
     logging::init(&config.log, str::to_owned).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime().unwrap();
     runtime
         .block_on(async {
             let mut terminate = signal(SignalKind::terminate()).unwrap();

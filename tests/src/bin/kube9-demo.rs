@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Environment};
+use kube9_recorder::wiping::runtime;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
 use kube9_tests::world::{Cause, Live, Probe, Shortage, Size};
@@ -113,9 +114,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn record(config: Config, stopped: oneshot::Receiver<()>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     runtime.block_on(kube9_recorder::run(config, Clock::system(), async {
         // The sender's end means the same as a message.
         let _ = stopped.await;
