@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use kube9_recorder::pipeline::decode::{decode_event, decode_identity};
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::record::{Occurred, Record};
@@ -10,7 +11,6 @@ use kube9_recorder::pipeline::sanitize::{
     EXTRA_BYTES_MAX, NAME_BYTES_MAX, Sanitized, TEXT_BYTES_MAX, TITLE_CHARS_MAX, WORD_BYTES_MAX,
     sanitize,
 };
-use kube9_recorder::source::decode::{decode_event, decode_identity};
 use kube9_shared::model::Severity;
 use kube9_shared::time::Timestamp;
 use proptest::prelude::*;

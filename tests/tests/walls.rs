@@ -101,7 +101,10 @@ fn named_in(room: &str) -> Vec<(String, String)> {
 fn data_flows_one_way_through_the_rooms() {
     for (room, forbidden) in [
         ("source", &["store", "analysis", "serve", "tasks"][..]),
-        ("pipeline", &["store", "analysis", "serve", "tasks"]),
+        (
+            "pipeline",
+            &["source", "store", "analysis", "serve", "tasks"],
+        ),
         ("store", &["source", "analysis", "serve", "tasks"]),
         ("analysis", &["store", "serve", "tasks"]),
         ("serve", &["store", "source", "analysis", "tasks"]),

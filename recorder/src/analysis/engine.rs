@@ -15,8 +15,8 @@ use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
 use crate::pipeline::heard::Heard;
 use crate::pipeline::item::Item;
+use crate::pipeline::push::push;
 use crate::pipeline::queue::Queue;
-use crate::source::intake::push;
 use crate::source::objects::informer::Seen;
 use crate::volume::statvfs;
 

@@ -1,5 +1,6 @@
-//! Observation → row: `normalize` → `sanitize` ─ `template` · `names` (all pure) → `queue`.
+//! Observation → row: `decode` → `filter` → `normalize` → `sanitize` ─ `template` · `names` (all pure) → `queue`.
 
+pub mod decode;
 pub mod filter;
 mod fit;
 pub mod heard;
@@ -9,6 +10,7 @@ pub mod meaning;
 pub mod names;
 pub mod normalize;
 pub mod owners;
+pub mod push;
 pub mod queue;
 mod reason_table;
 pub mod record;

@@ -13,7 +13,7 @@ use super::filter::{SeverityOverrides, Subject};
 use super::identity::{Uid, Version};
 use super::meaning::{Meaning, meaning};
 use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
-use crate::source::decode::KubeEvent;
+use crate::pipeline::decode::KubeEvent;
 
 /// How far a reporter's clock may be ahead of ours before its times are not believed.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
@@ -208,7 +208,7 @@ mod tests {
 
     use super::super::filter::{Match, OverrideRule};
     use super::*;
-    use crate::source::decode::decode_event;
+    use crate::pipeline::decode::decode_event;
 
     const RECEIVED: &str = "2026-01-01T12:00:00Z";
 

@@ -6,14 +6,15 @@ use kube9_shared::time::Timestamp;
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::decode::{Identity, decode_event, decode_identity};
 use super::pages::{Action, RawItem};
 use crate::clock::Clock;
 use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::decode::{Identity, decode_event, decode_identity};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
 use crate::pipeline::item::{Item, Passed, Via, WatchId};
 use crate::pipeline::normalize::normalize;
 use crate::pipeline::owners::Owners;
+use crate::pipeline::push::push;
 use crate::pipeline::queue::Queue;
 use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 use crate::pipeline::sanitize::sanitize;
@@ -174,28 +175,5 @@ impl Intake {
     /// Puts an item into the queue; counts what had to go for it.
     pub fn push(&self, item: Item) {
         push(&self.queue, &self.metrics, item, self.now());
-    }
-}
-
-/// Puts an item into the queue; counts and logs what had to go for it.
-pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
-    let pushed = queue.push(item, now);
-    let bound = if pushed.by_bytes {
-        metrics::Bound::Bytes
-    } else {
-        metrics::Bound::Rows
-    };
-    for dropped in 0..pushed.dropped {
-        let item = if dropped < pushed.dropped_events {
-            metrics::Item::Event
-        } else {
-            metrics::Item::Finding
-        };
-        metrics.dropped(item, bound);
-    }
-    if pushed.burst_began {
-        warn!(
-            "the queue is full: the oldest items are dropped; Events come back with the relist that follows"
-        );
     }
 }

@@ -8,7 +8,6 @@
 pub mod access;
 pub mod api;
 pub mod connect;
-pub mod decode;
 pub mod events;
 pub mod intake;
 pub mod objects;

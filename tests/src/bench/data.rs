@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kube9_recorder::source::decode::{
+use kube9_recorder::pipeline::decode::{
     EventSeries, EventSource, InvolvedObject, KubeEvent, ObjectMeta,
 };
 use kube9_shared::time::Timestamp;
@@ -151,7 +151,7 @@ pub fn decoded(event: &Event) -> KubeEvent {
 
 #[cfg(test)]
 mod tests {
-    use kube9_recorder::source::decode::decode_event;
+    use kube9_recorder::pipeline::decode::decode_event;
 
     use super::*;
 

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::lab::Lab;
 use crate::metrics::Kind;
+use crate::pipeline::decode::decode_event;
 use crate::pipeline::filter::SeverityOverrides;
 use crate::pipeline::heard::Told;
 use crate::pipeline::normalize::normalize;
 use crate::pipeline::record::Occurred;
-use crate::source::decode::decode_event;
 
 /// A scene: the objects of a namespace at several moments.
 pub(in crate::analysis) struct Scene {

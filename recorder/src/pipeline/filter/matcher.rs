@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::problems::Problems;
+use crate::pipeline::decode::KubeEvent;
 use crate::pipeline::record::Record;
-use crate::source::decode::KubeEvent;
 
 /// Globs in one field of one rule.
 pub const GLOBS_MAX: usize = 100;

@@ -27,10 +27,10 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::SourceConfig;
 use crate::metrics::{self, Kind, Metrics, RestartCause, Stage};
+use crate::pipeline::decode::{Identity, decode_identity};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::Recall;
 use crate::source::api::{Api, ApiError, Line, Lines, Shape};
-use crate::source::decode::{Identity, decode_identity};
 use crate::source::pages::{Action, Pages, WatchLine, watch_path};
 use crate::source::report::Report;
 
