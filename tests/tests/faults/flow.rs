@@ -33,23 +33,15 @@ use serde_json::json;
 
 use crate::scene::Scene;
 
+/// `kube9-torture --burst 100000` is the same with more.
 #[test]
 fn burst_far_beyond_the_queue_loses_nothing() {
-    burst(20_000);
-}
-
-#[test]
-#[ignore = "16 s by itself: .ci/run gives it a step of its own (cargo test --workspace -- --ignored)"]
-fn burst_of_a_hundred_thousand_loses_nothing() {
-    burst(100_000);
-}
-
-fn burst(events: usize) {
+    const EVENTS: usize = 20_000;
     let scene = Scene::with("");
     let recorder = scene.start();
     scene.wait("ready", || scene.is_healthy());
-    scene.create_many("burst", events);
-    scene.wait_stored(events as i64);
+    scene.create_many("burst", EVENTS);
+    scene.wait_stored(EVENTS as i64);
     assert_eq!(scene.metric("kube9_events_dropped_total"), 0.0);
     recorder.stop().unwrap();
     scene.assert_complete();
