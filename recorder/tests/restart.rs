@@ -27,6 +27,7 @@ use kube9_recorder::pipeline::heard::{Place, SLOT_SECONDS};
 use kube9_recorder::pipeline::item::{Item, RelistCause, Via, WatchId};
 use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::owners::Owners;
+use kube9_recorder::pipeline::push::push;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::pipeline::signals::Recall;
@@ -69,6 +70,11 @@ fn scenes(all: &[(&str, &str)]) -> Vec<Value> {
 fn late(all: &[(&str, &str)]) -> Timestamp {
     let times = all.iter().map(|(name, moment)| scene(name, moment).0);
     times.max().unwrap()
+}
+
+fn queued(queue: &Queue, item: Item, now: Timestamp) {
+    push(queue, &Metrics::new(&Rules::default()), item, now);
+    assert_eq!(queue.dropped_total(), 0, "the queue is large enough");
 }
 
 /// A recorder from its start to its end.
@@ -115,8 +121,7 @@ impl Life {
 
     fn push(&self, items: Vec<Item>) {
         for item in items {
-            let pushed = self.queue.push(item, self.now);
-            assert_eq!(pushed.dropped, 0, "the queue is large enough");
+            queued(&self.queue, item, self.now);
         }
     }
 
@@ -474,7 +479,7 @@ fn findings_are_closed_when_their_rule_or_the_analysis_is_switched_off() {
     let now = ended.plus(Duration::from_secs(20));
     let (writer, queue) = open(dir.path(), now);
     for item in close_all(writer.open_findings().unwrap(), now) {
-        assert_eq!(queue.push(item, now).dropped, 0);
+        queued(&queue, item, now);
     }
     queue.close();
     assert_eq!(writer.run(), Ended::Drained);
@@ -543,7 +548,7 @@ fn warnings_and_kills_are_told_once_and_known_to_the_next_life() {
             received: now,
             row: Box::new(sanitize(row.record)),
         };
-        assert_eq!(queue.push(item, now).dropped, 0);
+        queued(&queue, item, now);
     }
     queue.close();
     let heard = writer.heard();

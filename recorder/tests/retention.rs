@@ -16,6 +16,7 @@ use kube9_recorder::health::Health;
 use kube9_recorder::metrics::{Metrics, Removal, Rules};
 use kube9_recorder::pipeline::identity::{Uid, Version};
 use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
+use kube9_recorder::pipeline::push::push;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
@@ -57,6 +58,9 @@ fn large_volume(_: &Path) -> Option<Volume> {
     })
 }
 
+/// Items that the queue holds.
+const CAPACITY: usize = 100;
+
 fn full_volume(_: &Path) -> Option<Volume> {
     Some(Volume {
         total: 1 << 40,
@@ -81,7 +85,7 @@ impl Store {
         let time = ManualTime::at(Timestamp::from_secs(NOW));
         let clock = Clock::new(time.clone());
         let limits = QueueLimits {
-            capacity: 100,
+            capacity: CAPACITY,
             bytes_max: 1 << 20,
             high_water: 80,
         };
@@ -674,11 +678,29 @@ fn failed_clean_up_says_so_once_and_is_tried_again() {
         .conn
         .execute_batch("ALTER TABLE tally RENAME TO hidden")
         .unwrap();
+    for n in 0..CAPACITY {
+        let item = store.item(what(days_ago(0), Severity::Info, &format!("waits-{n}")));
+        push(
+            &store.shared.queue,
+            &store.shared.metrics,
+            item,
+            Timestamp::from_secs(NOW),
+        );
+    }
     for _ in 0..5 {
         store.clean();
         store.time.advance(Duration::from_secs(61));
     }
-    assert_eq!(store.shared.queue.len(), 1, "told once");
+    assert_eq!(
+        store.shared.queue.dropped_total(),
+        1,
+        "told once, where one of those that wait had to go"
+    );
+    let text = store.shared.metrics.render().unwrap();
+    let dropped = text
+        .lines()
+        .filter(|line| line.starts_with("kube9_events_dropped_total") && line.ends_with(" 1"));
+    assert_eq!(dropped.count(), 1, "and is counted: {text}");
     store
         .conn
         .execute_batch("ALTER TABLE hidden RENAME TO tally")

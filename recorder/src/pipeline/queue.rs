@@ -107,7 +107,7 @@ struct State {
 
 /// What one push did beside adding its item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pushed {
+pub(super) struct Pushed {
     /// Items dropped to make room.
     pub dropped: u64,
     /// Of these, sights of Events.
@@ -135,7 +135,8 @@ impl Queue {
     }
 
     /// Adds an item at the back; drops the oldest if there is no room. Never blocks.
-    pub fn push(&self, item: Item, now: Timestamp) -> Pushed {
+    /// Only for [`super::push::push`], which counts what was dropped.
+    pub(super) fn push(&self, item: Item, now: Timestamp) -> Pushed {
         let mut pushed = Pushed::default();
         let bytes = item.bytes();
         let mut state = self.lock();

@@ -29,6 +29,7 @@ use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
 use crate::metrics::{Label, Metrics, Removal};
 use crate::pipeline::item::Item;
+use crate::pipeline::push::push;
 use crate::volume::{Volume, statvfs};
 
 /// Gauges of rows are read again after this long.
@@ -362,7 +363,8 @@ impl Maintenance {
             // Through the queue: this very database may be what fails.
             let at = shared.clock.now();
             let row = report::failed(&error.to_string(), at);
-            shared.queue.push(Item::Row(Box::new(row)), at);
+            let row = Item::Row(Box::new(row));
+            push(&shared.queue, &shared.metrics, row, at);
         }
     }
 

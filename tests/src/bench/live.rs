@@ -13,6 +13,7 @@ use kube9_recorder::health::Health;
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::item::{Item, WatchId};
+use kube9_recorder::pipeline::push::push;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::pipeline::signals::Recall;
 use kube9_recorder::store::open::DataDir;
@@ -156,7 +157,7 @@ impl Store {
             let empty = Instant::now();
             pushes.clock.push(empty.elapsed());
             let at = Instant::now();
-            self.shared.queue.push(item, now);
+            push(&self.shared.queue, &self.shared.metrics, item, now);
             pushes.took.push(at.elapsed());
             pushes.at.push(at);
             let at = Instant::now();

@@ -11,6 +11,7 @@ use tracing::error;
 
 use super::Writer;
 use crate::pipeline::item::Item;
+use crate::pipeline::push::push;
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
@@ -80,8 +81,7 @@ impl Writer {
     }
 
     fn push(&self, record: Record, now: Timestamp) {
-        self.shared
-            .queue
-            .push(Item::Row(Box::new(sanitize(record))), now);
+        let row = Item::Row(Box::new(sanitize(record)));
+        push(&self.shared.queue, &self.shared.metrics, row, now);
     }
 }
