@@ -140,3 +140,84 @@ pub(super) fn json_bytes_of_map(map: &Map<String, Value>) -> usize {
 fn json_bytes_of_text(text: &str) -> usize {
     2 + text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\')).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        let Value::Object(map) = value else {
+            panic!("it is an object")
+        };
+        map
+    }
+
+    #[test]
+    fn sizes_are_those_of_json() {
+        for value in [
+            json!(null),
+            json!(true),
+            json!(false),
+            json!(-1.5),
+            json!("a \"b\" \\ é"),
+            json!([]),
+            json!([1]),
+            json!([1, "xyz", [null, false], {}]),
+            json!({}),
+            json!({"a": 12}),
+            json!({"a": 12, "\"long\"": {"b": [1, 2, 3], "c": "d"}, "": ""}),
+        ] {
+            let bytes = serde_json::to_string(&value).unwrap().len();
+            assert_eq!(json_bytes(&value), bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_whole_marker_stays_and_a_part_of_one_goes() {
+        let text = format!("ab{MARKER}cdefgh");
+        let whole = "ab".len() + MARKER.len();
+        for (end, expected) in [
+            (2, 2),
+            (3, 2),
+            (whole - 1, 2),
+            (whole, whole),
+            (whole + 1, whole + 1),
+        ] {
+            let limit = Limit::Bytes(end + "…".len());
+            assert_eq!(kept(&text, limit), expected, "{end}");
+        }
+    }
+
+    #[test]
+    fn fields_that_fit_stay_whole() {
+        let fields = map(json!({"a": 12345, "bc": "xyz", "d": [1, 2]}));
+        let room = json_bytes_of_map(&fields) + 1;
+        assert_eq!(fit_fields(fields.clone(), 3, room), fields);
+        assert_eq!(
+            fit_fields(fields, 2, room),
+            map(json!({"a": 12345, "bc": "xyz"}))
+        );
+    }
+
+    #[test]
+    fn what_small_fields_leave_goes_to_the_large_one() {
+        // 21 bytes for both: `"a":12345,` takes 10, so the other may have 11.
+        let fields = map(json!({"a": 12345, "b": "x".repeat(50)}));
+        assert_eq!(
+            fit_fields(fields, 2, 23),
+            map(json!({"a": 12345, "b": "x…"}))
+        );
+    }
+
+    #[test]
+    fn a_text_with_escapes_keeps_all_that_fits() {
+        for (room, quotes) in [(25, 10), (26, 10), (27, 11), (6, 0), (5, 0)] {
+            let fitted = fit(json!("\"".repeat(40)), room);
+            let expected = format!("{}…", "\"".repeat(quotes));
+            assert_eq!(fitted, Some(json!(expected)), "{room}");
+        }
+        assert_eq!(fit(json!("\"".repeat(40)), 4), None);
+    }
+}

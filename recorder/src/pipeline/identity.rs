@@ -134,6 +134,8 @@ mod tests {
         assert!(!Version::new("99").is_after(&Version::new("99")));
         assert!(!Version::new("9").is_after(&Version::new("10")));
         assert!(Version::new("9").is_certainly_before(&Version::new("10")));
+        assert!(!Version::new("10").is_certainly_before(&Version::new("10")));
+        assert!(!Version::new("10").is_certainly_before(&Version::new("9")));
     }
 
     #[test]
@@ -164,6 +166,7 @@ mod tests {
         for text in [
             "",
             "00010203-0405-0607-0809-0a0b0c0d0e0f",
+            "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
             "00010203-0405-0607-0809-0A0b0c0d0e0f",
             "no uuid",
         ] {
@@ -183,8 +186,18 @@ mod tests {
             "00010203-0405-0607-0809-0a0b0c0d0e0",
             "000102030405-0607-0809-0a0b0c0d0e0f0",
             "00010203-0405-0607-08090-a0b0c0d0e0f",
+            "000102030405060708090a0b0c0d0e0f1011",
         ] {
             assert_eq!(uuid_bytes(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_as_text_takes_memory() {
+        assert_eq!(Version::new("7").heap_bytes(), 0);
+        assert_eq!(Version::new("abc").heap_bytes(), 3);
+        let uuid = Uid::new("f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
+        assert_eq!(uuid.heap_bytes(), 0);
+        assert_eq!(Uid::new("no uuid").heap_bytes(), 7);
     }
 }

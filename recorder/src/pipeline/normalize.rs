@@ -419,6 +419,12 @@ mod tests {
                 "node-controller",
                 Some("n1"),
             ),
+            (json!({"involvedObject": {"kind": "Node"}}), "", None),
+            (
+                json!({"involvedObject": {"kind": "Pod", "name": "p"}}),
+                "",
+                None,
+            ),
             (json!({}), "", None),
         ] {
             let record = normalized(fields.clone());

@@ -593,4 +593,87 @@ mod tests {
         );
         assert_eq!(kept.extra["truncated"], json!(true));
     }
+
+    #[test]
+    fn an_identity_of_the_greatest_length_is_not_cut() {
+        let longest = "x".repeat(WORD_BYTES_MAX);
+        let kept = sanitize(Record {
+            occurred: Occurred::Observed(Observation {
+                uid: Uid::new(&longest),
+                version: Version::new("1"),
+                count: 1,
+                first: Timestamp::EPOCH,
+                last: Timestamp::EPOCH,
+            }),
+            ..record("", json!({}))
+        });
+        assert!(kept.record().extra.is_empty());
+    }
+
+    #[test]
+    fn metadata_is_cut_where_it_is_too_deep() {
+        for deeper in [|v: Value| json!([v]), |v: Value| json!({ "k": v })] {
+            let nested = |inner: Value, levels| (0..levels).fold(inner, |v, _| deeper(v));
+            let whole = json!({"deep": nested(json!("x"), DEPTH_MAX)});
+            assert_eq!(extra(whole.clone()), whole);
+            assert_eq!(
+                extra(json!({"deep": nested(json!("x"), DEPTH_MAX + 1)})),
+                json!({"deep": nested(json!("…"), DEPTH_MAX), "truncated": true})
+            );
+        }
+    }
+
+    #[test]
+    fn clean_text_is_for_logs() {
+        let clean = clean_text("ä password=hunter2hunter2\n", 100);
+        assert_eq!(clean, format!("ä password={MARKER}\\n"));
+        assert_eq!(clean_text(&"x".repeat(101), 100), "x".repeat(97) + "…");
+    }
+
+    #[test]
+    fn memory_is_that_of_every_text() {
+        let object = |name: &str| ObjectRef {
+            kind: "Pod".to_owned(),
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        };
+        let extra = json!({"text": "abcdefg", "list": [1, 22], "map": {"inner": "xyz"}, "n": 7});
+        let description = "Back-off 5m0s restarting container app in pod web-1";
+        let kept = sanitize(Record {
+            object: Some(object("web-1")),
+            owner: Some(object("web")),
+            node: Some("node-11".to_owned()),
+            occurred: Occurred::Observed(Observation {
+                uid: Uid::new("no uuid"),
+                version: Version::new("abc"),
+                count: 1,
+                first: Timestamp::EPOCH,
+                last: Timestamp::EPOCH,
+            }),
+            ..record(description, extra)
+        });
+        let args = kept.text().args.as_ref().unwrap();
+        let description = description.len() + kept.text().body.len() + args.len();
+        let words = "TitleReasonkubeletappNormal".len();
+        let objects = "Podshopweb-1".len() + "Podshopweb".len();
+        // The names stand a second time beside each other, with a byte after each of their eleven parts.
+        let names = words + objects + 11;
+        let identity = "no uuid".len() + "abc".len();
+        let keys = "textlistmapinnern".len();
+        let values = "abcdefg".len() + 4 * "[1,22]".len() + "xyz".len();
+        let entries = 5 * (2 * size_of::<Value>() + size_of::<String>());
+        assert_eq!(
+            kept.approximate_bytes(),
+            size_of::<Sanitized>()
+                + description
+                + words
+                + objects
+                + names
+                + "node-11".len()
+                + identity
+                + keys
+                + values
+                + entries
+        );
+    }
 }

@@ -211,7 +211,43 @@ fn glob_match(glob: &str, text: &str, case: Case) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube9_shared::model::ObjectRef;
+    use kube9_shared::time::Timestamp;
+
     use super::*;
+    use crate::pipeline::decode::decode_event;
+
+    #[test]
+    fn a_rule_sees_the_same_of_an_event_and_of_its_row() {
+        let expected = Subject {
+            namespace: "shop",
+            kind: "Pod",
+            name: "web-1",
+            reason: "Unhealthy",
+            kube_type: "Warning",
+        };
+        let event = br#"{"reason": "Unhealthy", "type": "Warning",
+            "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-1"}}"#;
+        assert_eq!(Subject::from(&decode_event(event).unwrap()), expected);
+        let mut record = Record {
+            object: Some(ObjectRef {
+                kind: "Pod".into(),
+                namespace: "shop".into(),
+                name: "web-1".into(),
+            }),
+            reason: "Unhealthy".into(),
+            kube_type: "Warning".into(),
+            ..Record::own(Timestamp::EPOCH)
+        };
+        assert_eq!(Subject::from(&record), expected);
+        record.object = None;
+        let without_object = Subject {
+            reason: "Unhealthy",
+            kube_type: "Warning",
+            ..Subject::default()
+        };
+        assert_eq!(Subject::from(&record), without_object);
+    }
 
     #[test]
     fn globs() {
