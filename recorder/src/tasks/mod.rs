@@ -11,7 +11,7 @@ mod database;
 mod scopes;
 mod sources;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,13 +45,32 @@ use sources::{Sources, sources};
 /// How long the writer may take to give up after the grace period (one statement), and then to close.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
-/// Records the cluster until `shutdown`, then drains and closes. An error means that something failed for good.
+/// Records the cluster until `shutdown`, then drains and closes.
+///
+/// # Errors
+/// Something failed for good.
 pub async fn run(
     config: Config,
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let mut shutdown = pin!(shutdown);
+    until(config, clock, pin!(shutdown)).await
+}
+
+/// As [`run`], with nothing in its type that a caller chooses: else each program would compile all of the recorder anew.
+fn until<'a>(
+    config: Config,
+    clock: Clock,
+    shutdown: Pin<&'a mut (dyn Future<Output = ()> + 'a)>,
+) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>> {
+    Box::pin(record(config, clock, shutdown))
+}
+
+async fn record(
+    config: Config,
+    clock: Clock,
+    mut shutdown: Pin<&mut dyn Future<Output = ()>>,
+) -> anyhow::Result<()> {
     let filter = Filter::new(&config.filters.0).map_err(|bad| anyhow!("{bad:?}"))?;
     let overrides =
         SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
@@ -141,7 +160,7 @@ async fn work(
     mut writer: Writer,
     sources: Sources,
     shared: &Shared,
-    shutdown: impl Future<Output = ()>,
+    shutdown: Pin<&mut dyn Future<Output = ()>>,
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
