@@ -326,6 +326,42 @@ proptest! {
     }
 }
 
+/// What the property above has found: each round of cutting made something that hiding lengthened again.
+#[test]
+fn metadata_that_grows_when_it_is_cut_stays_bounded() {
+    let quotes = |text: &str, number| format!("{text}{}", "\"".repeat(number));
+    let inner = json!({
+        "key[REDACTED]𑴋𑊈𜰀a0a=0 A 0 0A annotations𐀀": "",
+        (format!("%3d{}", "\\".repeat(249))): 100_000_000_000_000_000_u64,
+        " =@tcp(value[REDACTED]A가꒐\u{1920}0A 𞸡᥀Aܐa0secret": 0,
+    });
+    let extra = json!({
+        "=𐀀 autheyJBasic ࠀ[REDACTED]": 3.839103835625518e-185,
+        "": {"-----END": null},
+        "AKIAtrue valuea𝕊a": {
+            (quotes("ෘ𑑝🉀aὛ#", 238)): (quotes("annotations\\a", 1792)),
+            (" ".repeat(253)): inner,
+        },
+    });
+    for cut in 0..40 {
+        let filler = "x".repeat(cut);
+        let extra = Map::from_iter([
+            ("a".to_owned(), extra.clone()),
+            ("b".to_owned(), json!([extra, 1, filler])),
+        ]);
+        let event = json!({"metadata": {"uid": "u", "resourceVersion": "1"}, "eventTime": "2026-01-01T00:00:00Z"});
+        let normalized = normalize(
+            decode_event(event.to_string().as_bytes()).unwrap(),
+            RECEIVED,
+            &SeverityOverrides::default(),
+        );
+        let record = normalized.unwrap().record;
+        let kept = sanitize(Record { extra, ..record });
+        check_invariants(&kept);
+        assert!(kept.record().extra.contains_key("a"), "{cut}");
+    }
+}
+
 /// A secret and a text in which a program would show it.
 #[derive(Debug, Clone)]
 struct Planted {

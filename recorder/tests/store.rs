@@ -239,7 +239,7 @@ fn position_moves_with_the_rows_and_survives_a_restart() {
         store.seen(Via::Watch, OTHER, 15, 1, 2, 2),
         store.seen(Via::Watch, UID, 10, 1, 0, 0),
     ]);
-    assert_eq!(store.applier.outcomes.duplicate, 2);
+    assert_eq!(store.applier.outcomes.events.duplicate, 2);
     assert_eq!(store.position(), "15|0");
     assert_eq!(
         store.text("SELECT count(*), sum(occurrences) FROM event"),

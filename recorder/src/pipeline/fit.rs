@@ -67,6 +67,19 @@ pub(super) fn fit_fields(
     fitted.collect()
 }
 
+/// Leaves out the fields that do not fit, and cuts none: what is left is as it was.
+pub(super) fn whole_fields(fields: &mut Map<String, Value>, room: usize) {
+    let mut left = room.saturating_sub(2);
+    fields.retain(|key, value| {
+        let bytes = json_bytes_of_text(key) + 2 + json_bytes(value);
+        let fits = bytes <= left;
+        if fits {
+            left -= bytes;
+        }
+        fits
+    });
+}
+
 /// The value cut to so many bytes of JSON; `None` if nothing of it fits.
 fn fit(value: Value, room: usize) -> Option<Value> {
     if json_bytes(&value) <= room {
@@ -199,6 +212,13 @@ mod tests {
             fit_fields(fields, 2, room),
             map(json!({"a": 12345, "bc": "xyz"}))
         );
+    }
+
+    #[test]
+    fn fields_that_do_not_fit_are_left_out_whole() {
+        let mut fields = map(json!({"a": 12345, "bc": "x".repeat(50), "d": [1, 2]}));
+        whole_fields(&mut fields, 25);
+        assert_eq!(fields, map(json!({"a": 12345, "d": [1, 2]})));
     }
 
     #[test]

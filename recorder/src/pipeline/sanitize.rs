@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
-use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept};
+use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_fields};
 use super::identity::{Uid, Version};
 use super::names::Names;
 use super::record::{Observation, Occurred, Record};
@@ -226,14 +226,22 @@ impl Cleaner {
             // Put back at the end; it must not count twice.
             extra.shift_remove(TRUNCATED);
         }
+        let bytes_max = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
+        let mut room = bytes_max;
+        let fits = |extra: &Map<String, Value>| {
+            json_bytes_of_map(extra) <= bytes_max && extra.len() <= FIELDS_MAX
+        };
         for _ in 0..ROUNDS_MAX {
-            let room = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
-            if json_bytes_of_map(&extra) <= room && extra.len() <= FIELDS_MAX {
+            if fits(&extra) {
                 break;
             }
             self.cut = true;
-            let fitted = fit_fields(extra, FIELDS_MAX, room);
-            extra = self.map(fitted, 0);
+            extra = self.map(fit_fields(extra, FIELDS_MAX, room), 0);
+            // A text that was cut may look like a secret now, and a marker is longer: so much less is left next time.
+            room = room.saturating_sub(json_bytes_of_map(&extra).saturating_sub(bytes_max));
+        }
+        if !fits(&extra) {
+            whole_fields(&mut extra, bytes_max);
         }
         if self.cut {
             extra.insert(TRUNCATED.to_owned(), Value::Bool(true));

@@ -17,27 +17,16 @@ use super::gap::Healed;
 use super::rows::{Rows, Span};
 use super::statements::Session;
 use super::watches::Watches;
-use crate::metrics::Stage;
+use crate::metrics;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Item, Mark, Via, WatchId};
 use crate::pipeline::record::{Occurred, TIME_SUSPECT};
 
-/// What became of the sights of one transaction; counted after its commit.
+/// What one transaction did; told after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcomes {
-    /// Made a row.
-    pub stored: u64,
-    /// Went into a row that was there.
-    pub folded: u64,
-    /// Seen before.
-    pub duplicate: u64,
-    /// DELETED by the API server; history stays.
-    pub deleted: u64,
-    /// Excluded by a rule of the config, by its position.
-    pub filtered: Vec<usize>,
-    /// Could not be decoded or stored; a stub row says so.
-    /// The stage at which each failed.
-    pub set_aside: Vec<Stage>,
+    /// What became of the Events.
+    pub events: metrics::Outcomes,
     /// Gaps closed.
     pub gaps_closed: Vec<Healed>,
     /// Occurrence → now, in milliseconds, of stored and folded sights.

@@ -31,20 +31,20 @@ impl Applier {
                     .statements
                     .hot(conn, Hot::Forget)?
                     .execute([Uid::new(uid)])?;
-                self.outcomes.deleted += 1;
+                self.outcomes.events.deleted += 1;
             }
             Passed::Filtered(rule) => {
                 if via == Via::List {
                     // It may have been recorded before the rule was there: it is listed, so it is not missing.
                     self.still_listed(conn, watch, &Uid::new(uid))?;
                 }
-                self.outcomes.filtered.push(*rule);
+                self.outcomes.events.add_filtered(*rule);
             }
             Passed::SetAside(stage, cause) => {
                 if self.set_aside(conn, watch, uid, version, cause, received)? {
-                    self.outcomes.set_aside.push(*stage);
+                    self.outcomes.events.add_set_aside(*stage);
                 } else {
-                    self.outcomes.duplicate += 1;
+                    self.outcomes.events.duplicate += 1;
                 }
             }
         }

@@ -63,7 +63,7 @@ impl Applier {
                 if sight.via == Via::List {
                     self.still_listed(conn, sight.watch, &sight.seen.uid)?;
                 }
-                self.outcomes.duplicate += 1;
+                self.outcomes.events.duplicate += 1;
                 return Ok(false);
             }
             Fold::Open {
@@ -90,7 +90,7 @@ impl Applier {
                     count_reset,
                 };
                 self.fold_into(conn, key, sight.row, body, &grown)?;
-                self.outcomes.folded += 1;
+                self.outcomes.events.folded += 1;
                 self.rows
                     .told
                     .sight(sight.row.record(), sight.seen.last, add);
@@ -147,7 +147,7 @@ impl Applier {
             first: Some(sight.seen.first),
             last: sight.seen.last,
         };
-        self.outcomes.stored += 1;
+        self.outcomes.events.stored += 1;
         self.note_recovered(sight.watch, sight.via, occurrences);
         self.rows
             .told

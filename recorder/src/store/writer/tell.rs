@@ -30,22 +30,9 @@ pub(super) fn count_statements(metrics: &Metrics, applier: &mut Applier) {
     }
 }
 
-/// Counts what became of the Events of a committed transaction.
+/// Counts what a committed transaction did.
 pub(super) fn account(metrics: &Metrics, outcomes: &Outcomes) {
-    let mut settled = metrics::Outcomes {
-        stored: outcomes.stored,
-        folded: outcomes.folded,
-        duplicate: outcomes.duplicate,
-        deleted: outcomes.deleted,
-        ..metrics::Outcomes::default()
-    };
-    for rule in &outcomes.filtered {
-        settled.add_filtered(*rule);
-    }
-    for stage in &outcomes.set_aside {
-        settled.add_set_aside(*stage);
-    }
-    metrics.account(&settled);
+    metrics.account(&outcomes.events);
     for healed in &outcomes.gaps_closed {
         let label = match healed {
             Healed::True => metrics::Healed::Yes,
