@@ -42,7 +42,7 @@ pub(super) fn fit_fields(
         .into_iter()
         .take(fields_max)
         .map(|(key, value)| {
-            let bytes = json_bytes_of_text(&key) + 2 + json_bytes(&value);
+            let bytes = json_bytes_of_field(&key, &value);
             (key, value, bytes)
         })
         .collect();
@@ -61,7 +61,7 @@ pub(super) fn fit_fields(
         if bytes <= share {
             return Some((key, value));
         }
-        let value = fit(value, share.saturating_sub(json_bytes_of_text(&key) + 2))?;
+        let value = fit(value, share.saturating_sub(json_bytes_of_key(&key)))?;
         Some((key, value))
     });
     fitted.collect()
@@ -71,7 +71,7 @@ pub(super) fn fit_fields(
 pub(super) fn whole_fields(fields: &mut Map<String, Value>, room: usize) {
     let mut left = room.saturating_sub(2);
     fields.retain(|key, value| {
-        let bytes = json_bytes_of_text(key) + 2 + json_bytes(value);
+        let bytes = json_bytes_of_field(key, value);
         let fits = bytes <= left;
         if fits {
             left -= bytes;
@@ -111,9 +111,8 @@ fn fit(value: Value, room: usize) -> Option<Value> {
         Value::Object(map) => {
             let mut left = room.checked_sub(2)?;
             let fitting = map.into_iter().map_while(|(key, value)| {
-                let for_key = json_bytes_of_text(&key) + 2;
-                let value = fit(value, left.checked_sub(for_key)?)?;
-                left -= for_key + json_bytes(&value);
+                let value = fit(value, left.checked_sub(json_bytes_of_key(&key))?)?;
+                left -= json_bytes_of_field(&key, &value);
                 Some((key, value))
             });
             Some(Value::Object(fitting.collect()))
@@ -145,8 +144,18 @@ pub(super) fn json_bytes(value: &Value) -> usize {
 pub(super) fn json_bytes_of_map(map: &Map<String, Value>) -> usize {
     let fields = map
         .iter()
-        .map(|(key, value)| json_bytes_of_text(key) + json_bytes(value) + 2);
+        .map(|(key, value)| json_bytes_of_field(key, value));
     2 + fields.sum::<usize>().saturating_sub(1)
+}
+
+/// Size of a field, with the comma behind it.
+fn json_bytes_of_field(key: &str, value: &Value) -> usize {
+    json_bytes_of_key(key) + json_bytes(value)
+}
+
+/// What a field takes beside its value: its name, a colon, the comma behind it.
+fn json_bytes_of_key(key: &str) -> usize {
+    json_bytes_of_text(key) + 2
 }
 
 /// Of a text without control characters, whose escapes are longer.

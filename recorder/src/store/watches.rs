@@ -99,7 +99,8 @@ impl Watches {
         }
     }
 
-    /// Registers a watch of a database that was lost under its old id, with no position.
+    /// Registers a watch under the id that it has in this process, with the position that the database has of it: none in
+    /// a new one.
     pub fn register_as(
         &mut self,
         conn: &Connection,

@@ -193,7 +193,7 @@ impl Walk<'_> {
     fn collect(&self, keys: Keys, overlap: bool, found: &mut Found) -> Result<u64, ReadError> {
         let mut newest = Newest::new(found.reach());
         let (mut total, below) = (0, found.below);
-        self.visit_keys(self.columns(), keys, overlap, &mut |row| {
+        self.visit_keys("e.key", keys, overlap, &mut |row| {
             total += 1;
             let key: i64 = row.get(0)?;
             if key < below {
@@ -213,24 +213,22 @@ impl Walk<'_> {
         overlap: bool,
         found: &mut Found,
     ) -> Result<(), ReadError> {
-        // A search looks at every row itself; SQLite cannot count for it.
-        let must_visit = self.numbers.search.is_some();
         let mut rest = keys;
-        if !found.is_full() || must_visit {
-            let mut sql = self.select(self.columns(), visit, keys, overlap);
+        if !found.is_full() {
+            let mut sql = self.select("e.key", visit, keys, overlap);
             sql.push(" ORDER BY e.key DESC");
             self.each(&sql, &mut |row| {
                 let key = row.get(0)?;
                 found.total += 1;
                 found.offer(key);
                 rest.to = key;
-                Ok(if found.is_full() && !must_visit {
+                Ok(if found.is_full() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 })
             })?;
-            if must_visit || !found.is_full() {
+            if !found.is_full() {
                 return Ok(());
             }
         }

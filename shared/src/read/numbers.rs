@@ -4,7 +4,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::ReadError;
 use super::filter::{Filter, Pattern};
-use super::search::Search;
+use super::search;
 use super::sql::{Case, Sql, json, list, matches, one_of};
 use crate::id::EventKey;
 use crate::schema::FOLD_WINDOW_MS;
@@ -41,8 +41,8 @@ pub(super) struct Numbers {
     pub(super) objects: Objects,
     /// Conditions on the row's reason and node.
     details: Vec<Sql>,
-    /// Text that is looked for.
-    pub(super) search: Option<Search>,
+    /// The condition on the row's text. It takes longer than all others.
+    pub(super) search: Option<Sql>,
     /// Keys of the rows that can match by time alone.
     pub(super) span: Span,
     /// Whether no row can match.
@@ -142,7 +142,7 @@ impl Numbers {
             search: filter
                 .search
                 .as_deref()
-                .map(|text| Search::prepare(connection, text))
+                .map(|text| search::condition(connection, text))
                 .transpose()?,
             span: Span::of(filter),
             nothing,
@@ -180,10 +180,8 @@ impl Numbers {
         for detail in &self.details {
             sql.and(detail);
         }
-        if known == Known::Object {
-            return sql;
-        }
         match (&self.objects, &self.scopes) {
+            _ if known == Known::Object => {}
             (Objects::Any, None) => {}
             (Objects::Any, Some(scopes)) => {
                 sql.push(" AND ").push(&one_of(
@@ -201,6 +199,9 @@ impl Numbers {
                     .and(condition)
                     .push(")");
             }
+        }
+        if let Some(search) = &self.search {
+            sql.and(search);
         }
         sql
     }

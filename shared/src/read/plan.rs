@@ -13,7 +13,7 @@ const ROW_IN_ORDER: f64 = 0.1;
 /// To look its object up for the test. Rows that lie together are mostly about objects that do.
 const LOOK_UP: f64 = 0.6;
 /// The same where text is looked for.
-const ROW_SEARCHED: f64 = 0.4;
+const ROW_SEARCHED: f64 = 0.25;
 /// Microseconds to step over an index entry that alone decides.
 const ENTRY: f64 = 0.1;
 /// Microseconds to reach a row of `event` from an index: mostly a page that is not in the cache.

@@ -58,13 +58,12 @@ fn interned(
         way,
     };
     let columns: Vec<&str> = by.iter().map(|property| property.number()).collect();
-    let first = walk.first_column();
     // By integers first, so that texts are looked up once a group, not once a row.
     let mut counts: HashMap<Vec<Option<i64>>, u64> = HashMap::new();
     let mut group: Vec<Option<i64>> = Vec::with_capacity(by.len());
     walk.visit(&columns.join(", "), &mut |row| {
         group.clear();
-        for column in first..first + by.len() {
+        for column in 1..=by.len() {
             group.push(row.get(column)?);
         }
         match counts.get_mut(&group) {

@@ -188,9 +188,8 @@ fn visit(
         numbers: &numbers,
         way,
     };
-    let first = walk.first_column();
     walk.visit("e.type, e.severity", &mut |row| {
-        each(row.get(0)?, row.get(first)?, row.get(first + 1)?);
+        each(row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(())
     })
 }

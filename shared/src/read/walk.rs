@@ -8,7 +8,6 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::ReadError;
 use super::numbers::{Keys, Known, Numbers};
 use super::plan::Way;
-use super::search::Tester;
 use super::sql::{Sql, json};
 
 /// Objects that are visited by a statement each; more of them share one statement.
@@ -43,15 +42,14 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Calls `each` with every row that matches: its key in column 0, then `columns` from [`Self::first_column`] on.
-    /// In no order.
+    /// Calls `each` with every row that matches: its key in column 0, then `columns`. In no order.
     pub(super) fn visit(
         &self,
         columns: &str,
         each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let span = self.numbers.span;
-        let columns = format!("{}, {columns}", self.columns());
+        let columns = format!("e.key, {columns}");
         if !span.main.is_empty() {
             self.visit_keys(&columns, span.main, false, each)?;
         }
@@ -104,7 +102,7 @@ impl Walk<'_> {
             from: key,
             to: key.saturating_add(1),
         };
-        let sql = self.select(self.columns(), Visit::InOrder, one, key < span.main.from);
+        let sql = self.select("e.key", Visit::InOrder, one, key < span.main.from);
         let mut found = false;
         self.each(&sql, &mut |_| {
             found = true;
@@ -128,7 +126,7 @@ impl Walk<'_> {
         } else {
             Visit::InOrder
         };
-        let mut sql = self.select(self.columns(), visit, stretch, overlap);
+        let mut sql = self.select("e.key", visit, stretch, overlap);
         sql.push(" ORDER BY e.key DESC");
         let enough = into.len() + wanted;
         self.each(&sql, &mut |row| {
@@ -139,24 +137,6 @@ impl Walk<'_> {
                 ControlFlow::Break(())
             })
         })
-    }
-
-    /// Where the columns of [`Self::visit`] begin.
-    pub(super) fn first_column(&self) -> usize {
-        if self.numbers.search.is_some() {
-            Tester::COLUMN_COUNT
-        } else {
-            1
-        }
-    }
-
-    /// The key, and what a search needs to see.
-    pub(super) fn columns(&self) -> &'static str {
-        if self.numbers.search.is_some() {
-            Tester::COLUMNS
-        } else {
-            "e.key"
-        }
     }
 
     /// A statement whose plan is fixed: the index is named, and every other term is hidden from the planner.
@@ -212,19 +192,9 @@ impl Walk<'_> {
         each: &mut dyn FnMut(&Row<'_>) -> Flow,
     ) -> Result<(), ReadError> {
         let mut statement = self.connection.prepare(&sql.text)?;
-        let mut tester = self
-            .numbers
-            .search
-            .as_ref()
-            .map(|search| Tester::new(self.connection, search))
-            .transpose()?;
         let mut rows = statement.query(params_from_iter(&sql.values))?;
         while let Some(row) = rows.next()? {
-            let matches = match &mut tester {
-                Some(tester) => tester.matches(row)?,
-                None => true,
-            };
-            if matches && each(row)?.is_break() {
+            if each(row)?.is_break() {
                 break;
             }
         }

@@ -284,6 +284,34 @@ fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
     recorder.stop().unwrap();
 }
 
+/// The new database has its first page but no room for its tables: at the next attempt it is a file that is there already.
+#[test]
+fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
+    for free_pages in [1, 3, 12] {
+        let scene = Scene::new();
+        let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+            return skipped("a tmpfs cannot be mounted here");
+        };
+        let recorder = scene.start();
+        scene.create("before");
+        scene.wait_stored(1);
+        let filler = disk.0.join("filler");
+        assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+        {
+            let filler = fs::File::options().write(true).open(&filler).unwrap();
+            let filled = filler.metadata().unwrap().len();
+            filler.set_len(filled - free_pages * 4_096).unwrap();
+        }
+        fs::remove_file(scene.setup.database()).unwrap();
+        scene.wait("named", || !scene.degraded("database").is_empty());
+        scene.create("meanwhile");
+        fs::remove_file(&filler).unwrap();
+        scene.wait_stored(2);
+        scene.assert_complete();
+        recorder.stop().unwrap();
+    }
+}
+
 /// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
 #[test]
 fn disk_that_the_log_has_filled_heals_when_the_reader_ends() {

@@ -124,23 +124,44 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
 
 #[test]
 fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
-    let scene = Scene::new();
-    let recorder = scene.start_on_pods();
-    let rule = scene.server.faults().always(WATCHES, Fault::Empty);
-    scene.server.cut_connections();
-    let before = scene.server.requests().mark();
-    scene.wait("some have ended", || scene.restarts()["empty_stream"] >= 5);
-    // The waits of the back-off grow from 100 ms to a second: five of them take longer than one second together.
-    let requests = scene.server.requests().since(before);
-    let watches = requests
-        .iter()
-        .filter(|request| request.what == Some((Verb::Watch, Kind::Pod)))
-        .count();
-    assert!(watches < 20, "{watches} watches");
-    scene.create_pods("meanwhile", 1);
-    scene.server.faults().clear(rule);
-    scene.wait_known("the pod of the meantime", 1);
-    recorder.stop().unwrap();
+    let expired = Fault::ErrorAfter {
+        items: 0,
+        code: 410,
+    };
+    let undecodable = Fault::Garbage {
+        items: 0,
+        what: Garbage::NotAnObject,
+    };
+    for (cause, faults) in [
+        ("empty_stream", vec![Fault::Empty]),
+        ("gone", vec![expired]),
+        ("closed", vec![undecodable, Fault::EndAfter { items: 0 }]),
+    ] {
+        let scene = Scene::new();
+        let recorder = scene.start_on_pods();
+        let rules = faults
+            .into_iter()
+            .map(|fault| scene.server.faults().always(WATCHES, fault));
+        let rules: Vec<_> = rules.collect();
+        scene.server.cut_connections();
+        let before = scene.server.requests().mark();
+        scene.wait(cause, || {
+            scene.restarts().get(cause).is_some_and(|ends| *ends >= 5)
+        });
+        // The waits of the back-off grow from 100 ms to a second: five of them take longer than one second together.
+        let requests = scene.server.requests().since(before);
+        let watches = requests
+            .iter()
+            .filter(|request| request.what == Some((Verb::Watch, Kind::Pod)))
+            .count();
+        assert!(watches < 20, "{cause}: {watches} watches");
+        scene.create_pods("meanwhile", 1);
+        rules
+            .into_iter()
+            .for_each(|rule| scene.server.faults().clear(rule));
+        scene.wait_known("the pod of the meantime", 1);
+        recorder.stop().unwrap();
+    }
 }
 
 #[test]

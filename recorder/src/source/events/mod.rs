@@ -17,8 +17,7 @@
 //! A watch that follows a failure or a start first asks for the API server's resourceVersion: one above it (etcd was
 //! restored) would be accepted and then wait in silence until the new history has passed it.
 //!
-//! Pace: whatever ends a watch that lived for less than [`SETTLED`], the next attempt waits, and longer each time. So no
-//! answer of the API server makes a hot loop, also not one that accepts everything.
+//! Pace: whatever ends a watch that lived for less than [`SETTLED`], the next attempt waits.
 //!
 //! Invariant: only the writer commits a position; this side knows only what it has put into the queue.
 //! Invariant: the position moves past an item only with that item in the queue before it, or by a complete list which
@@ -32,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
+use super::SETTLED;
 use super::api::{Api, ApiError};
 use super::intake::Intake;
 use super::report::Report;
@@ -41,14 +41,10 @@ use crate::metrics::RestartCause;
 use crate::pipeline::item::{Item, Mark, RelistCause, WatchId};
 use crate::pipeline::signals::{Recall, Resume, Start};
 
-/// A stream that lived this long was a good one: the next attempt after it does not wait. One that ends sooner without
-/// an item is counted as empty; two in a row make a relist.
-const SETTLED: Duration = Duration::from_secs(5);
-
 /// Smallest page asked for when pages do not arrive in time.
 const PAGE_SIZE_MIN: u32 = 10;
 
-/// Empty streams in a row after which the position is no longer trusted.
+/// Streams in a row that ended without an item before they had [`SETTLED`], after which the position is no longer trusted.
 const EMPTY_STREAMS_MAX: u32 = 2;
 
 /// Everything the source works with.

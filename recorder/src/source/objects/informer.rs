@@ -13,6 +13,8 @@
 //! came after it, leave no gap: not even an object that came and went while nobody recorded is missed. The API server
 //! keeps that history for some minutes; after that the difference to the stored facts is what is known of a gap.
 //!
+//! Pace: as in `source/events`, whatever ends a watch that lived for less than [`SETTLED`], the next attempt waits.
+//!
 //! Invariant: what arrives is handed on before anything later is read; a slow analysis slows the watch, never loses.
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::metrics::{self, Kind, Metrics, RestartCause, Stage};
 use crate::pipeline::decode::{Identity, decode_identity};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::Recall;
+use crate::source::SETTLED;
 use crate::source::api::{Api, ApiError, Line, Lines, Shape};
 use crate::source::pages::{Action, Pages, WatchLine, watch_path};
 use crate::source::report::Report;
@@ -43,9 +46,6 @@ const fn page_size(kind: Kind) -> u32 {
         Kind::Event | Kind::Node | Kind::Deployment | Kind::Service => 100,
     }
 }
-
-/// A stream that ends sooner than this without a line is waited after like a failure.
-const EMPTY_STREAM: Duration = Duration::from_secs(5);
 
 /// Shortest time between two notes that the view is current.
 const PROVEN_EVERY: Duration = Duration::from_secs(30);
@@ -167,23 +167,40 @@ impl Informer {
                 }
             };
             position = None;
-            backoff.reset();
             cause = loop {
-                match self.watch(&mut version, &mut backoff).await? {
-                    End::Clean { empty: false } => self.report.restarted(RestartCause::Closed),
-                    End::Clean { empty: true } => {
-                        self.report.restarted(RestartCause::EmptyStream);
-                        tokio::time::sleep(backoff.wait()).await;
-                    }
-                    End::Failed(error) => self.fail(&error, &mut backoff).await?,
-                    End::Expired => {
-                        self.report.restarted(RestartCause::Gone);
-                        break RelistCause::Expired;
+                let begun = Instant::now();
+                let end = self.watch(&mut version).await?;
+                let settled = begun.elapsed() >= SETTLED;
+                if settled {
+                    backoff.reset();
+                }
+                let relist = match end {
+                    End::Failed(error) => {
+                        self.fail(&error, &mut backoff).await?;
+                        continue;
                     }
                     End::Recalled => {
                         self.say(News::Reset).await?;
                         break RelistCause::FirstStart;
                     }
+                    End::Clean { empty } => {
+                        self.report.restarted(if empty && !settled {
+                            RestartCause::EmptyStream
+                        } else {
+                            RestartCause::Closed
+                        });
+                        None
+                    }
+                    End::Expired => {
+                        self.report.restarted(RestartCause::Gone);
+                        Some(RelistCause::Expired)
+                    }
+                };
+                if !settled {
+                    tokio::time::sleep(backoff.wait()).await;
+                }
+                if let Some(cause) = relist {
+                    break cause;
                 }
             };
         }
@@ -282,7 +299,7 @@ impl Informer {
     }
 
     /// Watches from `version`, which moves along.
-    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<End, Closed> {
+    async fn watch(&self, version: &mut String) -> Result<End, Closed> {
         let path = watch_path(
             self.kind,
             &self.namespace,
@@ -299,23 +316,12 @@ impl Informer {
         };
         self.report.connected();
         self.say(News::Live).await?;
-        let opened = Instant::now();
-        let end = self.read(&mut lines, version, backoff).await;
+        let end = self.read(&mut lines, version).await;
         self.report.disconnected();
-        Ok(match end? {
-            End::Clean { empty } => End::Clean {
-                empty: empty && opened.elapsed() < EMPTY_STREAM,
-            },
-            other => other,
-        })
+        end
     }
 
-    async fn read(
-        &self,
-        lines: &mut Lines,
-        version: &mut String,
-        backoff: &mut Backoff,
-    ) -> Result<End, Closed> {
+    async fn read(&self, lines: &mut Lines, version: &mut String) -> Result<End, Closed> {
         let silence = self.config.watch_timeout + self.config.read_slack;
         let mut empty = true;
         let mut proven: Option<Instant> = None;
@@ -335,10 +341,7 @@ impl Informer {
                 Err(_) => return Ok(End::Failed(ApiError::Timeout(silence))),
             };
             self.report.active();
-            if empty {
-                backoff.reset();
-                empty = false;
-            }
+            empty = false;
             let moved = match line {
                 Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
                 Line::Whole(line) => match self.take(&line).await? {

@@ -111,24 +111,24 @@ impl Writer {
             *found = Found::Replaced;
         }
         let opened = self.data.open().map_err(|error| error.to_string())?;
-        let is_new = opened.created || opened.moved_aside.is_some();
         self.report_opened(opened.moved_aside, opened.migrated_from);
-        // Registered in a database that has them already, this changes nothing.
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
             applier
                 .watches
                 .register_as(&opened.conn, *id, cluster, kind, namespace)
                 .map_err(|error| format!("cannot register a watch: {error}"))?;
+            // The database is asked, not how it was opened: a new file that could be made only in part, since the disk was
+            // full, is there already at the next attempt.
+            if applier.watches.get(*id).position.is_none()
+                && let Some(recall) = self.recalls.get(id)
+            {
+                recall.relist(RelistCause::Replaced);
+            }
         }
         self.applier = applier;
         self.conn = opened.conn;
         self.files = self.data.file_ids().unwrap_or_default();
-        if is_new {
-            for recall in self.recalls.values() {
-                recall.relist(RelistCause::Replaced);
-            }
-        }
         Ok(())
     }
 }

@@ -5,6 +5,8 @@
 //! seam between the template's own text and what is filled in: the template must have such a seam, and what is filled
 //! in beside it must fit the needle's parts.
 //!
+//! SQLite asks [`FUNCTION`] for each row, so that a row that does not match never leaves it.
+//!
 //! ```text
 //!   needle "web-1 failed"     pod ␁ failed        seam after ␁: the name must end like "web-1"
 //!                             Created pod: ␁␃     seam between: name and argument must fit, wherever the needle is cut
@@ -15,17 +17,23 @@ mod template;
 
 use std::collections::HashMap;
 
-use rusqlite::{CachedStatement, Connection, Row};
+use rusqlite::Connection;
+use rusqlite::functions::{Context, FunctionFlags};
 
 use super::ReadError;
 use super::args::{Args, args};
 use super::row::to_text;
+use super::sql::Sql;
 use ids::IdSet;
 use template::{Filler, Seam};
 
+/// Whether a row has the needle, of its reason, object, text and arguments; null where only its expanded description can
+/// tell.
+const FUNCTION: &str = "kube9_found";
+
 /// What the interned tables say of a needle.
 #[derive(Debug)]
-pub(super) struct Search {
+struct Search {
     needle: String,
     /// Reasons whose title or reason has it.
     reasons: IdSet,
@@ -83,9 +91,27 @@ impl Sides {
     }
 }
 
+/// Looks through the interned tables; returns the condition on a row of `event e`.
+pub(super) fn condition(connection: &Connection, text: &str) -> Result<Sql, ReadError> {
+    let search = Search::prepare(connection, text)?;
+    let mut sql = Sql::new(format!(
+        "ifnull({FUNCTION}(e.reason, e.object, e.text, e.args), \
+         ifnull((SELECT instr(lower(d.description), "
+    ));
+    sql.bind(search.needle.clone())
+        .push(") > 0 FROM event_detail d WHERE d.key = +e.key), 0))");
+    connection.create_scalar_function(
+        FUNCTION,
+        4,
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC,
+        move |row| search.look(row),
+    )?;
+    Ok(sql)
+}
+
 impl Search {
     /// Looks through the interned tables.
-    pub(super) fn prepare(connection: &Connection, text: &str) -> Result<Self, ReadError> {
+    fn prepare(connection: &Connection, text: &str) -> Result<Self, ReadError> {
         let needle = text.to_ascii_lowercase();
         let set = |sql: &str| -> Result<IdSet, ReadError> {
             let mut set = IdSet::default();
@@ -213,50 +239,24 @@ impl Search {
     }
 }
 
-/// Tests rows; holds the statement that expands the doubtful ones.
-pub(super) struct Tester<'c> {
-    search: &'c Search,
-    expand: CachedStatement<'c>,
-}
-
-impl<'c> Tester<'c> {
-    /// What [`Self::matches`] reads of a row of `event e`.
-    pub(super) const COLUMNS: &'static str = "e.key, e.reason, e.object, e.text, e.args";
-    pub(super) const COLUMN_COUNT: usize = 5;
-
-    pub(super) fn new(connection: &'c Connection, search: &'c Search) -> Result<Self, ReadError> {
-        let expand = connection.prepare_cached(
-            "SELECT ifnull(instr(lower(description), ?), 0) > 0 FROM event_detail WHERE key = +?",
-        )?;
-        Ok(Self { search, expand })
-    }
-
-    /// Whether the row has the needle.
-    pub(super) fn matches(&mut self, row: &Row<'_>) -> Result<bool, ReadError> {
-        let search = self.search;
-        let text: i64 = row.get(3)?;
-        if search.texts.has(text) || search.reasons.has(row.get(1)?) {
-            return Ok(true);
-        }
-        let object: Option<i64> = row.get(2)?;
-        if object.is_some_and(|object| {
-            search.objects.has(object)
-                || (search.namespaces.has(object) && search.with_namespace.has(text))
-        }) {
-            return Ok(true);
-        }
-        let args = row.get_ref(4)?.as_bytes_or_null().unwrap_or_default();
-        if !search.is_doubtful(text, object, args) {
-            return Ok(false);
-        }
-        let key: i64 = row.get(0)?;
-        Ok(self
-            .expand
-            .query_row((&search.needle, key), |row| row.get(0))?)
-    }
-}
-
 impl Search {
+    /// [`FUNCTION`].
+    fn look(&self, row: &Context<'_>) -> rusqlite::Result<Option<bool>> {
+        let text: i64 = row.get(2)?;
+        if self.texts.has(text) || self.reasons.has(row.get(0)?) {
+            return Ok(Some(true));
+        }
+        let object: Option<i64> = row.get(1)?;
+        if object.is_some_and(|object| {
+            self.objects.has(object)
+                || (self.namespaces.has(object) && self.with_namespace.has(text))
+        }) {
+            return Ok(Some(true));
+        }
+        let args = row.get_raw(3).as_bytes_or_null().unwrap_or_default();
+        Ok((!self.is_doubtful(text, object, args)).then_some(false))
+    }
+
     /// Whether only the expanded description can tell.
     fn is_doubtful(&self, text: i64, object: Option<i64>, json: Option<&[u8]>) -> bool {
         if let Some(json) = json

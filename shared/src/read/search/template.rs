@@ -122,11 +122,10 @@ pub(super) fn has(text: &[u8], needle: &[u8]) -> bool {
     let Some((&first, rest)) = needle.split_first() else {
         return true;
     };
-    text.iter().enumerate().any(|(at, byte)| {
-        byte.to_ascii_lowercase() == first
-            && text[at + 1..]
-                .get(..rest.len())
-                .is_some_and(|window| window.eq_ignore_ascii_case(rest))
+    memchr::memchr2_iter(first, first.to_ascii_uppercase(), text).any(|at| {
+        text[at + 1..]
+            .get(..rest.len())
+            .is_some_and(|window| window.eq_ignore_ascii_case(rest))
     })
 }
 
