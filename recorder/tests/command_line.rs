@@ -10,6 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+/// Tells a program that measures its coverage where to write.
+const COVERAGE: &str = "LLVM_PROFILE_FILE";
+
 /// A working directory, and a kubeconfig of an API server that is not there.
 struct Place {
     dir: TempDir,
@@ -39,6 +42,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-recorder"));
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("KUBE9_KUBE_KUBECONFIG", &self.kubeconfig);
+        // Nothing else of the caller's, but where a measurement of coverage is to be written.
+        command.envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)));
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

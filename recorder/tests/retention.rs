@@ -444,7 +444,7 @@ fn names_that_come_back_while_the_clean_up_runs_stay() {
         }
         // Once with everything cached, once with nothing.
         if before % 2 == 0 {
-            store.applier.rolled_back(&store.conn).unwrap();
+            store.applier.rolled_back();
         }
         store.add(What { at: NOW, ..old });
         store.clean();

@@ -640,7 +640,7 @@ fn rollback_forgets_everything_the_transaction_did() {
         store.applier.finish(&tx).unwrap();
         tx.rollback().unwrap();
     }
-    store.applier.rolled_back(&store.conn).unwrap();
+    store.applier.rolled_back();
     assert_eq!(store.position(), "5|0");
     // Nothing of the position that never was may come with the next transaction.
     store.commit(&[]);

@@ -20,6 +20,9 @@ use kube9_tests::recorder::{PATIENCE, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
 use serde_json::{Value, json};
 
+/// Tells a program that measures its coverage where to write.
+const COVERAGE: &str = "LLVM_PROFILE_FILE";
+
 /// A program of the workspace, as `cargo test --workspace` leaves it beside this test.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
@@ -67,6 +70,7 @@ impl Scene {
             .args(["serve", "--config"])
             .arg(&config)
             .env_clear()
+            .envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)))
             .stderr(log)
             .spawn()
             .unwrap();
@@ -119,6 +123,7 @@ impl Scene {
         command
             .args(words.split(' '))
             .env_clear()
+            .envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)))
             .env("KUBE9_DB", self.setup.database());
         command
     }

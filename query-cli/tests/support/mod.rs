@@ -25,6 +25,9 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
+/// Tells a program that measures its coverage where to write.
+const COVERAGE: &str = "LLVM_PROFILE_FILE";
+
 /// A directory of its own, gone at the end.
 pub struct Dir {
     dir: tempfile::TempDir,
@@ -61,11 +64,13 @@ impl Dir {
         self.dir.path().join("kube9.db")
     }
 
-    /// The binary with these words, the database of this directory, and nothing of the caller's environment.
+    /// The binary with these words, the database of this directory, and nothing of the caller's environment but where a
+    /// measurement of coverage is to be written.
     pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> TestCommand {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-query"));
         command
             .env_clear()
+            .envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)))
             .env("KUBE9_DB", self.db())
             .current_dir(self.path())
             .args(words);

@@ -164,9 +164,7 @@ impl Maintenance {
             }
             Err(error) => {
                 Sweep::end(&mut applier.rows);
-                if let Err(error) = applier.rolled_back(conn) {
-                    warn!(%error, "positions could not be read again");
-                }
+                applier.rolled_back();
                 self.failed(Work::CleanUp, error, shared)
             }
         }

@@ -189,6 +189,11 @@ impl Watch {
         }
     }
 
+    /// Whether a list of it has at least begun.
+    pub fn has_begun(&self) -> bool {
+        self.position.is_some() || self.relisting
+    }
+
     /// Marks it to be written with this transaction.
     pub fn touch(&mut self) {
         self.changed = true;

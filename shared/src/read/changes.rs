@@ -121,8 +121,11 @@ fn interned(
         missed,
         more: position < end,
     };
+    if entries.is_empty() {
+        return Ok(changes);
+    }
     let numbers = Numbers::of(connection, filter)?;
-    if numbers.nothing || entries.is_empty() {
+    if numbers.nothing {
         return Ok(changes);
     }
     let walk = Walk {

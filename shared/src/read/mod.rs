@@ -3,9 +3,9 @@
 //! ```text
 //!   open ── Reader: read-only in fact, every state of the file told apart
 //!   filter ─ Filter: plain data
-//!     └─ numbers ── names → integers, once, in the small interned tables
+//!     └─ numbers ── names → integers, once, in the small interned tables; search ── text, in the same way
 //!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
-//!               └─ page ── keys and exact total (tally, walk, keys, search), then rows by key (expand, row)
+//!               └─ page ── keys and exact total (tally, walk, keys), then rows by key (expand, row)
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder

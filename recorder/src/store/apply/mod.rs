@@ -151,11 +151,10 @@ impl Applier {
     }
 
     /// Forgets everything that a rollback undid. Cannot fail: what it goes back to is in memory.
-    pub fn rolled_back(&mut self, _conn: &Connection) -> rusqlite::Result<()> {
+    pub fn rolled_back(&mut self) {
         self.rows.clear();
         self.outcomes = Outcomes::default();
         self.watches.rolled_back();
-        Ok(())
     }
 }
 

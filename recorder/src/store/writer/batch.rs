@@ -120,7 +120,7 @@ impl Writer {
     fn committed(&mut self, applied: rusqlite::Result<()>) -> rusqlite::Result<()> {
         count_statements(&self.shared.metrics, &mut self.applier);
         if let Err(error) = applied {
-            self.applier.rolled_back(&self.conn)?;
+            self.applier.rolled_back();
             return Err(error);
         }
         let outcomes = std::mem::take(&mut self.applier.outcomes);

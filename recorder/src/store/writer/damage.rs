@@ -118,11 +118,11 @@ impl Writer {
                 .watches
                 .register_as(&opened.conn, *id, cluster, kind, namespace)
                 .map_err(|error| format!("cannot register a watch: {error}"))?;
-            // The database is asked, not how it was opened: a new file that could be made only in part, since the disk was
-            // full, is there already at the next attempt.
-            if applier.watches.get(*id).position.is_none()
-                && let Some(recall) = self.recalls.get(id)
-            {
+            // The databases are compared, and it does not matter how this one was opened: a new file that could be made only
+            // in part, since the disk was full, is there already at the next attempt.
+            let is_lost =
+                self.applier.watches.get(*id).has_begun() && !applier.watches.get(*id).has_begun();
+            if is_lost && let Some(recall) = self.recalls.get(id) {
                 recall.relist(RelistCause::Replaced);
             }
         }
