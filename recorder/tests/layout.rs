@@ -3,8 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_recorder::health::Health;
+use kube9_recorder::metrics::{Metrics, Rules};
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
 use kube9_shared::model::Severity;
 use kube9_shared::read::{Filter, Page, PageRequest, Pattern, Reader};
 use kube9_shared::schema;
@@ -123,4 +132,54 @@ fn older_layout_answers_the_same_before_and_after() {
     assert_eq!(versions, [1, 2]);
     drop(opened);
     assert_eq!(data.open().unwrap().migrated_from, None);
+}
+
+/// Whoever goes back to the older version has to learn what stands in the way from the record itself.
+#[test]
+fn a_migration_is_a_row_of_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    drop(layout_1(&path));
+    let clock = Clock::system();
+    let shared = Shared {
+        queue: Arc::new(Queue::new(QueueLimits {
+            capacity: 100,
+            bytes_max: 1 << 20,
+            high_water: 80,
+        })),
+        metrics: Metrics::new(&Rules::default()),
+        health: Health::new(clock.clone()),
+        clock,
+        abandon: Arc::new(AtomicBool::new(false)),
+    };
+    // Days old and kept for weeks: the clean-up takes none of it.
+    let retention = RetentionConfig {
+        info_warning: std::time::Duration::from_secs(10 * 365 * 86_400),
+        ..RetentionConfig::default()
+    };
+    let writer = Writer::open(
+        DataDir::lock(dir.path()).unwrap(),
+        WriterConfig::default(),
+        retention,
+        &StorageConfig::default(),
+        shared.clone(),
+    );
+    shared.queue.close();
+    assert_eq!(writer.unwrap().run(), Ended::Drained);
+    let db = Connection::open(&path).unwrap();
+    let row: (String, String, i64, i64) = db
+        .query_row(
+            "SELECT severity, description, metadata ->> 'from_version', metadata ->> 'to_version' FROM events \
+             WHERE title = 'Database migrated'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    assert_eq!(row.0, "info");
+    assert!(
+        row.1.contains("An older kube9 does not read it"),
+        "{}",
+        row.1
+    );
+    assert_eq!((row.2, row.3), (1, schema::VERSION));
 }

@@ -197,3 +197,34 @@ fn position_that_is_gone_leaves_a_gap_and_the_net_changes() {
     });
     recorder.stop().unwrap();
 }
+
+/// Nobody sees any more whether what was open still is.
+#[test]
+fn analysis_that_is_switched_off_closes_what_was_open() {
+    let mut scene = Scene::new();
+    let plain = scene.setup.yaml.clone();
+    scene
+        .setup
+        .yaml
+        .push_str("analysis: {thresholds: {assessment: 0s}}\n");
+    let mut privileged = pod("web-2");
+    privileged["spec"]["containers"][0]["securityContext"] = json!({ "privileged": true });
+    scene.server.store().create(Kind::Pod, privileged).unwrap();
+    let recorder = scene.start(2);
+    let of_a6 = |scene: &Scene| {
+        let rows = scene.rows("assessment").into_iter();
+        rows.filter(|(_, _, metadata)| metadata["rule"] == "A6")
+            .collect::<Vec<_>>()
+    };
+    scene.wait("it is found", || of_a6(&scene).len() == 1);
+    recorder.stop().unwrap();
+    let mut setup = scene.setup.clone();
+    setup.yaml = plain + "analysis: {enabled: false}\n";
+    let recorder = setup.start().unwrap();
+    scene.wait("it is closed", || of_a6(&scene).len() == 2);
+    assert_eq!(scene.setup.number("SELECT count(*) FROM finding"), Some(0));
+    let because = &of_a6(&scene)[1].2["resolved_because"];
+    assert_eq!(because, "the analysis is switched off");
+    assert_eq!(scene.server.requests().open_watches(Kind::Pod), 0);
+    recorder.stop().unwrap();
+}

@@ -70,7 +70,10 @@ queue:
   high_water_percent: 101
 writer: 7
 source: {backoff: {initial: 50s}}
-kube: {namespaces: [ok, Not_Ok, ok, 7]}
+kube: {namespaces: [ok, Not_Ok, ok, 7], status_configmap: status}
+http: {header_timeout: 20s, connection_timeout: 10s}
+analysis: {disabled_rules: [H1, health, H99]}
+filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
 ";
     let flags = [("log.level", "loud")];
     let vars = [
@@ -78,6 +81,7 @@ kube: {namespaces: [ok, Not_Ok, ok, 7]}
         ("KUBE9_LOG_FORMAT", "xml"),
         ("EVENT_RETENTION_INFO_WARNING_DAYS", "a week"),
         ("KUBE9_KUBE_NAMESPACES", "ok,Not_Ok,ok"),
+        ("KUBE9_WRITER_RETRY_INITIAL", "9s"),
     ];
     let problems = load(yaml, &flags, &vars).unwrap_err();
     let expected = [
@@ -92,7 +96,12 @@ kube: {namespaces: [ok, Not_Ok, ok, 7]}
         "retention.info_warning (environment EVENT_RETENTION_INFO_WARNING_DAYS): \"a week\" is not a duration",
         "colour (config file): unknown key; known here: data_dir, listen,",
         "queue.capcity (config file): unknown key; known here: capacity, max_bytes, high_water_percent, max_wait",
+        "filters[0].name (all sources together): ",
+        "analysis.disabled_rules (all sources together): \"H99\" is neither a rule nor a type of rules",
         "source.backoff.initial (all sources together): is longer than source.backoff.max",
+        "writer.retry_initial (all sources together): is longer than writer.retry_max",
+        "http.header_timeout (all sources together): is longer than http.connection_timeout",
+        "kube.status_configmap (all sources together): needs kube.pod_namespace: the ConfigMap's namespace",
         "kube.namespaces[1] (all sources together): \"Not_Ok\" is not the name of a namespace",
         "kube.namespaces[2] (all sources together): \"ok\" is there twice",
     ];

@@ -62,6 +62,8 @@ pub struct Config {
     pub compaction_interval: Option<Duration>,
     /// How often watches of cached kinds that ask for it get a bookmark.
     pub bookmark_interval: Duration,
+    /// Whether watches of Events get them, too; no server does that which does not cache Events.
+    pub event_bookmarks: bool,
     /// How long a watch without `timeoutSeconds` lives, up to twice (`--min-request-timeout`).
     pub watch_timeout: Duration,
     /// Whether `sendInitialEvents` is known; a server before 1.32 refuses it with 422.
@@ -81,6 +83,7 @@ impl Default for Config {
             event_ttl: Duration::from_secs(3600),
             compaction_interval: Some(Duration::from_secs(300)),
             bookmark_interval: Duration::from_secs(60),
+            event_bookmarks: false,
             watch_timeout: Duration::from_secs(1800),
             watch_list: true,
             token: Some("simulated-token".to_owned()),
@@ -125,6 +128,7 @@ impl ApiServer {
             version: config.version,
             rules: watch::Rules {
                 bookmark_interval: config.bookmark_interval,
+                event_bookmarks: config.event_bookmarks,
                 default_timeout: config.watch_timeout,
                 watch_list: config.watch_list,
                 frozen: frozen_seen,

@@ -35,6 +35,7 @@ const CHANGES_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) bookmark_interval: Duration,
+    pub(super) event_bookmarks: bool,
     /// Without `timeoutSeconds`, a watch lives this long up to twice this long.
     pub(super) default_timeout: Duration,
     /// Whether `sendInitialEvents` is known.
@@ -156,7 +157,8 @@ impl Watch {
             }
             // Nothing up to `current` concerns this kind, so no compaction below it can hurt.
             self.cursor = self.cursor.max(current);
-            let bookmarks = self.options.bookmarks && self.resource.kind.cached();
+            let bookmarks = self.options.bookmarks
+                && (self.resource.kind.cached() || self.rules.event_bookmarks);
             tokio::select! {
                 _ = written.changed() => {}
                 _ = frozen.changed() => {}

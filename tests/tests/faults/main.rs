@@ -9,6 +9,7 @@
 
 mod connection;
 mod disk;
+mod events;
 mod flow;
 mod health;
 mod io;

@@ -25,6 +25,11 @@ impl Scene {
             ..Config::default()
         })
         .unwrap();
+        Self::on(server, more)
+    }
+
+    /// On a server that is there already.
+    pub(crate) fn on(server: ApiServer, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let setup = Setup::new(&server, folder.path(), more).unwrap();
         Self {

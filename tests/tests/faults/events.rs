@@ -1,0 +1,185 @@
+//! Faults of the lists and watches of Events that a connection alone does not make: each is named or counted, and no
+//! Event is missed.
+
+use std::time::Duration;
+
+use kube9_tests::apiserver::{ApiServer, Config, Fault, Garbage, Kind, On, Verb};
+use kube9_tests::recorder::balance;
+use serde_json::{Value, json};
+
+use crate::scene::{Scene, event};
+
+const WATCHES: On = On::watch(Kind::Event);
+const LISTS: On = On::list(Kind::Event);
+
+const fn status(code: u16) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+impl Scene {
+    /// Whether a list of Events was asked for with that `limit`.
+    fn asked_for_pages_of(&self, limit: u32) -> bool {
+        let wanted = format!("limit={limit}");
+        self.server.requests().all().iter().any(|request| {
+            request.what == Some((Verb::List, Kind::Event))
+                && request.target.split(['?', '&']).any(|part| part == wanted)
+        })
+    }
+
+    fn rows_titled(&self, title: &str) -> Option<i64> {
+        let sql = format!("SELECT count(*) FROM events WHERE title = '{title}'");
+        self.setup.number(&sql)
+    }
+}
+
+/// The record begins with the first attempt: what lies between it and the list that goes well is a gap, and healed.
+#[test]
+fn first_lists_that_fail_are_named_and_leave_a_healed_gap() {
+    for (fault, words, smaller_pages) in [
+        (status(500), "500", false),
+        (Fault::Hangup, "connection", false),
+        (Fault::CutAfter { items: 30 }, "connection", false),
+        (Fault::SilentAfter { items: 30 }, "within 5 s", true),
+    ] {
+        let scene = Scene::new();
+        scene.create_many("before", 250);
+        let rule = scene.server.faults().always(LISTS, fault);
+        let recorder = scene.start();
+        scene.wait(words, || scene.degraded("watch/Event").contains(words));
+        scene.create("meanwhile");
+        scene.server.faults().clear(rule);
+        scene.wait_stored(251);
+        scene.assert_complete();
+        scene.wait("healthy again", || scene.is_healthy());
+        let gaps = scene.gaps();
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
+        assert_eq!(gaps[0]["healed"], "true");
+        assert_eq!(scene.asked_for_pages_of(25), smaller_pages);
+        recorder.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_list_of_events_whose_token_expires_is_begun_again_with_larger_pages() {
+    let scene = Scene::new();
+    scene.create_many("many", 250);
+    let second_page = On {
+        continued: Some(true),
+        ..LISTS
+    };
+    scene.server.faults().next(1, second_page, status(410));
+    let recorder = scene.start();
+    scene.wait_stored(250);
+    scene.assert_complete();
+    assert!(scene.asked_for_pages_of(400));
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn a_page_that_is_too_large_is_asked_for_in_halves() {
+    let scene = Scene::new();
+    for n in 0..100 {
+        let mut large = event("shop", &format!("large-{n}"), 1);
+        large["metadata"]["annotations"] = json!({ "padding": "x".repeat(120 << 10) });
+        scene.server.store().create(Kind::Event, large).unwrap();
+    }
+    let recorder = scene.start();
+    scene.wait_stored(100);
+    assert!(scene.asked_for_pages_of(50));
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn lines_that_are_no_events_are_set_aside_and_the_watch_lives() {
+    let scene = Scene::new();
+    let recorder = scene.start();
+    scene.create("before");
+    scene.wait_stored(1);
+    for (n, what) in [Garbage::WrongType, Garbage::NotAnObject, Garbage::NotJson]
+        .into_iter()
+        .enumerate()
+    {
+        let garbage = Fault::Garbage { items: 0, what };
+        scene.server.faults().next(1, WATCHES, garbage);
+        scene.server.cut_connections();
+        scene.wait(&format!("{what:?}"), || {
+            scene.rows_titled("Event set aside") == Some(n as i64 + 1)
+        });
+    }
+    let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"message":""#;
+    let mut body = head.to_vec();
+    body.resize(5 << 20, b'x');
+    body.extend_from_slice(b"\"}");
+    scene
+        .server
+        .store()
+        .poison(Kind::Event, "shop", "huge", &body);
+    scene.create("after");
+    scene.wait("what comes after them", || scene.number_named("after") == 1);
+    assert_eq!(scene.rows_titled("Event set aside"), Some(4));
+    scene.wait("every Event has one outcome", || {
+        balance(&scene.setup.metrics()) == Some(0.0)
+    });
+    recorder.stop().unwrap();
+}
+
+/// No API server of today sends bookmarks of Events, which it does not cache; one that did would save the renewals.
+#[test]
+fn bookmarks_move_the_position_of_events() {
+    let server = ApiServer::start(Config {
+        compaction_interval: None,
+        bookmark_interval: Duration::from_millis(200),
+        event_bookmarks: true,
+        ..Config::default()
+    })
+    .unwrap();
+    let scene = Scene::on(server, "");
+    let recorder = scene.start();
+    scene.create("only");
+    scene.wait_stored(1);
+    // What is no Event moves the cluster's resourceVersion on.
+    let map = json!({ "metadata": { "name": "m", "namespace": "shop" }, "data": {} });
+    scene.server.store().create(Kind::ConfigMap, map).unwrap();
+    let version = scene.server.store().version().to_string();
+    let position = "SELECT position FROM watch_state WHERE kind = 'Event'";
+    scene.wait("the position is the bookmark's", || {
+        scene
+            .setup
+            .column(position)
+            .is_ok_and(|found| found == [version.as_str()])
+    });
+    recorder.stop().unwrap();
+    assert_eq!(scene.gaps(), Vec::<Value>::new());
+}
+
+/// A rule that comes later does not make what was recorded before look as if it had gone.
+#[test]
+fn what_a_filter_leaves_out_is_counted_makes_no_row_and_is_not_missing() {
+    let scene = Scene::new();
+    scene.create_many("recorded", 5);
+    let recorder = scene.start();
+    scene.wait_stored(5);
+    recorder.stop().unwrap();
+    scene.create_many("left-out", 7);
+    scene.server.compact_now();
+    let mut setup = scene.setup.clone();
+    setup
+        .yaml
+        .push_str("filters: [{name: noise, action: exclude, match: {reasons: [BackOff]}}]\n");
+    let recorder = setup.start().unwrap();
+    scene.wait("listed", || {
+        scene.gaps().iter().any(|gap| gap["healed"] == "true")
+    });
+    assert_eq!(scene.stored(), 5);
+    assert_eq!(scene.metric("kube9_events_filtered_total"), 12.0);
+    let gaps = scene.gaps();
+    assert_eq!(
+        (gaps.len(), &gaps[0]["missing"]),
+        (1, &json!(0)),
+        "{gaps:?}"
+    );
+    recorder.stop().unwrap();
+}
