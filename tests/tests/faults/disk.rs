@@ -80,6 +80,29 @@ fn damaged_file_at_start_is_moved_aside_and_the_cluster_recorded_anew() {
     }
 }
 
+/// The file opens: the damage lies where only what the sources are told of their positions is read.
+#[test]
+fn damage_that_the_start_meets_after_the_opening_ends_in_a_new_database() {
+    for table in ["watch_state", "facts"] {
+        let scene = Scene::new();
+        let recorder = scene.start();
+        scene.create_many("before", 50);
+        scene.wait_stored(50);
+        let root = format!("SELECT rootpage FROM sqlite_schema WHERE name = '{table}'");
+        let root = scene.setup.number(&root).unwrap() as usize;
+        recorder.stop().unwrap();
+        let page = PAGE_BYTES as usize;
+        scene.damage((root - 1) * page, root * page);
+        let recorder = scene.start();
+        scene.create("after");
+        scene.wait_stored(51);
+        let aside = scene.folder.path().join("data").join("kube9.db.corrupt");
+        assert!(aside.exists(), "{table}");
+        scene.assert_complete();
+        recorder.stop().unwrap();
+    }
+}
+
 #[test]
 fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
     let scene = Scene::new();
