@@ -1,6 +1,6 @@
 //! A consistent copy of the database, beside a running recorder: into a file, or out of the pod through stdout.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub enum SnapshotError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file of the copy, or whoever reads it.
     #[error("cannot pass the snapshot on")]
@@ -59,9 +59,14 @@ pub enum SnapshotError {
 
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
 pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
-    if fs::symlink_metadata(target).is_ok() {
-        return Err(SnapshotError::Exists(target.to_owned()));
-    }
+    // Made here, so that nobody can come in between: what cannot be copied is removed, and must be ours.
+    create(target, 0o640).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => SnapshotError::Exists(target.to_owned()),
+        _ => SnapshotError::Copy {
+            path: target.to_owned(),
+            source: error.into(),
+        },
+    })?;
     copy(database, target)?;
     Ok(fs::metadata(target).map_or(0, |meta| meta.len()))
 }
@@ -71,13 +76,7 @@ pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotErro
     let directory = database.parent().unwrap_or(Path::new("."));
     let passing = directory.join(format!("{FILE_NAME}.{PASSING}{}", std::process::id()));
     // Opened before it is filled and unnamed: from then on it goes with this process, however that ends.
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&passing)
-        .map_err(SnapshotError::Pass)?;
+    let mut file = create(&passing, 0o600).map_err(SnapshotError::Pass)?;
     copy(database, &passing)?;
     fs::remove_file(&passing).map_err(SnapshotError::Pass)?;
     let bytes = io::copy(&mut file, out).map_err(SnapshotError::Pass)?;
@@ -102,7 +101,17 @@ pub fn remove_leftovers(directory: &Path) {
     }
 }
 
-/// `target` is absent or empty.
+/// A new, empty file.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+}
+
+/// `target` is empty, and ours.
 fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
     let copied = open_for_reading(database)
         .map_err(|source| SnapshotError::Source {
@@ -114,7 +123,7 @@ fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
             let vacuum = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
             vacuum.map_err(|source| SnapshotError::Copy {
                 path: target.to_owned(),
-                source,
+                source: source.into(),
             })
         });
     if copied.is_err() {
@@ -149,6 +158,8 @@ fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::store::open::DataDir;
 
@@ -168,10 +179,24 @@ mod tests {
             .query_row("SELECT count(*) FROM node", [], |row| row.get(0))
             .unwrap();
         assert_eq!(nodes, 1);
+        let mode = fs::metadata(&target).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
         assert!(matches!(
             snapshot(&data.database(), &target),
             Err(SnapshotError::Exists(_))
         ));
+        assert!(target.exists(), "another's file stays");
+    }
+
+    #[test]
+    fn snapshot_into_no_directory_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        drop(data.open().unwrap());
+        let target = dir.path().join("none").join("copy.db");
+        let error = snapshot(&data.database(), &target).unwrap_err();
+        let words = format!("cannot write the snapshot {}", target.display());
+        assert_eq!(error.to_string(), words);
     }
 
     #[test]

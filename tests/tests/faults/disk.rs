@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kube9_recorder::store::snapshot::{SnapshotError, snapshot};
 use kube9_shared::schema::PAGE_BYTES;
 use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
@@ -333,6 +334,29 @@ fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
         scene.assert_complete();
         recorder.stop().unwrap();
     }
+}
+
+#[test]
+fn snapshot_that_would_fill_the_volume_is_refused() {
+    let scene = Scene::new();
+    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+        return skipped("a tmpfs cannot be mounted here");
+    };
+    let recorder = scene.start();
+    scene.create("first");
+    scene.wait_stored(1);
+    let filler = disk.0.join("filler");
+    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    let target = disk.0.join("copy.db");
+    let error = snapshot(&scene.setup.database(), &target).unwrap_err();
+    assert!(
+        matches!(error, SnapshotError::NoRoom { free: 0, needed, .. } if needed > 60_000),
+        "{error}"
+    );
+    assert!(!target.exists());
+    fs::remove_file(&filler).unwrap();
+    assert!(snapshot(&scene.setup.database(), &target).unwrap() > 60_000);
+    recorder.stop().unwrap();
 }
 
 /// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
