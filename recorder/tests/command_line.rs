@@ -183,6 +183,34 @@ fn check_with_a_url_prints_the_health_of_a_running_recorder() {
     assert!(stderr(&gone).contains(&address));
 }
 
+/// As a person takes a backup beside a running recorder: into a file, and out of the pod.
+#[test]
+fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
+    let place = Place::new();
+    let (mut recorder, _) = start(&place);
+    let done = place.run(&["snapshot", "copy.db"]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let copy = std::fs::read(place.dir.path().join("copy.db")).unwrap();
+    let streamed = place.run(&["snapshot", "-"]);
+    assert_eq!(streamed.status.code(), Some(0), "{}", stderr(&streamed));
+    for bytes in [&copy, &streamed.stdout] {
+        assert!(bytes.starts_with(b"SQLite format 3\0") && bytes.len() > 60_000);
+    }
+    let again = place.run(&["snapshot", "copy.db"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("copy.db exists already"),
+        "{}",
+        stderr(&again)
+    );
+    assert_eq!(
+        std::fs::read(place.dir.path().join("copy.db")).unwrap(),
+        copy
+    );
+    signal(&recorder, "-TERM");
+    recorder.wait().unwrap();
+}
+
 #[test]
 fn a_missing_config_file_is_named() {
     let place = Place::new();

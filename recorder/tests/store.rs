@@ -224,6 +224,49 @@ fn event_is_readable_through_the_contract() {
     store.check_invariants();
 }
 
+/// The first Event of a pod often comes before the pod itself is seen; the pods of a Job that is gone keep their owner.
+#[test]
+fn owner_that_becomes_known_later_is_noted_and_not_forgotten() {
+    let mut store = Store::new();
+    let seen = |store: &Store, uid: &str, version: u64, owner: Option<&str>| {
+        let at = at(version as i64);
+        let record = Record {
+            owner: owner.map(|name| ObjectRef {
+                kind: "Deployment".into(),
+                namespace: "default".into(),
+                name: name.into(),
+            }),
+            ..event(uid, version, 1, at, at)
+        };
+        Item::Observed {
+            watch: store.watch,
+            via: Via::Watch,
+            received: at,
+            row: Box::new(sanitize(record)),
+        }
+    };
+    let owners = "SELECT group_concat(coalesce(metadata ->> 'owner', '-'), ' ') FROM events";
+    store.commit(&[seen(&store, UID, 10, None)]);
+    assert_eq!(store.text(owners), "-");
+    store.commit(&[seen(&store, OTHER, 11, Some("nginx"))]);
+    assert_eq!(store.text(owners), "Deployment/nginx Deployment/nginx");
+    store.commit(&[seen(
+        &store,
+        "6a1e7a52-0000-4000-8000-000000000003",
+        12,
+        None,
+    )]);
+    let mut store = store.restart();
+    store.commit(&[seen(
+        &store,
+        "6a1e7a52-0000-4000-8000-000000000004",
+        13,
+        None,
+    )]);
+    assert_eq!(store.text(owners), ["Deployment/nginx"; 4].join(" "));
+    store.check_invariants();
+}
+
 #[test]
 fn position_moves_with_the_rows_and_survives_a_restart() {
     let mut store = Store::new();

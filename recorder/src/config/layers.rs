@@ -143,16 +143,6 @@ impl<'a> Layers<'a> {
         });
     }
 
-    /// Whether a layer sets `path`; only before it is read.
-    pub fn sets(&self, path: &str) -> bool {
-        self.flags.iter().any(|(p, _)| *p == path)
-            || self
-                .variables(path)
-                .iter()
-                .any(|(name, _)| self.variable(name).is_some())
-            || self.peek(path).is_some_and(|v| !v.is_null())
-    }
-
     /// Says which variables belong to no setting, though they look as if they should.
     pub fn unknown_variables(&self) -> Vec<String> {
         let known = self.known.iter().flat_map(|path| self.variables(path));

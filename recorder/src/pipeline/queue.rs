@@ -277,11 +277,6 @@ impl Queue {
         state.closed && state.items.is_empty() && state.drops.is_empty()
     }
 
-    /// Wakes the writer although nothing was pushed.
-    pub fn wake(&self) {
-        self.filled.notify_one();
-    }
-
     /// Items and bytes held now.
     pub fn size(&self) -> (usize, usize) {
         let state = self.lock();

@@ -214,17 +214,6 @@ pub enum Action {
     Deleted,
 }
 
-impl Action {
-    /// The word for metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "added",
-            Self::Modified => "modified",
-            Self::Deleted => "deleted",
-        }
-    }
-}
-
 /// One line of a watch.
 pub enum WatchLine {
     /// An item.

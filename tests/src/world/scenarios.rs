@@ -142,11 +142,6 @@ impl Live {
         Ok(())
     }
 
-    /// No registry gives an image for so long: every pod that starts meanwhile waits.
-    pub fn registry_down(&mut self, span: Duration) {
-        self.engine.no_registry_until = self.engine.now + span;
-    }
-
     /// A node runs short and evicts so many pods.
     ///
     /// # Errors
@@ -169,16 +164,6 @@ impl Live {
     pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), Missing> {
         let node = self.node(node)?;
         self.act(|engine| engine.node_lost(node, span.as_secs_f64()));
-        Ok(())
-    }
-
-    /// A node is cordoned, or uncordoned.
-    ///
-    /// # Errors
-    /// If there is no node of that number.
-    pub fn cordon(&mut self, node: usize, cordoned: bool) -> Result<(), Missing> {
-        let node = self.node(node)?;
-        self.act(|engine| engine.cluster.node_mut(node).state.cordoned = cordoned);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub struct Service {
 }
 
 /// A port of a Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
     /// Name; may be empty where there is one port.
     pub name: Box<str>,
@@ -40,12 +40,6 @@ pub enum TargetPort {
     Number(u16),
     /// By the name that the container gives it.
     Name(Box<str>),
-}
-
-impl Default for TargetPort {
-    fn default() -> Self {
-        Self::Number(0)
-    }
 }
 
 impl std::fmt::Display for TargetPort {
