@@ -166,7 +166,7 @@ fn a_migration_is_a_row_of_the_record() {
     );
     shared.queue.close();
     assert_eq!(writer.unwrap().run(), Ended::Drained);
-    let db = Connection::open(&path).unwrap();
+    let db = Connection::open_with_flags(&path, OpenFlags::default()).unwrap();
     let row: (String, String, i64, i64) = db
         .query_row(
             "SELECT severity, description, metadata ->> 'from_version', metadata ->> 'to_version' FROM events \
