@@ -219,6 +219,17 @@ fn filter() -> impl Strategy<Value = Filter> {
         )
 }
 
+/// The same file, seen as a plain relation `events`.
+fn naive(dir: &Path) -> Reader {
+    let (path, naive) = (dir.join("kube9.db"), dir.join("naive.db"));
+    let db = fixture::create_plain(&naive);
+    db.execute("ATTACH ? AS source", [path.to_str().unwrap()])
+        .unwrap();
+    let copy = "INSERT INTO events SELECT * FROM source.events ORDER BY created_at, id";
+    db.execute(copy, []).unwrap();
+    Reader::open(&naive, Duration::from_secs(30)).unwrap()
+}
+
 /// All rows of a filter, page by page, in full, and the totals that the pages told.
 fn page_through(
     reader: &Reader,
@@ -286,12 +297,7 @@ proptest! {
         db.execute_batch("COMMIT").unwrap();
         let fast = Reader::open(&path, Duration::from_secs(30)).unwrap();
         prop_assert_eq!(fast.layout(), Layout::Interned);
-        // The same file, seen as a plain relation `events`.
-        let naive_path = dir.path().join("naive.db");
-        let naive_db = fixture::create_plain(&naive_path);
-        naive_db.execute("ATTACH ? AS source", [path.to_str().unwrap()]).unwrap();
-        naive_db.execute("INSERT INTO events SELECT * FROM source.events ORDER BY created_at, id", []).unwrap();
-        let naive = Reader::open(&naive_path, Duration::from_secs(30)).unwrap();
+        let naive = naive(dir.path());
         prop_assert_eq!(naive.layout(), Layout::Plain);
 
         for filter in &filters {
@@ -322,7 +328,8 @@ proptest! {
     }
 }
 
-/// 3,500 rows in three days; every second one is about the Pod `db`, and every hundredth lasted for a day.
+/// 3,500 rows in three days; every second one is about the Pod `db`, every hundredth lasted for a day, and every hundred
+/// and first is an error.
 fn many_rows(dir: &Path) -> (PathBuf, Connection) {
     let path = dir.join("kube9.db");
     let db = fixture::create(&path);
@@ -333,6 +340,7 @@ fn many_rows(dir: &Path) -> (PathBuf, Connection) {
         let lasts = if n % 100 == 0 { 86_400 } else { 0 };
         let event = Event {
             second,
+            severity: if n % 101 == 0 { 2 } else { 0 },
             last_ms: (second + lasts) * 1_000,
             ..Event::default()
         };
@@ -347,6 +355,7 @@ fn export_of_many_chunks_equals_the_pages() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _db) = many_rows(dir.path());
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let naive = naive(dir.path());
     let at = |second| Some(Timestamp::from_secs(START + second));
     let all = Filter::default();
     let of_an_object = Filter {
@@ -358,8 +367,19 @@ fn export_of_many_chunks_equals_the_pages() {
         until: at(SPAN - 1_000),
         ..Filter::default()
     };
-    for (filter, chunks) in [(all, 4), (of_an_object, 2), (of_a_time, 3)] {
-        let (expected, _) = page_through(&reader, &filter, 1_000, true);
+    // So few a day that its hours are asked for.
+    let errors = Filter {
+        severities: vec![Severity::Error],
+        ..Filter::default()
+    };
+    for (filter, chunks, limit) in [
+        (all, 4, 1_000),
+        (of_an_object, 2, 1_000),
+        (of_a_time, 3, 1_000),
+        (errors, 1, 10),
+    ] {
+        let (expected, _) = page_through(&naive, &filter, 1_000, true);
+        assert!(page_through(&reader, &filter, limit, true).0 == expected);
         let (rows, told, total) = export(&reader, &filter);
         assert!(
             rows == expected,
