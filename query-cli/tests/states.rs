@@ -164,6 +164,17 @@ fn file_without_its_wal_is_read_while_no_recorder_lives() {
         error.contains("is busy") && error.contains("Try again"),
         "{error}"
     );
+    // Whether one lives cannot be known: the lock leads to itself.
+    let lock = dir.path().join("kube9.db.lock");
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("kube9.db.lock", &lock).unwrap();
+    let error = dir.run(LIST).failed(1);
+    assert!(
+        error.contains("cannot open the database")
+            && error.contains("kube9.db\n")
+            && error.contains("kube9.db.lock: Too many levels of symbolic links"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -296,6 +307,24 @@ fn damaged_file_is_told() {
     let error = everywhere(&dir, LIST).failed(1);
     assert!(
         error.contains("damaged") && error.contains("Restart kube9-recorder"),
+        "{error}"
+    );
+
+    // In a part that is read only when it is asked for.
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
+    let page: u32 = db.query_row(root, [], |row| row.get(0)).unwrap();
+    db.close().unwrap();
+    let mut bytes = fs::read(dir.db()).unwrap();
+    let size = usize::try_from(kube9_shared::schema::PAGE_BYTES).unwrap();
+    let end = usize::try_from(page).unwrap() * size;
+    bytes[end - size..end].fill(0x5a);
+    fs::write(dir.db(), bytes).unwrap();
+    let error = everywhere(&dir, LIST).failed(1);
+    assert!(
+        error.starts_with("error: the database is damaged\nRestart kube9-recorder"),
         "{error}"
     );
 }
@@ -667,6 +696,12 @@ fn status_counts_gaps_by_how_far_they_were_healed() {
         let gap = gap(from, lasted, &facts.to_string());
         fixture::insert(&db, &gap);
     }
+    // What is still open, and the other rows of the store, are counted elsewhere.
+    fixture::insert(
+        &db,
+        &gap(now - 1_000, 0, r#"{"source":"Event","open":true}"#),
+    );
+    fixture::insert(&db, &gap(now - 2_000, 0, "{}"));
     fixture::heartbeat(&db, now * 1000, None);
     let status = dir.run("status").json();
     assert_eq!(
