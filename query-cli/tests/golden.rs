@@ -429,6 +429,17 @@ fn timeline_names_the_peak_and_what_changed_before_each() {
     ] {
         assert!(picture.contains(words), "{words}: {picture}");
     }
+    // Without trouble, what changed last is told; it came before nothing.
+    let quiet = "--since=2025-12-02T10:45:00Z --until=2025-12-02T11:00:00Z";
+    let picture = dir
+        .run(&format!("events timeline {quiet} --format=table"))
+        .ok();
+    same(
+        &told(&picture, "changed").join("\n"),
+        "changed   10:00:00  Deployment/first in shop: image changed\n          \
+         10:33:20  Deployment/second in shop: image changed\n          \
+         10:50:00  Deployment/third in shop: image changed",
+    );
     // Asked for, an assessment is what it is about.
     let document = dir
         .run(&format!("{line} --type=assessment --format=json"))

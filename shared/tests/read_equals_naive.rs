@@ -507,7 +507,7 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
         "UPDATE event SET args = '[\"a\" ]'",
         "UPDATE reason SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
         "UPDATE reason SET title = x'fffe'",
-        "UPDATE text SET body = 7",
+        "UPDATE text SET body = x'784f6620ff'",
         "DELETE FROM reason",
         "DELETE FROM scope",
     ] {
@@ -534,6 +534,17 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
         let expected = naive.list(&all_rows()).unwrap().rows;
         assert_eq!(expected.len(), 1, "{odd}");
         assert_eq!(fast.list(&all_rows()).unwrap().rows, expected, "{odd}");
+        for search in ["web-1", "x of", "sched", "of we", "b\\"] {
+            let request = PageRequest {
+                filter: Filter {
+                    search: Some(search.to_owned()),
+                    ..Filter::default()
+                },
+                ..all_rows()
+            };
+            let [fast, naive] = [&fast, &naive].map(|reader| reader.list(&request).unwrap().rows);
+            assert_eq!(fast, naive, "{search} {odd}");
+        }
         let row = fast.get(&expected[0].id).unwrap();
         assert_eq!(row.as_ref(), expected.first(), "{odd}");
     }
