@@ -118,6 +118,12 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// `1 event`, `1,234 events`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
 /// 12582912 → `12.0 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     let mut size = number as f64;
@@ -164,6 +170,9 @@ mod tests {
             ("漢字漢字", 4, "漢…"),
             ("👩‍👩‍👧 family", 4, "👩‍👩‍👧 …"),
             ("abc", 1, "…"),
+            // A joiner would draw the ellipsis into the character before it.
+            ("a\u{200d}bcd", 2, "a…"),
+            ("e\u{301}\u{301}xyz", 2, "e…"),
         ] {
             let cut = fit(text, columns);
             assert_eq!(cut, expected, "{text}");
@@ -209,8 +218,12 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"]
         );
         assert_eq!(
-            [12, 2048, 12_582_912].map(bytes),
-            ["12 B", "2.0 KiB", "12.0 MiB"]
+            [0, 1, 2000].map(|number| counted(number, "change")),
+            ["0 changes", "1 change", "2,000 changes"]
+        );
+        assert_eq!(
+            [12, 2048, 12_582_912, 3 << 40, 2048 << 40].map(bytes),
+            ["12 B", "2.0 KiB", "12.0 MiB", "3.0 TiB", "2048.0 TiB"]
         );
     }
 }

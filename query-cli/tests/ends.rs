@@ -82,6 +82,12 @@ fn wrong_usage_names_what_is_valid() {
             "cannot be used with",
         ),
         ("events list --colour", "unexpected argument"),
+        ("events list --owner=/web", "write NAME or KIND/NAME"),
+        ("events list --owner=a/b/c", "write NAME or KIND/NAME"),
+        (
+            "events list --for=pod",
+            "write KIND/NAME or KIND/NAME/NAMESPACE",
+        ),
         ("completions tcsh", "bash, zsh, fish"),
         ("events", "events"),
         ("", "Usage"),
@@ -225,6 +231,30 @@ fn on_a_terminal(
 }
 
 #[test]
+fn export_into_a_file_shows_its_progress_on_the_terminal() {
+    let dir = Dir::with_story();
+    for (filter, events) in [("", 7), ("--object-namespace=none", 0)] {
+        let file = dir.path().join("exported");
+        let line = format!("events export {filter} >{}", file.display());
+        let Some(shown) = on_a_terminal(&dir, &line, 80, &[]) else {
+            println!("SKIPPED: no program script");
+            return;
+        };
+        let bar = "#".repeat(24);
+        assert!(
+            shown.contains(&format!("[{bar}] {events} of {events} events, "))
+                && shown.ends_with("/s   \n"),
+            "{shown:?}"
+        );
+        let exported = std::fs::read_to_string(file).unwrap();
+        assert_eq!(exported.lines().count(), events);
+    }
+    // On the terminal itself the rows are the progress.
+    let shown = on_a_terminal(&dir, "events export", 80, &[]).unwrap();
+    assert_eq!(shown.lines().count(), 7, "{shown}");
+}
+
+#[test]
 fn terminal_gets_a_table_of_its_width_in_colour() {
     let dir = Dir::with_story();
     let Some(shown) = on_a_terminal(&dir, "events list", 80, &[]) else {
@@ -232,6 +262,40 @@ fn terminal_gets_a_table_of_its_width_in_colour() {
         return;
     };
     assert!(shown.contains("\u{1b}[31merror\u{1b}[0m"), "{shown}");
+    // What is as it should be is green; a change has a colour of its own, a scale has the faintest.
+    let now = i64::try_from(
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_millis(),
+    );
+    let alive = Dir::new();
+    let db = fixture::create(&alive.db());
+    alive.insert(&db, &story());
+    fixture::heartbeat(&db, now.unwrap(), None);
+    let shown = on_a_terminal(&alive, "status", 80, &[]).unwrap();
+    assert!(shown.contains("\u{1b}[32moperational\u{1b}[0m"), "{shown}");
+    let line = "events timeline --since=2025-12-02T09:30:00Z --until=2025-12-02T10:30:00Z";
+    let shown = on_a_terminal(&dir, line, 80, &[]).unwrap();
+    let of_changes = shown.lines().find(|line| line.starts_with("changes"));
+    assert!(
+        of_changes.is_some_and(|line| line.contains("\u{1b}[36m") && line.contains('▲')),
+        "{shown}"
+    );
+    assert!(shown.contains("\u{1b}[2m──"), "{shown}");
+    // A terminal that does not tell its width is taken for one of 80 columns.
+    for line in ["events list", "events timeline"] {
+        let [untold, usual] = [0, 80].map(|columns| {
+            let shown = on_a_terminal(&dir, line, columns, &[("NO_COLOR", "1")]);
+            shown
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(untold[0], usual[0], "{line}");
+        assert_eq!(untold.len(), usual.len(), "{line}");
+    }
     for environment in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         for line in [
             "events list",
@@ -422,6 +486,17 @@ fn database_is_found_where_it_is_said_to_be() {
         .env("DB_PATH", dir.path().to_str().unwrap())
         .run();
     assert_eq!(by_path.json()["pagination"]["total"], 7);
+    let by_file = count(dir.command(&list))
+        .env("DB_PATH", dir.db().to_str().unwrap())
+        .run();
+    assert_eq!(by_file.json()["pagination"]["total"], 7);
+    if !std::path::Path::new("/data/kube9.db").exists() {
+        let error = count(dir.command(&["events", "list"])).run().failed(1);
+        assert!(
+            error.contains("there is no database at /data/kube9.db"),
+            "{error}"
+        );
+    }
     // The option is stronger than the environment, KUBE9_DB than DB_PATH.
     let db = dir.db();
     let named = ["events", "list", "--db", db.to_str().unwrap()];

@@ -5,7 +5,7 @@
 mod support;
 
 use support::fixture::Event;
-use support::{Dir, TEN};
+use support::{Dir, TEN, gap};
 
 #[track_caller]
 fn same(actual: &str, expected: &str) {
@@ -127,6 +127,39 @@ fn table_shows_chosen_fields_whole_off_a_terminal() {
 }
 
 #[test]
+fn table_is_followed_by_how_many_there_are() {
+    let dir = Dir::with_story();
+    let next = dir.run("events list --limit=5").json();
+    let next = next["pagination"]["next"].as_str().unwrap();
+    for (line, note) in [
+        ("", "7 events"),
+        ("--severity=critical", "1 event"),
+        ("--object-namespace=none", "no events match"),
+        ("--offset=7", "none here; 7 match in all"),
+        ("--offset=4", "the last 3 of 7 events"),
+        (
+            "--limit=5",
+            &format!("5 of 7 events; more with --after={next}"),
+        ),
+        (&format!("--after={next}"), "the last 2 of 7 events"),
+        ("--for=pod/web-5d9-x2", "3 events"),
+        ("--for=pod/web-*/other", "no events match"),
+    ] {
+        let answer = dir.run(&format!("events list --format=table {line}"));
+        same(&answer.stderr, &format!("{note}\n"));
+        assert_eq!(answer.stdout.is_empty(), note.starts_with("no"), "{line}");
+    }
+    let answer = dir.run("events stats --by=reason --limit=2 --format=table");
+    same(
+        &answer.stdout,
+        "EVENTS  REASON\n     2  -\n     1  BackOff\n",
+    );
+    same(&answer.stderr, "2 of 6 groups; more with --limit\n");
+    let all = dir.run("events stats --by=reason --limit=6 --format=table");
+    same(&all.stderr, "");
+}
+
+#[test]
 fn pages_follow_the_cursor() {
     let dir = Dir::with_story();
     let (mut ids, mut after) = (Vec::new(), String::new());
@@ -197,6 +230,14 @@ fn stats_count_by_properties() {
         "namespace,reason,events\nshop,BackOff,1\nshop,Pulled,1\nshop,Scheduled,1\n",
     );
     same(
+        &dir.run("events stats --by=owner,node,container,hour --format=csv --object-kind=pod,node")
+            .ok(),
+        "owner,node,container,hour,events\n\
+         ReplicaSet/web-5d9,worker-1,app,2025-12-02T10:00Z,2\n\
+         ,,,2025-12-02T10:00Z,1\n\
+         ReplicaSet/web-5d9,worker-1,,2025-12-02T10:00Z,1\n",
+    );
+    same(
         &dir.run("events stats --by=severity --format=json").ok(),
         r#"{
   "by": [
@@ -241,6 +282,10 @@ fn timeline_shows_when_it_began_what_changed_and_the_gaps() {
     assert_eq!(document["changes"][0]["title"], "Image changed");
     assert_eq!(document["gaps"][0]["from"], "2025-12-02T10:10:00.000Z");
     assert_eq!(document["gaps"][0]["to"], "2025-12-02T10:25:00.000Z");
+    assert_eq!(document["gaps"][0]["healed"], "partial");
+    let yaml = dir.run(&format!("{line} --bucket=30m --format=yaml")).ok();
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(yaml, document);
     let picture = dir
         .run(&format!(
             "{line} --severity=error+ --bucket=5m --format=table"
@@ -384,6 +429,17 @@ fn timeline_names_the_peak_and_what_changed_before_each() {
     ] {
         assert!(picture.contains(words), "{words}: {picture}");
     }
+    // Without trouble, what changed last is told; it came before nothing.
+    let quiet = "--since=2025-12-02T10:45:00Z --until=2025-12-02T11:00:00Z";
+    let picture = dir
+        .run(&format!("events timeline {quiet} --format=table"))
+        .ok();
+    same(
+        &told(&picture, "changed").join("\n"),
+        "changed   10:00:00  Deployment/first in shop: image changed\n          \
+         10:33:20  Deployment/second in shop: image changed\n          \
+         10:50:00  Deployment/third in shop: image changed",
+    );
     // Asked for, an assessment is what it is about.
     let document = dir
         .run(&format!("{line} --type=assessment --format=json"))
@@ -391,6 +447,139 @@ fn timeline_names_the_peak_and_what_changed_before_each() {
     assert_eq!(
         document["first_event"]["created_at"],
         "2025-12-02T10:00:10.000Z"
+    );
+}
+
+/// The lines of a timeline's story from `label` on, without how long ago anything is.
+fn told(picture: &str, label: &str) -> Vec<String> {
+    picture
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("{label} ")))
+        .map(
+            |line| match line.split_once(" (").zip(line.split_once(" ago)")) {
+                Some(((begin, _), (_, end))) => format!("{begin}{end}"),
+                None => line.to_owned(),
+            },
+        )
+        .collect()
+}
+
+#[test]
+fn timeline_of_trouble_without_reason_object_or_change() {
+    let dir = Dir::new();
+    let db = support::fixture::create(&dir.db());
+    let warning = |second: i64| Event {
+        second: TEN + second,
+        severity: 1,
+        reason: String::new(),
+        ..Event::default()
+    };
+    dir.insert(&db, &[0, 60, 2100, 2101, 2102].map(warning));
+    let line = "events timeline --until=2025-12-02T11:00:00Z --format=table";
+    let picture = dir
+        .run(&format!("{line} --since=2025-12-02T10:00:30Z --bucket=5m"))
+        .ok();
+    same(
+        &told(&picture, "began").join("\n"),
+        "began     10:01:00  it happened\n\
+         peak      10:35:00 (5m)  3 of warning or worse\n\
+         changed   nothing that kube9 watches, in the hour before",
+    );
+    // Over the end of a day a time has its date.
+    let picture = dir
+        .run(&format!("{line} --since=2025-12-01T23:00:00Z --bucket=1h"))
+        .ok();
+    same(
+        &told(&picture, "began")[0],
+        "began     12-02 10:00:00  it happened",
+    );
+    // Nothing at all to ask about.
+    let picture = dir
+        .run(&format!(
+            "{line} --since=2025-12-02T10:00:00Z --object-namespace=none"
+        ))
+        .ok();
+    same(
+        &told(&picture, "began").join("\n"),
+        "began     nothing of warning or worse happened to an object",
+    );
+}
+
+#[test]
+fn timeline_tells_holes_by_what_is_lost() {
+    let dir = Dir::new();
+    let db = support::fixture::create(&dir.db());
+    let hole = |second: i64, lasted: i64, source: &str, healed: &str| {
+        let facts = serde_json::json!({"source": source, "healed": healed}).to_string();
+        gap(TEN + second, lasted, &facts)
+    };
+    let began = Event {
+        second: TEN - 3600,
+        ..Event::default()
+    };
+    let holes = [
+        // They ended within half a minute of each other.
+        hole(600, 600, "Event", "true"),
+        hole(301, 910, "Pod", "partial"),
+        hole(302, 890, "Node", "true"),
+        hole(303, 900, "Pod", "true"),
+        // One source, watched in two namespaces.
+        hole(1500, 60, "Event", "true"),
+        hole(1501, 59, "Event", "true"),
+        // Rows of kube9's own; and a row that does not say what it is about.
+        hole(1800, 60, "kube9", "false"),
+        hole(1900, 60, "", "partial"),
+    ];
+    dir.insert(&db, &[began]);
+    dir.insert(&db, &holes);
+    let line = "events timeline --since=2025-12-02T10:00:00Z --until=2025-12-02T11:00:00Z";
+    let story = || told(&dir.run(&format!("{line} --format=table")).ok(), "gap").join("\n");
+    same(
+        &story(),
+        "gap       10:31:40 to 10:32:40 (60s, partly healed)  something was not watched\n          \
+         10:30:00 to 10:31:00 (60s, not healed)  something was not watched\n          \
+         10:10:00 to 10:20:00 (10m, partly healed)  Events; since 10:05:01 Pods, Nodes\n          \
+         10:25:00 to 10:26:00 (60s, healed)  Events",
+    );
+    // What is healed is drawn lighter than what is not.
+    let picture = dir.run(&format!("{line} --bucket=5m --format=table")).ok();
+    assert!(picture.contains("gaps       ░░░░·░\n"), "{picture}");
+    let document = dir.run(&format!("{line} --format=json")).json();
+    let healed: Vec<&str> = document["gaps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gap| gap["healed"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        healed,
+        [
+            "partial", "true", "true", "true", "true", "true", "false", "partial"
+        ]
+    );
+    // More than are told; and two that last, which ended with nothing else.
+    dir.insert(&db, &[hole(2100, 60, "Event", "false")]);
+    for (kind, second) in [("Event", 2400), ("Pod", 2401)] {
+        dir.insert(&db, &[hole(second, 0, kind, "false")]);
+        db.execute(
+            "INSERT INTO watch_state (cluster, kind, namespace, gap) VALUES ('c', ?, '', ?)",
+            rusqlite::params![kind, (TEN + second) << 24],
+        )
+        .unwrap();
+    }
+    let story = story();
+    let story: Vec<&str> = story.lines().collect();
+    assert!(
+        story[0].starts_with("gap       10:40:00 to now (")
+            && story[0].ends_with(", still open)  Events; since 10:40:01 Pods"),
+        "{story:?}"
+    );
+    same(
+        &story[1..].join("\n"),
+        "          10:35:00 to 10:36:00 (60s, not healed)  Events\n          \
+         10:31:40 to 10:32:40 (60s, partly healed)  something was not watched\n          \
+         10:30:00 to 10:31:00 (60s, not healed)  something was not watched\n          \
+         and 2 more",
     );
 }
 

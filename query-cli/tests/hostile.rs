@@ -121,6 +121,16 @@ fn documents_carry_the_same_text_that_was_stored() {
         assert_eq!(event["title"], *text);
         assert_eq!(event["metadata"][*text], *text);
     }
+    // Metadata that is no object is shown as it is.
+    let shown = dir
+        .run("events get evt_20251202_090000_000000 --format=table")
+        .ok();
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("metadata ") && line.ends_with(" not json {")),
+        "{shown}"
+    );
 }
 
 /// Text as it might come: mostly letters, and what is special to some format, some terminal or some reader.

@@ -6,15 +6,17 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use support::{Answer, Dir, TEN, fixture, story};
+use kube9_shared::time::Timestamp;
+use support::{Answer, Dir, TEN, fixture, gap, story};
 
 /// A directory's files: bytes and times.
 fn contents(dir: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime, u64)> {
@@ -162,6 +164,17 @@ fn file_without_its_wal_is_read_while_no_recorder_lives() {
         error.contains("is busy") && error.contains("Try again"),
         "{error}"
     );
+    // Whether one lives cannot be known: the lock leads to itself.
+    let lock = dir.path().join("kube9.db.lock");
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("kube9.db.lock", &lock).unwrap();
+    let error = dir.run(LIST).failed(1);
+    assert!(
+        error.contains("cannot open the database")
+            && error.contains("kube9.db\n")
+            && error.contains("kube9.db.lock: Too many levels of symbolic links"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -193,6 +206,17 @@ fn empty_file_is_told_from_an_empty_database() {
     fs::write(dir.db(), "").unwrap();
     let error = everywhere(&dir, LIST).failed(1);
     assert!(error.contains("is empty"), "{error}");
+    // A file in the making: no table yet, and no version yet.
+    for unmade in [
+        "DROP VIEW events; DROP TABLE recorder_status; DELETE FROM schema_version",
+        "PRAGMA writable_schema = 1; DELETE FROM sqlite_schema; PRAGMA writable_schema = 0",
+    ] {
+        let dir = Dir::new();
+        let db = fixture::create(&dir.db());
+        db.execute_batch(unmade).unwrap();
+        let error = everywhere(&dir, LIST).failed(1);
+        assert!(error.contains("is empty"), "{unmade}: {error}");
+    }
     let dir = Dir::new();
     dir.fill(&[]);
     assert_eq!(total(everywhere(&dir, LIST)), 0);
@@ -203,6 +227,14 @@ fn what_is_no_database_of_ours_is_left_alone() {
     let dir = Dir::new();
     fs::write(dir.db(), "just some notes, longer than a header of one hundred bytes would be, so that it is read whole")
         .unwrap();
+    let error = everywhere(&dir, LIST).failed(1);
+    assert!(error.contains("is not a SQLite database"), "{error}");
+
+    // It begins as one, and goes on as none.
+    let dir = Dir::new();
+    let mut bytes = b"SQLite format 3\0".to_vec();
+    bytes.resize(4096, b'x');
+    fs::write(dir.db(), bytes).unwrap();
     let error = everywhere(&dir, LIST).failed(1);
     assert!(error.contains("is not a SQLite database"), "{error}");
 
@@ -236,6 +268,34 @@ fn newer_schema_is_refused() {
 }
 
 #[test]
+fn file_of_ours_that_lacks_a_part_is_told_with_its_cause() {
+    for (table, error, advice) in [
+        (
+            "schema_version",
+            "cannot open the database",
+            "Check the volume",
+        ),
+        ("changes", "", ""),
+        ("tally", "cannot read the database", "Try again in a moment"),
+    ] {
+        let dir = Dir::new();
+        let db = fixture::create(&dir.db());
+        db.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+        let answer = everywhere(&dir, LIST);
+        if error.is_empty() {
+            assert_eq!(total(answer), 0, "what is not asked for is not missed");
+            continue;
+        }
+        let told = answer.failed(1);
+        let cause = format!("no such table: {table}");
+        assert!(
+            told.contains(error) && told.contains(advice) && told.contains(&cause),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn damaged_file_is_told() {
     let dir = Dir::new();
     let db = fixture::create(&dir.db());
@@ -249,6 +309,24 @@ fn damaged_file_is_told() {
         error.contains("damaged") && error.contains("Restart kube9-recorder"),
         "{error}"
     );
+
+    // In a part that is read only when it is asked for.
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
+    let page: u32 = db.query_row(root, [], |row| row.get(0)).unwrap();
+    db.close().unwrap();
+    let mut bytes = fs::read(dir.db()).unwrap();
+    let size = usize::try_from(kube9_shared::schema::PAGE_BYTES).unwrap();
+    let end = usize::try_from(page).unwrap() * size;
+    bytes[end - size..end].fill(0x5a);
+    fs::write(dir.db(), bytes).unwrap();
+    let error = everywhere(&dir, LIST).failed(1);
+    assert!(
+        error.starts_with("error: the database is damaged\nRestart kube9-recorder"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -257,13 +335,130 @@ fn forbidden_file_is_told() {
         println!("SKIPPED: not root");
         return;
     }
+    let as_another_user = |dir: &Dir| {
+        let mut command = dir.command(&["events", "list"]);
+        command.command.uid(65_534);
+        command.run().failed(1)
+    };
+    let open_to_all = |dir: &Dir| {
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    };
     let dir = Dir::with_story();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    open_to_all(&dir);
     fs::set_permissions(dir.db(), Permissions::from_mode(0o600)).unwrap();
-    let mut command = dir.command(&["events", "list"]);
+    let error = as_another_user(&dir);
+    assert!(error.contains("no permission to read"), "{error}");
+
+    // Its directory, which hides even whether it is there.
+    let dir = Dir::with_story();
+    open_to_all(&dir);
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    fs::set_permissions(&inner, Permissions::from_mode(0o700)).unwrap();
+    let hidden = inner.join("kube9.db");
+    fs::rename(dir.db(), &hidden).unwrap();
+    let mut command = dir.command(&["events", "list", "--db", hidden.to_str().unwrap()]);
     command.command.uid(65_534);
     let error = command.run().failed(1);
+    assert!(
+        error.contains(&format!("no permission to read {}\n", hidden.display())),
+        "{error}"
+    );
+
+    // The lock, without which nobody can tell that no recorder writes.
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    db.close().unwrap();
+    open_to_all(&dir);
+    let lock = dir.path().join("kube9.db.lock");
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, Permissions::from_mode(0o600)).unwrap();
+    let error = as_another_user(&dir);
+    assert!(error.contains("kube9.db.lock"), "{error}");
     assert!(error.contains("no permission to read"), "{error}");
+
+    // The index beside it: SQLite itself cannot open that.
+    let dir = Dir::with_story();
+    open_to_all(&dir);
+    let index = dir.path().join("kube9.db-shm");
+    fs::set_permissions(index, Permissions::from_mode(0o600)).unwrap();
+    let error = as_another_user(&dir);
+    assert!(
+        error.contains("cannot open the database")
+            && error.contains("Check the volume and the file's permissions"),
+        "{error}"
+    );
+}
+
+#[test]
+fn path_may_hold_what_a_uri_may_not() {
+    for name in [
+        OsStr::new("a b"),
+        OsStr::new("what?mode=rwc&x#y"),
+        OsStr::new("100%41"),
+        OsStr::new("Ünï 漢"),
+        OsStr::from_bytes(b"no-\xff-utf8"),
+        OsStr::new("'quoted\" \\"),
+    ] {
+        // With its -wal, and alone after a clean close.
+        for is_closed in [false, true] {
+            let dir = Dir::new();
+            let inner = dir.path().join(name);
+            fs::create_dir(&inner).unwrap();
+            let path = inner.join("kube9.db");
+            let db = fixture::create(&path);
+            dir.insert(&db, &story());
+            if is_closed {
+                db.close().unwrap();
+            } else {
+                std::mem::forget(db);
+            }
+            let before = contents(&inner);
+            let mut command = dir.command(&["events", "list"]);
+            command.command.arg("--db").arg(&path);
+            assert_eq!(total(command.run()), 7, "{name:?} {is_closed}");
+            assert_eq!(before, contents(&inner), "{name:?} {is_closed}");
+        }
+    }
+    let error = Dir::new()
+        .run(&format!("events list --db={}", "x".repeat(300)))
+        .failed(1);
+    assert!(
+        error.contains("cannot open the database xxx") && error.contains("name too long"),
+        "{error}"
+    );
+}
+
+#[test]
+fn database_that_is_held_is_busy() {
+    // Another program's, in the middle of a write that keeps readers out.
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let busy = |dir: &Dir| {
+        let error = dir.run(LIST).failed(1);
+        assert!(
+            error.contains("is busy") && error.contains("Try again in a moment"),
+            "{error}"
+        );
+    };
+    busy(&dir);
+    db.execute_batch("COMMIT").unwrap();
+    assert_eq!(total(dir.run(LIST)), 0);
+
+    // A recorder that is making the index anew.
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    dir.insert(&db, &story());
+    assert_eq!(total(dir.run(LIST)), 7);
+    // Another process: closing the file in this one would drop the locks of the connection.
+    let wiped = Command::new("dd")
+        .args(["if=/dev/zero", "of=kube9.db-shm", "bs=136", "count=1"])
+        .args(["conv=notrunc", "status=none"])
+        .current_dir(dir.path())
+        .status();
+    assert!(wiped.unwrap().success());
+    busy(&dir);
 }
 
 #[test]
@@ -302,6 +497,69 @@ fn plain_table_of_another_recorder_is_read() {
     let status = dir.run("status").json();
     assert_eq!(status["total_events"], 2);
     assert_eq!(status["recorder"], serde_json::Value::Null);
+    let first = dir.run("events list --limit=1").json();
+    assert_eq!(first["events"][0]["id"], "evt_20251202_100100_bbbbbb");
+    let next = first["pagination"]["next"].as_str().unwrap();
+    let second = dir
+        .run(&format!("events list --limit=1 --after={next}"))
+        .json();
+    assert_eq!(second["events"][0]["id"], "evt_20251202_100000_aaaaaa");
+    assert_eq!(second["pagination"]["next"], serde_json::Value::Null);
+    for (by, groups) in [
+        ("kind", "Pod,1\n,1\n"),
+        ("name", "web-1,1\n,1\n"),
+        ("day", "2025-12-02,2\n"),
+        ("hour", "2025-12-02T10:00Z,2\n"),
+    ] {
+        let table = dir
+            .run(&format!("events stats --by={by} --format=csv"))
+            .ok();
+        let mut lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.remove(0), format!("{by},events"));
+        let mut expected: Vec<&str> = groups.lines().collect();
+        lines.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+    }
+    // A place in a file of the other kind.
+    let ours = Dir::with_story().run("events list --limit=1").json();
+    let foreign = ours["pagination"]["next"].as_str().unwrap().to_owned();
+    for (dir, cursor) in [(&dir, foreign.as_str()), (&Dir::with_story(), next)] {
+        let error = dir.run(&format!("events list --after={cursor}")).failed(2);
+        assert!(
+            error.contains("is not a cursor") && error.contains("Start again without --after"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn plain_table_may_hold_any_value_anywhere() {
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    db.execute_batch(
+        "DROP TABLE events;
+         CREATE TABLE events (id, event_type, severity, title, description, object_kind, object_namespace, object_name,
+                              metadata, created_at);
+         INSERT INTO events VALUES (7, 'cluster', 'warning', 42, 1.5, NULL, NULL, 'web-1', 'not json', 'yesterday')",
+    )
+    .unwrap();
+    let page = dir.run("events list --format=json").json();
+    assert_eq!(page["events"][0]["id"], "7");
+    assert_eq!(page["events"][0]["title"], "42");
+    assert_eq!(page["events"][0]["description"], "1.5");
+    assert_eq!(page["events"][0]["metadata"], "not json");
+    let table = dir.run("events list --format=table").stdout;
+    assert!(table.lines().nth(1).unwrap().starts_with("?  "), "{table}");
+    let status = dir.run("status --format=table").stdout;
+    assert!(
+        status.contains("\nEVENTS    1, 0 in the last 24 h\n"),
+        "{status}"
+    );
+    // What has no time has no place on a timeline.
+    let document = dir.run("events timeline --format=json").json();
+    assert_eq!(document["total_events"], 0);
+    assert_eq!(document["first_event"], serde_json::Value::Null);
 }
 
 #[test]
@@ -355,4 +613,124 @@ fn status_follows_the_recorder() {
     assert_eq!(gap["status"], "degraded");
     assert_eq!(gap["open_gaps"][0]["since"], "2025-12-02T10:00:00.000Z");
     assert_eq!(gap["open_gaps"][0]["cause"], "410 Gone");
+    let sheet = dir.run("status --format=table").ok();
+    assert!(
+        sheet.contains("\nGAPS      1 open; none in the last 7 days\n"),
+        "{sheet}"
+    );
+}
+
+#[test]
+fn status_counts_what_was_dropped() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    fixture::heartbeat(&db, now, None);
+    let sheet = || dir.run("status --format=table").ok();
+    assert!(
+        sheet().contains("\nDROPS     none since the recorder started\n"),
+        "{}",
+        sheet()
+    );
+    for (dropped, unhealed, reasons, line) in [
+        (
+            1,
+            0,
+            &["the recorder has dropped 1 event since it started"][..],
+            "1 since the recorder started, 0 not recovered yet",
+        ),
+        (
+            1_234,
+            1,
+            &[
+                "the recorder has dropped 1,234 events since it started",
+                "1 dropped event has not been recovered yet",
+            ],
+            "1,234 since the recorder started, 1 not recovered yet",
+        ),
+        (
+            0,
+            2_001,
+            &["2,001 dropped events have not been recovered yet"],
+            "0 since the recorder started, 2,001 not recovered yet",
+        ),
+    ] {
+        db.execute("UPDATE recorder_status SET dropped = ?", [dropped])
+            .unwrap();
+        db.execute_batch("DELETE FROM hole").unwrap();
+        db.execute(
+            "INSERT INTO hole (watch, since_ms, cause, items, known) SELECT 1, 0, 'queue_overflow', ?1, '[]' WHERE ?1 > 0",
+            [unhealed],
+        )
+        .unwrap();
+        let status = dir.run("status").json();
+        assert_eq!(status["status"], "degraded");
+        assert_eq!(status["reasons"], serde_json::json!(reasons));
+        assert_eq!(status["recorder"]["dropped"], dropped);
+        assert_eq!(status["unhealed_drops"], unhealed);
+        let sheet = sheet();
+        assert!(sheet.contains(&format!("\nDROPS     {line}\n")), "{sheet}");
+    }
+}
+
+#[test]
+fn status_counts_gaps_by_how_far_they_were_healed() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    // Seconds ago, how long, how far: one that ended eight days ago is not counted.
+    let (minute, day) = (60, 86_400);
+    let gaps = [
+        (2 * day, 10 * minute, "true"),
+        (2 * day + 3_600, 20 * minute, "partial"),
+        (3 * day, 5 * minute, "partial"),
+        (4 * day, 3 * minute, "false"),
+        (5 * day, 90 * minute, "false"),
+        (6 * day, 30 * minute, "false"),
+        (8 * day, 600 * minute, "false"),
+    ];
+    for (ago, lasted, healed) in gaps {
+        let at = |second: i64| Timestamp::from_secs(second).to_string();
+        let (from, to) = (now - ago, now - ago + lasted);
+        let facts = serde_json::json!({"source": "Event", "from": at(from), "to": at(to), "healed": healed});
+        let gap = gap(from, lasted, &facts.to_string());
+        fixture::insert(&db, &gap);
+    }
+    // What is still open, and the other rows of the store, are counted elsewhere.
+    fixture::insert(
+        &db,
+        &gap(now - 1_000, 0, r#"{"source":"Event","open":true}"#),
+    );
+    fixture::insert(&db, &gap(now - 2_000, 0, "{}"));
+    fixture::heartbeat(&db, now * 1000, None);
+    let status = dir.run("status").json();
+    assert_eq!(
+        status["gaps_7d"],
+        serde_json::json!({"healed": 1, "partly_healed": 2, "not_healed": 3, "longest_not_healed_seconds": 5400.0})
+    );
+    let sheet = dir.run("status --format=table").ok();
+    assert!(
+        sheet.contains(
+            "\nGAPS      none open; in the last 7 days 3 not healed (the longest 90m), 2 partly healed, 1 healed\n"
+        ),
+        "{sheet}"
+    );
+}
+
+#[test]
+fn status_of_a_recorder_that_stopped_and_stored_nothing() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    fixture::heartbeat(&db, now - 7_200_000, Some(now - 7_200_000));
+    let sheet = dir.run("status --format=table").ok();
+    for line in [
+        "RECORDER  0.1.0, stopped 2h ago, lag 0.1 s, queue 0",
+        "EVENTS    0, 0 in the last 24 h",
+        "SEVERITY  -",
+        "TYPE      -",
+    ] {
+        assert!(sheet.lines().any(|found| found == line), "{line}: {sheet}");
+    }
+    assert!(!sheet.contains("REACH"), "{sheet}");
 }

@@ -172,6 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn clock_before_1970_is_a_time_before_1970() {
+        let millis = std::time::Duration::from_millis(1_500);
+        for (time, expected) in [
+            (UNIX_EPOCH - millis, "1969-12-31T23:59:58.500Z"),
+            (UNIX_EPOCH, "1970-01-01T00:00:00.000Z"),
+            (UNIX_EPOCH + millis, "1970-01-01T00:00:01.500Z"),
+        ] {
+            assert_eq!(Timestamp::from(time).to_string(), expected);
+        }
+    }
+
+    #[test]
     fn plain_form_is_read_as_the_calendar_reads_it() {
         for second in (0..253_402_300_799).step_by(86_400 * 13 + 3_607) {
             let time = Timestamp(second * 1000 + second % 1000);

@@ -12,7 +12,8 @@ use std::time::Duration;
 use fixture::Event;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::read::{
-    Filter, Layout, ObjectPattern, OwnerPattern, PageRequest, Pattern, Reader, Row,
+    Filter, Layout, ObjectPattern, OwnerPattern, PageRequest, Pattern, Position, Property, Reader,
+    Row, TimelineRequest,
 };
 use kube9_shared::time::Timestamp;
 use proptest::prelude::*;
@@ -218,6 +219,17 @@ fn filter() -> impl Strategy<Value = Filter> {
         )
 }
 
+/// The same file, seen as a plain relation `events`.
+fn naive(dir: &Path) -> Reader {
+    let (path, naive) = (dir.join("kube9.db"), dir.join("naive.db"));
+    let db = fixture::create_plain(&naive);
+    db.execute("ATTACH ? AS source", [path.to_str().unwrap()])
+        .unwrap();
+    let copy = "INSERT INTO events SELECT * FROM source.events ORDER BY created_at, id";
+    db.execute(copy, []).unwrap();
+    Reader::open(&naive, Duration::from_secs(30)).unwrap()
+}
+
 /// All rows of a filter, page by page, in full, and the totals that the pages told.
 fn page_through(
     reader: &Reader,
@@ -257,6 +269,16 @@ fn export(reader: &Reader, filter: &Filter) -> (Vec<Row>, usize, u64) {
     (rows, chunks, export.total())
 }
 
+/// A timeline of the whole made-up time, in hours.
+fn timeline(filter: &Filter) -> TimelineRequest {
+    TimelineRequest {
+        filter: filter.clone(),
+        from: Timestamp::from_secs(START + 3_600),
+        to: Timestamp::from_secs(START + SPAN),
+        bucket_ms: 3_600_000,
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
@@ -265,6 +287,7 @@ proptest! {
         events in prop::collection::vec(event(), 0..120),
         filters in prop::collection::vec(filter(), 6),
         limit in 1_usize..40,
+        by in subsequence(Property::ALL.to_vec(), 1..4).prop_shuffle(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kube9.db");
@@ -274,22 +297,28 @@ proptest! {
         db.execute_batch("COMMIT").unwrap();
         let fast = Reader::open(&path, Duration::from_secs(30)).unwrap();
         prop_assert_eq!(fast.layout(), Layout::Interned);
-        // The same file, seen as a plain relation `events`.
-        let naive_path = dir.path().join("naive.db");
-        let naive_db = fixture::create_plain(&naive_path);
-        naive_db.execute("ATTACH ? AS source", [path.to_str().unwrap()]).unwrap();
-        naive_db.execute("INSERT INTO events SELECT * FROM source.events", []).unwrap();
-        let naive = Reader::open(&naive_path, Duration::from_secs(30)).unwrap();
+        let naive = naive(dir.path());
         prop_assert_eq!(naive.layout(), Layout::Plain);
 
         for filter in &filters {
             let (expected, totals) = page_through(&naive, filter, 1000, true);
             prop_assert_eq!(totals, vec![expected.len() as u64]);
-            for by_cursor in [true, false] {
-                let (rows, totals) = page_through(&fast, filter, limit, by_cursor);
-                prop_assert_eq!(&rows, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
+            for (reader, by_cursor) in [(&fast, true), (&fast, false), (&naive, true)] {
+                let (rows, totals) = page_through(reader, filter, limit, by_cursor);
+                prop_assert_eq!(
+                    &rows, &expected, "{:?}: cursor {} limit {}: {:?}", reader.layout(), by_cursor, limit, filter
+                );
                 prop_assert!(totals.iter().all(|&total| total == expected.len() as u64), "{:?}: {:?}", totals, filter);
             }
+            let groups = fast.stats(filter, &by).unwrap();
+            prop_assert_eq!(&groups, &naive.stats(filter, &by).unwrap(), "by {:?} of {:?}", by, filter);
+            prop_assert_eq!(groups.iter().map(|group| group.events).sum::<u64>(), expected.len() as u64);
+            let [told, plain] = [&fast, &naive].map(|reader| {
+                let timeline = reader.timeline(&timeline(filter)).unwrap();
+                (timeline.buckets, timeline.trouble, timeline.is_old, timeline.first)
+            });
+            prop_assert_eq!(told, plain, "timeline of {:?}", filter);
+            prop_assert_eq!(fast.oldest(filter).unwrap(), naive.oldest(filter).unwrap());
             for reader in [&fast, &naive] {
                 let (rows, _, total) = export(reader, filter);
                 prop_assert_eq!(&rows, &expected, "export of {:?}: {:?}", reader.layout(), filter);
@@ -299,7 +328,8 @@ proptest! {
     }
 }
 
-/// 3,500 rows in three days; every second one is about the Pod `db`, and every hundredth lasted for a day.
+/// 3,500 rows in three days; every second one is about the Pod `db`, every hundredth lasted for a day, and every hundred
+/// and first is an error.
 fn many_rows(dir: &Path) -> (PathBuf, Connection) {
     let path = dir.join("kube9.db");
     let db = fixture::create(&path);
@@ -310,6 +340,7 @@ fn many_rows(dir: &Path) -> (PathBuf, Connection) {
         let lasts = if n % 100 == 0 { 86_400 } else { 0 };
         let event = Event {
             second,
+            severity: if n % 101 == 0 { 2 } else { 0 },
             last_ms: (second + lasts) * 1_000,
             ..Event::default()
         };
@@ -324,6 +355,7 @@ fn export_of_many_chunks_equals_the_pages() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _db) = many_rows(dir.path());
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let naive = naive(dir.path());
     let at = |second| Some(Timestamp::from_secs(START + second));
     let all = Filter::default();
     let of_an_object = Filter {
@@ -335,8 +367,19 @@ fn export_of_many_chunks_equals_the_pages() {
         until: at(SPAN - 1_000),
         ..Filter::default()
     };
-    for (filter, chunks) in [(all, 4), (of_an_object, 2), (of_a_time, 3)] {
-        let (expected, _) = page_through(&reader, &filter, 1_000, true);
+    // So few a day that its hours are asked for.
+    let errors = Filter {
+        severities: vec![Severity::Error],
+        ..Filter::default()
+    };
+    for (filter, chunks, limit) in [
+        (all, 4, 1_000),
+        (of_an_object, 2, 1_000),
+        (of_a_time, 3, 1_000),
+        (errors, 1, 10),
+    ] {
+        let (expected, _) = page_through(&naive, &filter, 1_000, true);
+        assert!(page_through(&reader, &filter, limit, true).0 == expected);
         let (rows, told, total) = export(&reader, &filter);
         assert!(
             rows == expected,
@@ -384,5 +427,238 @@ fn export_goes_on_where_rows_are_deleted_meanwhile() {
             rows.len(),
             expected.len()
         );
+    }
+}
+
+#[test]
+fn groups_are_named_as_their_rows_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    let db = fixture::create(&path);
+    let started = |second: i64, container: &str| Event {
+        second: START + second,
+        // One reason with two titles is stored twice, and is one group.
+        title: format!("Title of {container}"),
+        container: container.to_owned(),
+        owner: Some(["ReplicaSet".to_owned(), "web-5d9".to_owned()]),
+        node: Some("worker-1".to_owned()),
+        ..Event::default()
+    };
+    for event in [
+        started(0, "app").about("Pod", "shop", "web-1"),
+        started(7_199, "init").about("Pod", "shop", "web-2"),
+        started(7_200, "app").about("Pod", "shop", "web-1"),
+        Event {
+            second: START,
+            low: 1,
+            reason: String::new(),
+            ..Event::default()
+        },
+    ] {
+        fixture::insert(&db, &event);
+    }
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    for (by, expected) in [
+        (
+            Property::Owner,
+            &[(Some("ReplicaSet/web-5d9"), 3), (None, 1)][..],
+        ),
+        (Property::Node, &[(Some("worker-1"), 3), (None, 1)]),
+        (
+            Property::Container,
+            &[(Some("app"), 2), (None, 1), (Some("init"), 1)],
+        ),
+        (Property::Reason, &[(Some("Scheduled"), 3), (None, 1)]),
+        (
+            Property::Name,
+            &[(Some("web-1"), 2), (None, 1), (Some("web-2"), 1)],
+        ),
+        (
+            Property::Hour,
+            &[
+                (Some("2025-12-01T22:00Z"), 2),
+                (Some("2025-12-01T23:00Z"), 1),
+                (Some("2025-12-02T00:00Z"), 1),
+            ],
+        ),
+        (
+            Property::Day,
+            &[(Some("2025-12-01"), 3), (Some("2025-12-02"), 1)],
+        ),
+    ] {
+        let groups = reader.stats(&Filter::default(), &[by]).unwrap();
+        let told: Vec<(Option<&str>, u64)> = groups
+            .iter()
+            .map(|group| (group.values[0].as_deref(), group.events))
+            .collect();
+        assert_eq!(told, expected, "{by:?}");
+    }
+}
+
+#[test]
+fn row_that_no_recorder_writes_is_read_as_the_view_says() {
+    for odd in [
+        "UPDATE event SET count = 1.5",
+        "UPDATE event SET extra = x'00'",
+        // Beyond the calendar, and beyond what a number holds.
+        "UPDATE event SET last_ms = 400000000000000",
+        "UPDATE event SET first_ms = 9223372036854775807",
+        "UPDATE event SET first_ms = -9000000000000000",
+        "UPDATE event SET args = '[\"a\" ]'",
+        "UPDATE reason SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
+        "UPDATE reason SET title = x'fffe'",
+        "UPDATE text SET body = x'784f6620ff'",
+        "DELETE FROM reason",
+        "DELETE FROM scope",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube9.db");
+        let db = fixture::create(&path);
+        let event = Event {
+            body: "\u{3} of \u{1}".to_owned(),
+            args: vec!["x".to_owned()],
+            ..Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", "shop", "web-1"));
+        db.execute(odd, []).unwrap();
+        let naive_path = dir.path().join("naive.db");
+        let naive_db = fixture::create_plain(&naive_path);
+        naive_db
+            .execute("ATTACH ? AS source", [path.to_str().unwrap()])
+            .unwrap();
+        let copy = "CREATE TABLE copy AS SELECT * FROM source.events; DROP TABLE events; \
+                    ALTER TABLE copy RENAME TO events";
+        naive_db.execute_batch(copy).unwrap();
+        let [fast, naive] =
+            [path, naive_path].map(|path| Reader::open(&path, Duration::from_secs(30)).unwrap());
+        let expected = naive.list(&all_rows()).unwrap().rows;
+        assert_eq!(expected.len(), 1, "{odd}");
+        assert_eq!(fast.list(&all_rows()).unwrap().rows, expected, "{odd}");
+        for search in ["web-1", "x of", "sched", "of we", "b\\"] {
+            let request = PageRequest {
+                filter: Filter {
+                    search: Some(search.to_owned()),
+                    ..Filter::default()
+                },
+                ..all_rows()
+            };
+            let [fast, naive] = [&fast, &naive].map(|reader| reader.list(&request).unwrap().rows);
+            assert_eq!(fast, naive, "{search} {odd}");
+        }
+        let row = fast.get(&expected[0].id).unwrap();
+        assert_eq!(row.as_ref(), expected.first(), "{odd}");
+    }
+}
+
+#[test]
+fn what_is_no_id_names_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    fixture::insert(&fixture::create(&path), &Event::default());
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    for id in ["", "nonsense", "evt_20251202_103045_00000"] {
+        assert_eq!(reader.get(id).unwrap(), None, "{id}");
+    }
+    assert!(reader.get("evt_20251202_103045_000000").unwrap().is_some());
+}
+
+fn all_rows() -> PageRequest {
+    PageRequest {
+        limit: 10,
+        ..PageRequest::default()
+    }
+}
+
+#[test]
+fn change_is_told_once_and_as_new_if_it_came_within_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    let db = fixture::create(&path);
+    let event = |second: i64, name: &str| {
+        let event = Event {
+            second: START + second,
+            ..Event::default()
+        };
+        event.about("Pod", "shop", name)
+    };
+    let first = event(0, "web-1");
+    for event in [&first, &event(10, "web-2"), &event(20, "db")] {
+        fixture::insert(&db, event);
+    }
+    let fold = |event: &Event| {
+        let key = event.key().as_i64();
+        db.execute("INSERT INTO changes (event) VALUES (?)", [key])
+            .unwrap();
+    };
+    fold(&first);
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let told = |since, filter: &Filter| {
+        let changes = reader.changes(since, filter).unwrap();
+        let told: Vec<(String, bool)> = changes
+            .changes
+            .into_iter()
+            .map(|change| (change.row.object_name.unwrap(), change.updated))
+            .collect();
+        (told, changes.position)
+    };
+    let new = |name: &str| (name.to_owned(), false);
+    let (all, position) = told(Position::START, &Filter::default());
+    assert_eq!(all, [new("web-2"), new("db"), new("web-1")]);
+    // Nothing has happened since; then what is known already comes again.
+    assert_eq!(told(position, &Filter::default()), (Vec::new(), position));
+    fold(&first);
+    let (again, end) = told(position, &Filter::default());
+    assert_eq!(again, [("web-1".to_owned(), true)]);
+    // What the filter leaves out is passed by.
+    let until = Filter {
+        until: Some(Timestamp::from_secs(START + 20)),
+        ..Filter::default()
+    };
+    let (of_range, at) = told(Position::START, &until);
+    assert_eq!(of_range, [new("web-2"), new("web-1")]);
+    assert_eq!(at, end);
+    let of_another = Filter {
+        namespaces: vec![Pattern::Exact("none".to_owned())],
+        ..Filter::default()
+    };
+    assert_eq!(told(Position::START, &of_another), (Vec::new(), end));
+}
+
+#[test]
+fn more_objects_than_are_gathered_are_still_found() {
+    // More than a list of ids holds, and more than are looked for one by one.
+    for objects in [4_001, 20_001] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube9.db");
+        let db = fixture::create(&path);
+        for (second, name) in [(0, "web-1"), (1, "db"), (2, "web-2")] {
+            let event = Event {
+                second: START + second,
+                ..Event::default()
+            };
+            fixture::insert(&db, &event.about("Pod", "shop", name));
+        }
+        db.execute(
+            "WITH RECURSIVE n(i) AS (VALUES (10) UNION ALL SELECT i + 1 FROM n WHERE i < ? + 7) \
+             INSERT INTO object (scope, name) SELECT (SELECT id FROM scope), 'web-' || i FROM n",
+            [objects],
+        )
+        .unwrap();
+        let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+        let request = PageRequest {
+            filter: Filter {
+                names: vec![Pattern::parse("web-*").unwrap()],
+                ..Filter::default()
+            },
+            ..all_rows()
+        };
+        let page = reader.list(&request).unwrap();
+        let names: Vec<_> = page
+            .rows
+            .iter()
+            .map(|row| row.object_name.as_deref().unwrap())
+            .collect();
+        assert_eq!(names, ["web-2", "web-1"], "{objects}");
+        assert_eq!(page.total, 2, "{objects}");
     }
 }

@@ -9,7 +9,7 @@ use super::{Context, rows};
 use crate::args::{Field, Format, ListArgs};
 use crate::failure::Failure;
 use crate::output::{self, Csv, Event, Form, List, Out};
-use crate::text::grouped;
+use crate::text::{counted, grouped};
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
     let now = Timestamp::now();
@@ -84,8 +84,7 @@ fn note(page: &Page, args: &ListArgs) {
         (None, _) if args.offset > 0 || args.after.is_some() => {
             format!("the last {shown} of {total} events")
         }
-        (None, _) if page.total == 1 => "1 event".to_owned(),
-        (None, _) => format!("{total} events"),
+        (None, _) => counted(page.total, "event"),
     };
     // Nobody reads it if stderr is closed.
     let _ = writeln!(stderr().lock(), "{line}");

@@ -330,3 +330,102 @@ fn last(row: &Row, facts: &Facts, short: bool, now: Timestamp) -> String {
         part(5..10)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row as `watch` shows it, under its headings.
+    fn streamed(format: Format, columns: Option<usize>, row: &Row) -> Vec<String> {
+        let screen = Screen {
+            is_terminal: columns.is_some(),
+            columns,
+            colours: false,
+        };
+        let now = Timestamp::parse("2025-12-02T12:00:00.000Z").unwrap();
+        let (stream, mut out) = (Stream::new(format, screen), Vec::new());
+        stream.write_headings(&mut out).unwrap();
+        for updated in [None, Some(false), Some(true)] {
+            stream.write(&mut out, row, updated, now).unwrap();
+        }
+        let out = String::from_utf8(out).unwrap();
+        out.lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    fn row(last: &str) -> Row {
+        Row {
+            id: "evt_20251202_103045_000000".into(),
+            event_type: "cluster".into(),
+            severity: "error".into(),
+            title: "Container crash loop".into(),
+            description: Some("Back-off restarting failed container".into()),
+            object_kind: Some("Pod".into()),
+            object_namespace: Some("shop".into()),
+            object_name: Some("web-1".into()),
+            metadata: Some(
+                serde_json::json!({"reason": "BackOff", "count": 17, "last_timestamp": last})
+                    .to_string(),
+            ),
+            created_at: "2025-12-02T10:30:45.000Z".into(),
+        }
+    }
+
+    #[test]
+    fn followed_row_says_what_became_of_it() {
+        let today = row("2025-12-02T11:00:01.000Z");
+        assert_eq!(
+            streamed(Format::Table, None, &today),
+            [
+                "CHANGE   TIME (UTC)      SEVERITY  NAMESPACE       OBJECT                            REASON              COUNT  DESCRIPTION",
+                "         12-02 11:00:01  error     shop            Pod/web-1                         BackOff                17  Back-off restarting failed container",
+                "new      12-02 11:00:01  error     shop            Pod/web-1                         BackOff                17  Back-off restarting failed container",
+                "updated  12-02 11:00:01  error     shop            Pod/web-1                         BackOff                17  Back-off restarting failed container",
+            ]
+        );
+        let wide = streamed(Format::Wide, None, &today);
+        let begins = |line: &str, begin: &str| assert!(line.starts_with(begin), "{line}");
+        begins(
+            &wide[0],
+            "CHANGE   ID                          TIME (UTC)      SEVERITY  ",
+        );
+        begins(
+            &wide[2],
+            "new      evt_20251202_103045_000000  12-02 11:00:01  error     ",
+        );
+        // In eight columns: today's hour, another day's date, and without a time of its own that of the row.
+        let narrow = streamed(Format::Table, Some(80), &today);
+        begins(
+            &narrow[1],
+            "   11:00:01  error     shop       Pod/web-1            BackOff ×17: ",
+        );
+        begins(&narrow[2], "+  11:00:01  ");
+        begins(&narrow[3], "~  11:00:01  ");
+        for (last, begin) in [
+            ("2025-12-01T11:00:01.000Z", "   12-01     error     "),
+            ("", "   10:30:45  error     "),
+        ] {
+            begins(&streamed(Format::Table, Some(80), &row(last))[1], begin);
+        }
+    }
+
+    #[test]
+    fn long_name_is_cut_on_a_terminal_alone() {
+        let name = "w".repeat(50);
+        let row = Row {
+            object_name: Some(name.clone()),
+            ..row("")
+        };
+        for format in [Format::Table, Format::Wide] {
+            let line = streamed(format, None, &row).remove(1);
+            let whole = format!("shop            Pod/{name}  BackOff                17  Back-off");
+            assert!(line.contains(&whole), "{line}");
+        }
+        for columns in [52, 80, 139, 140, 200] {
+            let line = streamed(Format::Table, Some(columns), &row).remove(1);
+            assert!(
+                !line.contains(&name) && crate::text::width(&line) <= columns,
+                "{columns}: {line}"
+            );
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, args: &StatsArgs) -> Result<(), Failure> {
             if shown.len() < groups.len() {
                 let line = format!(
                     "{} of {} groups; more with --limit",
-                    shown.len(),
+                    grouped(shown.len() as u64),
                     grouped(groups.len() as u64)
                 );
                 // Nobody reads it if stderr is closed.

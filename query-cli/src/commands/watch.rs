@@ -27,7 +27,7 @@ use super::{Context, rows};
 use crate::args::{Field, Format, WatchArgs};
 use crate::failure::Failure;
 use crate::output::{self, Event, Form, Out};
-use crate::text::safe;
+use crate::text::{counted, safe};
 
 /// Between two looks at the database. A row is shown within a second of its commit.
 const LOOK_EVERY: Timespec = Timespec {
@@ -250,8 +250,8 @@ impl Follower {
                 let found = reader.changes(self.position, filter)?;
                 if found.missed > 0 {
                     note(&format!(
-                        "{} changes came faster than they could be read and are not shown",
-                        found.missed
+                        "{} not shown: more came than could be read",
+                        counted(found.missed, "change")
                     ));
                 }
                 for change in &found.changes {

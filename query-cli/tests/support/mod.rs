@@ -144,6 +144,23 @@ impl Answer {
 /// 2025-12-02T10:00:00Z.
 pub const TEN: i64 = 1_764_669_600;
 
+/// A blind interval, and what is known of it as JSON.
+pub fn gap(second: i64, lasted: i64, facts: &str) -> Event {
+    Event {
+        second,
+        kind: 5,
+        severity: 1,
+        reason: String::new(),
+        title: "Recording gap".into(),
+        component: String::new(),
+        body: "something was not watched".into(),
+        last_ms: lasted * 1000,
+        extra: Some(facts.into()),
+        kube_type: String::new(),
+        ..Event::default()
+    }
+}
+
 /// A rollout that goes wrong, and a gap.
 pub fn story() -> Vec<Event> {
     let pod = |second: i64| Event {

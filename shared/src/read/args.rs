@@ -80,6 +80,8 @@ mod tests {
             "null",
             "[1,2,3,4,5,6]",
             "[1",
+            r#"["a""#,
+            r#"["a"1]"#,
             "",
         ] {
             assert_eq!(values(other), None, "{other}");

@@ -82,13 +82,10 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     let created = EventKey::from_i64(key).created_at();
     let at = |ms: i64| created.millis().checked_add(ms).map(Timestamp::from_millis);
     let (first, last) = (at(number(6)?.unwrap_or(0)), at(raw.get(7)?));
-    let (Some(first), Some(last)) = (first.filter(is_in_calendar), last.filter(is_in_calendar))
-    else {
+    let times = (first.filter(is_in_calendar), last.filter(is_in_calendar));
+    let (true, (Some(first), Some(last))) = (is_in_calendar(&created), times) else {
         return Ok(None);
     };
-    if !is_in_calendar(&created) {
-        return Ok(None);
-    }
     let filled = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let owner = text(19)?
         .zip(text(20)?)
@@ -256,5 +253,19 @@ mod tests {
             assert_eq!(rows.get(key).unwrap(), None);
         }
         assert_eq!(rows.raw.get_status(StatementStatus::RePrepare), 0);
+    }
+
+    #[test]
+    fn text_is_escaped_as_sqlite_escapes_it() {
+        let db = Connection::open_in_memory().unwrap();
+        for byte in 1..=127_u8 {
+            let text = format!("a{}b", char::from(byte));
+            let mut metadata = Object::default();
+            metadata.text("key", Some(&text));
+            let expected: String = db
+                .query_row("SELECT json_object('key', ?)", [&text], |row| row.get(0))
+                .unwrap();
+            assert_eq!(metadata.finish(), expected, "{byte}");
+        }
     }
 }

@@ -363,20 +363,22 @@ fn keep_recorders_out(path: &Path) -> Result<Option<File>, Failed> {
                 path: path.to_owned(),
                 source: None,
             })),
-            Err(fs::TryLockError::Error(error)) => Err(Failed::Final(OpenError::Other {
-                path: lock,
-                source: Box::new(error),
-            })),
+            Err(fs::TryLockError::Error(error)) => Err(cannot_lock(path, &lock, &error)),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(Failed::Final(OpenError::Permission(lock)))
         }
-        Err(error) => Err(Failed::Final(OpenError::Other {
-            path: lock,
-            source: Box::new(error),
-        })),
+        Err(error) => Err(cannot_lock(path, &lock, &error)),
     }
+}
+
+/// The database is what cannot be opened; its lock file is why.
+fn cannot_lock(path: &Path, lock: &Path, error: &std::io::Error) -> Failed {
+    Failed::Final(OpenError::Other {
+        path: path.to_owned(),
+        source: format!("{}: {error}", lock.display()).into(),
+    })
 }
 
 fn connect(

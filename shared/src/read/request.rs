@@ -117,8 +117,20 @@ mod tests {
         let good = Cursor::Key(77).to_string();
         let cut = &good[..good.len() - 2];
         let changed = good.replace("4d", "4e");
+        let of_another_kind = good.replace('k', "x");
         for text in [
-            "", "k", "k00", "x00", "kzz", "é", "p", "p00", cut, &changed, "k0",
+            "",
+            "k",
+            "k00",
+            "x00",
+            "kzz",
+            "é",
+            "p",
+            "p00",
+            cut,
+            &changed,
+            "k0",
+            &of_another_kind,
         ] {
             assert!(text.parse::<Cursor>().is_err(), "{text}");
         }

@@ -16,7 +16,7 @@ use crate::args::Format;
 use crate::failure::Failure;
 use crate::moment::short;
 use crate::output::{self, Out};
-use crate::text::bytes;
+use crate::text::{bytes, counted};
 
 /// A recorder gives a sign of life at least every ten seconds; three missed ones are no accident.
 pub(super) const HEARTBEAT_LATE: Duration = Duration::from_secs(30);
@@ -345,16 +345,21 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
             }
             if state.dropped > 0 {
                 doubts.push(format!(
-                    "the recorder has dropped {} events since it started",
-                    state.dropped
+                    "the recorder has dropped {} since it started",
+                    counted(state.dropped.unsigned_abs(), "event")
                 ));
             }
         }
     }
     if status.unhealed_drops > 0 {
+        let have = if status.unhealed_drops == 1 {
+            "has"
+        } else {
+            "have"
+        };
         doubts.push(format!(
-            "{} dropped events have not been recovered yet",
-            status.unhealed_drops
+            "{} {have} not been recovered yet",
+            counted(status.unhealed_drops, "dropped event")
         ));
     }
     for gap in &status.open_gaps {
@@ -374,4 +379,29 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
         ));
     }
     doubts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Disk;
+
+    #[test]
+    fn volume_is_doubtful_once_less_than_a_twentieth_is_free() {
+        let doubt = |free: u64| {
+            let disk = Disk {
+                bytes: 20 << 30,
+                free,
+            };
+            disk.doubt()
+        };
+        assert_eq!(doubt(1 << 30), None);
+        assert_eq!(
+            doubt((1 << 30) - 1).as_deref(),
+            Some("the volume is nearly full: 1024.0 MiB of 20.0 GiB free")
+        );
+        assert_eq!(
+            doubt(0).as_deref(),
+            Some("the volume is nearly full: 0 B of 20.0 GiB free")
+        );
+    }
 }

@@ -60,7 +60,11 @@ fn facts(document: &Document, now: Timestamp) -> Vec<(&'static str, String)> {
         let since = document.recorder.as_ref().map_or(0, |state| state.dropped);
         let lost = match (since, drops) {
             (0, 0) => "none since the recorder started".to_owned(),
-            _ => format!("{since} since the recorder started, {drops} not recovered yet"),
+            _ => format!(
+                "{} since the recorder started, {} not recovered yet",
+                grouped(since.unsigned_abs()),
+                grouped(drops)
+            ),
         };
         facts.push(("DROPS", lost));
     }

@@ -60,8 +60,8 @@ struct Peak {
     reasons: Vec<String>,
 }
 
-/// How far a gap was healed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a gap was healed, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Healed {
     Yes,
     Partly,

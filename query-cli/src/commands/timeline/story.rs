@@ -10,7 +10,7 @@ use super::{Answer, Healed, LABEL};
 use crate::commands::rows::{object, text};
 use crate::moment::short;
 use crate::screen::Screen;
-use crate::text::{fit, grouped, safe};
+use crate::text::{counted, fit, grouped, safe};
 
 /// A change longer before than this is hardly the cause.
 const JUST_BEFORE: Duration = Duration::from_secs(3600);
@@ -207,11 +207,8 @@ fn changes(
     let more =
         all.len() - told.len() + usize::try_from(answer.timeline.marks_left_out).unwrap_or(0);
     if more > 0 {
-        let changes = if more == 1 { "change" } else { "changes" };
-        lines.push(Line::new(
-            "",
-            format!("and {} more {changes}", grouped(more as u64)),
-        ));
+        let changes = counted(more as u64, "more change");
+        lines.push(Line::new("", format!("and {changes}")));
     }
 }
 
@@ -235,7 +232,7 @@ fn gaps(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) {
     }
     told.sort_by_key(|hole| {
         let mark = hole.0[0].mark;
-        (Healed::of(mark) == Healed::Yes, Reverse(mark.from))
+        (hole.healed() == Healed::Yes, Reverse(mark.from))
     });
     let mut first = true;
     let mut push = |line: String| {
@@ -283,13 +280,24 @@ impl Hole<'_> {
         }
     }
 
+    /// How far all of it was healed: the line promises no more than its worst part holds.
+    fn healed(&self) -> Healed {
+        let parts = self.0.iter().map(|part| Healed::of(part.mark));
+        parts.max().unwrap_or(Healed::No)
+    }
+
     fn line(&self, answer: &Answer, now: Timestamp) -> String {
         let Part { mark, source } = &self.0[0];
         let (end, blind) = match mark.to {
             Some(to) => (clock(answer, to), short(to.since(mark.from))),
             None => ("now".to_owned(), short(now.since(mark.from))),
         };
-        let verdict = verdict(mark);
+        let verdict = match (mark.to, self.healed()) {
+            (None, _) => "still open",
+            (_, Healed::Yes) => "healed",
+            (_, Healed::Partly) => "partly healed",
+            (_, Healed::No) => "not healed",
+        };
         let mut line = format!(
             "{} to {end} ({blind}, {verdict})  ",
             clock(answer, mark.from)
@@ -299,27 +307,20 @@ impl Hole<'_> {
         } else {
             line.push_str(source);
         }
-        let others: Vec<&str> = self.0[1..]
-            .iter()
-            .map(|part| part.source.as_str())
-            .filter(|source| !source.is_empty())
-            .collect();
-        if let Some(longest) = self.0[1..].iter().min_by_key(|part| part.mark.from)
-            && !others.is_empty()
-        {
-            let since = clock(answer, longest.mark.from);
-            line.push_str(&format!("; since {since} {}", others.join(", ")));
+        // A source that is watched namespace by namespace has a gap in each; its longest comes first.
+        let mut others: Vec<&Part<'_>> = Vec::new();
+        for part in &self.0[1..] {
+            let is_told = |other: &&Part<'_>| other.source == part.source;
+            if !part.source.is_empty() && part.source != *source && !others.iter().any(is_told) {
+                others.push(part);
+            }
+        }
+        if let Some(longest) = others.iter().map(|part| part.mark.from).min() {
+            let names: Vec<&str> = others.iter().map(|part| part.source.as_str()).collect();
+            let since = clock(answer, longest);
+            line.push_str(&format!("; since {since} {}", names.join(", ")));
         }
         line
-    }
-}
-
-fn verdict(gap: &Mark) -> &'static str {
-    match (gap.to, Healed::of(gap)) {
-        (None, _) => "still open",
-        (_, Healed::Yes) => "healed",
-        (_, Healed::Partly) => "partly healed",
-        (_, Healed::No) => "not healed",
     }
 }
 
