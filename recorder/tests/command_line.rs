@@ -188,7 +188,14 @@ fn check_with_a_url_prints_the_health_of_a_running_recorder() {
 fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
     let place = Place::new();
     let (mut recorder, _) = start(&place);
-    let done = place.run(&["snapshot", "copy.db"]);
+    // It listens before it has a database.
+    let has_none = |done: &Output| {
+        ["cannot read the database", "or not yet"]
+            .iter()
+            .any(|words| stderr(done).contains(words))
+    };
+    let mut attempts = std::iter::repeat_with(|| place.run(&["snapshot", "copy.db"])).take(500);
+    let done = attempts.find(|done| !has_none(done)).unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
     let copy = std::fs::read(place.dir.path().join("copy.db")).unwrap();
     let streamed = place.run(&["snapshot", "-"]);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kube9_shared::schema;
 use rusqlite::Connection;
 use tracing::warn;
 
@@ -30,6 +31,9 @@ pub enum SnapshotError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A copy of it would be taken for a backup.
+    #[error("{0} is no recorder's database, or not yet")]
+    NotOurs(PathBuf),
     /// The copy would fill the volume, and then the recorder could not write either.
     #[error(
         "{path} has room for {free} bytes, the snapshot needs {needed}: \
@@ -113,12 +117,19 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
 
 /// `target` is empty, and ours.
 fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let unreadable = |source| SnapshotError::Source {
+        path: database.to_owned(),
+        source,
+    };
     let copied = open_for_reading(database)
-        .map_err(|source| SnapshotError::Source {
-            path: database.to_owned(),
-            source,
-        })
+        .map_err(unreadable)
         .and_then(|conn| {
+            let application: i32 = conn
+                .query_row("PRAGMA application_id", [], |row| row.get(0))
+                .map_err(unreadable)?;
+            if application != schema::APPLICATION_ID {
+                return Err(SnapshotError::NotOurs(database.to_owned()));
+            }
             check_room(&conn, target)?;
             let vacuum = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
             vacuum.map_err(|source| SnapshotError::Copy {
@@ -186,6 +197,17 @@ mod tests {
             Err(SnapshotError::Exists(_))
         ));
         assert!(target.exists(), "another's file stays");
+    }
+
+    /// A start makes the file before its tables; a copy of that would be a backup of nothing.
+    #[test]
+    fn database_in_the_making_is_no_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let (empty, target) = (dir.path().join(FILE_NAME), dir.path().join("copy.db"));
+        fs::write(&empty, "").unwrap();
+        let made = snapshot(&empty, &target);
+        assert!(matches!(made, Err(SnapshotError::NotOurs(_))), "{made:?}");
+        assert!(!target.exists());
     }
 
     #[test]
