@@ -239,6 +239,13 @@ fn small_disk(at: &std::path::Path, size: &str) -> Option<SmallDisk> {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
+    /// Fills it to the last byte; returns the file that takes the room.
+    fn fill(&self) -> std::path::PathBuf {
+        let filler = self.0.join("filler");
+        assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+        filler
+    }
+
     fn remount(&self, options: &str) -> bool {
         let options = format!("remount,{options}");
         let status = std::process::Command::new("mount")
@@ -267,9 +274,7 @@ fn full_disk_is_named_kills_nothing_and_heals() {
     let recorder = scene.start();
     scene.create("first");
     scene.wait_stored(1);
-    let filler = disk.0.join("filler");
-    // Fills the disk to the last byte.
-    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    let filler = disk.fill();
     scene.create_many("meanwhile", 5_000);
     scene.wait("named", || scene.degraded("database").contains("full"));
     assert!(!recorder.has_ended());
@@ -296,8 +301,7 @@ fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
     scene.wait_stored(1);
     recorder.stop().unwrap();
 
-    let filler = disk.0.join("filler");
-    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    let filler = disk.fill();
     scene.create("second");
     let recorder = scene.start();
     scene.wait("named", || matches!(scene.setup.health(), Some((503, _))));
@@ -319,8 +323,7 @@ fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
         let recorder = scene.start();
         scene.create("before");
         scene.wait_stored(1);
-        let filler = disk.0.join("filler");
-        assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+        let filler = disk.fill();
         {
             let filler = fs::File::options().write(true).open(&filler).unwrap();
             let filled = filler.metadata().unwrap().len();
@@ -345,8 +348,7 @@ fn snapshot_that_would_fill_the_volume_is_refused() {
     let recorder = scene.start();
     scene.create("first");
     scene.wait_stored(1);
-    let filler = disk.0.join("filler");
-    assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
+    let filler = disk.fill();
     let target = disk.0.join("copy.db");
     let error = snapshot(&scene.setup.database(), &target).unwrap_err();
     assert!(

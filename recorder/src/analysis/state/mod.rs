@@ -23,7 +23,7 @@ use super::subject::{About, Name, Subject};
 use super::warnings::Warnings;
 use super::world::World;
 use crate::config::AnalysisConfig;
-use crate::maps::Map;
+use crate::maps::{Map, Set};
 use crate::metrics::Kind;
 use crate::pipeline::heard::{History, Told};
 use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
@@ -45,7 +45,8 @@ pub struct Analysis {
     agenda: Agenda,
     /// CronJobs with a finding and without a pod, and since when; after a restart since then.
     resting: Map<Subject, Timestamp>,
-    last_reset: Option<Timestamp>,
+    /// Who has said so far that the database is a new one.
+    reset_by: Set<WatchId>,
     retired: bool,
 }
 
@@ -72,7 +73,7 @@ impl Analysis {
             sight: Sight::default(),
             agenda: Agenda::default(),
             resting: Map::default(),
-            last_reset: None,
+            reset_by: Set::default(),
             retired: false,
         }
     }

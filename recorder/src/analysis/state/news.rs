@@ -1,7 +1,6 @@
 //! What each piece of news makes: changes, and what is to be looked at for them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
@@ -83,7 +82,7 @@ impl Analysis {
                     mark: Mark::Proven { version, at: now },
                 });
             }
-            News::Reset => self.reset(watch, now),
+            News::Reset => self.reset(watch),
         }
         out
     }
@@ -298,16 +297,17 @@ impl Analysis {
     }
 
     /// The database is a new one: everything is to be stored again, and nothing of it is news.
-    fn reset(&mut self, watch: WatchId, now: Timestamp) {
+    fn reset(&mut self, watch: WatchId) {
         if let Some(source) = self.source(watch) {
             source.facts.clear();
         }
-        // Every informer says so; the first one is enough.
-        let again = self
-            .last_reset
-            .is_none_or(|at| now.since(at) > Duration::from_secs(60));
-        if again {
-            self.last_reset = Some(now);
+        // Every informer says so; the findings are all of theirs, and begin anew with the first. One that says it again
+        // means another new database.
+        if !self.reset_by.insert(watch) {
+            self.reset_by.clear();
+            self.reset_by.insert(watch);
+        }
+        if self.reset_by.len() == 1 {
             self.findings.forget();
             self.agenda.add(self.world.subjects());
         }
