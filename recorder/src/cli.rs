@@ -14,7 +14,7 @@ use crate::config::Flags;
     disable_help_subcommand = true,
     after_help = "Flags win over the environment, the environment over the config file.\n\
                   Every setting of the file has a variable: queue.capacity is KUBE9_QUEUE_CAPACITY.\n\
-                  Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration."
+                  Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 3 a defect of kube9-recorder."
 )]
 pub struct Cli {
     /// What to do; `serve` when none is given.

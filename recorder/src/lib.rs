@@ -9,12 +9,14 @@ pub mod config;
 pub mod core_dump;
 #[cfg(test)]
 mod docs;
+pub mod exit;
 pub mod hash;
 pub mod health;
 pub mod life;
 pub mod logging;
 pub mod maps;
 pub mod metrics;
+pub mod panics;
 pub mod pipeline;
 pub mod serve;
 pub mod source;

@@ -12,7 +12,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::clock::Clock;
 use crate::config::{LogConfig, LogFormat};
 
 /// Takes the secrets out of a text.
@@ -119,7 +118,7 @@ fn redact_value(value: &mut Value, redact: Redact) {
     }
 }
 
-/// Lets a repeated message through once per period, and counts the others: `if let Some(suppressed) = t.pass(&clock)`.
+/// Lets a repeated message through once per period, and counts the others: `if let Some(held_back) = t.pass(now)`.
 #[derive(Debug)]
 pub struct Throttle {
     period: Duration,
@@ -135,9 +134,9 @@ impl Throttle {
         }
     }
 
-    /// `Some(how many were held back since the last pass)` if the message may be logged now.
-    pub fn pass(&self, clock: &Clock) -> Option<u64> {
-        let now = clock.elapsed();
+    /// `Some(how many were held back since the last pass)` if the message may be logged now. `now` is a reading of a
+    /// steady clock, always the same one.
+    pub fn pass(&self, now: Duration) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let due = state
             .0
@@ -149,18 +148,11 @@ impl Throttle {
         state.1 += 1;
         None
     }
-
-    /// Forgets the past: the next message passes. For the moment in which a trouble is over.
-    pub fn reset(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (None, 0);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualTime;
-    use kube9_shared::time::Timestamp;
     use tracing::{debug, info};
 
     static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -235,18 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_message_passes_once_a_period_and_tells_what_it_held_back() {
-        let time = ManualTime::at(Timestamp::EPOCH);
-        let clock = Clock::new(time.clone());
+    fn throttle_passes_once_a_period_and_counts_what_it_held_back() {
         let throttle = Throttle::new(Duration::from_secs(30));
-        assert_eq!(throttle.pass(&clock), Some(0));
-        assert_eq!(throttle.pass(&clock), None);
-        time.advance(Duration::from_secs(29));
-        assert_eq!(throttle.pass(&clock), None);
-        time.advance(Duration::from_secs(1));
-        assert_eq!(throttle.pass(&clock), Some(2));
-        assert_eq!(throttle.pass(&clock), None);
-        throttle.reset();
-        assert_eq!(throttle.pass(&clock), Some(0));
+        let pass = |second| throttle.pass(Duration::from_secs(second));
+        assert_eq!(pass(100), Some(0));
+        assert_eq!(pass(100), None);
+        assert_eq!(pass(129), None);
+        assert_eq!(pass(130), Some(2));
+        assert_eq!(pass(130), None);
+        assert_eq!(pass(160), Some(1));
     }
 }

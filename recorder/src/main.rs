@@ -1,4 +1,4 @@
-//! The binary: command line → configuration → log → work. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.
+//! The binary: command line → configuration → log → work. `exit` has the exit codes.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,13 +10,14 @@ use clap::Parser;
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, ProcessEnvironment};
+use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
 use kube9_recorder::wiping::{Wiping, runtime, wiping};
-use kube9_recorder::{check, core_dump, logging, run};
+use kube9_recorder::{check, core_dump, logging, panics, run};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 #[global_allocator]
 static ALLOCATOR: Wiping = wiping();
@@ -24,10 +25,12 @@ static ALLOCATOR: Wiping = wiping();
 /// Longest text in a log line, in bytes.
 const LOG_TEXT_MAX: usize = 4 << 10;
 
-const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
+    // What is unwound to here was logged where it panicked.
+    std::panic::catch_unwind(program).unwrap_or(ExitCode::from(DEFECT))
+}
+
+fn program() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve);
     // Another recorder's health has nothing to do with the configuration here.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     if let Err(error) = logging::init(&loaded.config.log, |text| clean_text(text, LOG_TEXT_MAX)) {
         return complain(&error, FAILED);
     }
+    panics::install();
     loaded
         .warnings
         .iter()
@@ -65,16 +69,7 @@ fn serve(config: Config) -> ExitCode {
         let stop = stop_signal()?;
         run(config, Clock::system(), stop).await
     };
-    match block_on(work) {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            error!(error = format!("{error:#}"), "failed");
-            ExitCode::from(FAILED)
-        }
-    }
+    ExitCode::from(code_of(&block_on(work)))
 }
 
 fn copy_database(config: &Config, target: &Path) -> ExitCode {

@@ -102,6 +102,8 @@ pub struct Metrics {
     pub event_errors: By<Stage, IntCounter>,
     /// Events whose reason is not in the table of reasons.
     pub unknown_reason: IntCounter,
+    /// Connections that a panic ended.
+    pub http_panics: IntCounter,
     /// 1 while `/healthz` is healthy; set by the HTTP server at each scrape.
     pub healthy: IntGauge,
     findings_open: BTreeMap<String, IntGauge>,
@@ -249,6 +251,11 @@ impl Metrics {
                 r,
                 "kube9_unknown_reason_total",
                 "Events whose reason is not in the table of reasons.",
+            ),
+            http_panics: counter(
+                r,
+                "kube9_http_panics_total",
+                "Connections that were closed because a request made them panic: a defect.",
             ),
             healthy: gauge(
                 r,

@@ -1,7 +1,9 @@
 //! Accepts connections and bounds them: in number, in the time a request's head may take, and in life.
 //!
 //! warp's own server has none of these bounds (and its `bind` panics when the port is taken), so its routes are served
-//! as a service of hyper's HTTP/1 connection, which has.
+//! behind hyper's HTTP/1 connection, which has.
+//!
+//! A panic ends its connection and nothing else, and is counted.
 //!
 //! When all places are taken, a new connection takes that of the oldest one. An honest request lasts milliseconds, so
 //! the oldest is one that does not move: a client that opens connections and says nothing cannot lock out the probes,
@@ -11,20 +13,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::target;
 use crate::config::HttpConfig;
+use crate::logging::Throttle;
+use crate::metrics::Metrics;
+use crate::panics;
 
 /// Time for the answer in flight when a connection has to end: its age, or the process's end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -35,13 +41,24 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Waiting time after a failed accept, mostly for want of file descriptors: no hot loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Shortest time between two lines of the log about it.
+const ACCEPT_LOG_PERIOD: Duration = Duration::from_secs(60);
+
 /// Serves `routes` on `listener` until `shutdown`.
 pub(super) async fn run(
     listener: TcpListener,
     limits: HttpConfig,
     routes: BoxedFilter<(Response,)>,
+    metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
+    // None of them fails but by a panic, and those that were aborted are no failures.
+    let ended = |ended: Result<(), JoinError>| {
+        if ended.is_err_and(|error| error.is_panic()) {
+            metrics.http_panics.inc();
+        }
+    };
+    let (begun, throttle) = (Instant::now(), Throttle::new(ACCEPT_LOG_PERIOD));
     let (stop, stopped) = watch::channel(());
     let mut tasks = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
@@ -50,8 +67,15 @@ pub(super) async fn run(
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => accepted,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(one) = tasks.join_next() => {
+                ended(one);
+                continue;
+            }
         };
+        // All that have ended: else a flood of connections could leave more behind than it takes away.
+        while let Some(one) = tasks.try_join_next() {
+            ended(one);
+        }
         match accepted {
             Ok((stream, peer)) => {
                 oldest_first.retain(|task| !task.is_finished());
@@ -65,26 +89,31 @@ pub(super) async fn run(
                     routes.clone(),
                     stopped.clone(),
                 );
-                oldest_first.push_back(tasks.spawn(serving));
+                oldest_first.push_back(tasks.spawn(panics::contain(serving)));
             }
-            Err(error) => pause_after(&error).await,
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                if let Some(held_back) = throttle.pass(begun.elapsed()) {
+                    warn!(%error, held_back, "cannot accept connections");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     drop(listener);
     drop(stop);
-    while tasks.join_next().await.is_some() {}
+    while let Some(one) = tasks.join_next().await {
+        ended(one);
+    }
 }
 
-/// A client that left before its turn is no trouble; anything else is, and passes.
-async fn pause_after(error: &io::Error) {
-    let of_one_client = [
+/// A client that left before its turn is not a fault of this machine; anything else is, and passes.
+fn is_of_one_client(error: &io::Error) -> bool {
+    let kinds = [
         io::ErrorKind::ConnectionAborted,
         io::ErrorKind::ConnectionReset,
     ];
-    if !of_one_client.contains(&error.kind()) {
-        warn!(%error, "cannot accept connections");
-        sleep(ACCEPT_PAUSE).await;
-    }
+    kinds.contains(&error.kind())
 }
 
 /// Serves one connection to its end. `stopped` changes, by the end of its sender, when the process stops.
@@ -95,7 +124,7 @@ async fn connection(
     routes: BoxedFilter<(Response,)>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let service = TowerToHyperService::new(warp::service(routes));
+    let service = service_fn(move |request| target::answer(routes.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -124,21 +153,18 @@ async fn connection(
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     /// Without file descriptors every accept fails at once: a loop without a pause would take a whole core.
-    #[tokio::test]
-    async fn only_what_a_client_did_itself_is_not_paused_after() {
+    #[test]
+    fn only_what_a_client_did_itself_is_not_paused_after() {
         for (kind, paused) in [
             (io::ErrorKind::ConnectionAborted, false),
             (io::ErrorKind::ConnectionReset, false),
             (io::ErrorKind::Other, true),
             (io::ErrorKind::OutOfMemory, true),
         ] {
-            let done = pause_after(&kind.into()).now_or_never();
-            assert_eq!(done.is_none(), paused, "{kind}");
+            assert_eq!(!is_of_one_client(&kind.into()), paused, "{kind}");
         }
     }
 }

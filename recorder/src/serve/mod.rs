@@ -1,13 +1,14 @@
 //! The HTTP server: metrics and probes.
 //!
 //! ```text
-//!   listener ─ accept ─▶ connection (bounded in number and life) ─▶ hyper, HTTP/1 ─▶ warp routes ─▶ Metrics, Health
+//!   listener ─ accept ─▶ connection (bounded in number and life) ─▶ hyper, HTTP/1 ─▶ target ─▶ warp routes ─▶ Metrics, Health
 //! ```
 //!
 //! Invariant: no request touches the database, and none can hold up another: every answer is made from memory.
 
 mod connections;
 mod routes;
+mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -52,5 +53,6 @@ pub async fn run(
     if let Ok(address) = listener.local_addr() {
         info!(%address, "listening");
     }
-    connections::run(listener, limits, routes::all(state), shutdown).await;
+    let metrics = state.metrics.clone();
+    connections::run(listener, limits, routes::all(state), &metrics, shutdown).await;
 }

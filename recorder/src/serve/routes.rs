@@ -31,6 +31,14 @@ pub(super) fn all(state: State) -> BoxedFilter<(Response,)> {
 }
 
 fn answer(state: &State, method: &Method, path: &str) -> Response {
+    if ![Method::GET, Method::HEAD].contains(method) {
+        let error = json!({"error": "only GET and HEAD are allowed here"});
+        let mut response = document(StatusCode::METHOD_NOT_ALLOWED, &error);
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
     let route: fn(&State) -> Response = match path {
         "/metrics" => metrics_page,
         "/healthz" => healthz,
@@ -43,15 +51,15 @@ fn answer(state: &State, method: &Method, path: &str) -> Response {
             );
         }
     };
-    if ![Method::GET, Method::HEAD].contains(method) {
-        let error = json!({"error": format!("{method} is not allowed here")});
-        let mut response = document(StatusCode::METHOD_NOT_ALLOWED, &error);
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
     route(state)
+}
+
+/// The answer to a target that names no page and could name none.
+pub(super) fn bad_target() -> Response {
+    document(
+        StatusCode::BAD_REQUEST,
+        &json!({"error": "the request target is not a path", "pages": PAGES}),
+    )
 }
 
 const PAGES: [&str; 4] = ["/metrics", "/healthz", "/livez", "/readyz"];

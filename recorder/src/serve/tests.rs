@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
 use super::*;
 use crate::clock::{Clock, ManualTime};
@@ -24,6 +27,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(limits: HttpConfig) -> Self {
+        Self::with(limits, routes::all).await
+    }
+
+    async fn with(
+        limits: HttpConfig,
+        routes: impl FnOnce(State) -> BoxedFilter<(Response,)>,
+    ) -> Self {
         let time = ManualTime::at(Timestamp::from_secs(1_700_000_000));
         let health = Health::new(Clock::new(time.clone()));
         let state = State {
@@ -34,7 +44,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(run(listener, limits, state.clone(), shutdown));
+        let (routes, metrics) = (routes(state.clone()), state.metrics.clone());
+        let task = tokio::spawn(async move {
+            connections::run(listener, limits, routes, &metrics, shutdown).await;
+        });
         Self {
             address,
             state,
@@ -219,6 +232,53 @@ async fn other_paths_and_methods_are_refused_in_json() {
     let (status, head, body) = server.request("HEAD", "/readyz").await;
     assert_eq!((status, body.as_str()), (503, ""), "{head}");
     assert_eq!(server.request("GET", "/livez?verbose=1").await.0, 200);
+    server.stop().await;
+}
+
+/// As `nc` sends them. Each one ended the process that was shipped, since warp panics on a target without a path.
+#[tokio::test]
+async fn a_target_without_a_path_is_400_and_the_next_request_is_answered() {
+    let server = Server::start(HttpConfig::default()).await;
+    for (method, target, expected) in [
+        ("GET", "a", 400),
+        ("CONNECT", "a:1", 400),
+        ("GET", "*", 400),
+        ("GET", "ftp://kube9/livez", 400),
+        ("OPTIONS", "*", 405),
+        ("GET", "http://kube9/livez", 200),
+    ] {
+        let (status, head, body) = server.request(method, target).await;
+        assert_eq!(status, expected, "{method} {target}: {head}");
+        assert_eq!(body.contains("not a path"), expected == 400, "{body}");
+        assert_eq!(server.request("GET", "/livez").await.0, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_alone_and_is_counted() {
+    let server = Server::with(HttpConfig::default(), |state| {
+        let panics = warp::path("panic").map(|| -> Response { panic!("a route that panics") });
+        panics.or(routes::all(state)).unify().boxed()
+    })
+    .await;
+    let mut open = server.connect().await;
+    for n in 1..=3 {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /panic HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(rest(&mut stream).await, 0, "closed without an answer");
+        let (status, _, page) = server.request("GET", "/metrics").await;
+        assert_eq!(status, 200);
+        let counted = format!("\nkube9_http_panics_total {n}\n");
+        assert!(page.contains(&counted), "{page}");
+    }
+    open.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(answer(&mut open).await.0, 200);
     server.stop().await;
 }
 

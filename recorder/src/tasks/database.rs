@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use tracing::{error, warn};
 
 use super::scopes::Scopes;
 use crate::analysis::state::Before;
 use crate::config::Config;
+use crate::exit::Defect;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::WatchId;
@@ -115,9 +115,8 @@ pub(super) async fn open_writer(
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .context("opening the database panicked")
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Defect("opening the database panicked".to_owned()).into())
 }
 
 fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Result<Known> {

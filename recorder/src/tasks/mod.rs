@@ -1,7 +1,7 @@
 //! The recorder's life: start in order, run until told or until a task fails, stop in order.
 //!
 //! ```text
-//!   port ─▶ database ─▶ cluster ─▶ sources + writer ──── shutdown, or a task ended by itself (a fault)
+//!   port ─▶ database ─▶ cluster ─▶ sources + writer ──── shutdown, or a defect: a task panicked or ended
 //!                                                          1. sources stop
 //!                                                          2. "stopped" row, queue closes, writer drains and closes
 //!                                                          3. the HTTP server goes last, so that probes see it all
@@ -11,6 +11,7 @@ mod database;
 mod scopes;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,15 +19,17 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::analysis::state::finding_ids;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::exit::Defect;
 use crate::health::Health;
 use crate::life;
-use crate::metrics::{Metrics, Rules};
+use crate::metrics::{Label, Metrics, Rules};
+use crate::panics;
 use crate::pipeline::filter::{Filter, SeverityOverrides};
 use crate::pipeline::item::Item;
 use crate::pipeline::owners::Owners;
@@ -48,7 +51,7 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 /// Records the cluster until `shutdown`, then drains and closes.
 ///
 /// # Errors
-/// Something failed for good.
+/// Something failed for good; a [`Defect`] if that is kube9 itself.
 pub async fn run(
     config: Config,
     clock: Clock,
@@ -163,16 +166,22 @@ async fn work(
     shutdown: Pin<&mut dyn Future<Output = ()>>,
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::default();
     for (source, start) in sources.events {
-        tasks.spawn(source.run(start));
+        let name = format!("watch of Event in {:?}", source.namespace);
+        tasks.spawn(name, source.run(start));
     }
     for (informer, first) in sources.informers {
-        tasks.spawn(informer.run(first));
+        let name = format!(
+            "watch of {} in {:?}",
+            informer.kind.name(),
+            informer.namespace
+        );
+        tasks.spawn(name, informer.run(first));
     }
-    tasks.spawn(sources.analysis.run());
+    tasks.spawn("analysis".to_owned(), sources.analysis.run());
     if let Some(document) = sources.status_document {
-        tasks.spawn(document.run());
+        tasks.spawn("status document".to_owned(), document.run());
     }
     let (ended, mut writer_ended) = oneshot::channel();
     let (closed, writer_closed) = oneshot::channel();
@@ -186,20 +195,22 @@ async fn work(
         })
         .context("cannot start the writer's thread")?;
 
-    let fault = tokio::select! {
+    let defect = tokio::select! {
+        biased; // what has a name comes before what has only a place
         () = shutdown => None,
         ended = &mut writer_ended => Some(match ended {
-            Ok(ended) => anyhow!("the writer ended by itself: {ended:?}"),
-            Err(_) => anyhow!("the writer panicked"),
+            Ok(ended) => Defect(format!("the writer exited unexpectedly: {ended:?}")),
+            Err(_) => writer_panicked(),
         }),
-        Some(ended) = tasks.join_next() => Some(anyhow!("a source ended by itself: {ended:?}")),
-        ended = server => Some(anyhow!("the HTTP server ended by itself: {ended:?}")),
+        defect = tasks.first_end() => Some(defect),
+        ended = server => Some(ended_of("HTTP server", ended)),
+        place = panics::noticed() => Some(Defect(format!("a task panicked at {place}"))),
     };
-    if let Some(fault) = &fault {
-        error!(%fault, "stopping because a task ended by itself");
+    if let Some(defect) = &defect {
+        error!(%defect, "stopping because of a defect");
     }
-    tasks.shutdown().await;
-    let cause = fault
+    tasks.set.shutdown().await;
+    let cause = defect
         .as_ref()
         .map_or_else(|| "signal".to_owned(), ToString::to_string);
     let stopped = sanitize(life::stopped(&cause, shared.clock.now()));
@@ -216,8 +227,55 @@ async fn work(
     if tokio::time::timeout(GIVE_UP, writer_closed).await.is_err() {
         warn!("the database is still being closed; the write-ahead log stays");
     }
-    drained?;
-    fault.map_or(Ok(()), Err)
+    match (defect, drained) {
+        (None, drained) => drained,
+        (Some(defect), Ok(())) => Err(defect.into()),
+        // The cause of it all decides the exit code.
+        (Some(defect), Err(error)) => {
+            error!(error = format!("{error:#}"), "not everything was committed");
+            Err(defect.into())
+        }
+    }
+}
+
+/// The tasks that run as long as the recorder does, by name.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<()>,
+    names: BTreeMap<Id, String>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(self.set.spawn(task).id(), name);
+    }
+
+    /// Waits for one that ends, which none does unless kube9 is at fault.
+    async fn first_end(&mut self) -> Defect {
+        let (id, ended) = match self.set.join_next_with_id().await {
+            Some(Ok((id, ()))) => (id, Ok(())),
+            Some(Err(error)) => (error.id(), Err(error)),
+            None => std::future::pending().await,
+        };
+        let name = self.names.get(&id).map_or("unknown", String::as_str);
+        ended_of(name, ended)
+    }
+}
+
+/// Why a task ended that should not have. The text of a panic is in the log, where it was cleaned.
+fn ended_of(task: &str, ended: Result<(), JoinError>) -> Defect {
+    Defect(match ended {
+        Err(error) if error.is_panic() => format!("task {task} panicked{}", place()),
+        _ => format!("task {task} exited unexpectedly"),
+    })
+}
+
+fn writer_panicked() -> Defect {
+    Defect(format!("the writer panicked{}", place()))
+}
+
+fn place() -> String {
+    panics::place().map_or_else(String::new, |place| format!(" at {place}"))
 }
 
 async fn drain(
@@ -239,7 +297,7 @@ async fn drain(
                 })?
         }
     };
-    match ended.context("the writer panicked while it drained the queue")? {
+    match ended.map_err(|_| writer_panicked())? {
         Ended::Drained => Ok(()),
         Ended::Abandoned(items) => Err(anyhow!(
             "{items} items were not committed within {} s; their Events come again at the next start",
