@@ -3,67 +3,18 @@
 // clippy.toml allows it in tests, but does not count the helpers of a test file among them.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
+mod support;
+
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 
-use tempfile::TempDir;
-
-/// Tells a program that measures its coverage where to write.
-const COVERAGE: &str = "LLVM_PROFILE_FILE";
-
-/// A working directory, and a kubeconfig of an API server that is not there.
-struct Place {
-    dir: TempDir,
-    kubeconfig: PathBuf,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let kubeconfig = dir.path().join("kubeconfig");
-        // A port that was free a moment ago: nothing listens on it.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let text = format!(
-            "{{apiVersion: v1, kind: Config, current-context: c, users: [],\
-              clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}],\
-              contexts: [{{name: c, context: {{cluster: c, user: ''}}}}]}}"
-        );
-        std::fs::write(&kubeconfig, text).unwrap();
-        Self { dir, kubeconfig }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-recorder"));
-        command.args(args).current_dir(self.dir.path()).env_clear();
-        command.env("KUBE9_KUBE_KUBECONFIG", &self.kubeconfig);
-        // Nothing else of the caller's, but where a measurement of coverage is to be written.
-        command.envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use support::{Place, signal, stderr};
 
 #[test]
 fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {
     let place = Place::new();
-    let config = place.dir.path().join("config.yaml");
+    let config = place.path().join("config.yaml");
     std::fs::write(&config, "queue: {capacity: none}\ncolour: red\n").unwrap();
     let output = place
         .command(&["--config", "config.yaml", "--log-level", "loud"])
@@ -81,7 +32,7 @@ fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {
     ] {
         assert!(text.contains(path), "{path} is not named in {text}");
     }
-    assert!(!place.dir.path().join("kube9-data").exists());
+    assert!(!place.path().join("kube9-data").exists());
 }
 
 #[test]
@@ -114,7 +65,7 @@ fn check_prints_a_config_file_and_fails_without_an_api_server() {
     let place = Place::new();
     let output = place.run(&["check", "--namespace", "shop", "--listen", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    let printed = place.dir.path().join("printed.yaml");
+    let printed = place.path().join("printed.yaml");
     std::fs::write(&printed, &output.stdout).unwrap();
     let again = place.run(&["check", "--config", "printed.yaml"]);
     assert_eq!(config_of(&again), config_of(&output));
@@ -130,38 +81,12 @@ fn config_of(output: &Output) -> String {
         .join("\n")
 }
 
-/// A running recorder and the address on which it listens.
-fn start(place: &Place) -> (Child, String) {
-    let mut recorder = place
-        .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(recorder.stderr.take().unwrap()).lines();
-    let address = lines.by_ref().find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        (line["message"] == "listening").then(|| line["address"].as_str().unwrap().to_owned())
-    });
-    // Somebody has to read the log to its end, or the recorder blocks on a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (
-        recorder,
-        address.expect("the recorder ended before it listened"),
-    )
-}
-
-fn signal(recorder: &Child, name: &str) {
-    let sent = Command::new("kill")
-        .args([name, &recorder.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-}
-
 #[test]
 fn both_stop_signals_end_it_in_order() {
     for name in ["-TERM", "-INT"] {
         let place = Place::new();
-        let (mut recorder, _) = start(&place);
+        let (mut recorder, log) = place.start();
+        log.address();
         signal(&recorder, name);
         assert_eq!(recorder.wait().unwrap().code(), Some(0), "{name}");
     }
@@ -170,7 +95,8 @@ fn both_stop_signals_end_it_in_order() {
 #[test]
 fn check_with_a_url_prints_the_health_of_a_running_recorder() {
     let place = Place::new();
-    let (mut recorder, address) = start(&place);
+    let (mut recorder, log) = place.start();
+    let address = log.address();
     let output = place.run(&["check", "--url", &format!("http://{address}")]);
     signal(&recorder, "-TERM");
     recorder.wait().unwrap();
@@ -187,7 +113,8 @@ fn check_with_a_url_prints_the_health_of_a_running_recorder() {
 #[test]
 fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
     let place = Place::new();
-    let (mut recorder, _) = start(&place);
+    let (mut recorder, log) = place.start();
+    log.address();
     // It listens before it has a database.
     let has_none = |done: &Output| {
         ["cannot read the database", "or not yet"]
@@ -197,7 +124,7 @@ fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
     let mut attempts = std::iter::repeat_with(|| place.run(&["snapshot", "copy.db"])).take(500);
     let done = attempts.find(|done| !has_none(done)).unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
-    let copy = std::fs::read(place.dir.path().join("copy.db")).unwrap();
+    let copy = std::fs::read(place.path().join("copy.db")).unwrap();
     let streamed = place.run(&["snapshot", "-"]);
     assert_eq!(streamed.status.code(), Some(0), "{}", stderr(&streamed));
     for bytes in [&copy, &streamed.stdout] {
@@ -210,10 +137,7 @@ fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
         "{}",
         stderr(&again)
     );
-    assert_eq!(
-        std::fs::read(place.dir.path().join("copy.db")).unwrap(),
-        copy
-    );
+    assert_eq!(std::fs::read(place.path().join("copy.db")).unwrap(), copy);
     signal(&recorder, "-TERM");
     recorder.wait().unwrap();
 }
