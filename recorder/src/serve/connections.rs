@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
@@ -79,6 +79,11 @@ pub(super) async fn run(
         match accepted {
             Ok((stream, peer)) => {
                 oldest_first.retain(|task| !task.is_finished());
+                if oldest_first.len() >= limits.max_connections {
+                    // In a flood of connections, those that have sent their request are answered before they go.
+                    yield_now().await;
+                    oldest_first.retain(|task| !task.is_finished());
+                }
                 while oldest_first.len() >= limits.max_connections {
                     oldest_first.pop_front().inspect(AbortHandle::abort);
                 }
@@ -130,6 +135,8 @@ async fn connection(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(HEAD_BYTES_MAX)
+            // A client that ends its side after the request is answered, too.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
     );
     let ended = tokio::select! {

@@ -27,10 +27,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(limits: HttpConfig) -> Self {
-        Self::with(limits, routes::all).await
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self::on(listener, limits, routes::all)
     }
 
-    async fn with(
+    fn on(
+        listener: TcpListener,
         limits: HttpConfig,
         routes: impl FnOnce(State) -> BoxedFilter<(Response,)>,
     ) -> Self {
@@ -40,7 +42,6 @@ impl Server {
             metrics: Metrics::new(&Rules::default()),
             health,
         };
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
@@ -257,11 +258,11 @@ async fn a_target_without_a_path_is_400_and_the_next_request_is_answered() {
 
 #[tokio::test]
 async fn a_panic_ends_its_connection_alone_and_is_counted() {
-    let server = Server::with(HttpConfig::default(), |state| {
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let server = Server::on(listener, HttpConfig::default(), |state| {
         let panics = warp::path("panic").map(|| -> Response { panic!("a route that panics") });
         panics.or(routes::all(state)).unify().boxed()
-    })
-    .await;
+    });
     let mut open = server.connect().await;
     for n in 1..=3 {
         let mut stream = server.connect().await;
@@ -394,6 +395,29 @@ async fn silent_connections_in_any_number_do_not_lock_out_a_probe() {
         200
     );
     assert_eq!(rest(&mut silent[0]).await, 0);
+    server.stop().await;
+}
+
+/// More requests than there are places wait for the server when it begins to accept.
+#[tokio::test]
+async fn requests_in_a_flood_of_connections_are_answered_before_their_place_is_taken() {
+    let limits = HttpConfig {
+        max_connections: 4,
+        ..unbounded()
+    };
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        waiting.push(stream);
+    }
+    let server = Server::on(listener, limits, routes::all);
+    for stream in &mut waiting {
+        assert_eq!(answer(stream).await.0, 200);
+    }
     server.stop().await;
 }
 

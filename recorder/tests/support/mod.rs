@@ -9,7 +9,7 @@
     reason = "each test binary uses its part"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -153,18 +153,19 @@ pub fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Everything that comes until the other side closes. A reset is an end, too: it may come after the answer, where the
-/// recorder has not read all that was sent.
-pub fn read_all(stream: &mut TcpStream) -> String {
+/// Everything that comes until the other side closes; whether it was reset, as happens where the recorder has not read
+/// all that was sent. The answer may be lost by that.
+pub fn read_all(stream: &mut TcpStream) -> (String, bool) {
     let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    let read = stream.read_to_end(&mut answer);
+    if let Err(error) = &read {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    String::from_utf8_lossy(&answer).into_owned()
+    (String::from_utf8_lossy(&answer).into_owned(), read.is_err())
 }
 
-/// The answer to these bytes, after which nothing more is sent.
-pub fn exchange(address: &str, bytes: &[u8]) -> String {
+/// The answer to these bytes, after which nothing more is sent, as [`read_all`].
+pub fn exchange(address: &str, bytes: &[u8]) -> (String, bool) {
     let mut stream = connect(address);
     // It may close before it has read everything.
     drop(stream.write_all(bytes));
@@ -178,5 +179,5 @@ pub fn request(address: &str, line: &str) -> String {
     drop(
         stream.write_all(format!("{line}\r\nHost: kube9\r\nConnection: close\r\n\r\n").as_bytes()),
     );
-    read_all(&mut stream)
+    read_all(&mut stream).0
 }
