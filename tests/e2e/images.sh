@@ -2,6 +2,7 @@
 # images.sh [--arch amd64|arm64] [--twice | --needs]: builds both images from the Dockerfiles, without a registry.
 # Writes target/images/recorder.tar and query.tar (docker archives): localhost/kube9-recorder:dev, localhost/kube9-query:dev;
 # for another architecture than this machine's target/images/recorder-ARCH.tar and query-ARCH.tar.
+# The programs in them are unpacked to target/images/bin where this machine can run them: tests run against what ships.
 #
 # --twice builds them again from nothing and compares: the same source must give the same bytes.
 # --needs only installs what a build needs, since apt works for one at a time.
@@ -113,6 +114,16 @@ equals "architecture" "$arch $arch" "$(config recorder .architecture) $(config q
 equals "version label" "$version" "$(config query '.config.Labels["org.opencontainers.image.version"]')"
 at_most "size of the recorder's image" 12000000 "$(stat -c %s "$images/recorder$suffix.tar")" bytes
 at_most "size of the query's image" 4000000 "$(stat -c %s "$images/query$suffix.tar")" bytes
+
+# ---- the programs themselves
+if [[ $arch == "$here" ]]; then
+  mkdir -p "$images/bin"
+  for name in recorder query; do
+    layer=$(tar -xOf "$images/$name.tar" manifest.json | jq -r '.[0].Layers[0]')
+    tar -xOf "$images/$name.tar" "$layer" | tar -x -C "$images/bin" "kube9-$name"
+    contains "target/images/bin/kube9-$name runs" "^kube9-$name $version" "$("$images/bin/kube9-$name" --version)"
+  done
+fi
 
 # ---- the same again, with nothing kept from the first time
 if [[ -n $twice ]]; then

@@ -23,8 +23,17 @@ use serde_json::{Value, json};
 /// Tells a program that measures its coverage where to write.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
-/// A program of the workspace, as `cargo test --workspace` leaves it beside this test.
+/// A program of the workspace: that of the image where the environment names one, else as `cargo test --workspace` leaves
+/// it beside this test.
 fn program(name: &str) -> PathBuf {
+    let shipped = match name {
+        "kube9-recorder" => std::env::var_os("KUBE9_RECORDER_BIN"),
+        "kube9-query" => std::env::var_os("KUBE9_QUERY_BIN"),
+        _ => None,
+    };
+    if let Some(file) = shipped {
+        return file.into();
+    }
     let test = std::env::current_exe().unwrap();
     let file = test.parent().unwrap().with_file_name(name);
     assert!(

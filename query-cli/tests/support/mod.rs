@@ -28,6 +28,15 @@ fn folder() -> tempfile::TempDir {
 /// Tells a program that measures its coverage where to write.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
+/// Names the binary to test instead of the one that cargo has built: that of the image.
+const SHIPPED: &str = "KUBE9_QUERY_BIN";
+
+/// The binary under test.
+fn binary() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_kube9-query"));
+    std::env::var_os(SHIPPED).map_or_else(built, PathBuf::from)
+}
+
 /// A directory of its own, gone at the end.
 pub struct Dir {
     dir: tempfile::TempDir,
@@ -67,7 +76,7 @@ impl Dir {
     /// The binary with these words, the database of this directory, and nothing of the caller's environment but where a
     /// measurement of coverage is to be written.
     pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> TestCommand {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-query"));
+        let mut command = Command::new(binary());
         command
             .env_clear()
             .envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)))

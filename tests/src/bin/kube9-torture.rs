@@ -1,5 +1,6 @@
 //! `kube9-torture --minutes N --seed S`: kills, starves and deceives the recorder, then compares it with the truth.
 //! `kube9-torture --burst N`: overruns it.
+//! `kube9-torture --http PROGRAM --minutes N --seed S`: sends hostile requests to the port of that recorder.
 //! `kube9-torture --soak --minutes N`: lets it live, and measures it all the while.
 //! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kube9_tests::torture::{self, Options, soak};
+use kube9_tests::torture::{self, Options, http, soak};
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +33,9 @@ struct Cli {
     /// Instead of all that: so many Events at once, far beyond the queue's 1,000.
     #[arg(long)]
     burst: Option<usize>,
+    /// Instead of all that: hostile requests to the port of this kube9-recorder, as it ships.
+    #[arg(long, value_name = "PROGRAM")]
+    http: Option<PathBuf>,
     /// Instead of all that: changing load with a fault now and then and few restarts, measured all the while.
     #[arg(long)]
     soak: bool,
@@ -116,6 +120,16 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
             };
             let report = soak::run(options, &folder)?;
             std::fs::write(folder.join("report.txt"), format!("{report:#}"))?;
+            write!(out, "{report}")?;
+            report.is_clean()
+        }
+        None if cli.http.is_some() => {
+            let options = http::Options {
+                program: cli.http.unwrap_or_default(),
+                duration: options.duration,
+                seed: cli.seed,
+            };
+            let report = http::run(&options, &folder)?;
             write!(out, "{report}")?;
             report.is_clean()
         }

@@ -15,6 +15,7 @@
 
 mod burst;
 mod chaos;
+pub mod http;
 mod load;
 mod skew;
 pub mod soak;

@@ -1,4 +1,4 @@
-//! The recorder as a process of its own: this very program, started again with a hidden subcommand.
+//! The recorder as a process of its own: this very program, started again with a hidden subcommand; or the one that ships.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,8 @@ pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
 pub struct Victim {
     setup: Setup,
     program: PathBuf,
+    /// The words before the name of the configuration.
+    words: &'static str,
     environment: Vec<(String, PathBuf)>,
     keep: Option<Keep>,
     child: Option<Child>,
@@ -72,11 +74,19 @@ impl Victim {
         Self {
             setup,
             program,
+            words: SUBCOMMAND,
             environment,
             keep: None,
             child: None,
             kills: 0,
         }
+    }
+
+    /// As [`Victim::new`], where `program` is `kube9-recorder` as users run it.
+    pub fn shipped(setup: Setup, program: PathBuf) -> Self {
+        let mut recorder = Self::new(setup, program, Vec::new());
+        recorder.words = "--config";
+        recorder
     }
 
     /// Rows are kept for less than a configuration allows.
@@ -99,7 +109,7 @@ impl Victim {
             .open(self.setup.folder.join("recorder.log"))?;
         let child = Command::new(&self.program)
             .envs(self.environment.iter().cloned())
-            .arg(SUBCOMMAND)
+            .arg(self.words)
             .arg(&config)
             .args(self.keep.iter().flat_map(|keep| {
                 [keep.info_warning, keep.error_critical].map(|time| time.as_secs().to_string())
