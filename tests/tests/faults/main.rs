@@ -14,4 +14,5 @@ mod flow;
 mod health;
 mod io;
 mod objects;
+mod panics;
 mod scene;

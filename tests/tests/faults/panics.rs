@@ -1,0 +1,71 @@
+//! A task that panics, by a clock that does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kube9_recorder::clock::{Clock, TimeSource};
+use kube9_recorder::exit::Defect;
+use kube9_recorder::panics;
+use kube9_shared::time::Timestamp;
+
+use crate::scene::Scene;
+
+/// A clock that panics once, in a task of the recorder, when it is told to.
+struct Trap {
+    system: Clock,
+    armed: AtomicBool,
+}
+
+impl Trap {
+    fn spring(&self) {
+        let is_recorder = std::thread::current().name() == Some("recorder");
+        let is_task = is_recorder && tokio::task::try_id().is_some() && !panics::is_contained();
+        if is_task && self.armed.swap(false, Ordering::Relaxed) {
+            panic!("as the test wants it");
+        }
+    }
+}
+
+impl TimeSource for Trap {
+    fn now(&self) -> Timestamp {
+        self.spring();
+        self.system.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.spring();
+        self.system.elapsed()
+    }
+}
+
+#[test]
+fn panic_in_a_task_commits_what_was_received_before_the_recorder_ends() {
+    const EVENTS: usize = 200;
+    let scene = Scene::new();
+    let trap = Arc::new(Trap {
+        system: Clock::system(),
+        armed: AtomicBool::new(false),
+    });
+    let recorder = scene.setup.start_at(Clock::new(trap.clone())).unwrap();
+    scene.wait("healthy", || scene.is_healthy());
+    // Nothing can be committed while the task panics: all of it waits in the queue and in the writer's batch.
+    let held = scene.setup.hold_the_database().unwrap();
+    scene.create_many("while-held", EVENTS);
+    scene.wait("all are received", || {
+        scene.metric("kube9_events_received_total") >= EVENTS as f64
+    });
+    assert_eq!(scene.stored(), 0);
+    trap.armed.store(true, Ordering::Relaxed);
+    scene.wait("the task has panicked", || {
+        !trap.armed.load(Ordering::Relaxed)
+    });
+    drop(held);
+    scene.wait("the recorder has ended", || recorder.has_ended());
+    let error = recorder.stop().unwrap_err();
+    assert!(error.is::<Defect>(), "{error:#}");
+    assert_eq!(scene.stored(), EVENTS as i64);
+    let stopped = "SELECT description FROM events WHERE title = 'Recorder stopped'";
+    let stopped = scene.setup.column(stopped).unwrap();
+    assert!(stopped[0].contains("panicked"), "{stopped:?}");
+}
