@@ -58,7 +58,7 @@ impl Recorder {
 
     /// It answers, no connection has panicked, it ends in order, and `mark` stands nowhere in its log.
     #[track_caller]
-    fn is_well(mut self) {
+    fn assert_well(mut self) {
         let alive = request(&self.address, "GET /livez HTTP/1.1");
         assert_eq!(codes(&alive), [200], "{alive}");
         let page = request(&self.address, "GET /metrics HTTP/1.1");
@@ -93,7 +93,7 @@ fn answered(request: impl AsRef<[u8]>, expected: &[u16]) {
     let codes = codes(&answers);
     let is_lost = was_reset && expected.starts_with(&codes);
     assert!(codes == expected || is_lost, "{codes:?}: {answers}");
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 /// `http!(NAME, REQUEST => CODES)`: one test a form.
@@ -212,7 +212,7 @@ fn head_has_the_head_of_get_and_nothing_after_it() {
         let length = answer.to_lowercase();
         assert!(length.contains("content-length: "), "{page}: {answer}");
     }
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 /// A byte now and then: the head as a whole has its time, not each byte.
@@ -227,7 +227,7 @@ fn head_that_comes_slowly_is_cut_off() {
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn body_that_never_comes_is_cut_off() {
     let head = "POST /livez HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     assert_eq!(codes(&read_all(&mut stream).0), [405]);
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn client_that_sends_and_never_reads_is_cut_off() {
     let requests = "GET /metrics HTTP/1.1\r\n\r\n".repeat(1000);
     // The end of the connection ends it, when its life is over.
     while stream.write_all(requests.as_bytes()).is_ok() {}
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn client_that_closes_after_each_byte_of_a_request_is_survived() {
         let mut stream = connect(&recorder.address);
         drop(stream.write_all(&whole.as_bytes()[..end]));
     }
-    recorder.is_well();
+    recorder.assert_well();
 }
 
 #[test]
@@ -269,5 +269,5 @@ fn connections_beyond_the_limit_are_survived() {
         drop((&*stream).write_all(b"GET a HTTP/1.1\r\n\r\n"));
         drop(stream.shutdown(Shutdown::Both));
     }
-    recorder.is_well();
+    recorder.assert_well();
 }

@@ -52,6 +52,26 @@ fn nobody_depends_on_a_binary_crate_but_the_tests() {
     assert!(!crates_in("kube9-recorder").contains(&"kube9-tests".to_owned()));
 }
 
+/// With `panic = "abort"` a panic in one connection would end the process that ships, and no test would show it: cargo
+/// builds tests so that they unwind, whatever a profile says.
+#[test]
+fn no_build_aborts_at_a_panic() {
+    let root = Path::new(RECORDER).join("../..");
+    for file in [
+        "Cargo.toml",
+        ".cargo/config.toml",
+        ".ci/static-build",
+        "Dockerfile.recorder",
+        "Dockerfile.query",
+    ] {
+        let text =
+            fs::read_to_string(root.join(file)).expect("a file of the repository can be read");
+        let aborts =
+            |line: &str| line.contains("panic") && line.contains("abort") && !line.starts_with('#');
+        assert!(!text.lines().any(aborts), "{file}");
+    }
+}
+
 /// The files of a room without those of tests, and their text without the tests inside.
 fn files_of(room: &str) -> Vec<(PathBuf, String)> {
     let src = Path::new(RECORDER);
