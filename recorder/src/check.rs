@@ -1,20 +1,25 @@
 //! `kube9-recorder check`: the effective configuration and the permissions; or, with `--url`, a recorder's health.
 //!
 //! What it prints is a config file: the findings about permissions are comments below it.
+//!
+//! Invariant: of an answer to `--url` only the status and the names and states of the checks are printed. Whoever may
+//! exec into the container chooses the URL, so the answer may be any server's.
 
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Uri;
 use http::header::{CONNECTION, HOST};
+use http::uri::{Authority, Scheme};
+use http::{StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use kube::Client;
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use crate::config::{Config, KubeConfig};
+use crate::config::Config;
 use crate::source::access::{self, Permission};
 use crate::source::connect::connect;
 
@@ -27,6 +32,12 @@ const ACCESS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest answer of `/healthz` that is read, in bytes. A document has about 2 KiB.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// Checks that are printed: the recorder has a dozen, and one for each watch.
+const CHECKS_MAX: usize = 64;
+
+/// Longest name of a check that is printed, in bytes: `watch/ConfigMap` and the like.
+const CHECK_NAME_MAX: usize = 64;
+
 /// Prints the effective configuration, then what the recorder may do in the cluster.
 /// `Ok(false)` when something is missing.
 ///
@@ -37,15 +48,15 @@ pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool
     let client = connect(&config.kube, config.source.connect_timeout)
         .await?
         .client;
-    print_permissions(&client, &config.kube, out).await
+    print_permissions(&client, config, out).await
 }
 
 async fn print_permissions(
     client: &Client,
-    config: &KubeConfig,
+    config: &Config,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let asked = access::review(client, config);
+    let asked = access::review(client, &config.kube, config.analysis.enabled);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await
         .with_context(|| format!("the API server did not answer within {ACCESS_TIMEOUT:?}"))?;
@@ -99,34 +110,102 @@ fn sentence(permission: &Permission) -> String {
     )
 }
 
-/// Asks the recorder at `url` for its health and prints its answer. `Ok(true)` when it is healthy.
+/// Asks the recorder at `url` for its health, and prints the status and the checks. `Ok(true)` when it is healthy.
+/// The request carries no credential, and a redirect is not followed.
 ///
 /// # Errors
-/// When it does not answer, or `out` cannot be written.
+/// When it does not answer as a recorder does, or `out` cannot be written.
 pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<bool> {
-    let (healthy, body) = tokio::time::timeout(URL_TIMEOUT, get_health(url))
+    let authority = address(url)?;
+    let (answered, body) = tokio::time::timeout(URL_TIMEOUT, get_health(&authority))
         .await
-        .with_context(|| format!("{url} did not answer within {URL_TIMEOUT:?}"))?
-        .with_context(|| format!("cannot ask {url} for its health"))?;
-    writeln!(out, "{}", String::from_utf8_lossy(&body).trim_end())?;
-    Ok(healthy)
+        .with_context(|| format!("{authority} did not answer within {URL_TIMEOUT:?}"))?
+        .with_context(|| format!("cannot ask {authority} for its health"))?;
+    let Ok(document) = serde_json::from_slice::<Document>(&body) else {
+        bail!("{authority} answered {answered}, not with the health of a recorder");
+    };
+    writeln!(out, "{}", document.status.word())?;
+    for (name, check) in document.checks.0.iter().take(CHECKS_MAX) {
+        if is_name(name) {
+            writeln!(out, "  {name}: {}", check.status.word())?;
+        }
+    }
+    Ok(answered == StatusCode::OK && document.status == State::Healthy)
 }
 
-/// Whether the answer was 200, and its body.
-async fn get_health(url: &str) -> anyhow::Result<(bool, Vec<u8>)> {
-    let uri: Uri = url.parse().context("this is not a URL")?;
-    if uri.scheme_str() != Some("http") {
+/// The host and port of a URL that is nothing else: no path that a server could act on, no password.
+fn address(url: &str) -> anyhow::Result<Authority> {
+    // What is wrong is not shown: a password may be in it.
+    let uri: Uri = url.parse().ok().context("this is not a URL")?;
+    if uri.scheme() != Some(&Scheme::HTTP) {
         bail!("the URL must begin with http://");
     }
-    let authority = uri.authority().context("the URL names no host")?.clone();
+    let authority = uri.authority().context("the URL names no host")?;
+    if authority.as_str().contains('@') || uri.path() != "/" || uri.query().is_some() {
+        bail!("the URL must be http://HOST:PORT and nothing else");
+    }
+    Ok(authority.clone())
+}
+
+/// The part of `/healthz` that is printed; texts of the answer are not kept.
+#[derive(Deserialize)]
+struct Document {
+    status: State,
+    checks: Checks,
+}
+
+/// In the order of the document.
+struct Checks(Vec<(String, CheckState)>);
+
+#[derive(Deserialize)]
+struct CheckState {
+    status: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Healthy,
+    Degraded,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Checks {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = serde_json::Map::deserialize(deserializer)?;
+        let checks = map.into_iter().map(|(name, check)| {
+            let check = CheckState::deserialize(check).map_err(serde::de::Error::custom)?;
+            Ok((name, check))
+        });
+        checks.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Whether a recorder could have a check of that name.
+fn is_name(name: &str) -> bool {
+    (1..=CHECK_NAME_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'))
+}
+
+/// The status of the answer, and its body.
+async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Vec<u8>)> {
     let host = authority
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']');
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let path = format!("{}/healthz", uri.path().trim_end_matches('/'));
-    let request = http::Request::get(path)
+    let request = http::Request::get("/healthz")
         .header(HOST, authority.as_str())
         .header(CONNECTION, "close")
         .body(String::new())?;
@@ -134,7 +213,7 @@ async fn get_health(url: &str) -> anyhow::Result<(bool, Vec<u8>)> {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = read_body(response.into_body()).await?;
-        anyhow::Ok((status.is_success(), body))
+        anyhow::Ok((status, body))
     };
     // The connection must be driven for the answer to come; the answer may outlive it.
     let (answer, _) = futures_util::future::join(asked, connection).await;
@@ -177,8 +256,10 @@ mod tests {
             });
             let mut out = Vec::new();
             assert_eq!(remote(&url, &mut out).await.unwrap(), healthy);
-            let body: serde_json::Value = serde_json::from_slice(&out).unwrap();
-            assert_eq!(body["status"], if healthy { "healthy" } else { "degraded" });
+            let word = if healthy { "healthy" } else { "degraded" };
+            // The message of the check, which may hold what an API server said, is not printed.
+            let printed = String::from_utf8(out).unwrap();
+            assert_eq!(printed, format!("{word}\n  database: {word}\n"));
         }
         server.stop().await;
     }
@@ -190,23 +271,124 @@ mod tests {
             .unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
+        let url = format!("http://{address}");
+        let error = format!("{:#}", remote(&url, &mut Vec::new()).await.unwrap_err());
+        assert!(
+            error.contains(&address.to_string()) && error.contains("refused"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn url_with_more_than_a_host_and_a_port_is_refused_and_not_shown() {
         for (url, why) in [
-            (format!("http://{address}"), "refused"),
-            ("https://kube9:8080".to_owned(), "must begin with http://"),
-            ("kube9:8080".to_owned(), "must begin with http://"),
-            ("http://".to_owned(), "not a URL"),
+            ("https://planted:8080", "must begin with http://"),
+            ("planted:8080", "must begin with http://"),
+            ("file:///etc/planted", "not a URL"),
+            ("http://", "not a URL"),
+            (
+                "http://user:planted@127.0.0.1:1",
+                "HOST:PORT and nothing else",
+            ),
+            ("http://127.0.0.1:1/planted", "HOST:PORT and nothing else"),
+            ("http://127.0.0.1:1/?planted", "HOST:PORT and nothing else"),
+            ("http://127.0.0.1:1/..", "HOST:PORT and nothing else"),
         ] {
-            let error = format!("{:#}", remote(&url, &mut Vec::new()).await.unwrap_err());
-            assert!(error.contains(&url) && error.contains(why), "{error}");
+            let error = format!("{:#}", remote(url, &mut Vec::new()).await.unwrap_err());
+            assert!(
+                error.contains(why) && !error.contains("planted"),
+                "{url}: {error}"
+            );
+        }
+    }
+
+    /// A server that gives one answer, and the head of the request that it got.
+    async fn answering(answer: String) -> (String, tokio::task::JoinHandle<String>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let mut read = 0;
+            while !head[..read].ends_with(b"\r\n\r\n") {
+                read += stream.read(&mut head[read..]).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(head[..read].to_vec()).unwrap()
+        });
+        (url, served)
+    }
+
+    fn http(status: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn answer_of_another_server_is_not_printed() {
+        let other = [
+            http("200 OK", "planted"),
+            http("200 OK", r#"{"planted": 1}"#),
+            http("200 OK", r#"{"status": "planted", "checks": {}}"#),
+            http("200 OK", r#"{"status": "healthy", "checks": {"a": "planted"}}"#),
+            http("200 OK", r#"{"status": "healthy", "checks": ["planted"]}"#),
+            http("401 planted", "planted"),
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/planted\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "planted\r\n\r\n".to_owned(),
+        ];
+        for answer in other {
+            let (url, served) = answering(answer.clone()).await;
+            let mut out = Vec::new();
+            let error = format!("{:#}", remote(&url, &mut out).await.unwrap_err());
+            assert_eq!(out, b"", "{answer}");
+            assert!(!error.contains("planted"), "{error}");
+            let head = served.await.unwrap();
+            assert!(head.starts_with("GET /healthz HTTP/1.1\r\n"), "{head}");
+            let lower = head.to_lowercase();
+            assert!(
+                !lower.contains("authorization") && !lower.contains("cookie"),
+                "{head}"
+            );
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_is_no_recorder_is_not_healthy() {
-        let server = Server::start(crate::config::HttpConfig::default()).await;
-        let url = format!("http://{}/other", server.address);
-        assert!(!remote(&url, &mut Vec::new()).await.unwrap());
-        server.stop().await;
+    async fn names_of_checks_are_bounded_in_number_length_and_letters() {
+        let mut checks = vec![
+            r#""\u001b[31mred": {"status": "healthy"}"#.to_owned(),
+            r#""two\nlines": {"status": "healthy"}"#.to_owned(),
+            format!(
+                r#""{}": {{"status": "healthy"}}"#,
+                "x".repeat(CHECK_NAME_MAX + 1)
+            ),
+        ];
+        checks
+            .extend((0..1000).map(|n| {
+                format!(r#""check-{n}": {{"status": "degraded", "message": "planted"}}"#)
+            }));
+        let body = format!(
+            r#"{{"status": "degraded", "checks": {{{}}}}}"#,
+            checks.join(",")
+        );
+        let (url, served) = answering(http("503 Service Unavailable", &body)).await;
+        let mut out = Vec::new();
+        assert!(!remote(&url, &mut out).await.unwrap());
+        served.await.unwrap();
+        let printed = String::from_utf8(out).unwrap();
+        assert!(
+            printed.starts_with("degraded\n  check-0: degraded\n"),
+            "{printed}"
+        );
+        assert!(printed.lines().count() <= 1 + CHECKS_MAX && !printed.contains("planted"));
+        assert!(
+            printed
+                .bytes()
+                .all(|b| b == b'\n' || (b' '..0x7f).contains(&b)),
+            "{printed}"
+        );
     }
 
     #[tokio::test]
@@ -220,7 +402,7 @@ mod tests {
         });
         let mut out = Vec::new();
         assert!(
-            !print_permissions(&client, &KubeConfig::default(), &mut out)
+            !print_permissions(&client, &Config::default(), &mut out)
                 .await
                 .unwrap()
         );

@@ -14,6 +14,7 @@ use crate::config::Flags;
     disable_help_subcommand = true,
     after_help = "Flags win over the environment, the environment over the config file.\n\
                   Every setting of the file has a variable: queue.capacity is KUBE9_QUEUE_CAPACITY.\n\
+                  In a pod, what names an address, a credential or a file comes from /etc/kube9/config.yaml alone.\n\
                   Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 3 a defect of kube9-recorder."
 )]
 pub struct Cli {
@@ -32,12 +33,12 @@ pub enum Command {
     Serve,
     /// Write a consistent copy of the database to FILE or stdout, also while a recorder runs
     Snapshot {
-        /// File to write, which must not exist; `-` is stdout
+        /// File to write, which must not exist; `-` is stdout. In a pod, a file on another volume than the database's
         file: PathBuf,
     },
     /// Print the effective configuration and which permissions are missing
     Check {
-        /// Ask the recorder at URL for its health instead, e.g. http://kube9:8080
+        /// Ask the recorder at URL for its health instead, e.g. http://kube9:8080; takes no setting
         #[arg(long)]
         url: Option<String>,
     },
@@ -46,7 +47,7 @@ pub enum Command {
 /// Flags that set something.
 #[derive(Debug, Default, Args)]
 pub struct SettingFlags {
-    /// Config file (YAML) [env: KUBE9_CONFIG]
+    /// Config file (YAML) [default in a pod, and the only one there: /etc/kube9/config.yaml] [env: KUBE9_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Directory of the database [default: /data in a pod, else ./kube9-data] [env: KUBE9_DATA_DIR]
@@ -129,7 +130,8 @@ mod tests {
     #[test]
     fn every_flag_does_what_its_variable_does() {
         let help = Cli::command().render_long_help().to_string();
-        let default = Config::default();
+        let nothing = Config::from_text("", &Flags::new(), &BTreeMap::<&str, &str>::new());
+        let default = nothing.unwrap().config;
         for (flag, variable, value) in [
             ("--data-dir", "KUBE9_DATA_DIR", "/elsewhere"),
             ("--listen", "KUBE9_LISTEN", "127.0.0.1:1"),
@@ -137,11 +139,10 @@ mod tests {
             ("--context", "KUBE9_CONTEXT", "c"),
             ("--namespace", "KUBE9_NAMESPACE", "a,b"),
             ("--log-level", "KUBE9_LOG_LEVEL", "debug"),
-            ("--log-format", "KUBE9_LOG_FORMAT", "text"),
+            ("--log-format", "KUBE9_LOG_FORMAT", "json"),
         ] {
             let load = |flags: &Flags, vars: &[(&'static str, &'static str)]| {
-                let in_pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
-                let vars: BTreeMap<_, _> = vars.iter().copied().chain(in_pod).collect();
+                let vars: BTreeMap<_, _> = vars.iter().copied().collect();
                 let loaded = Config::from_text("", flags, &vars).unwrap();
                 assert_eq!(loaded.warnings, [""; 0]);
                 loaded.config

@@ -4,16 +4,17 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
-use kube9_recorder::config::{Config, ProcessEnvironment};
+use kube9_recorder::config::{Config, Place, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
-use kube9_recorder::store::snapshot::{snapshot, stream};
+use kube9_recorder::store::snapshot::{SnapshotError, snapshot, stream};
 use kube9_recorder::wiping::{Wiping, runtime, wiping};
 use kube9_recorder::{check, core_dump, logging, panics, run};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,11 +34,15 @@ fn main() -> ExitCode {
 fn program() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or(Command::Serve);
+    let flags = cli.settings.given();
     // Another recorder's health has nothing to do with the configuration here.
     if let Command::Check { url: Some(url) } = &command {
+        if !flags.is_empty() || cli.settings.config.is_some() {
+            let error = "check --url takes no setting: leave the other flags out";
+            return complain(&error, WRONG_USAGE);
+        }
         return report(block_on(check::remote(url, &mut io::stdout().lock())));
     }
-    let flags = cli.settings.given();
     let loaded = match Config::load(cli.settings.config.as_deref(), &flags, &ProcessEnvironment) {
         Ok(loaded) => loaded,
         Err(error) => return complain(&error, WRONG_USAGE),
@@ -75,17 +80,33 @@ fn serve(config: Config) -> ExitCode {
 fn copy_database(config: &Config, target: &Path) -> ExitCode {
     let database = config.data_dir.join(FILE_NAME);
     let copied = if target == Path::new("-") {
+        end_after(STREAM_MAX);
         stream(&database, &mut io::stdout().lock())
     } else {
-        snapshot(&database, target)
+        snapshot(&database, target, Place::here())
     };
     match copied {
         Ok(bytes) => {
             info!(bytes, file = %target.display(), "snapshot written");
             ExitCode::SUCCESS
         }
+        Err(error @ SnapshotError::BesideTheDatabase(_)) => complain(&error, WRONG_USAGE),
         Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
     }
+}
+
+/// Longest time that a snapshot to stdout may take: 10 GiB at 3 MB/s. Until then its copy takes room on the volume, so
+/// a reader that does not read must not keep it.
+const STREAM_MAX: Duration = Duration::from_secs(3600);
+
+/// Ends the process then, wherever it is; a file without a name goes with it.
+fn end_after(time: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(time);
+        let error = format!("the snapshot was not read within {time:?}");
+        let _ = complain(&error, FAILED);
+        std::process::exit(FAILED.into());
+    });
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -100,10 +100,20 @@ fn check_with_a_url_prints_the_health_of_a_running_recorder() {
     let output = place.run(&["check", "--url", &format!("http://{address}")]);
     signal(&recorder, "-TERM");
     recorder.wait().unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let healthy = body["status"] == "healthy";
-    assert!(healthy || body["status"] == "degraded", "{body}");
-    assert_eq!(output.status.success(), healthy);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let healthy = text.starts_with("healthy\n");
+    assert!(healthy || text.starts_with("degraded\n"), "{text}");
+    assert!(text.contains("\n  database: "), "{text}");
+    assert_eq!(output.status.code(), Some(if healthy { 0 } else { 1 }));
+    let url = format!("http://{address}");
+    for setting in [
+        ["--kubeconfig", "/dev/stdin"],
+        ["--config", "x"],
+        ["--listen", "0.0.0.0:1"],
+    ] {
+        let refused = place.run(&["check", "--url", &url, setting[0], setting[1]]);
+        assert_eq!(refused.status.code(), Some(2), "{setting:?}");
+    }
     let gone = place.run(&["check", "--url", &format!("http://{address}")]);
     assert_eq!(gone.status.code(), Some(1));
     assert!(stderr(&gone).contains(&address));
@@ -149,4 +159,105 @@ fn a_missing_config_file_is_named() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("missing.yaml"));
     assert!(!Path::new("missing.yaml").exists());
+}
+
+/// What whoever may exec into the recorder's container could give it there, whatever the command.
+#[test]
+fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
+    const SECRET: &str = "planted-0123456789";
+    let place = Place::new();
+    let own = place.dir.path().join("own.yaml");
+    std::fs::write(&own, format!("{SECRET}: {SECRET}\n")).unwrap();
+    let (own, kubeconfig) = (own.to_str().unwrap(), place.kubeconfig.to_str().unwrap());
+    let flags = [
+        ["--config", own],
+        ["--config", "/dev/stdin"],
+        [
+            "--config",
+            "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        ],
+        ["--kubeconfig", kubeconfig],
+        ["--kubeconfig", "/dev/stdin"],
+        ["--context", "c"],
+        ["--data-dir", "/tmp"],
+        ["--listen", "127.0.0.1:0"],
+    ];
+    let variables = [
+        ("KUBE9_CONFIG", own),
+        ("KUBE9_KUBECONFIG", kubeconfig),
+        ("KUBE9_KUBE_KUBECONFIG", kubeconfig),
+        ("KUBE9_CONTEXT", "c"),
+        ("KUBE9_KUBE_CONTEXT", "c"),
+        ("KUBE9_DATA_DIR", "/tmp"),
+        ("KUBE9_LISTEN", "127.0.0.1:0"),
+    ];
+    let in_pod = |args: &[&str]| {
+        let mut command = place.command(args);
+        command.env_remove("KUBE9_KUBE_KUBECONFIG");
+        command.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+        command.env("KUBERNETES_SERVICE_PORT", "1");
+        command
+    };
+    for command in ["serve", "check", "snapshot"] {
+        let args = if command == "snapshot" {
+            vec![command, "-"]
+        } else {
+            vec![command]
+        };
+        let by_flag = flags
+            .iter()
+            .map(|flag| in_pod(&[&args[..], &flag[..]].concat()));
+        let by_variable = variables.iter().map(|(name, value)| {
+            let mut command = in_pod(&args);
+            command.env(name, value);
+            command
+        });
+        for mut one in by_flag.chain(by_variable) {
+            let output = one.output().unwrap();
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{one:?}: {text}");
+            assert!(
+                text.contains("inside a pod") && text.contains("/etc/kube9/config.yaml"),
+                "{text}"
+            );
+            assert!(!text.contains(SECRET) && output.stdout.is_empty(), "{text}");
+        }
+    }
+    // `KUBECONFIG` and the home directory are not looked at either.
+    let output = in_pod(&["check"])
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", place.dir.path())
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("the pod's service account cannot be used"),
+        "{text}"
+    );
+}
+
+/// Outside a pod the weakness is the user's own choice, and said.
+#[test]
+fn connection_without_protection_and_a_proxy_that_is_not_used_are_warned_of() {
+    let place = Place::new();
+    let kubeconfig = place.dir.path().join("weak");
+    // Nothing is sent there: the name is one that no resolver knows.
+    let text = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],\
+        clusters: [{name: c, cluster: {server: 'http://kube9.invalid:1'}}],\
+        contexts: [{name: c, context: {cluster: c, user: u}}]}";
+    std::fs::write(&kubeconfig, text).unwrap();
+    let output = place
+        .command(&["check"])
+        .env("KUBE9_KUBE_KUBECONFIG", &kubeconfig)
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert!(
+        text.contains("the connection to the API server is not protected"),
+        "{text}"
+    );
+    assert!(text.contains("HTTPS_PROXY is not used"), "{text}");
+    assert!(!text.contains("asks for a proxy"), "{text}");
 }

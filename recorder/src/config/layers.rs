@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::setting::Leaf;
+use super::place::{self, MOUNTED, Place};
+use super::setting::{Leaf, Origin};
 
 /// Where environment variables are looked up; a map replaces the process's own in tests.
 pub trait Environment {
@@ -20,6 +21,11 @@ pub trait Environment {
 
     /// The names of all variables.
     fn names(&self) -> Vec<String>;
+
+    /// Whether it is the environment of a container in a pod.
+    fn in_pod(&self) -> bool {
+        self.get("KUBERNETES_SERVICE_HOST").is_some()
+    }
 }
 
 /// The environment of this process.
@@ -36,6 +42,10 @@ impl Environment for ProcessEnvironment {
         std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
             .collect()
+    }
+
+    fn in_pod(&self) -> bool {
+        place::has_marks_of_a_pod()
     }
 }
 
@@ -106,6 +116,8 @@ const FILE: &str = "config file";
 pub struct Layers<'a> {
     flags: &'a Flags,
     environment: &'a dyn Environment,
+    /// Where the process runs.
+    pub place: Place,
     /// Settings are taken out as they are read: what is left at the end is unknown.
     file: Value,
     known: Vec<String>,
@@ -120,6 +132,7 @@ impl<'a> Layers<'a> {
         let mut layers = Self {
             flags,
             environment,
+            place: Place::of(environment),
             file,
             known: Vec::new(),
             sections: Vec::new(),
@@ -254,9 +267,25 @@ impl<'a> Layers<'a> {
         Some(value)
     }
 
-    fn leaf<T: Leaf>(&mut self, path: &str, default: T, bounds: Option<&RangeInclusive<T>>) -> T {
+    /// Refuses what another layer than the mounted file says of a setting that comes from there alone; the value is
+    /// neither read nor shown.
+    fn refuse_unmounted(&mut self, path: &str, source: &str) {
+        let message = format!(
+            "inside a pod this comes from {MOUNTED} alone: set it there (chart value config.{path})"
+        );
+        self.problem(path, source, message);
+    }
+
+    fn leaf<T: Leaf>(
+        &mut self,
+        path: &str,
+        default: T,
+        bounds: Option<&RangeInclusive<T>>,
+        origin: Origin,
+    ) -> T {
         self.known.push(path.to_owned());
         let mut found = None;
+        let mounted_alone = self.place == Place::Pod && origin == Origin::Mounted;
         let flags: Vec<String> = self
             .flags
             .iter()
@@ -264,13 +293,21 @@ impl<'a> Layers<'a> {
             .map(|(_, text)| text.clone())
             .collect();
         for text in flags {
+            if mounted_alone {
+                self.refuse_unmounted(path, "flag");
+                continue;
+            }
             let value = self.accept(path, "flag", &format!("{text:?}"), T::parse(&text), bounds);
             found = found.or(value);
         }
         for (name, unit) in self.variables(path) {
             if let Some(text) = self.variable(&name) {
-                let parsed = T::parse(&format!("{text}{unit}"));
                 let source = format!("environment {name}");
+                if mounted_alone {
+                    self.refuse_unmounted(path, &source);
+                    continue;
+                }
+                let parsed = T::parse(&format!("{text}{unit}"));
                 let value = self.accept(path, &source, &format!("{text:?}"), parsed, bounds);
                 found = found.or(value);
             }
@@ -298,11 +335,13 @@ fn is_service_link(name: &str) -> bool {
 /// A setting or a section of settings.
 pub trait Setting: Sized {
     /// Reads it from the layers; where none sets it, it is `default`. What is wrong is noted in the layers.
+    /// `declared` is the origin that stands beside the setting.
     fn read(
         layers: &mut Layers<'_>,
         path: &str,
         default: Self,
         bounds: Option<RangeInclusive<Self>>,
+        declared: Option<Origin>,
     ) -> Self;
 
     /// Writes it as the file would have it.
@@ -313,6 +352,7 @@ pub trait Setting: Sized {
         &self,
         path: &str,
         bounds: Option<RangeInclusive<Self>>,
+        declared: Option<Origin>,
         doc: &str,
         out: &mut Vec<Described>,
     );
@@ -327,6 +367,10 @@ pub struct Described {
     pub default: String,
     /// The allowed range, where it has one.
     pub bounds: String,
+    /// Where it may come from inside a pod.
+    pub origin: Origin,
+    /// Whether that is known: from its type, or declared beside a free text.
+    pub origin_declared: bool,
     /// What it means.
     pub doc: String,
 }
@@ -337,8 +381,9 @@ impl<T: Leaf> Setting for T {
         path: &str,
         default: T,
         bounds: Option<RangeInclusive<T>>,
+        declared: Option<Origin>,
     ) -> T {
-        layers.leaf(path, default, bounds.as_ref())
+        layers.leaf(path, default, bounds.as_ref(), origin::<T>(declared))
     }
 
     fn show(&self) -> Value {
@@ -349,6 +394,7 @@ impl<T: Leaf> Setting for T {
         &self,
         path: &str,
         bounds: Option<RangeInclusive<T>>,
+        declared: Option<Origin>,
         doc: &str,
         out: &mut Vec<Described>,
     ) {
@@ -363,9 +409,17 @@ impl<T: Leaf> Setting for T {
             path: path.to_owned(),
             default: plain(&Leaf::show(self)),
             bounds,
+            origin: origin::<T>(declared),
+            origin_declared: T::ORIGIN.or(declared).is_some(),
             doc: doc.to_owned(),
         });
     }
+}
+
+/// Where a setting of type `T` may come from: a path or an address from the mounted file, whatever stands beside it;
+/// so does a free text that nobody has declared.
+fn origin<T: Leaf>(declared: Option<Origin>) -> Origin {
+    T::ORIGIN.or(declared).unwrap_or(Origin::Mounted)
 }
 
 /// A list of structured entries; given in the file only. An entry's type refuses unknown keys by itself.
@@ -384,6 +438,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
         path: &str,
         default: Self,
         _: Option<RangeInclusive<Self>>,
+        _: Option<Origin>,
     ) -> Self {
         layers.known.push(path.to_owned());
         let items = match layers.take(path) {
@@ -412,6 +467,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
         &self,
         path: &str,
         _: Option<RangeInclusive<Self>>,
+        _: Option<Origin>,
         doc: &str,
         out: &mut Vec<Described>,
     ) {
@@ -419,6 +475,9 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
             path: path.to_owned(),
             default: plain(&self.show()),
             bounds: String::new(),
+            // Given in the file only.
+            origin: Origin::Mounted,
+            origin_declared: true,
             doc: doc.to_owned(),
         });
     }

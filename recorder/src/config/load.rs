@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::layers::{Environment, Flags, Layers, Problem, Setting};
+use super::place::{MOUNTED, Place};
 use super::{Config, LogFormat};
 
 /// Everything that is wrong with the configuration.
@@ -41,7 +42,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Loads the configuration. The file is `file`, else the one that `KUBE9_CONFIG` names, else none.
+    /// Loads the configuration. The file is `file`, else the one that `KUBE9_CONFIG` names, else none; inside a pod it is
+    /// the mounted one, and no other is read.
     ///
     /// # Errors
     /// Everything that is wrong in any layer.
@@ -50,16 +52,32 @@ impl Config {
         flags: &Flags,
         environment: &dyn Environment,
     ) -> Result<Loaded, ConfigError> {
-        let named = environment
+        let variable = environment
             .get("KUBE9_CONFIG")
-            .filter(|name| !name.is_empty());
-        let file = file
-            .map(Path::to_owned)
-            .or_else(|| named.map(PathBuf::from));
+            .filter(|name| !name.is_empty())
+            .map(PathBuf::from);
+        let named = file
+            .map(|file| ("--config", file))
+            .or_else(|| Some(("KUBE9_CONFIG", variable.as_deref()?)));
+        let file = match (Place::of(environment), named) {
+            (Place::Elsewhere, named) => named.map(|(_, file)| file.to_owned()),
+            (Place::Pod, named) => {
+                let mounted = Path::new(MOUNTED);
+                // What it was is not looked at: an error about its content would show that.
+                if let Some((source, file)) = named.filter(|(_, file)| *file != mounted) {
+                    let message = format!(
+                        "inside a pod no config file is read but {MOUNTED}: leave {source} out"
+                    );
+                    return Err(refused(file, source, &message));
+                }
+                (named.is_some() || mounted.exists()).then(|| mounted.to_owned())
+            }
+        };
         let text = match &file {
             None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| unreadable(path, &format!("cannot read it: {error}")))?,
+            Some(path) => std::fs::read_to_string(path).map_err(|error| {
+                refused(path, "config file", &format!("cannot read it: {error}"))
+            })?,
         };
         Self::from_text(&text, flags, environment)
             .map_err(|problems| ConfigError { file, problems })
@@ -82,7 +100,7 @@ impl Config {
             }]
         })?;
         let mut layers = Layers::new(flags, environment, tree);
-        let config = Self::read(&mut layers, "", Self::defaults(environment), None);
+        let config = Self::read(&mut layers, "", Self::defaults(environment), None, None);
         layers.finish();
         config.check_relations(&mut layers);
         if !layers.problems.is_empty() {
@@ -99,7 +117,7 @@ impl Config {
     /// The defaults where this process runs: in a pod, or elsewhere.
     fn defaults(environment: &dyn Environment) -> Self {
         let mut config = Self::default();
-        if environment.get("KUBERNETES_SERVICE_HOST").is_none() {
+        if Place::of(environment) == Place::Elsewhere {
             config.data_dir = PathBuf::from("./kube9-data");
             config.log.format = LogFormat::Text;
         }
@@ -107,11 +125,11 @@ impl Config {
     }
 }
 
-fn unreadable(path: &Path, message: &str) -> ConfigError {
-    let source = "config file".to_owned();
+/// Nothing of the file itself has been read.
+fn refused(path: &Path, source: &str, message: &str) -> ConfigError {
     let problem = Problem {
         path: String::new(),
-        source,
+        source: source.to_owned(),
         message: message.to_owned(),
     };
     ConfigError {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use super::setting::Leaf;
+use super::setting::{Leaf, Origin};
 
 /// Level of the log, or directives by target. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
@@ -27,6 +27,7 @@ impl LogLevel {
 
 impl Leaf for LogLevel {
     const WHAT: &'static str = "a log level (off, error, warn, info, debug, trace) or directives such as warn,kube9_recorder=debug";
+    const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_lowercase();
@@ -49,6 +50,7 @@ pub enum LogFormat {
 
 impl Leaf for LogFormat {
     const WHAT: &'static str = "a log format (json, text)";
+    const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
     fn parse(text: &str) -> Option<Self> {
         match text.trim().to_lowercase().as_str() {

@@ -4,6 +4,8 @@
 //!   flags ─▶ environment (KUBE9_…) ─▶ config file (YAML) ─▶ default below      the first that says something wins
 //! ```
 //!
+//! Inside a pod, settings that name an address, a credential or a file come from the mounted file alone (`place.rs`).
+//!
 //! `docs/configuration.md` is generated from this file; a test keeps them equal.
 //!
 //! Invariants: everything that is wrong is reported at once, with its path, before a port or a file is opened. No
@@ -12,6 +14,7 @@
 mod layers;
 pub mod load;
 mod log;
+mod place;
 mod relations;
 mod setting;
 #[cfg(test)]
@@ -30,16 +33,18 @@ pub use layers::{
     Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
 };
 pub use log::{LogFormat, LogLevel};
-pub use setting::{ByteSize, Leaf};
+pub use place::{MOUNTED, Place};
+pub use setting::{ByteSize, Leaf, Origin};
 
 /// Declares sections: a struct, its defaults, and how it is read, shown and documented.
-/// A field is `name: type = default => allowed range`.
+/// A field is `name: type = default => allowed range; origin`. A free text needs the origin: `anywhere` if it names no
+/// address, credential or file, else `mounted`; other types know their own.
 macro_rules! sections {
     ($(
         $(#[doc = $section_doc:literal])*
         pub struct $section:ident {$(
             $(#[doc = $doc:literal])*
-            $field:ident: $type:ty = $default:expr $(=> $bounds:expr)?,
+            $field:ident: $type:ty = $default:expr $(=> $bounds:expr)? $(; $origin:ident)?,
         )*}
     )*) => {$(
         $(#[doc = $section_doc])*
@@ -61,12 +66,14 @@ macro_rules! sections {
                 path: &str,
                 default: Self,
                 _: Option<RangeInclusive<Self>>,
+                _: Option<Origin>,
             ) -> Self {
                 layers::enter(layers, path);
                 Self {$(
                     $field: {
                         let path = layers::join(path, stringify!($field));
-                        Setting::read(layers, &path, default.$field, sections!(@bounds $($bounds)?))
+                        let bounds = sections!(@bounds $($bounds)?);
+                        Setting::read(layers, &path, default.$field, bounds, sections!(@origin $($origin)?))
                     },
                 )*}
             }
@@ -81,6 +88,7 @@ macro_rules! sections {
                 &self,
                 path: &str,
                 _: Option<RangeInclusive<Self>>,
+                _: Option<Origin>,
                 _: &str,
                 out: &mut Vec<Described>,
             ) {
@@ -88,13 +96,17 @@ macro_rules! sections {
                     let doc: &[&str] = &[$($doc),*];
                     let path_here = layers::join(path, stringify!($field));
                     let bounds = sections!(@bounds $($bounds)?);
-                    Setting::describe(&self.$field, &path_here, bounds, &doc.concat(), out);
+                    let origin = sections!(@origin $($origin)?);
+                    Setting::describe(&self.$field, &path_here, bounds, origin, &doc.concat(), out);
                 )*
             }
         }
     )*};
     (@bounds) => { None };
     (@bounds $bounds:expr) => { Some($bounds) };
+    (@origin) => { None };
+    (@origin anywhere) => { Some(Origin::Anywhere) };
+    (@origin mounted) => { Some(Origin::Mounted) };
 }
 
 const fn millis(millis: u64) -> Duration {
@@ -162,21 +174,23 @@ sections! {
     /// Which cluster, and which part of it.
     pub struct KubeConfig {
         /// Kubeconfig file to use instead of `KUBECONFIG` or `~/.kube/config`.
-        /// In a pod the service account is used unless this is set.
+        /// In a pod the service account is used unless this is set; a kubeconfig there holds its credentials itself:
+        /// `tokenFile`, `exec`, `auth-provider` and paths of certificates and keys are refused.
         kubeconfig: Option<PathBuf> = None,
         /// Context of the kubeconfig; its current one when unset.
-        context: Option<String> = None,
+        /// In a pod it needs `kube.kubeconfig`.
+        context: Option<String> = None; mounted,
         /// Namespaces to watch; empty means all.
         /// Nodes have none and are watched in any case.
-        namespaces: Vec<String> = Vec::new(),
+        namespaces: Vec<String> = Vec::new(); anywhere,
         /// Name of the pod that the recorder runs in; the chart sets it from the downward API.
         /// The recorder's own rows (`operator`) are about this object.
-        pod_name: Option<String> = None,
+        pod_name: Option<String> = None; anywhere,
         /// Namespace of that pod.
-        pod_namespace: Option<String> = None,
+        pod_namespace: Option<String> = None; anywhere,
         /// ConfigMap in that namespace whose key `status` is kept up to date for the kube9 extension of VS Code.
         /// Unset means that the recorder writes nothing in the cluster.
-        status_configmap: Option<String> = None,
+        status_configmap: Option<String> = None; anywhere,
     }
 
     /// How the cluster is watched.
@@ -276,14 +290,14 @@ sections! {
         /// Without them there are no changes, no findings, and no owners on Events.
         enabled: bool = true,
         /// Rules that do not run, by their number, such as `A1`; a whole type by its word, such as `assessment`.
-        disabled_rules: Vec<String> = Vec::new(),
+        disabled_rules: Vec<String> = Vec::new(); anywhere,
         /// Namespaces whose objects open no findings.
-        exclude_namespaces: Vec<String> = Vec::new(),
+        exclude_namespaces: Vec<String> = Vec::new(); anywhere,
         /// Namespaces whose objects open no assessments.
         /// What the distribution runs is not the user's to change.
         assessment_exclude_namespaces: Vec<String> = vec![
             "kube-system".to_owned(), "kube-public".to_owned(), "kube-node-lease".to_owned(),
-        ],
+        ]; anywhere,
         /// From when on the rules speak.
         thresholds: ThresholdConfig = ThresholdConfig::default(),
     }
@@ -368,7 +382,7 @@ impl Config {
     /// All settings with their defaults and documentation.
     pub fn settings() -> Vec<Described> {
         let mut out = Vec::new();
-        Self::default().describe("", None, "", &mut out);
+        Self::default().describe("", None, None, "", &mut out);
         out
     }
 }

@@ -2,11 +2,13 @@
 
 use super::Config;
 use super::layers::Layers;
+use super::place::Place;
 use crate::pipeline::filter::{Filter, SeverityOverrides};
 
 impl Config {
     /// Refuses what does not go together.
     pub(super) fn check_relations(&self, layers: &mut Layers<'_>) {
+        let place = layers.place;
         let mut refuse =
             |path: &str, message: String| layers.problem(path, "all sources together", message);
         let rules = Filter::new(&self.filters.0).err().into_iter().flatten();
@@ -46,6 +48,12 @@ impl Config {
             refuse(
                 "kube.status_configmap",
                 "needs kube.pod_namespace: the ConfigMap's namespace".to_owned(),
+            );
+        }
+        if place == Place::Pod && self.kube.context.is_some() && self.kube.kubeconfig.is_none() {
+            refuse(
+                "kube.context",
+                "needs kube.kubeconfig: no other kubeconfig is read inside a pod".to_owned(),
             );
         }
         for (index, name) in self.kube.namespaces.iter().enumerate() {

@@ -7,10 +7,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// Where a setting may come from when the process runs in a pod, in which whoever may exec can start another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag, a variable or the file: it names no address, credential or file.
+    Anywhere,
+    /// The mounted config file alone.
+    Mounted,
+}
+
 /// A single value of the configuration.
 pub trait Leaf: Clone + PartialOrd {
     /// What a valid value is, to complete "is not …".
     const WHAT: &'static str;
+
+    /// Where a setting of this type may come from. `None` for a free text: it may name anything, so each setting of
+    /// that type declares it.
+    const ORIGIN: Option<Origin>;
 
     /// Reads what a person wrote in a flag, a variable or a YAML string.
     fn parse(text: &str) -> Option<Self>;
@@ -37,6 +50,7 @@ macro_rules! whole_number {
     ($($int:ty),+) => {$(
         impl Leaf for $int {
             const WHAT: &'static str = "a whole number";
+            const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
             fn parse(text: &str) -> Option<Self> {
                 text.trim().parse().ok()
@@ -52,6 +66,7 @@ whole_number!(u8, u32, usize);
 
 impl Leaf for bool {
     const WHAT: &'static str = "true or false";
+    const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
     fn parse(text: &str) -> Option<Self> {
         text.trim().parse().ok()
@@ -68,6 +83,7 @@ impl Leaf for bool {
 
 impl Leaf for PathBuf {
     const WHAT: &'static str = "a path";
+    const ORIGIN: Option<Origin> = Some(Origin::Mounted);
 
     fn parse(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self::from(text))
@@ -85,6 +101,7 @@ impl Leaf for PathBuf {
 
 impl Leaf for String {
     const WHAT: &'static str = "a text (quote it if it looks like a number)";
+    const ORIGIN: Option<Origin> = None;
 
     fn parse(text: &str) -> Option<Self> {
         Some(text.to_owned())
@@ -101,6 +118,7 @@ impl Leaf for String {
 
 impl Leaf for SocketAddr {
     const WHAT: &'static str = "an address such as 0.0.0.0:8080 or [::]:8080";
+    const ORIGIN: Option<Origin> = Some(Origin::Mounted);
 
     fn parse(text: &str) -> Option<Self> {
         text.trim().parse().ok()
@@ -114,6 +132,7 @@ impl Leaf for SocketAddr {
 /// Unset is written as an empty text or left out.
 impl<T: Leaf> Leaf for Option<T> {
     const WHAT: &'static str = T::WHAT;
+    const ORIGIN: Option<Origin> = T::ORIGIN;
 
     fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -143,6 +162,7 @@ impl<T: Leaf> Leaf for Option<T> {
 /// A sequence in YAML; comma-separated in a variable.
 impl Leaf for Vec<String> {
     const WHAT: &'static str = "a list of texts";
+    const ORIGIN: Option<Origin> = None;
 
     fn parse(text: &str) -> Option<Self> {
         Some(
@@ -173,6 +193,7 @@ impl Leaf for Vec<String> {
 /// `250ms`, `30s`, `2m`, `6h`, `7d`, `2w`, or several of them from large to small: `1h30m`.
 impl Leaf for Duration {
     const WHAT: &'static str = "a duration with a unit (ms, s, m, h, d, w), such as 30s or 1h30m";
+    const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
     fn parse(text: &str) -> Option<Self> {
         let mut rest = text.trim();
@@ -267,6 +288,7 @@ const SUFFIXES: [(&str, u64); 8] = [
 
 impl Leaf for ByteSize {
     const WHAT: &'static str = "a size such as 512Mi, 2Gi or a number of bytes";
+    const ORIGIN: Option<Origin> = Some(Origin::Anywhere);
 
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

@@ -38,6 +38,147 @@ fn nothing_given_is_the_defaults_of_the_place() {
     assert_eq!(elsewhere.queue, QueueConfig::default());
 }
 
+const POD: (&str, &str) = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+
+/// Also the next setting: its type or its declaration says which it is.
+#[test]
+fn setting_that_names_an_address_or_a_file_comes_from_the_mounted_file_alone_in_a_pod() {
+    let mut locked = Vec::new();
+    for setting in Config::settings() {
+        let path: &'static str = Box::leak(setting.path.clone().into_boxed_str());
+        // Lists of entries are given in the file only.
+        if setting.default.starts_with('[') && path.matches('.').count() == 0 {
+            continue;
+        }
+        let says_where = |problems: Result<Config, Vec<String>>| {
+            let problems = problems.err().unwrap_or_default();
+            assert!(
+                !problems.iter().any(|p| p.contains("planted")),
+                "{problems:?}"
+            );
+            problems
+                .iter()
+                .any(|p| p.contains("inside a pod this comes from /etc/kube9/config.yaml alone"))
+        };
+        let flags: &[_] = &[(path, "planted")];
+        if setting.origin == Origin::Mounted {
+            locked.push(path);
+            assert!(says_where(load("", flags, &[POD])), "flag {path}");
+        }
+        let by_flag = load("", flags, &[]).err().unwrap_or_default();
+        assert!(
+            !by_flag.iter().any(|p| p.contains("inside a pod")),
+            "{path} elsewhere"
+        );
+        let aliases = layers::ALIASES.iter().filter(|(p, _, _)| *p == path);
+        let names = aliases.map(|(_, name, _)| (*name).to_owned());
+        for name in names.chain([layers::variable(path)]) {
+            let name: &'static str = Box::leak(name.into_boxed_str());
+            let refused = load("", &[], &[POD, (name, "planted")])
+                .err()
+                .unwrap_or_default();
+            let refused = refused
+                .iter()
+                .any(|p| p.contains("inside a pod this comes from"));
+            assert_eq!(refused, setting.origin == Origin::Mounted, "{name}");
+        }
+    }
+    // A setting that joins them is named here; none leaves.
+    assert_eq!(
+        locked,
+        ["data_dir", "listen", "kube.kubeconfig", "kube.context"]
+    );
+}
+
+#[test]
+fn free_text_declares_whether_it_may_come_from_a_flag() {
+    const SUSPICIOUS: [&str; 16] = [
+        "url",
+        "uri",
+        "host",
+        "addr",
+        "listen",
+        "server",
+        "endpoint",
+        "proxy",
+        "file",
+        "path",
+        "_dir",
+        "token",
+        "password",
+        "secret",
+        "cert",
+        "kubeconfig",
+    ];
+    let mut free = Vec::new();
+    for setting in Config::settings() {
+        let path = setting.path.as_str();
+        assert!(
+            setting.origin_declared,
+            "{path}: declare `anywhere` or `mounted` beside it"
+        );
+        if setting.origin == Origin::Anywhere {
+            assert!(
+                !SUSPICIOUS.iter().any(|word| path.contains(word)),
+                "{path} sounds like an address or a file"
+            );
+            free.push(path.to_owned());
+        }
+    }
+    assert!(free.len() > 50 && free.iter().any(|path| path == "kube.namespaces"));
+}
+
+#[test]
+fn mounted_file_says_everything_in_a_pod() {
+    let yaml = "{data_dir: /d, listen: '[::1]:9', kube: {kubeconfig: /k, context: c}}";
+    let config = load(yaml, &[], &[POD]).unwrap();
+    assert_eq!(config.kube.kubeconfig.as_deref(), Some(Path::new("/k")));
+    assert_eq!(config.listen.port(), 9);
+    let problems = load("kube: {context: c}", &[], &[POD]).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "kube.context (all sources together): needs kube.kubeconfig: no other kubeconfig is read inside a pod"
+        ]
+    );
+}
+
+#[test]
+fn config_file_of_ones_own_is_not_read_in_a_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own.yaml");
+    std::fs::write(&own, "planted_key: planted-value\n").unwrap();
+    let name: &'static str = Box::leak(own.display().to_string().into_boxed_str());
+    let none = Flags::new();
+    for (flag, vars) in [
+        (Some(name), Vars::from([POD])),
+        (None, Vars::from([POD, ("KUBE9_CONFIG", name)])),
+        (Some("/dev/stdin"), Vars::from([POD])),
+        (Some("/etc/kube9/../kube9/config.yaml"), Vars::from([POD])),
+        (Some("/no/such/file"), Vars::from([POD])),
+        // A flag that names the mounted file wins over the variable, as elsewhere; a wrong flag is not made good by it.
+        (Some(name), Vars::from([POD, ("KUBE9_CONFIG", MOUNTED)])),
+    ] {
+        let error = Config::load(flag.map(Path::new), &none, &vars)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("inside a pod no config file is read but /etc/kube9/config.yaml"),
+            "{error}"
+        );
+        assert!(
+            !error.contains("planted") && !error.contains("cannot read"),
+            "{error}"
+        );
+    }
+    // No file of that name on this machine: what is named must be there, what is not named need not be.
+    if !Path::new(MOUNTED).exists() {
+        assert!(Config::load(None, &none, &Vars::from([POD])).is_ok());
+        let named = Config::load(Some(Path::new(MOUNTED)), &none, &Vars::from([POD]));
+        assert!(named.unwrap_err().to_string().contains("cannot read it"));
+    }
+}
+
 #[test]
 fn flags_win_over_environment_over_file_over_default() {
     let yaml = "listen: 127.0.0.1:1\nqueue: {capacity: 7}\nlog: {level: warn}\nretention: {info_warning: 1d}";
@@ -272,7 +413,7 @@ fn wrong_entries_of_a_list_are_named_by_their_index() {
     let (flags, none) = (Flags::new(), Vars::new());
     let read = |yaml: &str| {
         let mut layers = Layers::new(&flags, &none, parse_yaml(yaml).unwrap());
-        let rules = Entries::<Rule>::read(&mut layers, "filters", Entries::default(), None);
+        let rules = Entries::<Rule>::read(&mut layers, "filters", Entries::default(), None, None);
         layers.finish();
         (
             rules.0,
@@ -315,6 +456,11 @@ fn the_documentation_lists_every_setting_with_its_default() {
          3. the config file, YAML, named by `--config FILE` or `KUBE9_CONFIG`;\n\
          4. the default below.\n\n\
          An empty variable or key counts as not set.\n\
+         \n\
+         Inside a pod the config file is `/etc/kube9/config.yaml`, where the chart mounts it, and no other is read.\n\
+         A setting that names an address, a credential or a file comes from it alone there: as a flag or a variable it is refused with exit code 2, since anyone who may exec into the container chooses the flags of what they start.\n\
+         kube9 takes a process for one in a pod if `KUBERNETES_SERVICE_HOST` is set or a service account is mounted.\n\
+         \n\
          Unknown keys and wrong values are refused, all of them at once, before anything starts; a variable that looks like a setting and is none is a warning in the log.\n\
          `kube9-recorder check` prints the effective configuration; no setting holds a secret.\n\n\
          Durations are written `250ms`, `30s`, `5m`, `6h`, `7d`; sizes `512Mi`, `2Gi` or a number of bytes.\n\
@@ -353,6 +499,9 @@ fn the_documentation_lists_every_setting_with_its_default() {
             page += &format!(", or `{alias}`{unit}");
         }
         page += ".\n";
+        if setting.origin == Origin::Mounted {
+            page += "In a pod: from the mounted config file alone.\n";
+        }
     }
     crate::docs::assert_page("configuration.md", &page);
 }

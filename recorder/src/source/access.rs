@@ -19,7 +19,7 @@ pub struct Resource {
     pub namespaced: bool,
 }
 
-/// All of them.
+/// All of them; Events first.
 pub const RESOURCES: [Resource; 6] = [
     Resource {
         group: "",
@@ -72,20 +72,29 @@ pub struct Permission {
     pub allowed: Result<(), String>,
 }
 
-/// Asks for everything that recording needs, in all namespaces or in those given, and for the status document's
-/// permission where one is configured.
-pub async fn review(client: &Client, config: &KubeConfig) -> Vec<Permission> {
+/// What the recorder reads with the analysis on, or off: then Events alone.
+fn needed(analysis: bool) -> &'static [Resource] {
+    if analysis {
+        &RESOURCES
+    } else {
+        &RESOURCES[..1]
+    }
+}
+
+/// Asks for everything that recording needs, with the analysis or without, in all namespaces or in those given, and for
+/// the status document's permission where one is configured.
+pub async fn review(client: &Client, config: &KubeConfig, analysis: bool) -> Vec<Permission> {
     let everywhere = [String::new()];
     let namespaces = config.namespaces.as_slice();
     let mut permissions = Vec::new();
-    for resource in RESOURCES {
+    for resource in needed(analysis) {
         let scoped = resource.namespaced && !namespaces.is_empty();
         for namespace in if scoped { namespaces } else { &everywhere } {
             for verb in VERBS {
-                let allowed = ask(client, verb, resource, namespace).await;
+                let allowed = ask(client, verb, *resource, namespace).await;
                 permissions.push(Permission {
                     verb,
-                    resource,
+                    resource: *resource,
                     namespace: namespace.clone(),
                     name: String::new(),
                     allowed,
@@ -246,7 +255,7 @@ pub(crate) mod tests {
             namespaces: namespaces.iter().map(|n| (*n).to_owned()).collect(),
             ..KubeConfig::default()
         };
-        let permissions = review(&client(handler), &config).await;
+        let permissions = review(&client(handler), &config, true).await;
         let refused = permissions
             .iter()
             .filter_map(|p| Some((p, p.allowed.as_ref().err()?)));
@@ -328,6 +337,17 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
+    async fn review_without_the_analysis_asks_for_events_alone() {
+        let handler: Handler = |_, _| (201, json!({"status": {"allowed": true}}));
+        let permissions = review(&client(handler), &KubeConfig::default(), false).await;
+        let asked = permissions.iter().map(|p| (p.verb, p.resource.name));
+        assert_eq!(
+            asked.collect::<Vec<_>>(),
+            [("list", "events"), ("watch", "events")]
+        );
+    }
+
+    #[tokio::test]
     async fn the_status_document_is_asked_for_by_its_name() {
         let handler: Handler = |_, body| {
             let spec = &body["spec"]["resourceAttributes"];
@@ -340,7 +360,7 @@ pub(crate) mod tests {
             status_configmap: Some("kube9-operator-status".to_owned()),
             ..KubeConfig::default()
         };
-        let permissions = review(&client(handler), &config).await;
+        let permissions = review(&client(handler), &config, true).await;
         let missing: Vec<_> = permissions.iter().filter(|p| p.allowed.is_err()).collect();
         let [only] = missing[..] else {
             panic!("{missing:?}")

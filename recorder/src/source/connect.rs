@@ -1,8 +1,11 @@
 //! From configuration to a client, and the identity of the cluster behind it.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use http::uri::Scheme;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -10,8 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, Client, ClientBuilder, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use tower::{BoxError, ServiceExt};
+use tracing::warn;
 
-use crate::config::KubeConfig;
+use crate::config::{KubeConfig, Place};
 use crate::hash::stable_hash;
 
 /// A client and whose it is.
@@ -27,27 +31,41 @@ pub struct Connected {
 /// Makes a client for the cluster that is configured: the named kubeconfig or context, else the pod's service account,
 /// else the current context. It sends nothing yet.
 pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::Result<Connected> {
-    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let asked = config.kubeconfig.is_some() || config.context.is_some();
-    let mut kube_config = if in_pod && !asked {
-        kube::Config::incluster().context("the pod's service account cannot be used")?
-    } else {
-        let options = KubeConfigOptions {
-            context: config.context.clone(),
-            ..KubeConfigOptions::default()
-        };
-        let file = match &config.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)
-                .map_err(without_content)
-                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?,
-            None => Kubeconfig::read().map_err(without_content).context(
+    connect_from(Place::here(), config, connect_timeout).await
+}
+
+async fn connect_from(
+    place: Place,
+    config: &KubeConfig,
+    connect_timeout: Duration,
+) -> anyhow::Result<Connected> {
+    let mut kube_config = match (place, &config.kubeconfig) {
+        (Place::Pod, None) => {
+            kube::Config::incluster().context("the pod's service account cannot be used")?
+        }
+        (Place::Pod, Some(path)) => {
+            let file = in_pod(path)
+                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
+            from_kubeconfig(file, config).await?
+        }
+        (Place::Elsewhere, Some(path)) => from_kubeconfig(read(path)?, config).await?,
+        (Place::Elsewhere, None) => {
+            let file = Kubeconfig::read().map_err(without_content).context(
                 "no cluster to record: set --kubeconfig, KUBECONFIG or ~/.kube/config, or run in a pod",
-            )?,
-        };
-        kube::Config::from_custom_kubeconfig(file, &options)
-            .await
-            .context("the kubeconfig cannot be used")?
+            )?;
+            from_kubeconfig(file, config).await?
+        }
     };
+    if let Some(weakness) = weakness(&kube_config) {
+        let server = &kube_config.cluster_url;
+        if place == Place::Pod {
+            bail!(
+                "the connection to {server} is not protected ({weakness}), so the token could be read on the way: \
+                 use https:// and the server's CA"
+            );
+        }
+        warn!(%server, weakness, "the connection to the API server is not protected: the token can be read on the way");
+    }
     kube_config.connect_timeout = Some(connect_timeout);
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
@@ -57,6 +75,116 @@ pub async fn connect(config: &KubeConfig, connect_timeout: Duration) -> anyhow::
         cluster,
         server,
     })
+}
+
+fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
+    Kubeconfig::read_from(path)
+        .map_err(without_content)
+        .with_context(|| format!("cannot read the kubeconfig {}", path.display()))
+}
+
+/// A kubeconfig inside a pod holds what it needs. One that names files or programs could send the pod's token to the
+/// server that it names itself; one that is no file is the standard input of whoever may exec.
+fn in_pod(path: &Path) -> anyhow::Result<Kubeconfig> {
+    if !path.is_file() {
+        bail!("inside a pod it must be a file");
+    }
+    let file = read(path)?;
+    if let Some(key) = reaches_out(&file) {
+        bail!(
+            "inside a pod it must not name {key}: write the token or the …-data itself into it, \
+             or leave kube.kubeconfig unset to use the pod's service account"
+        );
+    }
+    Ok(file)
+}
+
+/// The first key of a kubeconfig that has another file read or a program run, whichever context is used.
+fn reaches_out(file: &Kubeconfig) -> Option<&'static str> {
+    let users = file
+        .auth_infos
+        .iter()
+        .filter_map(|user| user.auth_info.as_ref());
+    let of_users = users.flat_map(|user| {
+        [
+            (user.token_file.is_some(), "tokenFile"),
+            (user.exec.is_some(), "exec"),
+            (user.auth_provider.is_some(), "auth-provider"),
+            (user.client_certificate.is_some(), "client-certificate"),
+            (user.client_key.is_some(), "client-key"),
+        ]
+    });
+    let clusters = file.clusters.iter().filter_map(|one| one.cluster.as_ref());
+    let of_clusters = clusters.map(|cluster| {
+        let authority = cluster.certificate_authority.is_some();
+        (authority, "certificate-authority")
+    });
+    of_users
+        .chain(of_clusters)
+        .find_map(|(is_there, key)| is_there.then_some(key))
+}
+
+/// Stands where a kubeconfig names no proxy: kube would take `HTTPS_PROXY` there.
+const NO_PROXY: &str = "http://no-proxy.invalid";
+
+async fn from_kubeconfig(
+    mut file: Kubeconfig,
+    config: &KubeConfig,
+) -> anyhow::Result<kube::Config> {
+    for cluster in file
+        .clusters
+        .iter_mut()
+        .filter_map(|one| one.cluster.as_mut())
+    {
+        if cluster.proxy_url.as_deref().is_none_or(str::is_empty) {
+            cluster.proxy_url = Some(NO_PROXY.to_owned());
+        }
+    }
+    let options = KubeConfigOptions {
+        context: config.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let mut made = kube::Config::from_custom_kubeconfig(file, &options)
+        .await
+        .context("the kubeconfig cannot be used")?;
+    match &made.proxy_url {
+        Some(proxy) if proxy.host() == NO_PROXY.strip_prefix("http://") => made.proxy_url = None,
+        Some(proxy) => {
+            let host = proxy.host().unwrap_or_default();
+            bail!(
+                "the kubeconfig asks for a proxy ({host}), which the recorder cannot use: \
+                 remove proxy-url, so that it connects directly"
+            );
+        }
+        None => {}
+    }
+    for variable in ["HTTPS_PROXY", "https_proxy"] {
+        if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+            let server = &made.cluster_url;
+            warn!(%server, "{variable} is not used: the recorder connects to the API server directly");
+            break;
+        }
+    }
+    Ok(made)
+}
+
+/// Why others on the way could read what is sent, the token too; `None` where nobody can, or there is no way.
+fn weakness(config: &kube::Config) -> Option<&'static str> {
+    let host = config.cluster_url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback());
+    if loopback {
+        None
+    } else if config.cluster_url.scheme() != Some(&Scheme::HTTPS) {
+        Some("plain http")
+    } else if config.accept_invalid_certs {
+        Some("insecure-skip-tls-verify")
+    } else {
+        None
+    }
 }
 
 /// Bytes that are read from a connection at once: a TLS record.
@@ -70,10 +198,6 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 /// why. It closes connections that nobody uses, and it takes a new buffer for each read while the last one is in use:
 /// so what came through it, values of ConfigMaps among it, is soon freed, and wiped then (`wiping`, `api::Lines`).
 fn client(config: &kube::Config) -> anyhow::Result<Client> {
-    if let Some(proxy) = &config.proxy_url {
-        let host = proxy.host().unwrap_or_default();
-        bail!("the kubeconfig asks for a proxy ({host}), which the recorder cannot use");
-    }
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(http)?);
@@ -144,6 +268,147 @@ mod tests {
             assert!(told.contains("cannot read the kubeconfig"), "{told}");
             assert!(!told.contains("planted"), "{told}");
         }
+    }
+
+    const SERVER: &str = "https://api.example.com";
+
+    /// What connecting with a kubeconfig says: its server or why not.
+    async fn connect_with(place: Place, cluster: &str, user: &str) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {cluster}}}],\
+              users: [{{name: u, user: {user}}}], contexts: [{{name: c, context: {{cluster: c, user: u}}}}]}}"
+        );
+        std::fs::write(file.path(), text).unwrap();
+        let config = KubeConfig {
+            kubeconfig: Some(file.path().to_owned()),
+            ..KubeConfig::default()
+        };
+        connect_from(place, &config, Duration::from_secs(1))
+            .await
+            .map(|connected| connected.server)
+            .map_err(|error| format!("{error:#}"))
+    }
+
+    #[tokio::test]
+    async fn kubeconfig_that_names_a_file_or_a_program_is_refused_in_a_pod() {
+        let own = tempfile::NamedTempFile::new().unwrap();
+        let path = own.path().display();
+        for (key, user) in [
+            ("tokenFile", format!("{{tokenFile: {path}}}")),
+            ("tokenFile", format!("{{token: t, tokenFile: {path}}}")),
+            (
+                "exec",
+                "{exec: {apiVersion: client.authentication.k8s.io/v1, command: /kube9-recorder}}"
+                    .to_owned(),
+            ),
+            (
+                "auth-provider",
+                "{auth-provider: {name: gcp, config: {cmd-path: /x}}}".to_owned(),
+            ),
+            (
+                "client-certificate",
+                format!("{{client-certificate: {path}}}"),
+            ),
+            ("client-key", format!("{{client-key: {path}}}")),
+        ] {
+            let refused = connect_with(Place::Pod, &format!("{{server: '{SERVER}'}}"), &user).await;
+            let error = refused.unwrap_err();
+            assert!(
+                error.contains(&format!("inside a pod it must not name {key}")),
+                "{error}"
+            );
+        }
+        let cluster = format!("{{server: '{SERVER}', certificate-authority: {path}}}");
+        let error = connect_with(Place::Pod, &cluster, "{token: t}")
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("must not name certificate-authority"),
+            "{error}"
+        );
+        let whole =
+            connect_with(Place::Pod, &format!("{{server: '{SERVER}'}}"), "{token: t}").await;
+        assert_eq!(whole.unwrap(), format!("{SERVER}/"));
+    }
+
+    #[tokio::test]
+    async fn kubeconfig_that_is_not_a_file_is_refused_in_a_pod() {
+        for path in [
+            "/dev/stdin",
+            "/dev/null",
+            "/proc/self/fd/0",
+            "/no/such/file",
+            "/",
+        ] {
+            let config = KubeConfig {
+                kubeconfig: Some(path.into()),
+                ..KubeConfig::default()
+            };
+            let refused = connect_from(Place::Pod, &config, Duration::from_secs(1)).await;
+            let error = format!("{:#}", refused.err().unwrap());
+            assert!(error.contains("inside a pod it must be a file"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn connection_that_is_not_protected_is_refused_in_a_pod() {
+        for (cluster, weakness) in [
+            ("{server: 'http://api.example.com'}", Some("plain http")),
+            ("{server: 'HTTP://10.0.0.1:6443'}", Some("plain http")),
+            (
+                "{server: 'http://127.0.0.1.example.com'}",
+                Some("plain http"),
+            ),
+            (
+                "{server: 'http://localhost.example.com'}",
+                Some("plain http"),
+            ),
+            ("{server: 'http://[2001:db8::1]:80'}", Some("plain http")),
+            (
+                "{server: 'https://api.example.com', insecure-skip-tls-verify: true}",
+                Some("insecure-skip-tls-verify"),
+            ),
+            (
+                "{server: 'https://api.example.com', insecure-skip-tls-verify: false}",
+                None,
+            ),
+            ("{server: 'http://127.0.0.1:8001'}", None),
+            ("{server: 'http://127.8.0.1:8001'}", None),
+            ("{server: 'http://localhost:8001'}", None),
+            ("{server: 'http://[::1]:8001'}", None),
+            (
+                "{server: 'https://127.0.0.1:6443', insecure-skip-tls-verify: true}",
+                None,
+            ),
+        ] {
+            let in_pod = connect_with(Place::Pod, cluster, "{token: t}").await;
+            match (weakness, in_pod) {
+                (None, made) => assert!(made.is_ok(), "{cluster}: {made:?}"),
+                (Some(weakness), made) => {
+                    let error = made.unwrap_err();
+                    assert!(
+                        error.contains(&format!("is not protected ({weakness})")),
+                        "{error}"
+                    );
+                }
+            }
+            // Elsewhere it is a warning.
+            let elsewhere = connect_with(Place::Elsewhere, cluster, "{token: t}").await;
+            assert!(elsewhere.is_ok(), "{cluster}: {elsewhere:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn proxy_of_the_kubeconfig_is_refused_by_its_name() {
+        let cluster = format!("{{server: '{SERVER}', proxy-url: 'http://proxy.example.com:3128'}}");
+        let error = connect_with(Place::Elsewhere, &cluster, "{token: t}")
+            .await
+            .unwrap_err();
+        assert!(
+            error.contains("the kubeconfig asks for a proxy (proxy.example.com)"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! A consistent copy of the database, beside a running recorder: into a file, or out of the pod through stdout.
+//!
+//! Whoever may exec into the recorder's container can take one, so what it may take of the volume is bounded: one at a
+//! time, never the last of the room, and inside a pod no file that stays there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,8 @@ use kube9_shared::schema;
 use rusqlite::Connection;
 use tracing::warn;
 
-use super::open::{FILE_NAME, open_for_reading};
+use super::open::{FILE_NAME, WAL_BYTES_KEPT, open_for_reading};
+use crate::config::Place;
 use crate::volume::statvfs;
 
 /// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
@@ -22,6 +26,15 @@ pub enum SnapshotError {
     /// The target is there already; a snapshot never overwrites.
     #[error("{0} exists already; name a file that does not")]
     Exists(PathBuf),
+    /// It would stay on the volume that the recorder needs.
+    #[error(
+        "inside a pod {0} must not be in the directory of the database, where it would take the recorder's room: \
+         use `snapshot -` or name a file on another volume"
+    )]
+    BesideTheDatabase(PathBuf),
+    /// Each copy takes as much room as the rows.
+    #[error("another snapshot is being taken; try again when it has ended")]
+    Busy,
     /// The source cannot be read.
     #[error("cannot read the database {path}")]
     Source {
@@ -36,7 +49,7 @@ pub enum SnapshotError {
     NotOurs(PathBuf),
     /// The copy would fill the volume, and then the recorder could not write either.
     #[error(
-        "{path} has room for {free} bytes, the snapshot needs {needed}: \
+        "{path} has room for {free} bytes, the snapshot needs {needed} with what is kept free: \
          name a file on another volume, or lower storage.max_bytes"
     )]
     NoRoom {
@@ -44,7 +57,7 @@ pub enum SnapshotError {
         path: PathBuf,
         /// What is free there.
         free: u64,
-        /// What the copy takes.
+        /// What the copy takes, and what it leaves.
         needed: u64,
     },
     /// The copy failed; what was written of it was removed.
@@ -61,8 +74,23 @@ pub enum SnapshotError {
     Pass(#[source] io::Error),
 }
 
+/// Room that a snapshot leaves on the volume: what the write-ahead log is cut to, which the recorder needs to go on.
+const ROOM_KEPT: u64 = WAL_BYTES_KEPT.unsigned_abs();
+
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
-pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
+pub fn snapshot(database: &Path, target: &Path, place: Place) -> Result<u64, SnapshotError> {
+    let within = |path: &Path| {
+        let directory = fs::canonicalize(directory_of(database)).ok()?;
+        Some(
+            fs::canonicalize(directory_of(path))
+                .ok()?
+                .starts_with(directory),
+        )
+    };
+    if place == Place::Pod && within(target) == Some(true) {
+        return Err(SnapshotError::BesideTheDatabase(target.to_owned()));
+    }
+    let _one = one_at_a_time(database)?;
     // Made here, so that nobody can come in between: what cannot be copied is removed, and must be ours.
     create(target, 0o640).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => SnapshotError::Exists(target.to_owned()),
@@ -77,7 +105,8 @@ pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
 
 /// Writes the copy to `out` and leaves nothing behind. Returns its bytes.
 pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotError> {
-    let directory = database.parent().unwrap_or(Path::new("."));
+    let _one = one_at_a_time(database)?;
+    let directory = directory_of(database);
     let passing = directory.join(format!("{FILE_NAME}.{PASSING}{}", std::process::id()));
     // Opened before it is filled and unnamed: from then on it goes with this process, however that ends.
     let mut file = create(&passing, 0o600).map_err(SnapshotError::Pass)?;
@@ -86,6 +115,26 @@ pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotErro
     let bytes = io::copy(&mut file, out).map_err(SnapshotError::Pass)?;
     out.flush().map_err(SnapshotError::Pass)?;
     Ok(bytes)
+}
+
+/// The lock that snapshots take: on the directory itself, since it is there and no one else locks it.
+fn one_at_a_time(database: &Path) -> Result<File, SnapshotError> {
+    let directory = File::open(directory_of(database)).map_err(|source| SnapshotError::Copy {
+        path: directory_of(database).to_owned(),
+        source: source.into(),
+    })?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(SnapshotError::Busy),
+        Err(TryLockError::Error(source)) => Err(SnapshotError::Pass(source)),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Removes what killed processes left. One that is still at work goes on: it has its file open.
@@ -150,11 +199,10 @@ fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
         read.map_or(0, i64::unsigned_abs)
     };
     let used = number("page_count").saturating_sub(number("freelist_count"));
-    let needed = used * number("page_size");
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let needed = used
+        .saturating_mul(number("page_size"))
+        .saturating_add(ROOM_KEPT);
+    let directory = directory_of(target);
     // Where it cannot be told, SQLite will.
     let free = statvfs(directory).map_or(u64::MAX, |volume| volume.available);
     if free >= needed {
@@ -184,7 +232,7 @@ mod tests {
             .execute("INSERT INTO node (name) VALUES ('a')", [])
             .unwrap();
         let target = dir.path().join("copy.db");
-        assert!(snapshot(&data.database(), &target).unwrap() > 0);
+        assert!(snapshot(&data.database(), &target, Place::Elsewhere).unwrap() > 0);
         let copy = open_for_reading(&target).unwrap();
         let nodes: i64 = copy
             .query_row("SELECT count(*) FROM node", [], |row| row.get(0))
@@ -193,7 +241,7 @@ mod tests {
         let mode = fs::metadata(&target).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         assert!(matches!(
-            snapshot(&data.database(), &target),
+            snapshot(&data.database(), &target, Place::Elsewhere),
             Err(SnapshotError::Exists(_))
         ));
         assert!(target.exists(), "another's file stays");
@@ -205,7 +253,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (empty, target) = (dir.path().join(FILE_NAME), dir.path().join("copy.db"));
         fs::write(&empty, "").unwrap();
-        let made = snapshot(&empty, &target);
+        let made = snapshot(&empty, &target, Place::Elsewhere);
         assert!(matches!(made, Err(SnapshotError::NotOurs(_))), "{made:?}");
         assert!(!target.exists());
     }
@@ -216,7 +264,7 @@ mod tests {
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
         let target = dir.path().join("none").join("copy.db");
-        let error = snapshot(&data.database(), &target).unwrap_err();
+        let error = snapshot(&data.database(), &target, Place::Elsewhere).unwrap_err();
         let words = format!("cannot write the snapshot {}", target.display());
         assert_eq!(error.to_string(), words);
     }
@@ -225,8 +273,62 @@ mod tests {
     fn failed_snapshot_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("copy.db");
-        assert!(snapshot(&dir.path().join("absent.db"), &target).is_err());
+        assert!(snapshot(&dir.path().join("absent.db"), &target, Place::Elsewhere).is_err());
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn snapshot_beside_the_database_is_refused_in_a_pod() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        drop(data.open().unwrap());
+        fs::create_dir(dir.path().join("below")).unwrap();
+        let link = elsewhere.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        for target in [
+            dir.path().join("copy.db"),
+            dir.path().join("below").join("copy.db"),
+            dir.path().join("below/../copy.db"),
+            link.join("copy.db"),
+        ] {
+            let made = snapshot(&data.database(), &target, Place::Pod);
+            assert!(
+                matches!(made, Err(SnapshotError::BesideTheDatabase(_))),
+                "{made:?}"
+            );
+            assert!(!target.exists());
+        }
+        let target = elsewhere.path().join("copy.db");
+        assert!(snapshot(&data.database(), &target, Place::Pod).unwrap() > 0);
+    }
+
+    #[test]
+    fn second_snapshot_waits_for_no_first() {
+        struct During(PathBuf, Option<SnapshotError>);
+        impl Write for During {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 = stream(&self.0, &mut Vec::new()).err();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(dir.path()).unwrap();
+        drop(data.open().unwrap());
+        let mut during = During(data.database(), None);
+        stream(&data.database(), &mut during).unwrap();
+        assert!(
+            matches!(during.1, Some(SnapshotError::Busy)),
+            "{:?}",
+            during.1
+        );
+        assert!(
+            stream(&data.database(), &mut Vec::new()).is_ok(),
+            "the lock ends with it"
+        );
     }
 
     #[test]
