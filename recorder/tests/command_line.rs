@@ -168,9 +168,9 @@ fn a_missing_config_file_is_named() {
 fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
     const SECRET: &str = "planted-0123456789";
     let place = Place::new();
-    let own = place.dir.path().join("own.yaml");
+    let own = place.path().join("own.yaml");
     std::fs::write(&own, format!("{SECRET}: {SECRET}\n")).unwrap();
-    let (own, kubeconfig) = (own.to_str().unwrap(), place.kubeconfig.to_str().unwrap());
+    let (own, kubeconfig) = (own.to_str().unwrap(), place.kubeconfig().to_str().unwrap());
     let flags = [
         ["--config", own],
         ["--config", "/dev/stdin"],
@@ -228,7 +228,7 @@ fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
     // `KUBECONFIG` and the home directory are not looked at either.
     let output = in_pod(&["check"])
         .env("KUBECONFIG", kubeconfig)
-        .env("HOME", place.dir.path())
+        .env("HOME", place.path())
         .output()
         .unwrap();
     let text = stderr(&output);
@@ -243,7 +243,7 @@ fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
 #[test]
 fn connection_without_protection_and_a_proxy_that_is_not_used_are_warned_of() {
     let place = Place::new();
-    let kubeconfig = place.dir.path().join("weak");
+    let kubeconfig = place.path().join("weak");
     // Nothing is sent there: the name is one that no resolver knows.
     let text = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],\
         clusters: [{name: c, cluster: {server: 'http://kube9.invalid:1'}}],\

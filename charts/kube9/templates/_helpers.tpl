@@ -105,6 +105,39 @@ app.kubernetes.io/part-of: kube9
 {{- toYaml (mergeOverwrite $config (deepCopy .Values.config)) }}
 {{- end }}
 
+{{/* Whether the recorder watches more than Events, as its configuration says; empty for no. */}}
+{{- define "kube9.analysis" -}}
+{{- $config := include "kube9.config" . | fromYaml }}
+{{- if ne (get ($config.analysis | default dict) "enabled" | toString) "false" }}true{{ end }}
+{{- end }}
+
+{{/* Requests and limits of the recorder. An emptyDir on the node's disk counts against the containers' limits. */}}
+{{- define "kube9.recorderResources" -}}
+{{- $resources := deepCopy (.Values.recorder.resources | default dict) }}
+{{- $limits := $resources.limits | default dict }}
+{{- if and (not .Values.persistence.enabled) (ne .Values.persistence.medium "Memory") (hasKey $limits "ephemeral-storage") }}
+{{- $own := include "kube9.bytes" (get $limits "ephemeral-storage") | int64 }}
+{{- $size := include "kube9.bytes" .Values.persistence.size | int64 }}
+{{- $_ := set $limits "ephemeral-storage" (add $own $size | toString) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/* Whether the policy about exec is made; empty for no. `helm template` knows a version at most, no kinds. */}}
+{{- define "kube9.queryOnly" -}}
+{{- $there := or (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
+{{- if and .Values.reader.queryOnly $there }}true{{ end }}
+{{- end }}
+
+{{/* Names of the Deployment's pods, as an anchored RE2 pattern: the name, the hash of the ReplicaSet, five characters.
+     Kubernetes makes both of an alphabet without vowels, so `NAME-node-x7k2m` of a DaemonSet is not one of them. A long
+     name is cut to 58 characters before the last five, and the dash between may go with that. */}}
+{{- define "kube9.podPattern" -}}
+{{- $name := include "kube9.fullname" . }}
+{{- $letters := "[bcdfghjklmnpqrstvwxz2456789]" }}
+{{- printf "^%s-%s{1,10}-%s%s{5}$" (regexQuoteMeta $name) $letters (gt (len $name) 46 | ternary "?" "") $letters }}
+{{- end }}
+
 {{/* Label matchers of every alert expression. */}}
 {{- define "kube9.alertSelector" -}}
 {{- default (printf "namespace=%q" .Release.Namespace) .Values.prometheusRule.selector }}
@@ -120,6 +153,9 @@ app.kubernetes.io/part-of: kube9
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled; use podMonitor.enabled without a Service" }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.apiServerTo) }}
+{{- fail "networkPolicy.enabled needs networkPolicy.apiServerTo: without the API server's address, the policy would let the recorder out to anywhere (docs/install.md says how to find it)" }}
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 {{- fail "serviceMonitor.enabled and podMonitor.enabled together scrape everything twice; choose one" }}

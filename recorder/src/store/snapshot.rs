@@ -117,14 +117,14 @@ pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotErro
     Ok(bytes)
 }
 
-/// The lock that snapshots take: on the directory itself, since it is there and no one else locks it.
-fn one_at_a_time(database: &Path) -> Result<File, SnapshotError> {
-    let directory = File::open(directory_of(database)).map_err(|source| SnapshotError::Copy {
-        path: directory_of(database).to_owned(),
-        source: source.into(),
-    })?;
+/// The lock that snapshots take: on the directory itself, since it is there and no one else locks it. What cannot be
+/// opened cannot be copied either, and the copy says why.
+fn one_at_a_time(database: &Path) -> Result<Option<File>, SnapshotError> {
+    let Ok(directory) = File::open(directory_of(database)) else {
+        return Ok(None);
+    };
     match directory.try_lock() {
-        Ok(()) => Ok(directory),
+        Ok(()) => Ok(Some(directory)),
         Err(TryLockError::WouldBlock) => Err(SnapshotError::Busy),
         Err(TryLockError::Error(source)) => Err(SnapshotError::Pass(source)),
     }
