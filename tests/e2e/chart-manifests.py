@@ -37,6 +37,22 @@ def is_rights_of_recorder(role):
     return not role["metadata"]["name"].endswith(("-reader", "-status"))
 
 
+def matches_pods_of(deployment, policy):
+    """Whether the policy knows the names that Kubernetes gives a Deployment's pods, and no neighbour's."""
+    expression = next(c["expression"] for c in policy["spec"]["matchConditions"] if c["name"] == "pod-of-this-release")
+    pattern = re.fullmatch(r"request\.name\.matches\(r'(.*)'\)", expression)[1]
+
+    def pod(owner):  # names.SimpleNameGenerator cuts at 58 characters
+        return f"{owner}-"[:58] + "x7k2m"
+
+    own = [pod(f"{deployment}-{hash}") for hash in ("7d9f8b6c54", "98dbf5cbc", "b")]
+    others = [pod(deployment), pod(f"{deployment}-node"), pod(f"{deployment}-x-7d9f8b6c54"), f"{deployment}-check",
+              f"x{own[0]}", f"{own[0]}x", f"{own[0]}-0", own[0].replace("-x7k2m", "-x7k2a"), f"{deployment}-0"]
+    if len(deployment) > 46:  # what is cut off cannot be told apart
+        others = [name for name in others if len(name) <= 58 or name[0] == "x"]
+    return all(re.search(pattern, name) for name in own) and not any(re.search(pattern, name) for name in others)
+
+
 def invariants(path):
     documents = load(path)
     names = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in documents]
@@ -86,6 +102,12 @@ def invariants(path):
     must(not sources & {"hostPath", "secret"}, f"volumes {sources}")
     must(pod["terminationGracePeriodSeconds"] > 20, "grace period shorter than the recorder's own")
 
+    for name, resources in (("recorder", recorder["resources"]), (query["name"], query["resources"])):
+        must("ephemeral-storage" in (resources.get("limits") or {"ephemeral-storage": ""}), f"{name}: ephemeral storage")
+
+    config = next(d for d in of_kind(documents, "ConfigMap") if "config.yaml" in d.get("data", {}))
+    settings = yaml.safe_load(config["data"]["config.yaml"])
+    analysis = settings.get("analysis", {}).get("enabled", True)
     for role in of_kind(documents, "ClusterRole") + of_kind(documents, "Role"):
         name = role["metadata"]["name"]
         for rule in role["rules"]:
@@ -101,7 +123,7 @@ def invariants(path):
                 must(not writes or (pairs == {("", "pods/exec")} and writes == {"create"}), f"{name}: {rule}")
         if role["kind"] == "ClusterRole":
             granted = {(g, r) for rule in role["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
-            must(granted == READS, f"{name}: {granted}")
+            must(granted == (READS if analysis else {("", "events")}), f"{name}: {granted}")
     for binding in of_kind(documents, "ClusterRoleBinding"):
         must([s["name"] for s in binding["subjects"]] == [pod["serviceAccountName"]], "cluster rights of somebody else")
     for account in of_kind(documents, "ServiceAccount"):
@@ -112,8 +134,22 @@ def invariants(path):
             original = json.loads((CHART / "dashboards" / "kube9.json").read_text())
             must(json.loads(map_["data"]["kube9.json"]) == original, "the dashboard is not what the file says")
 
-    config = next(d for d in of_kind(documents, "ConfigMap") if "config.yaml" in d.get("data", {}))
-    settings = yaml.safe_load(config["data"]["config.yaml"])
+    # The recorder takes addresses and files from the mounted file alone, and ends where they are given otherwise.
+    must(not [e for e in recorder["env"] if e["name"].startswith(("KUBE9_DATA", "KUBE9_LISTEN", "KUBE9_CONFIG", "KUBE9_KUBE"))],
+         "a setting that comes from the config file alone is a variable")
+    must(mounts["recorder"]["config"]["mountPath"] == "/etc/kube9" and mounts["recorder"]["config"]["readOnly"], "config mount")
+
+    policies = of_kind(documents, "ValidatingAdmissionPolicy")
+    bindings = of_kind(documents, "ValidatingAdmissionPolicyBinding")
+    must([p["metadata"]["name"] for p in policies] == [b["spec"]["policyName"] for b in bindings], "bindings of the policies")
+    must(all(b["spec"]["validationActions"] == ["Deny"] for b in bindings), "a policy that does not deny")
+    for policy in policies:
+        must(policy["spec"]["failurePolicy"] == "Fail", "a policy that fails open")
+        must(matches_pods_of(deployment["metadata"]["name"], policy), f"{policy['metadata']['name']}: pods")
+
+    for policy in of_kind(documents, "NetworkPolicy"):
+        for rule in policy["spec"]["egress"]:
+            must(rule.get("ports") and (rule.get("to") or rule is not policy["spec"]["egress"][0]), "egress to anywhere")
     must(settings["data_dir"] == "/data", "data_dir")
     for port in recorder["ports"]:
         must(settings["listen"].endswith(f":{port['containerPort']}"), "listens on another port than declared")
@@ -142,7 +178,16 @@ def effects(folder):
     must("kube9-reader" in [d["metadata"]["name"] for d in of_kind(default, "Role")], "Role kube9-reader")
     must(not [d for d in default if d["apiVersion"].startswith("monitoring.coreos.com")], "monitoring objects by default")
 
+    exec_, enter = (p["spec"] for p in of_kind(default, "ValidatingAdmissionPolicy"))
+    must([r["resources"] for r in exec_["matchConstraints"]["resourceRules"]] == [["pods/exec"]], "policy about exec")
+    must([(r["operations"], r["resources"]) for r in enter["matchConstraints"]["resourceRules"]]
+         == [(["CONNECT"], ["pods/attach", "pods/portforward"]), (["UPDATE"], ["pods/ephemeralcontainers"])], "policy about the rest")
+    must(exec_["validations"][0]["expression"] == "has(object.container) && object.container == 'query'", "container of the policy")
+    must(len(exec_["matchConditions"]) == 1, "somebody may enter by default")
+
     everything = rendering("everything")
+    glass = of_kind(everything, "ValidatingAdmissionPolicy")[0]["spec"]["matchConditions"][1]["expression"]
+    must(glass == r'''!request.userInfo.groups.exists(group, group in ["sre","odd \"group\"\\"])''', glass)
     kinds = {d["kind"] for d in everything}
     must({"ServiceMonitor", "PrometheusRule", "NetworkPolicy", "RoleBinding"} <= kinds, f"kinds {kinds}")
     must(all(d["metadata"]["labels"].get("team") == "platform" for d in everything if "labels" in d["metadata"]), "commonLabels")
@@ -187,6 +232,18 @@ def effects(folder):
     must(template["spec"]["containers"][1]["name"] == "operator", "container of the drop-in")
     must([d["data"] for d in of_kind(vscode, "ConfigMap") if d["metadata"]["name"] == "kube9-operator-status"]
          == [{"namespace": "kube9-system"}], "the drop-in's ConfigMap")
+
+    must("object.container == 'operator'" in of_kind(vscode, "ValidatingAdmissionPolicy")[0]["spec"]["validations"][0]["expression"],
+         "container of the drop-in in the policy")
+
+    locked = rendering("locked")
+    role, = of_kind(locked, "ClusterRole")
+    must([r["resources"] for r in role["rules"]] == [["events"]], "rights without the analysis")
+    rule, = of_kind(locked, "NetworkPolicy")[0]["spec"]["egress"]
+    must(all("ipBlock" in peer and peer["ipBlock"]["cidr"].endswith("/32") for peer in rule["to"]), "egress")
+    recorder, query = of_kind(locked, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    must(recorder["resources"]["limits"]["ephemeral-storage"] == str((128 + 256) << 20), "an emptyDir that evicts its pod")
+    must(query["resources"]["limits"]["ephemeral-storage"] == "64Mi", "ephemeral storage of the query")
 
     ipv6 = rendering("ipv6")
     must(settings(ipv6)["listen"] == "[::]:9090", "listen address")

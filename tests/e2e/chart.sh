@@ -24,6 +24,7 @@ refuses "schema refuses an unknown pull policy" render --set query.image.pullPol
 refuses "one uid for both containers" render --set query.securityContext.runAsUser=10001
 refuses "the name recorder for the query container" render --set query.containerName=recorder
 refuses "a ServiceMonitor without a Service" render --set serviceMonitor.enabled=true,service.enabled=false
+refuses "a NetworkPolicy that lets out to anywhere" render --set networkPolicy.enabled=true
 refuses "a ServiceMonitor and a PodMonitor" render --set serviceMonitor.enabled=true,podMonitor.enabled=true
 
 # ---- manifests: what holds for every set of values, and what a value changes
@@ -54,6 +55,14 @@ notes() {
 contains "NOTES print the exec line" "kubectl exec -it -n n deploy/kube9 -c query -- kube9-query events list" "$(notes)"
 contains "NOTES print the real container of the drop-in" "deploy/kube9 -c operator -- kube9-query" "$(notes --set compat.vscode.enabled=true)"
 contains "NOTES warn without persistence" "WARNING: persistence is off" "$(notes --set persistence.enabled=false)"
+contains "NOTES say who may enter what" "may enter the container query alone" "$(notes)"
+contains "NOTES name the groups of breakGlass" "but for the groups sre, ops" "$(notes --set 'reader.breakGlass={sre,ops}')"
+contains "NOTES warn where the API server has no policies" "no ValidatingAdmissionPolicy" "$(notes --kube-version 1.29.0)"
+contains "NOTES warn without the policy" "reader.queryOnly is off" "$(notes --set reader.queryOnly=false)"
+lacks "no policy where the API server has none" ValidatingAdmissionPolicy "$(render --kube-version 1.29.0)"
+contains "but where it says that it has" ValidatingAdmissionPolicy \
+  "$(render --kube-version 1.29.0 --api-versions admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy)"
+lacks "nor where it is switched off" ValidatingAdmissionPolicy "$(render --set reader.queryOnly=false)"
 lacks "NOTES promise no retained claim without one" "kubectl delete pvc" "$(notes --set persistence.enabled=false)"
 
 # ---- alerts
