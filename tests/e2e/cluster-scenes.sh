@@ -29,8 +29,9 @@ helm_values=(
   --set query.image.registry=localhost,query.image.repository=kube9-query,query.image.tag=dev
   --set recorder.image.pullPolicy=Never,query.image.pullPolicy=Never
 )
-upgrade() { # upgrade ARGUMENTS...: installs or changes the release and waits for it
-  helm upgrade --install kube9 "$chart" --namespace "$ns" --create-namespace "${helm_values[@]}" --wait --timeout 120s "$@"
+upgrade() { # upgrade ARGUMENTS...: installs or changes the release and waits for it; these scenes may enter the recorder
+  helm upgrade --install kube9 "$chart" --namespace "$ns" --create-namespace "${helm_values[@]}" \
+    --set 'reader.breakGlass={system:masters,kube9-e2e-sre}' --wait --timeout 120s "$@"
 }
 k() { kubectl --namespace "$ns" "$@"; }
 the_pod() { k get pods -l app.kubernetes.io/instance=kube9,app.kubernetes.io/component=recorder --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}'; }
@@ -186,6 +187,7 @@ rights() {
   refuses "but read no ConfigMap" kubectl --kubeconfig "$other" -n "$ns" get configmaps
   refuses "nor exec elsewhere" kubectl --kubeconfig "$other" -n "$victims" exec unwell -- true
   check "kube9-recorder check finds nothing missing" k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml
+  check "and finds its config file by itself" k exec deploy/kube9 -c recorder -- /kube9-recorder check
 
   # One right less: named, whichever it is, and the rest goes on.
   local out kind_name rules
@@ -207,6 +209,117 @@ rights() {
   kubectl -n "$victims" run proof --image=kube9.test/pause:1 --restart=Never >/dev/null 2>&1 || true
   wait_for 30 "and Events are recorded on" has_row --object-namespace="$victims" --object-name=proof || true
   upgrade >/dev/null 2>&1 # puts the right back
+}
+
+# enters KUBECONFIG POD WHAT CONTAINER: what the API server makes of it: allowed, or who refuses, policy or RBAC.
+# A plain GET is exec, attach and port-forward as well, up to where the connection would be upgraded.
+enters() {
+  local pod=/api/v1/namespaces/$ns/pods/$2 container=${4:+&container=$4} out
+  case $3 in
+  exec) out=$(kubectl --kubeconfig "$1" get --raw "$pod/exec?command=/none&stdout=1$container" 2>&1) ;;
+  attach) out=$(kubectl --kubeconfig "$1" get --raw "$pod/attach?stdout=1$container" 2>&1) ;;
+  port-forward) out=$(kubectl --kubeconfig "$1" get --raw "$pod/portforward?ports=8080" 2>&1) ;;
+  ephemeral)
+    out=$(kubectl get --raw "$pod" | jq '.spec.ephemeralContainers += [{name: "in", image: "kube9.test/busybox:1",
+        terminationMessagePolicy: "File", securityContext: {runAsNonRoot: true, runAsUser: 65534, allowPrivilegeEscalation: false,
+        capabilities: {drop: ["ALL"]}, seccompProfile: {type: "RuntimeDefault"}}}]' |
+      kubectl --kubeconfig "$1" replace --raw "$pod/ephemeralcontainers?dryRun=All" -f - 2>&1)
+    ;;
+  esac
+  case $out in
+  *ValidatingAdmissionPolicy*) echo policy ;;
+  *"is forbidden: User"*) echo RBAC ;;
+  *) echo allowed ;;
+  esac
+}
+
+# Three people against the policy of reader.queryOnly, on the pod and on its neighbours.
+query_only() {
+  local reader sre admin pod row
+  reader=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1) # has the Role kube9-reader
+  sre=$("$cluster/user" kube9-e2e-sre kube9-e2e-sre | tail -1)          # may do everything, and is in reader.breakGlass
+  admin=$("$cluster/user" kube9-e2e-admin kube9-e2e-admins | tail -1)   # may do everything, and is not
+  kubectl create clusterrolebinding kube9-e2e-admins --clusterrole=cluster-admin --group=kube9-e2e-sre --group=kube9-e2e-admins \
+    --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+  pod=$(the_pod)
+  # Pods that are not of this release, one with a name much like it.
+  for row in bystander kube9-node-x7k2m; do
+    k run "$row" --image=kube9.test/pause:1 --restart=Never --overrides='{"spec": {"securityContext": {"runAsNonRoot": true, "runAsUser": 65534,
+      "seccompProfile": {"type": "RuntimeDefault"}}, "containers": [{"name": "app", "image": "kube9.test/pause:1", "securityContext":
+      {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}' >/dev/null || fail "the pod $row"
+  done
+  k wait --for=condition=Ready pod/bystander pod/kube9-node-x7k2m --timeout=60s >/dev/null || fail "neighbours are ready"
+
+  local what name container expected found table=''
+  while read -r what name container expected; do
+    [[ $name != kube9 ]] || name=$pod
+    found="$(enters "$reader" "$name" "$what" "${container#-}") $(enters "$sre" "$name" "$what" "${container#-}") $(enters "$admin" "$name" "$what" "${container#-}")"
+    table+=$(printf '%-13s %-24s %-10s %-8s %-12s %s' "$what" "$name" "$container" $found)$'\n'
+    [[ $found == "$expected" ]] || fail "$what $name $container: reader, break glass, cluster-admin" "expected: $expected"$'\n'"found:    $found"
+  done <<'ROWS'
+exec kube9 query allowed allowed allowed
+exec kube9 recorder policy allowed policy
+exec kube9 - policy allowed policy
+exec kube9 operator policy allowed policy
+exec kube9 none policy allowed policy
+exec bystander app allowed allowed allowed
+exec bystander - allowed allowed allowed
+exec kube9-node-x7k2m app allowed allowed allowed
+attach kube9 query RBAC allowed policy
+attach kube9 recorder RBAC allowed policy
+attach kube9 - RBAC allowed policy
+attach bystander app RBAC allowed allowed
+port-forward kube9 - RBAC allowed policy
+port-forward bystander - RBAC allowed allowed
+ephemeral kube9 - RBAC allowed policy
+ephemeral bystander - RBAC allowed allowed
+ROWS
+  ok "the policy lets in whom it should"
+  say "$(printf '%-13s %-24s %-10s %-8s %-12s %s' what pod container reader 'break glass' cluster-admin)"
+  while read -r row; do say "$row"; done <<<"${table%$'\n'}"
+
+  # As people do it.
+  as() { kubectl --kubeconfig "$1" -n "$ns" "${@:2}"; }
+  local refused='ValidatingAdmissionPolicy .*exec is allowed into the container query alone: kubectl exec -c query'
+  check "the reader queries" as "$reader" exec deploy/kube9 -c query -- kube9-query events list --limit=1
+  check "also by the default container" as "$reader" exec deploy/kube9 -- kube9-query events list --limit=1
+  contains "the reader is told where to go instead" "$refused" "$(as "$reader" exec deploy/kube9 -c recorder -- /kube9-recorder check 2>&1)"
+  check "break glass enters the recorder" as "$sre" exec deploy/kube9 -c recorder -- /kube9-recorder --version
+  contains "a cluster-admin does not" "$refused" "$(as "$admin" exec deploy/kube9 -c recorder -- /kube9-recorder check 2>&1)"
+  refused='ValidatingAdmissionPolicy .*attach, port-forward and ephemeral containers are not allowed'
+  contains "kubectl attach is refused" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" attach "$pod" -c recorder 2>&1 || true)"
+  contains "kubectl port-forward is refused" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" port-forward "$pod" :8080 2>&1 || true)"
+  contains "kubectl debug is refused" "$refused" \
+    "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" debug "$pod" --profile=restricted --image=kube9.test/busybox:1 --target=recorder -- true 2>&1 || true)"
+  equals "the API server warns of nothing in the policies" "" \
+    "$(kubectl get validatingadmissionpolicies -l app.kubernetes.io/instance=kube9 -o jsonpath='{.items[*].status.typeChecking.expressionWarnings}')"
+  k delete pod bystander kube9-node-x7k2m --grace-period=1 --wait=false >/dev/null
+}
+
+# What whoever gets into the recorder's container can make of its program: no token leaves, no file is shown.
+own_flags() {
+  local token=/var/run/secrets/kubernetes.io/serviceaccount/token out flag
+  in_recorder() { k exec -i deploy/kube9 -c recorder -- /kube9-recorder "$@" 2>&1; }
+  local kubeconfig="{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {tokenFile: $token}}],
+    clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: c, context: {cluster: c, user: u}}]}"
+  for flag in --kubeconfig=/dev/stdin --config=/dev/stdin "--config=$token" "--kubeconfig=$token" --context=c --data-dir=/tmp --listen=0.0.0.0:9; do
+    out=$(in_recorder check "$flag" <<<"$kubeconfig" || true)
+    contains "check $flag is refused" "inside a pod" "$out"
+    contains "with exit code 2" "exit code 2" "$out"
+    lacks "and shows no token" "eyJ" "$out"
+  done
+  out=$(in_recorder check --url=https://kubernetes.default.svc </dev/null || true)
+  lacks "check --url shows nothing of the API server" "kind|Status|reason" "$out"
+  out=$(in_recorder check --url=http://user:pass@127.0.0.1:8080 </dev/null || true)
+  lacks "nor a password of its URL" "pass" "$out"
+  out=$(in_recorder check --url=http://127.0.0.1:8080 </dev/null || true)
+  contains "of its own recorder it shows status and checks" "^healthy|^degraded" "$out"
+  lacks "and nothing else" "since|message|version" "$out"
+  out=$(in_recorder snapshot /data/mine.db </dev/null || true)
+  contains "snapshot leaves no file on the volume" "inside a pod .*must not be in the directory of the database" "$out"
+  out=$(in_recorder check --log-level=trace,hyper=trace,hyper_util=trace,kube_client=trace,rustls=trace,tower=trace </dev/null || true)
+  contains "check works" "permissions are there" "$out"
+  lacks "and no log level shows the token" "eyJ|Bearer" "$out"
 }
 
 isolation() {
@@ -417,6 +530,10 @@ drop_in() {
   out=$(k exec "$pod" -c operator -- kube9-operator query events list "--since=$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%S.000Z)" \
     --object-namespace="$victims" --limit=25 --format=json) || fail "the extension's command: exit code"
   check "the extension's command answers with one JSON document" jq -es 'length == 1 and (.[0].events | length > 0)' <<<"$out"
+  local reader
+  reader=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
+  equals "a reader enters the container operator and no other" "allowed policy policy" \
+    "$(enters "$reader" "$pod" exec operator) $(enters "$reader" "$pod" exec recorder) $(enters "$reader" "$pod" exec query)"
   equals "ConfigMap kube9-operator-status names the namespace" "$ns" "$(k get configmap kube9-operator-status -o jsonpath='{.data.namespace}')"
   local account=system:serviceaccount:$ns:kube9
   check "the recorder may patch it" kubectl auth can-i patch configmaps/kube9-operator-status -n "$ns" --as "$account"
@@ -503,6 +620,8 @@ upgrade_and_uninstall() {
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   equals "uninstall leaves the claim" kube9 "$(k get pvc -o jsonpath='{.items[*].metadata.name}')"
   equals "and nothing else of the release" "" "$(k get deploy,cm,svc,sa,role,rolebinding -l app.kubernetes.io/instance=kube9 -o name)"
+  equals "nor outside its namespace" "" \
+    "$(kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings -l app.kubernetes.io/instance=kube9 -o name)"
   # The first chart that anybody could install, as it was then.
   rm -rf "$work/first"
   mkdir -p "$work/first"

@@ -30,6 +30,8 @@ scene "what the rules find" findings
 scene "changes while nobody records" findings_after_restart
 scene "a kind that may not be read" one_kind_forbidden
 scene "who may do what" rights
+scene "into which container, and who" query_only
+scene "what a person in the recorder's container can do" own_flags
 scene "an attacker in the query container" isolation
 scene "the read-only reader on a real mount" reader_states
 scene "restarts" restarts

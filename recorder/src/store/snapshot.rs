@@ -29,7 +29,7 @@ pub enum SnapshotError {
     /// It would stay on the volume that the recorder needs.
     #[error(
         "inside a pod {0} must not be in the directory of the database, where it would take the recorder's room: \
-         use `snapshot -` or name a file on another volume"
+         use snapshot - or name a file on another volume"
     )]
     BesideTheDatabase(PathBuf),
     /// Each copy takes as much room as the rows.
