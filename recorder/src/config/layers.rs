@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::place::{self, MOUNTED, Place};
+use super::place::{MOUNTED, Place};
 use super::setting::{Leaf, Origin};
 
 /// Where environment variables are looked up; a map replaces the process's own in tests.
@@ -22,9 +22,9 @@ pub trait Environment {
     /// The names of all variables.
     fn names(&self) -> Vec<String>;
 
-    /// Whether it is the environment of a container in a pod.
-    fn in_pod(&self) -> bool {
-        self.get("KUBERNETES_SERVICE_HOST").is_some()
+    /// Whether it is the environment of a process in a pod. The service's host may be empty.
+    fn place(&self) -> Place {
+        Place::pod_if(self.get("KUBERNETES_SERVICE_HOST").is_some())
     }
 }
 
@@ -44,8 +44,8 @@ impl Environment for ProcessEnvironment {
             .collect()
     }
 
-    fn in_pod(&self) -> bool {
-        place::has_marks_of_a_pod()
+    fn place(&self) -> Place {
+        Place::here()
     }
 }
 
@@ -132,7 +132,7 @@ impl<'a> Layers<'a> {
         let mut layers = Self {
             flags,
             environment,
-            place: Place::of(environment),
+            place: environment.place(),
             file,
             known: Vec::new(),
             sections: Vec::new(),

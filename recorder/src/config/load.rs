@@ -59,7 +59,7 @@ impl Config {
         let named = file
             .map(|file| ("--config", file))
             .or_else(|| Some(("KUBE9_CONFIG", variable.as_deref()?)));
-        let file = match (Place::of(environment), named) {
+        let file = match (environment.place(), named) {
             (Place::Elsewhere, named) => named.map(|(_, file)| file.to_owned()),
             (Place::Pod, named) => {
                 let mounted = Path::new(MOUNTED);
@@ -117,7 +117,7 @@ impl Config {
     /// The defaults where this process runs: in a pod, or elsewhere.
     fn defaults(environment: &dyn Environment) -> Self {
         let mut config = Self::default();
-        if Place::of(environment) == Place::Elsewhere {
+        if environment.place() == Place::Elsewhere {
             config.data_dir = PathBuf::from("./kube9-data");
             config.log.format = LogFormat::Text;
         }

@@ -12,8 +12,6 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::layers::{Environment, ProcessEnvironment};
-
 /// The only config file that is read inside a pod: the chart mounts its ConfigMap there.
 pub const MOUNTED: &str = "/etc/kube9/config.yaml";
 
@@ -30,25 +28,17 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where this process runs.
+    /// Where this process runs. One mark of a pod is enough, so all of them would have to be removed; exec can change
+    /// neither a container's environment nor its mounts.
     pub fn here() -> Self {
-        Self::of(&ProcessEnvironment)
+        let service = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        Self::pod_if(service || is_there(Path::new(SERVICE_ACCOUNT)))
     }
 
-    /// Where a process with this environment runs.
-    pub fn of(environment: &dyn Environment) -> Self {
-        if environment.in_pod() {
-            Self::Pod
-        } else {
-            Self::Elsewhere
-        }
+    /// In a pod, or elsewhere.
+    pub(super) fn pod_if(in_pod: bool) -> Self {
+        if in_pod { Self::Pod } else { Self::Elsewhere }
     }
-}
-
-/// Whether the kubelet started this container. One mark is enough, so all of them would have to be removed; exec can
-/// change neither a container's environment nor its mounts.
-pub(super) fn has_marks_of_a_pod() -> bool {
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() || is_there(Path::new(SERVICE_ACCOUNT))
 }
 
 /// What cannot be looked at counts as there.
@@ -61,17 +51,7 @@ fn is_there(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-
-    #[test]
-    fn place_is_a_pod_with_an_empty_service_host_too() {
-        let empty: BTreeMap<&str, &str> = [("KUBERNETES_SERVICE_HOST", "")].into();
-        assert_eq!(Place::of(&empty), Place::Pod);
-        let none = BTreeMap::<&str, &str>::new();
-        assert_eq!(Place::of(&none), Place::Elsewhere);
-    }
 
     #[test]
     fn mark_that_cannot_be_looked_at_counts_as_there() {
