@@ -33,7 +33,7 @@ pub enum Command {
     Serve,
     /// Write a consistent copy of the database to FILE or stdout, also while a recorder runs
     Snapshot {
-        /// File to write, which must not exist; `-` is stdout. In a pod, a file on another volume than the database's
+        /// File to write, which must not exist; `-` is stdout, the only one in a pod
         file: PathBuf,
     },
     /// Print the effective configuration and which permissions are missing

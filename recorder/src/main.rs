@@ -14,7 +14,7 @@ use kube9_recorder::config::{Config, Place, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
-use kube9_recorder::store::snapshot::{SnapshotError, snapshot, stream};
+use kube9_recorder::store::snapshot::{snapshot, stream};
 use kube9_recorder::wiping::{Wiping, runtime, wiping};
 use kube9_recorder::{check, core_dump, logging, panics, run};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,19 +78,23 @@ fn serve(config: Config) -> ExitCode {
 }
 
 fn copy_database(config: &Config, target: &Path) -> ExitCode {
+    // Whoever may exec could fill the volume so, or the memory, of which /dev/shm is a part.
+    if target != Path::new("-") && Place::here() == Place::Pod {
+        let error = "inside a pod a snapshot goes to stdout, and no file stays: use snapshot -";
+        return complain(&error, WRONG_USAGE);
+    }
     let database = config.data_dir.join(FILE_NAME);
     let copied = if target == Path::new("-") {
         end_after(STREAM_MAX);
         stream(&database, &mut io::stdout().lock())
     } else {
-        snapshot(&database, target, Place::here())
+        snapshot(&database, target)
     };
     match copied {
         Ok(bytes) => {
             info!(bytes, file = %target.display(), "snapshot written");
             ExitCode::SUCCESS
         }
-        Err(error @ SnapshotError::BesideTheDatabase(_)) => complain(&error, WRONG_USAGE),
         Err(error) => complain(&format!("{:#}", anyhow::Error::from(error)), FAILED),
     }
 }

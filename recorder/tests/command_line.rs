@@ -225,6 +225,21 @@ fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
             assert!(!text.contains(SECRET) && output.stdout.is_empty(), "{text}");
         }
     }
+    // No file stays on the volume, nor in /dev/shm, which is memory of the container.
+    for target in ["copy.db", "/dev/shm/kube9-copy.db", "/dev/stdout"] {
+        let output = in_pod(&["snapshot", target]).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{target}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains("inside a pod a snapshot goes to stdout"),
+            "{target}"
+        );
+        assert!(target == "/dev/stdout" || !place.path().join(target).exists());
+    }
     // `KUBECONFIG` and the home directory are not looked at either.
     let output = in_pod(&["check"])
         .env("KUBECONFIG", kubeconfig)

@@ -1,7 +1,7 @@
 //! A consistent copy of the database, beside a running recorder: into a file, or out of the pod through stdout.
 //!
 //! Whoever may exec into the recorder's container can take one, so what it may take of the volume is bounded: one at a
-//! time, never the last of the room, and inside a pod no file that stays there.
+//! time, never the last of the room, and inside a pod (`main`) no file that stays.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -13,7 +13,6 @@ use rusqlite::Connection;
 use tracing::warn;
 
 use super::open::{FILE_NAME, WAL_BYTES_KEPT, open_for_reading};
-use crate::config::Place;
 use crate::volume::statvfs;
 
 /// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
@@ -26,12 +25,6 @@ pub enum SnapshotError {
     /// The target is there already; a snapshot never overwrites.
     #[error("{0} exists already; name a file that does not")]
     Exists(PathBuf),
-    /// It would stay on the volume that the recorder needs.
-    #[error(
-        "inside a pod {0} must not be in the directory of the database, where it would take the recorder's room: \
-         use snapshot - or name a file on another volume"
-    )]
-    BesideTheDatabase(PathBuf),
     /// Each copy takes as much room as the rows.
     #[error("another snapshot is being taken; try again when it has ended")]
     Busy,
@@ -78,18 +71,7 @@ pub enum SnapshotError {
 const ROOM_KEPT: u64 = WAL_BYTES_KEPT.unsigned_abs();
 
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
-pub fn snapshot(database: &Path, target: &Path, place: Place) -> Result<u64, SnapshotError> {
-    let within = |path: &Path| {
-        let directory = fs::canonicalize(directory_of(database)).ok()?;
-        Some(
-            fs::canonicalize(directory_of(path))
-                .ok()?
-                .starts_with(directory),
-        )
-    };
-    if place == Place::Pod && within(target) == Some(true) {
-        return Err(SnapshotError::BesideTheDatabase(target.to_owned()));
-    }
+pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
     let _one = one_at_a_time(database)?;
     // Made here, so that nobody can come in between: what cannot be copied is removed, and must be ours.
     create(target, 0o640).map_err(|error| match error.kind() {
@@ -232,7 +214,7 @@ mod tests {
             .execute("INSERT INTO node (name) VALUES ('a')", [])
             .unwrap();
         let target = dir.path().join("copy.db");
-        assert!(snapshot(&data.database(), &target, Place::Elsewhere).unwrap() > 0);
+        assert!(snapshot(&data.database(), &target).unwrap() > 0);
         let copy = open_for_reading(&target).unwrap();
         let nodes: i64 = copy
             .query_row("SELECT count(*) FROM node", [], |row| row.get(0))
@@ -241,7 +223,7 @@ mod tests {
         let mode = fs::metadata(&target).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         assert!(matches!(
-            snapshot(&data.database(), &target, Place::Elsewhere),
+            snapshot(&data.database(), &target),
             Err(SnapshotError::Exists(_))
         ));
         assert!(target.exists(), "another's file stays");
@@ -253,7 +235,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (empty, target) = (dir.path().join(FILE_NAME), dir.path().join("copy.db"));
         fs::write(&empty, "").unwrap();
-        let made = snapshot(&empty, &target, Place::Elsewhere);
+        let made = snapshot(&empty, &target);
         assert!(matches!(made, Err(SnapshotError::NotOurs(_))), "{made:?}");
         assert!(!target.exists());
     }
@@ -264,7 +246,7 @@ mod tests {
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
         let target = dir.path().join("none").join("copy.db");
-        let error = snapshot(&data.database(), &target, Place::Elsewhere).unwrap_err();
+        let error = snapshot(&data.database(), &target).unwrap_err();
         let words = format!("cannot write the snapshot {}", target.display());
         assert_eq!(error.to_string(), words);
     }
@@ -273,38 +255,12 @@ mod tests {
     fn failed_snapshot_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("copy.db");
-        assert!(snapshot(&dir.path().join("absent.db"), &target, Place::Elsewhere).is_err());
+        assert!(snapshot(&dir.path().join("absent.db"), &target).is_err());
         assert!(!target.exists());
     }
 
     #[test]
-    fn snapshot_beside_the_database_is_refused_in_a_pod() {
-        let dir = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::tempdir().unwrap();
-        let data = DataDir::lock(dir.path()).unwrap();
-        drop(data.open().unwrap());
-        fs::create_dir(dir.path().join("below")).unwrap();
-        let link = elsewhere.path().join("link");
-        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        for target in [
-            dir.path().join("copy.db"),
-            dir.path().join("below").join("copy.db"),
-            dir.path().join("below/../copy.db"),
-            link.join("copy.db"),
-        ] {
-            let made = snapshot(&data.database(), &target, Place::Pod);
-            assert!(
-                matches!(made, Err(SnapshotError::BesideTheDatabase(_))),
-                "{made:?}"
-            );
-            assert!(!target.exists());
-        }
-        let target = elsewhere.path().join("copy.db");
-        assert!(snapshot(&data.database(), &target, Place::Pod).unwrap() > 0);
-    }
-
-    #[test]
-    fn second_snapshot_waits_for_no_first() {
+    fn second_snapshot_at_the_same_time_is_refused() {
         struct During(PathBuf, Option<SnapshotError>);
         impl Write for During {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
