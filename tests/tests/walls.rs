@@ -47,6 +47,14 @@ fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
 }
 
 #[test]
+fn ingest_contains_nothing_but_text_crates() {
+    for name in crates_in("kube9-ingest") {
+        let pure = ["kube9-ingest", "memchr", "aho-corasick"].contains(&name.as_str());
+        assert!(pure, "kube9-ingest contains {name}");
+    }
+}
+
+#[test]
 fn nobody_depends_on_a_binary_crate_but_the_tests() {
     assert!(!crates_in("kube9-recorder").contains(&"kube9-query".to_owned()));
     assert!(!crates_in("kube9-recorder").contains(&"kube9-tests".to_owned()));

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use kube9_ingest::redact::{REDACTED, redact};
+use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
@@ -16,8 +18,6 @@ use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_f
 use super::identity::{Uid, Version};
 use super::names::Names;
 use super::record::{Observation, Occurred, Record};
-use super::redact::{MARKER, redact};
-use super::secret_key::{Secrecy, secrecy};
 use super::template::{self, Text};
 
 /// Longest title, in characters, with its ellipsis.
@@ -265,7 +265,7 @@ impl Cleaner {
             let secret = secret || secrecy(&key) >= Secrecy::Likely;
             // A truth value tells nothing: `looks_secret: true` is no secret.
             let value = if secret && !matches!(value, Value::Null | Value::Bool(_)) {
-                Value::String(MARKER.to_owned())
+                Value::String(REDACTED.to_owned())
             } else {
                 self.value(value, depth)
             };
@@ -410,14 +410,14 @@ mod tests {
         };
         let clean = format!("{:?}", sanitize(given));
         assert!(
-            !clean.contains("hunter2") && clean.contains(MARKER),
+            !clean.contains("hunter2") && clean.contains(REDACTED),
             "{clean}"
         );
     }
 
     #[test]
     fn secret_keys_hide_their_values_at_any_depth() {
-        let hidden = json!(MARKER);
+        let hidden = json!(REDACTED);
         assert_eq!(
             extra(
                 json!({"a": {"dbPassword": {"x": 1}, "author": "me", "l": [{"api_key": 7, "n": 7}]}, "auth": ""})
@@ -634,7 +634,7 @@ mod tests {
     #[test]
     fn clean_text_is_for_logs() {
         let clean = clean_text("ä password=hunter2hunter2\n", 100);
-        assert_eq!(clean, format!("ä password={MARKER}\\n"));
+        assert_eq!(clean, format!("ä password={REDACTED}\\n"));
         assert_eq!(clean_text(&"x".repeat(101), 100), "x".repeat(97) + "…");
     }
 

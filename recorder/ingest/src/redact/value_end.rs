@@ -1,8 +1,8 @@
 //! Where a value ends.
 
-use super::bytes::{is_blank, is_space, quote_bit};
+use super::char_class::{is_blank, is_space, quote_bit};
 use super::{Pair, Scan};
-use crate::pipeline::secret_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Secrecy, secrecy};
 
 /// A value that is a key itself is no longer than this.
 const CHAINED_KEY_BYTES_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! Secrets that their own form gives away, whatever stands around them.
 
-use super::marker::MARKER;
+use super::REDACTED;
 
 /// A token that was recognized.
 pub(super) struct Token {
@@ -142,7 +142,7 @@ pub(super) fn hide_aws_secrets(text: &str) -> String {
             .unwrap_or(from.len());
         out.push_str(before);
         let secret = length == 40 || (length == from.len() && (6..40).contains(&length));
-        out.push_str(if secret { MARKER } else { &from[..length] });
+        out.push_str(if secret { REDACTED } else { &from[..length] });
         rest = &from[length..];
     }
     out.push_str(rest);

@@ -1,6 +1,6 @@
 //! Users and their passwords in addresses.
 
-use super::bytes::is_space;
+use super::char_class::is_space;
 use super::{Scan, Span};
 
 /// 65535 has five. More digits are a password.

@@ -5,7 +5,7 @@
 
 /// How sure it is that the value of a key is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Secrecy {
+pub enum Secrecy {
     /// It is not.
     None,
     /// As a parameter (`sig=…`), not in a sentence.
@@ -43,7 +43,7 @@ const PARAMETER: &[&str] = &["sig", "signature"];
 const KEY_BYTES_MAX: usize = 128;
 
 /// Judges a key.
-pub(crate) fn secrecy(key: &str) -> Secrecy {
+pub fn secrecy(key: &str) -> Secrecy {
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
     let mut letters = [0; KEY_BYTES_MAX];

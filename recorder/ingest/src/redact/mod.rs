@@ -1,7 +1,7 @@
 //! Takes secrets out of a text. Pure; one pass, linear in the text, nothing allocated where there is no secret.
 //!
 //! What is taken out, and stands as `[REDACTED]`:
-//! - the value of a key that promises a secret (`secret_key.rs`): `password=x`, `token: x`, `"auth":"x"` (also in JSON
+//! - the value of a key that promises a secret (`sensitive_key.rs`): `password=x`, `token: x`, `"auth":"x"` (also in JSON
 //!   inside JSON), `--password x`, `?token=x`, `{"name":"DB_PASSWORD","value":"x"}`;
 //! - the user part of a URL and of a Go database source name;
 //! - `Bearer x`, `Basic x`; JSON web tokens; tokens that their issuers made recognizable; PEM blocks.
@@ -12,22 +12,22 @@
 
 use std::borrow::Cow;
 
-use super::secret_key::{Secrecy, secrecy};
-pub(super) use marker::MARKER;
+use crate::sensitive_key::{Secrecy, secrecy};
+/// The text that stands in place of a secret.
+pub const REDACTED: &str = "[REDACTED]";
 
-use bytes::{is_blank, is_key, is_space, quote_bit};
-use forms::{decodes_to_pair, hide_aws_secrets};
-use prose::is_prose;
+use char_class::{is_blank, is_key, is_space, quote_bit};
+use stopwords::is_prose;
+use token_patterns::{decodes_to_pair, hide_aws_secrets};
 
-mod bytes;
-mod ends;
-mod forms;
-mod marker;
-mod prose;
-mod user;
+mod char_class;
+mod stopwords;
+mod token_patterns;
+mod userinfo;
+mod value_end;
 
 /// Replaces the secrets in a text.
-pub(super) fn redact(text: &str) -> Cow<'_, str> {
+pub fn redact(text: &str) -> Cow<'_, str> {
     let mut scan = Scan {
         text,
         bytes: text.as_bytes(),
@@ -91,8 +91,8 @@ impl Scan<'_> {
                 let start = i;
                 let mut token = None;
                 while token.is_none() && self.bytes.get(i).is_some_and(|b| is_key(*b)) {
-                    if forms::may_begin(self.bytes[i], self.bytes.get(i + 1)) {
-                        token = forms::token(self.text, i).map(|token| (i, token));
+                    if token_patterns::may_begin(self.bytes[i], self.bytes.get(i + 1)) {
+                        token = token_patterns::token(self.text, i).map(|token| (i, token));
                     }
                     i += 1;
                 }
@@ -121,7 +121,7 @@ impl Scan<'_> {
     /// Replaces the span and returns its end.
     fn hide(&mut self, (from, to): Span) -> usize {
         self.out.push_str(&self.text[self.copied..from]);
-        self.out.push_str(MARKER);
+        self.out.push_str(REDACTED);
         self.copied = to;
         to
     }
@@ -321,11 +321,11 @@ impl Scan<'_> {
         {
             return None;
         }
-        if self.starts(at, MARKER) && self.ends_after_marker(pair, at + MARKER.len()) {
+        if self.starts(at, REDACTED) && self.ends_after_marker(pair, at + REDACTED.len()) {
             return None;
         }
         let mut to = self.end_of_unquoted(pair, at);
-        if matches!(self.bytes.get(at), Some(b'{' | b'[')) && !self.starts(at, MARKER) {
+        if matches!(self.bytes.get(at), Some(b'{' | b'[')) && !self.starts(at, REDACTED) {
             let end = self.end_of_structure(at);
             return Some((at, if pair.quoted { end } else { end.max(to) }));
         }
