@@ -1,15 +1,19 @@
 //! Which keys promise a secret: of metadata, of JSON and YAML inside a text, of `key=value` pairs, of flags.
 //!
-//! A key is taken apart into words, at everything that is no letter or digit and where camelCase begins a new word:
-//! `dbPassword`, `DB_PASSWORD` and `db-password` are secret, `author` and `authority` are not.
+//! A key is taken apart into words, at everything but letters and digits and where camelCase begins a new word:
+//! `dbPassword`, `DB_PASSWORD` and `db-password` are secret, `author` and `authority` are not. The last word decides:
+//! `password_file`, `tokenUrl` and `secret-name` only say where a secret is.
+//! The redaction, the metadata of rows and the rules about literal secrets all ask here.
 
 /// How sure it is that the value of a key is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Secrecy {
     /// It is not.
     None,
-    /// As a parameter (`sig=…`), not in a sentence.
+    /// As a parameter (`sig=…`, `?key=…`), if it looks like a secret.
     Parameter,
+    /// A key of something (`STRIPE_KEY`), if its value looks like a secret.
+    Key,
     /// It mostly is, but sentences have such words before a colon too ("failed to fetch token: not found").
     Likely,
     /// It is.
@@ -29,17 +33,278 @@ const CERTAIN: &[&str] = &[
     "sharedkey",
     "encryptionkey",
     "signingkey",
+    "masterkey",
+    "presharedkey",
+    "keydata",
+    "securestring",
     "dockerconfigjson",
     "dockercfg",
+    "stringdata",
+    "masterauth",
+    "passcode",
+    "passwort",
+    "kennwort",
+    "contrasena",
+    "motdepasse",
 ];
-/// At the end of a word, also with an s.
+/// The last word. `pw` and `pass` also end one: `bindpw`, `storepass`.
+const CERTAIN_ENDS: &[&str] = &["pwd", "psk", "pw"];
+/// At the end of the last word, also with an s.
 const LIKELY_ENDS: &[&str] = &["token", "secret", "credential"];
-/// A whole word.
-const LIKELY: &[&str] = &["auth", "authorization", "bearer", "pass", "pwd"];
-/// A whole word.
-const PARAMETER: &[&str] = &["sig", "signature"];
+/// The last word.
+const LIKELY: &[&str] = &[
+    "auth",
+    "authorization",
+    "bearer",
+    "pass",
+    "cred",
+    "creds",
+    "jwt",
+    "pat",
+    "assertion",
+    "apitoken",
+    "cookie",
+    "setcookie",
+];
+/// The last word.
+const PARAMETER: &[&str] = &[
+    "appid",
+    "code",
+    "jsessionid",
+    "key",
+    "otp",
+    "phpsessid",
+    "policy",
+    "sas",
+    "sessid",
+    "session",
+    "sessionid",
+    "sid",
+    "sig",
+    "signature",
+    "sign",
+    "ticket",
+    "hmac",
+];
+/// Words that a secret key may end in: which one it is, or how it is written.
+const QUALIFIERS: &[&str] = &[
+    "a",
+    "admin",
+    "b",
+    "backup",
+    "base",
+    "base64",
+    "beta",
+    "b64",
+    "current",
+    "data",
+    "default",
+    "dev",
+    "github",
+    "gitlab",
+    "global",
+    "hash",
+    "id",
+    "internal",
+    "live",
+    "local",
+    "main",
+    "new",
+    "next",
+    "old",
+    "plain",
+    "plaintext",
+    "previous",
+    "primary",
+    "prod",
+    "production",
+    "raw",
+    "readonly",
+    "ro",
+    "root",
+    "rw",
+    "secondary",
+    "slack",
+    "stage",
+    "staging",
+    "string",
+    "test",
+    "text",
+    "value",
+    "val",
+];
+/// A key that ends so says something about a secret, and is not one.
+const ABOUT: &[&str] = &[
+    "age",
+    "alg",
+    "algorithm",
+    "allowed",
+    "annotation",
+    "api",
+    "attempt",
+    "audience",
+    "authentication",
+    "backend",
+    "bucket",
+    "bytes",
+    "cache",
+    "changed",
+    "class",
+    "cleanup",
+    "client",
+    "config",
+    "controller",
+    "count",
+    "created",
+    "dir",
+    "directory",
+    "disabled",
+    "duration",
+    "enabled",
+    "encoding",
+    "endpoint",
+    "env",
+    "error",
+    "expiration",
+    "expiry",
+    "exporter",
+    "failed",
+    "failure",
+    "field",
+    "file",
+    "filename",
+    "format",
+    "found",
+    "generator",
+    "group",
+    "handler",
+    "header",
+    "helper",
+    "hint",
+    "host",
+    "id",
+    "interval",
+    "issuer",
+    "job",
+    "kind",
+    "label",
+    "len",
+    "length",
+    "lifetime",
+    "limit",
+    "list",
+    "location",
+    "manager",
+    "max",
+    "method",
+    "min",
+    "missing",
+    "mode",
+    "mount",
+    "name",
+    "namespace",
+    "operator",
+    "param",
+    "parameter",
+    "path",
+    "period",
+    "policy",
+    "port",
+    "prefix",
+    "present",
+    "provider",
+    "proxy",
+    "reader",
+    "ref",
+    "reference",
+    "refresher",
+    "request",
+    "required",
+    "reset",
+    "review",
+    "role",
+    "rotated",
+    "rotation",
+    "scheme",
+    "scope",
+    "seconds",
+    "selector",
+    "server",
+    "service",
+    "size",
+    "source",
+    "state",
+    "status",
+    "stdin",
+    "store",
+    "strategy",
+    "suffix",
+    "sync",
+    "template",
+    "timeout",
+    "ttl",
+    "type",
+    "updated",
+    "uri",
+    "url",
+    "usage",
+    "used",
+    "user",
+    "username",
+    "valid",
+    "validation",
+    "validator",
+    "var",
+    "variable",
+    "version",
+    "volume",
+    "writer",
+];
+/// What stands before `key` where a key is not a secret.
+const NO_SECRET_KEY: &[&str] = &[
+    "arrow",
+    "bucket",
+    "cache",
+    "column",
+    "composite",
+    "config",
+    "dedup",
+    "dictionary",
+    "event",
+    "field",
+    "file",
+    "foreign",
+    "group",
+    "hash",
+    "id",
+    "host",
+    "hot",
+    "idempotency",
+    "index",
+    "label",
+    "lookup",
+    "map",
+    "message",
+    "node",
+    "object",
+    "order",
+    "partition",
+    "primary",
+    "pub",
+    "public",
+    "range",
+    "ref",
+    "row",
+    "s3",
+    "shard",
+    "sort",
+    "storage",
+    "topology",
+    "translation",
+    "unique",
+];
 
-/// Longest part of a key that is looked at: its end. Longer keys are no keys.
+/// Longest part of a key that is examined: its end. What is longer is not a key.
 const KEY_BYTES_MAX: usize = 128;
 
 /// Judges a key.
@@ -47,11 +312,18 @@ pub fn secrecy(key: &str) -> Secrecy {
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
     let mut letters = [0; KEY_BYTES_MAX];
-    let (mut length, mut word_start) = (0, 0);
-    let mut found = Secrecy::None;
+    // Where the words begin and end: the last three that are not just digits.
+    let mut words = [(0, 0); 3];
+    let (mut length, mut word_start, mut count) = (0, 0, 0);
+    let mut end_word = |from: usize, to: usize, letters: &[u8; KEY_BYTES_MAX]| {
+        if letters[from..to].iter().any(|b| !b.is_ascii_digit()) {
+            words = [words[1], words[2], (from, to)];
+            count += 1;
+        }
+    };
     for (i, &byte) in bytes.iter().enumerate() {
         if !byte.is_ascii_alphanumeric() || begins_word(bytes, i) {
-            found = found.max(of_word(&letters[word_start..length]));
+            end_word(word_start, length, &letters);
             word_start = length;
         }
         if byte.is_ascii_alphanumeric() {
@@ -59,11 +331,55 @@ pub fn secrecy(key: &str) -> Secrecy {
             length += 1;
         }
     }
-    found = found.max(of_word(&letters[word_start..length]));
-    let certain = CERTAIN
-        .iter()
-        .any(|word| contains(&letters[..length], word.as_bytes()));
-    if certain { Secrecy::Certain } else { found }
+    end_word(word_start, length, &letters);
+    let [third, second, last] = words.map(|(from, to)| without_digits(&letters[from..to]));
+    let joined = &letters[..length];
+    if last == b"id" && contains(second, b"token") {
+        return Secrecy::Key;
+    }
+    if is_about(last, second) && !(count == 1 && last == b"policy") {
+        return Secrecy::None;
+    }
+    // `passwordSecret`, `tokenSecretKey`: names of a Secret, and of a key in it.
+    let held = |word: &[u8]| contains(word, b"password") || contains(word, b"token");
+    if held(second) && last == b"secret" {
+        return Secrecy::Likely;
+    }
+    if last == b"key"
+        && (held(second) || second == b"credentials" || held(third) && second == b"secret")
+    {
+        return Secrecy::Key;
+    }
+    if CERTAIN.iter().any(|word| contains(joined, word.as_bytes())) {
+        return Secrecy::Certain;
+    }
+    let found = of_word(last, count > 1);
+    if found == Secrecy::None && QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
+        return of_word(second, true).max(of_key(second, third, count > 2));
+    }
+    found.max(of_key(last, second, count > 1))
+}
+
+/// Whether the key only says something about a secret: `tokenPath`, `password_length`, but `secret_id` is one.
+fn is_about(last: &[u8], second: &[u8]) -> bool {
+    let singular = last.strip_suffix(b"s").unwrap_or(last);
+    let about = |word: &[u8]| {
+        ABOUT
+            .binary_search_by(|one| one.as_bytes().cmp(word))
+            .is_ok()
+    };
+    (about(last) || about(singular))
+        && !(last == b"id" && (second == b"secret" || second == b"session"))
+}
+
+/// `…_KEY`: a secret of something, unless it is a key to look up.
+fn of_key(last: &[u8], before: &[u8], has_before: bool) -> Secrecy {
+    let is_key = last == b"key" || last == b"keys";
+    if is_key && has_before && !NO_SECRET_KEY.iter().any(|word| word.as_bytes() == before) {
+        Secrecy::Key
+    } else {
+        Secrecy::None
+    }
 }
 
 /// Whether camelCase begins a word at `i`: `d|Password`, `AP|Key` (the last capital belongs to the next word).
@@ -78,22 +394,43 @@ fn begins_word(bytes: &[u8], i: usize) -> bool {
                 && bytes.get(i + 1).is_some_and(u8::is_ascii_lowercase)))
 }
 
-fn of_word(word: &[u8]) -> Secrecy {
+fn without_digits(word: &[u8]) -> &[u8] {
     let digits = word
         .iter()
         .rev()
         .take_while(|byte| byte.is_ascii_digit())
         .count();
-    let word = &word[..word.len() - digits];
+    &word[..word.len() - digits]
+}
+
+fn of_word(word: &[u8], qualified: bool) -> Secrecy {
+    /// Words that end in `pass` and are none.
+    const PASSES: &[&[u8]] = &[
+        b"bypass",
+        b"compass",
+        b"encompass",
+        b"overpass",
+        b"surpass",
+        b"trespass",
+        b"underpass",
+    ];
     let is = |words: &[&str]| words.iter().any(|w| w.as_bytes() == word);
     let singular = word.strip_suffix(b"s").unwrap_or(word);
-    if is(LIKELY)
+    let passes = word.ends_with(b"pass") && !PASSES.contains(&word);
+    if is(CERTAIN_ENDS)
+        || passes && (word.len() > 4 || qualified)
+        || word.ends_with(b"pw") && word.len() <= 8
+    {
+        Secrecy::Certain
+    } else if is(LIKELY)
         || LIKELY_ENDS
             .iter()
             .any(|end| singular.ends_with(end.as_bytes()))
     {
         Secrecy::Likely
-    } else if is(PARAMETER) {
+    } else if qualified && word == b"salt" {
+        Secrecy::Key
+    } else if is(PARAMETER) && !(qualified && word == b"key") || singular.ends_with(b"signature") {
         Secrecy::Parameter
     } else {
         Secrecy::None
@@ -110,7 +447,7 @@ mod tests {
 
     #[test]
     fn words_of_a_key_decide() {
-        use Secrecy::{Certain, Likely, None, Parameter};
+        use Secrecy::{Certain, Key, Likely, None, Parameter};
         for (key, expected) in [
             ("password", Certain),
             ("PASSWORD", Certain),
@@ -139,7 +476,7 @@ mod tests {
             ("basicAuth", Likely),
             ("auth2", Likely),
             ("Authorization", Likely),
-            ("MYSQL_PWD", Likely),
+            ("MYSQL_PWD", Certain),
             ("sig", Parameter),
             ("X-Amz-Signature", Parameter),
             ("author", None),
@@ -149,7 +486,41 @@ mod tests {
             ("tokenizer", None),
             ("secretary", None),
             ("monkey", None),
-            ("key", None),
+            ("key", Parameter),
+            ("MYSQL_ROOT_PASSWORD_2", Certain),
+            ("SECRET_KEY_BASE", Certain),
+            ("client-key-data", Certain),
+            ("bindpw", Certain),
+            ("storepass", Certain),
+            ("dbPass", Certain),
+            ("pass", Likely),
+            ("secret_id", Likely),
+            ("token_github", Likely),
+            ("STRIPE_KEY", Key),
+            ("DD_APP_KEY", Key),
+            ("PAGERDUTY_ROUTING_KEY", Key),
+            ("adminPasswordKey", Key),
+            ("passwordSecret", Likely),
+            ("TOKEN_ID", Key),
+            ("AUTH_SALT", Key),
+            ("public_key", None),
+            ("partitionKey", None),
+            ("topologyKey", None),
+            ("password_file", None),
+            ("TOKEN_PATH", None),
+            ("tokenUrl", None),
+            ("auth-uri", None),
+            ("secretEndpoint", None),
+            ("secretName", None),
+            ("passwordRef", None),
+            ("tokenTTL", None),
+            ("token_type", None),
+            ("secrets_count", None),
+            ("passwordLength", None),
+            ("AUTH_ENABLED", None),
+            ("access_key_id", None),
+            ("password-manager", None),
+            ("passwordPolicy", None),
             ("accessKubernetes", None),
             ("compass", None),
             ("design", None),
@@ -157,6 +528,7 @@ mod tests {
         ] {
             assert_eq!(secrecy(key), expected, "{key}");
         }
+        assert!(ABOUT.is_sorted());
         let long = format!("{}password", "x".repeat(10_000));
         assert_eq!(secrecy(&long), Certain);
     }
