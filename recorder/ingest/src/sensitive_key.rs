@@ -48,7 +48,7 @@ const CERTAIN: &[&str] = &[
     "motdepasse",
 ];
 /// The last word. `pw` and `pass` also end one: `bindpw`, `storepass`.
-const CERTAIN_ENDS: &[&str] = &["pwd", "psk", "pw"];
+const CERTAIN_ENDS: &[&str] = &["pwd", "psk", "pw", "passe"];
 /// At the end of the last word, also with an s.
 const LIKELY_ENDS: &[&str] = &["token", "secret", "credential"];
 /// The last word.
@@ -350,7 +350,7 @@ pub fn secrecy(key: &str) -> Secrecy {
     {
         return Secrecy::Key;
     }
-    if CERTAIN.iter().any(|word| contains(joined, word.as_bytes())) {
+    if holds_certain(joined) {
         return Secrecy::Certain;
     }
     let found = of_word(last, count > 1);
@@ -358,6 +358,25 @@ pub fn secrecy(key: &str) -> Secrecy {
         return of_word(second, true).max(of_key(second, third, count > 2));
     }
     found.max(of_key(last, second, count > 1))
+}
+
+/// Whether one of [`CERTAIN`] is in the letters of a key.
+fn holds_certain(joined: &[u8]) -> bool {
+    const BEGINS: [bool; 256] = {
+        let mut begins = [false; 256];
+        let mut at = 0;
+        while at < CERTAIN.len() {
+            begins[CERTAIN[at].as_bytes()[0] as usize] = true;
+            at += 1;
+        }
+        begins
+    };
+    joined.iter().enumerate().any(|(at, first)| {
+        BEGINS[usize::from(*first)]
+            && CERTAIN.iter().any(|word| {
+                word.as_bytes()[0] == *first && joined[at..].starts_with(word.as_bytes())
+            })
+    })
 }
 
 /// Whether the key only says something about a secret: `tokenPath`, `password_length`, but `secret_id` is one.

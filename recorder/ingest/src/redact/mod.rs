@@ -178,7 +178,7 @@ impl<'t> Scan<'t> {
         }
         let (bytes, marker) = (self.bytes, REDACTED.as_bytes());
         self.spans
-            .retain(|(from, to)| from < to && &bytes[*from..*to] != marker);
+            .retain(|(from, to)| from < to && !marker.starts_with(&bytes[*from..*to]));
         self.spans
     }
 
@@ -757,11 +757,16 @@ impl<'t> Scan<'t> {
     fn next_word(&self, start: usize, end: usize) -> Option<Span> {
         let mut at = self.skip(end, is_blank);
         let mut linked = false;
-        for link in ["is ", "was ", "to ", "as "] {
-            if self.starts(at, link) {
-                at = self.skip(at + link.len(), is_blank);
-                linked = true;
+        if let Some(b'i' | b'w') = self.bytes.get(at) {
+            for link in ["is ", "was "] {
+                if self.starts(at, link) {
+                    at = self.skip(at + link.len(), is_blank);
+                    linked = true;
+                }
             }
+        }
+        if matches!(self.bytes.get(at), Some(b'(' | b'<')) {
+            at += 1;
         }
         let quote = self.quote_at(at);
         let mut argument = self.argument_at(self.behind_quote(at), quote)?;
@@ -914,6 +919,12 @@ impl<'t> Scan<'t> {
 
     /// What follows `Bearer`, `Basic` and the like.
     fn after_scheme(&self, scheme: &str, end: usize) -> Option<Span> {
+        if !matches!(
+            scheme.as_bytes()[0],
+            b'b' | b'B' | b'g' | b'G' | b's' | b'S' | b'a' | b'A'
+        ) {
+            return None;
+        }
         const SCHEMES: [&str; 6] = ["bearer", "basic", "geniekey", "ssws", "splunk", "apikey"];
         let scheme = SCHEMES
             .iter()
@@ -1009,7 +1020,10 @@ impl<'t> Scan<'t> {
     /// Behind what languages put before a value: a YAML tag, `Some(`, `N'…'`, `$'…'`.
     fn behind_prefix(&self, mut at: usize) -> usize {
         if self.starts(at, "!!") {
-            at = self.skip(self.skip(at, |b| !is_space(b)), is_blank);
+            let tag = self.skip(at + 2, |b| b.is_ascii_alphabetic());
+            if tag > at + 2 && self.bytes.get(tag) == Some(&b' ') {
+                at = self.skip(tag, is_blank);
+            }
         }
         if self.starts(at, "Some(") {
             at += "Some(".len();
@@ -1239,7 +1253,7 @@ impl<'t> Scan<'t> {
                     || pair.colon
                         && spaced
                         && value.ends_with(':')
-                        && !is_random(word)
+                        && is_error_class(word)
                         && secrecy(word) < Secrecy::Likely
                     || is_quantity(value)
                     || is_path(value)
@@ -1361,6 +1375,12 @@ fn is_secret_parameter(key: &str, value: &str) -> bool {
     let word = bare(value);
     word.len() >= BYTES_MIN
         && (signed || !(is_quantity(word) || is_plain_word(word) || is_object_name(word)))
+}
+
+/// `AccessDenied`, `EC2MetadataError`: what stands before another colon.
+fn is_error_class(word: &str) -> bool {
+    let begins = word.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
+    begins && word.bytes().all(|b| b.is_ascii_alphanumeric()) && !is_random(word)
 }
 
 /// `name=db-creds`, `key:password`: which one it is.

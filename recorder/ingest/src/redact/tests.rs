@@ -425,3 +425,155 @@ fn what_only_begins_like_a_token_stays() {
         "[REDACTED] at 0123456789abcdef0123456789abcdef01234567 x",
     );
 }
+
+#[test]
+fn flags_of_clients_hide_what_they_take_and_no_other_flag() {
+    for (text, expected) in [
+        (
+            "mysqladmin -uroot -phunter2 ping",
+            "mysqladmin -uroot -p[REDACTED] ping",
+        ),
+        (
+            r#"["redis-cli","-a","hunter2","ping"]"#,
+            r#"["redis-cli","-a","[REDACTED]","ping"]"#,
+        ),
+        (
+            "sshpass -p hunter2 ssh -p 22 u@h",
+            "sshpass -p [REDACTED] ssh -p 22 u@h",
+        ),
+        (
+            "sqlcmd -U sa -P hunter2 -Q x",
+            "sqlcmd -U sa -P [REDACTED] -Q x",
+        ),
+        (
+            "curl -u elastic:hunter2 http://x",
+            "curl -u elastic:[REDACTED] http://x",
+        ),
+        (
+            "docker login -u u -p hunter2 r.x",
+            "docker login -u u -p [REDACTED] r.x",
+        ),
+        (
+            "mount -t cifs -o username=u%hunter2,vers=3",
+            "mount -t cifs -o username=u%[REDACTED]",
+        ),
+        (
+            "rabbitmqctl add_user app hunter2",
+            "rabbitmqctl add_user app [REDACTED]",
+        ),
+        (
+            "echo hunter2 | docker login --password-stdin",
+            "echo [REDACTED] | docker login --password-stdin",
+        ),
+        ("redis-cli -a\n- x", "redis-cli -a\n- [REDACTED]"),
+        // No client, but nothing else that looks so.
+        ("tool -p k3vN8qPz1LmW0aRt", "tool -p [REDACTED]"),
+    ] {
+        check(text, expected);
+    }
+    for text in [
+        "mkdir -p /var/lib/app && ssh -p 22 host && ps -p 1",
+        "docker run -p 8080:80 -u 1000:1000 nginx",
+        "redis-cli -p 6379 ping",
+        "mysqladmin -P 3306 ping",
+        "psql -h db -p 5432 -w",
+        "mysql -p \"$MYSQL_ROOT_PASSWORD\" -u root",
+        "curl -u $USER:$PASS http://x",
+        "cp -a a b; tar -p -x -f a.tar",
+    ] {
+        check(text, text);
+    }
+}
+
+#[test]
+fn no_rest_of_a_value_stands_beside_the_marker() {
+    for (text, expected) in [
+        ("password=a\\ b c", "password=[REDACTED] c"),
+        ("password='a b' c", "password='[REDACTED]' c"),
+        ("password='a'\"'\"'b' c", "password=[REDACTED] c"),
+        ("Password=a{b;c}d;User=x", "Password=[REDACTED]"),
+        ("Cookie: a=1; b=2; c=3\nx", "Cookie: [REDACTED]\nx"),
+        (
+            "Authorization: Digest username=\"u\", response=\"k3vN8qPz\" x",
+            "Authorization: [REDACTED] x",
+        ),
+        (
+            "https://hooks.slack.com/services/T0/B0/k3vN8qPz1LmW x",
+            "https://hooks.slack.com/services/[REDACTED] x",
+        ),
+        (
+            "<password>a b</password>",
+            "<password>[REDACTED]</password>",
+        ),
+        ("ghp_k3vN8qPz1LmW-x_y z", "[REDACTED] z"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn what_a_reader_does_not_see_separates_no_key_from_its_value() {
+    for (text, expected) in [
+        (
+            "password\u{1b}[31m=hunter2",
+            "password\u{1b}[31m=[REDACTED]",
+        ),
+        ("pass\u{200b}word: hunter2", "pass\u{200b}word: [REDACTED]"),
+        ("password\\u003dhunter2", "password\\u003d[REDACTED]"),
+        (
+            "%22password%22%3A%22hunter2%22",
+            "%22password%22%3A%22[REDACTED]%22",
+        ),
+        (
+            "&quot;password&quot;:&quot;hunter2&quot;",
+            "&quot;password&quot;:&quot;[REDACTED]&quot;",
+        ),
+        ("password\u{ff1d}hunter2", "password\u{ff1d}[REDACTED]"),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn a_quoted_secret_is_hidden_whatever_its_keys() {
+    check(
+        r#"{"kind":"Secret","data":{"a":"eA==","b":"eQ=="},"type":"Opaque"}"#,
+        r#"{"kind":"Secret","data":[REDACTED],"type":"Opaque"}"#,
+    );
+    check(
+        "kind: Secret\ndata:\n  a: eA==\n  b: eQ==\ntype: Opaque",
+        "kind: Secret\ndata:\n  [REDACTED]\ntype: Opaque",
+    );
+    check(
+        "stringData:\n  a: x\nkind: Secret",
+        "stringData:\n  [REDACTED]\nkind: Secret",
+    );
+    let config_map = r#"{"kind":"ConfigMap","data":{"a":"x"}}"#;
+    check(config_map, config_map);
+}
+
+#[test]
+fn validation_shows_a_value_only_where_its_field_is_not_secret() {
+    check(
+        r#"spec.password: Invalid value: "hunter2": too short"#,
+        r#"spec.password: Invalid value: "[REDACTED]": too short"#,
+    );
+    for text in [
+        r#"spec.type: Invalid value: "Recreate": must not be set"#,
+        "spec.password: Required value",
+        "data[token]: Too long: must have at most 1048576 bytes",
+        r#"spec.secretName: Invalid value: "Web_TLS": a lowercase subdomain"#,
+    ] {
+        check(text, text);
+    }
+}
+
+#[test]
+fn certificates_and_marks_of_pem_that_are_talked_about_stay() {
+    for text in [
+        "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ\n-----END CERTIFICATE-----",
+        "PEM does not contain -----BEGIN PRIVATE KEY----- so it is not used at all",
+    ] {
+        check(text, text);
+    }
+}

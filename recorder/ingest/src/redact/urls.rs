@@ -36,6 +36,12 @@ const BEFORE_SECRET: &[&str] = &[
     "bot",
     "alert",
     "receiver",
+    "verify",
+    "reset",
+    "invite",
+    "activate",
+    "confirm",
+    "magic",
 ];
 
 /// The part of a path that is a credential. `path` begins with a slash and goes to the end of the address.

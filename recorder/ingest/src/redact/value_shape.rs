@@ -13,9 +13,9 @@ pub(super) fn is_stand_in(value: &str) -> bool {
     let bytes = value.as_bytes();
     match bytes {
         [] => true,
-        [b'$', b'{' | b'(', ..] => true,
+        [b'$', b'{' | b'(', inner @ ..] => is_expression(inner),
         [b'$', rest @ ..] => !rest.is_empty() && is_variable(rest),
-        [b'{', b'{', ..] => true,
+        [b'{', b'{', b' ' | b'.' | b'-', ..] | [b'{', b'{'] => true,
         [b'(', inner @ ..] => inner.iter().all(|b| b.is_ascii_lowercase()),
         [b'%', b's' | b'v' | b'q' | b'd'] => true,
         [b'<', inner @ .., b'>'] | [b'<', inner @ ..] => inner
@@ -29,6 +29,23 @@ pub(super) fn is_stand_in(value: &str) -> bool {
                 || value.chars().all(|c| matches!(c, '•' | '…' | '●'))
         }
     }
+}
+
+/// What stands in `${…}` or `$(…)`: a name, perhaps with a default, or a command.
+fn is_expression(inner: &[u8]) -> bool {
+    let inner = inner
+        .strip_suffix(b"}")
+        .or(inner.strip_suffix(b")"))
+        .unwrap_or(inner);
+    let plain = |b: &u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-' | b'/' | b' ' | b'?')
+    };
+    let text = std::str::from_utf8(inner).unwrap_or_default();
+    inner
+        .first()
+        .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+        && inner.iter().all(plain)
+        && !is_random(text)
 }
 
 /// A variable's name as shells write it: capitals or lower case alone, no random mix.
