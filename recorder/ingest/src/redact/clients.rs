@@ -76,7 +76,12 @@ const NAMES: usize = {
 const NAME_BYTES_MAX: usize = 20;
 
 /// Names and whose they are, by their first byte.
-const BY_FIRST: ([(&str, u8); NAMES], [(u8, u8); 256]) = {
+struct Index {
+    names: [(&'static str, u8); NAMES],
+    of_first: [(u8, u8); 256],
+}
+
+static INDEX: Index = {
     let mut names = [("", 0); NAMES];
     let mut ranges = [(0, 0); 256];
     let (mut filled, mut first) = (0, 0);
@@ -98,18 +103,20 @@ const BY_FIRST: ([(&str, u8); NAMES], [(u8, u8); 256]) = {
         ranges[first].1 = filled as u8;
         first += 1;
     }
-    (names, ranges)
+    Index {
+        names,
+        of_first: ranges,
+    }
 };
 
 /// The client of this name.
 pub(super) fn client(word: &str) -> Option<&'static Client> {
-    static TABLE: &([(&str, u8); NAMES], [(u8, u8); 256]) = &BY_FIRST;
     let first = *word.as_bytes().first()?;
     if word.len() > NAME_BYTES_MAX {
         return None;
     }
-    let (from, to) = TABLE.1[usize::from(first)];
-    let of_first = &TABLE.0[usize::from(from)..usize::from(to)];
+    let (from, to) = INDEX.of_first[usize::from(first)];
+    let of_first = &INDEX.names[usize::from(from)..usize::from(to)];
     let (_, at) = of_first.iter().find(|(name, _)| *name == word)?;
     CLIENTS.get(usize::from(*at))
 }
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_client_is_found_by_its_names() {
-        assert!(NAMES < 256);
+        const { assert!(NAMES < 256) };
         for one in CLIENTS {
             for name in one.names {
                 assert!(name.len() <= NAME_BYTES_MAX);
