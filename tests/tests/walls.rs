@@ -47,11 +47,8 @@ fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
 }
 
 #[test]
-fn ingest_contains_nothing_but_text_crates() {
-    for name in crates_in("kube9-ingest") {
-        let pure = ["kube9-ingest", "memchr", "aho-corasick"].contains(&name.as_str());
-        assert!(pure, "kube9-ingest contains {name}");
-    }
+fn ingest_depends_on_nothing() {
+    assert_eq!(crates_in("kube9-ingest"), ["kube9-ingest"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Keys, and where the value of each begins: behind `=` or `:`, in the next argument, element or word.
 
-use super::char_class::{is_blank, is_space, is_wide};
-use super::harmless::{is_address, is_harmless_text, is_key_mark};
+use super::char_class::{is_blank, is_key, is_space, is_wide};
+use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
 use super::stopwords::is_stopword;
 use super::token_patterns::decodes_to_pair;
 use super::value_shape::{bare, is_object_name, is_plain_word, is_random, is_stand_in, is_uuid};
@@ -11,6 +11,11 @@ use crate::sensitive_key::{Secrecy, secrecy};
 impl<'t> Scan<'t> {
     /// What to hide after the key `start..end`.
     pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
+        self.after_separator(start, end)
+            .or_else(|| self.beside(start, end))
+    }
+
+    fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
         let next = *self.bytes.get(end)?;
         let quote = self.quote_at(end);
         let after_quote = quote.map_or(end, |(_, slashes)| end + slashes + 1);
@@ -27,7 +32,6 @@ impl<'t> Scan<'t> {
             Some(b'(') if after_space == end => return self.called(start, end),
             Some(b'[') if after_space == end => return self.validated_field(start, end),
             Some(b']') if after_space == end && self.starts(end, "]: Invalid value: ") => (true, 2),
-            Some(b';' | b'|') if after_space == end => return self.beside(start, end),
             _ => return self.without_separator(start, end, after_quote, next),
         };
         let at = after_space + length;
@@ -57,6 +61,12 @@ impl<'t> Scan<'t> {
 
     /// The key that ends with the word `start..end`; `api key` and `pass phrase` are written in two.
     fn key(&self, start: usize, end: usize) -> &'t str {
+        // `-Dpassword=x`: a property of Java.
+        let start = if self.starts(start, "-D") && end > start + 3 {
+            start + 2
+        } else {
+            start
+        };
         let word = &self.text[start..end];
         let second = ["key", "keys", "phrase", "word"]
             .iter()
@@ -116,13 +126,33 @@ impl<'t> Scan<'t> {
         (from < to).then_some((from, to))
     }
 
-    /// `password;x`, `password|x`: only what looks like a secret.
+    /// `password;x`, `password(x)`, `password/x`, `password⏎x`: only what looks random.
     fn beside(&self, start: usize, end: usize) -> Option<Span> {
-        if secrecy(self.key(start, end)) < Secrecy::Likely {
+        /// So many marks may stand between.
+        const MARKS_MAX: usize = 3;
+        let mut at = end;
+        for _ in 0..MARKS_MAX {
+            match self.bytes.get(at) {
+                Some(b'\\') if matches!(self.bytes.get(at + 1), Some(b'n' | b'r' | b't')) => {
+                    at += 2
+                }
+                // Addresses, digests and escapes.
+                Some(b'@' | b'#' | b'?' | b'&' | b'.' | b'%' | b'\\') => return None,
+                Some(b) if b.is_ascii() && !is_key(*b) => at += 1,
+                _ => break,
+            }
+        }
+        let blank = self.bytes[end..at].iter().all(|b| is_blank(*b));
+        if blank
+            || !self.bytes.get(at)?.is_ascii_alphanumeric()
+            || secrecy(self.key(start, end)) < Secrecy::Likely
+        {
             return None;
         }
-        let argument = self.argument_at(end + 1, None)?;
-        is_random(self.shown(argument)).then(|| self.whole(argument))
+        let argument = self.argument_at(at, None)?;
+        let value = self.shown(argument);
+        let secret = is_random(value) && !is_address(value);
+        secret.then(|| self.whole(argument))
     }
 
     /// `<password>x</password>`, `<property name="password">x</property>`.
@@ -239,7 +269,8 @@ impl<'t> Scan<'t> {
             "requirepass" | "masterauth" | "bindpw" | "rootpw"
         ) && !linked
             && !is_stopword(bare(value));
-        let random = is_random(value) && !value.starts_with(is_key_mark) && !is_address(value);
+        let random = is_random(value) && !value.starts_with(is_key_mark) && !is_address(value)
+            || is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
         if !directive && !random {
             return None;
         }

@@ -153,7 +153,7 @@ impl Scan<'_> {
                 !value.ends_with(':') && !value.contains('=') && !is_plain_word(value)
                     || is_random(value)
             }
-            _ => is_random(value),
+            _ => is_random(value) || is_uuid(value),
         };
         if is_value && !value.contains("://") {
             NextLine::Value(next)
