@@ -333,7 +333,18 @@ pub fn secrecy(key: &str) -> Secrecy {
     }
     end_word(word_start, length, &letters);
     let [third, second, last] = words.map(|(from, to)| without_digits(&letters[from..to]));
-    let joined = &letters[..length];
+    let mut found = if holds_certain(&letters[..length]) {
+        Secrecy::Certain
+    } else {
+        of_word(last, count > 1).max(of_key(last, second, count > 1))
+    };
+    if found == Secrecy::None {
+        let before = of_word(second, true).max(of_key(second, third, count > 2));
+        if before == Secrecy::None || !QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
+            return Secrecy::None;
+        }
+        found = before;
+    }
     if last == b"id" && contains(second, b"token") {
         return Secrecy::Key;
     }
@@ -345,19 +356,11 @@ pub fn secrecy(key: &str) -> Secrecy {
     if held(second) && last == b"secret" {
         return Secrecy::Likely;
     }
-    if last == b"key"
-        && (held(second) || second == b"credentials" || held(third) && second == b"secret")
-    {
+    let of_held = held(second) || second == b"credentials" || held(third) && second == b"secret";
+    if last == b"key" && of_held {
         return Secrecy::Key;
     }
-    if holds_certain(joined) {
-        return Secrecy::Certain;
-    }
-    let found = of_word(last, count > 1);
-    if found == Secrecy::None && QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
-        return of_word(second, true).max(of_key(second, third, count > 2));
-    }
-    found.max(of_key(last, second, count > 1))
+    found
 }
 
 /// Whether one of [`CERTAIN`] is in the letters of a key.

@@ -130,6 +130,8 @@ impl<'t> Scan<'t> {
     fn beside(&self, start: usize, end: usize) -> Option<Span> {
         /// So many marks may stand between.
         const MARKS_MAX: usize = 3;
+        /// Shorter values do not look random.
+        const RANDOM_BYTES_MIN: usize = 10;
         let mut at = end;
         for _ in 0..MARKS_MAX {
             match self.bytes.get(at) {
@@ -142,8 +144,12 @@ impl<'t> Scan<'t> {
                 _ => break,
             }
         }
+        // Most words: nothing random can follow.
+        let near = &self.bytes[at..self.bytes.len().min(at + RANDOM_BYTES_MIN)];
         let blank = self.bytes[end..at].iter().all(|b| is_blank(*b));
         if blank
+            || near.len() < RANDOM_BYTES_MIN
+            || !near.iter().all(|b| is_wide(*b))
             || !self.bytes.get(at)?.is_ascii_alphanumeric()
             || secrecy(self.key(start, end)) < Secrecy::Likely
         {
@@ -151,7 +157,8 @@ impl<'t> Scan<'t> {
         }
         let argument = self.argument_at(at, None)?;
         let value = self.shown(argument);
-        let secret = is_random(value) && !is_address(value);
+        let id = is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
+        let secret = (is_random(value) || id) && !is_address(value);
         secret.then(|| self.whole(argument))
     }
 
@@ -255,7 +262,8 @@ impl<'t> Scan<'t> {
                 && self.bytes[argument.to..]
                     .first()
                     .is_some_and(|b| *b == quote || *b == b'\\');
-            let secret = secrecy >= Secrecy::Likely && (certain || is_random(value));
+            let random = is_random(value) || is_uuid(value) && !names_objects(key);
+            let secret = secrecy >= Secrecy::Likely && (certain || random);
             return secret.then(|| self.whole(argument));
         }
         // Redis: `AUTH default …`; IMAP: `LOGIN user …`.
