@@ -47,6 +47,11 @@ fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
 }
 
 #[test]
+fn ingest_depends_on_nothing() {
+    assert_eq!(crates_in("kube9-ingest"), ["kube9-ingest"]);
+}
+
+#[test]
 fn nobody_depends_on_a_binary_crate_but_the_tests() {
     assert!(!crates_in("kube9-recorder").contains(&"kube9-query".to_owned()));
     assert!(!crates_in("kube9-recorder").contains(&"kube9-tests".to_owned()));

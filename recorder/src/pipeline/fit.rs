@@ -1,8 +1,7 @@
 //! Cuts texts to a length, and metadata to a size in JSON. Pure; sizes are those of JSON without spaces.
 
+use kube9_ingest::redact::REDACTED;
 use serde_json::{Map, Value};
-
-use super::redact::MARKER;
 
 /// How long a text may be.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +25,9 @@ pub(super) fn kept(text: &str, limit: Limit) -> usize {
         },
     };
     // Half a marker would look like a value that is to be redacted.
-    let from = end.saturating_sub(MARKER.len() - 1);
+    let from = end.saturating_sub(REDACTED.len() - 1);
     (from..end)
-        .find(|at| text.as_bytes()[*at..].starts_with(MARKER.as_bytes()))
+        .find(|at| text.as_bytes()[*at..].starts_with(REDACTED.as_bytes()))
         .unwrap_or(end)
 }
 
@@ -198,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_whole_marker_stays_and_a_part_of_one_goes() {
-        let text = format!("ab{MARKER}cdefgh");
-        let whole = "ab".len() + MARKER.len();
+        let text = format!("ab{REDACTED}cdefgh");
+        let whole = "ab".len() + REDACTED.len();
         for (end, expected) in [
             (2, 2),
             (3, 2),

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use kube9_ingest::redact::redact;
 use kube9_shared::model::Severity::{self, Info, Warning};
 
 use super::reason_table::{Row, TABLE};
-use super::redact::redact;
 
 /// What an Event means.
 #[derive(Debug, Clone, PartialEq, Eq)]

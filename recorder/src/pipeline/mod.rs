@@ -14,8 +14,6 @@ pub mod push;
 pub mod queue;
 mod reason_table;
 pub mod record;
-mod redact;
 pub mod sanitize;
-pub(crate) mod secret_key;
 pub mod signals;
 pub mod template;

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use kube9_ingest::redact::{REDACTED, is_secret_pair, redact};
+use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_shared::model::ObjectRef;
 use serde_json::{Map, Value};
 
@@ -16,8 +18,6 @@ use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_f
 use super::identity::{Uid, Version};
 use super::names::Names;
 use super::record::{Observation, Occurred, Record};
-use super::redact::{MARKER, redact};
-use super::secret_key::{Secrecy, secrecy};
 use super::template::{self, Text};
 
 /// Longest title, in characters, with its ellipsis.
@@ -254,18 +254,14 @@ impl Cleaner {
         let named = ["name", "key"]
             .iter()
             .filter_map(|field| map.get(*field)?.as_str());
-        let named_secret = named
-            .map(secrecy)
-            .max()
-            .is_some_and(|secrecy| secrecy >= Secrecy::Likely);
+        let named = named.max_by_key(|name| secrecy(name)).map(str::to_owned);
         let mut cleaned = Map::with_capacity(map.len());
         for (key, value) in map {
-            let secret = named_secret && key == "value" || secrecy(&key) >= Secrecy::Likely;
+            let of_name = named.as_ref().filter(|_| key == "value");
+            let secret = holds_secret(of_name.unwrap_or(&key), &value);
             let key = self.text(key, Limit::Bytes(NAME_BYTES_MAX));
-            let secret = secret || secrecy(&key) >= Secrecy::Likely;
-            // A truth value tells nothing: `looks_secret: true` is no secret.
-            let value = if secret && !matches!(value, Value::Null | Value::Bool(_)) {
-                Value::String(MARKER.to_owned())
+            let value = if secret || holds_secret(&key, &value) {
+                Value::String(REDACTED.to_owned())
             } else {
                 self.value(value, depth)
             };
@@ -289,6 +285,23 @@ impl Cleaner {
             ),
             Value::Object(map) => Value::Object(self.map(map, depth + 1)),
             plain => plain,
+        }
+    }
+}
+
+/// Whether a value under this key is a secret: a text or number as the redaction judges it in `"key":"value"`, an object
+/// or list if anything in it is one. A truth value tells nothing: `looks_secret: true` is not a secret.
+fn holds_secret(key: &str, value: &Value) -> bool {
+    let secrecy = secrecy(key);
+    match value {
+        _ if secrecy == Secrecy::None => false,
+        Value::Null | Value::Bool(_) => false,
+        Value::String(text) => is_secret_pair(key, text),
+        Value::Number(number) => is_secret_pair(key, &number.to_string()),
+        Value::Array(_) | Value::Object(_) if secrecy == Secrecy::Certain => true,
+        Value::Array(values) => values.iter().any(|value| holds_secret(key, value)),
+        Value::Object(map) => {
+            secrecy >= Secrecy::Likely && map.values().any(|value| holds_secret(key, value))
         }
     }
 }
@@ -410,19 +423,19 @@ mod tests {
         };
         let clean = format!("{:?}", sanitize(given));
         assert!(
-            !clean.contains("hunter2") && clean.contains(MARKER),
+            !clean.contains("hunter2") && clean.contains(REDACTED),
             "{clean}"
         );
     }
 
     #[test]
     fn secret_keys_hide_their_values_at_any_depth() {
-        let hidden = json!(MARKER);
+        let hidden = json!(REDACTED);
         assert_eq!(
             extra(
                 json!({"a": {"dbPassword": {"x": 1}, "author": "me", "l": [{"api_key": 7, "n": 7}]}, "auth": ""})
             ),
-            json!({"a": {"dbPassword": hidden, "author": "me", "l": [{"api_key": hidden, "n": 7}]}, "auth": hidden})
+            json!({"a": {"dbPassword": hidden, "author": "me", "l": [{"api_key": hidden, "n": 7}]}, "auth": ""})
         );
         assert_eq!(
             extra(
@@ -437,6 +450,18 @@ mod tests {
         assert_eq!(
             extra(json!({"looks_secret": true, "token": null})),
             json!({"looks_secret": true, "token": null})
+        );
+        // What only says something of a secret stays, and so do names, states and numbers.
+        let said = json!({
+            "tokenFile": "/run/token", "secretName": "db-creds", "token_ttl": "768h", "tokens": 12, "auth": {"status": "DOWN"},
+            "secret": "shop/db-creds", "passwordRef": "db", "api_key": "required", "env": [{"name": "TOKEN_URL", "value": "https://x"}]
+        });
+        assert_eq!(extra(said.clone()), said);
+        assert_eq!(
+            extra(
+                json!({"auth": {"x": ["k3vN8qPz1LmW"]}, "STRIPE_KEY": "k3vN8qPz1LmW0aRt", "passwords": ["a", "b"]})
+            ),
+            json!({"auth": hidden, "STRIPE_KEY": hidden, "passwords": hidden})
         );
     }
 
@@ -634,7 +659,7 @@ mod tests {
     #[test]
     fn clean_text_is_for_logs() {
         let clean = clean_text("ä password=hunter2hunter2\n", 100);
-        assert_eq!(clean, format!("ä password={MARKER}\\n"));
+        assert_eq!(clean, format!("ä password={REDACTED}\\n"));
         assert_eq!(clean_text(&"x".repeat(101), 100), "x".repeat(97) + "…");
     }
 

@@ -6,12 +6,12 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
+use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lenient::lenient;
 use super::meta::Meta;
-use crate::pipeline::secret_key::{Secrecy, secrecy};
 
 /// A ConfigMap without its values.
 #[derive(Debug, Clone, Default)]

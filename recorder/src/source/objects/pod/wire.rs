@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_shared::time::Timestamp;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
-use crate::pipeline::secret_key::{Secrecy, secrecy};
 use crate::source::objects::lenient::lenient;
 use crate::source::objects::meta::{Condition, Meta, shortened};
 use crate::source::objects::quantity::thousandths;

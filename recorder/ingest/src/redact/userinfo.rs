@@ -1,6 +1,7 @@
 //! Users and their passwords in addresses.
 
-use super::bytes::is_space;
+use super::char_class::is_space;
+use super::value_shape::is_plain_word;
 use super::{Scan, Span};
 
 /// 65535 has five. More digits are a password.
@@ -44,7 +45,12 @@ impl Scan<'_> {
             None if self.has_password(at, authority) => last,
             None => return None,
         };
-        (to > at).then_some((at, to))
+        let user = &self.text[at..to];
+        // `ssh://git@host`: a name without a password.
+        let before = &self.text[..at];
+        let named = user == "git" || before.ends_with("ssh://") || before.ends_with("sftp://");
+        let name_only = named && is_plain_word(user) && !user.contains('/');
+        (to > at && !name_only).then_some((at, to))
     }
 
     /// Whether what stands before the first slash is no `host:port`, so that an `@` further on may end a password.

@@ -1,0 +1,223 @@
+//! Arguments of commands: what a flag or a subcommand of a client takes, and what is piped into one.
+
+use super::char_class::{is_blank, is_space};
+use super::clients::{self, Takes};
+use super::value_shape::{is_path, is_plain_word, is_quantity, is_random, is_stand_in};
+use super::{NEAR_BYTES, Pair, Scan, Span};
+
+/// An argument of a command, or its beginning.
+#[derive(Clone, Copy)]
+pub(super) struct Argument {
+    from: usize,
+    /// Where it ends, or how far it was judged.
+    pub(super) to: usize,
+    quote: Option<(u8, usize)>,
+}
+
+impl<'t> Scan<'t> {
+    /// The argument that a flag or a subcommand of a known client takes.
+    pub(super) fn of_client(&mut self, start: usize, end: usize) -> Option<Span> {
+        let word = &self.text[start..end];
+        if word == "echo" || word == "printf" {
+            return self.piped(end);
+        }
+        if let Some(client) = clients::client(word) {
+            let first = self
+                .client
+                .is_none_or(|(one, _)| !std::ptr::eq(one, client));
+            if first {
+                self.client = Some((client, client.needs.is_empty()));
+            }
+        }
+        if let Some((client, armed)) = &mut self.client {
+            *armed |= client.needs.contains(&word);
+            if *armed {
+                for (flag, takes) in client.flags {
+                    if word == *flag {
+                        return self.argument(end, *takes);
+                    }
+                    // What is attached to a flag of one letter.
+                    let attached =
+                        flag.len() == 2 && word.starts_with(flag) && !word.starts_with("--");
+                    if attached && let Some(span) = self.attached(start + 2, *takes) {
+                        return Some(span);
+                    }
+                }
+            }
+        }
+        self.of_unknown_client(start, end)
+    }
+
+    /// A flag of one letter that takes a credential with many clients, if what it is given looks like one.
+    fn of_unknown_client(&self, start: usize, end: usize) -> Option<Span> {
+        let [
+            b'-',
+            b'p' | b'P' | b'w' | b'a' | b'k' | b't' | b's',
+            attached @ ..,
+        ] = &self.bytes[start..end]
+        else {
+            return None;
+        };
+        let argument = if attached.is_empty() {
+            self.next_argument(end)?
+        } else {
+            self.attached_argument(start + 2)?
+        };
+        let value = self.shown(argument);
+        (is_random(value) && !value.contains('/')).then(|| self.whole(argument))
+    }
+
+    /// The secret in what stands behind a flag or a subcommand.
+    fn argument(&self, end: usize, takes: Takes) -> Option<Span> {
+        let mut at = end;
+        if let Takes::After(others) = takes {
+            for _ in 0..others {
+                at = self.next_argument(at)?.to;
+            }
+        }
+        let argument = self.next_argument(at)?;
+        let value = self.shown(argument);
+        let secret = match takes {
+            _ if is_stand_in(value) => false,
+            Takes::Secret | Takes::After(_) => !is_quantity(value) && !is_path(value),
+            Takes::Attached => is_random(value),
+            Takes::Pair(mark) => return self.behind(argument, mark),
+        };
+        secret.then(|| self.whole(argument))
+    }
+
+    /// The secret in what is attached to a flag.
+    fn attached(&self, from: usize, takes: Takes) -> Option<Span> {
+        let argument = self.attached_argument(from)?;
+        let value = self.shown(argument);
+        let secret = match takes {
+            _ if is_stand_in(value) => false,
+            Takes::Attached => true,
+            Takes::Secret => !is_plain_word(value) && !is_quantity(value),
+            Takes::Pair(mark) => return self.behind(argument, mark),
+            Takes::After(_) => false,
+        };
+        secret.then(|| self.whole(argument))
+    }
+
+    /// The secret of `user:secret`.
+    fn behind(&self, argument: Argument, mark: u8) -> Option<Span> {
+        let shown = self.shown(argument);
+        let step = shown.bytes().position(|b| b == mark)? + 1;
+        let value = &shown[step..];
+        // `-u 1000:1000` is a user and a group.
+        let secret = !is_stand_in(value) && !is_quantity(value) && !value.starts_with("//");
+        secret.then(|| (argument.from + step, self.whole(argument).1))
+    }
+
+    fn attached_argument(&self, from: usize) -> Option<Argument> {
+        let from = self.skip(from, |b| b == b'=');
+        let quote = self.quote_at(from);
+        let at = self.behind_quote(from);
+        // A quote that closes the argument opens nothing.
+        let closes = |b: &u8| is_space(*b) || matches!(b, b',' | b']' | b')');
+        if quote.is_some() && self.bytes.get(at).is_none_or(closes) {
+            return None;
+        }
+        self.argument_at(at, quote)
+    }
+
+    /// The next argument: behind blanks, `=`, or in a list of arguments behind quotes and commas.
+    fn next_argument(&self, end: usize) -> Option<Argument> {
+        let after_quote = self.behind_quote(end);
+        let listed = after_quote > end;
+        let mut at = self.skip(after_quote, |b| {
+            is_blank(b) || b == b'=' || listed && (b == b',' || is_space(b))
+        });
+        if !listed && self.bytes.get(at) == Some(&b',') {
+            at = self.skip(at, |b| is_blank(b) || b == b',');
+        }
+        at = self.behind_item(at);
+        if at == end
+            || self
+                .bytes
+                .get(at)
+                .is_none_or(|b| is_space(*b) || matches!(b, b'-' | b'|'))
+        {
+            return None;
+        }
+        self.argument_at(self.behind_quote(at), self.quote_at(at))
+    }
+
+    /// The first of a list of lines, as YAML has it: `- -a⏎- x`.
+    pub(super) fn behind_item(&self, at: usize) -> usize {
+        if self.bytes.get(at) != Some(&b'\n') {
+            return at;
+        }
+        let item = self.skip(at, is_space);
+        if self.starts(item, "- ") {
+            self.skip(item + 1, is_blank)
+        } else {
+            at
+        }
+    }
+
+    pub(super) fn argument_at(&self, from: usize, quote: Option<(u8, usize)>) -> Option<Argument> {
+        let near = self.near(from);
+        let to = match quote {
+            Some(quote) => self.end_of_quoted(from, quote, near),
+            None => self.end_of_unquoted(Pair::plain(from), from, near),
+        };
+        (from < to).then_some(Argument { from, to, quote })
+    }
+
+    pub(super) fn shown(&self, argument: Argument) -> &'t str {
+        &self.text[argument.from..argument.to]
+    }
+
+    /// All of an argument that was judged by its beginning.
+    pub(super) fn whole(&self, argument: Argument) -> Span {
+        let (from, end) = (argument.from, self.bytes.len());
+        let to = match argument.quote {
+            Some(quote) => self.end_of_quoted(from, quote, end),
+            None => self.end_of_unquoted(Pair::plain(from), from, end),
+        };
+        (from, to)
+    }
+
+    /// Up to where a value that begins here is judged.
+    pub(super) fn near(&self, from: usize) -> usize {
+        self.text
+            .floor_char_boundary(self.bytes.len().min(from + NEAR_BYTES))
+    }
+
+    /// `echo X | docker login --password-stdin`: what is piped into something that reads a password.
+    fn piped(&self, end: usize) -> Option<Span> {
+        const BYTES_MAX: usize = 256;
+        const READERS: &[&str] = &[
+            "password-stdin",
+            "chpasswd",
+            "passwd",
+            "kinit",
+            "sudo -S",
+            "su ",
+            "cryptsetup",
+            "login",
+            "smbpasswd",
+        ];
+        let limit = (end + BYTES_MAX).min(self.bytes.len());
+        let pipe = end
+            + self.bytes[end..limit]
+                .iter()
+                .position(|b| matches!(b, b'|' | b'\n'))?;
+        let limit = self
+            .text
+            .floor_char_boundary((pipe + BYTES_MAX).min(self.bytes.len()));
+        let reader = &self.text[pipe..limit];
+        if self.bytes[pipe] != b'|' || !READERS.iter().any(|name| reader.contains(name)) {
+            return None;
+        }
+        let mut from = self.skip(end, is_blank);
+        while self.bytes.get(from) == Some(&b'-') {
+            from = self.skip(self.skip(from, |b| !is_space(b)), is_blank);
+        }
+        let to = from + self.text.get(from..pipe)?.trim_end().len();
+        (from < to && !is_stand_in(self.text[from..to].trim_matches(['"', '\''])))
+            .then_some((from, to))
+    }
+}

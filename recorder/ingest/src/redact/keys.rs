@@ -1,0 +1,430 @@
+//! Keys, and where the value of each begins: behind `=` or `:`, in the next argument, element or word.
+
+use super::char_class::{is_blank, is_key, is_space, is_wide};
+use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
+use super::stopwords::is_stopword;
+use super::token_patterns::decodes_to_pair;
+use super::value_shape::{bare, is_object_name, is_plain_word, is_random, is_stand_in, is_uuid};
+use super::{Pair, Scan, Span};
+use crate::sensitive_key::{Secrecy, secrecy};
+
+impl<'t> Scan<'t> {
+    /// What to hide after the key `start..end`.
+    pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
+        self.after_separator(start, end)
+            .or_else(|| self.beside(start, end))
+    }
+
+    fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
+        let next = *self.bytes.get(end)?;
+        let quote = self.quote_at(end);
+        let after_quote = quote.map_or(end, |(_, slashes)| end + slashes + 1);
+        // `ENV["PASSWORD"] = "x"`
+        let indexed = quote.is_some() && self.bytes.get(after_quote) == Some(&b']');
+        let after_space = self.skip(after_quote + usize::from(indexed), is_blank);
+        let (colon, length) = match self.bytes.get(after_space) {
+            Some(b':') => (true, 1),
+            Some(b'=') => (false, 1),
+            Some(b'>') if after_space == after_quote => {
+                return self.element(start, end, after_quote);
+            }
+            Some(b'-') if self.starts(after_space, "-> ") => (false, 2),
+            Some(b'(') if after_space == end => return self.called(start, end),
+            Some(b'[') if after_space == end => return self.validated_field(start, end),
+            Some(b']') if after_space == end && self.starts(end, "]: Invalid value: ") => (true, 2),
+            _ => return self.without_separator(start, end, after_quote, next),
+        };
+        let at = after_space + length;
+        if colon && self.starts(at, "//") {
+            return None;
+        }
+        // `:=`, `=>`, `==`
+        let at = self.skip(at, |b| matches!(b, b'=' | b'>'));
+        let key = self.key(start, end);
+        let secrecy = self.secrecy_of(key);
+        if secrecy == Secrecy::None || (secrecy == Secrecy::Parameter && colon) {
+            return None;
+        }
+        self.value(
+            Pair {
+                start,
+                at,
+                quoted: quote.is_some(),
+                colon,
+                space_before: after_space > after_quote,
+                flag: false,
+                secrecy,
+            },
+            key,
+        )
+    }
+
+    /// The key that ends with the word `start..end`; `api key` and `pass phrase` are written in two.
+    fn key(&self, start: usize, end: usize) -> &'t str {
+        // `-Dpassword=x`: a property of Java.
+        let start = if self.starts(start, "-D") && end > start + 3 {
+            start + 2
+        } else {
+            start
+        };
+        let word = &self.text[start..end];
+        let second = ["key", "keys", "phrase", "word"]
+            .iter()
+            .any(|one| word.eq_ignore_ascii_case(one));
+        let (from, to) = self.before;
+        if second && to + 1 == start && self.bytes[to] == b' ' && from < to {
+            &self.text[from..end]
+        } else {
+            word
+        }
+    }
+
+    pub(super) fn secrecy_of(&self, key: &str) -> Secrecy {
+        let of_secret =
+            self.of_secret && (key.eq_ignore_ascii_case("data") || key.ends_with(".data"));
+        let in_two = key.contains(' ');
+        match secrecy(key) {
+            _ if of_secret => Secrecy::Certain,
+            // "secret key: tls.key", as sentences have it.
+            Secrecy::Certain if in_two => Secrecy::Key,
+            Secrecy::Key if in_two => Secrecy::None,
+            secrecy => secrecy,
+        }
+    }
+
+    /// `PASSWORD('x')`, `db.auth("u","x")`.
+    fn called(&self, start: usize, end: usize) -> Option<Span> {
+        const BYTES_MAX: usize = 512;
+        let word = &self.text[start..end];
+        let is_call = secrecy(word) == Secrecy::Certain || word.ends_with(".auth");
+        let from = end + 1;
+        self.quote_at(from)?;
+        if !is_call {
+            return None;
+        }
+        let limit = self.bytes.len().min(from + BYTES_MAX);
+        let close = from + self.bytes[from..limit].iter().position(|b| *b == b')')?;
+        (close > from + 2).then_some((from, close))
+    }
+
+    /// `stringData[x]: Invalid value: "…"`.
+    fn validated_field(&self, start: usize, end: usize) -> Option<Span> {
+        const BYTES_MAX: usize = 256;
+        const LEAD: &str = "]: Invalid value: ";
+        if secrecy(&self.text[start..end]) < Secrecy::Certain {
+            return None;
+        }
+        let limit = self.bytes.len().min(end + BYTES_MAX);
+        let close = end + self.bytes[end..limit].iter().position(|b| *b == b']')?;
+        let at = close + LEAD.len();
+        let (quote, slashes) = self
+            .starts(close, LEAD)
+            .then(|| self.quote_at(at))
+            .flatten()?;
+        let from = at + slashes + 1;
+        let to = self.end_of_quoted(from, (quote, slashes), self.bytes.len());
+        (from < to).then_some((from, to))
+    }
+
+    /// `password;x`, `password(x)`, `password/x`, `password⏎x`: only what looks random.
+    fn beside(&self, start: usize, end: usize) -> Option<Span> {
+        /// So many marks may stand between.
+        const MARKS_MAX: usize = 3;
+        /// Shorter values do not look random.
+        const RANDOM_BYTES_MIN: usize = 10;
+        let mut at = end;
+        for _ in 0..MARKS_MAX {
+            match self.bytes.get(at) {
+                Some(b'\\') if matches!(self.bytes.get(at + 1), Some(b'n' | b'r' | b't')) => {
+                    at += 2
+                }
+                // Addresses, digests and escapes.
+                Some(b'@' | b'#' | b'?' | b'&' | b'.' | b'%' | b'\\') => return None,
+                Some(b) if b.is_ascii() && !is_key(*b) => at += 1,
+                _ => break,
+            }
+        }
+        // Most words: nothing random can follow.
+        let near = &self.bytes[at..self.bytes.len().min(at + RANDOM_BYTES_MIN)];
+        let blank = self.bytes[end..at].iter().all(|b| is_blank(*b));
+        if blank
+            || near.len() < RANDOM_BYTES_MIN
+            || !near.iter().all(|b| is_wide(*b))
+            || !self.bytes.get(at)?.is_ascii_alphanumeric()
+            || secrecy(self.key(start, end)) < Secrecy::Likely
+        {
+            return None;
+        }
+        let argument = self.argument_at(at, None)?;
+        let value = self.shown(argument);
+        let id = is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
+        let secret = (is_random(value) || id) && !is_address(value);
+        secret.then(|| self.whole(argument))
+    }
+
+    /// `<password>x</password>`, `<property name="password">x</property>`.
+    fn element(&self, start: usize, end: usize, after_quote: usize) -> Option<Span> {
+        let in_tag = after_quote > end || start > 0 && matches!(self.bytes[start - 1], b'<' | b':');
+        if !in_tag || secrecy(&self.text[start..end]) < Secrecy::Likely {
+            return None;
+        }
+        self.content(after_quote + 1)
+    }
+
+    /// The text of an element whose tag ends before `from`.
+    fn content(&self, from: usize) -> Option<Span> {
+        const BYTES_MAX: usize = 4096;
+        let limit = self.bytes.len().min(from + BYTES_MAX);
+        let to = from
+            + self
+                .bytes
+                .get(from..limit)?
+                .iter()
+                .position(|b| *b == b'<')?;
+        let inner = &self.text[from..to];
+        let from = from + (inner.len() - inner.trim_start().len());
+        let to = from + inner.trim().len();
+        let closed = self.bytes[to..].iter().find(|b| **b == b'<' || **b == b'/') == Some(&b'<')
+            && self.bytes.get(self.skip(to, |b| b != b'<') + 1) == Some(&b'/');
+        (closed && from < to && !is_stand_in(&self.text[from..to])).then_some((from, to))
+    }
+
+    /// `--password x`, `Bearer x`, `"name":"DB_PASSWORD","value":"x"`, `password 'x'`, `password is x`.
+    fn without_separator(
+        &mut self,
+        start: usize,
+        end: usize,
+        after_quote: usize,
+        next: u8,
+    ) -> Option<Span> {
+        let word = &self.text[start..end];
+        if is_space(next)
+            && let Some(span) = self.after_scheme(word, end)
+        {
+            return Some(span);
+        }
+        if let Some(span) = self.identified_by(start, end) {
+            return Some(span);
+        }
+        if word.starts_with('-') {
+            return self.after_flag(word, end, after_quote);
+        }
+        if let Some(span) = self.named(word, end, after_quote) {
+            return Some(span);
+        }
+        if after_quote > end && self.bytes.get(after_quote) == Some(&b',') {
+            return self.next_of_list(word, after_quote);
+        }
+        if matches!(self.bytes[start.saturating_sub(1)], b'<' | b':')
+            && next == b' '
+            && secrecy(word) >= Secrecy::Likely
+        {
+            const TAG_BYTES_MAX: usize = 128;
+            let limit = self.bytes.len().min(end + TAG_BYTES_MAX);
+            let close = self.bytes[end..limit]
+                .iter()
+                .position(|b| matches!(b, b'<' | b'>'))?;
+            return (self.bytes[end + close] == b'>')
+                .then(|| self.content(end + close + 1))
+                .flatten();
+        }
+        if after_quote > end || !is_blank(next) {
+            return None;
+        }
+        self.next_word(start, end)
+    }
+
+    /// The word behind a key and a blank, if it cannot be anything but its value.
+    fn next_word(&self, start: usize, end: usize) -> Option<Span> {
+        let mut at = self.skip(end, is_blank);
+        let mut linked = false;
+        if let Some(b'i' | b'w') = self.bytes.get(at) {
+            for link in ["is ", "was "] {
+                if self.starts(at, link) {
+                    at = self.skip(at + link.len(), is_blank);
+                    linked = true;
+                }
+            }
+        }
+        if matches!(self.bytes.get(at), Some(b'(' | b'<')) {
+            at += 1;
+        }
+        let quote = self.quote_at(at);
+        let mut argument = self.argument_at(self.behind_quote(at), quote)?;
+        if let Some((quote, _)) = quote {
+            let key = self.key(start, end);
+            let secrecy = secrecy(key);
+            let value = self.shown(argument);
+            let certain = secrecy == Secrecy::Certain
+                && !key.contains(' ')
+                && !value.contains(' ')
+                && !is_harmless_text(secrecy, key, value)
+                && self.bytes[argument.to..]
+                    .first()
+                    .is_some_and(|b| *b == quote || *b == b'\\');
+            let random = is_random(value) || is_uuid(value) && !names_objects(key);
+            let secret = secrecy >= Secrecy::Likely && (certain || random);
+            return secret.then(|| self.whole(argument));
+        }
+        // Redis: `AUTH default …`; IMAP: `LOGIN user …`.
+        let command = matches!(&self.text[start..end], "AUTH" | "LOGIN");
+        if command && !is_random(self.shown(argument)) {
+            argument = self.argument_at(self.skip(argument.to, is_blank), None)?;
+        }
+        let value = self.shown(argument);
+        let directive = matches!(
+            &self.text[start..end],
+            "requirepass" | "masterauth" | "bindpw" | "rootpw"
+        ) && !linked
+            && !is_stopword(bare(value));
+        let random = is_random(value) && !value.starts_with(is_key_mark) && !is_address(value)
+            || is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
+        if !directive && !random {
+            return None;
+        }
+        let key = self.key(start, end);
+        let secret = match secrecy(key) {
+            Secrecy::Certain | Secrecy::Likely => true,
+            Secrecy::Key => key.contains(' ') && !linked,
+            _ => command || key == "community",
+        };
+        secret.then(|| self.whole(argument))
+    }
+
+    /// SQL: `IDENTIFIED BY 'x'`, `IDENTIFIED WITH plugin BY 'x'`, `WITH PASSWORD x`.
+    fn identified_by(&self, start: usize, end: usize) -> Option<Span> {
+        const NEAR_BYTES: usize = 64;
+        let word = &self.text[start..end];
+        if !word.eq_ignore_ascii_case("by") {
+            return None;
+        }
+        let near = &self.bytes[start.saturating_sub(NEAR_BYTES)..start];
+        let identified = near
+            .windows(10)
+            .any(|part| part.eq_ignore_ascii_case(b"identified"));
+        let mut at = self.skip(end, is_blank);
+        if self.starts_ignoring_case(at, "password ") {
+            at = self.skip(at + 9, is_blank);
+        }
+        if !identified || at == end {
+            return None;
+        }
+        let argument = self.argument_at(self.behind_quote(at), self.quote_at(at))?;
+        (!is_stand_in(self.shown(argument))).then(|| self.whole(argument))
+    }
+
+    /// `"name":"DB_PASSWORD","value":"x"`, `{Name:DB_PASSWORD Value:x}`.
+    fn named(&mut self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
+        let between = self.skip(after_quote, |b| is_space(b) || b == b',');
+        let value_key = self.behind_quote(between);
+        if between == end || !self.starts_ignoring_case(value_key, "value") {
+            return None;
+        }
+        let at = value_key + "value".len();
+        let closed = self.quote_at(at);
+        let at = self.skip(self.behind_quote(at), is_blank);
+        let separated = matches!(self.bytes.get(at), Some(b':' | b'='));
+        let secrecy = secrecy(word);
+        if !separated || secrecy < Secrecy::Key {
+            return None;
+        }
+        self.value(
+            Pair {
+                start: end,
+                at: at + 1,
+                quoted: closed.is_some(),
+                colon: true,
+                space_before: false,
+                flag: false,
+                secrecy: if secrecy == Secrecy::Likely {
+                    Secrecy::Certain
+                } else {
+                    secrecy
+                },
+            },
+            word,
+        )
+    }
+
+    /// `setenv("PASSWORD", "x")`: the text behind a quoted key, if it is neither a word nor a name.
+    fn next_of_list(&self, word: &str, after_quote: usize) -> Option<Span> {
+        let at = self.skip(after_quote + 1, is_blank);
+        let quote = self.quote_at(at)?;
+        let secrecy = secrecy(word);
+        if secrecy < Secrecy::Key {
+            return None;
+        }
+        let argument = self.argument_at(self.behind_quote(at), Some(quote))?;
+        let value = self.shown(argument);
+        let secret = is_random(value)
+            || secrecy == Secrecy::Certain
+                && !(value.contains(' ') || is_plain_word(value) || is_object_name(value))
+                && !is_harmless_text(secrecy, word, value);
+        secret.then(|| self.whole(argument))
+    }
+
+    /// The value of a flag that stands as the next argument.
+    fn after_flag(&mut self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
+        let secrecy = secrecy(word);
+        if secrecy < Secrecy::Likely && !(secrecy == Secrecy::Key && word.len() > 2) {
+            return None;
+        }
+        // In a list of arguments quotes and commas stand between: `"--password", "x"`.
+        let listed = after_quote > end;
+        let mut at = self.skip(after_quote, |b| {
+            is_blank(b) || (listed && (b == b',' || is_space(b)))
+        });
+        at = self.behind_item(at);
+        let next_flag = self.bytes.get(at) == Some(&b'-')
+            && self
+                .bytes
+                .get(at + 1)
+                .is_none_or(|b| *b == b'-' || b.is_ascii_lowercase());
+        let broken_off =
+            at == end || next_flag || matches!(self.bytes.get(at), None | Some(b'\n' | b'\r'));
+        if broken_off {
+            return None;
+        }
+        let blank_before = usize::from(is_blank(self.bytes[at - 1]));
+        self.value(
+            Pair {
+                start: end,
+                at: at - blank_before,
+                quoted: false,
+                colon: false,
+                space_before: false,
+                flag: true,
+                secrecy,
+            },
+            word,
+        )
+    }
+
+    /// What follows `Bearer`, `Basic` and the like.
+    fn after_scheme(&self, scheme: &str, end: usize) -> Option<Span> {
+        if !matches!(
+            scheme.as_bytes()[0],
+            b'b' | b'B' | b'g' | b'G' | b's' | b'S' | b'a' | b'A'
+        ) {
+            return None;
+        }
+        const SCHEMES: [&str; 6] = ["bearer", "basic", "geniekey", "ssws", "splunk", "apikey"];
+        let scheme = SCHEMES
+            .iter()
+            .find(|one| scheme.eq_ignore_ascii_case(one))?;
+        let from = self.skip(end, is_space);
+        let to = self.skip(from, is_wide);
+        let token = &self.text[from..to];
+        // "basic" is an English word; credentials after it are always base64 of `user:password`.
+        let secret = match *scheme {
+            "basic" => token.len() >= 6 && decodes_to_pair(token, to == self.bytes.len()),
+            "bearer" => {
+                token.len() >= 6
+                    && !is_stopword(token.trim_end_matches(['=', '.']))
+                    && !token.starts_with("realm=")
+            }
+            _ => is_random(token) || is_uuid(token),
+        };
+        secret.then_some((from, to))
+    }
+}

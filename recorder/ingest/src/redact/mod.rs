@@ -1,0 +1,384 @@
+//! Takes secrets out of a text. Pure; linear in the text, nothing allocated where there is neither a secret nor an escape.
+//!
+//! ```text
+//! text ─ view (colours, invisible characters, escapes decoded; only if there are any)
+//!   │      │
+//!   └──────┴─▶ scan, word by word:
+//!                token_patterns   what gives itself away by a prefix and its alphabet     ghp_…, AKIA…, -----BEGIN
+//!                urls, userinfo   addresses that are credentials, or have them            hooks.slack.com/…, //user:…@
+//!                arguments        flags that take a credential, by the client's name      mysql -p…, curl -u user:…
+//!                keys             where the value of a key begins; sensitive_key says which keys   password=…
+//!                values           what belongs to it (value_end), and whether it is a secret: by its shape
+//!                                 (value_shape), or because sentences go on so (harmless, stopwords)
+//!   ▼
+//! spans, merged ─ each replaced by `[REDACTED]`, until a pass finds nothing
+//! ```
+//!
+//! Sentences of Kubernetes must stay readable, and they have such words too: `secret "db-creds" not found`, `failed to
+//! fetch token: unexpected status`, `image "auth:1.2"`. Where a text can be read both ways, the value's shape decides.
+//!
+//! Invariant: a span covers the whole value, so that no rest of a secret stands beside the marker.
+//! Invariant: redacting twice changes nothing.
+
+use std::borrow::Cow;
+
+use crate::sensitive_key::{Secrecy, secrecy};
+
+use char_class::{is_key, is_space, quote_bit};
+use clients::Client;
+use harmless::is_harmless_text;
+use value_shape::is_random;
+use view::View;
+
+mod arguments;
+mod char_class;
+mod clients;
+mod harmless;
+mod keys;
+mod stopwords;
+mod token_patterns;
+mod urls;
+mod userinfo;
+mod value_end;
+mod value_shape;
+mod values;
+mod view;
+
+/// The text that stands in place of a secret.
+pub const REDACTED: &str = "[REDACTED]";
+
+/// What was hidden can make something beside it look like a secret; then another pass is needed. Two are the most that
+/// a test has needed.
+const PASSES_MAX: usize = 4;
+
+/// Replaces the secrets in a text.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let Some(mut redacted) = pass(text) else {
+        return Cow::Borrowed(text);
+    };
+    for _ in 1..PASSES_MAX {
+        match pass(&redacted) {
+            Some(next) => redacted = next,
+            None => break,
+        }
+    }
+    Cow::Owned(redacted)
+}
+
+/// Whether a value under this key is a secret, as it would be in `"key":"value"`.
+pub fn is_secret_pair(key: &str, value: &str) -> bool {
+    let secrecy = secrecy(key);
+    secrecy > Secrecy::None && value != REDACTED && !is_harmless_text(secrecy, key, value)
+}
+
+/// A value is judged by so many bytes; a longer one is not a word, a name or a number. Ends further away are looked for
+/// only where the value goes, so that no byte is examined for many keys.
+const NEAR_BYTES: usize = 1024;
+
+/// One pass; `None` if nothing changes.
+fn pass(text: &str) -> Option<String> {
+    let mut spans = Scan::of(text).spans();
+    if let Some(view) = View::of(text) {
+        let decoded = Scan::of(&view.text).spans();
+        spans.extend(decoded.into_iter().filter_map(|span| view.source(span)));
+    }
+    if spans.is_empty() {
+        return None;
+    }
+    spans.sort_unstable();
+    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    let mut spans = spans.into_iter().peekable();
+    while let Some((from, mut to)) = spans.next() {
+        while let Some((_, further)) = spans.next_if(|next| next.0 < to) {
+            to = to.max(further);
+        }
+        // All ends are at ASCII characters; a mistake must not end the process.
+        let from = text.floor_char_boundary(from).max(copied);
+        out.push_str(&text[copied..from]);
+        out.push_str(REDACTED);
+        copied = text.ceil_char_boundary(to).max(copied);
+    }
+    out.push_str(&text[copied..]);
+    (out != text).then_some(out)
+}
+
+type Span = (usize, usize);
+
+/// A pass over a text.
+struct Scan<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    spans: Vec<Span>,
+    /// Where the last span ends.
+    copied: usize,
+    /// Quotes met so far, a bit each: only such a quote can end an unquoted value.
+    quotes_seen: u8,
+    /// The stretch without space that was searched for a user part: its end, and its last `@`.
+    url: (usize, Option<usize>),
+    /// Up to here paths of addresses were examined.
+    path_end: usize,
+    /// Up to here objects and lists were found to hold no secret.
+    harmless_until: usize,
+    /// The program whose arguments these are, and whether its flags count yet.
+    client: Option<(&'static Client, bool)>,
+    /// The word before.
+    before: Span,
+    /// An AWS key id was met; its secret, 40 characters without any mark, is likely near.
+    aws: bool,
+    /// The text quotes a Secret: its `data` is one.
+    of_secret: bool,
+}
+
+/// A key and what stands between it and its value.
+#[derive(Clone, Copy)]
+struct Pair {
+    /// Where the key begins.
+    start: usize,
+    /// Where the value may begin.
+    at: usize,
+    /// A quote follows the key.
+    quoted: bool,
+    /// `:`, or else `=`.
+    colon: bool,
+    /// There is space before the colon.
+    space_before: bool,
+    /// It is a flag, and its value the next argument.
+    flag: bool,
+    secrecy: Secrecy,
+}
+
+impl<'t> Scan<'t> {
+    fn of(text: &'t str) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            spans: Vec::new(),
+            copied: 0,
+            quotes_seen: 0,
+            url: (0, None),
+            path_end: 0,
+            harmless_until: 0,
+            client: None,
+            before: (0, 0),
+            aws: false,
+            of_secret: quotes_a_secret(text),
+        }
+    }
+
+    fn spans(mut self) -> Vec<Span> {
+        self.run();
+        if self.aws {
+            self.spans.extend(token_patterns::aws_secrets(self.text));
+        }
+        let (bytes, marker) = (self.bytes, REDACTED.as_bytes());
+        self.spans
+            .retain(|(from, to)| from < to && !marker.starts_with(&bytes[*from..*to]));
+        self.spans
+    }
+
+    fn run(&mut self) {
+        let mut i = 0;
+        while let Some(&byte) = self.bytes.get(i) {
+            if byte == b'[' && self.starts(i, REDACTED) {
+                i += REDACTED.len();
+                continue;
+            }
+            let start = i;
+            let span = if is_key(byte) {
+                let mut token = None;
+                while token.is_none() && self.bytes.get(i).is_some_and(|b| is_key(*b)) {
+                    token = self.token_at(i);
+                    i += 1;
+                }
+                let span = token.or_else(|| self.after_word(start, i));
+                self.before = (start, i);
+                span
+            } else {
+                i += 1;
+                self.at_mark(start, byte)
+            };
+            if let Some((from, to)) = span {
+                self.spans.push((from, to));
+                self.copied = to;
+                i = to;
+            }
+        }
+    }
+
+    fn token_at(&mut self, at: usize) -> Option<Span> {
+        if !token_patterns::may_begin(self.bytes[at], self.bytes.get(at + 1)) {
+            return None;
+        }
+        let token = token_patterns::token(self.text, at)?;
+        self.aws |= token.aws;
+        Some((at, token.end))
+    }
+
+    /// What to hide at a byte that is not of a word.
+    fn at_mark(&mut self, at: usize, byte: u8) -> Option<Span> {
+        self.quotes_seen |= quote_bit(byte);
+        match byte {
+            b':' if self.starts(at, "://") => self.user_of_url(at + 3),
+            b'@' if self.starts(at, "@tcp(") || self.starts(at, "@unix(") => {
+                self.user_of_source_name(at)
+            }
+            b'$' | b'{' => self.token_at(at),
+            b'~' if at > 1 && self.bytes[at - 1] == b'Q' => {
+                let span = token_patterns::azure_secret(self.bytes, at - 1)?;
+                (span.0 >= self.copied).then_some(span)
+            }
+            // Redis: `ACL SETUSER u on >password`.
+            b'>' if at > 0 && self.bytes[at - 1] == b' ' => {
+                let to = self.skip(at + 1, |b| !is_space(b));
+                is_random(&self.text[at + 1..to]).then_some((at + 1, to))
+            }
+            b'\n' | b'|' | b';' => {
+                self.client = None;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// What to hide after the word `start..end`, or of it.
+    fn after_word(&mut self, start: usize, end: usize) -> Option<Span> {
+        let word = &self.text[start..end];
+        let next = self.bytes.get(end).copied();
+        if matches!(next, Some(b'/' | b':'))
+            && let Some(span) = self.credential_path(start, end)
+        {
+            return Some(span);
+        }
+        if token_patterns::is_token_word(word) {
+            return Some((start, end));
+        }
+        if next == Some(b':') {
+            if let Some(to) = self.id_and_secret(word, end) {
+                return Some((start, to));
+            }
+            if word == "thin" {
+                return self.oracle_user(end);
+            }
+        }
+        self.of_client(start, end)
+            .or_else(|| self.after_key(start, end))
+    }
+
+    fn starts(&self, at: usize, prefix: &str) -> bool {
+        self.bytes
+            .get(at..)
+            .is_some_and(|rest| rest.starts_with(prefix.as_bytes()))
+    }
+
+    fn starts_ignoring_case(&self, at: usize, prefix: &str) -> bool {
+        self.bytes
+            .get(at..at + prefix.len())
+            .is_some_and(|part| part.eq_ignore_ascii_case(prefix.as_bytes()))
+    }
+
+    fn skip(&self, from: usize, which: impl Fn(u8) -> bool) -> usize {
+        self.bytes[from..]
+            .iter()
+            .position(|b| !which(*b))
+            .map_or(self.bytes.len(), |step| from + step)
+    }
+
+    /// A quote, also one that is escaped: its byte, and the number of backslashes before it.
+    fn quote_at(&self, at: usize) -> Option<(u8, usize)> {
+        /// JSON in JSON in JSON has seven.
+        const SLASHES_MAX: usize = 16;
+        let slashes = self
+            .bytes
+            .get(at..)?
+            .iter()
+            .take(SLASHES_MAX)
+            .take_while(|b| **b == b'\\')
+            .count();
+        let quote = *self.bytes.get(at + slashes)?;
+        (quote_bit(quote) != 0).then_some((quote, slashes))
+    }
+
+    /// Behind a quote, if there is one.
+    fn behind_quote(&self, at: usize) -> usize {
+        self.quote_at(at)
+            .map_or(at, |(_, slashes)| at + slashes + 1)
+    }
+
+    /// An id and a secret: Telegram's `123456789:AA…`, Asana's `1/1234567890123456:…`, Rancher's `token-x7zqk:…`, and
+    /// `root:…`, `oauth:…` where it looks random.
+    fn id_and_secret(&self, word: &str, end: usize) -> Option<usize> {
+        const BYTES_MIN: usize = 30;
+        let digits = word.strip_prefix("bot").unwrap_or(word);
+        let id = word.starts_with("token-")
+            || (8..=17).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let user = matches!(word, "root" | "admin" | "guest" | "user" | "oauth");
+        if !id && !user {
+            return None;
+        }
+        let to = self.skip(end + 1, char_class::is_word);
+        (id && to - end > BYTES_MIN || user && is_random(&self.text[end + 1..to])).then_some(to)
+    }
+
+    /// `jdbc:oracle:thin:user/password@host`.
+    fn oracle_user(&self, end: usize) -> Option<Span> {
+        const BYTES_MAX: usize = 128;
+        let limit = self.bytes.len().min(end + BYTES_MAX);
+        let at = self.bytes[end..limit]
+            .iter()
+            .position(|b| *b == b'@' || is_space(*b))?;
+        let user = &self.bytes[end + 1..end + at];
+        (self.bytes[end + at] == b'@' && user.contains(&b'/')).then_some((end + 1, end + at))
+    }
+
+    /// The path behind the host `start..end`, if it is a credential.
+    fn credential_path(&mut self, start: usize, end: usize) -> Option<Span> {
+        const PORT_BYTES_MAX: usize = 6;
+        let mut path = end;
+        if self.bytes[end] == b':' {
+            path = self.skip(end + 1, |b| b.is_ascii_digit());
+        }
+        let is_host = self.text[start..end].contains('.')
+            || self.text[..start].ends_with("//")
+            || self.text[..start].ends_with('@');
+        if !is_host
+            || path - end > PORT_BYTES_MAX
+            || self.bytes.get(path) != Some(&b'/')
+            || path < self.path_end
+        {
+            return None;
+        }
+        let to = self.end_of_address(path);
+        self.path_end = to;
+        let (from, to) = urls::secret_of_path(&self.text[start..end], &self.text[path..to])?;
+        Some((path + from, path + to))
+    }
+}
+
+impl Pair {
+    fn plain(at: usize) -> Self {
+        Self {
+            start: at,
+            at,
+            quoted: false,
+            colon: true,
+            space_before: false,
+            flag: false,
+            secrecy: Secrecy::None,
+        }
+    }
+}
+
+/// Whether the text quotes an object of the kind Secret.
+fn quotes_a_secret(text: &str) -> bool {
+    text.match_indices("Secret").any(|(at, found)| {
+        let behind = text.as_bytes().get(at + found.len());
+        let before = text[..at].trim_end_matches(['"', '\'', '\\', ' ', ':', '=']);
+        let kind = before.len() >= 4
+            && before.as_bytes()[before.len() - 4..].eq_ignore_ascii_case(b"kind");
+        let whole = behind.is_none_or(|b| !b.is_ascii_alphanumeric());
+        kind && whole || behind == Some(&b'{')
+    })
+}
+
+#[cfg(test)]
+mod tests;

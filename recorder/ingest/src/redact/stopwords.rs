@@ -1,0 +1,82 @@
+//! Words of sentences, which are not secrets.
+
+/// Words with which a sentence goes on after "token:", "credentials:" or "password:", and states in which a secret can
+/// be. No word that people take for a password stands here.
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    "a", "access", "accessdenied", "account", "action", "add", "admission", "after", "algorithm", "all", "allowed",
+    "already", "also", "an", "and", "any", "api", "are", "as", "at", "attempt", "attempted", "audience", "auth",
+    "authenticated", "authenticating", "authentication", "authorization", "authorizing", "bad", "be", "because",
+    "been", "before", "being", "between", "body", "both", "bucket", "but", "by", "call", "called", "can", "can't",
+    "cannot", "cause", "certificate", "challenge", "change", "changed", "check", "checking", "claim", "client",
+    "clock", "cluster", "code", "command", "config", "configmap", "configmaps", "connect", "connecting", "connection",
+    "connections", "contains", "context", "controller", "could", "couldn't", "create", "created", "creating",
+    "credential", "credentials", "data", "decode", "decoding", "decrypt", "decryption", "delete", "deleting", "dial",
+    "did", "didn't", "digest", "dns", "does", "doesn't", "done", "due", "duplicate", "during", "either", "empty",
+    "encoding", "endpoint", "env", "error", "errors", "etcdserver", "exceeded", "exchange", "exec", "exit",
+    "expected", "expiry", "fail", "fails", "failure", "fetch", "fetching", "field", "file", "files", "first", "for",
+    "forbidden", "format", "found", "from", "generate", "get", "getting", "give", "got", "grant", "had", "handler",
+    "has", "have", "head", "header", "host", "however", "http", "https", "i/o", "identity", "if", "image", "in",
+    "incompatible", "incorrect", "index", "input", "insufficient", "interaction", "internal", "invalid", "io", "is",
+    "isn't", "issued", "issuer", "it", "its", "json", "keys", "kubelet", "last", "length", "less", "line", "list",
+    "listing", "load", "loading", "local", "lookup", "make", "match", "max", "may", "message", "metadata", "method",
+    "min", "mismatch", "more", "most", "mount", "mounted", "must", "namespace", "namespaces", "need", "needed",
+    "needs", "neither", "net/http", "network", "no", "node", "none", "not", "nothing", "object", "of", "on", "one",
+    "only", "oops", "open", "opening", "operation", "option", "or", "other", "out", "over", "owner", "parameter",
+    "parse", "parsing", "patch", "path", "permission", "please", "pod", "pods", "policy", "poll", "post", "principal",
+    "private", "process", "provide", "provided", "provider", "proxy", "public", "pull", "put", "read", "reading",
+    "realm", "reason", "receive", "received", "refresh", "refused", "reject", "remote", "renew", "renewal", "request",
+    "requested", "requests", "resolve", "resource", "response", "retrieve", "retry", "retrying", "review", "role",
+    "rotationpolicy", "rpc", "rule", "same", "scheme", "scope", "scopes", "secret", "secrets", "see", "server",
+    "service", "serviceaccount", "serviceaccounts", "set", "setting", "should", "signature", "signed", "signing",
+    "since", "size", "some", "ssl", "stat", "status", "still", "store", "string", "such", "than", "that", "the",
+    "their", "then", "there", "these", "this", "though", "timed", "timeout", "times", "tls", "to", "token", "tokens",
+    "too", "transport", "try", "trying", "type", "unable", "unauthenticated", "unauthorized", "unexpected", "unknown",
+    "unmarshal", "unsupported", "until", "update", "updating", "upstream", "usage", "use", "used", "user", "username",
+    "uses", "using", "validate", "validating", "validation", "value", "values", "verification", "verify", "verifying",
+    "via", "volume", "wait", "waiting", "was", "we", "were", "when", "where", "which", "while", "why", "will", "with",
+    "within", "without", "work", "would", "write", "writing", "wrong", "x509", "yaml", "you", "your",
+];
+
+/// States and answers: what a key can say of a secret instead of the secret itself.
+#[rustfmt::skip]
+const STATES: &[&str] = &[
+    "absent", "accepted", "active", "anonymous", "approved", "available", "basic", "bearer", "changed", "configured",
+    "correct", "defined", "degraded", "denied", "deprecated", "disabled", "down", "enabled", "expired", "expires",
+    "expiring", "failed", "false", "forbidden", "generated", "good", "granted", "hidden", "ignored", "immutable",
+    "inactive", "incorrect", "inherit", "invalid", "issued", "jwt", "kubernetes", "legacy", "loaded", "locked",
+    "masked", "missing", "mtls", "n/a", "negotiate", "never", "nil", "no", "none", "null", "oauth", "oauth2", "off",
+    "oidc", "ok", "on", "opaque", "optional", "pending", "plain", "present", "ready", "redacted", "refreshed",
+    "rejected", "removed", "renewed", "required", "reset", "revoked", "rotated", "saved", "sealed", "set", "skipped",
+    "stale", "stored", "success", "successful", "sync", "synced", "true", "unavailable", "unchanged", "undefined",
+    "unsealed", "unset", "unspecified", "up", "updated", "valid", "validated", "verified", "weak", "yes",
+];
+
+/// Whether a sentence goes on with this word.
+pub(super) fn is_stopword(word: &str) -> bool {
+    contains(WORDS, word) || is_state(word)
+}
+
+/// Whether this says in which state something is.
+pub(super) fn is_state(word: &str) -> bool {
+    contains(STATES, word)
+}
+
+fn contains(words: &[&str], word: &str) -> bool {
+    const WORD_BYTES_MAX: usize = 20;
+    word.len() <= WORD_BYTES_MAX
+        && words
+            .binary_search(&word.to_ascii_lowercase().as_str())
+            .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_sorted() {
+        assert!(WORDS.is_sorted() && STATES.is_sorted());
+        assert!(is_stopword("Net/http") && is_state("null") && !is_stopword("hunter2"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Addresses that are credentials themselves: webhooks.
+
+use super::char_class::is_hex;
+use super::value_shape::{is_random, is_uuid};
+
+/// Hosts (or their ends) whose paths are credentials from the step behind this beginning on.
+#[rustfmt::skip]
+const WEBHOOKS: &[(&str, &str)] = &[
+    ("hooks.slack.com", "/services/"), ("hooks.slack.com", "/workflows/"), ("hooks.slack.com", "/triggers/"), ("hooks.slack-gov.com", "/services/"),
+    ("discord.com", "/api/webhooks/"), ("discordapp.com", "/api/webhooks/"),
+    (".webhook.office.com", "/webhookb2/"), ("outlook.office.com", "/webhook/"), ("outlook.office365.com", "/webhook/"),
+    ("api.telegram.org", "/bot"), ("api.telegram.org", "/file/bot"),
+    ("events.pagerduty.com", "/integration/"), ("events.eu.pagerduty.com", "/integration/"), ("events.pagerduty.com", "/x-ere/"),
+    ("hooks.zapier.com", "/hooks/"), ("zapier.com", "/hooks/"), ("alert.victorops.com", "/integrations/generic/"),
+    ("open.feishu.cn", "/open-apis/bot/"), ("open.larksuite.com", "/open-apis/bot/"),
+    ("hc-ping.com", "/"), ("hchk.io", "/"), ("nosnch.in", "/"), ("cronitor.link", "/"), ("maker.ifttt.com", "/trigger/"),
+    ("webexapis.com", "/v1/webhooks/incoming/"), ("api.ciscospark.com", "/v1/webhooks/incoming/"),
+    (".make.com", "/"), (".integromat.com", "/"), ("heartbeat.uptimerobot.com", "/"), ("uptime.betterstack.com", "/api/v1/heartbeat/"),
+    ("api.squadcast.com", "/v2/incidents/api/"), ("support.squadcast.com", "/v1/incidents/"), (".hooks.n8n.cloud", "/"),
+    ("api.flock.com", "/hooks/sendMessage/"), ("chat.zoho.com", "/api/"), ("hooks.glip.com", "/webhook/"), ("api.rootly.com", "/webhooks/incoming/"),
+    ("collectors.sumologic.com", "/receiver/"), ("events.splunk.com", "/services/"), ("webhooks.mongodb-stitch.com", "/api/"),
+    ("hook.ubeeqo.com", "/"), ("sctapi.ftqq.com", "/"), ("sc.ftqq.com", "/"), ("api.day.app", "/"), ("api.pushcut.io", "/"), ("hooks.airtable.com", "/"),
+];
+
+/// Steps of a path behind which a credential may stand, whatever the host.
+const BEFORE_SECRET: &[&str] = &[
+    "hook",
+    "heartbeat",
+    "integration",
+    "ping",
+    "key",
+    "token",
+    "incoming",
+    "apikey",
+    "api-key",
+    "bot",
+    "alert",
+    "receiver",
+    "verify",
+    "reset",
+    "invite",
+    "activate",
+    "confirm",
+    "magic",
+];
+
+/// The part of a path that is a credential. `path` begins with a slash and goes to the end of the address.
+pub(super) fn secret_of_path(host: &str, path: &str) -> Option<(usize, usize)> {
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    // What a sentence puts behind an address.
+    let end = path[..end]
+        .trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '!'])
+        .len();
+    let host = host.trim_start_matches("www.");
+    for (name, begin) in WEBHOOKS {
+        let same = host == *name
+            || host.ends_with(name)
+                && (name.starts_with('.') || host[..host.len() - name.len()].ends_with('.'));
+        if same && path.starts_with(begin) && end > begin.len() {
+            return Some((begin.len(), end));
+        }
+    }
+    let (mut at, mut armed) = (1, host.starts_with("hook") || host.contains("webhook"));
+    for step in path[1.min(path.len())..end].split('/') {
+        if (armed || is_bot(step)) && is_credential(step) {
+            return Some((at, end));
+        }
+        armed = armed
+            || BEFORE_SECRET
+                .iter()
+                .any(|word| contains_ignoring_case(step, word));
+        at += step.len() + 1;
+    }
+    None
+}
+
+/// Telegram's: `bot123456789:AA…`, also behind a proxy.
+fn is_bot(step: &str) -> bool {
+    step.strip_prefix("bot").is_some_and(|rest| {
+        rest.as_bytes().first().is_some_and(u8::is_ascii_digit) && rest.contains(':')
+    })
+}
+
+fn is_credential(step: &str) -> bool {
+    const LOWER_BYTES_MIN: usize = 12;
+    let step = step.split('@').next().unwrap_or(step);
+    let digits = step.bytes().filter(u8::is_ascii_digit).count();
+    let hex = step.len() >= 16 && step.bytes().all(is_hex);
+    let lower = step.len() >= LOWER_BYTES_MIN
+        && digits >= 2
+        && step
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    is_random(step) || is_uuid(step) || hex && digits > 0 || lower || is_bot(step)
+}
+
+fn contains_ignoring_case(text: &str, part: &str) -> bool {
+    const STEP_BYTES_MAX: usize = 40;
+    text.len() <= STEP_BYTES_MAX
+        && text
+            .as_bytes()
+            .windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_without_a_credential_stay() {
+        for (host, path) in [
+            (
+                "cert-manager-webhook.cert-manager.svc",
+                "/mutate?timeout=30s",
+            ),
+            ("hooks.example", "/validate"),
+            ("x.example", "/webhooks/deploy-2026"),
+            ("github.com", "/acme/webhook/commit/fix-1"),
+            ("discord.com", "/developers"),
+        ] {
+            assert_eq!(secret_of_path(host, path), None, "{host}{path}");
+        }
+    }
+}

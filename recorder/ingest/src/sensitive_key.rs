@@ -1,0 +1,557 @@
+//! Which keys promise a secret: of metadata, of JSON and YAML inside a text, of `key=value` pairs, of flags.
+//!
+//! A key is taken apart into words, at everything but letters and digits and where camelCase begins a new word:
+//! `dbPassword`, `DB_PASSWORD` and `db-password` are secret, `author` and `authority` are not. The last word decides:
+//! `password_file`, `tokenUrl` and `secret-name` only say where a secret is.
+//! The redaction, the metadata of rows and the rules about literal secrets all ask here.
+
+/// How sure it is that the value of a key is secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Secrecy {
+    /// It is not.
+    None,
+    /// As a parameter (`sig=…`, `?key=…`), if it looks like a secret.
+    Parameter,
+    /// A key of something (`STRIPE_KEY`), if its value looks like a secret.
+    Key,
+    /// It mostly is, but sentences have such words before a colon too ("failed to fetch token: not found").
+    Likely,
+    /// It is.
+    Certain,
+}
+
+/// Anywhere in the key, its separators left out.
+const CERTAIN: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "apikey",
+    "privatekey",
+    "secretkey",
+    "accesskey",
+    "accountkey",
+    "sharedkey",
+    "encryptionkey",
+    "signingkey",
+    "masterkey",
+    "presharedkey",
+    "keydata",
+    "securestring",
+    "dockerconfigjson",
+    "dockercfg",
+    "stringdata",
+    "masterauth",
+    "passcode",
+    "passwort",
+    "kennwort",
+    "contrasena",
+    "motdepasse",
+];
+/// The last word. `pw` and `pass` also end one: `bindpw`, `storepass`.
+const CERTAIN_ENDS: &[&str] = &["pwd", "psk", "pw", "passe"];
+/// At the end of the last word, also with an s.
+const LIKELY_ENDS: &[&str] = &["token", "secret", "credential"];
+/// The last word.
+const LIKELY: &[&str] = &[
+    "auth",
+    "authorization",
+    "bearer",
+    "pass",
+    "cred",
+    "creds",
+    "jwt",
+    "pat",
+    "assertion",
+    "apitoken",
+    "cookie",
+    "setcookie",
+];
+/// The last word.
+const PARAMETER: &[&str] = &[
+    "appid",
+    "code",
+    "jsessionid",
+    "key",
+    "otp",
+    "phpsessid",
+    "policy",
+    "sas",
+    "sessid",
+    "session",
+    "sessionid",
+    "sid",
+    "sig",
+    "signature",
+    "sign",
+    "ticket",
+    "hmac",
+];
+/// Words that a secret key may end in: which one it is, or how it is written.
+const QUALIFIERS: &[&str] = &[
+    "a",
+    "admin",
+    "b",
+    "backup",
+    "base",
+    "base64",
+    "beta",
+    "b64",
+    "current",
+    "data",
+    "default",
+    "dev",
+    "github",
+    "gitlab",
+    "global",
+    "hash",
+    "id",
+    "internal",
+    "live",
+    "local",
+    "main",
+    "new",
+    "next",
+    "old",
+    "plain",
+    "plaintext",
+    "previous",
+    "primary",
+    "prod",
+    "production",
+    "raw",
+    "readonly",
+    "ro",
+    "root",
+    "rw",
+    "secondary",
+    "slack",
+    "stage",
+    "staging",
+    "string",
+    "test",
+    "text",
+    "value",
+    "val",
+];
+/// A key that ends so says something about a secret, and is not one.
+const ABOUT: &[&str] = &[
+    "age",
+    "alg",
+    "algorithm",
+    "allowed",
+    "annotation",
+    "api",
+    "attempt",
+    "audience",
+    "authentication",
+    "backend",
+    "bucket",
+    "bytes",
+    "cache",
+    "changed",
+    "class",
+    "cleanup",
+    "client",
+    "config",
+    "controller",
+    "count",
+    "created",
+    "dir",
+    "directory",
+    "disabled",
+    "duration",
+    "enabled",
+    "encoding",
+    "endpoint",
+    "env",
+    "error",
+    "expiration",
+    "expiry",
+    "exporter",
+    "failed",
+    "failure",
+    "field",
+    "file",
+    "filename",
+    "format",
+    "found",
+    "generator",
+    "group",
+    "handler",
+    "header",
+    "helper",
+    "hint",
+    "host",
+    "id",
+    "interval",
+    "issuer",
+    "job",
+    "kind",
+    "label",
+    "len",
+    "length",
+    "lifetime",
+    "limit",
+    "list",
+    "location",
+    "manager",
+    "max",
+    "method",
+    "min",
+    "missing",
+    "mode",
+    "mount",
+    "name",
+    "namespace",
+    "operator",
+    "param",
+    "parameter",
+    "path",
+    "period",
+    "policy",
+    "port",
+    "prefix",
+    "present",
+    "provider",
+    "proxy",
+    "reader",
+    "ref",
+    "reference",
+    "refresher",
+    "request",
+    "required",
+    "reset",
+    "review",
+    "role",
+    "rotated",
+    "rotation",
+    "scheme",
+    "scope",
+    "seconds",
+    "selector",
+    "server",
+    "service",
+    "size",
+    "source",
+    "state",
+    "status",
+    "stdin",
+    "store",
+    "strategy",
+    "suffix",
+    "sync",
+    "template",
+    "timeout",
+    "ttl",
+    "type",
+    "updated",
+    "uri",
+    "url",
+    "usage",
+    "used",
+    "user",
+    "username",
+    "valid",
+    "validation",
+    "validator",
+    "var",
+    "variable",
+    "version",
+    "volume",
+    "writer",
+];
+/// What stands before `key` where a key is not a secret.
+const NO_SECRET_KEY: &[&str] = &[
+    "arrow",
+    "bucket",
+    "cache",
+    "column",
+    "composite",
+    "config",
+    "dedup",
+    "dictionary",
+    "event",
+    "field",
+    "file",
+    "foreign",
+    "group",
+    "hash",
+    "id",
+    "host",
+    "hot",
+    "idempotency",
+    "index",
+    "label",
+    "lookup",
+    "map",
+    "message",
+    "node",
+    "object",
+    "order",
+    "partition",
+    "primary",
+    "pub",
+    "public",
+    "range",
+    "ref",
+    "row",
+    "s3",
+    "shard",
+    "sort",
+    "storage",
+    "topology",
+    "translation",
+    "unique",
+];
+
+/// Longest part of a key that is examined: its end. What is longer is not a key.
+const KEY_BYTES_MAX: usize = 128;
+
+/// Judges a key.
+pub fn secrecy(key: &str) -> Secrecy {
+    let bytes = key.as_bytes();
+    let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
+    let mut letters = [0; KEY_BYTES_MAX];
+    // Where the words begin and end: the last three that are not just digits.
+    let mut words = [(0, 0); 3];
+    let (mut length, mut word_start, mut count) = (0, 0, 0);
+    let mut end_word = |from: usize, to: usize, letters: &[u8; KEY_BYTES_MAX]| {
+        if letters[from..to].iter().any(|b| !b.is_ascii_digit()) {
+            words = [words[1], words[2], (from, to)];
+            count += 1;
+        }
+    };
+    for (i, &byte) in bytes.iter().enumerate() {
+        if !byte.is_ascii_alphanumeric() || begins_word(bytes, i) {
+            end_word(word_start, length, &letters);
+            word_start = length;
+        }
+        if byte.is_ascii_alphanumeric() {
+            letters[length] = byte.to_ascii_lowercase();
+            length += 1;
+        }
+    }
+    end_word(word_start, length, &letters);
+    let [third, second, last] = words.map(|(from, to)| without_digits(&letters[from..to]));
+    let mut found = if holds_certain(&letters[..length]) {
+        Secrecy::Certain
+    } else {
+        of_word(last, count > 1).max(of_key(last, second, count > 1))
+    };
+    if found == Secrecy::None {
+        let before = of_word(second, true).max(of_key(second, third, count > 2));
+        if before == Secrecy::None || !QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
+            return Secrecy::None;
+        }
+        found = before;
+    }
+    if last == b"id" && contains(second, b"token") {
+        return Secrecy::Key;
+    }
+    if is_about(last, second) && !(count == 1 && last == b"policy") {
+        return Secrecy::None;
+    }
+    // `passwordSecret`, `tokenSecretKey`: names of a Secret, and of a key in it.
+    let held = |word: &[u8]| contains(word, b"password") || contains(word, b"token");
+    if held(second) && last == b"secret" {
+        return Secrecy::Likely;
+    }
+    let of_held = held(second) || second == b"credentials" || held(third) && second == b"secret";
+    if last == b"key" && of_held {
+        return Secrecy::Key;
+    }
+    found
+}
+
+/// Whether one of [`CERTAIN`] is in the letters of a key.
+fn holds_certain(joined: &[u8]) -> bool {
+    const BEGINS: [bool; 256] = {
+        let mut begins = [false; 256];
+        let mut at = 0;
+        while at < CERTAIN.len() {
+            begins[CERTAIN[at].as_bytes()[0] as usize] = true;
+            at += 1;
+        }
+        begins
+    };
+    joined.iter().enumerate().any(|(at, first)| {
+        BEGINS[usize::from(*first)]
+            && CERTAIN.iter().any(|word| {
+                word.as_bytes()[0] == *first && joined[at..].starts_with(word.as_bytes())
+            })
+    })
+}
+
+/// Whether the key only says something about a secret: `tokenPath`, `password_length`, but `secret_id` is one.
+fn is_about(last: &[u8], second: &[u8]) -> bool {
+    let singular = last.strip_suffix(b"s").unwrap_or(last);
+    let about = |word: &[u8]| {
+        ABOUT
+            .binary_search_by(|one| one.as_bytes().cmp(word))
+            .is_ok()
+    };
+    (about(last) || about(singular))
+        && !(last == b"id" && (second == b"secret" || second == b"session"))
+}
+
+/// `…_KEY`: a secret of something, unless it is a key to look up.
+fn of_key(last: &[u8], before: &[u8], has_before: bool) -> Secrecy {
+    let is_key = last == b"key" || last == b"keys";
+    if is_key && has_before && !NO_SECRET_KEY.iter().any(|word| word.as_bytes() == before) {
+        Secrecy::Key
+    } else {
+        Secrecy::None
+    }
+}
+
+/// Whether camelCase begins a word at `i`: `d|Password`, `AP|Key` (the last capital belongs to the next word).
+fn begins_word(bytes: &[u8], i: usize) -> bool {
+    let Some(before) = i.checked_sub(1).map(|before| bytes[before]) else {
+        return false;
+    };
+    bytes[i].is_ascii_uppercase()
+        && (before.is_ascii_lowercase()
+            || before.is_ascii_digit()
+            || (before.is_ascii_uppercase()
+                && bytes.get(i + 1).is_some_and(u8::is_ascii_lowercase)))
+}
+
+fn without_digits(word: &[u8]) -> &[u8] {
+    let digits = word
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    &word[..word.len() - digits]
+}
+
+fn of_word(word: &[u8], qualified: bool) -> Secrecy {
+    /// Words that end in `pass` and are none.
+    const PASSES: &[&[u8]] = &[
+        b"bypass",
+        b"compass",
+        b"encompass",
+        b"overpass",
+        b"surpass",
+        b"trespass",
+        b"underpass",
+    ];
+    let is = |words: &[&str]| words.iter().any(|w| w.as_bytes() == word);
+    let singular = word.strip_suffix(b"s").unwrap_or(word);
+    let passes = word.ends_with(b"pass") && !PASSES.contains(&word);
+    if is(CERTAIN_ENDS)
+        || passes && (word.len() > 4 || qualified)
+        || word.ends_with(b"pw") && word.len() <= 8
+    {
+        Secrecy::Certain
+    } else if is(LIKELY)
+        || LIKELY_ENDS
+            .iter()
+            .any(|end| singular.ends_with(end.as_bytes()))
+    {
+        Secrecy::Likely
+    } else if qualified && word == b"salt" {
+        Secrecy::Key
+    } else if is(PARAMETER) && !(qualified && word == b"key") || singular.ends_with(b"signature") {
+        Secrecy::Parameter
+    } else {
+        Secrecy::None
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_key_decide() {
+        use Secrecy::{Certain, Key, Likely, None, Parameter};
+        for (key, expected) in [
+            ("password", Certain),
+            ("PASSWORD", Certain),
+            ("dbPassword", Certain),
+            ("PGPASSWORD", Certain),
+            ("MYSQL_ROOT_PASSWORD", Certain),
+            ("passwd", Certain),
+            ("pass_word", Certain),
+            ("api_key", Certain),
+            ("apiKey", Certain),
+            ("APIKey", Certain),
+            ("HTTPAuth", Likely),
+            ("v2Auth", Likely),
+            ("X-Api-Key", Certain),
+            ("private_key", Certain),
+            ("aws_secret_access_key", Certain),
+            ("AccountKey", Certain),
+            (".dockerconfigjson", Certain),
+            ("token", Likely),
+            ("idTokens", Likely),
+            ("X-Auth-Token", Likely),
+            ("accesstoken", Likely),
+            ("client_secret", Likely),
+            ("credentials", Likely),
+            ("auth", Likely),
+            ("basicAuth", Likely),
+            ("auth2", Likely),
+            ("Authorization", Likely),
+            ("MYSQL_PWD", Certain),
+            ("sig", Parameter),
+            ("X-Amz-Signature", Parameter),
+            ("author", None),
+            ("authority", None),
+            ("authentication", None),
+            ("oauth2", None),
+            ("tokenizer", None),
+            ("secretary", None),
+            ("monkey", None),
+            ("key", Parameter),
+            ("MYSQL_ROOT_PASSWORD_2", Certain),
+            ("SECRET_KEY_BASE", Certain),
+            ("client-key-data", Certain),
+            ("bindpw", Certain),
+            ("storepass", Certain),
+            ("dbPass", Certain),
+            ("pass", Likely),
+            ("secret_id", Likely),
+            ("token_github", Likely),
+            ("STRIPE_KEY", Key),
+            ("DD_APP_KEY", Key),
+            ("PAGERDUTY_ROUTING_KEY", Key),
+            ("adminPasswordKey", Key),
+            ("passwordSecret", Likely),
+            ("TOKEN_ID", Key),
+            ("AUTH_SALT", Key),
+            ("public_key", None),
+            ("partitionKey", None),
+            ("topologyKey", None),
+            ("password_file", None),
+            ("TOKEN_PATH", None),
+            ("tokenUrl", None),
+            ("auth-uri", None),
+            ("secretEndpoint", None),
+            ("secretName", None),
+            ("passwordRef", None),
+            ("tokenTTL", None),
+            ("token_type", None),
+            ("secrets_count", None),
+            ("passwordLength", None),
+            ("AUTH_ENABLED", None),
+            ("access_key_id", None),
+            ("password-manager", None),
+            ("passwordPolicy", None),
+            ("accessKubernetes", None),
+            ("compass", None),
+            ("design", None),
+            ("", None),
+        ] {
+            assert_eq!(secrecy(key), expected, "{key}");
+        }
+        assert!(ABOUT.is_sorted());
+        let long = format!("{}password", "x".repeat(10_000));
+        assert_eq!(secrecy(&long), Certain);
+    }
+}
