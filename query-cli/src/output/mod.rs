@@ -15,16 +15,34 @@ use serde_json::value::RawValue;
 
 use crate::args::Field;
 use crate::failure::Failure;
+use crate::watchdog;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::to_line;
 
 /// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
-pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
+pub(crate) struct Out(BufWriter<Patient>);
+
+/// Stdout, whose reader may take its time: a pager does not count as work.
+struct Patient(StdoutLock<'static>);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The lock has a buffer of its own, which writes at line ends; what it holds back is written by `flush`.
+        watchdog::rest(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        watchdog::rest(|| self.0.flush())
+    }
+}
 
 impl Out {
     pub(crate) fn stdout() -> Self {
-        Self(BufWriter::with_capacity(16 * 1024, io::stdout().lock()))
+        Self(BufWriter::with_capacity(
+            16 * 1024,
+            Patient(io::stdout().lock()),
+        ))
     }
 
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
@@ -160,14 +178,19 @@ pub(crate) fn text_of<'a>(row: &'a Row, field: &Field) -> Option<&'a str> {
     }
 }
 
-/// Metadata as values. Without any it is an empty object; what is not JSON, or nested deeper than 127 levels (in a foreign
-/// database), stays a text.
+/// Metadata as values. Without any it is an empty object; what is not JSON, too long or too deep (in a foreign database)
+/// stays a text.
 pub(crate) fn metadata(row: &Row) -> Value {
-    match &row.metadata {
-        None => Value::Object(serde_json::Map::new()),
-        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
-    }
+    let Some(text) = &row.metadata else {
+        return Value::Object(serde_json::Map::new());
+    };
+    let read = (text.len() <= METADATA_BYTES_MAX).then(|| serde_json::from_str(text).ok());
+    read.flatten()
+        .unwrap_or_else(|| Value::String(text.clone()))
 }
+
+/// Longest text that is read as JSON, 25 times what the recorder writes: as values it takes up to 40 times its bytes.
+const METADATA_BYTES_MAX: usize = 256 << 10;
 
 /// Levels up to which serde_json reads values. What programs read has this bound in every format: few readers of JSON take
 /// thousands of levels.
@@ -201,7 +224,8 @@ pub(crate) fn metadata_value(row: &Row, path: &str) -> Value {
 /// Metadata's own text, if it is JSON on one line and not too deep.
 fn raw_metadata(row: &Row) -> Option<&RawValue> {
     let text = row.metadata.as_deref()?;
-    if text.bytes().any(|byte| byte < b' ') || !is_shallow(text) {
+    if text.bytes().any(|byte| byte < b' ') || text.len() > METADATA_BYTES_MAX || !is_shallow(text)
+    {
         None
     } else {
         serde_json::from_str(text).ok()
