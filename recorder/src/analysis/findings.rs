@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::changes::Late;
+use super::rules;
 use super::rules::signs::{Sign, Signs};
 use super::rules::words::span;
 use super::subject::{About, Subject};
@@ -161,6 +162,11 @@ impl Findings {
         signs: Signs,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
+        debug_assert!(
+            rules::finding_ids().any(|id| id == look.rule),
+            "{} is not documented",
+            look.rule
+        );
         if look.was_quiet && signs.seen.is_empty() {
             return signs.again;
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::model::{ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Analysis, PERMISSION, items};
+use super::{Analysis, items};
 use crate::analysis::changes::{self, Compared, Facts, LastChange, Late};
 use crate::analysis::controller::controller;
 use crate::analysis::findings::Look;
+use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
 use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
@@ -271,8 +272,8 @@ impl Analysis {
             name: Name::from(&*name),
         };
         let look = Look {
-            rule: PERMISSION,
-            event_type: EventType::Operator,
+            rule: PERMISSION.id,
+            event_type: PERMISSION.event_type,
             subject: &subject,
             identity: &name,
             object: None,
