@@ -1,6 +1,10 @@
 //! Files that the recorder did not write, or that rot: each command ends within its time, in bounded memory, and says why.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files that no recorder of ours would write"
+)]
 
 mod support;
 
