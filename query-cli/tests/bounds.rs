@@ -232,7 +232,7 @@ fn stats_of_too_many_groups_is_refused() {
     let dir = Dir::new();
     let db = fixture::create_plain(&dir.db());
     db.execute_batch(
-        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 70000) \
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
          INSERT INTO events SELECT 'evt_' || i, 'cluster', 'info', 't', 't', 'Pod', 'shop', 'web-' || i, '{}', \
                                    '2025-12-02T10:00:00.000Z' FROM n",
     )
@@ -245,7 +245,7 @@ fn stats_of_too_many_groups_is_refused() {
         "{error}"
     );
     let answer = limited(&dir, "events stats --by=namespace --format=json", LIST_KIB);
-    assert_eq!(answer.json()["total_events"], 70_001);
+    assert_eq!(answer.json()["total_events"], 100_001);
 }
 
 /// What stands in a column where the recorder would write something else.

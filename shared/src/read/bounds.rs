@@ -22,8 +22,8 @@ use super::row::Row;
 pub(super) const VALUE_BYTES_MAX: i32 = 1 << 20;
 /// Text of the rows of one page: a thousand rows of 4 KiB, which is far above what rows are on average (about 0.7 KiB).
 const PAGE_BYTES_MAX: usize = 4 << 20;
-/// Memory of the groups of one answer: about 50,000 with names of usual length, twice (as integers and as words).
-const GROUPS_BYTES_MAX: usize = 8 << 20;
+/// Memory of the groups of one answer: about 75,000 with names of usual length, twice (as integers and as words).
+const GROUPS_BYTES_MAX: usize = 12 << 20;
 /// Memory of a group beside its texts: two entries of hash maps and their keys.
 const GROUP_BYTES: usize = 128;
 
@@ -172,7 +172,7 @@ mod tests {
         }
         let error = (0..2).find_map(|i| groups.add(&(usize::MAX - i), 8, 1).err());
         assert!(
-            matches!(error, Some(ReadError::TooManyGroups(61_680))),
+            matches!(error, Some(ReadError::TooManyGroups(92_521))),
             "{error:?}"
         );
     }
