@@ -13,7 +13,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use support::{Answer, Dir, TEN, fixture};
 
-/// What a command may hold, in KiB: its memory at most, whoever wrote the file.
+/// What a command may hold, in KiB: its memory at most, with any file.
 const MEMORY_KIB: u32 = 32 << 10;
 /// The same for a list of rows as the recorder writes them.
 const LIST_KIB: u32 = 12 << 10;

@@ -21,7 +21,7 @@ use crate::screen::Screen;
 use crate::watchdog;
 
 /// SQLite's memory: its page cache of 1 MiB, and what a statement sorts. With a page of 4 MiB and its text in every form a
-/// command stays below 32 MiB, whoever wrote the file.
+/// command stays below 32 MiB with any file.
 const HEAP_BYTES_MAX: u32 = 16 << 20;
 /// Opening waits up to twice 2 s for a recorder that is starting or stopping.
 const OPENING_MAX: Duration = Duration::from_secs(4);

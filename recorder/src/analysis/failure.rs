@@ -116,7 +116,7 @@ pub fn is_evicted(pod: &Pod) -> bool {
     &*pod.reason == "Evicted"
 }
 
-/// Longest image that findings are told apart by.
+/// Longest image in the identity of a finding.
 const IMAGE_BYTES_MAX: usize = 1024;
 
 /// The images that a pod cannot pull, without the credentials that an image may hold: findings are stored under them.

@@ -157,7 +157,7 @@ pub fn sanitize(record: Record) -> Sanitized {
     }
 }
 
-/// A text without secrets and invisible characters and at most so long, for logs and messages that are no row.
+/// A text without secrets and invisible characters and at most so long, for logs and messages that are not rows.
 pub fn clean_text(text: &str, bytes_max: usize) -> String {
     Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
 }

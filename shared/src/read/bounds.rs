@@ -27,7 +27,7 @@ const GROUPS_BYTES_MAX: usize = 12 << 20;
 /// Memory of a group beside its texts: two entries of hash maps and their keys.
 const GROUP_BYTES: usize = 128;
 
-/// Bounds the memory of SQLite in this process, for all connections and for good: a foreign file decides what a statement
+/// Bounds the memory of SQLite in this process, for all connections, permanently: a foreign file decides what a statement
 /// sorts and what a schema holds. For a program that only reads.
 pub fn limit_heap(bytes: u32) -> Result<(), ReadError> {
     let connection = Connection::open_in_memory()?;

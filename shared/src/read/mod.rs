@@ -9,7 +9,7 @@
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder
-//!   bounds ─ how much an answer may hold, whoever wrote the file
+//!   bounds ─ how much an answer may hold, with any file
 //! ```
 //!
 //! Invariants: no statement here writes. A page and its total come from one read transaction. What a row
