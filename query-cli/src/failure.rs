@@ -128,6 +128,13 @@ fn read_advice(error: &ReadError) -> &'static str {
         ReadError::Corrupt(_) => {
             "Restart kube9-recorder: it moves a damaged file aside and begins a new one."
         }
+        ReadError::TooLong(_) => {
+            "kube9 writes no such value. Leave its row out (--since, --until, --type), or restart kube9-recorder if the file is its own."
+        }
+        ReadError::TooManyGroups(_) => {
+            "Ask for less (--since, --object-namespace), or group by something with fewer values."
+        }
+        ReadError::Memory => "Ask for less (--since, --object-namespace, --limit, no --offset).",
         ReadError::Sqlite(_) => "Try again in a moment.",
         ReadError::Cursor(_) => "Start again without --after.",
     }

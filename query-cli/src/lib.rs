@@ -4,6 +4,7 @@
 //!   args ── words → typed requests; does no work
 //!     └─ commands/* ── one file each: ask shared::read, hand rows to output
 //!          └─ output (wire types, json, yaml, csv) · table · text (nothing hostile reaches the terminal)
+//!   watchdog ── the time limit, whatever a command does
 //! ```
 //!
 //! Exit codes: 0 fine, 1 failed or not found, 2 usage, 130 interrupted. A closed pipe is not an error.
@@ -16,6 +17,7 @@ mod output;
 mod screen;
 mod table;
 mod text;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

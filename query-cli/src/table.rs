@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::screen::Screen;
-use crate::text::{fit, fit_middle, safe, width};
+use crate::text::{fit, fit_middle, safe, safe_text, width};
 
 /// A column: its heading and how narrow it may become.
 #[derive(Debug, Clone)]
@@ -92,6 +92,14 @@ impl Cell {
         }
     }
 
+    /// Of a sentence: see [`safe_text`].
+    pub(crate) fn text(text: &str) -> Self {
+        Self {
+            text: safe_text(text),
+            severity: None,
+        }
+    }
+
     /// Columns that it takes.
     pub(crate) fn width(&self) -> usize {
         width(&self.text)
@@ -167,6 +175,10 @@ impl Table {
             return widths;
         };
         let room = columns.saturating_sub(GAP * (widths.len().saturating_sub(1)));
+        // One column alone never gets more than there is; then the loop is short however long a text.
+        for (width, column) in widths.iter_mut().zip(&self.columns) {
+            *width = (*width).min(room.max(column.least));
+        }
         while widths.iter().sum::<usize>() > room {
             let widest = (0..widths.len())
                 .filter(|&i| widths[i] > self.columns[i].least)

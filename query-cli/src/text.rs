@@ -1,31 +1,49 @@
 //! Text from a cluster on its way to a terminal. It is hostile: a container can write what it likes into an Event.
 
+use kube9_shared::visible::{hides_in_name, hides_in_text};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Whether a character could do something to a terminal, or to the order in which text is shown, other than appear; or is
-/// none, so that some readers refuse it.
-pub(crate) fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
+/// Marks that one character may carry, the rest is escaped. Written languages need up to four (pointed Hebrew, Tibetan
+/// stacks); a "Zalgo" text has dozens, which a terminal draws over the lines above and below.
+const MARKS_MAX: usize = 4;
+/// Characters measured together at most: a base, its marks, and what joiners add to it. A longer sequence is measured in
+/// parts, so that measuring is linear in the length of a text.
+const CLUSTER_CHARS_MAX: usize = 16;
+
+/// A name or a word with every character written out that cannot be seen, e.g. `\u{1b}`; never more than one line. Two
+/// different names never look the same for what is invisible in one of them.
+pub(crate) fn safe(text: &str) -> String {
+    escape(text, |_, c, _| hides_in_name(c))
 }
 
-/// The text with every hostile character written out, e.g. `\u{1b}`; never more than one line.
-pub(crate) fn safe(text: &str) -> String {
+/// As [`safe`] for a sentence, in which an emoji or a joined letter stays whole.
+pub(crate) fn safe_text(text: &str) -> String {
+    escape(text, hides_in_text)
+}
+
+fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) -> String {
     // Most text is plain ASCII.
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    let (mut before, mut marks) = (None, 0);
+    while let Some(c) = chars.next() {
+        let is_mark = c.width() == Some(0);
+        marks = if is_mark { marks + 1 } else { 0 };
+        // A mark without a character to carry it would be drawn into the neighbouring column.
+        let is_stray = is_mark && (marks > MARKS_MAX || matches!(before, None | Some(' ')));
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_hostile(c) => out.extend(c.escape_unicode()),
+            c if is_stray || hides(before, c, chars.peek().copied()) => {
+                out.extend(c.escape_unicode())
+            }
             c => out.push(c),
         }
+        before = out.chars().next_back();
     }
     out
 }
@@ -40,27 +58,44 @@ pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
+/// The text in parts that are drawn as one, each with its columns. The columns of the whole are never more than the sum.
+fn clusters(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut before = rest.chars().next()?;
+        let end = rest
+            .char_indices()
+            .skip(1)
+            .enumerate()
+            .find(|&(i, (_, c))| {
+                let begins = c.width() != Some(0) && (before != '\u{200d}' || c.is_ascii());
+                before = c;
+                begins || i + 1 == CLUSTER_CHARS_MAX
+            })
+            .map_or(rest.len(), |(_, (at, _))| at);
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        Some((part, width(part)))
+    })
+}
+
 /// The text cut to `columns`, with an ellipsis where something is missing.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
-    let room = columns.saturating_sub(1);
-    let mut out = String::new();
-    for c in text.chars() {
-        // The width of a sequence (an emoji with modifiers) is not the sum of its parts, so measure what is there.
-        out.push(c);
-        if width(&out) > room {
-            out.pop();
-            break;
-        }
-    }
+    let Some(room) = columns.checked_sub(1) else {
+        return String::new();
+    };
+    let mut used = 0;
+    let kept = clusters(text).take_while(|(_, columns)| {
+        used += columns;
+        used <= room
+    });
+    let end: usize = kept.map(|(part, _)| part.len()).sum();
     // No joiner may be left that would draw the ellipsis into the last character.
-    while out.ends_with(|c: char| c == '\u{200d}' || c.width() == Some(0)) {
-        out.pop();
-    }
-    out.push('…');
-    out
+    let is_joining = |c: char| c == '\u{200d}' || c.width() == Some(0);
+    format!("{}…", text[..end].trim_end_matches(is_joining))
 }
 
 /// The text cut to `columns` in its middle: names that begin alike differ in their ends.
@@ -69,15 +104,15 @@ pub(crate) fn fit_middle(text: &str, columns: usize) -> String {
         return text.to_owned();
     }
     let room = columns.saturating_sub(1) / 3;
-    let mut at = text.len();
-    for (i, _) in text.char_indices().rev() {
-        if width(&text[i..]) > room {
-            break;
-        }
-        at = i;
-    }
+    let parts: Vec<(&str, usize)> = clusters(text).collect();
+    let mut used = 0;
+    let kept = parts.iter().rev().take_while(|(_, columns)| {
+        used += columns;
+        used <= room
+    });
+    let tail = &text[text.len() - kept.map(|(part, _)| part.len()).sum::<usize>()..];
     // A tail may not begin with what belongs to the character before it.
-    let tail = text[at..].trim_start_matches(|c: char| c == '\u{200d}' || c.width() == Some(0));
+    let tail = tail.trim_start_matches(|c: char| c == '\u{200d}' || c.width() == Some(0));
     // The head's last column is the ellipsis.
     let mut out = fit(text, columns.saturating_sub(width(tail)));
     out.push_str(tail);
@@ -86,19 +121,22 @@ pub(crate) fn fit_middle(text: &str, columns: usize) -> String {
 
 /// The text in lines of at most `columns`, broken at spaces where there are any.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let (mut lines, mut line) = (Vec::new(), String::new());
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in text.split(' ') {
-        if !line.is_empty() && width(&line) + 1 + width(word) <= columns {
+        if !line.is_empty() && used + 1 + width(word) <= columns {
             line.push(' ');
+            used += 1;
         } else if !line.is_empty() {
             lines.push(std::mem::take(&mut line));
+            used = 0;
         }
-        for c in word.chars() {
-            line.push(c);
-            if width(&line) > columns && line.chars().count() > 1 {
-                line.pop();
-                lines.push(std::mem::replace(&mut line, c.to_string()));
+        for (part, takes) in clusters(word) {
+            if used + takes > columns && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
             }
+            line.push_str(part);
+            used += takes;
         }
     }
     lines.push(line);
@@ -142,6 +180,8 @@ pub(crate) fn bytes(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube9_shared::visible::hides;
+
     use super::*;
 
     #[test]
@@ -156,9 +196,97 @@ mod tests {
             "\u{2028}",
         ] {
             let shown = safe(text);
-            assert!(!shown.chars().any(is_hostile), "{shown}");
+            assert!(!shown.chars().any(hides), "{shown}");
         }
         assert_eq!(safe("\u{1b}[31mé 漢"), "\\u{1b}[31mé 漢");
+    }
+
+    #[test]
+    fn safe_name_with_invisible_character_looks_different() {
+        for c in "\u{ad}\u{34f}\u{115f}\u{200b}\u{200c}\u{200d}\u{2060}\u{2800}\u{3164}\u{e000}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\
+                  \u{e0041}\u{e0100}\u{f0000}\u{a0}\u{2003}\u{3000}"
+            .chars()
+        {
+            for name in ["web", "漢字", "❤🔥"] {
+                let at = name.chars().next().unwrap().len_utf8();
+                let with = format!("{}{c}{}", &name[..at], &name[at..]);
+                let escape = c.escape_unicode().to_string();
+                assert_eq!(safe(&with), with.replace(c, &escape), "{with:?}");
+                // A space that is wide by nature stays in a sentence, and so does a joiner that joins.
+                let stays = hides(c) && !matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0f}');
+                assert!(!stays || safe_text(&with) == safe(&with), "{with:?}");
+            }
+        }
+        assert_eq!(
+            safe_text("👩\u{200d}👩\u{200d}👧 ⚠\u{fe0f}"),
+            "👩\u{200d}👩\u{200d}👧 ⚠\u{fe0f}"
+        );
+    }
+
+    #[test]
+    fn safe_text_with_many_marks_carries_few() {
+        let zalgo = format!("a{}b", "\u{301}".repeat(7));
+        assert_eq!(
+            safe_text(&zalgo),
+            format!("a{}{}b", "\u{301}".repeat(4), "\\u{301}".repeat(3))
+        );
+        assert_eq!(safe("\u{301}a \u{302}b"), "\\u{301}a \\u{302}b");
+        for word in ["שָׁלוֹם", "ที่นี่", "རྒྱལ", "Việt", "한국"] {
+            assert_eq!(safe(word), word);
+        }
+    }
+
+    /// A megabyte of each kind of text that is slow to measure: quadratic work would take hours.
+    #[test]
+    fn text_of_a_megabyte_is_cut_and_wrapped_by_linear_work() {
+        for unit in [
+            "\u{301}",
+            "a\u{301}",
+            "👩\u{200d}",
+            "🇩",
+            "x",
+            "漢",
+            " ",
+            "\u{1100}\u{1161}",
+            "🏽",
+            "ل\u{627}",
+        ] {
+            let long = unit.repeat((1 << 20) / unit.len());
+            let shown = safe_text(&long);
+            assert!(shown.len() <= 8 * long.len());
+            for columns in [1, 80] {
+                assert!(width(&fit(&long, columns)) <= columns);
+                assert!(width(&fit_middle(&long, columns)) <= columns);
+            }
+            for columns in [80, usize::MAX] {
+                let lines = wrap(&long, columns);
+                assert!(lines.iter().all(|line| width(line) <= columns));
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn fit_and_wrap_any_text_never_wider_than_columns(
+            chars in proptest::collection::vec(proptest::prop_oneof![
+                proptest::char::any(),
+                proptest::sample::select("ab \u{301}\u{20e3}\u{fe0f}\u{fe0e}\u{200d}\u{200c}👩🔥❤1#🇩🏽漢한ᄀ\u{1161}ل\u{627}\u{338}\u{94d}क"
+                    .chars().collect::<Vec<_>>()),
+            ], 0..60),
+            columns in 1_usize..30,
+        ) {
+            let text = String::from_iter(chars);
+            for text in [text.clone(), safe(&text), safe_text(&text)] {
+                proptest::prop_assert!(width(&fit(&text, columns)) <= columns);
+                proptest::prop_assert!(width(&fit_middle(&text, columns)) <= columns);
+                for line in wrap(&text, columns.max(4)) {
+                    proptest::prop_assert!(width(&line) <= columns.max(4), "{line:?}");
+                }
+                proptest::prop_assert_eq!(clusters(&text).map(|(part, _)| part).collect::<String>(), text);
+            }
+            proptest::prop_assert!(!safe(&text).chars().any(hides_in_name));
+            proptest::prop_assert_eq!(safe_text(&safe_text(&text)), safe_text(&text));
+        }
     }
 
     #[test]

@@ -23,11 +23,9 @@ const NASTY: [&str; 10] = [
 ];
 
 fn is_hostile(c: char) -> bool {
-    (c.is_control() && c != '\n')
-        || matches!(
-            c,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}'
-        )
+    // Sentences keep what joins letters and emoji.
+    let joins = matches!(c, '\n' | '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}');
+    kube9_shared::visible::hides(c) && !joins
 }
 
 /// A foreign database whose every text is nasty.
@@ -219,6 +217,130 @@ proptest! {
         prop_assert!(matches!(answer.code, Some(0..=2)), "{line:?}: {answer:?}");
         prop_assert!(!answer.stderr.contains("panicked") && !answer.stderr.contains("SQL"), "{line:?}: {answer:?}");
         prop_assert!(!answer.stderr.chars().chain(answer.stdout.chars()).any(is_hostile), "{line:?}: {answer:?}");
+    }
+}
+
+/// One of each kind that shows nothing, and of spaces that look like another.
+const INVISIBLE: &str = "\u{7f}\u{9b}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180e}\u{2003}\u{200b}\u{200c}\u{200d}\u{200e}\u{2028}\
+                         \u{202e}\u{2060}\u{2066}\u{2800}\u{3000}\u{3164}\u{e000}\u{fe0e}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{1d173}\
+                         \u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10fffd}";
+
+#[test]
+fn every_format_for_people_name_with_invisible_character_shows_it() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let names: Vec<String> = INVISIBLE
+        .chars()
+        .map(|c| format!("we{c}b-❤{c}🔥"))
+        .collect();
+    for (i, name) in names.iter().enumerate() {
+        let event = Event {
+            second: TEN + i as i64,
+            severity: 2,
+            reason: name.clone(),
+            container: name.clone(),
+            node: Some(name.clone()),
+            owner: Some(["ReplicaSet".into(), name.clone()]),
+            ..Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", name, name));
+    }
+    drop(db);
+    for line in [
+        "events list --format=table --limit=1000",
+        "events list --format=wide --limit=1000",
+        "events list --format=csv --limit=1000",
+        "events list --format=json --limit=1000",
+        "events list --format=csv --fields=object_name,metadata.node,metadata --limit=1000",
+        "events list --format=table --fields=object_name,metadata.node,metadata --limit=1000",
+        "events export --format=csv",
+        "events stats --by=name,owner,node --format=table",
+        "events stats --by=name,owner,node --format=csv",
+    ] {
+        let shown = dir.run(line).stdout;
+        for c in INVISIBLE.chars() {
+            let is_space = matches!(c, '\u{a0}' | '\u{2003}' | '\u{3000}');
+            if line.contains("json") && is_space {
+                continue; // a value for programs
+            }
+            let json: String = c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect();
+            let escape = if line.contains("json") {
+                json
+            } else {
+                c.escape_unicode().to_string()
+            };
+            let name = format!("we{escape}b-❤{escape}🔥");
+            assert!(shown.contains(&name), "{line}: {name} is not in {shown}");
+            // In the text of metadata a space is a value, too.
+            let is_left = shown.contains(c) && !(is_space && line.contains(",metadata "));
+            assert!(!is_left, "{line}: {c:?} is in {shown}");
+        }
+    }
+    for (i, c) in INVISIBLE.chars().enumerate() {
+        let id = format!("evt_20251202_1000{i:02}_000000");
+        let shown = dir.run(&format!("events get {id} --format=table")).ok();
+        assert!(
+            shown.contains(&format!("we{}b", c.escape_unicode())),
+            "{c:?}: {shown}"
+        );
+        assert!(!shown.contains(c), "{c:?}: {shown}");
+    }
+    let shown = dir.run("events timeline --format=table").ok();
+    assert!(shown.contains("we\\u{7f}b-❤\\u{7f}🔥"), "{shown}");
+    let error = dir.run("events get we\u{200b}b").failed(2);
+    assert!(error.contains("we\\u{200b}b"), "{error}");
+}
+
+#[test]
+fn csv_cell_of_any_field_never_is_a_formula() {
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    let texts = [
+        "=1+1",
+        "+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "\"=1",
+        "'=1",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠1",
+        "\u{200b}=1",
+    ];
+    for (i, text) in texts.iter().enumerate() {
+        let metadata =
+            serde_json::json!({ "reason": text, "node": text, "code": -7, "owner": text })
+                .to_string();
+        db.execute(
+            "INSERT INTO events VALUES (?1, ?2, ?2, ?2, ?2, ?2, ?2, ?2, ?3, ?2)",
+            rusqlite::params![format!("evt_20251202_100000_{i:06}"), text, metadata],
+        )
+        .unwrap();
+    }
+    for line in [
+        "events list --format=csv",
+        "events export --format=csv --fields=title,metadata.reason,metadata.node,object_name,metadata.code",
+        "events stats --by=kind,name,reason,owner --format=csv",
+    ] {
+        let shown = dir.run(line).ok();
+        for row in shown.lines().skip(1) {
+            // No cell of these texts holds a comma.
+            for cell in row.split(',').filter(|cell| !matches!(*cell, "-7")) {
+                let text = cell.trim_matches('"').trim_start();
+                let sign = text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+                assert!(!sign, "{line}: {cell} in {row}");
+            }
+            assert!(!line.contains("code") || row.ends_with(",-7"), "{row}");
+        }
     }
 }
 

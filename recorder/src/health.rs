@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Check  (database, each watch, queue)  report ──▶ /healthz   degraded: somebody should look
-//!   Pulse  (each task)                    beat ────▶ /livez     overdue or dead: a restart helps
+//!   Pulse  (each task)                    beat ────▶ /livez     overdue: a restart helps
 //!   set_ready (first sync)                ─────────▶ /readyz    one-way
 //! ```
 //!
@@ -59,8 +59,6 @@ struct Task {
     beat: AtomicU64,
     /// Ended in an orderly way: no longer expected to beat.
     stopped: AtomicBool,
-    /// Why it is dead.
-    dead: Mutex<Option<String>>,
 }
 
 /// Where a room reports one check. Reports of equal result cost a lock and no log line.
@@ -124,7 +122,6 @@ impl Health {
             overdue_after,
             beat: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            dead: Mutex::default(),
         });
         self.0
             .tasks
@@ -151,7 +148,7 @@ impl Health {
         self.0.ready.load(Ordering::Relaxed)
     }
 
-    /// Why a restart would help: dead and stuck tasks. Empty while there are none.
+    /// Why a restart would help: stuck tasks. Empty while there are none. A task that panics ends the process.
     pub fn faults(&self) -> Vec<String> {
         let now = self.0.clock.elapsed();
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,7 +170,7 @@ impl Health {
         self.0.changes.load(Ordering::Relaxed)
     }
 
-    /// Whether every check is healthy and no task is dead or stuck.
+    /// Whether every check is healthy and no task is stuck.
     pub fn healthy(&self) -> bool {
         self.faults().is_empty() && self.checks().iter().all(|check| check.healthy)
     }
@@ -270,23 +267,10 @@ impl Pulse {
     pub fn stop(&self) {
         self.task.stopped.store(true, Ordering::Relaxed);
     }
-
-    /// The task has ended though it should not have, for example by a panic.
-    pub fn dead(&self, cause: impl Into<String>) {
-        let cause = shorten(&cause.into());
-        *self
-            .task
-            .dead
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(cause);
-    }
 }
 
 impl Task {
     fn fault(&self, now: Duration) -> Option<String> {
-        if let Some(cause) = &*self.dead.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Some(format!("task {} is dead: {cause}", self.name));
-        }
         if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
@@ -428,14 +412,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_task_need_not_beat_and_a_dead_one_is_a_fault_at_once() {
+    fn a_stopped_task_need_not_beat() {
         let (time, health) = board();
         let stopped = health.task("events", S(60));
-        let dead = health.task("http", S(60));
+        let _stuck = health.task("http", S(60));
         stopped.stop();
-        dead.dead("panicked");
         time.advance(S(600));
-        assert_eq!(health.faults(), ["task http is dead: panicked"]);
+        assert_eq!(health.faults(), ["task http has not moved for 600 s"]);
     }
 
     #[test]

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn health_is_told_in_the_words_of_the_extension() {
-        let (_, _, health) = board();
+        let (time, _, health) = board();
         let told = |health: &Health| {
             let condition = Condition::of(health);
             (condition.health, condition.error.unwrap_or_default())
@@ -231,12 +231,11 @@ mod tests {
             told(&health),
             ("degraded", "database: disk full".to_owned())
         );
-        health
-            .task("writer", Duration::from_secs(60))
-            .dead("panicked");
+        let _stuck = health.task("writer", Duration::from_secs(60));
+        time.advance(Duration::from_secs(61));
         assert_eq!(
             told(&health),
-            ("unhealthy", "task writer is dead: panicked".to_owned())
+            ("unhealthy", "task writer has not moved for 61 s".to_owned())
         );
     }
 

@@ -7,7 +7,7 @@
 
 use kube9_recorder::pipeline::item::{Change, Finding, Item, Mark, RelistCause, Step, WatchId};
 use kube9_recorder::pipeline::record::{Occurred, Record};
-use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::pipeline::sanitize::{Clean, sanitize};
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::statements::Session;
@@ -105,7 +105,7 @@ fn record(title: &str, severity: Severity, second: i64) -> Record {
 
 fn finding(step: Step, title: &str, severity: Severity, second: i64) -> Item {
     Item::Finding(Box::new(Finding {
-        fingerprint: "H1/uid/app".into(),
+        fingerprint: Clean::identity("H1/uid/app"),
         step,
         at: at(second),
         row: sanitize(record(title, severity, second)),
@@ -114,7 +114,7 @@ fn finding(step: Step, title: &str, severity: Severity, second: i64) -> Item {
 
 fn opened(since: i64) -> Step {
     Step::Opened {
-        state: "{}".into(),
+        state: Clean::identity("{}"),
         since: at(since),
     }
 }
@@ -173,8 +173,8 @@ fn facts_are_committed_with_their_rows() {
         Item::Change(Box::new(Change {
             version: None,
             watch: WatchId(1),
-            name: "shop/web-1".into(),
-            facts: facts.map(str::to_owned),
+            name: Clean::name("shop/web-1"),
+            facts: facts.map(Clean::identity),
             rows: (0..rows)
                 .map(|_| sanitize(record("Changed", Severity::Info, 1)))
                 .collect(),

@@ -144,7 +144,7 @@ fn real_events_mean_what_happened() {
     ] {
         let rows = real_events();
         let mut titles = rows.iter().filter_map(|event| {
-            let record = pass(event.to_string().as_bytes())?.0.into_record();
+            let record = pass(event.to_string().as_bytes())?.0.record().clone();
             (record.object.as_ref()?.name == object).then_some((record.severity, record.title))
         });
         assert!(
@@ -160,7 +160,11 @@ fn containers_and_counts_of_real_events_are_kept() {
     let passed = rows.iter().map(|event| {
         (
             event,
-            pass(event.to_string().as_bytes()).unwrap().0.into_record(),
+            pass(event.to_string().as_bytes())
+                .unwrap()
+                .0
+                .record()
+                .clone(),
         )
     });
     let (mut containers, mut repeated) = (0, 0);

@@ -33,7 +33,7 @@ impl EventKey {
     /// The first key that a row created at `time` or later can have: `key >= first_at(t)` is `created_at >= t`,
     /// since `created_at` is a whole second.
     pub const fn first_at(time: Timestamp) -> Self {
-        Self::new((time.millis() + 999).div_euclid(1000), 0)
+        Self::new(time.millis().saturating_add(999).div_euclid(1000), 0)
     }
 
     /// From the database's integer.

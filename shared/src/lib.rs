@@ -6,6 +6,7 @@
 //!   id    ── EventKey: one integer that is id, order and time index at once
 //!   schema ─ the DDL as text; no connection
 //!   read  ── open read-only, Filter, page + total, one row, status
+//!   visible ─ which characters a person cannot see
 //! ```
 //!
 //! Invariant: this crate never names kube, tokio, hyper or a metrics crate, and contains no statement that writes.
@@ -20,3 +21,4 @@ pub mod model;
 pub mod read;
 pub mod schema;
 pub mod time;
+pub mod visible;

@@ -26,9 +26,9 @@ impl Timestamp {
         Self(millis)
     }
 
-    /// From whole seconds since the epoch.
+    /// From whole seconds since the epoch; a time beyond the range is its end.
     pub const fn from_secs(seconds: i64) -> Self {
-        Self(seconds * 1000)
+        Self(seconds.saturating_mul(1000))
     }
 
     /// Milliseconds since the epoch.

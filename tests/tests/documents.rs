@@ -4,6 +4,7 @@
     reason = "functions that read the repository's own files"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -141,6 +142,43 @@ fn messages() -> Vec<(PathBuf, String)> {
         }
     }
     found
+}
+
+/// Reasons of the rows that kube9 makes itself: of its own life, and of changes of objects.
+fn own_reasons() -> BTreeSet<String> {
+    let is_camel = |word: &str| {
+        let capitals = word.chars().filter(char::is_ascii_uppercase).count();
+        capitals > 1
+            && capitals < word.len()
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphabetic())
+    };
+    let mut found = BTreeSet::new();
+    for (path, code) in shipped_code() {
+        let path = path.to_string_lossy().into_owned();
+        let is_of_changes = path.contains("/analysis/changes/");
+        if is_of_changes || path.contains("/src/store/") || path.ends_with("/src/life.rs") {
+            let literals = code.split('"').skip(1).step_by(2);
+            found.extend(literals.filter(|word| is_camel(word)).map(str::to_owned));
+        }
+        if is_of_changes {
+            let calls = code.split("row(").skip(1);
+            let first =
+                calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+            found.extend(first.map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_row_of_our_own_is_explained() {
+    let page = read("docs/messages.md");
+    let reasons = own_reasons();
+    assert!(reasons.len() >= 30, "only {reasons:?} found");
+    let explained = |reason: &&String| page.contains(&format!("`{reason}`"));
+    let missing: Vec<&String> = reasons.iter().filter(|reason| !explained(reason)).collect();
+    assert!(missing.is_empty(), "docs/messages.md lacks {missing:?}");
 }
 
 #[test]

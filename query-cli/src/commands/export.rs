@@ -10,6 +10,7 @@ use crate::args::{ExportArgs, Field, Format};
 use crate::failure::Failure;
 use crate::output::{self, Csv, Event, Form, Out};
 use crate::text::grouped;
+use crate::watchdog;
 
 pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
     let filter = args.filter.resolve(Timestamp::now())?;
@@ -27,6 +28,7 @@ pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
     let mut export = reader.export(&filter)?;
     let mut progress = Progress::new(export.total());
     while let Some(rows) = export.next_chunk()? {
+        watchdog::next();
         for row in &rows {
             match &csv {
                 Some(csv) => csv.write_row(&mut out, row)?,
@@ -46,6 +48,7 @@ pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
             }
         }
         progress.add(rows.len() as u64);
+        watchdog::next();
     }
     out.finish()?;
     progress.end();

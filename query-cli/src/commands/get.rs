@@ -11,7 +11,7 @@ use crate::args::Format;
 use crate::failure::Failure;
 use crate::output::{self, Event, Form, Out, cell};
 use crate::screen::Screen;
-use crate::text::{safe, width, wrap};
+use crate::text::{safe, safe_text, width, wrap};
 
 pub(super) fn run(context: &Context, id: &str) -> Result<(), Failure> {
     let row = context
@@ -80,7 +80,11 @@ fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Fa
         } else {
             ("", "")
         };
-        for (i, part) in wrap(&safe(value), room).iter().enumerate() {
+        let value = match name.as_str() {
+            "title" | "description" => safe_text(value),
+            _ => safe(value),
+        };
+        for (i, part) in wrap(&value, room).iter().enumerate() {
             let name = if i == 0 { safe(name) } else { String::new() };
             let padding = " ".repeat(label - width(&name));
             let line = format!("{strong}{name}{plain}{padding}  {begin}{part}{end}");

@@ -11,11 +11,20 @@ mod status;
 mod timeline;
 mod watch;
 
-use kube9_shared::read::Reader;
+use std::time::Duration;
+
+use kube9_shared::read::{Reader, limit_heap};
 
 use crate::args::{Command, EventsCommand, Format, Options, Request};
 use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::watchdog;
+
+/// SQLite's memory: its page cache of 1 MiB, and what a statement sorts. With a page of 4 MiB and its text in every form a
+/// command stays below 32 MiB with any file.
+const HEAP_BYTES_MAX: u32 = 16 << 20;
+/// Opening waits up to twice 2 s for a recorder that is starting or stopping.
+const OPENING_MAX: Duration = Duration::from_secs(4);
 
 /// What a command works with.
 pub(crate) struct Context {
@@ -25,11 +34,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Opens the database; from here on the time limit counts.
     fn open(&self) -> Result<Reader, Failure> {
-        Ok(Reader::open(
-            &self.options.database(),
-            self.options.timeout,
-        )?)
+        let timeout = self.options.timeout;
+        let json = self.options.format == Some(Format::Json);
+        watchdog::work(timeout, OPENING_MAX, json);
+        limit_heap(HEAP_BYTES_MAX)?;
+        let reader = Reader::open(&self.options.database(), timeout)?;
+        watchdog::next();
+        Ok(reader)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::moment::short;
 use crate::output::{cell, metadata, metadata_value, text_of};
 use crate::screen::Screen;
 use crate::table::{Cell, Column, Table, write_headings, write_row};
+use crate::text::safe;
 
 /// On a terminal narrower than this, the type is left out, and reason, count and description share a column: what is
 /// left then says more than nine columns that are all cut.
@@ -84,17 +85,17 @@ fn cells(row: &Row, layout: Layout, now: Timestamp) -> Vec<Cell> {
         cells.insert(0, Cell::new(&row.id));
     }
     if layout == Layout::Narrow {
-        cells.push(Cell::new(&facts.line(row)));
+        cells.push(Cell::text(&facts.line(row)));
     } else {
         cells.extend([Cell::new(&facts.value("reason")), Cell::new(&facts.count())]);
         if layout == Layout::Wide {
             cells.extend([
                 Cell::new(&facts.value("owner")),
                 Cell::new(&facts.value("node")),
-                Cell::new(&row.title),
+                Cell::text(&row.title),
             ]);
         }
-        cells.push(Cell::new(text(row)));
+        cells.push(Cell::text(text(row)));
     }
     cells
 }
@@ -131,7 +132,7 @@ impl Facts {
 
     /// Reason, count and description: `BackOff ×17: Back-off restarting failed container`.
     fn line(&self, row: &Row) -> String {
-        let (mut line, count) = (self.value("reason"), self.count());
+        let (mut line, count) = (safe(&self.value("reason")), safe(&self.count()));
         if !matches!(count.as_str(), "" | "1") {
             line.push_str(&format!(" ×{count}"));
         }
@@ -199,6 +200,8 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
             Field::Metadata => Cell::new(row.metadata.as_deref().unwrap_or("{}")),
             Field::MetadataKey(path) => Cell::new(&cell(&metadata_value(row, path))),
             Field::Severity => Cell::severity(&row.severity),
+            Field::Title => Cell::text(&row.title),
+            Field::Description => Cell::text(row.description.as_deref().unwrap_or("-")),
             column => Cell::new(text_of(row, column).unwrap_or("-")),
         });
         table.push(cells.collect());
@@ -295,12 +298,12 @@ impl Stream {
             cells.insert(1, Cell::new(&row.id));
         }
         if narrow {
-            cells.push(Cell::new(&facts.line(row)));
+            cells.push(Cell::text(&facts.line(row)));
         } else {
             cells.extend([
                 Cell::new(&facts.value("reason")),
                 Cell::new(&facts.count()),
-                Cell::new(text(row)),
+                Cell::text(text(row)),
             ]);
         }
         if self.screen.columns.is_some() {

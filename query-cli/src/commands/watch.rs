@@ -28,6 +28,7 @@ use crate::args::{Field, Format, WatchArgs};
 use crate::failure::Failure;
 use crate::output::{self, Event, Form, Out};
 use crate::text::{counted, safe};
+use crate::watchdog;
 
 /// Between two looks at the database. A row is shown within a second of its commit.
 const LOOK_EVERY: Timespec = Timespec {
@@ -50,9 +51,10 @@ pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), Failure> {
     let mut follower = Follower::begin(context, &filter, args.tail, &mut sink)?;
     loop {
         sink.out.flush()?;
-        if !client.wait(LOOK_EVERY)? {
+        if !watchdog::rest(|| client.wait(LOOK_EVERY))? {
             return Ok(());
         }
+        watchdog::next();
         follower.look(context, &filter, &mut sink)?;
     }
 }
@@ -216,7 +218,7 @@ impl Follower {
                 if !std::mem::replace(&mut self.told, true) {
                     note(&format!("{}; waiting", failure.words().0));
                 }
-                std::thread::sleep(RETRY_EVERY);
+                watchdog::rest(|| std::thread::sleep(RETRY_EVERY));
                 Ok(())
             }
             Err(other) => Err(other),
@@ -257,6 +259,7 @@ impl Follower {
                 for change in &found.changes {
                     sink.write(&change.row, Some(change.updated))?;
                 }
+                watchdog::next();
                 self.position = found.position;
                 if !found.more {
                     break;

@@ -1,12 +1,14 @@
-//! CSV as RFC 4180 has it, one line an event: control characters are written out, so no field breaks a line.
+//! CSV as RFC 4180 has it, one line an event: control characters are written out, so no field breaks a line, and no field
+//! is a formula to a spreadsheet (OWASP, "CSV Injection").
 
 use std::io::{self, Write};
 
 use kube9_shared::read::Row;
+use serde_json::Value;
 
-use super::{cell, metadata_value, text_of};
+use super::{cell, metadata_value, raw_metadata, text_of, to_line};
 use crate::args::Field;
-use crate::text::safe;
+use crate::text::{safe, safe_text};
 
 /// Writes rows of the chosen fields.
 pub(crate) struct Csv<'a> {
@@ -30,8 +32,18 @@ impl<'a> Csv<'a> {
     pub(crate) fn write_row(&self, out: &mut impl Write, row: &Row) -> io::Result<()> {
         for (i, field) in self.fields.iter().enumerate() {
             let text = match field {
-                Field::Metadata => quoted(row.metadata.as_deref().unwrap_or("{}")),
-                Field::MetadataKey(path) => quoted(&cell(&metadata_value(row, path))),
+                // As JSON escapes, so that the cell is still JSON.
+                Field::Metadata => match raw_metadata(row) {
+                    Some(raw) => quoted(&to_line(&raw).map_err(io::Error::from)?),
+                    None => quoted(row.metadata.as_deref().unwrap_or("{}")),
+                },
+                Field::MetadataKey(path) => match metadata_value(row, path) {
+                    Value::Number(number) => number.to_string(),
+                    value => quoted(&cell(&value)),
+                },
+                Field::Title | Field::Description => {
+                    enclosed(&safe_text(text_of(row, field).unwrap_or_default()))
+                }
                 column => quoted(text_of(row, column).unwrap_or_default()),
             };
             write!(out, "{}{text}", if i > 0 { "," } else { "" })?;
@@ -42,17 +54,78 @@ impl<'a> Csv<'a> {
 
 /// A cell, quoted where it must be.
 pub(crate) fn quoted(text: &str) -> String {
-    let text = safe(text);
-    if text.contains([',', '"']) || text.starts_with(' ') || text.ends_with(' ') {
-        format!("\"{}\"", text.replace('"', "\"\""))
+    enclosed(&safe(text))
+}
+
+/// A cell of text without control characters. One that a spreadsheet would run gets an apostrophe before it, which
+/// spreadsheets take for "this is text"; a semicolon is quoted too, since some split at it.
+fn enclosed(text: &str) -> String {
+    let mark = if is_formula(text) { "'" } else { "" };
+    let is_split = text.contains([',', ';', '"']) || text.starts_with(' ') || text.ends_with(' ');
+    if is_split {
+        format!("\"{mark}{}\"", text.replace('"', "\"\""))
     } else {
-        text
+        format!("{mark}{text}")
     }
+}
+
+/// Whether a spreadsheet that trims spaces and quotes would take a cell for a formula. An apostrophe counts as a quote, so
+/// that the mark can be taken off again: a cell that begins with one and is a formula after it has exactly one too many.
+fn is_formula(text: &str) -> bool {
+    let is_trimmed =
+        |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '’' | '‘' | '“' | '”');
+    text.trim_start_matches(is_trimmed).starts_with([
+        '=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '−',
+    ])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_formula_is_text() {
+        for (text, expected) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-cmd|' /C calc'!A0", "'-cmd|' /C calc'!A0"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("  =1", "\"'  =1\""),
+            ("\"=1,2", "\"'\"\"=1,2\""),
+            ("'=1", "''=1"),
+            ("＝1+1", "'＝1+1"),
+            ("＠x", "'＠x"),
+            ("\u{a0}=1", "\\u{a0}=1"),
+            ("\t=1", "\\t=1"),
+            ("\r=1", "\\r=1"),
+            ("\u{200b}=1", "\\u{200b}=1"),
+            ("a;=1", "\"a;=1\""),
+            ("a=1", "a=1"),
+            ("'quoted'", "'quoted'"),
+            ("web-1", "web-1"),
+        ] {
+            assert_eq!(quoted(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn write_row_number_of_metadata_stays_number() {
+        let row = Row {
+            metadata: Some(r#"{"exit_code":-1,"reason":"-1","k\u202e":"=x"}"#.into()),
+            ..Row::default()
+        };
+        let fields = [
+            Field::MetadataKey("metadata.exit_code".into()),
+            Field::MetadataKey("metadata.reason".into()),
+            Field::Metadata,
+        ];
+        let mut out = Vec::new();
+        Csv::new(&fields).write_row(&mut out, &row).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "-1,'-1,\"{\"\"exit_code\"\":-1,\"\"reason\"\":\"\"-1\"\",\"\"k\\u202e\"\":\"\"=x\"\"}\"\n"
+        );
+    }
 
     #[test]
     fn no_field_breaks_a_line_or_a_column() {

@@ -1,12 +1,11 @@
-//! JSON in which no character does anything to a terminal: what serde_json leaves as it is (C1 controls, bidirectional
-//! marks) is escaped too. The value stays the same.
+//! JSON in which no character does anything to a terminal, and none is invisible: what serde_json leaves as it is (C1
+//! controls, bidirectional marks, joiners) is escaped too. The value stays the same.
 
 use std::io::{self, Write};
 
+use kube9_shared::visible::hides;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
-
-use crate::text::is_hostile;
 
 /// Indented, without a line end, as it comes: a thousand rows are a megabyte of text.
 pub(crate) fn write_text(
@@ -19,18 +18,18 @@ pub(crate) fn write_text(
 
 /// On one line, without a line end.
 pub(crate) fn to_line(document: &impl Serialize) -> serde_json::Result<String> {
-    write(document, Safe(CompactFormatter, Escapes::Json))
+    let (mut bytes, formatter) = (Vec::new(), Safe(CompactFormatter, Escapes::Json));
+    document.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
+    String::from_utf8(bytes).map_err(|error| serde_json::Error::io(io::Error::other(error)))
 }
 
 /// JSON that YAML reads too, whatever the character; without a line end.
-pub(crate) fn to_yaml_flow(document: &impl Serialize) -> serde_json::Result<String> {
-    write(document, Safe(PrettyFormatter::new(), Escapes::Yaml))
-}
-
-fn write(document: &impl Serialize, formatter: impl Formatter) -> serde_json::Result<String> {
-    let mut bytes = Vec::new();
-    document.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
-    String::from_utf8(bytes).map_err(|error| serde_json::Error::io(io::Error::other(error)))
+pub(crate) fn write_yaml_flow(
+    out: &mut impl Write,
+    document: &impl Serialize,
+) -> serde_json::Result<()> {
+    let formatter = Safe(PrettyFormatter::new(), Escapes::Yaml);
+    document.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
 /// How a character beyond 16 bits is escaped.
@@ -51,7 +50,7 @@ fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) 
         return out.write_all(text.as_bytes());
     }
     let mut rest = text;
-    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| is_hostile(c)) {
+    while let Some((at, c)) = rest.char_indices().find(|&(_, c)| hides(c)) {
         out.write_all(&rest.as_bytes()[..at])?;
         if matches!(escapes, Escapes::Yaml) && c > '\u{ffff}' {
             write!(out, "\\U{:08x}", u32::from(c))?;
@@ -129,15 +128,17 @@ mod tests {
     fn hostile_characters_are_escaped_and_the_value_stays() {
         let text = "a\u{1b}[31m\u{9b}2J\u{202e}\u{7f}\u{e0041} é 漢 \"q\"";
         let line = to_line(&text).unwrap();
-        assert!(!line.chars().any(is_hostile), "{line}");
+        assert!(!line.chars().any(hides), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 
     #[test]
     fn yaml_reads_the_escapes() {
         let text = "a\u{202e}\u{e0041}\u{feff} 漢\n\u{1b}";
-        let flow = to_yaml_flow(&[text]).unwrap();
-        assert!(!flow.chars().any(|c| c != '\n' && is_hostile(c)), "{flow}");
+        let mut flow = Vec::new();
+        write_yaml_flow(&mut flow, &[text]).unwrap();
+        let flow = String::from_utf8(flow).unwrap();
+        assert!(!flow.chars().any(|c| c != '\n' && hides(c)), "{flow}");
         assert_eq!(serde_yaml::from_str::<Vec<String>>(&flow).unwrap(), [text]);
     }
 

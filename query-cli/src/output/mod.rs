@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use kube9_shared::read::{Page, Row};
+use kube9_shared::visible::hides_in_text;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -14,17 +15,34 @@ use serde_json::value::RawValue;
 
 use crate::args::Field;
 use crate::failure::Failure;
-use crate::text::is_hostile;
+use crate::watchdog;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::to_line;
 
 /// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
-pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
+pub(crate) struct Out(BufWriter<Patient>);
+
+/// Stdout, whose reader may take its time: a pager does not count as work.
+struct Patient(StdoutLock<'static>);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The lock has a buffer of its own, which writes at line ends; what it holds back is written by `flush`.
+        watchdog::rest(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        watchdog::rest(|| self.0.flush())
+    }
+}
 
 impl Out {
     pub(crate) fn stdout() -> Self {
-        Self(BufWriter::with_capacity(16 * 1024, io::stdout().lock()))
+        Self(BufWriter::with_capacity(
+            16 * 1024,
+            Patient(io::stdout().lock()),
+        ))
     }
 
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
@@ -49,14 +67,46 @@ pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Res
 }
 
 /// Writes a document as YAML. The writer leaves some characters as they are that must not reach a terminal; a document
-/// with one of these is written in YAML's JSON style, in which they can be escaped.
+/// with one of these is written in YAML's JSON style, in which they can be escaped. It is written twice, to see and to
+/// show, so that a page of megabytes is not held as text too.
 pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    let mut text = serde_yaml::to_string(document).map_err(io::Error::other)?;
-    if text.chars().any(|c| c != '\n' && is_hostile(c)) {
-        text = json::to_yaml_flow(document).map_err(io::Error::from)?;
-        text.push('\n');
+    let mut look = Look::default();
+    serde_yaml::to_fmt_writer(&mut look, document).map_err(io::Error::other)?;
+    if look.hides() {
+        json::write_yaml_flow(out, document).map_err(io::Error::from)?;
+        Ok(writeln!(out)?)
+    } else {
+        Ok(serde_yaml::to_io_writer(out, document).map_err(io::Error::other)?)
     }
-    Ok(out.write_all(text.as_bytes())?)
+}
+
+/// Looks for what must be escaped in text that comes in pieces.
+#[derive(Default)]
+struct Look {
+    before: Option<char>,
+    last: Option<char>,
+    found: bool,
+}
+
+impl Look {
+    fn see(&mut self, after: Option<char>) {
+        if let Some(c) = self.last.filter(|&c| c != '\n') {
+            self.found |= hides_in_text(self.before, c, after);
+        }
+        (self.before, self.last) = (self.last, after);
+    }
+
+    fn hides(mut self) -> bool {
+        self.see(None);
+        self.found
+    }
+}
+
+impl std::fmt::Write for Look {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        text.chars().for_each(|c| self.see(Some(c)));
+        Ok(())
+    }
 }
 
 /// Which form a document takes; decides how metadata is carried.
@@ -128,12 +178,38 @@ pub(crate) fn text_of<'a>(row: &'a Row, field: &Field) -> Option<&'a str> {
     }
 }
 
-/// Metadata as values. Without any it is an empty object; what is no JSON (in a foreign database) stays a text.
+/// Metadata as values. Without any it is an empty object; what is not JSON, too long or too deep (in a foreign database)
+/// stays a text.
 pub(crate) fn metadata(row: &Row) -> Value {
-    match &row.metadata {
-        None => Value::Object(serde_json::Map::new()),
-        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
-    }
+    let Some(text) = &row.metadata else {
+        return Value::Object(serde_json::Map::new());
+    };
+    let read = (text.len() <= METADATA_BYTES_MAX).then(|| serde_json::from_str(text).ok());
+    read.flatten()
+        .unwrap_or_else(|| Value::String(text.clone()))
+}
+
+/// Longest text that is read as JSON, 25 times what the recorder writes: as values it takes up to 40 times its bytes.
+const METADATA_BYTES_MAX: usize = 256 << 10;
+
+/// Levels up to which serde_json reads values. What programs read has this bound in every format: few readers of JSON take
+/// thousands of levels.
+const DEPTH_MAX: usize = 127;
+
+/// Whether JSON text is nested no deeper than [`DEPTH_MAX`].
+fn is_shallow(json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    json.bytes().all(|byte| {
+        match byte {
+            _ if std::mem::take(&mut escaped) => {}
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth <= DEPTH_MAX
+    })
 }
 
 /// One value of the metadata by its path `metadata.KEY`; null where it is absent.
@@ -145,10 +221,11 @@ pub(crate) fn metadata_value(row: &Row, path: &str) -> Value {
     }
 }
 
-/// Metadata's own text, if it is JSON on one line.
+/// Metadata's own text, if it is JSON on one line and not too deep.
 fn raw_metadata(row: &Row) -> Option<&RawValue> {
     let text = row.metadata.as_deref()?;
-    if text.bytes().any(|byte| byte < b' ') {
+    if text.bytes().any(|byte| byte < b' ') || text.len() > METADATA_BYTES_MAX || !is_shallow(text)
+    {
         None
     } else {
         serde_json::from_str(text).ok()
@@ -206,6 +283,29 @@ impl<'a> List<'a> {
                 returned: page.rows.len(),
                 next: page.next.as_ref().map(ToString::to_string),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_shallow_deep_json_is_not() {
+        let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (json, expected) in [
+            (nested(DEPTH_MAX), true),
+            (nested(DEPTH_MAX + 1), false),
+            (nested(10_000), false),
+            (format!("{{\"a\":\"{}\"}}", "[".repeat(1000)), true),
+            (format!("{{\"a\\\"\":\"{}\"}}", "\\\"[".repeat(1000)), true),
+            ("[]".repeat(1000), true),
+        ] {
+            assert_eq!(is_shallow(&json), expected, "{json}");
+            let read = serde_json::from_str::<Value>(&json);
+            let too_deep = read.is_err_and(|error| error.to_string().contains("recursion"));
+            assert_eq!(too_deep, !expected, "{json}");
         }
     }
 }

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::own::{Degraded, Own, Space};
-use super::state::{Analysis, finding_ids};
+use super::rules::finding_ids;
+use super::state::Analysis;
 use crate::clock::Clock;
 use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
@@ -144,8 +145,8 @@ impl Engine {
     fn count(&self) {
         let open = self.analysis.open_by_rule();
         for id in finding_ids() {
-            if let Some(gauge) = self.metrics.findings_open(&id) {
-                gauge.set(open.get(&id).copied().unwrap_or(0));
+            if let Some(gauge) = self.metrics.findings_open(id) {
+                gauge.set(open.get(id).copied().unwrap_or(0));
             }
         }
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kube9_shared::time::Timestamp;
 
+use super::subject::Name;
+use crate::pipeline::sanitize::clean_text;
 use crate::source::objects::{ContainerState, Pod, Terminated};
 
 /// Waiting reasons of an image that cannot be pulled.
@@ -114,12 +116,15 @@ pub fn is_evicted(pod: &Pod) -> bool {
     &*pod.reason == "Evicted"
 }
 
-/// The images that a pod cannot pull.
-pub fn unpulled(pod: &Pod) -> impl Iterator<Item = &str> {
+/// Longest image in the identity of a finding.
+const IMAGE_BYTES_MAX: usize = 1024;
+
+/// The images that a pod cannot pull, without the credentials that an image may hold: findings are stored under them.
+pub fn unpulled(pod: &Pod) -> impl Iterator<Item = Name> {
     let failing = pod.containers.iter().filter(|state| pull_fails(state));
     failing.filter_map(|state| {
         pod.spec
             .named(&state.name)
-            .map(|container| &*container.image)
+            .map(|container| Name::from(clean_text(&container.image, IMAGE_BYTES_MAX)))
     })
 }

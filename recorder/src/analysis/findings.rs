@@ -20,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::changes::Late;
+use super::rules;
 use super::rules::signs::{Sign, Signs};
 use super::rules::words::span;
 use super::subject::{About, Subject};
 use crate::maps;
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::sanitize::{Clean, NAME_BYTES_MAX, clean_text, sanitize};
 
 /// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
@@ -151,8 +152,7 @@ impl Findings {
 
     /// Whether another rule's finding about what `look` looks at is open.
     pub fn other_is_open(&self, look: &Look<'_>, rule: &str, part: &str) -> bool {
-        let fingerprint = format!("{rule}/{}/{part}", look.identity);
-        self.open.contains_key(&fingerprint)
+        self.open.contains_key(&fingerprint_of(rule, look, part))
     }
 
     /// Judges the signs that a rule sees now; returns when to look again.
@@ -162,6 +162,11 @@ impl Findings {
         signs: Signs,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
+        debug_assert!(
+            rules::finding_ids().any(|id| id == look.rule),
+            "{} is not documented",
+            look.rule
+        );
         if look.was_quiet && signs.seen.is_empty() {
             return signs.again;
         }
@@ -323,11 +328,12 @@ impl Findings {
             digest: digest(&sign.extra),
             updated: Some(look.now),
         };
-        let state = serde_json::to_string(&open).unwrap_or_default();
+        // An `Open` is JSON by its type.
+        let state = Clean::json(&open).unwrap_or_else(|| Clean::identity("{}"));
         let row = row(look, fingerprint, sign, since);
         self.insert(fingerprint.to_owned(), open);
         out.push(Finding {
-            fingerprint: fingerprint.to_owned(),
+            fingerprint: Clean::identity(fingerprint),
             step: Step::Opened { state, since },
             at: look.now,
             row: sanitize(row),
@@ -354,7 +360,7 @@ impl Findings {
         }
         let doubt = self.unsure.remove(fingerprint);
         out.push(Finding {
-            fingerprint: fingerprint.to_owned(),
+            fingerprint: Clean::identity(fingerprint),
             step: Step::Closed,
             at: now,
             row: sanitize(open.ended(fingerprint, end, doubt, now)),
@@ -384,7 +390,7 @@ fn update(
     open.updated = Some(look.now);
     let row = row(look, fingerprint, sign, Timestamp::from_millis(open.since));
     out.push(Finding {
-        fingerprint: fingerprint.to_owned(),
+        fingerprint: Clean::identity(fingerprint),
         step: Step::Updated,
         at: look.now,
         row: sanitize(row),
@@ -486,7 +492,13 @@ fn minute(at: Timestamp) -> String {
 }
 
 fn fingerprint(look: &Look<'_>, part: &str) -> String {
-    format!("{}/{}/{part}", look.rule, look.identity)
+    fingerprint_of(look.rule, look, part)
+}
+
+/// The identity is a uid or the clean name of a subject; a part may be any text of an object.
+fn fingerprint_of(rule: &str, look: &Look<'_>, part: &str) -> String {
+    let part = clean_text(part, NAME_BYTES_MAX);
+    format!("{rule}/{}/{part}", look.identity)
 }
 
 fn triple(object: &ObjectRef) -> [String; 3] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube9_shared::model::ObjectRef;
 
 use crate::metrics::Kind;
+use crate::pipeline::sanitize::clean_name;
 use crate::source::objects::Meta;
 
 /// `namespace/name`, or `name` for Nodes; shared by the maps and indexes.
@@ -95,12 +96,12 @@ pub fn object_ref(kind: &str, meta: &Meta) -> ObjectRef {
     }
 }
 
-/// Name of an object in its map.
+/// Name of an object in its map, under which its facts are stored.
 pub fn name_of(meta: &Meta) -> Name {
     if meta.namespace.is_empty() {
-        Name::from(&*meta.name)
+        Name::from(&*clean_name(&meta.name))
     } else {
-        format!("{}/{}", meta.namespace, meta.name).into()
+        Name::from(&*clean_name(&format!("{}/{}", meta.namespace, meta.name)))
     }
 }
 

@@ -368,11 +368,6 @@ sections! {
 }
 
 impl Config {
-    /// The database file.
-    pub fn database_path(&self) -> PathBuf {
-        self.data_dir.join("kube9.db")
-    }
-
     /// The effective configuration, as a config file.
     pub fn to_yaml(&self) -> String {
         // Invariant: a tree of plain values always serializes.

@@ -30,10 +30,7 @@ fn nothing_given_is_the_defaults_of_the_place() {
     assert_eq!(pod.data_dir, Path::new("/data"));
     assert_eq!(pod.log.format, LogFormat::Json);
     let elsewhere = load("# only a comment\n", &[], &[]).unwrap();
-    assert_eq!(
-        elsewhere.database_path(),
-        Path::new("./kube9-data/kube9.db")
-    );
+    assert_eq!(elsewhere.data_dir, Path::new("./kube9-data"));
     assert_eq!(elsewhere.log.format, LogFormat::Text);
     assert_eq!(elsewhere.queue, QueueConfig::default());
 }

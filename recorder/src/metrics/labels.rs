@@ -110,8 +110,6 @@ label!(
         Decode => "decode",
         /// Making a row of it.
         Normalize => "normalize",
-        /// Analysing it.
-        Analyse => "analyse",
         /// Committing the row.
         Write => "write",
     }
@@ -136,10 +134,8 @@ label!(
     Item {
         /// A sight of an Event: a relist brings it back.
         Event => "event",
-        /// A change row of an informer.
-        Change => "change",
-        /// A finding, or any other row of kube9's own.
-        Finding => "finding",
+        /// A row of kube9's own life, such as its start. Changes and findings are never dropped.
+        Row => "row",
     }
 );
 

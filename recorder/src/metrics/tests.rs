@@ -167,7 +167,7 @@ fn the_account_balances_and_names_every_outcome() {
     metrics.received(Kind::Pod, Action::Added);
     metrics.dropped(Item::Event, Bound::Rows);
     metrics.dropped(Item::Event, Bound::Bytes);
-    metrics.dropped(Item::Change, Bound::Rows);
+    metrics.dropped(Item::Row, Bound::Rows);
     let mut outcomes = Outcomes {
         stored: 5,
         folded: 3,

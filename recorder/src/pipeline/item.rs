@@ -6,7 +6,7 @@ use kube9_shared::time::Timestamp;
 
 use super::identity::{Uid, Version};
 use super::record::Occurred;
-use super::sanitize::Sanitized;
+use super::sanitize::{Clean, Sanitized};
 use crate::metrics::Stage;
 
 /// `watch_state.id`: one source and scope, e.g. Events of all namespaces.
@@ -75,9 +75,9 @@ pub struct Change {
     /// Whose view.
     pub watch: WatchId,
     /// `namespace/name`.
-    pub name: String,
+    pub name: Clean,
     /// What the next change is compared with, as JSON; `None`: the object is gone.
-    pub facts: Option<String>,
+    pub facts: Option<Clean>,
     /// What changed; empty where only the facts did.
     pub rows: Vec<Sanitized>,
     /// The resourceVersion that the watch has reached with it; `None` in a list, whose objects come in no such order.
@@ -88,7 +88,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Finding {
     /// Which one: rule, object, part of it.
-    pub fingerprint: String,
+    pub fingerprint: Clean,
     /// What happened to it.
     pub step: Step,
     /// When.
@@ -103,7 +103,7 @@ pub enum Step {
     /// It is new, or so much worse that it gets a new row.
     Opened {
         /// What the analysis needs to know of it after a restart, as JSON.
-        state: String,
+        state: Clean,
         /// Since when it is so.
         since: Timestamp,
     },
@@ -232,10 +232,14 @@ impl Item {
                 Self::Passed { uid, version, .. } => uid.len() + version.len(),
                 Self::Change(change) => {
                     let rows: usize = change.rows.iter().map(Sanitized::approximate_bytes).sum();
-                    change.name.len() + change.facts.as_ref().map_or(0, String::len) + rows
+                    let facts = change
+                        .facts
+                        .as_ref()
+                        .map_or(0, |facts| facts.as_str().len());
+                    change.name.as_str().len() + facts + rows
                 }
                 Self::Finding(finding) => {
-                    finding.fingerprint.len() + finding.row.approximate_bytes()
+                    finding.fingerprint.as_str().len() + finding.row.approximate_bytes()
                 }
                 Self::StillOpen(_) | Self::Mark { .. } => 0,
             }

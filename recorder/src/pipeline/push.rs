@@ -19,7 +19,7 @@ pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
         let item = if dropped < pushed.dropped_events {
             metrics::Item::Event
         } else {
-            metrics::Item::Finding
+            metrics::Item::Row
         };
         metrics.dropped(item, bound);
     }

@@ -1,17 +1,20 @@
-//! Makes a row safe to store and to print: secrets out, lengths bounded, control characters visible. Pure.
+//! Makes what is stored safe to store and to print: secrets out, lengths bounded, invisible characters shown. Pure.
 //!
-//! [`Sanitized`] can be made here only, and the queue takes nothing else, so no producer can forget it.
+//! [`Sanitized`] (a row) and [`Clean`] (a text beside the rows: facts, findings) can be made here only, and the queue takes
+//! nothing else, so no producer can forget it.
 //!
 //! Invariant: no text of a [`Sanitized`] holds a character below U+0020. The store uses those as placeholders.
 //! Invariant: secrets go before anything is cut, so that a cut never leaves half a secret that no rule recognizes.
 //! Invariant: sanitizing twice changes nothing.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use kube9_ingest::redact::{REDACTED, is_secret_pair, redact};
 use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_shared::model::ObjectRef;
+use kube9_shared::visible::{hides_in_name, hides_in_text};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_fields};
@@ -19,6 +22,7 @@ use super::identity::{Uid, Version};
 use super::names::Names;
 use super::record::{Observation, Occurred, Record};
 use super::template::{self, Text};
+use crate::hash::stable_hash;
 
 /// Longest title, in characters, with its ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
@@ -70,11 +74,6 @@ impl Sanitized {
         &self.names
     }
 
-    /// The row, to be taken apart.
-    pub fn into_record(self) -> Record {
-        self.record
-    }
-
     /// About how much memory it holds, for bounds in bytes.
     pub fn approximate_bytes(&self) -> usize {
         self.bytes
@@ -122,13 +121,11 @@ pub fn sanitize(record: Record) -> Sanitized {
         description: cleaner.text(record.description, Limit::Bytes(TEXT_BYTES_MAX)),
         object: record.object.map(|object| cleaner.object(object)),
         owner: record.owner.map(|owner| cleaner.object(owner)),
-        reason: cleaner.text(record.reason, Limit::Bytes(WORD_BYTES_MAX)),
-        component: cleaner.text(record.component, Limit::Bytes(NAME_BYTES_MAX)),
-        container: cleaner.text(record.container, Limit::Bytes(NAME_BYTES_MAX)),
-        kube_type: cleaner.text(record.kube_type, Limit::Bytes(WORD_BYTES_MAX)),
-        node: record
-            .node
-            .map(|node| cleaner.text(node, Limit::Bytes(NAME_BYTES_MAX))),
+        reason: cleaner.name(record.reason, WORD_BYTES_MAX),
+        component: cleaner.name(record.component, NAME_BYTES_MAX),
+        container: cleaner.name(record.container, NAME_BYTES_MAX),
+        kube_type: cleaner.name(record.kube_type, WORD_BYTES_MAX),
+        node: record.node.map(|node| cleaner.name(node, NAME_BYTES_MAX)),
         extra: record.extra,
         occurred: match record.occurred {
             Occurred::Observed(seen) => Occurred::Observed(Observation {
@@ -160,9 +157,59 @@ pub fn sanitize(record: Record) -> Sanitized {
     }
 }
 
-/// A text without secrets and control characters and at most so long, for logs and messages that are no row.
+/// A text without secrets and invisible characters and at most so long, for logs and messages that are not rows.
 pub fn clean_text(text: &str, bytes_max: usize) -> String {
     Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
+}
+
+/// `namespace/name` of an object as it is kept beside the rows: itself, nearly always. Of one that looks like a secret, or
+/// has characters that no object's name has, a hash stands for the name, so that two names never become one.
+pub fn clean_name(name: &str) -> Cow<'_, str> {
+    let is_clean =
+        |text: &str| Cleaner { cut: false }.name(text.to_owned(), 2 * NAME_BYTES_MAX) == text;
+    if is_clean(name) {
+        return Cow::Borrowed(name);
+    }
+    let hash = stable_hash(name.as_bytes());
+    Cow::Owned(match name.split_once('/') {
+        Some((namespace, _)) if is_clean(namespace) => format!("{namespace}/~{hash:016x}"),
+        _ => format!("~{hash:016x}"),
+    })
+}
+
+/// A text beside the rows that is safe to store. The only ways to make one are its constructors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clean(String);
+
+impl Clean {
+    /// The name of an object: see [`clean_name`].
+    pub fn name(name: &str) -> Self {
+        Self(clean_name(name).into_owned())
+    }
+
+    /// What tells findings apart. Its parts that are text are clean already, and two of them must not become one: control
+    /// characters are shown, and nothing else is changed.
+    pub fn identity(identity: &str) -> Self {
+        Self(escape(identity, |_, c, _| hides_in_name(c)).into_owned())
+    }
+
+    /// A value as JSON, each of its texts and keys clean. Unlike in a row, the key of a text says nothing about it: keys are
+    /// names of containers and ConfigMaps' keys. `None`: it is not JSON.
+    pub fn json(value: &impl Serialize) -> Option<Self> {
+        let clean = Cleaner { cut: false }.texts(serde_json::to_value(value).ok()?);
+        Some(Self(clean.to_string()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Clean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Remembers whether anything was cut.
@@ -171,10 +218,18 @@ struct Cleaner {
 }
 
 impl Cleaner {
-    fn text(&mut self, mut text: String, limit: Limit) -> String {
+    fn text(&mut self, text: String, limit: Limit) -> String {
+        self.clean(text, limit, hides_in_text)
+    }
+
+    fn name(&mut self, name: String, bytes_max: usize) -> String {
+        self.clean(name, Limit::Bytes(bytes_max), |_, c, _| hides_in_name(c))
+    }
+
+    fn clean(&mut self, mut text: String, limit: Limit, hides: Hides) -> String {
         for _ in 0..ROUNDS_MAX {
             let redacted = redact(&text);
-            let escaped = escape(&redacted);
+            let escaped = escape(&redacted, hides);
             let kept = kept(&escaped, limit);
             if kept == escaped.len()
                 && matches!((&redacted, &escaped), (Cow::Borrowed(_), Cow::Borrowed(_)))
@@ -197,15 +252,15 @@ impl Cleaner {
 
     fn object(&mut self, object: ObjectRef) -> ObjectRef {
         ObjectRef {
-            kind: self.text(object.kind, Limit::Bytes(NAME_BYTES_MAX)),
-            namespace: self.text(object.namespace, Limit::Bytes(NAME_BYTES_MAX)),
-            name: self.text(object.name, Limit::Bytes(NAME_BYTES_MAX)),
+            kind: self.name(object.kind, NAME_BYTES_MAX),
+            namespace: self.name(object.namespace, NAME_BYTES_MAX),
+            name: self.name(object.name, NAME_BYTES_MAX),
         }
     }
 
     /// Identity is no text for people: nothing in it is a secret, and two of them must not become one.
     fn identity(&mut self, identity: String) -> String {
-        let escaped = match escape(&identity) {
+        let escaped = match escape(&identity, |_, c, _| hides_in_name(c)) {
             Cow::Borrowed(_) => None,
             Cow::Owned(escaped) => Some(escaped),
         };
@@ -259,7 +314,7 @@ impl Cleaner {
         for (key, value) in map {
             let of_name = named.as_ref().filter(|_| key == "value");
             let secret = holds_secret(of_name.unwrap_or(&key), &value);
-            let key = self.text(key, Limit::Bytes(NAME_BYTES_MAX));
+            let key = self.name(key, NAME_BYTES_MAX);
             let value = if secret || holds_secret(&key, &value) {
                 Value::String(REDACTED.to_owned())
             } else {
@@ -268,6 +323,19 @@ impl Cleaner {
             cleaned.insert(key, value);
         }
         cleaned
+    }
+
+    /// Every text of a value that the recorder made, at whatever depth.
+    fn texts(&mut self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text, Limit::Bytes(TEXT_BYTES_MAX))),
+            Value::Array(values) => values.into_iter().map(|value| self.texts(value)).collect(),
+            Value::Object(map) => map
+                .into_iter()
+                .map(|(key, value)| (self.name(key, NAME_BYTES_MAX), self.texts(value)))
+                .collect(),
+            plain => plain,
+        }
     }
 
     fn value(&mut self, value: Value, depth: usize) -> Value {
@@ -306,8 +374,11 @@ fn holds_secret(key: &str, value: &Value) -> bool {
     }
 }
 
-/// Shows what a terminal would obey: control characters, line separators and marks that turn the direction of writing.
-fn escape(text: &str) -> Cow<'_, str> {
+/// Whether a character between these two is to be shown by its number.
+type Hides = fn(Option<char>, char, Option<char>) -> bool;
+
+/// Shows what a terminal would obey and what a person would not see.
+fn escape(text: &str, hides: Hides) -> Cow<'_, str> {
     // Nearly every text; without branches, so that many bytes are looked at together.
     if text
         .bytes()
@@ -315,28 +386,31 @@ fn escape(text: &str) -> Cow<'_, str> {
     {
         return Cow::Borrowed(text);
     }
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let Some(first) = text.find(obeyed) else {
-        return Cow::Borrowed(text);
-    };
-    let mut escaped = String::with_capacity(text.len() + 16);
-    escaped.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        match c {
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            c if obeyed(c) => {
+    let mut escaped: Option<String> = None;
+    let mut chars = text.char_indices().peekable();
+    let mut before = None;
+    while let Some((at, c)) = chars.next() {
+        let after = chars.peek().map(|&(_, after)| after);
+        if hides(before, c, after) {
+            let escaped = escaped.get_or_insert_with(|| {
+                let mut escaped = String::with_capacity(text.len() + 16);
+                escaped.push_str(&text[..at]);
+                escaped
+            });
+            match c {
+                '\n' => escaped.push_str("\\n"),
+                '\r' => escaped.push_str("\\r"),
+                '\t' => escaped.push_str("\\t"),
                 // Writing to a String cannot fail.
-                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(c));
+                c => drop(write!(escaped, "\\u{{{:x}}}", u32::from(c))),
             }
-            c => escaped.push(c),
+            before = escaped.chars().next_back();
+        } else {
+            escaped.iter_mut().for_each(|escaped| escaped.push(c));
+            before = Some(c);
         }
     }
-    Cow::Owned(escaped)
+    escaped.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn memory_of(map: &Map<String, Value>) -> usize {
@@ -387,7 +461,7 @@ mod tests {
     }
 
     fn extra(given: Value) -> Value {
-        Value::Object(sanitize(record("", given)).into_record().extra)
+        Value::Object(sanitize(record("", given)).record().clone().extra)
     }
 
     #[test]
@@ -396,7 +470,7 @@ mod tests {
             "Back-off pulling image \"é:1\"",
             json!({"a": [1, {"b": null}]}),
         );
-        assert_eq!(sanitize(given.clone()).into_record(), given);
+        assert_eq!(sanitize(given.clone()).record().clone(), given);
     }
 
     #[test]
@@ -480,12 +554,98 @@ mod tests {
     }
 
     #[test]
+    fn names_show_what_is_invisible_and_sentences_keep_what_joins() {
+        let emoji = "👩\u{200d}👧 ⚠\u{fe0f} می\u{200c}خواهم";
+        let name = "we\u{200b}b\u{a0}❤\u{fe0f}\u{e0041}";
+        let shown = "we\\u{200b}b\\u{a0}❤\\u{fe0f}\\u{e0041}";
+        let given = Record {
+            title: emoji.into(),
+            reason: name.into(),
+            container: name.into(),
+            node: Some(name.into()),
+            object: Some(ObjectRef {
+                kind: name.into(),
+                namespace: name.into(),
+                name: name.into(),
+            }),
+            ..record(&format!("{emoji} a\u{200b}b\u{2800}"), json!({name: emoji}))
+        };
+        let kept = sanitize(given).record().clone();
+        let object = kept.object.clone().unwrap();
+        for name in [
+            &kept.reason,
+            &kept.container,
+            kept.node.as_ref().unwrap(),
+            &object.kind,
+            &object.namespace,
+            &object.name,
+        ] {
+            assert_eq!(name, shown);
+        }
+        assert_eq!(kept.title, emoji);
+        assert_eq!(
+            kept.description,
+            format!("{emoji} a\\u{{200b}}b\\u{{2800}}")
+        );
+        assert_eq!(kept.extra[shown], emoji);
+        assert_eq!(sanitize(kept.clone()).record().clone(), kept);
+    }
+
+    #[test]
+    fn clean_name_of_secret_shape_stays_another_name() {
+        assert_eq!(clean_name("shop/web-5d9c7b-x2x7k"), "shop/web-5d9c7b-x2x7k");
+        let names = [
+            "shop/a-password=hunter2hunter2",
+            "shop/a-password=hunter3hunter3",
+            "shop/we\u{200b}b",
+        ];
+        for name in names {
+            let clean = clean_name(name).into_owned();
+            assert!(clean != name && !clean.contains("hunter"), "{clean}");
+            assert_eq!(clean_name(&clean), clean);
+            assert_eq!(
+                names
+                    .iter()
+                    .filter(|other| clean_name(other) == clean)
+                    .count(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn clean_json_cleans_texts_and_keys_and_keeps_the_rest() {
+        let given = json!({
+            "images": {"token": "web:1", "app": "https://u:hunter2hunter2@registry/web:1", "a\u{200b}": "x"},
+            "selector": ["password=hunter2hunter2"], "keys": {"password": 12}, "n": -1, "b": true, "none": null,
+        });
+        let clean = Clean::json(&given).unwrap();
+        let read: Value = serde_json::from_str(clean.as_str()).unwrap();
+        assert!(!clean.as_str().contains("hunter2"), "{clean}");
+        assert_eq!(
+            (&read["images"]["token"], &read["images"]["a\\u{200b}"]),
+            (&json!("web:1"), &json!("x"))
+        );
+        assert_eq!(
+            (
+                &read["keys"]["password"],
+                &read["n"],
+                &read["b"],
+                &read["none"]
+            ),
+            (&json!(12), &json!(-1), &json!(true), &json!(null))
+        );
+        assert_eq!(Clean::json(&read).unwrap(), clean);
+    }
+
+    #[test]
     fn long_texts_are_cut_at_a_character_and_marked() {
         let cut = sanitize(Record {
             title: "é".repeat(201),
             ..record(&"é".repeat(2049), json!({}))
         })
-        .into_record();
+        .record()
+        .clone();
         assert_eq!(cut.title, format!("{}…", "é".repeat(199)));
         assert_eq!(cut.description, format!("{}…", "é".repeat(2046)));
         assert_eq!(cut.extra["truncated"], json!(true));
@@ -493,7 +653,8 @@ mod tests {
             title: "é".repeat(200),
             ..record(&"é".repeat(2048), json!({}))
         })
-        .into_record();
+        .record()
+        .clone();
         assert_eq!(
             (whole.title.chars().count(), whole.description.len()),
             (200, 4096)
@@ -506,7 +667,8 @@ mod tests {
         for before in 4000..4110 {
             let given = format!("{}password=hunter2hunter2 x", "y ".repeat(before / 2));
             let kept = sanitize(record(&given, json!({})))
-                .into_record()
+                .record()
+                .clone()
                 .description;
             assert!(!kept.contains("hunter"), "{before}");
         }
@@ -611,7 +773,7 @@ mod tests {
             ..record("", json!({}))
         });
         assert!(kept.approximate_bytes() < 3000);
-        let kept = kept.into_record();
+        let kept = kept.record().clone();
         let object = kept.object.unwrap();
         assert_eq!(
             [object.kind.len(), object.namespace.len(), object.name.len()],

@@ -50,7 +50,7 @@ impl Applier {
             self.rows
                 .insert(conn, row, at, &span, &row.record().extra)?;
         }
-        let (watch, name) = (change.watch.0, &change.name);
+        let (watch, name) = (change.watch.0, change.name.as_str());
         match &change.facts {
             Some(facts) => self
                 .rows
@@ -60,7 +60,7 @@ impl Applier {
                     "INSERT INTO facts (watch, name, facts) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET facts = excluded.facts",
                 )?
-                .execute((watch, name, facts))?,
+                .execute((watch, name, facts.as_str()))?,
             None => self
                 .rows
                 .statements

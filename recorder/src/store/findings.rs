@@ -29,12 +29,12 @@ impl Applier {
             .rows
             .statements
             .select(conn, "SELECT event FROM finding WHERE fingerprint = ?1")?
-            .query_row([&finding.fingerprint], |row| row.get(0))
+            .query_row([finding.fingerprint.as_str()], |row| row.get(0))
             .optional()?
             .map(EventKey::from_i64);
         match (&finding.step, known) {
             (Step::Opened { state, since }, before) => {
-                self.opened(conn, finding, state, *since, before)
+                self.opened(conn, finding, state.as_str(), *since, before)
             }
             (Step::Updated, Some(key)) => self.updated(conn, finding, key),
             (Step::Closed, Some(key)) => self.closed(conn, finding, key),
@@ -88,7 +88,7 @@ impl Applier {
                 "INSERT INTO finding (fingerprint, event, state) VALUES (?1, ?2, ?3) \
                  ON CONFLICT DO UPDATE SET event = excluded.event, state = excluded.state",
             )?
-            .execute((&finding.fingerprint, key.as_i64(), state))?;
+            .execute((finding.fingerprint.as_str(), key.as_i64(), state))?;
         Ok(())
     }
 
@@ -130,7 +130,7 @@ impl Applier {
         self.rows
             .statements
             .delete(conn, "DELETE FROM finding WHERE fingerprint = ?1")?
-            .execute([&finding.fingerprint])?;
+            .execute([finding.fingerprint.as_str()])?;
         Ok(())
     }
 

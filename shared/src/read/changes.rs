@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params_from_iter};
 
+use super::bounds::Budget;
 use super::filter::Filter;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
@@ -133,8 +134,8 @@ fn interned(
         numbers: &numbers,
         way: Way::Keys,
     };
-    let mut rows = expand::Rows::new(connection)?;
-    for (i, &(_, key, updated)) in entries.iter().enumerate() {
+    let (mut rows, mut budget) = (expand::Rows::new(connection)?, Budget::page());
+    for (i, &(seq, key, updated)) in entries.iter().enumerate() {
         // A row told twice within one answer is told as it is, once; it is new if its first entry is.
         if entries[i + 1..].iter().any(|&(_, later, _)| later == key) {
             continue;
@@ -145,6 +146,11 @@ fn interned(
         if walk.has(key)?
             && let Some(row) = rows.get(key)?
         {
+            if !budget.takes(&row) {
+                changes.position = Position(seq - 1);
+                changes.more = true;
+                break;
+            }
             changes.changes.push(Change {
                 row,
                 updated: updated && !new_here,
@@ -170,19 +176,24 @@ fn plain_changes(
     let until = end.min(since.saturating_add(CHANGES_MAX));
     let mut values = vec![since.into(), until.into()];
     values.extend(condition.values);
-    let changes = connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(&values), |row| {
-            Ok(Change {
-                row: row::from_sql(row)?,
-                updated: false,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare(&sql)?;
+    let mut found = statement.query(params_from_iter(&values))?;
+    let (mut changes, mut budget, mut position) = (Vec::new(), Budget::page(), until);
+    while let Some(columns) = found.next()? {
+        let row = row::from_sql(columns)?;
+        if !budget.takes(&row) {
+            position = columns.get::<_, i64>("rowid")? - 1;
+            break;
+        }
+        changes.push(Change {
+            row,
+            updated: false,
+        });
+    }
     Ok(Changes {
         changes,
-        position: Position(until),
+        position: Position(position),
         missed: 0,
-        more: until < end,
+        more: position < end,
     })
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
+use super::bounds::Budget;
 use super::filter::Filter;
 use super::keys::Found;
 use super::numbers::{Keys, Numbers};
@@ -16,7 +17,7 @@ use super::tally::Tally;
 use super::walk::Walk;
 use super::{ReadError, expand, plain};
 
-/// Rows of one chunk.
+/// Rows of one chunk, or as many as fit into a page.
 const CHUNK_ROWS: usize = 1_000;
 /// Rows that an index may lead to for their keys to be gathered at once, 8 bytes each.
 const KEYS_MAX: u64 = 500_000;
@@ -35,8 +36,9 @@ pub struct Export<'r> {
 enum Left {
     /// These keys.
     Keys(VecDeque<i64>),
-    /// Rows in these stretches of time, newest first, one stretch a transaction at most; then what reaches in.
-    Stretches(VecDeque<Keys>),
+    /// These keys, then rows in these stretches of time, newest first, one stretch a transaction at most; then what reaches
+    /// in.
+    Stretches(VecDeque<i64>, VecDeque<Keys>),
     /// A plain table, after this cursor; `None` before the first page.
     Plain(Option<Cursor>),
     Nothing,
@@ -73,9 +75,9 @@ impl Export<'_> {
             Left::Keys(keys) => self
                 .reader
                 .snapshot(|connection| of_keys(connection, keys))?,
-            Left::Stretches(stretches) => self
+            Left::Stretches(keys, stretches) => self
                 .reader
-                .snapshot(|connection| of_stretches(connection, filter, stretches))?,
+                .snapshot(|connection| of_stretches(connection, filter, keys, stretches))?,
             Left::Plain(after) => {
                 let request = PageRequest {
                     filter: filter.clone(),
@@ -140,27 +142,46 @@ fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadEr
             stretches.push_back(overlap);
         }
     }
-    Ok((Left::Stretches(stretches), count.total))
+    Ok((Left::Stretches(VecDeque::new(), stretches), count.total))
 }
 
 fn of_keys(
     connection: &Connection,
     mut keys: VecDeque<i64>,
 ) -> Result<(Vec<Row>, Left), ReadError> {
-    let chunk: Vec<i64> = keys.drain(..keys.len().min(CHUNK_ROWS)).collect();
+    let rows = read(connection, &mut keys)?;
     let left = if keys.is_empty() {
         Left::Nothing
     } else {
         Left::Keys(keys)
     };
-    Ok((read(connection, &chunk)?, left))
+    Ok((rows, left))
 }
 
 fn of_stretches(
     connection: &Connection,
     filter: &Filter,
+    mut keys: VecDeque<i64>,
     mut stretches: VecDeque<Keys>,
 ) -> Result<(Vec<Row>, Left), ReadError> {
+    if keys.is_empty() {
+        keys = next_keys(connection, filter, &mut stretches)?.into();
+    }
+    let rows = read(connection, &mut keys)?;
+    let left = if keys.is_empty() && stretches.is_empty() {
+        Left::Nothing
+    } else {
+        Left::Stretches(keys, stretches)
+    };
+    Ok((rows, left))
+}
+
+/// The keys of a chunk, from the first of the stretches.
+fn next_keys(
+    connection: &Connection,
+    filter: &Filter,
+    stretches: &mut VecDeque<Keys>,
+) -> Result<Vec<i64>, ReadError> {
     // Names are looked up again each time: new ones may have come, and ids are cheap to find.
     let numbers = Numbers::of(connection, filter)?;
     let walk = Walk {
@@ -181,20 +202,23 @@ fn of_stretches(
             break;
         }
     }
-    let left = if stretches.is_empty() {
-        Left::Nothing
-    } else {
-        Left::Stretches(stretches)
-    };
-    Ok((read(connection, &keys)?, left))
+    Ok(keys)
 }
 
-/// The rows with these keys; one that retention has taken meanwhile is left out.
-fn read(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
+/// The rows with the first of these keys, which are taken away; one that retention has taken meanwhile is left out.
+fn read(connection: &Connection, keys: &mut VecDeque<i64>) -> Result<Vec<Row>, ReadError> {
     let mut all = expand::Rows::new(connection)?;
-    let mut rows = Vec::with_capacity(keys.len());
-    for key in keys {
-        rows.extend(all.get(*key)?);
+    let (mut rows, mut budget) = (Vec::new(), Budget::page());
+    while rows.len() < CHUNK_ROWS
+        && let Some(&key) = keys.front()
+    {
+        if let Some(row) = all.get(key)? {
+            if !budget.takes(&row) {
+                break;
+            }
+            rows.push(row);
+        }
+        keys.pop_front();
     }
     Ok(rows)
 }

@@ -9,12 +9,14 @@
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
 //!   status ─ what the file says of itself and of its recorder
+//!   bounds ─ how much an answer may hold, with any file
 //! ```
 //!
 //! Invariants: no statement here writes. A page and its total come from one read transaction. What a row
 //! says is defined by the view `event_detail`; `expand` is a shortcut that must say the same. No plan is left to the planner where the wrong one would scan.
 
 mod args;
+mod bounds;
 mod changes;
 mod expand;
 mod export;
@@ -39,6 +41,7 @@ mod walk;
 #[cfg(test)]
 mod ways;
 
+pub use bounds::limit_heap;
 pub use changes::{Change, Changes, Position};
 pub use export::Export;
 pub use filter::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
@@ -59,6 +62,15 @@ pub enum ReadError {
     /// The file is damaged. A recorder that starts on it moves it aside.
     #[error("the database is damaged")]
     Corrupt(#[source] rusqlite::Error),
+    /// A value is longer than any that kube9 writes: the file is a foreign or a damaged one.
+    #[error("a value in the database is longer than {} MiB{}", bounds::VALUE_BYTES_MAX >> 20, .0)]
+    TooLong(String),
+    /// An answer of so many groups does not fit into the memory that a reader has.
+    #[error("there are more than {0} groups")]
+    TooManyGroups(usize),
+    /// SQLite needed more memory than it may have.
+    #[error("the query needs more memory than it may have")]
+    Memory,
     /// SQLite failed otherwise; trying again may help.
     #[error("cannot read the database")]
     Sqlite(#[source] rusqlite::Error),
@@ -69,11 +81,16 @@ pub enum ReadError {
 
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, OperationInterrupted};
+        use rusqlite::ErrorCode::{
+            DatabaseCorrupt, NotADatabase, OperationInterrupted, OutOfMemory, TooBig,
+        };
         match error.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Self::Corrupt(error),
             // Only the progress handler interrupts, and only at the deadline; Reader puts the real limit in.
             Some(OperationInterrupted) => Self::Timeout(std::time::Duration::ZERO),
+            // Which one it is, Reader finds out.
+            Some(TooBig) => Self::TooLong(String::new()),
+            Some(OutOfMemory) => Self::Memory,
             _ => Self::Sqlite(error),
         }
     }

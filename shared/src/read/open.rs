@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::ReadError;
+use super::{ReadError, bounds};
 use crate::schema;
 
 /// How long an opening is tried while the file is in a passing state.
@@ -210,6 +210,11 @@ impl Reader {
         self.deadline.restart();
         query(&self.connection).map_err(|error| match error {
             ReadError::Timeout(_) => ReadError::Timeout(self.deadline.limit),
+            ReadError::TooLong(_) => ReadError::TooLong(
+                bounds::large_value(&self.connection, self.layout)
+                    .map(|value| format!(": {value}"))
+                    .unwrap_or_default(),
+            ),
             other => other,
         })
     }
@@ -391,6 +396,7 @@ fn connect(
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(uri(path, access), flags).map_err(failed)?;
+    bounds::limit_values(&connection).map_err(failed)?;
     connection.busy_timeout(RETRY_FOR).map_err(failed)?;
     let deadline = Deadline::new(timeout);
     let watched = deadline.clone();

@@ -1,8 +1,10 @@
-//! A page of rows and the exact number of all of them, from one read transaction.
+//! A page of rows and the exact number of all of them, from one read transaction. A page that would hold too much text
+//! ends earlier.
 
 use rusqlite::Connection;
 
 use super::ReadError;
+use super::bounds::Budget;
 use super::keys::Found;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
@@ -56,25 +58,27 @@ pub(super) fn interned(connection: &Connection, request: &PageRequest) -> Result
     .run(&mut tally, &mut survey, &mut found)?;
     let more = found.keys.len() > request.limit;
     found.keys.truncate(request.limit);
-    let next = if more {
-        found.keys.last().map(|&key| Cursor::Key(key))
-    } else {
-        None
-    };
+    let rows = rows(connection, &found.keys)?;
+    let more = more || rows.len() < found.keys.len();
+    let last = found.keys[..rows.len()].last();
     Ok(Page {
-        rows: rows(connection, &found.keys)?,
+        next: last.filter(|_| more).map(|&key| Cursor::Key(key)),
+        rows,
         total: found.total,
-        next,
     })
 }
 
-/// The rows with these keys, in their order.
-pub(super) fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
+/// The rows with these keys, in their order, as many as fit into a page.
+fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
     let mut all = expand::Rows::new(connection)?;
-    keys.iter()
-        .map(|key| {
-            let row = all.get(*key)?;
-            Ok(row.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
-        })
-        .collect()
+    let (mut rows, mut budget) = (Vec::new(), Budget::page());
+    for key in keys {
+        let row = all.get(*key)?;
+        let row = row.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        if !budget.takes(&row) {
+            break;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
 }

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::ReadError;
+use super::bounds::{Budget, Groups};
 use super::filter::{Filter, ObjectPattern, Pattern};
 use super::property::{Counts, Property};
 use super::request::{BadCursor, Cursor, Page, PageRequest};
@@ -50,7 +51,7 @@ pub(super) fn rows(
     connection: &Connection,
     request: &PageRequest,
 ) -> Result<(Vec<Row>, Option<Cursor>), ReadError> {
-    let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM events WHERE "));
+    let mut sql = Sql::new(" FROM events WHERE ");
     sql.append(&condition(&request.filter));
     match &request.after {
         None => {}
@@ -72,12 +73,22 @@ pub(super) fn rows(
     };
     sql.push(" OFFSET ")
         .bind(i64::try_from(offset).unwrap_or(i64::MAX));
-    let mut rows: Vec<Row> = connection
-        .prepare(&sql.text)?
-        .query_map(params_from_iter(&sql.values), row::from_sql)?
-        .collect::<Result<_, _>>()?;
-    let more = rows.len() > request.limit;
-    rows.truncate(request.limit);
+    // Sorted by the times and ids alone: whole rows may be a gigabyte. A view has no rowid.
+    let mut statement = connection
+        .prepare(&format!(
+            "SELECT {COLUMNS} FROM (SELECT rowid AS place{}) CROSS JOIN events ON events.rowid = place",
+            sql.text
+        ))
+        .or_else(|_| connection.prepare(&format!("SELECT {COLUMNS}{}", sql.text)))?;
+    let mut found = statement.query_map(params_from_iter(&sql.values), row::from_sql)?;
+    let (mut rows, mut budget, mut more) = (Vec::new(), Budget::page(), false);
+    while let Some(row) = found.next().transpose()? {
+        more = rows.len() == request.limit || !budget.takes(&row);
+        if more {
+            break;
+        }
+        rows.push(row);
+    }
     let next = rows
         .last()
         .filter(|_| more)
@@ -260,15 +271,16 @@ pub(super) fn by_word(
     connection: &Connection,
     column: &str,
 ) -> Result<Vec<(String, u64)>, ReadError> {
-    let mut statement = connection.prepare(&format!(
-        "SELECT {column}, count(*) FROM events GROUP BY 1 ORDER BY 1"
-    ))?;
+    // Counted here: SQLite would sort all rows, in memory.
+    let mut statement = connection.prepare(&format!("SELECT {column} FROM events"))?;
     let mut rows = statement.query([])?;
-    let mut counts = Vec::new();
+    let mut groups = Groups::new();
     while let Some(row) = rows.next()? {
         let word = row::to_text(row.get_ref(0)?).unwrap_or_default();
-        counts.push((word, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
+        groups.add(&word, word.len(), 1)?;
     }
+    let mut counts: Vec<_> = groups.counts.into_iter().collect();
+    counts.sort_unstable();
     Ok(counts)
 }
 
@@ -298,18 +310,19 @@ pub(super) fn stats(
     let columns = columns.join(", ");
     let condition = condition(filter);
     let mut statement = connection.prepare(&format!(
-        "SELECT count(*), {columns} FROM events WHERE {} GROUP BY {columns}",
+        "SELECT {columns} FROM events WHERE {}",
         condition.text
     ))?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let mut counts = Counts::new();
+    let mut groups = Groups::new();
     while let Some(row) = rows.next()? {
-        let values = (1..=by.len())
+        let values = (0..by.len())
             .map(|column| row.get_ref(column).map(row::to_text))
             .collect::<Result<Vec<_>, _>>()?;
-        *counts.entry(values).or_insert(0) += u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+        let bytes = values.iter().flatten().map(String::len).sum();
+        groups.add(&values, bytes, 1)?;
     }
-    Ok(counts)
+    Ok(groups.counts)
 }
 
 /// `created_at` of the oldest row that matches.

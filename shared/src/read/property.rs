@@ -101,10 +101,12 @@ impl Property {
         match self {
             Self::Type => EventType::from_code(number).map(|t| t.to_string()),
             Self::Severity => Severity::from_code(number).map(|s| s.to_string()),
-            Self::Day => Some(Timestamp::from_secs(number * 86_400).to_string()[..10].to_owned()),
+            Self::Day => Some(
+                Timestamp::from_secs(number.saturating_mul(86_400)).to_string()[..10].to_owned(),
+            ),
             Self::Hour => Some(format!(
                 "{}:00Z",
-                &Timestamp::from_secs(number * 3_600).to_string()[..13]
+                &Timestamp::from_secs(number.saturating_mul(3_600)).to_string()[..13]
             )),
             _ => None,
         }

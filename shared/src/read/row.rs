@@ -28,6 +28,33 @@ pub struct Row {
     pub created_at: String,
 }
 
+impl Row {
+    /// Memory that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [
+            &self.id,
+            &self.event_type,
+            &self.severity,
+            &self.title,
+            &self.created_at,
+        ];
+        let optional = [
+            &self.description,
+            &self.object_kind,
+            &self.object_namespace,
+            &self.object_name,
+            &self.metadata,
+        ];
+        size_of::<Self>()
+            + texts.iter().map(|text| text.len()).sum::<usize>()
+            + optional
+                .iter()
+                .filter_map(|text| text.as_ref())
+                .map(String::len)
+                .sum::<usize>()
+    }
+}
+
 /// Columns in the order that [`from_sql`] reads them.
 pub(super) const COLUMNS: &str = "id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at";
 

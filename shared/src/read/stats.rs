@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::bounds::Groups;
 use super::filter::Filter;
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
@@ -22,7 +23,8 @@ pub struct Group {
 }
 
 impl Reader {
-    /// Counts a filter's rows; most frequent first, then by value. Memory grows with the number of groups.
+    /// Counts a filter's rows; most frequent first, then by value. Memory grows with the number of groups,
+    /// up to a bound.
     pub fn stats(&self, filter: &Filter, by: &[Property]) -> Result<Vec<Group>, ReadError> {
         let counts = self.snapshot(|connection| match self.layout() {
             Layout::Plain => plain::stats(connection, filter, by),
@@ -59,22 +61,16 @@ fn interned(
     };
     let columns: Vec<&str> = by.iter().map(|property| property.number()).collect();
     // By integers first, so that texts are looked up once a group, not once a row.
-    let mut counts: HashMap<Vec<Option<i64>>, u64> = HashMap::new();
+    let mut groups: Groups<Vec<Option<i64>>> = Groups::new();
     let mut group: Vec<Option<i64>> = Vec::with_capacity(by.len());
     walk.visit(&columns.join(", "), &mut |row| {
         group.clear();
         for column in 1..=by.len() {
             group.push(row.get(column)?);
         }
-        match counts.get_mut(&group) {
-            Some(count) => *count += 1,
-            None => {
-                counts.insert(group.clone(), 1);
-            }
-        }
-        Ok(())
+        groups.add(&group, 0, 1)
     })?;
-    in_words(connection, by, counts)
+    in_words(connection, by, groups.counts)
 }
 
 /// Several integers may stand for one text (a reason is stored once a title), so groups may merge.
@@ -92,7 +88,7 @@ fn in_words(
                 .transpose()
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let mut named = Counts::new();
+    let mut named = Groups::new();
     for (group, count) in counts {
         let mut values = Vec::with_capacity(by.len());
         for ((number, property), lookup) in group.into_iter().zip(by).zip(&mut lookups) {
@@ -105,7 +101,8 @@ fn in_words(
                     .flatten(),
             });
         }
-        *named.entry(values).or_insert(0) += count;
+        let bytes = values.iter().flatten().map(String::len).sum();
+        named.add(&values, bytes, count)?;
     }
-    Ok(named)
+    Ok(named.counts)
 }

@@ -167,7 +167,7 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timesta
                 .ok()
                 .and_then(|code| counts.get_mut(code))
             {
-                *count += rows;
+                *count = u64::saturating_add(*count, rows);
             }
         }
         let start: i64 = row.get(3)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params_from_iter};
 
+use super::bounds::Budget;
 use super::filter::{Filter, Pattern};
 use super::numbers::Numbers;
 use super::open::{Layout, Reader};
@@ -150,7 +151,7 @@ impl<'a> Counts<'a> {
     }
 
     fn add(&mut self, key: i64, created_ms: i64, event_type: i64, severity: i64) {
-        let since_from = created_ms - self.request.from.millis();
+        let since_from = created_ms.saturating_sub(self.request.from.millis());
         let is_trouble = self.request.is_trouble(event_type, severity);
         let bucket = usize::try_from(since_from.max(0) / self.request.bucket_ms.max(1));
         let (Ok(bucket), Ok(severity)) = (bucket, usize::try_from(severity)) else {
@@ -251,7 +252,8 @@ fn marks(
         &mut keys,
     )?;
     let mut left_out = choose(&mut keys, first);
-    read(connection, MarkKind::Gap, &keys, &mut marks)?;
+    let mut budget = Budget::page();
+    left_out += read(connection, MarkKind::Gap, &keys, &mut budget, &mut marks)?;
 
     let mut namespaces = filter.namespaces.clone();
     namespaces.extend(
@@ -276,7 +278,7 @@ fn marks(
         changed(connection, &changes, &mut keys)?;
     }
     left_out += choose(&mut keys, first);
-    read(connection, MarkKind::Change, &keys, &mut marks)?;
+    left_out += read(connection, MarkKind::Change, &keys, &mut budget, &mut marks)?;
     marks.sort_by_key(|mark| mark.from);
     Ok((marks, left_out))
 }
@@ -340,26 +342,33 @@ fn choose(keys: &mut Vec<i64>, first: Option<i64>) -> u64 {
     (all - keys.len()) as u64
 }
 
+/// Reads the marks with these keys, as many as fit; returns how many do not.
 fn read(
     connection: &Connection,
     kind: MarkKind,
     keys: &[i64],
+    budget: &mut Budget,
     marks: &mut Vec<Mark>,
-) -> Result<(), ReadError> {
+) -> Result<u64, ReadError> {
     let mut rows = expand::Rows::new(connection)?;
     let mut end = connection.prepare(
         "SELECT e.last_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
     )?;
-    for key in keys {
+    for (read, key) in keys.iter().enumerate() {
         let from = EventKey::from_i64(*key).created_at();
         let (last_ms, lasts): (i64, bool) =
             end.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let to = match kind {
             MarkKind::Change => Some(from),
             MarkKind::Gap if lasts => None,
-            MarkKind::Gap => Some(Timestamp::from_millis(from.millis() + last_ms.max(0))),
+            MarkKind::Gap => Some(Timestamp::from_millis(
+                from.millis().saturating_add(last_ms.max(0)),
+            )),
         };
         if let Some(row) = rows.get(*key)? {
+            if !budget.takes(&row) {
+                return Ok((keys.len() - read) as u64);
+            }
             marks.push(Mark {
                 kind,
                 from,
@@ -368,7 +377,7 @@ fn read(
             });
         }
     }
-    Ok(())
+    Ok(0)
 }
 
 /// A plain table knows neither gaps nor changes.

@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Environment};
+use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::wiping::runtime;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
@@ -91,7 +92,7 @@ fn main() -> anyhow::Result<()> {
         .context("cannot write the kubeconfig")?;
     let listen = free_address()?;
     let config = config(&args.data_dir, &kubeconfig, &listen)?;
-    let database = config.database_path();
+    let database = config.data_dir.join(FILE_NAME);
     println!("recorder               http://{listen}/metrics and /healthz");
     println!("database               {}\n", database.display());
 

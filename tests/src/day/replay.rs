@@ -174,7 +174,7 @@ impl Replay {
                         let object = record.object.as_ref();
                         let found = Found::new(
                             self.now,
-                            &finding.fingerprint,
+                            finding.fingerprint.as_str(),
                             object,
                             closed,
                             record.severity,

@@ -200,7 +200,7 @@ fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() 
     assert_eq!(parts.metric("kube9_events_dropped_total"), 0);
     (0..2 * CAPACITY).for_each(|n| parts.flood(n));
     let events = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"event\"}");
-    let rows = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"finding\"}");
+    let rows = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"row\"}");
     assert!(events > 0 && rows > 0, "{events} Events, {rows} rows");
     assert_eq!(parts.metric("kube9_events_dropped_total"), events + rows);
     assert!(wait_until(|| parts.says("queue").contains("items dropped")));

@@ -10,7 +10,7 @@ use super::{Answer, Healed, LABEL};
 use crate::commands::rows::{object, text};
 use crate::moment::short;
 use crate::screen::Screen;
-use crate::text::{counted, fit, grouped, safe};
+use crate::text::{counted, fit, grouped, safe, safe_text};
 
 /// A change longer before than this is hardly the cause.
 const JUST_BEFORE: Duration = Duration::from_secs(3600);
@@ -52,10 +52,11 @@ pub(super) fn tell(answer: &Answer, screen: Screen, now: Timestamp) -> Vec<Strin
 }
 
 impl Line {
+    /// The caller has made names [`safe`].
     fn new(label: &'static str, text: String) -> Self {
         Self {
             label,
-            text: safe(&text),
+            text: safe_text(&text),
             severity: "info",
         }
     }
@@ -132,7 +133,7 @@ fn peak(answer: &Answer, lines: &mut Vec<Line>) -> Option<Timestamp> {
     let reasons = if peak.reasons.is_empty() {
         String::new()
     } else {
-        format!(", most of all {}", peak.reasons.join(", "))
+        format!(", most of all {}", safe(&peak.reasons.join(", ")))
     };
     lines.push(Line::new(
         "peak",
@@ -333,7 +334,7 @@ fn source(row: &Row) -> String {
     if word.is_empty() || word == "kube9" {
         String::new()
     } else {
-        format!("{word}s")
+        format!("{}s", safe(word))
     }
 }
 
@@ -354,7 +355,7 @@ fn brief(row: &Row) -> String {
     let place = row
         .object_namespace
         .as_ref()
-        .map(|namespace| format!(" in {namespace}"))
+        .map(|namespace| format!(" in {}", safe(namespace)))
         .unwrap_or_default();
-    format!("{}{place}: {text}", object(row))
+    format!("{}{place}: {text}", safe(&object(row)))
 }

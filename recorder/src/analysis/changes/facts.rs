@@ -6,6 +6,7 @@ use kube9_shared::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::controller::controller;
+use crate::pipeline::sanitize::{NAME_BYTES_MAX, clean_text};
 use crate::source::objects::{ConfigMap, Node, Object, Pod, Service};
 
 /// A change that can break pods, as insights name it.
@@ -24,7 +25,7 @@ impl LastChange {
     }
 }
 
-/// The facts of an object.
+/// The facts of an object. Every text from it is clean, so that the next state, which is cleaned too, compares equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Identity: another uid is another object.
@@ -101,6 +102,11 @@ fn is_quiet(map: &ConfigMap) -> bool {
 }
 
 impl Facts {
+    /// Whether they are of this very object, not of another one of its name.
+    pub fn are_of(&self, object: &Object) -> bool {
+        self.uid == clean(&object.meta().uid)
+    }
+
     /// The facts of an object; what `before` alone knows is carried on.
     pub fn of(object: &Object, before: Option<&Self>) -> Self {
         let of = match object {
@@ -114,7 +120,7 @@ impl Facts {
                 images: one
                     .images
                     .iter()
-                    .map(|(k, v)| (k.to_string(), v.to_string()))
+                    .map(|(container, image)| (clean(container), clean(image)))
                     .collect(),
                 replicas: one.replicas,
                 paused: one.paused,
@@ -125,17 +131,26 @@ impl Facts {
                 keys: map
                     .keys
                     .iter()
-                    .map(|(key, facts)| (key.to_string(), facts.bytes))
+                    .map(|(key, facts)| (clean(key), facts.bytes))
                     .collect(),
                 quiet: is_quiet(map),
             },
         };
         Self {
-            uid: object.meta().uid.to_string(),
+            uid: clean(&object.meta().uid),
             changed: before.and_then(|before| before.changed.clone()),
             of,
         }
     }
+}
+
+/// Longest text of a fact: a selector's key and value have at most two names' length, images hardly more.
+const FACT_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
+
+/// Without secrets, which an image, a taint or a selector may hold as any text does. A change within a secret alone is
+/// therefore not a change.
+fn clean(text: &str) -> String {
+    clean_text(text, FACT_BYTES_MAX)
 }
 
 fn node_facts(node: &Node) -> KindFacts {
@@ -147,17 +162,17 @@ fn node_facts(node: &Node) -> KindFacts {
             .taints
             .iter()
             .filter(|taint| own(taint))
-            .map(ToString::to_string)
+            .map(|taint| clean(taint))
             .collect(),
-        version: node.kubelet.to_string(),
+        version: clean(&node.kubelet),
     }
 }
 
 fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
     KindFacts::Pod {
-        node: pod.node.as_deref().unwrap_or_default().to_owned(),
+        node: clean(pod.node.as_deref().unwrap_or_default()),
         owner: controller(&pod.meta)
-            .map(|o| format!("{}/{}", o.kind, o.name))
+            .map(|o| clean(&format!("{}/{}", o.kind, o.name)))
             .unwrap_or_default(),
         restarts: pod.containers.iter().map(|state| state.restarts).sum(),
         ended,
@@ -167,14 +182,14 @@ fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
 fn service_facts(service: &Service) -> KindFacts {
     let port = |p: &crate::source::objects::ServicePort| {
         let text = format!("{} {}→{}/{}", p.name, p.port, p.target, p.protocol);
-        text.trim().to_owned()
+        clean(text.trim())
     };
     KindFacts::Service {
-        kind: service.kind.to_string(),
+        kind: clean(&service.kind),
         selector: service
             .selector
             .iter()
-            .map(|(k, v)| format!("{k}={v}"))
+            .map(|(k, v)| clean(&format!("{k}={v}")))
             .collect(),
         ports: service.ports.iter().map(port).collect(),
     }

@@ -59,6 +59,7 @@ mod warning_rate;
 pub mod words;
 
 pub(super) use default_token::is_ignored as is_default_token_ignored;
+use kube9_shared::model::EventType;
 use rule::Rule;
 
 /// All rules, in the order of the documentation.
@@ -109,6 +110,41 @@ pub static ALL: &[Rule] = &[
     version_skew::RULE,
 ];
 
+/// A finding that no rule makes, but the analysis itself.
+#[derive(Debug)]
+pub struct Other {
+    /// Its number, as a rule's.
+    pub id: &'static str,
+    /// Its type.
+    pub event_type: EventType,
+    /// What it says, in a few words.
+    pub name: &'static str,
+    /// Its paragraph of documentation.
+    pub doc: &'static str,
+}
+
+/// A kind may not be read.
+pub static PERMISSION: Other = Other {
+    id: "O1",
+    event_type: EventType::Operator,
+    name: "permission to watch a kind is missing",
+    doc: "\
+Opens when the API server refuses (403) a list or watch of a kind that the analysis reads, in a namespace or in all; severity error.
+Changes and findings about that kind are missing meanwhile; everything else goes on. A refused watch of Events is H20's.
+Closes when the watch opens: the recorder tries again by itself.
+It cannot be switched off, and objects cannot opt out of it.
+Next: grant `get`, `list` and `watch` on the kind that the title names; the chart's ClusterRole or Roles do.",
+};
+
+/// All findings that no rule makes.
+pub static OTHERS: &[&Other] = &[&PERMISSION];
+
+/// Numbers of all findings there can be. Only these can be opened, so that each is documented and counted.
+pub fn finding_ids() -> impl Iterator<Item = &'static str> {
+    let rules = ALL.iter().map(|rule| rule.id);
+    rules.chain(OTHERS.iter().map(|other| other.id))
+}
+
 /// Those of `words` that name neither a rule nor a type of rules.
 pub fn unknown(words: &[String]) -> Vec<&String> {
     words
@@ -121,7 +157,6 @@ pub fn unknown(words: &[String]) -> Vec<&String> {
 #[cfg(test)]
 pub(crate) fn page() -> String {
     use crate::metrics::Label;
-    use kube9_shared::model::EventType;
     let mut page = String::from(
         "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
          A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\
@@ -136,9 +171,27 @@ pub(crate) fn page() -> String {
          The runs of a CronJob are one controller: its assessments stay open between runs, and close when a run shows better or a day and an hour after its last pod is gone.\n\
          Times are those of `analysis.thresholds` in [configuration.md](configuration.md).\n",
     );
-    for event_type in [EventType::Health, EventType::Insight, EventType::Assessment] {
+    let has_rules = |of: &&EventType| ALL.iter().any(|rule| rule.event_type == **of);
+    for event_type in [EventType::Health, EventType::Insight, EventType::Assessment]
+        .iter()
+        .chain(EventType::ALL.iter().filter(|of| !has_rules(of)))
+    {
+        let others: Vec<_> = OTHERS
+            .iter()
+            .filter(|other| other.event_type == *event_type)
+            .collect();
+        if !has_rules(&event_type) && others.is_empty() {
+            continue;
+        }
         page.push_str(&format!("\n## {event_type}\n"));
-        for rule in ALL.iter().filter(|rule| rule.event_type == event_type) {
+        for other in others {
+            let Other { id, name, doc, .. } = other;
+            page.push_str(&format!(
+                "\n### {id} {event_type}: {name}\n\n{}\n\nReads: kube9 itself.\n",
+                doc.trim()
+            ));
+        }
+        for rule in ALL.iter().filter(|rule| rule.event_type == *event_type) {
             let reads = match rule.reads {
                 [] => "kube9 itself".to_owned(),
                 kinds => {
@@ -158,8 +211,6 @@ pub(crate) fn page() -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube9_shared::model::EventType;
-
     use super::rule::Check;
     use super::*;
     use crate::analysis::tests::table::Case;
@@ -167,6 +218,22 @@ mod tests {
     #[test]
     fn page_is_what_the_rules_say() {
         crate::docs::assert_page("rules.md", &page());
+    }
+
+    #[test]
+    fn page_describes_every_finding_once() {
+        let page = page();
+        let headings: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("### "))
+            .collect();
+        for id in finding_ids() {
+            let of_id = headings
+                .iter()
+                .filter(|line| line.starts_with(&format!("### {id} ")));
+            assert_eq!(of_id.count(), 1, "{id}");
+        }
+        assert_eq!(headings.len(), finding_ids().count());
     }
 
     #[test]

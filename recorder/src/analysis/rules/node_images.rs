@@ -8,6 +8,7 @@ use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::members;
 use crate::analysis::failure::unpulled;
+use crate::analysis::subject::Name;
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -38,8 +39,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
             .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
     };
     let failing: Vec<_> = context.world.unpulled_on(name).collect();
-    let images: BTreeSet<&str> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
-    let images: Vec<&str> = images
+    let images: BTreeSet<Name> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
+    let images: Vec<Name> = images
         .into_iter()
         .filter(|image| !elsewhere(image))
         .collect();
@@ -53,7 +54,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         images
             .iter()
             .take(5)
-            .copied()
+            .map(|image| &**image)
             .collect::<Vec<_>>()
             .join(", ")
     );

@@ -6,12 +6,12 @@ use std::time::Duration;
 use kube9_shared::model::EventType;
 use kube9_shared::time::Timestamp;
 
-use super::{Analysis, PERMISSION, items};
+use super::{Analysis, items};
 use crate::analysis::changes::Late;
 use crate::analysis::findings::Look;
-use crate::analysis::rules;
 use crate::analysis::rules::rule::{Context, Rule};
 use crate::analysis::rules::signs::Signs;
+use crate::analysis::rules::{self, PERMISSION};
 use crate::analysis::subject::{About, Subject};
 use crate::analysis::target::Target;
 use crate::config::AnalysisConfig;
@@ -39,7 +39,8 @@ impl Analysis {
             return;
         }
         if !std::mem::replace(&mut self.retired, true) {
-            let runs = |id: &str| id == PERMISSION || named(id).any(|rule| self.config.runs(rule));
+            let runs =
+                |id: &str| id == PERMISSION.id || named(id).any(|rule| self.config.runs(rule));
             self.findings
                 .retire(runs, "the rule is switched off", now, out);
         }

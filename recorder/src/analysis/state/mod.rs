@@ -30,9 +30,6 @@ use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
 use crate::pipeline::owners::Owners;
 use crate::pipeline::signals::Remembered;
 
-/// Number of the finding that a kind may not be read.
-pub const PERMISSION: &str = "O1";
-
 /// The state of the analysis.
 pub struct Analysis {
     config: AnalysisConfig,
@@ -153,10 +150,4 @@ pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
     let mut steps = Vec::new();
     restored(stored).retire(|_| false, "the analysis is switched off", now, &mut steps);
     items(steps)
-}
-
-/// Numbers of all findings there can be, for metrics.
-pub fn finding_ids() -> Vec<String> {
-    let rules = rules::ALL.iter().map(|rule| rule.id.to_owned());
-    rules.chain([PERMISSION.to_owned()]).collect()
 }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::model::{ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 
-use super::{Analysis, PERMISSION, items};
+use super::{Analysis, items};
 use crate::analysis::changes::{self, Compared, Facts, LastChange, Late};
 use crate::analysis::controller::controller;
 use crate::analysis::findings::Look;
+use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
 use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
-use crate::pipeline::sanitize::sanitize;
+use crate::pipeline::sanitize::{Clean, clean_name, sanitize};
 use crate::source::objects::Object;
 use crate::source::objects::informer::{News, Seen};
 
@@ -39,9 +40,10 @@ impl Analysis {
                 } else {
                     format!("{namespace}/{name}")
                 };
+                let name = clean_name(&name);
                 let source = self.source(watch);
                 if let Some(listing) = source.and_then(|source| source.listing.as_mut()) {
-                    listing.insert(name.into());
+                    listing.insert(Name::from(&*name));
                 }
             }
             News::Listed {
@@ -123,7 +125,7 @@ impl Analysis {
         };
         // The name as it is in memory already, so that every map shares it.
         let known = source.facts.get_key_value(&name);
-        let known = known.map(|(known, facts)| (known.clone(), *facts.uid == *object.meta().uid));
+        let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
         name = known.map_or(name, |(known, _)| known);
         if let Some(listing) = &mut source.listing {
@@ -169,8 +171,8 @@ impl Analysis {
         if before != Some(&after) || !rows.is_empty() {
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: name.to_string(),
-                facts: serde_json::to_string(&after).ok(),
+                name: Clean::name(&name),
+                facts: Clean::json(&after),
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
@@ -219,7 +221,7 @@ impl Analysis {
             });
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: name.to_string(),
+                name: Clean::name(name),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
@@ -270,8 +272,8 @@ impl Analysis {
             name: Name::from(&*name),
         };
         let look = Look {
-            rule: PERMISSION,
-            event_type: EventType::Operator,
+            rule: PERMISSION.id,
+            event_type: PERMISSION.event_type,
             subject: &subject,
             identity: &name,
             object: None,

@@ -139,7 +139,7 @@ impl Case {
                 Do::Quiet => vec![],
             };
             let findings = lab.findings();
-            let of_rule = |f: &&Finding| f.fingerprint.split('/').next() == Some(rule.id);
+            let of_rule = |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.id);
             let found: Vec<_> = findings
                 .iter()
                 .filter(of_rule)

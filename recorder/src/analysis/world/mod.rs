@@ -162,10 +162,10 @@ impl World {
                     add(About::Node, Name::from(&**node));
                 }
                 for image in failure::unpulled(&entry.pod) {
-                    add(About::Image, Name::from(image));
+                    add(About::Image, image.clone());
                     // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
                     // that fails on many, one more says nothing.
-                    let others: Vec<_> = self.pods_without(image).take(FEW_PODS + 1).collect();
+                    let others: Vec<_> = self.pods_without(&image).take(FEW_PODS + 1).collect();
                     if others.len() <= FEW_PODS {
                         for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
                             add(About::Node, Name::from(node));

@@ -20,8 +20,6 @@ pub struct Deployment {
     pub images: BTreeMap<Box<str>, Box<str>>,
     /// Labels of its pods.
     pub pod_labels: BTreeMap<Box<str>, Box<str>>,
-    /// Generation that the controller has seen.
-    pub observed: i64,
     /// Pods of the newest template.
     pub updated: i64,
     /// Pods that are ready for long enough.
@@ -89,7 +87,6 @@ struct WireContainer {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireStatus {
-    observed_generation: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     updated_replicas: i64,
     #[serde(deserialize_with = "lenient")]
@@ -113,7 +110,6 @@ impl<'de> Deserialize<'de> for Deployment {
             paused: wire.spec.paused,
             images: containers.map(|c| (c.name, c.image)).collect(),
             pod_labels: labels,
-            observed: wire.status.observed_generation.unwrap_or_default(),
             updated: wire.status.updated_replicas,
             available: wire.status.available_replicas,
             conditions: wire.status.conditions,

@@ -1,0 +1,373 @@
+//! Files that the recorder did not write, or that rot: each command ends within its time, in bounded memory, and says why.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files that no recorder of ours would write"
+)]
+
+mod support;
+
+use std::process::Command;
+
+use rusqlite::Connection;
+use support::{Answer, Dir, TEN, fixture};
+
+/// What a command may hold, in KiB: its memory at most, with any file.
+const MEMORY_KIB: u32 = 32 << 10;
+/// The same for a list of rows as the recorder writes them.
+const LIST_KIB: u32 = 12 << 10;
+
+/// Every command that reads, in every format.
+const COMMANDS: [&str; 22] = [
+    "events list --format=json --limit=1000",
+    "events list --format=jsonl --limit=1000",
+    "events list --format=yaml --limit=1000",
+    "events list --format=csv --limit=1000",
+    "events list --format=table --limit=1000",
+    "events list --format=wide --limit=1000",
+    "events list --format=table --fields=id,metadata,metadata.reason --limit=1000",
+    "events get evt_20251202_100000_000000 --format=json",
+    "events get evt_20251202_100000_000000 --format=yaml",
+    "events get evt_20251202_100000_000000 --format=table",
+    "events stats --by=reason,name,namespace,day --format=json",
+    "events stats --by=kind,owner,node,hour --format=csv",
+    "events stats --by=type,severity,container --format=table",
+    "events timeline --format=json",
+    "events timeline --format=table",
+    "events timeline --since=1970-01-02 --until=2999-01-01 --format=yaml",
+    "events export --format=jsonl",
+    "events export --format=csv",
+    "events list --search=back-off --since=2025-12-01 --reason=BackOff --format=json",
+    "status --format=json",
+    "status --format=yaml",
+    "status --format=table",
+];
+
+/// The command with a limit of memory. What is mapped for the heap counts, used or not, so that one byte more fails.
+fn limited(dir: &Dir, line: &str, kib: u32) -> Answer {
+    let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("ulimit -d {kib} && exec \"$0\" \"$@\"")])
+        .arg(command.command.get_program())
+        .args(command.command.get_args())
+        .current_dir(dir.path())
+        .env("KUBE9_DB", dir.db());
+    command.command = shell;
+    command.run()
+}
+
+/// A plain table of events, each with what `row` gives for its place: title, description and metadata.
+fn plain(rows: usize, mut row: impl FnMut(usize) -> [String; 3]) -> Dir {
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    db.execute_batch("BEGIN").unwrap();
+    for i in 0..rows {
+        let [title, description, metadata] = row(i);
+        db.execute(
+            "INSERT INTO events VALUES (?1, 'cluster', 'error', ?2, ?3, 'Pod', 'shop', 'web-1', ?4, '2025-12-02T10:00:00.000Z')",
+            rusqlite::params![format!("evt_20251202_100000_{i:06}"), title, description, metadata],
+        )
+        .unwrap();
+    }
+    db.execute_batch("COMMIT").unwrap();
+    dir
+}
+
+#[track_caller]
+fn assert_ended(line: &str, answer: &Answer) {
+    assert!(
+        matches!(answer.code, Some(0 | 1)) && !answer.stderr.contains("panicked"),
+        "{line}: {:?} {}",
+        answer.code,
+        answer.stderr
+    );
+}
+
+#[test]
+fn every_command_value_longer_than_any_of_ours_is_named() {
+    for column in ["metadata", "description", "object_name"] {
+        let dir = plain(3, |_| ["title".into(), "text".into(), "{}".into()]);
+        let db = Connection::open(dir.db()).unwrap();
+        let sql =
+            format!("UPDATE events SET {column} = zeroblob(40 << 20) WHERE id LIKE '%000000'");
+        db.execute_batch(&sql).unwrap();
+        drop(db);
+        for line in COMMANDS {
+            let answer = limited(&dir, line, MEMORY_KIB);
+            assert_ended(line, &answer);
+            if answer.code == Some(1) {
+                let what = format!(
+                    "a value in the database is longer than 1 MiB: events.{column} of id evt_20251202_100000_000000, 41943040 bytes"
+                );
+                assert!(answer.stderr.contains(&what), "{line}: {}", answer.stderr);
+            }
+        }
+        let answer = dir.run("events list --format=json");
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+    }
+}
+
+#[test]
+fn every_command_interned_value_longer_than_any_of_ours_is_named() {
+    for (table, column) in [("event", "extra"), ("text", "body"), ("object", "name")] {
+        let dir = Dir::with_story();
+        let db = Connection::open(dir.db()).unwrap();
+        db.execute_batch(&format!("UPDATE {table} SET {column} = zeroblob(40 << 20)"))
+            .unwrap();
+        for line in COMMANDS {
+            let answer = limited(&dir, line, MEMORY_KIB);
+            assert_ended(line, &answer);
+            if answer.code == Some(1) && !line.contains(" get ") {
+                // A search sorts names by itself, and runs out of memory before it reads one.
+                let what = format!("longer than 1 MiB: {table}.{column} of ");
+                let memory = "the query needs more memory than it may have";
+                let is_named = answer.stderr.contains(&what) || answer.stderr.contains(memory);
+                assert!(is_named, "{line}: {}", answer.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_longest_values_fit_into_memory() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let keys = |n: usize| {
+        let keys: Vec<String> = (0..n).map(|i| format!("\"{i}\":{i}")).collect();
+        format!("{{{}}}", keys.join(","))
+    };
+    let numbers = format!("[{}0]", "0,".repeat(125_000));
+    let marks = "a".to_owned() + &"\u{301}".repeat(100_000);
+    let hidden = "\u{e0041}".repeat(60_000);
+    let metadata = [
+        nested(10_000),
+        nested(125_000),
+        keys(15_000),
+        numbers,
+        format!("\"{hidden}\""),
+    ];
+    let dir = plain(metadata.len(), |i| {
+        [marks.clone(), hidden.clone(), metadata[i].clone()]
+    });
+    for line in COMMANDS {
+        let line = line.replace("_000000 ", "_000002 ");
+        let answer = limited(&dir, &line, MEMORY_KIB);
+        assert_ended(&line, &answer);
+        assert!(answer.code == Some(0), "{line}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn list_page_that_would_hold_too_much_ends_earlier() {
+    let dir = plain(100, |i| [format!("{i}"), "x".repeat(200_000), "{}".into()]);
+    let mut seen = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = dir
+            .run(&format!("events list --limit=1000 --format=json{after}"))
+            .json();
+        let events = page["events"].as_array().unwrap();
+        assert_eq!(page["pagination"]["total"], 100);
+        assert_eq!(page["pagination"]["returned"], events.len());
+        assert!((1..=21).contains(&events.len()), "{}", events.len());
+        seen.extend(
+            events
+                .iter()
+                .map(|event| event["title"].as_str().unwrap().to_owned()),
+        );
+        match page["pagination"]["next"].as_str() {
+            Some(next) => after = format!(" --after={next}"),
+            None => break,
+        }
+    }
+    let all: Vec<String> = (0..100).rev().map(|i| i.to_string()).collect();
+    assert_eq!(seen, all);
+    let exported = dir.run("events export --fields=title --format=csv").ok();
+    assert_eq!(exported.lines().skip(1).collect::<Vec<_>>(), all);
+}
+
+#[test]
+fn export_of_interned_rows_that_are_long_is_whole() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    db.execute_batch("BEGIN").unwrap();
+    for i in 0..1500_i64 {
+        let event = fixture::Event {
+            second: TEN + i,
+            args: vec!["y".repeat(4000)],
+            body: "\u{3}".into(),
+            extra: Some(format!("{{\"a\":\"{}\"}}", "z".repeat(5000))),
+            ..fixture::Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", "shop", &format!("web-{i}")));
+    }
+    db.execute_batch("COMMIT").unwrap();
+    drop(db);
+    for filter in ["", " --reason=BackOff", " --severity=info+"] {
+        let total = dir
+            .run(&format!("events list --limit=1 --format=json{filter}"))
+            .json()["pagination"]["total"]
+            .clone();
+        let answer = limited(
+            &dir,
+            &format!("events export --fields=object_name,description --format=csv{filter}"),
+            LIST_KIB,
+        );
+        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+        let names: std::collections::BTreeSet<&str> = answer
+            .stdout
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split(',').next())
+            .collect();
+        assert_eq!(serde_json::json!(names.len()), total, "{filter}");
+    }
+    let page = limited(&dir, "events list --limit=1000 --format=json", LIST_KIB);
+    assert_eq!(page.code, Some(0), "{}", page.stderr);
+}
+
+#[test]
+fn stats_of_too_many_groups_is_refused() {
+    let dir = Dir::new();
+    let db = fixture::create_plain(&dir.db());
+    db.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+         INSERT INTO events SELECT 'evt_' || i, 'cluster', 'info', 't', 't', 'Pod', 'shop', 'web-' || i, '{}', \
+                                   '2025-12-02T10:00:00.000Z' FROM n",
+    )
+    .unwrap();
+    drop(db);
+    let answer = limited(&dir, "events stats --by=name --format=json", MEMORY_KIB);
+    let error = answer.failed(1);
+    assert!(
+        error.contains("there are more than ") && error.contains(" groups"),
+        "{error}"
+    );
+    let answer = limited(&dir, "events stats --by=namespace --format=json", LIST_KIB);
+    assert_eq!(answer.json()["total_events"], 100_001);
+}
+
+/// What stands in a column where the recorder would write something else.
+const ODD: [&str; 12] = [
+    "NULL",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "1e308",
+    "x'fffe00ff'",
+    "CAST(x'ff41fe' AS TEXT)",
+    "CAST(x'410042' AS TEXT)",
+    "''",
+    "'{\"a\":'",
+    "replace(hex(zeroblob(10000)), '00', '[')",
+    "'[1,[2,{\"a\":null}],\"x\"]'",
+    "char(0x202e, 0x1b, 10, 0xe0041)",
+];
+
+#[test]
+fn every_command_odd_value_in_any_column_ends_with_answer_or_error() {
+    let pristine = Dir::with_story();
+    let db = Connection::open(pristine.db()).unwrap();
+    let columns: Vec<(String, String)> = db
+        .prepare(
+            "SELECT m.name, p.name FROM sqlite_schema m, pragma_table_info(m.name) p \
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    drop(db);
+    // All pairs are 10,000 runs; so many that each column has each kind of value in some command.
+    let step = if std::env::var_os("KUBE9_TEST_ALL").is_some() {
+        1
+    } else {
+        37
+    };
+    let (mut turn, mut wrong) = (0, Vec::new());
+    for (i, (table, column)) in columns.iter().enumerate() {
+        for (j, odd) in ODD.iter().enumerate() {
+            let lines: Vec<&str> = COMMANDS
+                .iter()
+                .copied()
+                .filter(|_| {
+                    turn += 1;
+                    turn % step == 0
+                })
+                .collect();
+            if lines.is_empty() {
+                continue;
+            }
+            let dir = Dir::with_story();
+            let db = Connection::open(dir.db()).unwrap();
+            let ignored = "PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
+            db.execute_batch(ignored).unwrap();
+            // What the schema forbids (NOT NULL, an integer key) cannot stand there.
+            if db
+                .execute_batch(&format!("UPDATE OR IGNORE {table} SET {column} = {odd}"))
+                .is_err()
+            {
+                continue;
+            }
+            for line in lines {
+                let line = line.replace(
+                    "evt_20251202_100000_000000",
+                    ["evt_20251202_100100_000000", "evt_20251202_100000_000000"][(i + j) % 2],
+                );
+                let answer = dir.run(&line);
+                if !matches!(answer.code, Some(0 | 1)) || answer.stderr.contains("panicked") {
+                    wrong.push(format!(
+                        "{table}.{column} = {odd}: {line}: {}",
+                        answer.stderr
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}: {}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_command_work_that_sqlite_does_not_interrupt_ends_at_the_time_limit() {
+    // Each glob takes seconds on the name, in one call of a function; one row is too few instructions to look at the clock.
+    let glob = format!("*{}b", "a".repeat(1000));
+    let globs = vec![glob; 40].join(",");
+    let dir = plain(1, |_| ["t".into(), "d".into(), "{}".into()]);
+    let db = Connection::open(dir.db()).unwrap();
+    let name = "a".repeat(1_000_000);
+    db.execute("UPDATE events SET object_name = ?", [name])
+        .unwrap();
+    for command in ["list --format=json", "stats", "timeline", "export"] {
+        let answer = dir.run(&format!(
+            "events {command} --object-name={globs} --timeout=1"
+        ));
+        assert_eq!(answer.code, Some(1), "{command}: {answer:?}");
+        assert!(
+            answer.stderr.contains("took longer than 1 s"),
+            "{command}: {answer:?}"
+        );
+        let is_json = answer.stderr.starts_with("{\"error\":");
+        assert_eq!(is_json, command.contains("json"), "{answer:?}");
+    }
+}
+
+#[test]
+fn list_reader_that_takes_its_time_gets_the_whole_page() {
+    let dir = plain(200, |i| [format!("{i}"), "x".repeat(2000), "{}".into()]);
+    let mut command = dir.command(&[
+        "events",
+        "list",
+        "--limit=200",
+        "--format=jsonl",
+        "--timeout=1",
+    ]);
+    command.command.stdout(std::process::Stdio::piped());
+    let mut child = command.command.spawn().unwrap();
+    // Longer than the limit: what is written fits into no pipe.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(text.lines().count(), 200);
+}

@@ -1,0 +1,179 @@
+//! How much an answer may hold, so that a reader's memory does not depend on who wrote the file.
+//!
+//! ```text
+//!   a value   VALUE_BYTES_MAX   SQLite refuses a longer one before it is read
+//!   a page    PAGE_BYTES_MAX    it ends earlier, and the next one goes on
+//!   groups    GROUPS_BYTES_MAX  the query is refused
+//!   SQLite    heap              whatever a statement sorts or parses
+//! ```
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::ReadError;
+use super::open::Layout;
+use super::row::Row;
+
+/// Longest text, blob or row that is read. The recorder writes at most 10 KiB of metadata and 4 KiB of text; a foreign
+/// table may hold whole objects, which etcd bounds to 1.5 MiB but which nearly always are far below 1 MiB.
+pub(super) const VALUE_BYTES_MAX: i32 = 1 << 20;
+/// Text of the rows of one page: a thousand rows of 4 KiB, which is far above what rows are on average (about 0.7 KiB).
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Memory of the groups of one answer: about 75,000 with names of usual length, twice (as integers and as words).
+const GROUPS_BYTES_MAX: usize = 12 << 20;
+/// Memory of a group beside its texts: two entries of hash maps and their keys.
+const GROUP_BYTES: usize = 128;
+
+/// Bounds the memory of SQLite in this process, for all connections, permanently: a foreign file decides what a statement
+/// sorts and what a schema holds. For a program that only reads.
+pub fn limit_heap(bytes: u32) -> Result<(), ReadError> {
+    let connection = Connection::open_in_memory()?;
+    Ok(connection.query_row(&format!("PRAGMA hard_heap_limit = {bytes}"), [], |_| Ok(()))?)
+}
+
+/// Has a connection refuse longer values.
+pub(super) fn limit_values(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
+        .map(drop)
+}
+
+/// What is left of a page.
+pub(super) struct Budget(Option<usize>);
+
+impl Budget {
+    pub(super) const fn page() -> Self {
+        Self(None)
+    }
+
+    /// Whether a row still fits; the first one always does.
+    pub(super) fn takes(&mut self, row: &Row) -> bool {
+        let left = self
+            .0
+            .map_or(Some(PAGE_BYTES_MAX.saturating_sub(row.bytes())), |left| {
+                left.checked_sub(row.bytes())
+            });
+        self.0 = left.or(Some(0));
+        left.is_some()
+    }
+}
+
+/// Counts by group, as many as fit.
+pub(super) struct Groups<K> {
+    pub(super) counts: HashMap<K, u64>,
+    bytes: usize,
+}
+
+impl<K: Eq + Hash + Clone> Groups<K> {
+    pub(super) fn new() -> Self {
+        Self {
+            counts: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds to a group, whose key holds so many bytes of text.
+    pub(super) fn add(&mut self, key: &K, text_bytes: usize, count: u64) -> Result<(), ReadError> {
+        if let Some(known) = self.counts.get_mut(key) {
+            *known += count;
+            return Ok(());
+        }
+        self.bytes += GROUP_BYTES + text_bytes;
+        if self.bytes > GROUPS_BYTES_MAX {
+            return Err(ReadError::TooManyGroups(self.counts.len()));
+        }
+        self.counts.insert(key.clone(), count);
+        Ok(())
+    }
+}
+
+/// Tables and columns that hold text, by the column that names their rows.
+const PLAIN: &[(&str, &str, &[&str])] = &[(
+    "events",
+    "id",
+    &[
+        "metadata",
+        "description",
+        "title",
+        "object_name",
+        "object_namespace",
+        "object_kind",
+        "event_type",
+        "severity",
+        "created_at",
+        "id",
+    ],
+)];
+const INTERNED: &[(&str, &str, &[&str])] = &[
+    ("event", "key", &["extra", "args", "uid"]),
+    ("text", "id", &["body"]),
+    // An index would be read for the whole name.
+    ("object NOT INDEXED", "id", &["name"]),
+    ("scope", "id", &["kind", "namespace"]),
+    ("node NOT INDEXED", "id", &["name"]),
+    (
+        "reason NOT INDEXED",
+        "id",
+        &["reason", "title", "component", "container", "kube_type"],
+    ),
+];
+
+/// Names the first value that is too long, e.g. `events.metadata of "evt_…" (838860800 bytes)`, without reading it:
+/// `octet_length` asks for its size alone. `None` where it cannot be found.
+pub(super) fn large_value(connection: &Connection, layout: Layout) -> Option<String> {
+    let tables = match layout {
+        Layout::Plain => PLAIN,
+        Layout::Interned => INTERNED,
+    };
+    tables.iter().find_map(|(table, id, columns)| {
+        columns.iter().find_map(|column| {
+            let sql = format!(
+                "SELECT CASE WHEN octet_length({id}) > 64 THEN '?' ELSE {id} END, octet_length({column}) \
+                   FROM {table} WHERE octet_length({column}) > {VALUE_BYTES_MAX} LIMIT 1"
+            );
+            let table = table.trim_end_matches(" NOT INDEXED");
+            let found = connection.query_row(&sql, [], |row| {
+                let name = super::row::to_text(row.get_ref(0)?).unwrap_or_default();
+                Ok(format!("{table}.{column} of {id} {name}, {} bytes", row.get::<_, i64>(1)?))
+            });
+            found.optional().ok().flatten()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_first_row_fits_and_last_byte_counts() {
+        let row = |bytes| Row {
+            title: "x".repeat(bytes - Row::default().bytes()),
+            ..Row::default()
+        };
+        let mut budget = Budget::page();
+        assert!(budget.takes(&row(2 * PAGE_BYTES_MAX)));
+        assert!(!budget.takes(&row(1000)));
+        let mut budget = Budget::page();
+        assert!(budget.takes(&row(PAGE_BYTES_MAX - 1000)));
+        assert!(budget.takes(&row(1000)));
+        assert!(!budget.takes(&row(1000)));
+    }
+
+    #[test]
+    fn groups_beyond_their_memory_are_refused() {
+        let mut groups = Groups::new();
+        for i in 0..GROUPS_BYTES_MAX / (GROUP_BYTES + 8) {
+            groups.add(&i, 8, 1).unwrap();
+            groups.add(&i, 8, 1).unwrap();
+        }
+        let error = (0..2).find_map(|i| groups.add(&(usize::MAX - i), 8, 1).err());
+        assert!(
+            matches!(error, Some(ReadError::TooManyGroups(92_521))),
+            "{error:?}"
+        );
+    }
+}
