@@ -167,7 +167,13 @@ impl<'t> Scan<'t> {
 
     fn spans(mut self) -> Vec<Span> {
         self.run();
-        if self.aws {
+        // The id may have gone as the value of something.
+        let has_id = |(from, to): &Span| {
+            ["AKIA", "ASIA"]
+                .iter()
+                .any(|id| self.text[*from..*to].contains(id))
+        };
+        if self.aws || self.spans.iter().any(has_id) {
             self.spans.extend(token_patterns::aws_secrets(self.text));
         }
         let (bytes, marker) = (self.bytes, REDACTED.as_bytes());

@@ -275,6 +275,23 @@ fn every_form_of_token_is_known_by_its_beginning() {
 }
 
 #[test]
+fn a_secret_of_aws_goes_with_its_id_wherever_that_stands() {
+    let secret = "k3vN8qPz1LmW0aRt9xYb/c+DfGhJ4sKw7uEiOoPp";
+    let id = "AKIAIOSFODNN7EXAMPLE";
+    check(&format!("{id} {secret} x"), "[REDACTED] [REDACTED] x");
+    check(&format!("pw {id} {secret} x"), "pw [REDACTED] [REDACTED] x");
+}
+
+#[test]
+fn a_parameter_is_not_the_name_of_an_object() {
+    check(
+        "https://h/p?secret=ab-0-cd&b=2",
+        "https://h/p?secret=[REDACTED]&b=2",
+    );
+    check("synced secret=ab-0-cd now", "synced secret=ab-0-cd now");
+}
+
+#[test]
 fn a_pair_in_base64_is_known_by_its_colon() {
     // user1:pw, ab~:pw, ab?:pw: digits, + and / of base64 stand before the colon.
     for pair in ["dXNlcjE6cHc=", "YWJ+OnB3", "YWI/OnB3"] {

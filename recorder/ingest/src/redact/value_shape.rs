@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_of_what_is_no_secret() {
+    fn harmless_values_are_known_by_their_shape() {
         for value in [
             "768h",
             "5m0s",

@@ -322,7 +322,7 @@ impl Scan<'_> {
                         && word.bytes().any(|b| b.is_ascii_uppercase())
             }
             Secrecy::Likely => {
-                let named = names_objects(key) && is_object_name(word);
+                let named = !parameter && names_objects(key) && is_object_name(word);
                 let counted = key.ends_with('s') && word.bytes().all(|b| b.is_ascii_digit());
                 counted
                     || pair.colon
