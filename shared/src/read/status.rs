@@ -160,14 +160,15 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timesta
     let mut reach: Vec<Option<i64>> = vec![None; Severity::ALL.len()];
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
-        let rows = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+        // More than a file can hold is damage: the sums must not overflow.
+        let rows = u64::try_from(row.get::<_, i64>(2)?.min(1 << 40)).unwrap_or(0);
         for (counts, code) in [(&mut by_type, row.get(0)?), (&mut by_severity, row.get(1)?)] {
             let code: i64 = code;
             if let Some(count) = usize::try_from(code)
                 .ok()
                 .and_then(|code| counts.get_mut(code))
             {
-                *count = u64::saturating_add(*count, rows);
+                *count += rows;
             }
         }
         let start: i64 = row.get(3)?;
