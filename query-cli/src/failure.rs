@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use kube9_shared::read::{OpenError, ReadError};
+use kube9_shared::read::{Damage, OpenError, ReadError};
 use serde::Serialize;
 
 /// Why a command failed. Each has its exit code, a sentence, and what to do.
@@ -124,6 +124,10 @@ fn read_advice(error: &ReadError) -> &'static str {
     match error {
         ReadError::Timeout(_) => {
             "Ask for less (--since, --object-namespace), or allow more with --timeout (at most 30)."
+        }
+        ReadError::Corrupt(Damage::Inconsistent) => {
+            "Nothing was answered, since rows would be missing. Save what can be read with `sqlite3 FILE .recover`, \
+             then restore a backup or delete the file, and restart kube9-recorder."
         }
         ReadError::Corrupt(_) => {
             "Restart kube9-recorder: it moves a damaged file aside and begins a new one."

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use support::{Answer, Dir, fixture, story};
+use support::{Answer, Dir, fixture, recorder, story};
 
 /// Every command that prints, with a database of [`story`].
 const PRINTING: [&str; 10] = [
@@ -272,7 +272,8 @@ fn terminal_gets_a_table_of_its_width_in_colour() {
     let alive = Dir::new();
     let db = fixture::create(&alive.db());
     alive.insert(&db, &story());
-    fixture::heartbeat(&db, now.unwrap(), None);
+    drop(db);
+    recorder::heartbeat(alive.path(), now.unwrap(), recorder::End::Killed);
     let shown = on_a_terminal(&alive, "status", 80, &[]).unwrap();
     assert!(shown.contains("\u{1b}[32moperational\u{1b}[0m"), "{shown}");
     let line = "events timeline --since=2025-12-02T09:30:00Z --until=2025-12-02T10:30:00Z";

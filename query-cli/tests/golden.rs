@@ -346,7 +346,11 @@ fn timeline_says_what_it_cannot_know() {
         "{picture}"
     );
     // A range that begins before the record does, and one in which nobody recorded any more.
-    support::fixture::heartbeat(&db, (TEN + 1800) * 1000, None);
+    support::recorder::heartbeat(
+        dir.path(),
+        (TEN + 1800) * 1000,
+        support::recorder::End::Killed,
+    );
     let range = "--since=2025-11-29T09:00:00Z --until=2025-11-29T11:00:00Z";
     let picture = dir.run(&line(range)).ok();
     assert!(

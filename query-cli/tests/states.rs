@@ -16,6 +16,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use kube9_shared::time::Timestamp;
+use support::recorder::{self, End};
 use support::{Answer, Dir, TEN, fixture, gap, story};
 
 /// A directory's files: bytes and times.
@@ -262,7 +263,7 @@ fn newer_schema_is_refused() {
     .unwrap();
     let error = everywhere(&dir, LIST).failed(1);
     assert!(
-        error.contains("has schema version 99; this program reads up to 2"),
+        error.contains("has schema version 99; this program reads up to 3"),
         "{error}"
     );
 }
@@ -581,19 +582,34 @@ fn status_follows_the_recorder() {
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let status = || dir.run("status").json();
 
-    fixture::heartbeat(&db, now, None);
+    recorder::heartbeat(dir.path(), now, End::Killed);
+    let of_recorder = status()["recorder"].clone();
+    assert_eq!(of_recorder["lag_seconds"], serde_json::Value::Null);
+    assert_eq!(of_recorder["last_commit_at"], serde_json::Value::Null);
+    // What an earlier recorder committed is still the last commit.
+    let event = |watch| vec![recorder::event(watch, now - 5_120)];
+    recorder::run(dir.path(), now - 5_000, event, End::Stopped);
+    recorder::heartbeat(dir.path(), now, End::Killed);
     assert_eq!(status()["status"], "operational");
-    assert_eq!(status()["recorder"]["lag_seconds"], 0.12);
+    let of_recorder = status()["recorder"].clone();
+    assert_eq!(of_recorder["lag_seconds"], 0.12);
+    let committed = of_recorder["last_commit_at"].as_str().unwrap();
+    assert_eq!(
+        kube9_shared::time::Timestamp::parse(committed)
+            .unwrap()
+            .millis(),
+        now - 5_000
+    );
 
-    fixture::heartbeat(&db, now - 31_000, None);
+    recorder::heartbeat(dir.path(), now - 31_000, End::Killed);
     let late = status();
     assert_eq!(late["status"], "degraded");
     assert!(late["reasons"][0].as_str().unwrap().contains("heartbeat"));
 
-    fixture::heartbeat(&db, now, Some(now));
+    recorder::heartbeat(dir.path(), now, End::Stopped);
     assert!(status()["reasons"][0].as_str().unwrap().contains("stopped"));
 
-    fixture::heartbeat(&db, now, None);
+    recorder::heartbeat(dir.path(), now, End::Killed);
     let checks = r#"{"checks":[{"name":"database","healthy":true,"message":""},
                                {"name":"watch Event","healthy":false,"message":"403 Forbidden"}]}"#;
     db.execute("UPDATE recorder_status SET detail = ?", [checks])
@@ -603,7 +619,7 @@ fn status_follows_the_recorder() {
         serde_json::json!(["the recorder's check watch Event failed: 403 Forbidden"])
     );
 
-    fixture::heartbeat(&db, now, None);
+    recorder::heartbeat(dir.path(), now, End::Killed);
     db.execute(
         "INSERT INTO watch_state (cluster, kind, namespace, gap, gap_cause) VALUES ('c', 'Event', '', ?, '410 Gone')",
         [TEN << 24],
@@ -620,12 +636,102 @@ fn status_follows_the_recorder() {
     );
 }
 
+/// Columns by table that hold something.
+fn filled(db: &rusqlite::Connection) -> std::collections::BTreeSet<String> {
+    let mut columns = db
+        .prepare(
+            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' \
+             AND t.name NOT LIKE 'sqlite%'",
+        )
+        .unwrap();
+    let columns: Vec<(String, String)> = columns
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let has = |(table, column): &(String, String)| {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT NULL)");
+        db.query_row(&sql, [], |row| row.get::<_, bool>(0)).unwrap()
+    };
+    let filled = columns.iter().filter(|column| has(column));
+    filled
+        .map(|(table, column)| format!("{table}.{column}"))
+        .collect()
+}
+
+/// The rows of most tests are written by plain SQL. It must not fill what the recorder leaves empty.
+#[test]
+fn fixture_fills_no_column_that_the_recorder_does_not() {
+    let now = TEN * 1000;
+    let by_hand = Dir::with_story();
+    let real = Dir::new();
+    let items = |watch| vec![recorder::event(watch, now - 500), recorder::gap(watch, now)];
+    recorder::run(real.path(), now, items, End::Stopped);
+    let open = |dir: &Dir| {
+        rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap()
+    };
+    let (by_hand, real) = (filled(&open(&by_hand)), filled(&open(&real)));
+    let promised: Vec<&String> = by_hand.difference(&real).collect();
+    assert!(promised.is_empty(), "{promised:?}");
+    for column in [
+        "commit_ms",
+        "lag_ms",
+        "stopped_ms",
+        "heartbeat_ms",
+        "detail",
+    ] {
+        assert!(
+            real.contains(&format!("recorder_status.{column}")),
+            "{column}"
+        );
+    }
+}
+
+#[test]
+fn status_names_whose_record_the_size_limit_has_shortened() {
+    let dir = Dir::new();
+    let db = fixture::create(&dir.db());
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    recorder::heartbeat(dir.path(), now, End::Killed);
+    let evict = |holder: i64, namespace: &str, severity: i64, ago: i64| {
+        let until = now / 1000 - ago;
+        db.execute(
+            "INSERT INTO evicted VALUES (?, ?, ?, 1200, ?)",
+            (holder, namespace, severity, until),
+        )
+        .unwrap();
+    };
+    // Old info goes first by design.
+    evict(2, "shop", 0, 3 * 86_400);
+    let status = dir.run("status").json();
+    assert_eq!(status["status"], "operational");
+    assert_eq!(status["shortened"][0]["namespace"], "shop");
+    assert_eq!(status["shortened"][0]["deleted"], 1200);
+    evict(1, "", 0, 7_200);
+    let status = dir.run("status").json();
+    assert_eq!(status["status"], "degraded");
+    let reason = status["reasons"][0].as_str().unwrap();
+    assert!(
+        reason.starts_with(
+            "the size limit has shortened the record: info events of cluster-scoped objects are complete only since "
+        ) && reason.contains(" (1 other entry in `shortened`)"),
+        "{reason}"
+    );
+    evict(2, "flood", 2, 2 * 86_400);
+    let sheet = dir.run("status --format=table").ok();
+    assert!(
+        sheet.contains("\nSHORTENED cluster-scoped objects, info complete since ")
+            && sheet.contains("namespace flood, error complete since "),
+        "{sheet}"
+    );
+}
+
 #[test]
 fn status_counts_what_was_dropped() {
     let dir = Dir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-    fixture::heartbeat(&db, now, None);
+    recorder::heartbeat(dir.path(), now, End::Killed);
     let sheet = || dir.run("status --format=table").ok();
     assert!(
         sheet().contains("\nDROPS     none since the recorder started\n"),
@@ -702,7 +808,7 @@ fn status_counts_gaps_by_how_far_they_were_healed() {
         &gap(now - 1_000, 0, r#"{"source":"Event","open":true}"#),
     );
     fixture::insert(&db, &gap(now - 2_000, 0, "{}"));
-    fixture::heartbeat(&db, now * 1000, None);
+    recorder::heartbeat(dir.path(), now * 1000, End::Killed);
     let status = dir.run("status").json();
     assert_eq!(
         status["gaps_7d"],
@@ -720,12 +826,12 @@ fn status_counts_gaps_by_how_far_they_were_healed() {
 #[test]
 fn status_of_a_recorder_that_stopped_and_stored_nothing() {
     let dir = Dir::new();
-    let db = fixture::create(&dir.db());
+    let _db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-    fixture::heartbeat(&db, now - 7_200_000, Some(now - 7_200_000));
+    recorder::heartbeat(dir.path(), now - 7_200_000, End::Stopped);
     let sheet = dir.run("status --format=table").ok();
     for line in [
-        "RECORDER  0.1.0, stopped 2h ago, lag 0.1 s, queue 0",
+        "RECORDER  0.1.0, stopped 2h ago, queue 0",
         "EVENTS    0, 0 in the last 24 h",
         "SEVERITY  -",
         "TYPE      -",

@@ -129,7 +129,7 @@ fn older_layout_answers_the_same_before_and_after() {
         .unwrap()
         .collect::<Result<_, _>>()
         .unwrap();
-    assert_eq!(versions, [1, 2]);
+    assert_eq!(versions, [1, 2, 3]);
     drop(opened);
     assert_eq!(data.open().unwrap().migrated_from, None);
 }

@@ -32,6 +32,9 @@ use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Map;
 
+#[path = "retention/tenants.rs"]
+mod tenants;
+
 const DAY: i64 = 86_400;
 const NOW: i64 = 1_764_671_400;
 

@@ -105,6 +105,56 @@ pub struct ObjectRef {
     pub name: String,
 }
 
+/// Whose rows they are, where space is shared out: a namespace, the objects without one, or kube9 itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Holder {
+    /// Rows without an object: kube9's own.
+    Own,
+    /// Rows of objects without a namespace.
+    Cluster,
+    /// Rows of objects of this namespace.
+    Namespace(Box<str>),
+}
+
+impl Holder {
+    /// From the object's namespace: none for a row without an object, empty for an object without a namespace.
+    pub fn of(namespace: Option<&str>) -> Self {
+        match namespace {
+            None => Self::Own,
+            Some("") => Self::Cluster,
+            Some(namespace) => Self::Namespace(namespace.into()),
+        }
+    }
+
+    /// The number and the namespace that the database stores.
+    pub fn stored(&self) -> (i64, &str) {
+        match self {
+            Self::Own => (0, ""),
+            Self::Cluster => (1, ""),
+            Self::Namespace(namespace) => (2, namespace),
+        }
+    }
+
+    /// From what the database stores.
+    pub fn from_stored(code: i64, namespace: &str) -> Self {
+        match code {
+            0 => Self::Own,
+            1 => Self::Cluster,
+            _ => Self::Namespace(namespace.into()),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("kube9's own rows"),
+            Self::Cluster => f.write_str("cluster-scoped objects"),
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@
 //!   changes          commit sequence that `events watch` follows
 //!   watch_state, dedup, hole   position of each source, one entry a live Event, what was dropped
 //!   facts, finding   what changes of objects are compared with, which findings are open
+//!   evicted          how far the size limit has shortened the record, and whose
 //!   recorder_status  one row: what the recorder says of itself
 //! ```
 //!
@@ -18,7 +19,7 @@
 //! the clean-up removes orphans. The text of a row is expanded in one place, the view `event_detail`.
 
 /// Version of the schema below. A reader reads this one and the one before.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// What `schema_version.description` says of a file that was made with [`CREATE`].
 pub const DESCRIPTION: &str = "interned layout, view events";
@@ -95,14 +96,36 @@ CREATE TABLE tally (
     };
 }
 
-/// Every change since version 1, in order.
-pub const STEPS: &[Step] = &[Step {
-    to: 2,
-    description: "tally: all rows, and where in an hour",
-    sql: concat!(
-        "DROP TABLE tally;",
-        tally_table!(),
+/// What version 3 adds, to a new file and to one of version 2.
+macro_rules! version_3 {
+    () => {
         r"
+-- Kinds are free text in an Event, so that there may be tens of thousands of scopes.
+CREATE UNIQUE INDEX scope_name ON scope (kind, namespace);
+CREATE INDEX finding_event ON finding (event);
+
+-- Rows that the size limit deleted before their time. An entry goes once its rows would have gone by age.
+CREATE TABLE evicted (
+    holder    INTEGER NOT NULL,      -- 0 kube9's own rows, 1 objects without a namespace, 2 those of a namespace
+    namespace TEXT NOT NULL,
+    severity  INTEGER NOT NULL,
+    rows      INTEGER NOT NULL,      -- deleted since this entry was made
+    until     INTEGER NOT NULL,      -- second of created_at of the newest of them
+    PRIMARY KEY (holder, namespace, severity)
+) WITHOUT ROWID;
+"
+    };
+}
+
+/// Every change since version 1, in order.
+pub const STEPS: &[Step] = &[
+    Step {
+        to: 2,
+        description: "tally: all rows, and where in an hour",
+        sql: concat!(
+            "DROP TABLE tally;",
+            tally_table!(),
+            r"
 INSERT INTO tally
 SELECT 3600, (e.key >> 24) / 3600 * 3600, ifnull(o.scope, 0), e.type, e.severity, count(*),
        sum(DISTINCT 1 << ((e.key >> 24) % 3600 / 240))
@@ -112,8 +135,14 @@ SELECT 86400, start / 86400 * 86400, scope, type, severity, sum(rows), 0 FROM ta
 INSERT INTO tally
 SELECT 0, 0, scope, type, severity, sum(rows), 0 FROM tally WHERE span = 86400 GROUP BY 3, 4, 5;
 "
-    ),
-}];
+        ),
+    },
+    Step {
+        to: 3,
+        description: "scope and finding by index, evicted",
+        sql: version_3!(),
+    },
+];
 
 /// Creates everything in an empty database.
 pub const CREATE: &str = concat!(
@@ -124,7 +153,7 @@ CREATE TABLE schema_version (
     description TEXT NOT NULL
 );
 
--- A kind in a namespace ('' for cluster-scoped kinds). Few, so that no index is worth its page.
+-- A kind in a namespace ('' for cluster-scoped kinds).
 CREATE TABLE scope (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     kind      TEXT NOT NULL,
@@ -250,12 +279,15 @@ CREATE TABLE recorder_status (
     started_ms   INTEGER NOT NULL,
     heartbeat_ms INTEGER NOT NULL,
     stopped_ms   INTEGER,            -- NULL while running
-    commit_ms    INTEGER,            -- last commit that held a row
-    lag_ms       INTEGER,            -- occurrence to commit, of the newest row of that commit
+    commit_ms    INTEGER,            -- last commit that held a row, as of the heartbeat
+    lag_ms       INTEGER,            -- occurrence to commit, of the newest Event of the last commit that held one
     queue_rows   INTEGER NOT NULL,
     dropped      INTEGER NOT NULL,   -- since the start
     detail       TEXT NOT NULL       -- JSON: checks by name, limits
 );
+",
+    version_3!(),
+    r"
 
 CREATE VIEW event_detail AS
 SELECT e.key,

@@ -10,6 +10,7 @@
 
 #[path = "../../../shared/tests/fixture/mod.rs"]
 pub mod fixture;
+pub mod recorder;
 pub mod schema;
 
 use std::ffi::OsStr;

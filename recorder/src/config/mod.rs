@@ -25,6 +25,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kube9_shared::model::Severity;
 use serde_json::{Map, Value};
 
 use crate::pipeline::filter::{FilterRule, OverrideRule};
@@ -279,7 +280,8 @@ sections! {
 
     /// How much room the database may take.
     pub struct StorageConfig {
-        /// Used bytes of the database above which the oldest rows are deleted, the least severe first.
+        /// Used bytes of the database above which rows are deleted: the oldest of the namespace that holds most, the least
+        /// severe first.
         /// Unset means 60 % of the volume.
         max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(16 << 20)),
     }
@@ -364,6 +366,17 @@ sections! {
         /// Longest life of a connection.
         /// The client opens a new one for its next request.
         connection_timeout: Duration = seconds(30) => millis(100)..=hours(1),
+    }
+}
+
+impl RetentionConfig {
+    /// How long rows of a severity are kept.
+    pub fn keep(&self, severity: Severity) -> Duration {
+        if severity >= Severity::Error {
+            self.error_critical
+        } else {
+            self.info_warning
+        }
     }
 }
 

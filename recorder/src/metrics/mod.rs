@@ -82,6 +82,10 @@ pub struct Metrics {
     pub checkpoint_busy: IntCounter,
     /// Rows deleted by retention.
     pub retention_deleted: By2<Severity, Removal, IntCounter>,
+    /// Share of the time that rows are to be kept which the most shortened record lacks, by the size limit.
+    pub record_shortened: By<Severity, Gauge>,
+    /// Namespaces, objects without one and kube9 itself, whose record the size limit has shortened.
+    pub record_shortened_holders: By<Severity, IntGauge>,
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
     /// Which watches there are, and which are connected.
@@ -203,6 +207,18 @@ impl Metrics {
                 "kube9_retention_deleted_total",
                 "Rows deleted by retention.",
                 &["severity", "cause"],
+            )),
+            record_shortened: By::resolve(&seconds_by(
+                r,
+                "kube9_record_shortened_ratio",
+                "Share of the configured retention that the size limit took from the namespace it shortened most; 0: from none.",
+                &["severity"],
+            )),
+            record_shortened_holders: By::resolve(&gauges(
+                r,
+                "kube9_record_shortened_namespaces",
+                "Namespaces whose record the size limit has shortened; cluster-scoped objects and kube9's own rows count as one each.",
+                &["severity"],
             )),
             retention_last_success: seconds(
                 r,

@@ -1,29 +1,43 @@
 //! Deletes rows of `event` in short transactions, with the counters that belong to them.
 //!
-//! Invariant: a row that somebody still writes to (an open gap) is never deleted, however old or large the database is.
+//! Invariant: the row of an open gap is never deleted, however old or large the database is. Rows of open findings go
+//! neither, unless there are so many that they alone would fill the database; the finding's entry goes with its row then.
 
 use std::collections::HashSet;
 use std::time::Instant;
 
 use kube9_shared::id::EventKey;
-use kube9_shared::model::{EventType, Severity};
+use kube9_shared::model::{EventType, Holder, Severity};
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
 use super::apply::Applier;
+use super::evicted::Evicted;
 
 /// Rows looked at between two looks at the time: about a millisecond.
 const CHUNK: i64 = 256;
 
-/// Rows that are exempt: those of open gaps and of open findings.
-const EXEMPT: &str =
-    "SELECT gap FROM watch_state WHERE gap IS NOT NULL UNION ALL SELECT event FROM finding";
-
 /// A row that may be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
+    pub(super) holder: Holder,
     pub(super) severity: Severity,
     /// Last occurrence, milliseconds since 1970.
     pub(super) last_ms: i64,
+}
+
+/// Why rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// They are old.
+    Age,
+    /// There is no space for them.
+    Size {
+        /// Rows of open findings stay.
+        findings_stay: bool,
+        /// Entries in `dedup` go with their rows.
+        entries_go: bool,
+    },
 }
 
 /// Rows deleted, by severity.
@@ -47,72 +61,127 @@ impl Deleted {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Step {
     /// Where to go on; `None` at the end of the range.
     pub(super) next: Option<i64>,
     pub(super) deleted: Deleted,
+    /// What went for its size.
+    pub(super) evicted: Evicted,
 }
 
-/// Deletes rows with keys in `[from, end)` that `goes` picks, at most `most`, until `deadline`; one transaction, which
-/// the caller begins and ends.
+/// Deletes rows with keys in `[from, end)` that `goes` picks until `deadline`; one transaction, which the caller begins
+/// and ends.
 pub(super) fn delete_some(
     conn: &Connection,
     applier: &mut Applier,
     (from, end): (i64, i64),
-    most: u64,
+    why: Why,
     deadline: Instant,
-    goes: impl Fn(Candidate) -> bool,
+    mut goes: impl FnMut(&Candidate) -> bool,
 ) -> rusqlite::Result<Step> {
-    let exempt = exempt(conn, applier)?;
-    let mut deleted = Deleted::default();
+    let gaps = gaps(conn, applier)?;
+    let findings_stay = !matches!(
+        why,
+        Why::Size {
+            findings_stay: false,
+            ..
+        }
+    );
+    let mut step = Step {
+        next: None,
+        deleted: Deleted::default(),
+        evicted: Evicted::default(),
+    };
     let mut from = from;
     loop {
         let chunk = chunk(conn, applier, from, end)?;
-        let Some(&(last, ..)) = chunk.last() else {
-            return Ok(Step {
-                next: None,
-                deleted,
-            });
+        let Some(last) = chunk.last().map(|row| row.key) else {
+            break;
         };
-        for (key, event_type, severity, last_ms, scope) in chunk {
-            let candidate = Candidate { severity, last_ms };
-            if exempt.contains(&key) || !goes(candidate) {
+        for row in chunk {
+            let is_exempt = gaps.contains(&row.key)
+                || (row.is_finding && findings_stay && has_finding(conn, applier, row.key)?);
+            if is_exempt || !goes(&row.candidate) {
                 continue;
             }
-            if deleted.total() >= most {
-                return Ok(Step {
-                    next: None,
-                    deleted,
-                });
-            }
+            let severity = row.candidate.severity;
+            remove(conn, applier, &row, why)?;
+            let key = EventKey::from_i64(row.key);
             applier
                 .rows
-                .statements
-                .delete(conn, "DELETE FROM event WHERE key = ?1")?
-                .execute([key])?;
-            let key = EventKey::from_i64(key);
-            applier.rows.count(key, scope, event_type, severity, -1);
-            deleted.0[severity as usize] += 1;
+                .count(key, row.scope, row.event_type, severity, -1);
+            step.deleted.0[severity as usize] += 1;
+            if why != Why::Age {
+                step.evicted
+                    .add(row.candidate.holder, severity, key.second());
+            }
         }
         from = last + 1;
         if Instant::now() >= deadline {
-            return Ok(Step {
-                next: Some(from),
-                deleted,
-            });
+            step.next = Some(from);
+            break;
         }
     }
+    step.evicted.save(conn, &mut applier.rows.statements)?;
+    Ok(step)
 }
 
-fn exempt(conn: &Connection, applier: &mut Applier) -> rusqlite::Result<HashSet<i64>> {
-    let mut statement = applier.rows.statements.select(conn, EXEMPT)?;
+fn remove(conn: &Connection, applier: &mut Applier, row: &Found, why: Why) -> rusqlite::Result<()> {
+    let statements = &mut applier.rows.statements;
+    statements
+        .delete(conn, "DELETE FROM event WHERE key = ?1")?
+        .execute([row.key])?;
+    let Why::Size { entries_go, .. } = why else {
+        return Ok(());
+    };
+    // Without its entry a list brings a live Event back as if it were new. There is a place for it then, or it goes again.
+    if let Some(uid) = row.uid.as_ref().filter(|_| entries_go) {
+        statements
+            .delete(conn, "DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
+            .execute((uid, row.key))?;
+    }
+    if row.is_finding {
+        statements
+            .delete(conn, "DELETE FROM finding WHERE event = ?1")?
+            .execute([row.key])?;
+    }
+    Ok(())
+}
+
+/// Rows of open gaps: one a watch at most.
+fn gaps(conn: &Connection, applier: &mut Applier) -> rusqlite::Result<HashSet<i64>> {
+    let mut statement = applier
+        .rows
+        .statements
+        .select(conn, "SELECT gap FROM watch_state WHERE gap IS NOT NULL")?;
     let keys = statement.query_map([], |row| row.get(0))?;
     keys.collect()
 }
 
-/// Key, type, severity, last occurrence and scope of the next rows.
-type Found = (i64, EventType, Severity, i64, i64);
+/// Whether the row is that of an open finding.
+fn has_finding(conn: &Connection, applier: &mut Applier, key: i64) -> rusqlite::Result<bool> {
+    applier
+        .rows
+        .statements
+        .select(
+            conn,
+            "SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)",
+        )?
+        .query_row([key], |row| row.get(0))
+}
+
+/// A row that was looked at.
+struct Found {
+    key: i64,
+    event_type: EventType,
+    scope: i64,
+    /// Of its Event.
+    uid: Option<Value>,
+    /// It may be that of a finding.
+    is_finding: bool,
+    candidate: Candidate,
+}
 
 fn chunk(
     conn: &Connection,
@@ -122,22 +191,32 @@ fn chunk(
 ) -> rusqlite::Result<Vec<Found>> {
     let mut statement = applier.rows.statements.select(
         conn,
-        "SELECT e.key, e.type, e.severity, e.last_ms, o.scope FROM event e LEFT JOIN object o ON o.id = e.object \
+        "SELECT e.key, e.type, e.severity, e.last_ms, o.scope, e.uid, s.namespace FROM event e \
+         LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope \
          WHERE e.key >= ?1 AND e.key < ?2 ORDER BY e.key LIMIT ?3",
     )?;
     let rows = statement.query_map((from, end, CHUNK), |row| {
         let key: i64 = row.get(0)?;
         let (event_type, severity): (i64, i64) = (row.get(1)?, row.get(2)?);
         let created = EventKey::from_i64(key).created_at();
-        Ok((
+        let event_type = EventType::from_code(event_type)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, event_type))?;
+        Ok(Found {
             key,
-            EventType::from_code(event_type)
-                .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, event_type))?,
-            Severity::from_code(severity)
-                .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, severity))?,
-            created.millis() + row.get::<_, i64>(3)?,
-            row.get::<_, Option<i64>>(4)?.unwrap_or(0),
-        ))
+            event_type,
+            scope: row.get::<_, Option<i64>>(4)?.unwrap_or(0),
+            uid: row.get(5)?,
+            is_finding: matches!(
+                event_type,
+                EventType::Health | EventType::Insight | EventType::Assessment
+            ),
+            candidate: Candidate {
+                holder: Holder::of(row.get_ref(6)?.as_str_or_null()?),
+                severity: Severity::from_code(severity)
+                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, severity))?,
+                last_ms: created.millis() + row.get::<_, i64>(3)?,
+            },
+        })
     })?;
     rows.collect()
 }

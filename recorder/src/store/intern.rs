@@ -21,6 +21,16 @@ const ENTRIES_MAX: usize = 4096;
 /// Longer texts are looked up in the database each time.
 const TEXT_CACHED_MAX: usize = 256;
 
+const SCOPE_BY_NAME: &str = "SELECT id FROM scope WHERE kind = ?1 AND namespace = ?2";
+const OBJECT_BY_NAME: &str = "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2";
+const NODE_BY_NAME: &str = "SELECT id FROM node WHERE name = ?1";
+const REASON_BY_PARTS: &str = "SELECT id FROM reason WHERE reason = ?1 AND title = ?2 AND component = ?3 \
+     AND container = ?4 AND kube_type = ?5";
+
+/// Finds a text among the newest with its hash. The hash has 32 bits and no key, so anyone can write thousands of messages
+/// that share one; what is not among these few is stored again, which costs its bytes and nothing else.
+const TEXT_BY_BODY: &str = "SELECT id FROM (SELECT id, body FROM text WHERE hash = ?1 ORDER BY id DESC LIMIT 8) WHERE body = ?2";
+
 /// An object's number, and its scope's for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectIds {
@@ -165,10 +175,7 @@ impl Interned {
     ) -> rusqlite::Result<KnownObject> {
         let scope = self.scope(conn, statements, object)?;
         let found = statements
-            .select(
-                conn,
-                "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2",
-            )?
+            .select(conn, OBJECT_BY_NAME)?
             .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let (id, owner) = match found {
@@ -203,7 +210,7 @@ impl Interned {
         let id = find_or_insert(
             conn,
             statements,
-            "SELECT id FROM scope WHERE kind = ?1 AND namespace = ?2",
+            SCOPE_BY_NAME,
             "INSERT INTO scope (kind, namespace) VALUES (?1, ?2)",
             (&object.kind, &object.namespace),
         )?;
@@ -224,7 +231,7 @@ impl Interned {
                 let id = find_or_insert(
                     conn,
                     statements,
-                    "SELECT id FROM node WHERE name = ?1",
+                    NODE_BY_NAME,
                     "INSERT INTO node (name) VALUES (?1)",
                     [name],
                 )?;
@@ -260,7 +267,7 @@ impl Interned {
                 let id = find_or_insert(
                     conn,
                     statements,
-                    "SELECT id FROM reason WHERE reason = ?1 AND title = ?2 AND component = ?3 AND container = ?4 AND kube_type = ?5",
+                    REASON_BY_PARTS,
                     "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
                     parts,
                 )?;
@@ -287,7 +294,7 @@ impl Interned {
                 let id = find_or_insert(
                     conn,
                     statements,
-                    "SELECT id FROM text WHERE hash = ?1 AND body = ?2",
+                    TEXT_BY_BODY,
                     "INSERT INTO text (hash, body) VALUES (?1, ?2)",
                     (text_hash(body), body),
                 )?;
@@ -338,7 +345,68 @@ pub(super) fn text_hash(body: &str) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use kube9_shared::schema;
+
     use super::*;
+
+    fn database() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(schema::CREATE).unwrap();
+        conn
+    }
+
+    /// Kinds, names, reasons and texts are chosen by whoever writes Events: a lookup that read the table would make each
+    /// new one slower than the one before.
+    #[test]
+    fn every_name_is_found_by_an_index() {
+        let conn = database();
+        for find in [
+            SCOPE_BY_NAME,
+            OBJECT_BY_NAME,
+            NODE_BY_NAME,
+            REASON_BY_PARTS,
+            TEXT_BY_BODY,
+        ] {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {find}")).unwrap();
+            let values = vec![""; plan.parameter_count()];
+            let steps: Vec<String> = plan
+                .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            let reads_a_table =
+                |step: &&String| step.starts_with("SCAN") && !step.contains("(subquery");
+            assert!(
+                steps.iter().any(|step| step.contains("USING")),
+                "{find}: {steps:?}"
+            );
+            assert_eq!(steps.iter().find(reads_a_table), None, "{find}: {steps:?}");
+        }
+    }
+
+    /// FNV has no key: texts of one hash are easily made.
+    #[test]
+    fn texts_of_one_hash_are_looked_through_only_so_far() {
+        let conn = database();
+        let (mut interned, mut statements) = (Interned::default(), Statements::default());
+        let mut text = |body: &str| {
+            interned.forget();
+            interned.text(&conn, &mut statements, body).unwrap()
+        };
+        let first = text("body");
+        assert_eq!(text("body"), first);
+        for n in 0..8 {
+            assert_eq!(text("body"), first, "{n} others");
+            conn.execute(
+                "INSERT INTO text (hash, body) VALUES (?1, ?2)",
+                (text_hash("body"), format!("other {n}")),
+            )
+            .unwrap();
+        }
+        let again = text("body");
+        assert_ne!(again, first, "stored once more");
+        assert_eq!(text("body"), again);
+    }
 
     #[test]
     fn cache_keeps_what_is_used_and_is_bounded() {

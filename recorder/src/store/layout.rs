@@ -102,6 +102,7 @@ mod tests {
         let conn = data.open().unwrap().conn;
         conn.execute_batch(&format!(
             "UPDATE schema_version SET version = 1;
+             DROP INDEX scope_name; DROP INDEX finding_event; DROP TABLE evicted;
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
              INSERT INTO event (key, type, severity, reason, text, last_ms)
              SELECT (1700000000 + i * 3600) << 24, 0, 0, 1, 1, 0 FROM n;

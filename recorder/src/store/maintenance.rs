@@ -8,21 +8,24 @@
 //! Each step of a run is one transaction that ends when its time is over, so that the writer never pauses for long: one
 //! big DELETE of 650,000 rows held the lock for 8 s and grew the WAL by 337 MB (measured).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kube9_shared::id::EventKey;
-use kube9_shared::model::Severity;
+use kube9_shared::model::{Holder, Severity};
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
 use super::apply::{Applier, apply_all};
-use super::cap::{Cap, Pages, Pressure};
+use super::cap::{Cap, Pages};
 use super::checkpoint::{Checkpoints, truncate};
 use super::delete::Deleted;
+use super::evicted;
 use super::open::is_damage;
 use super::report::{self, Report};
 use super::run::Run;
+use super::share::HOLDERS_MAX;
 use super::shared::Shared;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
@@ -48,6 +51,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 struct Untold {
     deleted: Deleted,
+    /// Rows by whose they were, of runs by size.
+    holders: HashMap<Holder, u64>,
+    /// Facts cut.
+    cut: u64,
     told: Option<Duration>,
 }
 
@@ -200,6 +207,8 @@ impl Maintenance {
         if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
             self.gauges = Some(Instant::now());
             set_gauges(conn, &shared.metrics)?;
+            let now = shared.clock.now();
+            evicted::set_gauges(conn, &self.config, now, &shared.metrics)?;
             self.works(Work::Count);
         }
         Ok(())
@@ -249,7 +258,7 @@ impl Maintenance {
         if now >= self.patience
             && let Some(pressure) = self.cap.look(conn, self.checkpoints.fills_the_volume())?
         {
-            return Ok(Some(Run::by_size(began, budget(conn, pressure)?, pressure)));
+            return Ok(Some(Run::by_size(began, pressure)));
         }
         if now < self.due {
             return Ok(None);
@@ -270,13 +279,23 @@ impl Maintenance {
         let now = shared.clock.elapsed();
         let mut deleted = untold.deleted;
         deleted.add(run.deleted);
-        if deleted.total() == 0 || untold.told.is_some_and(|at| now < at + REPORT_EVERY) {
+        untold.cut += run.cut;
+        for (holder, rows) in &run.holders {
+            if untold.holders.len() < HOLDERS_MAX || untold.holders.contains_key(holder) {
+                *untold.holders.entry(holder.clone()).or_default() += rows;
+            }
+        }
+        if (deleted.total() == 0 && untold.cut == 0)
+            || untold.told.is_some_and(|at| now < at + REPORT_EVERY)
+        {
             untold.deleted = deleted;
             return Ok(());
         }
         let row = report::deleted(&Report {
             cause: run.cause,
             deleted,
+            holders: &untold.holders,
+            cut: untold.cut,
             names: run.names,
             limit: run.pressure.map(|pressure| pressure.limit),
             volume_is_short: run.pressure.is_some_and(|p| p.volume_is_short),
@@ -287,8 +306,8 @@ impl Maintenance {
             report::insert(tx, applier, &row)
         })?;
         self.untold[run.cause.index()] = Untold {
-            deleted: Deleted::default(),
             told: Some(now),
+            ..Untold::default()
         };
         Ok(())
     }
@@ -306,15 +325,19 @@ impl Maintenance {
             self.fruitless = if gained { 0 } else { self.fruitless + 1 };
             // Rows that lay between others leave room in their pages and no page: the next run empties those. But where
             // nothing can be deleted, or something else than rows takes the room, going on would only take more.
-            if !gained && (run.deleted.total() == 0 || self.fruitless >= FRUITLESS_RUNS_MAX) {
+            if !gained
+                && ((run.deleted.total() == 0 && run.cut == 0)
+                    || self.fruitless >= FRUITLESS_RUNS_MAX)
+            {
                 self.patience = now + RETRY_AFTER;
                 self.fruitless = 0;
             }
         }
-        if run.deleted.total() > 0 || run.names > 0 {
+        if run.deleted.total() > 0 || run.names > 0 || run.cut > 0 {
             truncate(conn, &shared.metrics)?;
         }
         set_gauges(conn, &shared.metrics)?;
+        evicted::set_gauges(conn, &self.config, shared.clock.now(), &shared.metrics)?;
         info!(
             cause = run.cause.name(),
             deleted = run.deleted.total(),
@@ -323,6 +346,7 @@ impl Maintenance {
             error = run.deleted.of(Severity::Error),
             critical = run.deleted.of(Severity::Critical),
             names = run.names,
+            facts_cut = run.cut,
             "clean-up done"
         );
         Ok(())
@@ -381,17 +405,6 @@ fn is_lock(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
-}
-
-/// Rows that have to go: as large a part of them as of the bytes; at least one.
-fn budget(conn: &Connection, pressure: Pressure) -> rusqlite::Result<u64> {
-    let rows: i64 = conn.query_row(
-        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0",
-        [],
-        |row| row.get(0),
-    )?;
-    let share = pressure.used.saturating_sub(pressure.target) as f64 / pressure.used.max(1) as f64;
-    Ok(((rows as f64 * share).ceil() as u64).max(1))
 }
 
 /// Rows by severity from the counters, and the oldest row.

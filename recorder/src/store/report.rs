@@ -1,8 +1,10 @@
 //! Rows of type `system` that tell what the clean-up did.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::Duration;
 
-use kube9_shared::model::{EventType, Severity};
+use kube9_shared::model::{EventType, Holder, Severity};
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -14,11 +16,18 @@ use crate::metrics::{Label, Removal};
 use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
 
+/// Holders that a row names.
+const NAMED_MAX: usize = 10;
+
 /// What a run by age or by size did.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     pub(super) cause: Removal,
     pub(super) deleted: Deleted,
+    /// Whose rows they were, for runs by size.
+    pub(super) holders: &'a HashMap<Holder, u64>,
+    /// Facts cut, for runs by size.
+    pub(super) cut: u64,
     pub(super) names: u64,
     /// Bytes the database may use, for a run by size.
     pub(super) limit: Option<u64>,
@@ -29,7 +38,7 @@ pub(super) struct Report {
 }
 
 /// Rows were deleted.
-pub(super) fn deleted(report: &Report) -> Sanitized {
+pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
     let total = report.deleted.total();
     let mut extra = Map::from_iter([
         ("cause".to_owned(), json!(report.cause.name())),
@@ -70,9 +79,38 @@ pub(super) fn deleted(report: &Report) -> Sanitized {
             } else {
                 Severity::Warning
             };
+            let mut most: Vec<(&Holder, &u64)> = report.holders.iter().collect();
+            most.sort_unstable_by_key(|(holder, rows)| (Reverse(**rows), *holder));
+            let named = &most[..most.len().min(NAMED_MAX)];
+            let whose = named.first().map_or(String::new(), |(holder, rows)| {
+                format!(" {rows} of them were of {holder}, which took most space.")
+            });
+            let by_holder = named
+                .iter()
+                .map(|(holder, rows)| (holder.to_string(), json!(rows)));
+            extra.insert("deleted_of".to_owned(), Value::Object(by_holder.collect()));
+            extra.insert(
+                "deleted_of_others".to_owned(),
+                json!(
+                    most[named.len()..]
+                        .iter()
+                        .map(|(_, rows)| **rows)
+                        .sum::<u64>()
+                ),
+            );
+            let cut = match report.cut {
+                0 => String::new(),
+                cut => {
+                    extra.insert("facts_cut".to_owned(), json!(cut));
+                    format!(
+                        " Of {cut} objects the last known state was dropped: \
+                         changes of them while the recorder is down will not be told."
+                    )
+                }
+            };
             let description = format!(
-                "{total} rows were deleted before their time, the oldest and least severe first: {why}. \
-                 Raise storage.max_bytes and the volume, or shorten retention."
+                "{total} rows were deleted before their time, the oldest and least severe of those who hold most: \
+                 {why}.{whose}{cut} Raise storage.max_bytes and the volume, or shorten retention."
             );
             (
                 "SizeCapReached",

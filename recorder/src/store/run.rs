@@ -1,26 +1,32 @@
 //! One run of the clean-up: what it does, step by step.
 //!
 //! ```text
-//!   expire (by age) ──────────────▶ leftovers ─▶ sweep ─▶ vacuum ─▶ done
-//!   shed (by size: info first) ────────────────▶ sweep
+//!   by age:  expire ─▶ leftovers ─────────────────────────▶ sweep ─▶ vacuum ─▶ done
+//!   by size: trim (facts) ─▶ weigh (who holds what) ─▶ shed ─▶ sweep
 //! ```
 //!
 //! Each step is one transaction that ends when its time is over.
 //!
-//! Invariant: a run by size has a budget of rows in proportion to what has to go, so that it ends whatever the pages do.
+//! Invariant: a run by size deletes as large a part of the rows as of the bytes that have to go, so that it ends whatever
+//! the pages do.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use kube9_shared::id::EventKey;
-use kube9_shared::model::Severity;
+use kube9_shared::model::{Holder, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 
 use super::apply::{Applier, apply_all};
 use super::cap::{Pages, Pressure};
-use super::delete::{Candidate, Deleted, Step, delete_some};
+use super::delete::{Candidate, Deleted, Step, Why, delete_some};
+use super::evicted;
 use super::leftovers::Leftovers;
+use super::share::Quotas;
 use super::sweep::Sweep;
+use super::trim::Trim;
+use super::weigh::Weigh;
 use crate::config::RetentionConfig;
 use crate::metrics::{Metrics, Removal};
 
@@ -36,6 +42,13 @@ const FREE_SHARE_KEPT: u64 = 16;
 /// Free pages below which giving back is not worth it: half a MiB.
 const FREE_PAGES_MIN: u64 = 256;
 
+/// Open findings keep their rows from a run by size while these take no more than a tenth of the limit, at 1 KiB each.
+const FINDING_SHARE: u64 = 10 << 10;
+
+/// Entries in `dedup` outlive their rows while all of them take no more than a fifth of the limit, at 70 bytes each: a
+/// cluster of 10,000 pods has 40,000, or 3 MB.
+const ENTRY_SHARE: u64 = 5 * 70;
+
 /// A run, with what it has done so far.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -49,18 +62,26 @@ pub(super) struct Run {
     pub(super) names: u64,
     /// What called for it, of one by size.
     pub(super) pressure: Option<Pressure>,
+    /// Rows deleted by holder, of one by size.
+    pub(super) holders: HashMap<Holder, u64>,
+    /// Facts cut, of one by size.
+    pub(super) cut: u64,
     phase: Phase,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 enum Phase {
+    /// Cuts facts that take more than their share.
+    Trim(Box<Trim>),
+    /// Weighs the rows of each holder.
+    Weigh(Box<Weigh>),
     /// Deletes what is too old, from this key on.
     Expire { from: i64 },
-    /// Deletes the oldest rows of a severity, from this key on, while `left` is not used up.
+    /// Deletes the oldest rows of each holder, from this key on, while its quotas are not used up.
     Shed {
-        severity: Severity,
         from: i64,
-        left: u64,
+        quotas: Box<Quotas>,
+        why: Why,
     },
     /// Deletes what remains of watches that are gone.
     Leftovers(Leftovers),
@@ -68,6 +89,8 @@ enum Phase {
     Sweep(Sweep),
     /// Gives free pages back to the file system.
     Vacuum,
+    /// Nothing more; also while a step is under way, so that one that fails ends the run.
+    Done,
 }
 
 impl Run {
@@ -76,13 +99,9 @@ impl Run {
         Self::new(Removal::Age, began, Phase::Expire { from: i64::MIN }, None)
     }
 
-    /// Deletes so many rows, the oldest of the least severe first.
-    pub(super) fn by_size(began: Timestamp, rows: u64, pressure: Pressure) -> Self {
-        let phase = Phase::Shed {
-            severity: Severity::Info,
-            from: i64::MIN,
-            left: rows,
-        };
+    /// Makes room: what holds most gives its oldest rows, the least severe first.
+    pub(super) fn by_size(began: Timestamp, pressure: Pressure) -> Self {
+        let phase = Phase::Trim(Box::new(Trim::begin(pressure.limit)));
         Self::new(Removal::Size, began, phase, Some(pressure))
     }
 
@@ -93,6 +112,8 @@ impl Run {
             deleted: Deleted::default(),
             names: 0,
             pressure,
+            holders: HashMap::new(),
+            cut: 0,
             phase,
         }
     }
@@ -107,15 +128,37 @@ impl Run {
         metrics: &Metrics,
     ) -> rusqlite::Result<bool> {
         let deadline = Instant::now() + STEP_TIME;
-        self.phase = match self.phase.clone() {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Expire { from } => {
                 self.expire(conn, applier, config, metrics, from, deadline)?
             }
-            Phase::Shed {
-                severity,
-                from,
-                left,
-            } => self.shed(conn, applier, metrics, (severity, from, left), deadline)?,
+            Phase::Trim(mut trim) => {
+                let done = within(conn, applier, |tx, applier| {
+                    trim.step(tx, &mut applier.rows.statements, deadline)
+                })?;
+                self.cut = trim.cut;
+                if done {
+                    self.weighing(conn)?
+                } else {
+                    Phase::Trim(trim)
+                }
+            }
+            Phase::Weigh(mut weigh) => {
+                let done = weigh.step(conn, &mut applier.rows.statements, deadline)?;
+                if done {
+                    self.shedding(conn, &weigh)?
+                } else {
+                    Phase::Weigh(weigh)
+                }
+            }
+            Phase::Shed { from, quotas, why } => self.shed(
+                conn,
+                applier,
+                config,
+                metrics,
+                (from, quotas, why),
+                deadline,
+            )?,
             Phase::Leftovers(leftovers) => {
                 let forgotten = self.began.minus(config.info_warning);
                 let next = within(conn, applier, |tx, applier| {
@@ -136,7 +179,8 @@ impl Run {
                     }
                 }
             }
-            Phase::Vacuum => return Ok(!volume_is_short && vacuum(conn, deadline)?),
+            Phase::Vacuum if !volume_is_short && vacuum(conn, deadline)? => Phase::Vacuum,
+            Phase::Vacuum | Phase::Done => return Ok(false),
         };
         Ok(true)
     }
@@ -151,19 +195,17 @@ impl Run {
         from: i64,
         deadline: Instant,
     ) -> rusqlite::Result<Phase> {
-        let info_warning = self.began.minus(config.info_warning);
-        let error_critical = self.began.minus(config.error_critical);
-        let end = EventKey::first_at(info_warning.max(error_critical)).as_i64();
-        let goes = |row: Candidate| {
-            let before = if row.severity >= Severity::Error {
-                error_critical
-            } else {
-                info_warning
-            };
-            row.last_ms < before.millis()
-        };
+        let began = self.began;
+        let before = |severity| began.minus(config.keep(severity));
+        let latest = before(Severity::Info).max(before(Severity::Error));
+        let end = EventKey::first_at(latest).as_i64();
+        let goes = |row: &Candidate| row.last_ms < before(row.severity).millis();
         let next = self.delete(conn, applier, metrics, |tx, applier| {
-            delete_some(tx, applier, (from, end), u64::MAX, deadline, goes)
+            let step = delete_some(tx, applier, (from, end), Why::Age, deadline, goes)?;
+            if step.next.is_none() {
+                evicted::forget(tx, &mut applier.rows.statements, config, began)?;
+            }
+            Ok(step)
         })?;
         Ok(match next {
             Some(from) => Phase::Expire { from },
@@ -171,33 +213,62 @@ impl Run {
         })
     }
 
-    /// Deletes the oldest rows of one severity, then those of the next, until the budget is used up.
+    /// After the facts: rows have to go only if too much is used all the same.
+    fn weighing(&self, conn: &Connection) -> rusqlite::Result<Phase> {
+        let Some(pressure) = self.pressure else {
+            return Ok(Phase::Done);
+        };
+        if Pages::of(conn)?.used_bytes() <= pressure.target {
+            return Ok(Phase::Sweep(Sweep::begin()));
+        }
+        Ok(Phase::Weigh(Box::new(Weigh::begin(conn)?)))
+    }
+
+    /// Shares out what has to go: as large a part of the rows as of the bytes; at least one.
+    fn shedding(&self, conn: &Connection, weigh: &Weigh) -> rusqlite::Result<Phase> {
+        let Some(pressure) = self.pressure else {
+            return Ok(Phase::Done);
+        };
+        let used = Pages::of(conn)?.used_bytes();
+        let part = used.saturating_sub(pressure.target) as f64 / used.max(1) as f64;
+        let need = ((weigh.holdings.bytes() as f64 * part).ceil() as u64).max(1);
+        let count = |sql: &str| {
+            conn.query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map(i64::unsigned_abs)
+        };
+        Ok(Phase::Shed {
+            from: i64::MIN,
+            quotas: Box::new(weigh.holdings.quotas(need)),
+            why: Why::Size {
+                findings_stay: count("SELECT count(*) FROM finding")?
+                    <= pressure.limit / FINDING_SHARE,
+                entries_go: count("SELECT count(*) FROM dedup")? > pressure.limit / ENTRY_SHARE,
+            },
+        })
+    }
+
+    /// Deletes the oldest rows of those who have to give; one pass over all severities.
     fn shed(
         &mut self,
         conn: &mut Connection,
         applier: &mut Applier,
+        config: &RetentionConfig,
         metrics: &Metrics,
-        (severity, from, left): (Severity, i64, u64),
+        (from, mut quotas, why): (i64, Box<Quotas>, Why),
         deadline: Instant,
     ) -> rusqlite::Result<Phase> {
-        let before = self.deleted.total();
+        let began = self.began;
         let next = self.delete(conn, applier, metrics, |tx, applier| {
-            delete_some(tx, applier, (from, i64::MAX), left, deadline, |row| {
-                row.severity == severity
-            })
+            let goes = |row: &Candidate| quotas.take(&row.holder, row.severity);
+            let step = delete_some(tx, applier, (from, i64::MAX), why, deadline, goes)?;
+            if step.next.is_none() {
+                evicted::forget(tx, &mut applier.rows.statements, config, began)?;
+            }
+            Ok(step)
         })?;
-        let left = left.saturating_sub(self.deleted.total() - before);
-        let next_severity = Severity::ALL.iter().copied().find(|s| *s > severity);
-        let (severity, from) = match (next, next_severity) {
-            _ if left == 0 => return Ok(Phase::Sweep(Sweep::begin())),
-            (Some(from), _) => (severity, from),
-            (None, Some(severity)) => (severity, i64::MIN),
-            (None, None) => return Ok(Phase::Sweep(Sweep::begin())),
-        };
-        Ok(Phase::Shed {
-            severity,
-            from,
-            left,
+        Ok(match next {
+            Some(from) if quotas.total() > 0 => Phase::Shed { from, quotas, why },
+            _ => Phase::Sweep(Sweep::begin()),
         })
     }
 
@@ -211,6 +282,9 @@ impl Run {
     ) -> rusqlite::Result<Option<i64>> {
         let step = within(conn, applier, work)?;
         self.deleted.add(step.deleted);
+        for (holder, rows) in step.evicted.by_holder() {
+            *self.holders.entry(holder.clone()).or_default() += rows;
+        }
         for &severity in Severity::ALL {
             metrics
                 .retention_deleted

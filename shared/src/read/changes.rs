@@ -133,6 +133,7 @@ fn interned(
         connection,
         numbers: &numbers,
         way: Way::Keys,
+        matched: None,
     };
     let (mut rows, mut budget) = (expand::Rows::new(connection)?, Budget::page());
     for (i, &(seq, key, updated)) in entries.iter().enumerate() {

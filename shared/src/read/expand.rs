@@ -9,6 +9,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
+use super::ReadError;
 use super::args::args;
 use super::row::{self, Row};
 use crate::id::EventKey;
@@ -19,7 +20,9 @@ use crate::time::Timestamp;
 /// The unary plus: without it SQLite looks at the value to choose its plan, and prepares the statement anew for each, which
 /// took half of a row's time.
 const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_ms, e.last_ms, e.extra, \
-     r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name \
+     r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
+     r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL) \
+     OR (o.owner IS NOT NULL AND os.id IS NULL) \
      FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
@@ -39,11 +42,21 @@ impl<'c> Rows<'c> {
     }
 
     /// The row with this key; `None` where there is none.
-    pub(super) fn get(&mut self, key: i64) -> rusqlite::Result<Option<Row>> {
+    ///
+    /// # Errors
+    /// Also where a number of the row stands for nothing: then a page of another table is damaged.
+    pub(super) fn get(&mut self, key: i64) -> Result<Option<Row>, ReadError> {
         let found = self
             .raw
-            .query_row([key], |raw| expand(key, raw))
+            .query_row([key], |raw| {
+                let dangles: bool = raw.get(21)?;
+                Ok((dangles, expand(key, raw)?))
+            })
             .optional()?;
+        let found = match found {
+            Some((true, _)) => return Err(ReadError::INCONSISTENT),
+            found => found.map(|(_, row)| row),
+        };
         match found {
             None => Ok(None),
             Some(Some((row, None))) => Ok(Some(row)),
@@ -53,9 +66,9 @@ impl<'c> Rows<'c> {
                 row.metadata = merge.query_row((row.metadata, extra), |row| row.get(0))?;
                 Ok(Some(row))
             }
-            Some(None) => row::by_key(self.connection)?
+            Some(None) => Ok(row::by_key(self.connection)?
                 .query_row([key], row::from_sql)
-                .optional(),
+                .optional()?),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::request::{Cursor, PageRequest};
 use super::row::Row;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, expand, plain};
+use super::{ReadError, expand, plain, verify};
 
 /// Rows of one chunk, or as many as fit into a page.
 const CHUNK_ROWS: usize = 1_000;
@@ -29,6 +29,10 @@ pub struct Export<'r> {
     filter: Filter,
     left: Left,
     total: u64,
+    /// Rows given so far.
+    given: u64,
+    /// [`Reader::version`] when it began.
+    version: i64,
 }
 
 /// What is still to be read.
@@ -47,6 +51,7 @@ enum Left {
 impl Reader {
     /// Begins an export. Rows that are committed later may be missing from it, rows deleted meanwhile too.
     pub fn export(&self, filter: &Filter) -> Result<Export<'_>, ReadError> {
+        let version = self.version()?;
         let (left, total) = self.snapshot(|connection| match self.layout() {
             Layout::Plain => Ok((Left::Plain(None), plain::count(connection, filter)?)),
             Layout::Interned => begin(connection, filter),
@@ -56,6 +61,8 @@ impl Reader {
             filter: filter.clone(),
             left,
             total,
+            given: 0,
+            version,
         })
     }
 }
@@ -71,6 +78,10 @@ impl Export<'_> {
         let filter = &self.filter;
         let left = std::mem::replace(&mut self.left, Left::Nothing);
         let (rows, left) = match left {
+            // Rows that are missing were deleted by a commit, or the file is damaged.
+            Left::Nothing if self.given < self.total && self.reader.version()? == self.version => {
+                return Err(ReadError::INCONSISTENT);
+            }
             Left::Nothing => return Ok(None),
             Left::Keys(keys) => self
                 .reader
@@ -95,6 +106,7 @@ impl Export<'_> {
             }
         };
         self.left = left;
+        self.given += rows.len() as u64;
         Ok(Some(rows))
     }
 }
@@ -112,8 +124,10 @@ fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadEr
         connection,
         numbers: &numbers,
         way: way.clone(),
+        matched: None,
     }
     .run(&mut tally, &mut survey, &mut count)?;
+    verify::way(connection, &way, numbers.span.main)?;
     if count.total > KEYS_MAX {
         way = Way::Keys;
     }
@@ -127,10 +141,12 @@ fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadEr
             connection,
             numbers: &numbers,
             way,
+            matched: None,
         }
         .run(&mut tally, &mut survey, &mut found)?;
         return Ok((Left::Keys(found.keys.into()), found.total));
     }
+    verify::rows(connection, numbers.span.main)?;
     let mut stretches: VecDeque<Keys> = survey
         .pieces
         .iter()
@@ -188,6 +204,7 @@ fn next_keys(
         connection,
         numbers: &numbers,
         way: Way::Keys,
+        matched: None,
     };
     let mut keys = Vec::new();
     while let Some(stretch) = stretches.pop_front() {

@@ -2,7 +2,7 @@
 
 use super::open::{Layout, Reader};
 use super::row::Row;
-use super::{ReadError, expand, plain};
+use super::{ReadError, expand, plain, verify};
 use crate::id::EventKey;
 
 impl Reader {
@@ -13,7 +13,10 @@ impl Reader {
             Layout::Plain => plain::get(connection, id),
             // What is no id of ours names no row of ours.
             Layout::Interned => match id.parse::<EventKey>() {
-                Ok(key) => Ok(expand::Rows::new(connection)?.get(key.as_i64())?),
+                Ok(key) => match expand::Rows::new(connection)?.get(key.as_i64())? {
+                    None => verify::hour(connection, key.as_i64()).map(|()| None),
+                    found => Ok(found),
+                },
                 Err(_) => Ok(None),
             },
         })

@@ -9,6 +9,7 @@ use super::ReadError;
 use super::numbers::Keys;
 use super::plan::{self, Way};
 use super::tally::{Piece, Survey, Tally};
+use super::verify;
 use super::walk::{Visit, Walk};
 
 /// The keys of a page, newest first, and the number of all rows.
@@ -54,6 +55,11 @@ impl Found {
         keys.into_iter().for_each(|key| self.offer(key));
     }
 
+    /// A damaged file gives keys in another order, or one twice.
+    fn is_in_order(&self) -> bool {
+        self.keys.is_sorted_by(|a, b| a > b)
+    }
+
     /// The next key in descending order; its row is counted already.
     fn offer(&mut self, key: i64) {
         if key >= self.below || self.is_full() {
@@ -81,6 +87,7 @@ impl Walk<'_> {
                 self.tallied(tally, survey, found)?;
             } else {
                 self.counted(span.main, false, survey.rows, found)?;
+                verify::way(self.connection, &self.way, span.main)?;
             }
         }
         if !span.window.is_empty() {
@@ -90,7 +97,11 @@ impl Walk<'_> {
         if !span.older.is_empty() {
             self.in_order(Visit::Long, span.older, true, found)?;
         }
-        Ok(())
+        if found.is_in_order() {
+            Ok(())
+        } else {
+            Err(ReadError::INCONSISTENT)
+        }
     }
 
     /// The tally counts, and shows where to look.
@@ -115,6 +126,31 @@ impl Walk<'_> {
             return Ok(());
         }
         let keys = self.numbers.span.main.below(found.below);
+        // A page that begins after a key does not know how many rows lie before it.
+        let expected = (found.below == i64::MAX).then(|| {
+            let rows = matched.saturating_sub(found.skip);
+            usize::try_from(rows)
+                .unwrap_or(usize::MAX)
+                .min(found.wanted())
+        });
+        let before = found.keys.len();
+        self.page(survey, tally, keys, found)?;
+        match expected {
+            Some(expected) if found.keys.len() - before == expected => Ok(()),
+            None if found.is_full() => Ok(()),
+            None => verify::way(self.connection, &self.way, self.numbers.span.main),
+            Some(_) => Err(ReadError::INCONSISTENT),
+        }
+    }
+
+    /// The keys of the page, where the tally has counted.
+    fn page(
+        &self,
+        survey: &Survey,
+        tally: &mut Tally<'_>,
+        keys: Keys,
+        found: &mut Found,
+    ) -> Result<(), ReadError> {
         match &self.way {
             Way::Keys => {
                 let mut sql = self.select("e.key", Visit::InOrder, keys, false);
@@ -123,7 +159,15 @@ impl Walk<'_> {
                 let mut scan = self.connection.prepare_cached(&sql.text)?;
                 scan_pieces(&survey.pieces, tally, &mut scan, &mut sql.values, found)
             }
-            Way::Objects(_) => self.collect(keys, false, found).map(drop),
+            // All of them are visited in any case, so that they can be counted, too.
+            Way::Objects(_) => {
+                let rows = self.collect(self.numbers.span.main, false, found)?;
+                if rows == survey.matched() {
+                    Ok(())
+                } else {
+                    Err(ReadError::INCONSISTENT)
+                }
+            }
             Way::Types(codes) => self.newest_of(Visit::Type, codes, keys, found),
             Way::Severities(codes) => self.newest_of(Visit::Severity, codes, keys, found),
         }
@@ -288,6 +332,9 @@ fn scan_pieces(
                 found.keys.push(row.get(0)?);
             }
             left = left.saturating_sub(found.keys.len() - before);
+        }
+        if is_whole && left > 0 && !found.is_full() {
+            return Err(ReadError::INCONSISTENT);
         }
         found.skip = found.skip.saturating_sub(matched);
     }

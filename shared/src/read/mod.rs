@@ -8,6 +8,7 @@
 //!               └─ page ── keys and exact total (tally, walk, keys), then rows by key (expand, row)
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
 //!   plain ── the same for a database whose `events` is a plain table
+//!   verify ── what was walked has as many rows as the counters say
 //!   status ─ what the file says of itself and of its recorder
 //!   bounds ─ how much an answer may hold, with any file
 //! ```
@@ -37,6 +38,7 @@ mod stats;
 mod status;
 mod tally;
 mod timeline;
+mod verify;
 mod walk;
 #[cfg(test)]
 mod ways;
@@ -50,7 +52,7 @@ pub use property::Property;
 pub use request::{BadCursor, Cursor, Page, PageRequest};
 pub use row::Row;
 pub use stats::Group;
-pub use status::{Gap, RecorderState, Status};
+pub use status::{Gap, RecorderState, Shortened, Status};
 pub use timeline::{Mark, MarkKind, Timeline, TimelineRequest};
 
 /// Why a query gave no answer.
@@ -59,9 +61,9 @@ pub enum ReadError {
     /// It took longer than it may. Ask for less, or allow more time.
     #[error("the query took longer than {} s", .0.as_secs_f64())]
     Timeout(std::time::Duration),
-    /// The file is damaged. A recorder that starts on it moves it aside.
+    /// The file is damaged: SQLite says so, or it contradicts itself.
     #[error("the database is damaged")]
-    Corrupt(#[source] rusqlite::Error),
+    Corrupt(#[source] Damage),
     /// A value is longer than any that kube9 writes: the file is a foreign or a damaged one.
     #[error("a value in the database is longer than {} MiB{}", bounds::VALUE_BYTES_MAX >> 20, .0)]
     TooLong(String),
@@ -79,13 +81,29 @@ pub enum ReadError {
     Cursor(#[from] BadCursor),
 }
 
+/// How a file shows that it is damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// SQLite cannot read it.
+    #[error(transparent)]
+    Sqlite(rusqlite::Error),
+    /// Rows, counters, indexes or names do not fit together.
+    #[error("its rows, counters and indexes contradict each other")]
+    Inconsistent,
+}
+
+impl ReadError {
+    /// The file contradicts itself.
+    pub(crate) const INCONSISTENT: Self = Self::Corrupt(Damage::Inconsistent);
+}
+
 impl From<rusqlite::Error> for ReadError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{
             DatabaseCorrupt, NotADatabase, OperationInterrupted, OutOfMemory, TooBig,
         };
         match error.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase) => Self::Corrupt(error),
+            Some(DatabaseCorrupt | NotADatabase) => Self::Corrupt(Damage::Sqlite(error)),
             // Only the progress handler interrupts, and only at the deadline; Reader puts the real limit in.
             Some(OperationInterrupted) => Self::Timeout(std::time::Duration::ZERO),
             // Which one it is, Reader finds out.

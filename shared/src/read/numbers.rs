@@ -6,6 +6,7 @@ use super::ReadError;
 use super::filter::{Filter, Pattern};
 use super::search;
 use super::sql::{Case, Sql, json, list, matches, one_of};
+use super::verify;
 use crate::id::EventKey;
 use crate::schema::FOLD_WINDOW_MS;
 use crate::time::Timestamp;
@@ -239,6 +240,7 @@ fn scopes(connection: &Connection, filter: &Filter) -> Result<Option<Vec<i64>>, 
     if !filter.namespaces.is_empty() {
         sql.and(&namespace_matches(&filter.namespaces));
     }
+    verify::scopes(connection)?;
     let mut scopes = ids(connection, &sql)?;
     scopes.sort_unstable();
     Ok(Some(scopes))
@@ -300,6 +302,16 @@ fn objects(
     }
     found.sort_unstable();
     found.dedup();
+    // A name that is not there is looked for once more without the index, which may be damaged.
+    for alternative in alternatives.iter().filter(|_| found.is_empty()) {
+        let mut sql = Sql::new(
+            "SELECT o.id FROM object o NOT INDEXED CROSS JOIN scope s ON s.id = o.scope WHERE ",
+        );
+        sql.append(alternative).push(" LIMIT 1");
+        if !ids(connection, &sql)?.is_empty() {
+            return Err(ReadError::INCONSISTENT);
+        }
+    }
     let mut any = Sql::new("0");
     for alternative in &alternatives {
         any.push(" OR (").append(alternative).push(")");

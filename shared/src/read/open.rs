@@ -405,10 +405,11 @@ fn connect(
         .map_err(failed)?;
     // trusted_schema: a foreign file's views and triggers must not reach functions with effects.
     // temp_store: the container has no writable directory for sorting.
+    // cell_size_check: a page of nonsense is found when it is read, not when one of its cells is.
     connection
         .execute_batch(&format!(
             "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA temp_store = MEMORY; \
-             PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB};"
+             PRAGMA mmap_size = 0; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA cell_size_check = 1;"
         ))
         .map_err(failed)?;
     Ok((connection, deadline))

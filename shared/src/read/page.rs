@@ -54,6 +54,7 @@ pub(super) fn interned(connection: &Connection, request: &PageRequest) -> Result
         connection,
         numbers: &numbers,
         way,
+        matched: None,
     }
     .run(&mut tally, &mut survey, &mut found)?;
     let more = found.keys.len() > request.limit;
@@ -73,8 +74,7 @@ fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
     let mut all = expand::Rows::new(connection)?;
     let (mut rows, mut budget) = (Vec::new(), Budget::page());
     for key in keys {
-        let row = all.get(*key)?;
-        let row = row.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let row = all.get(*key)?.ok_or(ReadError::INCONSISTENT)?;
         if !budget.takes(&row) {
             break;
         }

@@ -70,7 +70,10 @@ impl Property {
         match self {
             Self::Type => "e.type",
             Self::Severity => "e.severity",
-            Self::Namespace | Self::Kind => "(SELECT o.scope FROM object o WHERE o.id = e.object)",
+            // An object that is not there must not count as none: -1 stands for nothing.
+            Self::Namespace | Self::Kind => {
+                "ifnull((SELECT o.scope FROM object o WHERE o.id = e.object), nullif(-(e.object IS NOT NULL), 0))"
+            }
             Self::Name => "e.object",
             Self::Owner => "(SELECT o.owner FROM object o WHERE o.id = e.object)",
             Self::Reason | Self::Container => "e.reason",

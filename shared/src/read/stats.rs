@@ -58,6 +58,7 @@ fn interned(
         connection,
         numbers: &numbers,
         way,
+        matched: survey.certain(&numbers),
     };
     let columns: Vec<&str> = by.iter().map(|property| property.number()).collect();
     // By integers first, so that texts are looked up once a group, not once a row.
@@ -98,7 +99,7 @@ fn in_words(
                 (Some(number), Some(lookup)) => lookup
                     .query_row(params_from_iter([number]), |row| row.get(0))
                     .optional()?
-                    .flatten(),
+                    .ok_or(ReadError::INCONSISTENT)?,
             });
         }
         let bytes = values.iter().flatten().map(String::len).sum();

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::numbers::Keys;
 use super::open::{Layout, Reader};
-use super::{ReadError, plain};
+use super::{ReadError, plain, verify};
 use crate::id::EventKey;
-use crate::model::{EventType, Severity};
+use crate::model::{EventType, Holder, Severity};
+use crate::schema::tally::DAY;
 use crate::time::Timestamp;
 
 /// The state of a database at one moment.
@@ -39,9 +41,29 @@ pub struct Status {
     pub open_gaps: Vec<Gap>,
     /// Items that a full queue dropped and no list has brought back.
     pub unhealed_drops: u64,
+    /// Whose record the size limit has shortened, the most shortened first; 100 at most.
+    pub shortened: Vec<Shortened>,
+    /// How many entries there are in all.
+    pub shortened_total: u64,
 }
 
-/// What a recorder says of itself with each batch and at least every ten seconds.
+/// Entries of [`Status::shortened`].
+const SHORTENED_MAX: i64 = 100;
+
+/// Rows of one severity that the size limit deleted before their time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortened {
+    /// Whose rows.
+    pub holder: Holder,
+    /// Their severity.
+    pub severity: Severity,
+    /// Rows deleted.
+    pub rows: u64,
+    /// The record of these is complete only after this time.
+    pub until: Timestamp,
+}
+
+/// What a recorder says of itself every ten seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecorderState {
     /// Its version.
@@ -52,9 +74,9 @@ pub struct RecorderState {
     pub heartbeat: Timestamp,
     /// When it stopped in order; `None` while it runs, or when it was killed.
     pub stopped: Option<Timestamp>,
-    /// Its last commit of a row.
+    /// Its last commit of a row, or that of the recorder before.
     pub last_commit: Option<Timestamp>,
-    /// From occurrence to commit, of the newest row of that commit; milliseconds.
+    /// From occurrence to commit, of the newest Event of the last commit that held one; milliseconds.
     pub lag_ms: Option<i64>,
     /// Rows in its queue.
     pub queue_rows: i64,
@@ -119,13 +141,39 @@ fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, Rea
         recorder: None,
         open_gaps: Vec::new(),
         unhealed_drops: 0,
+        shortened: Vec::new(),
+        shortened_total: 0,
     })
 }
 
 fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
     let (by_type, by_severity, reach) = counts(connection)?;
+    let all = Keys {
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+    verify::rows(connection, all)?;
+    let recent = Keys {
+        from: EventKey::first_at(yesterday).as_i64(),
+        to: i64::MAX,
+    };
+    verify::rows(connection, recent)?;
+    let events = by_type.iter().map(|(_, rows)| rows).sum();
+    // A file of version 1 has no counters of all rows.
+    if schema_version(connection)? > Some(1) {
+        verify::span(connection, DAY)?;
+        if events
+            != number(
+                connection,
+                "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0",
+            )?
+        {
+            return Err(ReadError::INCONSISTENT);
+        }
+    }
+    let (shortened, shortened_total) = shortened(connection)?;
     Ok(Status {
-        events: by_type.iter().map(|(_, rows)| rows).sum(),
+        events,
         events_24h: since(connection, yesterday)?,
         oldest: edge(connection, "min")?,
         newest: edge(connection, "max")?,
@@ -133,15 +181,18 @@ fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, 
         by_severity,
         reach,
         bytes: 0,
-        schema_version: connection.query_row(
-            "SELECT max(version) FROM schema_version",
-            [],
-            |row| row.get(0),
-        )?,
+        schema_version: schema_version(connection)?,
         recorder: recorder(connection)?,
         open_gaps: open_gaps(connection)?,
         unhealed_drops: number(connection, "SELECT ifnull(sum(items), 0) FROM hole")?,
+        shortened,
+        shortened_total,
     })
+}
+
+fn schema_version(connection: &Connection) -> Result<Option<i64>, ReadError> {
+    let sql = "SELECT max(version) FROM schema_version";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {
@@ -239,6 +290,28 @@ fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError>
         )
         .optional()?;
     Ok(state)
+}
+
+/// A file of version 2 has no such table: its recorder did not tell.
+fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError> {
+    let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'evicted')";
+    if number(connection, has_table)? == 0 {
+        return Ok((Vec::new(), 0));
+    }
+    let mut statement = connection.prepare(
+        "SELECT holder, namespace, severity, rows, until FROM evicted ORDER BY until DESC, rows DESC LIMIT ?",
+    )?;
+    let found = statement.query_map([SHORTENED_MAX], |row| {
+        let namespace: String = row.get(1)?;
+        Ok(Shortened {
+            holder: Holder::from_stored(row.get(0)?, &namespace),
+            severity: Severity::from_code(row.get(2)?).unwrap_or(Severity::Critical),
+            rows: row.get::<_, i64>(3)?.unsigned_abs(),
+            until: Timestamp::from_secs(row.get(4)?),
+        })
+    })?;
+    let found = found.collect::<Result<_, _>>()?;
+    Ok((found, number(connection, "SELECT count(*) FROM evicted")?))
 }
 
 fn open_gaps(connection: &Connection) -> Result<Vec<Gap>, ReadError> {

@@ -9,6 +9,7 @@ use rusqlite::{CachedStatement, Connection, Params};
 use super::ReadError;
 use super::numbers::{Keys, Numbers};
 use super::sql::{json, one_of};
+use super::verify;
 use crate::id::EventKey;
 use crate::schema::tally::{ALL, ALL_SLOTS, DAY, HOUR, SLOT, SLOTS};
 
@@ -106,6 +107,9 @@ impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
         // A file of version 1 lacks the column, and the counters of all rows with it.
         let has_all = connection.prepare("SELECT slots FROM tally").is_ok();
+        if has_all {
+            verify::span(connection, DAY)?;
+        }
         let hours = hours(numbers, has_all);
         Ok(Self {
             connection,
@@ -235,6 +239,7 @@ impl<'c> Tally<'c> {
         {
             let number = |column| row.get::<_, i64>(column).map(to_u64);
             let (start, rows) = (row.get(0)?, number(1)?);
+            in_order(&units, start)?;
             let matched = if self.counts_all { rows } else { number(2)? };
             units.push(Unit {
                 start,
@@ -257,10 +262,25 @@ impl<'c> Tally<'c> {
 }
 
 impl Survey {
+    /// How many rows of the main range match, where the counters alone say: not where the range cuts an hour.
+    pub(super) fn certain(&self, numbers: &Numbers) -> Option<u64> {
+        let is_certain =
+            numbers.is_tallied() && self.pieces.iter().all(|piece| piece.matched.is_some());
+        is_certain.then(|| self.matched())
+    }
+
     /// Sum of the matching rows.
     pub(super) fn matched(&self) -> u64 {
         self.matched
             .unwrap_or_else(|| self.pieces.iter().filter_map(|piece| piece.matched).sum())
+    }
+}
+
+/// Counters come newest first, unless a page is in the place of another.
+fn in_order(units: &[Unit], start: i64) -> Result<(), ReadError> {
+    match units.last() {
+        Some(last) if last.start < start => Err(ReadError::INCONSISTENT),
+        _ => Ok(()),
     }
 }
 
@@ -270,6 +290,7 @@ fn read_hours(hours: &mut CachedStatement<'_>, which: impl Params) -> Result<Vec
     let mut found = hours.query(which)?;
     while let Some(row) = found.next()? {
         let (start, matched, slots) = (row.get(0)?, to_u64(row.get(1)?), row.get::<_, i64>(2)?);
+        in_order(&units, start)?;
         match units.last_mut().filter(|unit| unit.start == start) {
             Some(unit) => {
                 unit.matched += matched;

@@ -188,6 +188,7 @@ fn visit(
         connection,
         numbers: &numbers,
         way,
+        matched: survey.certain(&numbers),
     };
     walk.visit("e.type, e.severity", &mut |row| {
         each(row.get(0)?, row.get(1)?, row.get(2)?);
@@ -314,6 +315,7 @@ fn visit_where(
         connection,
         numbers: &numbers,
         way,
+        matched: survey.certain(&numbers),
     };
     walk.visit("e.key", &mut |row| {
         keys.push(row.get(0)?);

@@ -9,6 +9,7 @@ use super::ReadError;
 use super::numbers::{Keys, Known, Numbers};
 use super::plan::Way;
 use super::sql::{Sql, json};
+use super::verify;
 
 /// Objects that are visited by a statement each; more of them share one statement.
 const ONE_BY_ONE_MAX: usize = 64;
@@ -39,6 +40,8 @@ pub(super) struct Walk<'a> {
     pub(super) connection: &'a Connection,
     pub(super) numbers: &'a Numbers,
     pub(super) way: Way,
+    /// How many rows match in the main range, where the counters say.
+    pub(super) matched: Option<u64>,
 }
 
 impl Walk<'_> {
@@ -51,7 +54,16 @@ impl Walk<'_> {
         let span = self.numbers.span;
         let columns = format!("e.key, {columns}");
         if !span.main.is_empty() {
-            self.visit_keys(&columns, span.main, false, each)?;
+            let mut rows = 0;
+            self.visit_keys(&columns, span.main, false, &mut |row| {
+                rows += 1;
+                each(row)
+            })?;
+            match self.matched {
+                Some(matched) if rows == matched => {}
+                Some(_) => return Err(ReadError::INCONSISTENT),
+                None => verify::way(self.connection, &self.way, span.main)?,
+            }
         }
         if !span.window.is_empty() {
             self.visit_keys(&columns, span.window, true, each)?;
@@ -83,13 +95,32 @@ impl Walk<'_> {
         };
         let mut sql = self.select(columns, visit, keys, overlap);
         let Some(values) = values else {
-            return self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue));
+            return self.ascending(&sql, keys, each);
         };
         for &value in values {
             sql.values[0] = Value::Integer(value);
-            self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))?;
+            self.ascending(&sql, keys, each)?;
         }
         Ok(())
+    }
+
+    /// Calls `each` with every row of a statement that gives keys in their order. A page in the place of another gives
+    /// another order, and one in a circle gives the same keys without an end.
+    fn ascending(
+        &self,
+        sql: &Sql,
+        keys: Keys,
+        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut next = keys.from;
+        self.each(sql, &mut |row| {
+            let key: i64 = row.get(0)?;
+            if key < next || key >= keys.to {
+                return Err(ReadError::INCONSISTENT);
+            }
+            next = key.saturating_add(1);
+            each(row).map(ControlFlow::Continue)
+        })
     }
 
     /// Whether the row with this key is there and matches.
@@ -129,8 +160,14 @@ impl Walk<'_> {
         let mut sql = self.select("e.key", visit, stretch, overlap);
         sql.push(" ORDER BY e.key DESC");
         let enough = into.len() + wanted;
+        let mut below = stretch.to;
         self.each(&sql, &mut |row| {
-            into.push(row.get(0)?);
+            let key = row.get(0)?;
+            if key >= below || key < stretch.from {
+                return Err(ReadError::INCONSISTENT);
+            }
+            below = key;
+            into.push(key);
             Ok(if into.len() < enough {
                 ControlFlow::Continue(())
             } else {

@@ -151,12 +151,12 @@ proptest! {
                 let mut survey = tally.survey(numbers.span.main).unwrap();
                 let mut found = Found::new(i64::MAX, *skip, *take);
                 let name = format!("{way:?}");
-                Walk { connection: &db, numbers: &numbers, way: way.clone() }.run(&mut tally, &mut survey, &mut found).unwrap();
+                Walk { connection: &db, numbers: &numbers, way: way.clone(), matched: None }.run(&mut tally, &mut survey, &mut found).unwrap();
                 // As a page asks: no further than it needs.
                 let enough = |rows, below| Enough { rows: if numbers.is_tallied() { rows } else { 0 }, below };
                 let mut page = Found::new(i64::MAX, *skip, *take);
                 let mut survey = tally.survey_newest(numbers.span.main, enough(skip + *take as u64, i64::MAX)).unwrap();
-                Walk { connection: &db, numbers: &numbers, way: way.clone() }.run(&mut tally, &mut survey, &mut page).unwrap();
+                Walk { connection: &db, numbers: &numbers, way: way.clone(), matched: None }.run(&mut tally, &mut survey, &mut page).unwrap();
                 prop_assert_eq!((&page.keys, page.total), (&found.keys, found.total), "{}", name);
                 // From the middle of the page on, by its key.
                 let mut rest = Vec::new();
@@ -164,7 +164,7 @@ proptest! {
                     let rows = found.keys.len() - found.keys.len() / 2 - 1;
                     let mut after = Found::new(key, 0, rows);
                     let mut survey = tally.survey_newest(numbers.span.main, enough(rows as u64, key)).unwrap();
-                    Walk { connection: &db, numbers: &numbers, way }.run(&mut tally, &mut survey, &mut after).unwrap();
+                    Walk { connection: &db, numbers: &numbers, way, matched: None }.run(&mut tally, &mut survey, &mut after).unwrap();
                     prop_assert_eq!(after.total, found.total);
                     rest = after.keys;
                 }
@@ -207,6 +207,7 @@ fn statements_run_as_they_were_meant_to() {
         connection: &db,
         numbers: &numbers,
         way: Way::Keys,
+        matched: None,
     };
     let main = numbers.span.main;
     for (visit, expected) in [
@@ -241,6 +242,7 @@ fn statements_run_as_they_were_meant_to() {
         connection: &db,
         numbers: &everything,
         way: Way::Keys,
+        matched: None,
     };
     let sql = walk.select("count(*)", Visit::Objects(&[1, 2, 3]), main, false);
     assert_eq!(
@@ -329,6 +331,7 @@ fn no_combination_of_filters_scans_more_than_its_way() {
             connection: &db,
             numbers: &numbers,
             way: Way::Keys,
+            matched: None,
         };
         for (visit, expected) in visits {
             for (columns, ordered) in [("count(*)", false), ("e.key", true)] {
@@ -384,6 +387,7 @@ fn long_rows_that_ended_are_not_read() {
         connection: &db,
         numbers: &numbers,
         way: Way::Keys,
+        matched: None,
     };
     let sql = walk.select("e.key", Visit::Long, numbers.span.older, true);
     assert_eq!(

@@ -5,8 +5,8 @@ mod sheet;
 use std::path::Path;
 use std::time::Duration;
 
-use kube9_shared::model::EventType;
-use kube9_shared::read::{Filter, Gap, PageRequest, Reader, RecorderState, Status};
+use kube9_shared::model::{EventType, Holder, Severity};
+use kube9_shared::read::{Filter, Gap, PageRequest, Reader, RecorderState, Shortened, Status};
 use kube9_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -20,6 +20,9 @@ use crate::text::{bytes, counted};
 
 /// A recorder gives a sign of life at least every ten seconds; three missed ones are no accident.
 pub(super) const HEARTBEAT_LATE: Duration = Duration::from_secs(30);
+
+/// A record of less than a day cannot answer what happened last night.
+const SHORTENED_MATTERS: Duration = Duration::from_secs(86_400);
 
 /// Gaps that are over are counted for so long.
 const GAPS_OF: Duration = Duration::from_secs(7 * 86_400);
@@ -77,6 +80,38 @@ struct Document {
     gaps_7d: Option<PastGaps>,
     /// Day of the oldest row of each severity.
     reach: Reach,
+    /// Whose record the size limit has shortened, the most shortened first.
+    shortened: Vec<ShortenedOf>,
+    /// How many entries there are in all.
+    shortened_total: Option<u64>,
+}
+
+/// A record that begins later than retention asks for, since the size limit deleted its rows.
+#[derive(Debug, Serialize)]
+struct ShortenedOf {
+    /// `namespace`, `cluster` or `kube9`.
+    holder: &'static str,
+    namespace: Option<String>,
+    severity: &'static str,
+    deleted: u64,
+    complete_since: String,
+}
+
+impl ShortenedOf {
+    fn of(one: &Shortened) -> Self {
+        let (holder, namespace) = match &one.holder {
+            Holder::Own => ("kube9", None),
+            Holder::Cluster => ("cluster", None),
+            Holder::Namespace(name) => ("namespace", Some(name.to_string())),
+        };
+        Self {
+            holder,
+            namespace,
+            severity: one.severity.as_str(),
+            deleted: one.rows,
+            complete_since: one.until.to_string(),
+        }
+    }
 }
 
 /// Gaps of the last seven days that are over.
@@ -211,6 +246,8 @@ impl Document {
                     .zip(status.reach.iter().copied())
                     .collect(),
             ),
+            shortened: status.shortened.iter().map(ShortenedOf::of).collect(),
+            shortened_total: Some(status.shortened_total),
         }
     }
 
@@ -239,6 +276,8 @@ impl Document {
             unhealed_drops: None,
             gaps_7d: None,
             reach: Reach(Vec::new()),
+            shortened: Vec::new(),
+            shortened_total: None,
         }
     }
 }
@@ -362,6 +401,7 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
             counted(status.unhealed_drops, "dropped event")
         ));
     }
+    doubts.extend(too_short(status, now));
     for gap in &status.open_gaps {
         let place = if gap.namespace.is_empty() {
             String::new()
@@ -379,6 +419,24 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
         ));
     }
     doubts
+}
+
+/// What the size limit has deleted matters where it is of the last day, or an error. Older info goes first by design.
+fn too_short(status: &Status, now: Timestamp) -> Option<String> {
+    let matters = |one: &&Shortened| {
+        one.severity >= Severity::Error || now.since(one.until) < SHORTENED_MATTERS
+    };
+    let most = status.shortened.iter().find(matters)?;
+    let others = match status.shortened_total.saturating_sub(1) {
+        0 => String::new(),
+        1 => " (1 other entry in `shortened`)".to_owned(),
+        others => format!(" ({others} other entries in `shortened`)"),
+    };
+    Some(format!(
+        "the size limit has shortened the record: {} events of {} are complete only since {}{others}; \
+         raise storage.max_bytes or filter what fills it",
+        most.severity, most.holder, most.until
+    ))
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use crate::text::{bytes, grouped, safe, wrap};
 /// Columns before the facts.
 const LABEL: usize = 10;
 
+/// Of those whose record is shortened, so many are named.
+const SHORTENED_SHOWN: usize = 3;
+
 /// One line a fact: what the trust depends on first.
 pub(super) fn write(
     out: &mut impl Write,
@@ -79,6 +82,7 @@ fn facts(document: &Document, now: Timestamp) -> Vec<(&'static str, String)> {
             format!("{}, {recent} in the last 24 h{newest}", grouped(total)),
         ));
         facts.extend(document.reach_words(now).map(|text| ("REACH", text)));
+        facts.extend(document.shortened_words().map(|text| ("SHORTENED", text)));
         facts.push(("SEVERITY", document.events_by_severity.words()));
         facts.push(("TYPE", document.events_by_type.words()));
     }
@@ -157,6 +161,36 @@ impl Document {
             text.push_str(&format!("; {} to {day}", words.join(", ")));
         }
         Some(text)
+    }
+}
+
+impl Document {
+    /// Whose record the size limit has shortened most.
+    fn shortened_words(&self) -> Option<String> {
+        let named: Vec<String> = self
+            .shortened
+            .iter()
+            .take(SHORTENED_SHOWN)
+            .map(|one| {
+                let whose = match (&one.namespace, one.holder) {
+                    (Some(namespace), _) => format!("namespace {namespace}"),
+                    (None, "cluster") => "cluster-scoped objects".to_owned(),
+                    (None, _) => "kube9's own rows".to_owned(),
+                };
+                format!(
+                    "{whose}, {} complete since {} UTC ({} deleted)",
+                    one.severity,
+                    one.complete_since[..16].replace('T', " "),
+                    grouped(one.deleted)
+                )
+            })
+            .collect();
+        let left = self.shortened_total? - named.len() as u64;
+        let more = match left {
+            0 => String::new(),
+            left => format!("; {} more", grouped(left)),
+        };
+        (!named.is_empty()).then(|| format!("{}{more}", named.join("; ")))
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn appeared(change: &Compared<'_>, after: &Facts) -> Vec<Row> {
             let text = format!("ConfigMap {place} was created with keys {}.", listed(&keys));
             vec![row("ConfigMapCreated", "ConfigMap created", text)]
         }
+        KindFacts::Unknown => Vec::new(),
     }
 }
 
@@ -75,6 +76,7 @@ pub(super) fn vanished(change: &Compared<'_>, before: &Facts) -> Vec<Row> {
                 format!("ConfigMap {place} was deleted. Pods that need it cannot start any more.");
             vec![row("ConfigMapDeleted", "ConfigMap deleted", text).severity(Severity::Warning)]
         }
+        KindFacts::Unknown => Vec::new(), // of which kind is not known
     }
 }
 

@@ -90,6 +90,8 @@ pub enum KindFacts {
         /// A lock of a leader election, or otherwise not worth a row.
         quiet: bool,
     },
+    /// The object was there; what it was like is not stored, for lack of space (`store/trim.rs`).
+    Unknown,
 }
 
 /// ConfigMaps that every cluster rewrites by itself.
@@ -192,5 +194,17 @@ fn service_facts(service: &Service) -> KindFacts {
             .map(|(k, v)| clean(&format!("{k}={v}")))
             .collect(),
         ports: service.ports.iter().map(port).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `store/trim.rs` leaves them.
+    #[test]
+    fn facts_that_were_cut_still_say_whose_they_are() {
+        let facts: Facts = serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
+        assert_eq!((facts.uid.as_str(), facts.of), ("u", KindFacts::Unknown));
     }
 }

@@ -125,12 +125,21 @@ impl Writer {
         }
         let outcomes = std::mem::take(&mut self.applier.outcomes);
         account(&self.shared.metrics, &outcomes);
+        let mut has_rows = outcomes.events.folded > 0;
         for ((event_type, severity), rows) in self.applier.rows.take_inserted() {
+            has_rows = true;
             self.shared
                 .metrics
                 .rows_inserted
                 .of(event_type, severity)
                 .inc_by(rows);
+        }
+        if has_rows {
+            self.last_commit.at_ms = Some(self.shared.clock.now().millis());
+        }
+        // The newest occurred last, so that its delay is the shortest. A component's clock may be ahead of ours.
+        if let Some(lag) = outcomes.delays_ms.iter().min() {
+            self.last_commit.lag_ms = Some((*lag).max(0));
         }
         self.heard.add(self.applier.rows.take_told());
         if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {

@@ -90,10 +90,12 @@ impl Writer {
     ) -> rusqlite::Result<()> {
         let detail = status_detail(&self.shared.health).to_string();
         self.conn.execute(
+            // Until this process commits a row, the last commit is that of the one before.
             "INSERT INTO recorder_status \
-             (id, version, started_ms, heartbeat_ms, stopped_ms, queue_rows, dropped, detail) \
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version, \
+             (id, version, started_ms, heartbeat_ms, stopped_ms, commit_ms, lag_ms, queue_rows, dropped, detail) \
+             VALUES (1, ?1, ?2, ?3, ?4, ?8, ?9, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version, \
              started_ms = excluded.started_ms, heartbeat_ms = excluded.heartbeat_ms, \
+             commit_ms = ifnull(excluded.commit_ms, commit_ms), lag_ms = ifnull(excluded.lag_ms, lag_ms), \
              stopped_ms = excluded.stopped_ms, queue_rows = excluded.queue_rows, dropped = excluded.dropped, \
              detail = excluded.detail",
             (
@@ -104,6 +106,8 @@ impl Writer {
                 self.shared.queue.len() as i64,
                 self.shared.queue.dropped_total() as i64,
                 detail,
+                self.last_commit.at_ms,
+                self.last_commit.lag_ms,
             ),
         )?;
         self.shared

@@ -85,6 +85,16 @@ pub struct Writer {
     /// [`Health::changes`] as of the last heartbeat.
     told_changes: u64,
     sizes: Option<Instant>,
+    last_commit: LastCommit,
+}
+
+/// The last commit that held a row, for the status row.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastCommit {
+    /// When; milliseconds since 1970.
+    at_ms: Option<i64>,
+    /// Occurrence to commit, of the newest Event of the last commit that held one.
+    lag_ms: Option<i64>,
 }
 
 /// How the writer ended.
@@ -142,6 +152,7 @@ impl Writer {
             heartbeat: None,
             told_changes: 0,
             sizes: None,
+            last_commit: LastCommit::default(),
         };
         writer.report_opened(moved_aside, migrated_from);
         Ok(writer)

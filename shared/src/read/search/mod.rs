@@ -73,7 +73,7 @@ impl Sides {
     }
 
     /// Notes an object by its value; `None` is no text, rare enough to be expanded.
-    fn note(&mut self, object: i64, value: Option<&[u8]>, needle: &[u8]) {
+    fn note(&mut self, object: i64, value: Option<&[u8]>, needle: &[u8]) -> Result<(), ReadError> {
         let fits = |cuts: &[usize], fit: &dyn Fn(&[u8], usize) -> bool| {
             cuts.iter()
                 .any(|&cut| value.is_none_or(|value| fit(value, cut)))
@@ -81,13 +81,14 @@ impl Sides {
         if fits(&self.begin, &|value, cut| {
             template::goes_on(value, &needle[cut..])
         }) {
-            self.begins.insert(object);
+            self.begins.insert(object)?;
         }
         if fits(&self.end, &|value, cut| {
             template::ends_so(value, &needle[..cut])
         }) {
-            self.ends.insert(object);
+            self.ends.insert(object)?;
         }
+        Ok(())
     }
 }
 
@@ -109,6 +110,14 @@ pub(super) fn condition(connection: &Connection, text: &str) -> Result<Sql, Read
     Ok(sql)
 }
 
+/// A table in the order of its ids: another order is that of pages in each other's places.
+fn ascending(id: i64, last: &mut i64) -> Result<i64, ReadError> {
+    if id <= std::mem::replace(last, id) {
+        return Err(ReadError::INCONSISTENT);
+    }
+    Ok(id)
+}
+
 impl Search {
     /// Looks through the interned tables.
     fn prepare(connection: &Connection, text: &str) -> Result<Self, ReadError> {
@@ -118,7 +127,7 @@ impl Search {
             let mut statement = connection.prepare(sql)?;
             let mut rows = statement.query([&needle])?;
             while let Some(row) = rows.next()? {
-                set.insert(row.get(0)?);
+                set.insert(row.get(0)?)?;
             }
             Ok(set)
         };
@@ -148,8 +157,9 @@ impl Search {
         let mut statement = connection.prepare("SELECT id, body FROM text")?;
         let mut rows = statement.query([])?;
         let mut body = String::new();
+        let mut last = i64::MIN;
         while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
+            let id = ascending(row.get(0)?, &mut last)?;
             body.clear();
             match row.get_ref(1)?.as_str() {
                 Ok(text) => body.push_str(text),
@@ -157,21 +167,21 @@ impl Search {
             }
             body.make_ascii_lowercase();
             if body.contains(&self.needle) {
-                self.texts.insert(id);
+                self.texts.insert(id)?;
             } else if template::has_placeholder(&body) {
-                self.add_template(id, &body);
+                self.add_template(id, &body)?;
             }
         }
         Ok(())
     }
 
-    fn add_template(&mut self, id: i64, body: &str) {
+    fn add_template(&mut self, id: i64, body: &str) -> Result<(), ReadError> {
         if template::names_namespace(body) {
-            self.with_namespace.insert(id);
+            self.with_namespace.insert(id)?;
         }
         let seams = template::seams(body, &self.needle);
         if seams.is_empty() {
-            return;
+            return Ok(());
         }
         for seam in &seams {
             match *seam {
@@ -189,8 +199,9 @@ impl Search {
                 }
             }
         }
-        self.seamed.insert(id);
+        self.seamed.insert(id)?;
         self.seams.insert(id, seams.into());
+        Ok(())
     }
 
     /// Notes that it matters whether names or namespaces fit at a cut.
@@ -212,16 +223,17 @@ impl Search {
     /// Names that have the needle, and those that could be beside a seam.
     fn look_through_objects(&mut self, connection: &Connection) -> Result<(), ReadError> {
         let needle = self.needle.as_bytes();
-        let mut statement = connection.prepare("SELECT id, name FROM object")?;
+        let mut statement = connection.prepare("SELECT id, name FROM object NOT INDEXED")?;
         let mut rows = statement.query([])?;
+        let mut last = i64::MIN;
         while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
+            let id = ascending(row.get(0)?, &mut last)?;
             let name = row.get_ref(1)?.as_bytes().ok();
             // What is no text fits everywhere: it is rare enough for its rows to be expanded.
             if name.is_some_and(|name| template::has(name, needle)) {
-                self.objects.insert(id);
+                self.objects.insert(id)?;
             } else {
-                self.names.note(id, name, needle);
+                self.names.note(id, name, needle)?;
             }
         }
         if !self.namespaces_fit.is_asked_for() {
@@ -233,7 +245,7 @@ impl Search {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let namespace = row.get_ref(1)?.as_bytes().ok();
-            self.namespaces_fit.note(row.get(0)?, namespace, needle);
+            self.namespaces_fit.note(row.get(0)?, namespace, needle)?;
         }
         Ok(())
     }

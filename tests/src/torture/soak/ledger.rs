@@ -28,6 +28,8 @@ const ERROR: i64 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     uid: String,
+    /// Whose row it is; empty for objects without a namespace.
+    namespace: String,
     severity: i64,
     count: i64,
     occurrences: i64,
@@ -55,7 +57,7 @@ pub(super) struct Ledger {
     pub(super) rows: usize,
     /// Rows deleted because they were too old.
     pub(super) expired: usize,
-    /// Rows deleted, younger than that, as the oldest of their severity.
+    /// Rows deleted, younger than that, as the oldest of their namespace and severity.
     pub(super) shed: usize,
     /// What must not be: rows that went or shrank and should not have.
     pub(super) wrong: Vec<String>,
@@ -111,7 +113,7 @@ impl Ledger {
     fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<bool> {
         let mut statement = conn.prepare_cached(
             "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
-             e.uid IS NOT NULL FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
+             e.uid IS NOT NULL, ifnull(d.object_namespace, '') FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
         )?;
         let found = statement
             .query_row([key], |row| {
@@ -126,6 +128,7 @@ impl Ledger {
                     .unwrap_or_default();
                 Ok(Ok(Entry {
                     uid: parsed["uid"].as_str().unwrap_or_default().to_owned(),
+                    namespace: row.get(8)?,
                     severity: row.get(2)?,
                     count: row.get(3)?,
                     occurrences: row.get(4)?,
@@ -194,21 +197,23 @@ impl Ledger {
         self.entries.insert(key, entry);
     }
 
-    /// Rows may go when they are old, or as the oldest of their severity; no other. The first `known` rows were there at the
+    /// Rows may go when they are old, or as the oldest of their namespace and severity; no other. The first `known` rows were there at the
     /// look before: one that came since may be older than those that went.
     fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep, known: usize) {
-        let mut oldest_kept: HashMap<i64, i64> = HashMap::new();
+        let mut oldest_kept: HashMap<(String, i64), i64> = HashMap::new();
         let mut gone = Vec::new();
         for (key, entry) in &self.entries {
             if !there.contains(key) {
                 gone.push(*key);
             } else if entry.order < known {
-                oldest_kept.entry(entry.severity).or_insert(*key);
+                let holder = (entry.namespace.clone(), entry.severity);
+                oldest_kept.entry(holder).or_insert(*key);
             }
         }
         for key in gone {
             if let Some(entry) = self.entries.remove(&key) {
-                let oldest = oldest_kept.get(&entry.severity);
+                let holder = (entry.namespace.clone(), entry.severity);
+                let oldest = oldest_kept.get(&holder);
                 let is_oldest = oldest.is_none_or(|kept| key < *kept);
                 self.gone(key, entry, is_oldest, keep);
             }
@@ -275,6 +280,7 @@ mod tests {
     fn entry(uid: &str, severity: i64, occurrences: i64, seconds_ago: u64) -> Entry {
         Entry {
             uid: uid.to_owned(),
+            namespace: String::new(),
             severity,
             count: occurrences,
             occurrences,

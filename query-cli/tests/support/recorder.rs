@@ -1,0 +1,134 @@
+//! The recorder's own writer on a directory of a test: what it says of itself, and rows as it writes them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use kube9_recorder::clock::{Clock, ManualTime};
+use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_recorder::health::Health;
+use kube9_recorder::metrics::{Metrics, Rules};
+use kube9_recorder::pipeline::identity::{Uid, Version};
+use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
+use kube9_recorder::pipeline::push::push;
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
+use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
+use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::pipeline::signals::Recall;
+use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
+use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::time::Timestamp;
+
+/// How the recorder ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Stopped,
+    Killed,
+}
+
+/// A recorder that runs at `at_ms`, writes these items and ends.
+pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item>, end: End) {
+    let clock = Clock::new(ManualTime::at(Timestamp::from_millis(at_ms)));
+    let shared = Shared {
+        queue: Arc::new(Queue::new(QueueLimits {
+            capacity: 1_000,
+            bytes_max: 1 << 20,
+            high_water: 80,
+        })),
+        metrics: Metrics::new(&Rules::default()),
+        health: Health::new(clock.clone()),
+        clock,
+        abandon: Arc::new(AtomicBool::new(false)),
+    };
+    let years = Duration::from_secs(3_650 * 86_400);
+    let retention = RetentionConfig {
+        info_warning: years,
+        error_critical: years,
+        ..RetentionConfig::default()
+    };
+    // Due whenever it is looked at.
+    let config = WriterConfig {
+        heartbeat: Duration::from_nanos(1),
+        ..WriterConfig::default()
+    };
+    let mut writer = Writer::open(
+        DataDir::lock(directory).unwrap(),
+        config,
+        retention,
+        &StorageConfig::default(),
+        shared.clone(),
+    )
+    .unwrap();
+    let recall = Arc::new(Recall::default());
+    let (watch, _) = writer.register("test", "Event", "", recall).unwrap();
+    for item in items(watch) {
+        let now = shared.clock.now();
+        push(&shared.queue, &shared.metrics, item, now);
+    }
+    shared.queue.close();
+    // The first heartbeat proves the database, the second says so.
+    for _ in 0..2 {
+        assert_eq!(writer.drain(), Ended::Drained);
+    }
+    if end == End::Stopped {
+        writer.close();
+    }
+}
+
+/// A recorder that gave a sign of life at that time and had nothing to record.
+pub fn heartbeat(directory: &Path, at_ms: i64, end: End) {
+    run(directory, at_ms, |_| Vec::new(), end);
+}
+
+/// An Event as the source pushes it.
+pub fn event(watch: WatchId, at_ms: i64) -> Item {
+    let at = Timestamp::from_millis(at_ms);
+    let object = |kind: &str, name: &str| ObjectRef {
+        kind: kind.into(),
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    let record = Record {
+        event_type: EventType::Cluster,
+        severity: Severity::Info,
+        title: "Container crash loop".into(),
+        description: "Back-off restarting failed container app in pod web-5d9-x2_shop: exit 137"
+            .into(),
+        object: Some(object("Pod", "web-5d9-x2")),
+        owner: Some(object("ReplicaSet", "web-5d9")),
+        reason: "BackOff".into(),
+        component: "kubelet".into(),
+        container: "app".into(),
+        kube_type: "Warning".into(),
+        node: Some("worker-1".into()),
+        extra: [("action".to_owned(), "none".into())].into_iter().collect(),
+        occurred: Occurred::Observed(Observation {
+            uid: Uid::new("7d3f9a10-0000-4000-8000-000000000001"),
+            version: Version::new("17"),
+            count: 17,
+            first: at.minus(Duration::from_millis(480_500)),
+            last: at,
+        }),
+    };
+    Item::Observed {
+        watch,
+        via: Via::Watch,
+        received: at,
+        row: Box::new(sanitize(record)),
+    }
+}
+
+/// The beginning of a gap.
+pub fn gap(watch: WatchId, at_ms: i64) -> Item {
+    Item::Mark {
+        watch,
+        mark: Mark::ListBegun {
+            listing: 1,
+            cause: RelistCause::Expired,
+            at: Timestamp::from_millis(at_ms),
+        },
+    }
+}

@@ -1,0 +1,117 @@
+//! Keeps `facts` from filling the database: over its share of the limit, what holds most of it gives.
+//!
+//! An entry that is cut keeps the object's uid, so that the object does not look new after a restart; what changed while
+//! the recorder was away is then not told of it. The next change that is seen stores its facts again.
+
+use std::time::Instant;
+
+use kube9_shared::model::{Holder, Severity};
+use rusqlite::Connection;
+
+use super::share::{Holdings, Quotas};
+use super::statements::Statements;
+
+/// Share of the limit that facts may take, in percent. A cluster of 10,000 pods has 5 MB of them.
+const FACTS_PERCENT: u64 = 20;
+
+/// Shorter entries are not cut: it would free next to nothing.
+const CUT_BYTES_MIN: i64 = 256;
+
+/// Entries read between two looks at the time.
+const CHUNK: i64 = 256;
+
+/// The two passes: what each namespace has, then what has to go of it.
+#[derive(Debug)]
+pub(super) struct Trim {
+    /// Entries after this one are still to be read: watch and name.
+    after: (i64, String),
+    most: u64,
+    holdings: Holdings,
+    quotas: Option<Quotas>,
+    /// Entries cut.
+    pub(super) cut: u64,
+}
+
+impl Trim {
+    /// `limit`: bytes that the database may use.
+    pub(super) fn begin(limit: u64) -> Self {
+        Self {
+            after: (i64::MIN, String::new()),
+            most: limit / 100 * FACTS_PERCENT,
+            holdings: Holdings::default(),
+            quotas: None,
+            cut: 0,
+        }
+    }
+
+    /// Works until `deadline`, within a transaction of the caller's. `true`: done.
+    pub(super) fn step(
+        &mut self,
+        conn: &Connection,
+        statements: &mut Statements,
+        deadline: Instant,
+    ) -> rusqlite::Result<bool> {
+        loop {
+            let found: Vec<(i64, String, i64)> = statements
+                .select(
+                    conn,
+                    "SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
+                     ORDER BY watch, name LIMIT ?3",
+                )?
+                .query_map((self.after.0, &self.after.1, CHUNK), |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            let Some((watch, name, _)) = found.last() else {
+                if self.quotas.is_some() {
+                    return Ok(true);
+                }
+                let over = self.holdings.bytes().saturating_sub(self.most);
+                if over == 0 {
+                    return Ok(true);
+                }
+                self.quotas = Some(self.holdings.quotas(over));
+                self.after = (i64::MIN, String::new());
+                continue;
+            };
+            self.after = (*watch, name.clone());
+            for (watch, name, bytes) in &found {
+                if *bytes < CUT_BYTES_MIN {
+                    continue;
+                }
+                let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
+                let holder = Holder::of(Some(namespace));
+                match &mut self.quotas {
+                    None => self
+                        .holdings
+                        .add(holder, Severity::Info, bytes.unsigned_abs()),
+                    Some(quotas) => {
+                        if quotas.take(&holder, Severity::Info) {
+                            cut(conn, statements, *watch, name)?;
+                            self.cut += 1;
+                        }
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+fn cut(
+    conn: &Connection,
+    statements: &mut Statements,
+    watch: i64,
+    name: &str,
+) -> rusqlite::Result<()> {
+    statements
+        .update(
+            conn,
+            "UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
+             'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
+        )?
+        .execute((watch, name))?;
+    Ok(())
+}
