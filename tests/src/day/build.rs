@@ -94,7 +94,7 @@ impl Cast {
             .iter_mut()
             .filter(|w| !w.taken && w.registry != REGISTRIES[OUTAGE]);
         for _ in 0..plan.repeats() {
-            for (story, (_, replicas, _)) in super::stories::STORIES.iter().enumerate() {
+            for (story, (replicas, _)) in super::stories::STORIES.iter().enumerate() {
                 let Some(one) = free.next() else { return };
                 (one.story, one.taken, one.replicas) = (Some(story), true, *replicas);
                 one.service = *replicas > 1; // one replica behind a Service would be a finding of its own
@@ -132,7 +132,7 @@ impl Cast {
             (pod.node, pod.scheduled) = (Some(node), Some(created));
             (pod.phase, pod.state) = (Phase::Running, State::Running(created + 4000));
             pod.ready = (true, created + 12_000);
-            pod.starts.push(created + 4000);
+            pod.first_start = Some(created + 4000);
         }
     }
 
@@ -183,10 +183,7 @@ impl Cast {
             evicted: None,
             clings: false,
             backoff: 10_000,
-            pulling: None,
-            config_bad: None,
-            bad: None,
-            starts: Vec::new(),
+            first_start: None,
             crashes_left: u64::MAX,
         };
         workload.pods.push(id);

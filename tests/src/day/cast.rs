@@ -33,7 +33,7 @@ impl Plan {
     }
 }
 
-/// What a careful reader of a manifest objects to; each is the truth of one assessment.
+/// What a careful reader of a manifest objects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Habit {
     Latest,
@@ -232,16 +232,6 @@ pub(super) enum State {
     Ended(End),
 }
 
-/// A failure that the first container has not recovered from: the truth of several rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bad {
-    pub(super) from: Ms,
-    pub(super) killed: bool,
-    pub(super) oom: bool,
-    /// Since when it is a crash loop.
-    pub(super) looping: Option<Ms>,
-}
-
 #[derive(Debug, Clone)]
 pub(super) struct Pod {
     pub(super) of: usize,
@@ -269,12 +259,8 @@ pub(super) struct Pod {
     /// A finalizer holds it.
     pub(super) clings: bool,
     pub(super) backoff: Ms,
-    /// Since when the pull fails.
-    pub(super) pulling: Option<Ms>,
-    pub(super) config_bad: Option<Ms>,
-    pub(super) bad: Option<Bad>,
-    /// When the latest few runs began.
-    pub(super) starts: Vec<Ms>,
+    /// When the first run began.
+    pub(super) first_start: Option<Ms>,
     /// So often the container is still to end.
     pub(super) crashes_left: u64,
 }

@@ -261,13 +261,13 @@ fn container_status(pod: &Pod) -> Value {
 /// It starts and ends with its pod, and nothing ever happens to it.
 fn sidecar_status(pod: &Pod) -> Value {
     let over = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
-    let state = match (&pod.state, pod.starts.first()) {
+    let state = match (&pod.state, pod.first_start) {
         (State::Unseen, _) => json!({}),
         (State::Waiting("ContainerCreating" | "PodInitializing", _), None) => {
             json!({ "waiting": { "reason": "PodInitializing" } })
         }
         (_, started) if over => {
-            let started = started.copied().unwrap_or(pod.created);
+            let started = started.unwrap_or(pod.created);
             let end = End {
                 code: 0,
                 reason: "Completed",
