@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Ms;
+pub(super) use crate::manifests::{Phase, Progress};
 
 /// How large a day is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,22 +109,14 @@ impl Runs {
         }
     }
 
-    /// The kind in a pod's `ownerReferences`.
-    pub(super) const fn owner(self) -> &'static str {
+    /// API version and kind in a pod's `ownerReferences`.
+    pub(super) const fn owner(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployment => "ReplicaSet",
-            Self::CronJob => "Job",
-            other => other.controller(),
+            Self::Deployment => ("apps/v1", "ReplicaSet"),
+            Self::CronJob => ("batch/v1", "Job"),
+            other => ("apps/v1", other.controller()),
         }
     }
-}
-
-/// Where a Deployment's rollout is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Done,
-    Rolling,
-    Exceeded,
 }
 
 #[derive(Debug, Clone)]
@@ -204,14 +197,6 @@ pub(super) struct Node {
     /// What its kubelet will do when it is back.
     pub(super) waiting: Vec<super::Step>,
     pub(super) pods: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Pending,
-    Running,
-    Succeeded,
-    Failed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use kube9_recorder::metrics::Kind;
 
-use super::build::word;
 use super::cast::{Habit, Phase, PodId, Progress, Runs};
 use super::ground_truth::Cause;
 use super::{Day, MINUTE, Step, shape};
+use crate::world::safe_string;
 
 impl Day {
     /// The controller looks soon, once for all that changes at about the same time.
@@ -104,7 +104,7 @@ impl Day {
     pub(super) fn roll_out(&mut self, of: usize, image: bool) {
         let now = self.now;
         let tag = format!("v2.{}.{}", self.rng.below(90), self.rng.below(90));
-        let hash = Arc::from(word(&mut self.rng, 9));
+        let hash = Arc::from(safe_string(&mut self.rng, 9));
         let workload = &mut self.cast.workloads[of];
         workload.generation += 1;
         workload.hash = hash;

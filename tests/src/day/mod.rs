@@ -361,13 +361,10 @@ impl Day {
             return;
         };
         let workload = &self.cast.workloads[of.of];
+        let uid = Uid(u128::from(pod));
         let involved = Involved {
-            about: About::Pod,
-            namespace: workload.namespace.clone(),
-            name: of.name.clone(),
-            uid: Uid(u128::from(pod)),
-            version: 0,
             container: Arc::from(if component == "kubelet" { "app" } else { "" }),
+            ..Involved::new(About::Pod, &workload.namespace, &of.name, uid)
         };
         self.say(involved, reason, warning, component, message);
     }
@@ -376,16 +373,9 @@ impl Day {
         if !self.with_events {
             return;
         }
-        let name = self.cast.nodes[node].name.clone();
+        let name = &self.cast.nodes[node].name;
         let message = format!("Node {name} status is now: {reason}");
-        let involved = Involved {
-            about: About::Node,
-            namespace: Arc::from(""),
-            name,
-            uid: Uid(node as u128),
-            version: 0,
-            container: Arc::from(""),
-        };
+        let involved = Involved::new(About::Node, &Arc::from(""), name, Uid(node as u128));
         self.say(involved, reason, false, component, message);
     }
 
@@ -394,14 +384,8 @@ impl Day {
             return;
         }
         let workload = &self.cast.workloads[of];
-        let involved = Involved {
-            about: About::Deployment,
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-            uid: Uid(1 << 64 | of as u128),
-            version: 0,
-            container: Arc::from(""),
-        };
+        let uid = Uid(1 << 64 | of as u128);
+        let involved = Involved::new(About::Deployment, &workload.namespace, &workload.name, uid);
         self.say(involved, reason, false, "deployment-controller", message);
     }
 
