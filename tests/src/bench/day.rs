@@ -7,34 +7,36 @@ use anyhow::{Context, ensure};
 use kube9_recorder::metrics::Label;
 
 use super::sheet::{Limit, Sheet};
+use crate::day::diff::{Diff, diff};
+use crate::day::ground_truth::GroundTruth;
 use crate::day::replay::{KINDS, Replay};
-use crate::day::verdict::{Verdict, judge};
-use crate::day::{Day, Expected, Headline, Plan, cost, memory, through};
+use crate::day::{Day, Plan, cost, memory, through};
 
 /// Half a look at the timers, and a second for whole seconds of the API.
 const SLACK_MS: i64 = 1000;
 
-/// Stories without a trace in the truth: a fault of the day itself.
-pub fn untold<'a>(headlines: &'a [Headline], expected: &[Expected]) -> Vec<&'a Headline> {
-    let told = |headline: &Headline| {
-        expected.iter().any(|one| {
-            one.rule == headline.rule
-                && one.subject == headline.subject
-                && one.opens.1 >= headline.from
-        })
-    };
-    headlines
-        .iter()
-        .filter(|headline| !told(headline))
-        .collect()
-}
-
-/// Figures of a verdict, each of which has to be 0.
-pub fn add(verdict: &Verdict, sheet: &mut Sheet) {
-    for (name, list) in verdict.lists() {
+/// Figures of a comparison, each of which has to be 0.
+fn add(diff: &Diff, truth: &GroundTruth, sheet: &mut Sheet) {
+    sheet.add("planted causes", diff.planted as f64, "", Limit::None);
+    let services = truth.without_endpoint.keys();
+    let minutes: f64 = services
+        .map(|service| truth.minutes_without_endpoint(service))
+        .sum();
+    let name = "minutes of Services without a ready endpoint";
+    sheet.add(name, minutes, "", Limit::None);
+    for (name, list) in diff.lists() {
         sheet.add(name, list.len() as f64, "", Limit::AtMost(0.0));
     }
-    sheet.note(verdict.to_string());
+    sheet.note(diff.to_string());
+}
+
+fn ensure_clean(diff: &Diff) -> anyhow::Result<()> {
+    ensure!(
+        diff.is_clean(),
+        "the findings differ from the truth in {} places",
+        diff.faults()
+    );
+    Ok(())
 }
 
 /// The whole day.
@@ -43,15 +45,16 @@ pub fn run(plan: Plan, sheet: &mut Sheet) -> anyhow::Result<()> {
     let mut day = Day::new(plan, false);
     let mut replay = Replay::begin(&day)?;
     replay.run(&mut day)?;
-    let expected = day.expected();
-    let verdict = judge(&expected, &replay.found, SLACK_MS);
+    let evening = day.evening();
+    let truth = day.into_truth();
+    let diff = diff(&truth, &replay.found, evening, SLACK_MS);
     sheet.group(format!(
         "day: {} nodes, {} pods, {} h, seed {}",
         plan.nodes, plan.pods, plan.hours, plan.seed
     ));
     sheet.add("changes of objects", replay.taken as f64, "", Limit::None);
     sheet.add("rows of changes", replay.changes as f64, "", Limit::None);
-    sheet.add("findings", verdict.found as f64, "", Limit::None);
+    sheet.add("findings", diff.found as f64, "", Limit::None);
     sheet.add(
         "analysis, a change (wall)",
         replay.analysed.as_secs_f64() * 1e6 / replay.taken.max(1) as f64,
@@ -64,26 +67,17 @@ pub fn run(plan: Plan, sheet: &mut Sheet) -> anyhow::Result<()> {
         "s",
         Limit::None,
     );
-    add(&verdict, sheet);
-    let untold = untold(day.headlines(), &expected);
-    ensure!(
-        untold.is_empty(),
-        "stories without a trace in the truth: {untold:?}"
-    );
-    ensure!(
-        verdict.is_clean(),
-        "the findings differ from the truth in {} places",
-        verdict.faults()
-    );
-    Ok(())
+    add(&diff, &truth, sheet);
+    ensure_clean(&diff)
 }
 
 /// The day through a recorder in a process of its own, `speed` times as fast.
 pub fn through(plan: Plan, speed: f64, sheet: &mut Sheet) -> anyhow::Result<()> {
     let mut day = Day::new(plan, true);
     let outcome = through::run(&mut day, speed)?;
-    let expected = day.expected();
-    let verdict = judge(&expected, &outcome.found, outcome.slack);
+    let evening = day.evening();
+    let truth = day.into_truth();
+    let diff = diff(&truth, &outcome.found, evening, outcome.slack);
     let all = outcome.changes + outcome.events;
     sheet.group(format!(
         "day through a recorder process: {} nodes, {} pods, {} h at {speed} times the speed, seed {}",
@@ -127,13 +121,8 @@ pub fn through(plan: Plan, speed: f64, sheet: &mut Sheet) -> anyhow::Result<()> 
         "MB",
         Limit::AtMost(MEMORY_MAX),
     );
-    add(&verdict, sheet);
-    ensure!(
-        verdict.is_clean(),
-        "the findings differ from the truth in {} places",
-        verdict.faults()
-    );
-    Ok(())
+    add(&diff, &truth, sheet);
+    ensure_clean(&diff)
 }
 
 /// Limit of the recorder's memory at 10,000 pods, in MB.

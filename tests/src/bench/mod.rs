@@ -10,7 +10,7 @@
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
 //!     ├─ retention a large clean-up and a pinned reader, while Events arrive
 //!     └─ cap       the size cap, reached while Events arrive; sound: what must hold afterwards
-//!   day ── day::Day ─▶ the analysis: what is found against what was so; memory and cost by the size of the cluster
+//!   day ── day::Day ─▶ the analysis: what is found beside what was planted; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
 //!

@@ -7,14 +7,10 @@ use super::Ms;
 use super::cast::{
     Cast, Fate, HABITS, Habit, Node, Phase, Plan, Pod, PodId, Progress, Runs, State, Workload,
 };
-use crate::world::{Rng, uuid_text};
+use crate::world::{Rng, names, random_uid, safe_string};
 
-const NAMESPACES: [&str; 6] = ["shop", "payments", "search", "media", "reports", "platform"];
-const NOUNS: [&str; 24] = [
-    "checkout", "cart", "catalog", "pricing", "ledger", "invoice", "refund", "index", "crawler",
-    "ranking", "upload", "resize", "stream", "export", "digest", "mailer", "gateway", "session",
-    "profile", "audit", "quota", "router", "tracker", "archive",
-];
+/// Namespaces beside `kube-system`.
+const NAMESPACES: usize = 6;
 
 /// Registries: the last one fails for an hour.
 pub(super) const REGISTRIES: [&str; 3] = [
@@ -23,15 +19,6 @@ pub(super) const REGISTRIES: [&str; 3] = [
     "registry-b.example.net/team",
 ];
 pub(super) const OUTAGE: usize = 2;
-
-pub(super) fn uid(rng: &mut Rng) -> String {
-    uuid_text(u128::from(rng.draw()) << 64 | u128::from(rng.draw()))
-}
-
-pub(super) fn word(rng: &mut Rng, length: usize) -> String {
-    const SAFE: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..length).map(|_| char::from(*rng.pick(SAFE))).collect()
-}
 
 impl Cast {
     /// A cluster in good health, but for the habits of some people.
@@ -94,7 +81,7 @@ impl Cast {
             .iter_mut()
             .filter(|w| !w.taken && w.registry != REGISTRIES[OUTAGE]);
         for _ in 0..plan.repeats() {
-            for (story, (_, replicas, _)) in super::stories::STORIES.iter().enumerate() {
+            for (story, (replicas, _)) in super::stories::STORIES.iter().enumerate() {
                 let Some(one) = free.next() else { return };
                 (one.story, one.taken, one.replicas) = (Some(story), true, *replicas);
                 one.service = *replicas > 1; // one replica behind a Service would be a finding of its own
@@ -132,7 +119,7 @@ impl Cast {
             (pod.node, pod.scheduled) = (Some(node), Some(created));
             (pod.phase, pod.state) = (Phase::Running, State::Running(created + 4000));
             pod.ready = (true, created + 12_000);
-            pod.starts.push(created + 4000);
+            pod.first_start = Some(created + 4000);
         }
     }
 
@@ -144,7 +131,7 @@ impl Cast {
         let (set, name) = match workload.runs {
             Runs::Deployment => {
                 let set = format!("{}-{}", workload.name, workload.hash);
-                let name = format!("{set}-{}", word(rng, 5));
+                let name = format!("{set}-{}", safe_string(rng, 5));
                 (set, name)
             }
             Runs::StatefulSet => {
@@ -153,17 +140,17 @@ impl Cast {
             }
             Runs::DaemonSet => {
                 let set = workload.name.to_string();
-                (set.clone(), format!("{set}-{}", word(rng, 5)))
+                (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
             }
             Runs::CronJob => {
                 let set = format!("{}-{}", workload.name, now.div_euclid(60_000));
-                (set.clone(), format!("{set}-{}", word(rng, 5)))
+                (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
             }
         };
         let pod = Pod {
             of,
             name: Arc::from(name),
-            uid: uid(rng),
+            uid: random_uid(rng).to_string(),
             hash: workload.hash.clone(),
             set,
             image: workload.image(),
@@ -183,10 +170,7 @@ impl Cast {
             evicted: None,
             clings: false,
             backoff: 10_000,
-            pulling: None,
-            config_bad: None,
-            bad: None,
-            starts: Vec::new(),
+            first_start: None,
             crashes_left: u64::MAX,
         };
         workload.pods.push(id);
@@ -248,13 +232,8 @@ impl Cast {
 fn node(index: usize, now: Ms, rng: &mut Rng) -> Node {
     let since = now - i64::try_from(rng.between(2, 60)).unwrap_or(2) * 86_400_000;
     Node {
-        name: Arc::from(format!(
-            "ip-10-{}-{}-{}",
-            index / 250,
-            index % 250,
-            word(rng, 3)
-        )),
-        uid: uid(rng),
+        name: names::node(index, rng),
+        uid: random_uid(rng).to_string(),
         created: since,
         ready: (true, since),
         pressure: (false, since),
@@ -268,25 +247,21 @@ fn node(index: usize, now: Ms, rng: &mut Rng) -> Node {
 }
 
 fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
-    let noun = NOUNS[index % NOUNS.len()];
-    let kind = match runs {
-        Runs::Deployment => "",
-        Runs::StatefulSet => "-db",
-        Runs::DaemonSet => "-agent",
-        Runs::CronJob => "-job",
+    let name = match runs {
+        Runs::Deployment => names::service(index),
+        Runs::StatefulSet => names::database(index),
+        Runs::DaemonSet => names::agent(index),
+        Runs::CronJob => names::cron(index),
     };
-    let name = match index / NOUNS.len() {
-        0 => format!("{noun}{kind}"),
-        n => format!("{noun}{kind}-{n}"),
-    };
+    let namespaces = names::namespaces(NAMESPACES);
     let created = now - i64::try_from(rng.between(21, 90)).unwrap_or(30) * 86_400_000;
     let settled = now - 3_000_000;
     let plain = runs != Runs::Deployment;
     Workload {
         runs,
-        namespace: Arc::from(NAMESPACES[(index * 7 + index / NOUNS.len()) % NAMESPACES.len()]),
-        name: Arc::from(name),
-        uid: uid(rng),
+        namespace: Arc::clone(&namespaces[(index * 7 + index / 24) % NAMESPACES]),
+        name,
+        uid: random_uid(rng).to_string(),
         registry: REGISTRIES[if plain {
             0
         } else {
@@ -298,7 +273,7 @@ fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
         taken: plain,
         replicas: 3,
         generation: rng.between(1, 40),
-        hash: Arc::from(word(rng, 9)),
+        hash: Arc::from(safe_string(rng, if plain { 0 } else { 9 })),
         restarted: 0,
         fate: Fate::Well,
         pods: Vec::new(),

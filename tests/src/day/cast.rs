@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Ms;
+pub(super) use crate::manifests::{Phase, Progress};
 
 /// How large a day is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Plan {
     }
 }
 
-/// What a careful reader of a manifest objects to; each is the truth of one assessment.
+/// What a careful reader of a manifest objects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Habit {
     Latest,
@@ -108,22 +109,14 @@ impl Runs {
         }
     }
 
-    /// The kind in a pod's `ownerReferences`.
-    pub(super) const fn owner(self) -> &'static str {
+    /// API version and kind in a pod's `ownerReferences`.
+    pub(super) const fn owner(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployment => "ReplicaSet",
-            Self::CronJob => "Job",
-            other => other.controller(),
+            Self::Deployment => ("apps/v1", "ReplicaSet"),
+            Self::CronJob => ("batch/v1", "Job"),
+            other => ("apps/v1", other.controller()),
         }
     }
-}
-
-/// Where a Deployment's rollout is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Done,
-    Rolling,
-    Exceeded,
 }
 
 #[derive(Debug, Clone)]
@@ -206,14 +199,6 @@ pub(super) struct Node {
     pub(super) pods: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Pending,
-    Running,
-    Succeeded,
-    Failed,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) code: i64,
@@ -230,16 +215,6 @@ pub(super) enum State {
     Waiting(&'static str, String),
     Running(Ms),
     Ended(End),
-}
-
-/// A failure that the first container has not recovered from: the truth of several rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bad {
-    pub(super) from: Ms,
-    pub(super) killed: bool,
-    pub(super) oom: bool,
-    /// Since when it is a crash loop.
-    pub(super) looping: Option<Ms>,
 }
 
 #[derive(Debug, Clone)]
@@ -269,12 +244,8 @@ pub(super) struct Pod {
     /// A finalizer holds it.
     pub(super) clings: bool,
     pub(super) backoff: Ms,
-    /// Since when the pull fails.
-    pub(super) pulling: Option<Ms>,
-    pub(super) config_bad: Option<Ms>,
-    pub(super) bad: Option<Bad>,
-    /// When the latest few runs began.
-    pub(super) starts: Vec<Ms>,
+    /// When the first run began.
+    pub(super) first_start: Option<Ms>,
     /// So often the container is still to end.
     pub(super) crashes_left: u64,
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use kube9_recorder::metrics::Kind;
-use kube9_shared::model::Severity;
 
-use super::build::word;
 use super::cast::{Habit, Phase, PodId, Progress, Runs};
-use super::truth::{Sign, Who};
+use super::ground_truth::Cause;
 use super::{Day, MINUTE, Step, shape};
+use crate::world::safe_string;
 
 impl Day {
     /// The controller looks soon, once for all that changes at about the same time.
@@ -19,10 +18,6 @@ impl Day {
             let wait = self.between(20, 150);
             self.after(wait, Step::Sync(of));
         }
-    }
-
-    pub(super) fn deployment_who(&self, of: usize) -> Who {
-        Who::of(format!("Deployment/{}", self.cast.workloads[of].place()))
     }
 
     /// One look of the controller: replace, scale, count.
@@ -47,17 +42,7 @@ impl Day {
             _ => {}
         }
         workload.best = best;
-        let (short, none) = (!enough && wanted > 0, available == 0);
-        let (exceeded, refused) = (
-            workload.progress.0 == Progress::Exceeded,
-            workload.replica_failure.is_some(),
-        );
         self.show_deployment(of);
-        let who = self.deployment_who(of);
-        self.truth.set(Sign::Unavailable, &who, short, now);
-        self.truth.level(Sign::Unavailable, &who, none, now);
-        self.truth.set(Sign::Exceeded, &who, exceeded, now);
-        self.truth.set(Sign::Refused, &who, refused, now);
     }
 
     /// RollingUpdate with 25 % of surge, rounded up, and 25 % unavailable, rounded down.
@@ -119,7 +104,7 @@ impl Day {
     pub(super) fn roll_out(&mut self, of: usize, image: bool) {
         let now = self.now;
         let tag = format!("v2.{}.{}", self.rng.below(90), self.rng.below(90));
-        let hash = Arc::from(word(&mut self.rng, 9));
+        let hash = Arc::from(safe_string(&mut self.rng, 9));
         let workload = &mut self.cast.workloads[of];
         workload.generation += 1;
         workload.hash = hash;
@@ -130,10 +115,6 @@ impl Day {
         }
         workload.progress = (Progress::Rolling, now);
         workload.moved = now;
-        let owner = format!("Deployment/{}", workload.place());
-        if image {
-            self.truth.changed(&owner, now);
-        }
         self.show_deployment(of);
         self.workload_says(of, "ScalingReplicaSet", "Scaled up replica set".to_owned());
         self.after(10 * MINUTE + 200, Step::Deadline(of));
@@ -163,92 +144,49 @@ impl Day {
         self.plan_sync(of);
     }
 
-    /// H17's and H18's truth.
-    pub(super) fn note_service(&mut self, of: usize) {
+    /// Whether the Service has a ready endpoint.
+    pub(super) fn note_endpoint(&mut self, of: usize) {
         let workload = &self.cast.workloads[of];
         if !workload.service {
             return;
         }
-        let who = Who::of(format!("Service/{}", workload.place()));
-        let pods = workload.pods.iter().filter_map(|id| self.cast.pods.get(id));
-        let mut counts = (0, 0, 0);
-        for pod in pods.filter(|_| !workload.selector_broken) {
-            counts.0 += 1;
-            counts.1 += usize::from(!matches!(pod.phase, Phase::Failed | Phase::Succeeded));
-            counts.2 += usize::from(pod.ready.0);
-        }
-        let rests = workload.replicas == 0 && !workload.selector_broken;
-        let now = self.now;
-        self.truth.set(Sign::NoPods, &who, counts.0 == 0, now);
-        self.truth.level(Sign::NoPods, &who, !rests, now);
-        self.truth
-            .set(Sign::NoneReady, &who, counts.1 > 0 && counts.2 == 0, now);
+        let mut pods = workload.pods.iter().filter_map(|id| self.cast.pods.get(id));
+        let ready =
+            !workload.selector_broken && pods.any(|pod| pod.ready.0 && pod.deleting.is_none());
+        let service = self.service_name(of);
+        self.truth.set_endpoint(service, ready, self.now);
     }
 
     pub(super) fn break_selector(&mut self, of: usize, broken: bool) {
         self.cast.workloads[of].selector_broken = broken;
         let object = shape::service(&self.cast.workloads[of]);
         self.put(Kind::Service, object);
-        self.note_service(of);
+        self.note_endpoint(of);
     }
 
     pub(super) fn change_config(&mut self, of: usize) {
-        let now = self.now;
         let workload = &mut self.cast.workloads[of];
         workload.config_revision += 1;
-        let owner = format!("{}/{}", workload.runs.controller(), workload.place());
         let object = shape::config_map(workload, "");
         self.put(Kind::ConfigMap, object);
-        self.truth.changed(&owner, now);
     }
 
     /// The habits that some people have from the start.
-    pub(super) fn note_habits(&mut self, of: usize) {
+    pub(super) fn plant_habits(&mut self, of: usize) {
         let workload = &self.cast.workloads[of];
-        let (now, place) = (self.now, workload.place());
-        let owner = format!("{}/{place}", workload.runs.controller());
+        let place = workload.place();
         for habit in workload.habits.clone() {
-            let mut lasts = |subject: &str, rule, part: &str, severity| {
-                self.truth
-                    .lasting(subject.to_owned(), rule, part, severity, now);
+            let object = match habit {
+                Habit::DefaultToken => format!("Namespace/{}", self.cast.workloads[of].namespace),
+                Habit::SecretInConfig => format!("ConfigMap/{place}-config"),
+                Habit::WrongPort | Habit::ScaledToNothing => format!("Service/{place}"),
+                _ => self.workload_name(of),
             };
-            match habit {
-                Habit::Latest => self.note_newest(of),
-                Habit::NoLimit | Habit::NoRequests => lasts(&owner, "A2", "app", Severity::Warning),
-                // The other container has no probe either.
-                Habit::NoProbe => lasts(&owner, "A3", "", Severity::Warning),
-                Habit::OneReplica => lasts(&owner, "A4", "", Severity::Info),
-                Habit::OneNode => lasts(&owner, "A5", "", Severity::Warning),
-                Habit::Privileged => lasts(&owner, "A6", "", Severity::Error),
-                Habit::HostPath => lasts(&owner, "A6", "", Severity::Warning),
-                Habit::DefaultToken => {
-                    // One finding for a namespace, however many do it there.
-                    let namespace = format!("Namespace/{}", self.cast.workloads[of].namespace);
-                    let known = self.truth.habits.iter().any(|one| one.owner == namespace);
-                    if !known {
-                        self.truth.lasting(namespace, "A7", "", Severity::Info, now);
-                    }
-                }
-                Habit::SecretInConfig => {
-                    lasts(
-                        &format!("ConfigMap/{place}-config"),
-                        "A8",
-                        "",
-                        Severity::Warning,
-                    );
-                }
-                Habit::SecretInEnv => lasts(&owner, "A9", "app", Severity::Warning),
-                Habit::MissingConfig => {
-                    let part = format!("{}-extra", self.cast.workloads[of].name);
-                    self.truth
-                        .lasting(owner.clone(), "A10", &part, Severity::Error, now);
-                }
-                Habit::WrongPort => {
-                    lasts(&format!("Service/{place}"), "A11", "80", Severity::Error)
-                }
-                // H17, as information: `note_service` tells.
-                Habit::ScaledToNothing | Habit::Greedy => {}
-            }
+            let cause = match habit {
+                Habit::ScaledToNothing => Cause::ScaledToZero,
+                _ => Cause::Manifest,
+            };
+            self.truth.plant(cause, object, self.now, self.end);
         }
     }
 }

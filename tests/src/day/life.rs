@@ -1,35 +1,32 @@
-//! The life of a pod, step by step, as scheduler and kubelet write it; each step notes what is the truth of it.
+//! The life of a pod, step by step, as scheduler and kubelet write it.
 
 use kube9_recorder::metrics::Kind;
 
 use super::build::{OUTAGE, REGISTRIES};
-use super::cast::{Bad, End, Fate, Habit, Phase, Pod, PodId, Runs, State, Workload};
-use super::truth::{Sign, Who};
+use super::cast::{End, Fate, Phase, Pod, PodId, Runs, State};
+use super::ground_truth::Placement;
 use super::{Day, MINUTE, Ms, SECOND, Step, shape};
 
-/// A container that ran for so long has recovered: `analysis.thresholds.settle`.
-pub(super) const SETTLE: Ms = 10 * MINUTE;
+/// The kubelet forgets the back-off of a container that ran for so long.
+const RECOVERED: Ms = 10 * MINUTE;
 
 fn whole(at: Ms) -> Ms {
     at.div_euclid(SECOND) * SECOND
 }
 
-/// Who a pod is, for the truth.
-pub(super) fn who(workload: &Workload, pod: &Pod, node: &str) -> Who {
-    let owner = format!("{}/{}", workload.runs.controller(), workload.place());
-    Who {
-        subject: format!("Pod/{}/{}", workload.namespace, pod.name),
-        owner,
-        node: node.to_owned(),
-        image: pod.image.clone(),
-    }
-}
-
 impl Day {
-    pub(super) fn who(&self, id: PodId) -> Option<Who> {
+    /// Where a pod is, or was, until now.
+    pub(super) fn placement(&self, id: PodId) -> Option<Placement> {
         let pod = self.cast.pods.get(&id)?;
-        let node = pod.node.map_or("", |node| &*self.cast.nodes[node].name);
-        Some(who(&self.cast.workloads[pod.of], pod, node))
+        let namespace = &self.cast.workloads[pod.of].namespace;
+        Some(Placement {
+            pod: format!("Pod/{namespace}/{}", pod.name),
+            workload: self.workload_name(pod.of),
+            node: pod.node.map_or(String::new(), |node| self.node_name(node)),
+            image: pod.image.clone(),
+            from: pod.created,
+            to: self.now,
+        })
     }
 
     pub(super) fn pod(&mut self, id: PodId) -> Option<&mut Pod> {
@@ -49,33 +46,13 @@ impl Day {
         let Some(of) = self.cast.pods.get(&id).map(|pod| pod.of) else {
             return;
         };
-        self.note_unready(id);
-        self.note_service(of);
+        self.note_endpoint(of);
         self.plan_sync(of);
-    }
-
-    /// H8's truth: it runs, is not ready, and nothing else explains why.
-    fn note_unready(&mut self, id: PodId) {
-        let Some(pod) = self.cast.pods.get(&id) else {
-            return;
-        };
-        let unready = pod.phase == Phase::Running
-            && !pod.ready.0
-            && pod.deleting.is_none()
-            && pod.bad.is_none()
-            && pod.pulling.is_none()
-            && pod.config_bad.is_none();
-        let (since, now) = (pod.ready.1, self.now);
-        if let Some(who) = self.who(id) {
-            self.truth
-                .set_since(Sign::Unready, &who, unready, now, since);
-        }
     }
 
     pub(super) fn create_pod(&mut self, of: usize) -> PodId {
         let now = self.now;
         let id = self.cast.new_pod(of, now, &mut self.rng);
-        self.note_newest(of);
         self.show_pod(id);
         let wait = self.between(50, 400);
         self.after(wait, Step::Schedule(id));
@@ -89,9 +66,6 @@ impl Day {
         if fate == Fate::NoNode {
             pod.unschedulable = Some(whole(now));
             self.show_pod(id);
-            if let Some(who) = self.who(id) {
-                self.truth.set(Sign::NoNode, &who, true, whole(now));
-            }
             let message = "0/500 nodes are available: 500 Insufficient cpu.".to_owned();
             self.pod_says(id, "FailedScheduling", true, "default-scheduler", message);
             return;
@@ -100,20 +74,12 @@ impl Day {
             (Runs::DaemonSet, Some(node)) => node,
             _ => self.cast.place(of, &mut self.rng),
         };
-        if let Some(who) = self.who(id) {
-            self.truth.set(Sign::NoNode, &who, false, now);
-        }
         self.cast.nodes[node].pods += 1;
         let name = self.cast.nodes[node].name.clone();
         if let Some(pod) = self.pod(id) {
             (pod.node, pod.scheduled, pod.unschedulable) = (Some(node), Some(now), None);
         }
         self.show_pod(id);
-        if self.cast.pods[&id].habits.contains(&Habit::Greedy)
-            && let Some(who) = self.who(id)
-        {
-            self.truth.set(Sign::NodeFull, &who, true, now);
-        }
         self.pod_says(
             id,
             "Scheduled",
@@ -130,11 +96,8 @@ impl Day {
         let Some(pod) = self.living(id) else { return };
         pod.state = State::Waiting("ContainerCreating", String::new());
         pod.ready = (false, now);
-        let (fate, scheduled) = (pod.fate, pod.scheduled.unwrap_or(now));
+        let fate = pod.fate;
         self.show_pod(id);
-        if let Some(who) = self.who(id) {
-            self.truth.set(Sign::Creating, &who, true, scheduled);
-        }
         if fate == Fate::NoVolume {
             self.pod_says(
                 id,
@@ -168,21 +131,13 @@ impl Day {
             let wait = self.between(SECOND, 8 * SECOND);
             return self.after(wait, Step::Run(id));
         }
-        let now = self.now;
         let Some(pod) = self.pod(id) else { return };
         let image = pod.image.clone();
-        let first = pod.pulling.is_none();
-        let since = *pod.pulling.get_or_insert(now);
         pod.state = State::Waiting(
             "ErrImagePull",
             format!("failed to pull and unpack image \"{image}\": i/o timeout"),
         );
         self.show_pod(id);
-        if first && let Some(who) = self.who(id) {
-            self.truth.set(Sign::Creating, &who, false, now);
-            self.truth.set(Sign::Pull, &who, true, since);
-            self.truth.set(Sign::PullSeen, &who, true, since);
-        }
         self.pod_says(
             id,
             "Failed",
@@ -208,17 +163,13 @@ impl Day {
     /// The container is made and started.
     pub(super) fn start(&mut self, id: PodId) {
         let now = self.now;
-        let Some(who) = self.who(id) else { return };
         let Some(pod) = self.living(id) else { return };
         if pod.fate == Fate::BadConfig {
             pod.state = State::Waiting(
                 "CreateContainerConfigError",
                 "couldn't find key mode in ConfigMap".to_owned(),
             );
-            pod.config_bad.get_or_insert(now);
             self.show_pod(id);
-            self.truth.set(Sign::Creating, &who, false, now);
-            self.truth.set(Sign::Config, &who, true, now);
             self.pod_says(
                 id,
                 "Failed",
@@ -228,14 +179,10 @@ impl Day {
             );
             return;
         }
-        (pod.pulling, pod.config_bad) = (None, None);
         pod.state = State::Running(now);
         pod.phase = Phase::Running;
-        pod.starts.push(now);
+        pod.first_start.get_or_insert(now);
         let (fate, left, of) = (pod.fate, pod.crashes_left, pod.of);
-        for sign in [Sign::Pull, Sign::PullSeen, Sign::Config, Sign::Creating] {
-            self.truth.set(sign, &who, false, now);
-        }
         self.show_pod(id);
         self.pod_says(
             id,
@@ -290,7 +237,6 @@ impl Day {
     /// The container ends badly.
     pub(super) fn container_ends(&mut self, id: PodId, code: i64, oom: bool) {
         let now = self.now;
-        self.settle(id, now);
         let Some(pod) = self.living(id) else { return };
         let State::Running(started) = pod.state else {
             return;
@@ -306,19 +252,10 @@ impl Day {
             pod.ready = (false, now);
         }
         pod.crashes_left = pod.crashes_left.saturating_sub(1);
-        if now - started >= SETTLE {
+        if now - started >= RECOVERED {
             pod.backoff = 10 * SECOND;
         }
-        let quick = pod.restarts == 0 || now - started >= SETTLE;
-        pod.bad.get_or_insert(Bad {
-            from: now,
-            killed: oom || code == 137,
-            oom,
-            looping: None,
-        });
-        if let Some(who) = self.who(id).filter(|_| oom) {
-            self.truth.oom(&who.owner, whole(now));
-        }
+        let quick = pod.restarts == 0 || now - started >= RECOVERED;
         self.show_pod(id);
         let wait = self.between(700, 1500);
         self.after(
@@ -332,7 +269,6 @@ impl Day {
     }
 
     pub(super) fn loops(&mut self, id: PodId) {
-        let now = self.now;
         let Some(pod) = self.living(id) else { return };
         let State::Ended(end) = &pod.state else {
             return;
@@ -347,9 +283,6 @@ impl Day {
                 wait / SECOND
             ),
         );
-        if let Some(bad) = &mut pod.bad {
-            bad.looping.get_or_insert(now);
-        }
         self.show_pod(id);
         self.pod_says(
             id,
@@ -370,38 +303,15 @@ impl Day {
         self.start(id);
     }
 
-    /// Notes the failure that is over by now: by a long run, or because the pod goes.
-    pub(super) fn settle(&mut self, id: PodId, now: Ms) {
-        let Some(who) = self.who(id) else { return };
-        let Some(pod) = self.pod(id) else { return };
-        let Some(bad) = pod.bad else { return };
-        let settled = match &pod.state {
-            State::Running(since) if now - whole(*since) >= SETTLE => Some(whole(*since) + SETTLE),
-            _ if pod.deleting.is_some() || pod.evicted.is_some() => Some(now),
-            _ => None,
-        };
-        let Some(to) = settled else { return };
-        pod.bad = None;
-        self.truth.failed(&who, bad, Some(to));
-    }
-
-    /// Somebody deletes the pod.
+    /// The pod is deleted.
     pub(super) fn kill(&mut self, id: PodId) {
         let now = self.now;
-        let Some(who) = self.who(id) else { return };
-        self.settle(id, now);
         let Some(pod) = self.living(id) else { return };
         pod.deleting = Some(now);
         let (placed, finished) = (
             pod.node.is_some(),
             matches!(pod.phase, Phase::Failed | Phase::Succeeded),
         );
-        for sign in [Sign::Pull, Sign::Config, Sign::Creating, Sign::NoNode] {
-            self.truth.set(sign, &who, false, now);
-        }
-        self.settle(id, now);
-        self.truth
-            .set(Sign::Terminating, &who, true, whole(now) + 30 * SECOND);
         self.show_pod(id);
         if !placed || finished {
             return self.after(100, Step::Gone(id));
@@ -440,18 +350,8 @@ impl Day {
         if self.cast.pods.get(&id).is_none_or(|pod| pod.clings) {
             return;
         }
-        let Some(who) = self.who(id) else { return };
         let object = shape::pod(&self.cast, id);
-        for sign in [
-            Sign::PullSeen,
-            Sign::Terminating,
-            Sign::Evicted,
-            Sign::Unready,
-            Sign::FailedForGood,
-            Sign::NodeFull,
-        ] {
-            self.truth.set(sign, &who, false, self.now);
-        }
+        self.truth.pods.extend(self.placement(id));
         let Some(pod) = self.cast.pods.remove(&id) else {
             return;
         };
@@ -465,15 +365,13 @@ impl Day {
         if let Some(object) = object {
             self.gone(Kind::Pod, object);
         }
-        self.note_newest(pod.of);
-        self.note_service(pod.of);
+        self.note_endpoint(pod.of);
         self.plan_sync(pod.of);
     }
 
     /// A kubelet that is short of memory ends a pod; its controller makes another.
     pub(super) fn evict(&mut self, id: PodId) {
         let now = self.now;
-        let Some(who) = self.who(id) else { return };
         let Some(pod) = self.living(id) else { return };
         let started = match pod.state {
             State::Running(since) => since,
@@ -488,8 +386,6 @@ impl Day {
             at: now,
         });
         pod.ready = (false, now);
-        self.settle(id, now);
-        self.truth.set(Sign::Evicted, &who, true, now);
         self.show_pod(id);
         self.pod_says(
             id,
@@ -509,7 +405,6 @@ impl Day {
     /// A job's container has done its work, or failed for good.
     pub(super) fn job_ends(&mut self, id: PodId, code: i64) {
         let now = self.now;
-        let Some(who) = self.who(id) else { return };
         let Some(pod) = self.living(id) else { return };
         let State::Running(started) = pod.state else {
             return;
@@ -528,9 +423,6 @@ impl Day {
             Phase::Failed
         };
         let of = pod.of;
-        if code != 0 {
-            self.truth.set(Sign::FailedForGood, &who, true, now);
-        }
         self.show_pod(id);
         // Three are kept.
         let workload = &self.cast.workloads[of];
@@ -544,20 +436,5 @@ impl Day {
         if let Some(oldest) = done.first().copied().filter(|_| done.len() > 3) {
             self.kill(oldest);
         }
-    }
-
-    /// The spec of the newest pod is what assessments read.
-    pub(super) fn note_newest(&mut self, of: usize) {
-        let workload = &self.cast.workloads[of];
-        if !matches!(workload.runs, Runs::Deployment | Runs::CronJob) {
-            return;
-        }
-        let pods = workload.pods.iter().filter_map(|id| self.cast.pods.get(id));
-        let newest = pods.max_by_key(|pod| (whole(pod.created), pod.name.clone()));
-        let is_latest = newest.is_some_and(|pod| pod.habits.contains(&Habit::Latest));
-        let created = newest.map_or(self.now, |pod| whole(pod.created));
-        let owner = format!("{}/{}", workload.runs.controller(), workload.place());
-        self.truth
-            .habit(&owner, "A1", "app", is_latest, created, self.now);
     }
 }

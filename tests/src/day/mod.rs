@@ -1,14 +1,14 @@
-//! A day of a cluster that knows its truth: what happens, and which findings must be open from when to when.
+//! A day of a cluster that knows its truth: what was made to go wrong, and when.
 //!
 //! ```text
 //!   Plan ─▶ Day ── a queue of steps: life (pods), control (Deployments), stories (what goes wrong, and is repaired)
 //!            │  cast: the state ── shape: as the API shows it ──▶ Delivery ─┬─▶ replay: the analysis, in process
 //!            │                                                             └─▶ through: a recorder behind an API server
-//!            └─ truth: spans of what was so ── oracle: docs/rules.md on spans ──▶ Expected ──▶ verdict ◀── findings
+//!            └─ ground_truth: causes planted, Services without endpoints ──▶ diff ◀── findings
 //! ```
 //!
-//! The oracle never sees an object: it reads spans that the day notes while it changes its own state, and applies what
-//! docs/rules.md says of each rule. The rules see nothing but objects. Where the two differ, one of them is wrong.
+//! The ground truth never sees an object and knows no rule; the rules see nothing but objects. All that was planted is
+//! found, and nothing else is.
 //!
 //! Everything follows from the plan's seed.
 
@@ -16,16 +16,15 @@ mod build;
 mod cast;
 mod control;
 pub mod cost;
+pub mod diff;
+pub mod ground_truth;
 mod life;
 pub mod memory;
 mod nodes;
-mod oracle;
 pub mod replay;
 mod shape;
 mod stories;
 pub mod through;
-mod truth;
-pub mod verdict;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -35,8 +34,7 @@ use serde_json::Value;
 
 pub use cast::Plan;
 use cast::{Cast, PodId, Runs};
-use truth::Truth;
-pub use truth::{Expected, Headline};
+use ground_truth::GroundTruth;
 
 use crate::clock::Micros;
 use crate::due::Plans;
@@ -92,7 +90,7 @@ pub struct Day {
     plan: Plan,
     cast: Cast,
     rng: Rng,
-    truth: Truth,
+    truth: GroundTruth,
     now: Ms,
     end: Ms,
     plans: Plans<Ms, Step>,
@@ -115,7 +113,7 @@ impl Day {
             plan,
             cast,
             rng,
-            truth: Truth::default(),
+            truth: GroundTruth::default(),
             now: MORNING,
             end: MORNING + i64::try_from(plan.hours).unwrap_or(24) * HOUR,
             plans: Plans::new(),
@@ -196,15 +194,25 @@ impl Day {
         self.end
     }
 
-    /// What must have been found, once the day is over.
-    pub fn expected(&mut self) -> Vec<Expected> {
-        self.close_the_books();
-        oracle::expected(&self.truth, MORNING, self.end)
+    /// What was so, once the day is over.
+    pub fn into_truth(mut self) -> GroundTruth {
+        self.now = self.end;
+        let left: Vec<PodId> = self.cast.pods.keys().copied().collect();
+        let left = left.into_iter().filter_map(|id| self.placement(id));
+        let left: Vec<_> = left.collect();
+        self.truth.pods.extend(left);
+        self.truth.close(self.end);
+        self.truth
     }
 
-    /// Stories that were told, by name; each that left no trace in the expectations is a fault of the day itself.
-    pub fn headlines(&self) -> &[Headline] {
-        &self.truth.headlines
+    /// `Kind/namespace/name` of a controller.
+    fn workload_name(&self, of: usize) -> String {
+        let workload = &self.cast.workloads[of];
+        format!("{}/{}", workload.runs.controller(), workload.place())
+    }
+
+    fn service_name(&self, of: usize) -> String {
+        format!("Service/{}", self.cast.workloads[of].place())
     }
 
     fn after(&mut self, wait: Ms, step: Step) {
@@ -226,11 +234,11 @@ impl Day {
             self.after(first, Step::Beat(node));
         }
         for of in 0..self.cast.workloads.len() {
-            self.note_habits(of);
-            self.note_service(of);
+            self.note_endpoint(of);
+            self.plant_habits(of);
             let every = self.cast.workloads[of].every;
             if every > 0 {
-                let first = self.between(SECOND, every);
+                let first = self.between(SECOND, every.min(10 * MINUTE));
                 self.after(first, Step::CronFires(of));
             }
         }
@@ -353,13 +361,10 @@ impl Day {
             return;
         };
         let workload = &self.cast.workloads[of.of];
+        let uid = Uid(u128::from(pod));
         let involved = Involved {
-            about: About::Pod,
-            namespace: workload.namespace.clone(),
-            name: of.name.clone(),
-            uid: Uid(u128::from(pod)),
-            version: 0,
             container: Arc::from(if component == "kubelet" { "app" } else { "" }),
+            ..Involved::new(About::Pod, &workload.namespace, &of.name, uid)
         };
         self.say(involved, reason, warning, component, message);
     }
@@ -368,16 +373,9 @@ impl Day {
         if !self.with_events {
             return;
         }
-        let name = self.cast.nodes[node].name.clone();
+        let name = &self.cast.nodes[node].name;
         let message = format!("Node {name} status is now: {reason}");
-        let involved = Involved {
-            about: About::Node,
-            namespace: Arc::from(""),
-            name,
-            uid: Uid(node as u128),
-            version: 0,
-            container: Arc::from(""),
-        };
+        let involved = Involved::new(About::Node, &Arc::from(""), name, Uid(node as u128));
         self.say(involved, reason, false, component, message);
     }
 
@@ -386,14 +384,8 @@ impl Day {
             return;
         }
         let workload = &self.cast.workloads[of];
-        let involved = Involved {
-            about: About::Deployment,
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-            uid: Uid(1 << 64 | of as u128),
-            version: 0,
-            container: Arc::from(""),
-        };
+        let uid = Uid(1 << 64 | of as u128);
+        let involved = Involved::new(About::Deployment, &workload.namespace, &workload.name, uid);
         self.say(involved, reason, false, "deployment-controller", message);
     }
 

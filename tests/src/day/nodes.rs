@@ -1,7 +1,7 @@
 //! What goes wrong with nodes.
 
 use super::cast::{Phase, PodId, Runs};
-use super::truth::{Sign, Who};
+use super::ground_truth::Cause;
 use super::{Day, MINUTE, Ms, SECOND, Step};
 
 impl Day {
@@ -16,15 +16,13 @@ impl Day {
             .collect()
     }
 
-    pub(super) fn node_who(&self, node: usize) -> Who {
-        Who::of(format!("Node/{}", self.cast.nodes[node].name))
+    pub(super) fn node_name(&self, node: usize) -> String {
+        format!("Node/{}", self.cast.nodes[node].name)
     }
 
     fn node_goes(&mut self, node: usize) {
-        let (now, who) = (self.now, self.node_who(node));
+        let now = self.now;
         self.cast.nodes[node].ready = (false, now);
-        self.truth.set(Sign::NodeDown, &who, true, now);
-        self.truth.flipped(&who.subject, now);
         self.show_node(node);
         self.node_says(node, "NodeNotReady", "node-controller");
         for id in self.pods_on(node, true) {
@@ -40,10 +38,7 @@ impl Day {
     }
 
     fn node_comes(&mut self, node: usize) {
-        let (now, who) = (self.now, self.node_who(node));
-        self.cast.nodes[node].ready = (true, now);
-        self.truth.set(Sign::NodeDown, &who, false, now);
-        self.truth.flipped(&who.subject, now);
+        self.cast.nodes[node].ready = (true, self.now);
         self.show_node(node);
         self.node_says(node, "NodeReady", "kubelet");
         for step in std::mem::take(&mut self.cast.nodes[node].waiting) {
@@ -57,36 +52,30 @@ impl Day {
     }
 
     pub(super) fn node_outage(&mut self, node: usize, span: Ms) {
-        let who = self.node_who(node);
-        self.truth
-            .headline("node down", "H11", who.subject, self.now);
+        self.plant(Cause::NodeDown, self.node_name(node), span);
         self.node_goes(node);
         self.later(span, move |day| day.node_comes(node));
     }
 
-    pub(super) fn node_flaps(&mut self, node: usize, left: u64) {
-        if left == 3 {
-            let who = self.node_who(node);
-            self.truth
-                .headline("node flapping", "I4", who.subject, self.now);
-        }
+    /// Down and up again, so often; the first time was at `since`.
+    pub(super) fn node_flaps(&mut self, node: usize, left: u64, since: Ms) {
         self.node_goes(node);
         let down = self.between(40 * SECOND, 90 * SECOND);
         self.later(down, move |day| {
             day.node_comes(node);
             if left > 1 {
                 let up = day.between(3 * MINUTE, 6 * MINUTE);
-                day.later(up, move |day| day.node_flaps(node, left - 1));
+                day.later(up, move |day| day.node_flaps(node, left - 1, since));
+            } else {
+                let name = day.node_name(node);
+                day.truth.plant(Cause::NodeFlapping, name, since, day.now);
             }
         });
     }
 
     pub(super) fn node_short_of_memory(&mut self, node: usize) {
-        let (now, who) = (self.now, self.node_who(node));
-        self.truth
-            .headline("node short of memory", "H12", who.subject.clone(), now);
-        self.cast.nodes[node].pressure = (true, now);
-        self.truth.set(Sign::Pressure, &who, true, now);
+        self.plant(Cause::MemoryPressure, self.node_name(node), 8 * MINUTE);
+        self.cast.nodes[node].pressure = (true, self.now);
         self.show_node(node);
         self.node_says(node, "NodeHasInsufficientMemory", "kubelet");
         for n in 0..3 {
@@ -95,15 +84,14 @@ impl Day {
                 let Some(id) = day.pods_on(node, false).into_iter().find(ready) else {
                     return;
                 };
+                day.plant_on_pod(Cause::Evicted, id, 25 * MINUTE);
                 day.evict(id);
-                // Somebody clears up.
+                // The failed pod is deleted by hand.
                 day.later(25 * MINUTE, move |day| day.kill(id));
             });
         }
         self.later(8 * MINUTE, move |day| {
-            let (now, who) = (day.now, day.node_who(node));
-            day.cast.nodes[node].pressure = (false, now);
-            day.truth.set(Sign::Pressure, &who, false, now);
+            day.cast.nodes[node].pressure = (false, day.now);
             day.show_node(node);
         });
     }
@@ -121,16 +109,11 @@ impl Day {
     }
 
     pub(super) fn node_problem(&mut self, node: usize) {
-        let (now, who) = (self.now, self.node_who(node));
-        self.truth
-            .headline("kernel deadlock", "H13", who.subject.clone(), now);
-        self.cast.nodes[node].problem = Some(("KernelDeadlock", now));
-        self.truth.set(Sign::Problem, &who, true, now);
+        self.plant(Cause::KernelDeadlock, self.node_name(node), 30 * MINUTE);
+        self.cast.nodes[node].problem = Some(("KernelDeadlock", self.now));
         self.show_node(node);
         self.later(30 * MINUTE, move |day| {
-            let (now, who) = (day.now, day.node_who(node));
             day.cast.nodes[node].problem = None;
-            day.truth.set(Sign::Problem, &who, false, now);
             day.show_node(node);
         });
     }

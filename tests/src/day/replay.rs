@@ -14,7 +14,7 @@ use kube9_recorder::source::objects::informer::{News, Seen};
 use kube9_shared::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::verdict::Found;
+use super::diff::Found;
 use super::{Day, Delivery, MORNING, Ms};
 
 /// The kinds that the analysis reads, in the order in which their informers list.

@@ -1,83 +1,44 @@
-//! How the cast looks in the API: the fields that an API server sends, with the exact times of every condition.
+//! How the cast looks in the API, with the exact times of every condition.
 
 use serde_json::{Value, json};
 
 use super::Ms;
-use super::cast::{Cast, End, Habit, Node, Phase, Pod, PodId, Progress, Runs, State, Workload};
+use super::cast::{Cast, End, Habit, Node, Phase, Pod, PodId, Runs, State, Workload};
 use crate::clock::Micros;
+use crate::manifests::{self, metadata, pod_metadata, running, terminated, time, waiting};
 
-/// A time of the API: whole seconds.
-pub(super) fn time(at: Ms) -> Value {
-    json!(Micros(at * 1000).seconds_text().as_str())
+const DAY: Ms = 86_400_000;
+
+fn micros(at: Ms) -> Micros {
+    Micros(at * 1000)
 }
 
-fn condition(kind: &str, status: bool, since: Ms, reason: &str) -> Value {
-    let word = if status { "True" } else { "False" };
-    json!({ "type": kind, "status": word, "lastTransitionTime": time(since), "reason": reason, "message": "" })
+fn condition(kind: &str, is: bool, since: Ms, reason: &str) -> Value {
+    let since = Some(micros(since));
+    manifests::condition(kind, manifests::status(is), since, reason, "")
 }
 
 pub(super) fn node(node: &Node, now: Ms) -> Value {
     let (ready, since) = node.ready;
-    let mut ready_condition = condition("Ready", ready, since, "KubeletReady");
-    if !ready {
-        ready_condition["status"] = json!("Unknown");
-        ready_condition["reason"] = json!("NodeStatusUnknown");
-        ready_condition["message"] = json!("Kubelet stopped posting node status.");
-    }
     // What changes every five minutes although nothing happens.
     let beat = if ready { now } else { since - 40_000 };
-    let mut conditions = vec![
-        condition(
-            "MemoryPressure",
-            node.pressure.0,
-            node.pressure.1,
-            "KubeletMemory",
-        ),
-        condition(
-            "DiskPressure",
-            false,
-            node.created,
-            "KubeletHasNoDiskPressure",
-        ),
-        condition(
-            "PIDPressure",
-            false,
-            node.created,
-            "KubeletHasSufficientPID",
-        ),
-        ready_condition,
-    ];
-    if let Some((kind, since)) = node.problem {
-        conditions.push(condition(kind, true, since, kind));
+    let since = |(is, at): (bool, Ms)| (is, micros(at));
+    let mut object = manifests::Node {
+        metadata: metadata("", &node.name, &node.uid, micros(node.created)),
+        heartbeat: micros(beat),
+        ready: since(node.ready),
+        memory_pressure: since(node.pressure),
+        disk_pressure: since((false, node.created)),
+        problem: node.problem.map(|(kind, at)| (kind, micros(at))),
+        cordoned: node.cordoned,
+        boot: &node.uid,
+        kubelet: "v1.35.4",
+        amounts: ["32", "128Gi", "200Gi", "250"],
     }
-    for one in &mut conditions {
-        one["lastHeartbeatTime"] = time(beat);
-    }
-    let mut taints = Vec::new();
-    let mut taint = |key: &str, effect: &str| taints.push(json!({ "key": key, "effect": effect }));
-    if node.cordoned {
-        taint("node.kubernetes.io/unschedulable", "NoSchedule");
-    }
-    if !ready {
-        taint("node.kubernetes.io/unreachable", "NoExecute");
-    }
-    if node.pressure.0 {
-        taint("node.kubernetes.io/memory-pressure", "NoSchedule");
-    }
-    let amounts =
-        json!({ "cpu": "32", "memory": "128Gi", "ephemeral-storage": "200Gi", "pods": "250" });
-    json!({
-        "metadata": {
-            "name": &*node.name, "uid": node.uid, "creationTimestamp": time(node.created),
-            "labels": { "kubernetes.io/hostname": &*node.name, "kubernetes.io/os": "linux", "topology.kubernetes.io/zone": "a" },
-        },
-        "spec": { "unschedulable": node.cordoned, "taints": taints, "providerID": format!("sim:///{}", node.name) },
-        "status": {
-            "capacity": amounts, "allocatable": amounts, "conditions": conditions,
-            "nodeInfo": { "kubeletVersion": "v1.35.4", "osImage": "Linux", "containerRuntimeVersion": "containerd://2.1.4" },
-            "images": [{ "names": ["registry.example.com/shop/checkout:v1"], "sizeBytes": 123_456_789 }],
-        },
-    })
+    .into_json();
+    object["status"]["images"] =
+        json!([{ "names": ["registry.example.com/shop/checkout:v1"], "sizeBytes": 123_456_789 }]);
+    object
 }
 
 /// The spec of a pod: of a template, or of a pod that was made from one.
@@ -145,21 +106,17 @@ fn pod_spec(of: &Workload, image: &str, habits: &[Habit]) -> Value {
 pub(super) fn pod(cast: &Cast, id: PodId) -> Option<Value> {
     let pod = cast.pods.get(&id)?;
     let of = &cast.workloads[pod.of];
-    let mut labels = json!({ "app": &*of.name, "tier": "backend" });
-    if of.runs == Runs::Deployment {
-        labels["pod-template-hash"] = json!(&*pod.hash);
-    }
-    let mut metadata = json!({
-        "name": &*pod.name, "namespace": &*of.namespace, "uid": pod.uid, "creationTimestamp": time(pod.created),
-        "labels": labels, "annotations": { "kubectl.kubernetes.io/restartedAt": pod.restarted.to_string() },
-        "ownerReferences": [{ "apiVersion": "apps/v1", "kind": of.runs.owner(), "name": pod.set, "uid": of.uid, "controller": true }],
-        "managedFields": [{ "manager": "kubelet", "operation": "Update", "fieldsType": "FieldsV1", "subresource": "status",
-            "fieldsV1": { "f:status": { "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {} } } }],
-    });
-    if let Some(at) = pod.deleting {
-        metadata["deletionTimestamp"] = time(at + 30_000);
-        metadata["deletionGracePeriodSeconds"] = json!(30);
-    }
+    let own = metadata(&of.namespace, &pod.name, &pod.uid, micros(pod.created));
+    let (version, kind) = of.runs.owner();
+    let owner = (version, kind, &*pod.set, &*of.uid);
+    let mut metadata = pod_metadata(own, &of.name, &pod.hash, owner, pod.deleting.map(micros));
+    metadata["labels"]["tier"] = json!("backend");
+    metadata["annotations"] =
+        json!({ "kubectl.kubernetes.io/restartedAt": pod.restarted.to_string() });
+    metadata["managedFields"] = json!([{
+        "manager": "kubelet", "operation": "Update", "fieldsType": "FieldsV1", "subresource": "status",
+        "fieldsV1": { "f:status": { "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {} } },
+    }]);
     let mut spec = pod_spec(of, &pod.image, &pod.habits);
     if let Some(node) = pod.node {
         spec["nodeName"] = json!(&*cast.nodes[node].name);
@@ -168,12 +125,6 @@ pub(super) fn pod(cast: &Cast, id: PodId) -> Option<Value> {
 }
 
 fn pod_status(of: &Workload, pod: &Pod) -> Value {
-    let phase = match pod.phase {
-        Phase::Pending => "Pending",
-        Phase::Running => "Running",
-        Phase::Succeeded => "Succeeded",
-        Phase::Failed => "Failed",
-    };
     let mut conditions = Vec::new();
     if let Some(at) = pod.scheduled {
         conditions.push(condition("PodScheduled", true, at, ""));
@@ -184,7 +135,7 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
         );
         conditions.push(one);
     }
-    let mut status = json!({ "phase": phase, "qosClass": "Burstable" });
+    let mut status = json!({ "phase": pod.phase.as_str(), "qosClass": "Burstable" });
     if pod.state != State::Unseen {
         let reason = match (pod.ready.0, pod.phase) {
             (true, _) => "",
@@ -200,7 +151,7 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
             pod.ready.1,
             reason,
         ));
-        status["startTime"] = time(pod.created);
+        status["startTime"] = time(micros(pod.created));
         status["hostIP"] = json!("10.0.0.1");
         status["podIP"] = json!("10.64.3.7");
         let mut statuses = vec![container_status(pod)];
@@ -209,10 +160,10 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
         }
         status["containerStatuses"] = json!(statuses);
         let init = if matches!(pod.state, State::Waiting("ContainerCreating", _)) {
-            json!({ "waiting": { "reason": "PodInitializing" } })
+            waiting("PodInitializing", "")
         } else {
-            let (code, reason) = (0, "Completed");
-            json!({ "terminated": ended(&End { code, reason, started: pod.created, at: pod.created }) })
+            let at = micros(pod.created);
+            terminated(0, "Completed", at, at)
         };
         status["initContainerStatuses"] = json!([{
             "name": "migrate", "ready": true, "restartCount": 0, "image": "registry.example.com/shop/migrate:3",
@@ -236,22 +187,17 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
 }
 
 fn ended(end: &End) -> Value {
-    json!({ "exitCode": end.code, "reason": end.reason, "startedAt": time(end.started), "finishedAt": time(end.at) })
+    terminated(end.code, end.reason, micros(end.started), micros(end.at))
 }
 
 fn container_status(pod: &Pod) -> Value {
     let state = match &pod.state {
         State::Unseen => json!({}),
-        State::Waiting(reason, message) => {
-            json!({ "waiting": { "reason": reason, "message": message } })
-        }
-        State::Running(since) => json!({ "running": { "startedAt": time(*since) } }),
-        State::Ended(end) => json!({ "terminated": ended(end) }),
+        State::Waiting(reason, message) => waiting(reason, message),
+        State::Running(since) => running(micros(*since)),
+        State::Ended(end) => ended(end),
     };
-    let last = pod
-        .last
-        .as_ref()
-        .map_or(json!({}), |end| json!({ "terminated": ended(end) }));
+    let last = pod.last.as_ref().map_or(json!({}), ended);
     json!({
         "name": "app", "state": state, "lastState": last, "ready": pod.ready.0, "restartCount": pod.restarts,
         "image": pod.image, "imageID": format!("sha256:{:064x}", pod.image.len()), "started": pod.ready.0,
@@ -261,22 +207,16 @@ fn container_status(pod: &Pod) -> Value {
 /// It starts and ends with its pod, and nothing ever happens to it.
 fn sidecar_status(pod: &Pod) -> Value {
     let over = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
-    let state = match (&pod.state, pod.starts.first()) {
+    let state = match (&pod.state, pod.first_start) {
         (State::Unseen, _) => json!({}),
         (State::Waiting("ContainerCreating" | "PodInitializing", _), None) => {
-            json!({ "waiting": { "reason": "PodInitializing" } })
+            waiting("PodInitializing", "")
         }
         (_, started) if over => {
-            let started = started.copied().unwrap_or(pod.created);
-            let end = End {
-                code: 0,
-                reason: "Completed",
-                started,
-                at: pod.ready.1,
-            };
-            json!({ "terminated": ended(&end) })
+            let started = micros(started.unwrap_or(pod.created));
+            terminated(0, "Completed", started, micros(pod.ready.1))
         }
-        _ => json!({ "running": { "startedAt": time(pod.created + 2000) } }),
+        _ => running(micros(pod.created + 2000)),
     };
     json!({
         "name": "proxy", "state": state, "lastState": {}, "ready": !over, "restartCount": 0,
@@ -302,53 +242,28 @@ pub(super) fn counts(cast: &Cast, of: usize) -> (usize, usize, usize) {
 pub(super) fn deployment(cast: &Cast, of: usize) -> Value {
     let workload = &cast.workloads[of];
     let (updated, all, available) = counts(cast, of);
-    let labels = json!({ "app": &*workload.name });
-    let (progress, since) = workload.progress;
-    let (going, reason) = match progress {
-        Progress::Done => (true, "NewReplicaSetAvailable"),
-        Progress::Rolling => (true, "ReplicaSetUpdated"),
-        Progress::Exceeded => (false, "ProgressDeadlineExceeded"),
-    };
-    let (is_available, available_since) = workload.available;
-    let word = if is_available {
-        "MinimumReplicasAvailable"
-    } else {
-        "MinimumReplicasUnavailable"
-    };
-    let mut conditions = vec![
-        condition("Available", is_available, available_since, word),
-        condition("Progressing", going, since, reason),
-    ];
-    if let Some(at) = workload.replica_failure {
-        let mut failure = condition("ReplicaFailure", true, at, "FailedCreate");
-        failure["message"] = json!(
-            "pods is forbidden: exceeded quota: compute, requested: cpu=50m, used: cpu=20, limited: cpu=20"
-        );
-        conditions.push(failure);
+    let failure = "pods is forbidden: exceeded quota: compute, requested: cpu=50m, used: cpu=20, limited: cpu=20";
+    let created = micros(workload.created);
+    manifests::Deployment {
+        metadata: metadata(&workload.namespace, &workload.name, &workload.uid, created),
+        set: &format!("{}-{}", workload.name, workload.hash),
+        generation: workload.generation,
+        replicas: workload.replicas,
+        pods: (updated, all, available),
+        available: timed(workload.available),
+        progress: timed(workload.progress),
+        failure: workload.replica_failure.map(|at| timed((failure, at))),
+        template: json!({
+            "metadata": { "labels": { "app": &*workload.name, "tier": "backend" },
+                "annotations": { "kubectl.kubernetes.io/restartedAt": workload.restarted.to_string() } },
+            "spec": pod_spec(workload, &workload.image(), &workload.habits),
+        }),
     }
-    let mut template = pod_spec(workload, &workload.image(), &workload.habits);
-    if let Some(template) = template.as_object_mut() {
-        template.remove("nodeName");
-    }
-    json!({
-        "metadata": {
-            "name": &*workload.name, "namespace": &*workload.namespace, "uid": workload.uid,
-            "generation": workload.generation, "creationTimestamp": time(workload.created), "labels": labels,
-        },
-        "spec": {
-            "replicas": workload.replicas, "selector": { "matchLabels": labels }, "progressDeadlineSeconds": 600,
-            "template": {
-                "metadata": { "labels": { "app": &*workload.name, "tier": "backend" },
-                    "annotations": { "kubectl.kubernetes.io/restartedAt": workload.restarted.to_string() } },
-                "spec": template,
-            },
-            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } },
-        },
-        "status": {
-            "observedGeneration": workload.generation, "replicas": all, "updatedReplicas": updated,
-            "readyReplicas": available, "availableReplicas": available, "conditions": conditions,
-        },
-    })
+    .into_json()
+}
+
+fn timed<T>((what, since): (T, Ms)) -> (T, Option<Micros>) {
+    (what, Some(micros(since)))
 }
 
 pub(super) fn service(workload: &Workload) -> Value {
@@ -362,17 +277,9 @@ pub(super) fn service(workload: &Workload) -> Value {
     } else {
         json!("http")
     };
-    json!({
-        "metadata": {
-            "name": &*workload.name, "namespace": &*workload.namespace, "uid": format!("svc-{}", workload.uid),
-            "creationTimestamp": time(workload.created),
-        },
-        "spec": {
-            "type": "ClusterIP", "clusterIP": "10.96.7.7", "selector": { "app": app },
-            "ports": [{ "name": "http", "protocol": "TCP", "port": 80, "targetPort": target }],
-        },
-        "status": { "loadBalancer": {} },
-    })
+    let (uid, created) = (format!("svc-{}", workload.uid), micros(workload.created));
+    let metadata = metadata(&workload.namespace, &workload.name, &uid, created);
+    manifests::service(metadata, &app, &target)
 }
 
 /// What a key that is named like a secret holds here.
@@ -389,44 +296,38 @@ pub(super) fn config_map(workload: &Workload, padding: &str) -> Value {
     if !padding.is_empty() {
         data["table.csv"] = json!(padding);
     }
-    json!({
-        "metadata": {
-            "name": workload.config_name(), "namespace": &*workload.namespace, "uid": format!("cm-{}", workload.uid),
-            "creationTimestamp": time(workload.created),
-        },
-        "data": data,
-    })
+    let (uid, created) = (format!("cm-{}", workload.uid), micros(workload.created));
+    json!({ "metadata": metadata(&workload.namespace, &workload.config_name(), &uid, created), "data": data })
 }
 
 /// Services and ConfigMaps that mean nothing: what every cluster has.
 pub(super) fn oddities(now: Ms) -> (Vec<Value>, Vec<Value>) {
-    let created = time(now - 86_400_000);
+    let mail = metadata("shop", "mail", "svc-mail", micros(now - DAY));
     let services = vec![
-        json!({ "metadata": { "name": "kubernetes", "namespace": "default", "uid": "svc-kubernetes", "creationTimestamp": created },
-            "spec": { "type": "ClusterIP", "ports": [{ "name": "https", "port": 443, "targetPort": 6443 }] } }),
-        json!({ "metadata": { "name": "mail", "namespace": "shop", "uid": "svc-mail", "creationTimestamp": created },
-            "spec": { "type": "ExternalName", "externalName": "mail.example.com" } }),
+        manifests::kubernetes_service("svc-kubernetes"),
+        json!({ "metadata": mail, "spec": { "type": "ExternalName", "externalName": "mail.example.com" } }),
     ];
     (services, vec![lock(now, 0)])
 }
 
 /// The lock of a leader election.
 pub(super) fn lock(now: Ms, renewals: u64) -> Value {
-    json!({ "metadata": { "name": "leader", "namespace": "platform", "uid": "cm-leader",
-        "creationTimestamp": time(now - 86_400_000), "annotations": {
-            "control-plane.alpha.kubernetes.io/leader": format!("{{\"holderIdentity\":\"a\",\"renewals\":{renewals}}}") } } })
+    let mut metadata = metadata("platform", "leader", "cm-leader", micros(now - DAY));
+    let holder = json!({ "holderIdentity": "a", "renewals": renewals }).to_string();
+    metadata["annotations"] = json!({ "control-plane.alpha.kubernetes.io/leader": holder });
+    json!({ "metadata": metadata })
 }
 
-/// A ConfigMap that nobody reads.
+/// A ConfigMap that no pod reads.
 pub(super) fn table(number: usize, padding: &str, now: Ms) -> Value {
     let part = if padding.is_empty() {
         "a,b\n1,2\n"
     } else {
         padding
     };
+    let (name, uid) = (format!("table-{number}"), format!("cm-table-{number}"));
     json!({
-        "metadata": { "name": format!("table-{number}"), "namespace": "platform", "uid": format!("cm-table-{number}"),
-            "creationTimestamp": time(now - 86_400_000) },
+        "metadata": metadata("platform", &name, &uid, micros(now - DAY)),
         "data": { "part.csv": part, "readme": "tables of the platform" },
     })
 }

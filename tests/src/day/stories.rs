@@ -1,55 +1,44 @@
 //! What goes wrong on a day, and is repaired: each story has a workload of its own, or a node.
 //!
-//! A story changes the cast and leaves the truth to the steps; its headline is what it must at least have led to, so that
-//! a story that quietly does nothing is noticed.
+//! A story plants its cause in the ground truth; one that plants nothing is a trifle that nothing must be found of.
+
+use std::cmp::Reverse;
 
 use super::build::{OUTAGE, REGISTRIES};
-use super::cast::{Fate, Habit, PodId, Runs, State};
-
+use super::cast::{Fate, Habit, PodId, Runs};
+use super::ground_truth::Cause;
 use super::{Day, HOUR, MINUTE, Ms, SECOND, Step};
 
 type Story = fn(&mut Day, usize);
 
-/// The stories of workloads: name, replicas, and what happens.
-pub(super) const STORIES: [(&str, usize, Story); 26] = [
-    ("image that does not exist", 4, bad_image),
-    ("image that does not exist, many pods", 12, bad_image),
-    ("crash after a rollout", 4, crashing_rollout),
-    (
-        "crash of all pods after a change of config",
-        3,
-        config_crash,
-    ),
-    ("killed for memory once", 3, oom_once),
-    ("killed for memory again and again", 3, oom_repeated),
-    ("liveness probe fails once", 3, liveness_kill),
-    ("exit with an error once", 3, exits_once),
-    ("selector that matches nothing", 3, selector_broken),
-    (
-        "selector that matches nothing for a moment",
-        3,
-        selector_blip,
-    ),
-    ("config that lacks a key", 4, key_missing),
-    ("no node for the pods", 4, no_node),
-    ("no node for a moment", 4, no_node_for_a_moment),
-    ("volume that does not mount", 4, no_volume),
-    ("new pods never ready", 4, never_ready),
-    ("a pod stops being ready", 3, unready),
-    (
-        "a pod stops being ready for a moment",
-        3,
-        unready_for_a_moment,
-    ),
-    ("a pod that does not go", 3, clings),
-    ("quota used up", 4, quota),
-    ("image tag latest", 4, latest),
-    ("scaled to nothing and back", 3, rests),
-    ("registry hiccup", 8, hiccup),
-    ("failure long after a rollout", 4, late_failure),
-    ("a node without images, first", 3, nothing),
-    ("a node without images, second", 3, node_without_images),
-    ("pods that ask for a whole node", 1, greedy),
+/// The stories of workloads: how many replicas, and what happens.
+pub(super) const STORIES: [(usize, Story); 26] = [
+    (4, bad_image),
+    (12, bad_image),
+    (4, crashing_rollout),
+    (3, config_crash),
+    (3, oom_once),
+    (3, oom_repeated),
+    (3, liveness_kill),
+    (3, exits_once),
+    (3, selector_broken),
+    (3, selector_blip),
+    (4, key_missing),
+    (4, no_node),
+    (4, no_node_for_a_moment),
+    (4, no_volume),
+    (4, never_ready),
+    (3, unready),
+    (3, unready_for_a_moment),
+    (3, clings),
+    (4, quota),
+    (4, latest),
+    (3, rests),
+    (8, hiccup),
+    (4, late_failure),
+    (3, companion_of_the_next),
+    (3, node_without_images),
+    (1, greedy),
 ];
 
 /// How long a story may take, with what it leaves behind.
@@ -63,12 +52,12 @@ impl Day {
         for of in 0..self.cast.workloads.len() {
             if let Some(story) = self.cast.workloads[of].story {
                 let at = self.between(5 * MINUTE, last);
-                self.later(at, move |day| STORIES[story].2(day, of));
+                self.later(at, move |day| STORIES[story].1(day, of));
             }
         }
+        self.plan_outage(span);
         self.plan_ordinary_life(span);
         self.plan_nodes(last);
-        self.plan_outage(span);
         let jobs: Vec<usize> = self
             .workloads(Runs::CronJob)
             .take(1 + self.plan.repeats())
@@ -104,13 +93,15 @@ impl Day {
     }
 
     fn plan_nodes(&mut self, last: Ms) {
-        let weak: Vec<usize> = (0..self.cast.nodes.len())
+        let mut weak: Vec<usize> = (0..self.cast.nodes.len())
             .filter(|n| self.cast.nodes[*n].weak)
             .collect();
+        // The fullest first: a node with one pod shows little.
+        weak.sort_by_key(|n| Reverse(self.cast.nodes[*n].pods));
         const KINDS: [fn(&mut Day, usize); 6] = [
             |day, node| day.node_outage(node, 8 * MINUTE),
             |day, node| day.node_outage(node, 14 * MINUTE),
-            |day, node| day.node_flaps(node, 3),
+            |day, node| day.node_flaps(node, 3, day.now),
             |day, node| day.node_short_of_memory(node),
             |day, node| day.node_drained(node),
             |day, node| day.node_problem(node),
@@ -126,7 +117,11 @@ impl Day {
     /// A registry gives nothing for an hour, in which some roll out.
     fn plan_outage(&mut self, span: Ms) {
         let begins = self.between(span / 4, span / 2);
-        self.later(begins, |day| day.outage = true);
+        self.later(begins, |day| {
+            day.outage = true;
+            let registry = format!("Registry/{}", REGISTRIES[OUTAGE]);
+            day.plant(Cause::RegistryDown, registry, HOUR);
+        });
         self.later(begins + HOUR, |day| day.outage = false);
         let victims: Vec<usize> = (0..self.cast.workloads.len())
             .filter(|of| {
@@ -136,10 +131,10 @@ impl Day {
             .collect();
         let told = (victims.len() / 4).max(2);
         for of in victims.into_iter().take(told) {
-            let at = begins + self.between(MINUTE, 50 * MINUTE);
-            self.later(at, move |day| {
-                let who = format!("Deployment/{}", day.cast.workloads[of].place());
-                day.truth.headline("registry down", "I2", who, day.now);
+            self.cast.workloads[of].taken = true;
+            let after = self.between(MINUTE, 50 * MINUTE);
+            self.later(begins + after, move |day| {
+                day.plant(Cause::RegistryDown, day.workload_name(of), HOUR - after);
                 day.roll_out(of, true);
             });
         }
@@ -156,21 +151,30 @@ impl Day {
         pods.iter().find(well).copied()
     }
 
-    fn head(&mut self, of: usize, rule: &'static str, kind: &str) {
-        let workload = &self.cast.workloads[of];
-        let story = workload.story.map_or("", |story| STORIES[story].0);
-        let subject = format!("{kind}/{}", workload.place());
-        self.truth.headline(story, rule, subject, self.now);
+    /// Notes that something goes wrong now, for so long.
+    pub(super) fn plant(&mut self, cause: Cause, object: String, lasts: Ms) {
+        self.truth.plant(cause, object, self.now, self.now + lasts);
     }
 
-    /// A rollout whose pods fare badly, and another one that brings back the old template after a while.
-    fn bad_rollout(&mut self, of: usize, fate: Fate, image: bool, repaired_after: Ms) {
+    pub(super) fn plant_on_pod(&mut self, cause: Cause, id: PodId, lasts: Ms) {
+        if let Some(placement) = self.placement(id) {
+            self.plant(cause, placement.pod, lasts);
+        }
+    }
+
+    /// A rollout whose pods fare badly.
+    fn bad_rollout(&mut self, of: usize, (cause, fate): (Cause, Fate), lasts: Ms) {
+        self.plant(cause, self.workload_name(of), lasts);
         self.cast.workloads[of].fate = fate;
-        self.roll_out(of, image);
-        self.later(repaired_after, move |day| {
+        self.roll_out(of, true);
+    }
+
+    /// The same, and another rollout that brings back the old template.
+    fn undone_rollout(&mut self, of: usize, what: (Cause, Fate), lasts: Ms) {
+        self.bad_rollout(of, what, lasts);
+        self.later(lasts, move |day| {
             day.cast.workloads[of].fate = Fate::Well;
-            // The old image is an image change as well.
-            day.roll_out(of, image);
+            day.roll_out(of, true);
         });
     }
 
@@ -187,7 +191,7 @@ impl Day {
         }
     }
 
-    /// One run of a CronJob fails; somebody deletes its pod later.
+    /// One run of a CronJob fails; its pod is deleted by hand later.
     fn job_fails(&mut self, of: usize) {
         self.cast.workloads[of].fate = Fate::Crashes(1);
         let id = self.create_pod(of);
@@ -195,54 +199,34 @@ impl Day {
         if let Some(pod) = self.pod(id) {
             pod.crashes_left = 0; // it runs until the job's end, which is a bad one
         }
-        if let Some(who) = self.who(id) {
-            self.truth
-                .headline("job fails", "H3", who.subject, self.now);
-        }
+        self.plant_on_pod(Cause::JobFailed, id, HOUR);
         self.later(HOUR, move |day| day.kill(id));
     }
 
-    /// The first container of one pod ends, so long from now.
-    fn ends(&mut self, id: PodId, wait: Ms, code: i64, oom: bool) {
-        self.after(wait, Step::End { pod: id, code, oom });
-    }
-
-    fn head_pod(&mut self, id: PodId, story: &'static str, rule: &'static str) {
-        if let Some(who) = self.who(id) {
-            self.truth.headline(story, rule, who.subject, self.now);
-        }
+    /// The first container of one pod ends now, and is started again soon.
+    fn ends(&mut self, id: PodId, cause: Cause, code: i64) {
+        self.plant_on_pod(cause, id, 2 * SECOND);
+        self.container_ends(id, code, cause == Cause::OutOfMemory);
     }
 }
 
-fn nothing(_: &mut Day, _: usize) {}
+/// A workload that the next story needs.
+fn companion_of_the_next(_: &mut Day, _: usize) {}
 
 fn bad_image(day: &mut Day, of: usize) {
-    day.bad_rollout(of, Fate::NoImage, true, 25 * MINUTE);
-    for rule in ["I2", "H14"] {
-        day.head(of, rule, "Deployment");
-    }
-    if day.cast.workloads[of].replicas > 4 {
-        day.head(of, "I1", "Deployment");
-    }
-    let image = format!("Image/{}", day.cast.workloads[of].image());
-    day.truth
-        .headline("image that does not exist", "I5", image, day.now);
+    day.undone_rollout(of, (Cause::ImageMissing, Fate::NoImage), 25 * MINUTE);
 }
 
 fn crashing_rollout(day: &mut Day, of: usize) {
-    day.bad_rollout(of, Fate::Crashes(1), true, 20 * MINUTE);
-    for rule in ["I2", "H14"] {
-        day.head(of, rule, "Deployment");
-    }
+    let what = (Cause::CrashAfterRollout, Fate::Crashes(1));
+    day.undone_rollout(of, what, 20 * MINUTE);
 }
 
 /// All pods read a new value at about the same time, and cannot live with it.
 fn config_crash(day: &mut Day, of: usize) {
     day.change_config(of);
-    for rule in ["I1", "I2", "H15"] {
-        day.head(of, rule, "Deployment");
-    }
-    day.head(of, "H18", "Service");
+    let cause = Cause::CrashAfterConfigChange;
+    day.plant(cause, day.workload_name(of), 15 * MINUTE);
     for id in day.cast.workloads[of].pods.clone() {
         let wait = day.between(90 * SECOND, 100 * SECOND);
         day.later(wait, move |day| {
@@ -264,17 +248,17 @@ fn config_crash(day: &mut Day, of: usize) {
 
 fn oom_once(day: &mut Day, of: usize) {
     let Some(id) = day.a_pod(of) else { return };
-    day.ends(id, SECOND, 137, true);
-    day.head_pod(id, "killed for memory once", "H1");
+    day.ends(id, Cause::OutOfMemory, 137);
 }
 
 fn oom_repeated(day: &mut Day, of: usize) {
     let Some(id) = day.a_pod(of) else { return };
+    let name = day.workload_name(of);
+    day.plant(Cause::MemoryLimitTooLow, name, 30 * MINUTE);
     for n in 0..3 {
-        day.ends(id, SECOND + n * 15 * MINUTE, 137, true);
+        let kill = move |day: &mut Day| day.ends(id, Cause::OutOfMemory, 137);
+        day.later(n * 15 * MINUTE, kill);
     }
-    day.head_pod(id, "killed for memory again and again", "H1");
-    day.head(of, "I3", "Deployment");
 }
 
 fn liveness_kill(day: &mut Day, of: usize) {
@@ -294,19 +278,23 @@ fn liveness_kill(day: &mut Day, of: usize) {
         "kubelet",
         "Container app failed liveness probe, will be restarted".to_owned(),
     );
-    day.ends(id, 30 * SECOND, 137, false);
-    day.head_pod(id, "liveness probe fails once", "H1");
+    day.plant_on_pod(Cause::LivenessProbe, id, 32 * SECOND);
+    let (code, oom) = (137, false);
+    day.after(30 * SECOND, Step::End { pod: id, code, oom });
 }
 
 fn exits_once(day: &mut Day, of: usize) {
     let Some(id) = day.a_pod(of) else { return };
-    day.ends(id, SECOND, 2, false);
-    day.head_pod(id, "exit with an error once", "H3");
+    day.ends(id, Cause::ExitWithError, 2);
 }
 
 fn selector_broken(day: &mut Day, of: usize) {
     day.break_selector(of, true);
-    day.head(of, "H17", "Service");
+    day.plant(
+        Cause::SelectorMatchesNothing,
+        day.service_name(of),
+        30 * MINUTE,
+    );
     day.later(30 * MINUTE, move |day| day.break_selector(of, false));
 }
 
@@ -316,16 +304,14 @@ fn selector_blip(day: &mut Day, of: usize) {
 }
 
 fn key_missing(day: &mut Day, of: usize) {
+    day.plant(Cause::ConfigKeyMissing, day.workload_name(of), 8 * MINUTE);
     day.cast.workloads[of].fate = Fate::BadConfig;
     day.roll_out(of, false);
     day.later(8 * MINUTE, move |day| day.repair(of, Step::Run));
 }
 
 fn no_node(day: &mut Day, of: usize) {
-    day.bad_rollout(of, Fate::NoNode, true, 18 * MINUTE);
-    for rule in ["I7", "H14"] {
-        day.head(of, rule, "Deployment");
-    }
+    day.undone_rollout(of, (Cause::Unschedulable, Fate::NoNode), 18 * MINUTE);
 }
 
 fn no_node_for_a_moment(day: &mut Day, of: usize) {
@@ -335,21 +321,18 @@ fn no_node_for_a_moment(day: &mut Day, of: usize) {
 }
 
 fn no_volume(day: &mut Day, of: usize) {
-    day.cast.workloads[of].fate = Fate::NoVolume;
-    day.roll_out(of, true);
-    day.head(of, "H14", "Deployment");
+    let what = (Cause::VolumeNotMounted, Fate::NoVolume);
+    day.bad_rollout(of, what, 20 * MINUTE);
     day.later(20 * MINUTE, move |day| day.repair(of, Step::Pull));
 }
 
 fn never_ready(day: &mut Day, of: usize) {
-    day.bad_rollout(of, Fate::NeverReady, true, 25 * MINUTE);
-    day.head(of, "H14", "Deployment");
+    day.undone_rollout(of, (Cause::NeverReady, Fate::NeverReady), 25 * MINUTE);
 }
 
 fn unready(day: &mut Day, of: usize) {
     let Some(id) = day.a_pod(of) else { return };
-    day.head_pod(id, "a pod stops being ready", "H8");
-    day.head(of, "H15", "Deployment");
+    day.plant_on_pod(Cause::Unready, id, 20 * MINUTE);
     day.becomes_unready(id);
     day.after(20 * MINUTE, Step::Ready(id));
 }
@@ -365,7 +348,7 @@ fn clings(day: &mut Day, of: usize) {
     if let Some(pod) = day.pod(id) {
         pod.clings = true;
     }
-    day.head_pod(id, "a pod that does not go", "H9");
+    day.plant_on_pod(Cause::Finalizer, id, 15 * MINUTE);
     day.kill(id);
     day.later(15 * MINUTE, move |day| {
         if let Some(pod) = day.pod(id) {
@@ -378,10 +361,8 @@ fn clings(day: &mut Day, of: usize) {
 fn quota(day: &mut Day, of: usize) {
     let now = day.now;
     day.cast.workloads[of].replica_failure = Some(now);
+    day.plant(Cause::QuotaExceeded, day.workload_name(of), 20 * MINUTE);
     day.scale_to(of, 6);
-    for rule in ["H15", "H16"] {
-        day.head(of, rule, "Deployment");
-    }
     day.later(20 * MINUTE, move |day| {
         day.cast.workloads[of].replica_failure = None;
         day.plan_sync(of);
@@ -391,7 +372,7 @@ fn quota(day: &mut Day, of: usize) {
 fn latest(day: &mut Day, of: usize) {
     day.cast.workloads[of].habits.push(Habit::Latest);
     day.roll_out(of, true);
-    day.head(of, "A1", "Deployment");
+    day.plant(Cause::Manifest, day.workload_name(of), 40 * MINUTE);
     day.later(40 * MINUTE, move |day| {
         day.cast.workloads[of].habits.clear();
         day.roll_out(of, true);
@@ -400,7 +381,7 @@ fn latest(day: &mut Day, of: usize) {
 
 fn rests(day: &mut Day, of: usize) {
     day.scale_to(of, 0);
-    day.head(of, "H17", "Service");
+    day.plant(Cause::ScaledToZero, day.service_name(of), 20 * MINUTE);
     day.later(20 * MINUTE, move |day| day.scale_to(of, 3));
 }
 
@@ -422,19 +403,17 @@ fn late_failure(day: &mut Day, of: usize) {
     day.roll_out(of, true);
     day.later(25 * MINUTE, move |day| {
         let Some(id) = day.a_pod(of) else { return };
-        day.ends(id, SECOND, 3, false);
-        day.head_pod(id, "failure long after a rollout", "H3");
+        day.ends(id, Cause::ExitWithError, 3);
     });
 }
 
 /// Two workloads get a pod each on a node whose runtime cannot pull.
 fn node_without_images(day: &mut Day, of: usize) {
-    let first = (0..of).rev().find(|o| {
-        day.cast.workloads[*o]
-            .story
-            .is_some_and(|s| STORIES[s].0.ends_with("first"))
-    });
-    let Some(first) = first else { return };
+    let story = day.cast.workloads[of].story.map(|story| story - 1);
+    let companion = (0..of)
+        .rev()
+        .find(|one| day.cast.workloads[*one].story == story);
+    let Some(first) = companion else { return };
     let fits = |n: &usize| {
         !day.cast.nodes[*n].weak
             && *n > 3
@@ -445,9 +424,7 @@ fn node_without_images(day: &mut Day, of: usize) {
         return;
     };
     day.cast.nodes[node].pulls_fail = true;
-    let who = day.node_who(node);
-    day.truth
-        .headline("a node without images", "I6", who.subject, day.now);
+    day.plant(Cause::NodeCannotPull, day.node_name(node), 20 * MINUTE);
     for of in [first, of] {
         day.cast.workloads[of].pinned = Some(node);
         day.scale_to(of, 4);
@@ -463,9 +440,7 @@ fn node_without_images(day: &mut Day, of: usize) {
 fn greedy(day: &mut Day, of: usize) {
     day.cast.workloads[of].habits.push(Habit::Greedy);
     day.cast.workloads[of].pinned = Some(3);
-    let who = day.node_who(3);
-    day.truth
-        .headline("pods that ask for a whole node", "I8", who.subject, day.now);
+    day.plant(Cause::NodeFull, day.node_name(3), 40 * MINUTE);
     day.roll_out(of, true);
     day.later(40 * MINUTE, move |day| {
         let workload = &mut day.cast.workloads[of];
@@ -473,24 +448,4 @@ fn greedy(day: &mut Day, of: usize) {
         workload.pinned = None;
         day.roll_out(of, true);
     });
-}
-
-impl Day {
-    /// In the evening: what is still so stays open, what is over by then is closed.
-    pub(super) fn close_the_books(&mut self) {
-        self.now = self.end;
-        let ids: Vec<PodId> = self.cast.pods.keys().copied().collect();
-        for id in ids {
-            self.settle(id, self.end);
-            let Some(who) = self.who(id) else { continue };
-            let Some(pod) = self.pod(id) else { continue };
-            if let Some(bad) = pod.bad.take() {
-                let settles = match pod.state {
-                    State::Running(since) => Some(since + super::life::SETTLE),
-                    _ => None,
-                };
-                self.truth.failed(&who, bad, settles);
-            }
-        }
-    }
 }

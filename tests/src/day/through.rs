@@ -26,8 +26,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::diff::Found;
 use super::replay::KINDS;
-use super::verdict::Found;
 use super::{Day, MORNING, Ms};
 use crate::apiserver::{self, ApiServer};
 use crate::recorder::{Setup, free_address, wait_until};

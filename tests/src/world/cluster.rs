@@ -11,6 +11,7 @@ use super::event::{About, Involved, Uid};
 use super::names::safe_string;
 use super::rng::Rng;
 use crate::clock::Micros;
+pub(super) use crate::manifests::Phase;
 
 /// How large a world is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,19 +259,6 @@ pub struct Ended {
     pub reason: &'static str,
     /// When.
     pub at: Micros,
-}
-
-/// How far a pod is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Not all containers ran yet.
-    Pending,
-    /// Running.
-    Running,
-    /// All containers ended well.
-    Succeeded,
-    /// Ended badly, or evicted.
-    Failed,
 }
 
 /// What owns a pod.
@@ -530,12 +518,9 @@ impl Cluster {
         let version = self.next_version();
         let pod = self.pod(id)?;
         Some(Involved {
-            about: About::Pod,
-            namespace: Arc::clone(&pod.namespace),
-            name: Arc::clone(&pod.name),
-            uid: pod.uid,
             version,
             container: Arc::clone(container),
+            ..Involved::new(About::Pod, &pod.namespace, &pod.name, pod.uid)
         })
     }
 

@@ -301,7 +301,7 @@ fn written(
 }
 
 /// A uid from the world's chance.
-pub(super) fn random_uid(rng: &mut Rng) -> Uid {
+pub(crate) fn random_uid(rng: &mut Rng) -> Uid {
     Uid(u128::from(rng.draw()) << 64 | u128::from(rng.draw()))
 }
 

@@ -109,6 +109,18 @@ pub struct Involved {
 }
 
 impl Involved {
+    /// The whole object, at no resourceVersion in particular.
+    pub fn new(about: About, namespace: &Arc<str>, name: &Arc<str>, uid: Uid) -> Self {
+        Self {
+            about,
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
+            uid,
+            version: 0,
+            container: Arc::from(""),
+        }
+    }
+
     /// Where an Event about this object lives: cluster-scoped objects' Events are in `default`.
     pub fn event_namespace(&self) -> Arc<str> {
         if self.namespace.is_empty() {

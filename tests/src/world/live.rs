@@ -12,6 +12,7 @@ use super::objects;
 use super::rng::Rng;
 use crate::apiserver::{Kind, Store};
 use crate::clock::Micros;
+use crate::manifests;
 
 /// There is no such thing in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +162,7 @@ impl Live {
         put(Kind::ConfigMap, objects::root_ca("default"));
         put(
             Kind::Service,
-            objects::kubernetes_service(random_uid(&mut uids)),
+            manifests::kubernetes_service(&random_uid(&mut uids).to_string()),
         );
         for name in &cluster.namespaces {
             put(

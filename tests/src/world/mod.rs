@@ -8,7 +8,7 @@
 //!   correlate ─ client-go's libraries: counts, series, combined Events, spam filter
 //!      │ observations
 //!      ├─ history   an iterator over weeks, nothing kept
-//!      └─ live      into a simulated API server, with the objects themselves (objects: their API form)
+//!      └─ live      into a simulated API server, with the objects themselves (objects: as crate::manifests has them)
 //! ```
 //!
 //! Everything follows from a seed, and a seed means the same for ever: no clock, no hash order, no outside crate
@@ -22,7 +22,7 @@ mod engine;
 mod event;
 mod history;
 mod live;
-mod names;
+pub(crate) mod names;
 mod objects;
 mod rng;
 mod says;
@@ -30,8 +30,10 @@ mod scenarios;
 
 pub use acts::{Cause, Probe, Shortage};
 pub use cluster::{Cluster, Fate, Size};
+pub(crate) use correlate::random_uid;
 pub use event::{About, Change, Event, Involved, Observation, Reporter, Uid};
 pub use history::History;
 pub use live::{Live, Missing, burst, deliver};
+pub(crate) use names::safe_string;
 pub use names::{suffix_of, uuid_text};
 pub use rng::Rng;

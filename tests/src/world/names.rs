@@ -13,12 +13,12 @@ pub fn suffix_of(number: u64) -> String {
 }
 
 /// A name's part in the safe alphabet.
-pub(super) fn safe_string(rng: &mut Rng, length: usize) -> String {
+pub(crate) fn safe_string(rng: &mut Rng, length: usize) -> String {
     (0..length).map(|_| char::from(*rng.pick(SAFE))).collect()
 }
 
 /// A `pod-template-hash`: a 32-bit number, its decimal digits spelled in the safe alphabet.
-pub(super) fn template_hash(rng: &mut Rng) -> String {
+pub(crate) fn template_hash(rng: &mut Rng) -> String {
     let number = rng.below(1 << 32).to_string();
     number
         .bytes()
@@ -100,12 +100,12 @@ const TEAMS: [&str; 12] = [
 const STAGES: [&str; 4] = ["", "-staging", "-dev", "-preview"];
 
 /// The name of the n-th Deployment.
-pub(super) fn service(n: usize) -> Arc<str> {
+pub(crate) fn service(n: usize) -> Arc<str> {
     numbered(SERVICES[n % 40], ROLES[n / 40 % 6], n / 240)
 }
 
 /// The name of the n-th `StatefulSet`.
-pub(super) fn database(n: usize) -> Arc<str> {
+pub(crate) fn database(n: usize) -> Arc<str> {
     const KINDS: [&str; 5] = ["postgres", "redis", "kafka", "elasticsearch", "rabbitmq"];
     numbered(
         KINDS[n % 5],
@@ -115,7 +115,7 @@ pub(super) fn database(n: usize) -> Arc<str> {
 }
 
 /// The name of the n-th `DaemonSet`.
-pub(super) fn agent(n: usize) -> Arc<str> {
+pub(crate) fn agent(n: usize) -> Arc<str> {
     const KINDS: [&str; 5] = [
         "node-exporter",
         "fluent-bit",
@@ -127,7 +127,7 @@ pub(super) fn agent(n: usize) -> Arc<str> {
 }
 
 /// The name of the n-th `CronJob`.
-pub(super) fn cron(n: usize) -> Arc<str> {
+pub(crate) fn cron(n: usize) -> Arc<str> {
     const TASKS: [&str; 10] = [
         "cleanup",
         "report",
@@ -155,7 +155,7 @@ fn numbered(base: &str, role: &str, number: usize) -> Arc<str> {
 }
 
 /// So many namespaces, and `kube-system` behind them.
-pub(super) fn namespaces(count: usize) -> Vec<Arc<str>> {
+pub(crate) fn namespaces(count: usize) -> Vec<Arc<str>> {
     let mut names: Vec<Arc<str>> = (0..count.max(1))
         .map(|n| numbered(TEAMS[n % 12], STAGES[n / 12 % 4], n / 48))
         .collect();
@@ -164,7 +164,7 @@ pub(super) fn namespaces(count: usize) -> Vec<Arc<str>> {
 }
 
 /// The name of the n-th node, as a cloud gives it.
-pub(super) fn node(n: usize, rng: &mut Rng) -> Arc<str> {
+pub(crate) fn node(n: usize, rng: &mut Rng) -> Arc<str> {
     let (b, c) = (n / 250 % 250, n % 250);
     Arc::from(format!(
         "ip-10-{}-{}-{}.eu-central-1.compute.internal",
@@ -175,7 +175,7 @@ pub(super) fn node(n: usize, rng: &mut Rng) -> Arc<str> {
 }
 
 /// A version tag.
-pub(super) fn tag(rng: &mut Rng) -> String {
+pub(crate) fn tag(rng: &mut Rng) -> String {
     if rng.percent(30) {
         format!("{:07x}", rng.below(1 << 28))
     } else {
@@ -184,7 +184,7 @@ pub(super) fn tag(rng: &mut Rng) -> String {
 }
 
 /// So many random bytes as lower-case hex.
-pub(super) fn hex(rng: &mut Rng, bytes: usize) -> String {
+pub(crate) fn hex(rng: &mut Rng, bytes: usize) -> String {
     (0..bytes)
         .map(|_| format!("{:02x}", rng.below(256)))
         .collect()

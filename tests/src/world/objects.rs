@@ -5,109 +5,26 @@ use serde_json::{Map, Value, json};
 use super::cluster::{Cluster, Container, Node, Owner, Phase, Pod, Runs, Template, Workload};
 use super::event::Uid;
 use super::names::uuid_text;
-use crate::clock::Micros;
-
-fn time(at: Micros) -> Value {
-    json!(at.seconds_text().as_str())
-}
+use crate::manifests::{self, Progress, metadata, pod_metadata, time};
 
 /// A Node.
 pub(super) fn node(node: &Node) -> Value {
     let state = node.state;
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
-        json!({
-            "type": kind, "status": status, "lastHeartbeatTime": time(state.since),
-            "lastTransitionTime": time(state.since), "reason": reason, "message": message,
-        })
-    };
-    let pressure = |kind: &str, short: bool, good: &str, bad: &str| {
-        condition(
-            kind,
-            if short { "True" } else { "False" },
-            if short { bad } else { good },
-            "kubelet reports",
-        )
-    };
-    let problem = state.problem.map(|kind| {
-        condition(
-            kind,
-            "True",
-            kind,
-            "kernel: INFO: task docker:20744 blocked for more than 120 seconds.",
-        )
-    });
-    let ready = if state.not_ready {
-        condition(
-            "Ready",
-            "Unknown",
-            "NodeStatusUnknown",
-            "Kubelet stopped posting node status.",
-        )
-    } else {
-        condition(
-            "Ready",
-            "True",
-            "KubeletReady",
-            "kubelet is posting ready status",
-        )
-    };
-    let mut conditions = vec![
-        pressure(
-            "MemoryPressure",
-            state.memory_pressure,
-            "KubeletHasSufficientMemory",
-            "KubeletHasInsufficientMemory",
-        ),
-        pressure(
-            "DiskPressure",
-            state.disk_pressure,
-            "KubeletHasNoDiskPressure",
-            "KubeletHasDiskPressure",
-        ),
-        pressure(
-            "PIDPressure",
-            false,
-            "KubeletHasSufficientPID",
-            "KubeletHasInsufficientPID",
-        ),
-        ready,
-    ];
-    conditions.extend(problem);
-    let mut spec = json!({ "podCIDR": format!("10.64.{}.0/24", node.subnet % 256), "providerID": format!("aws:///eu-central-1a/{}", node.name) });
-    let mut taints = Vec::new();
-    if state.cordoned {
-        spec["unschedulable"] = json!(true);
-        taints.push(json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" }));
+    let mut object = manifests::Node {
+        metadata: metadata("", &node.name, &node.uid.to_string(), node.created),
+        heartbeat: state.since,
+        ready: (!state.not_ready, state.since),
+        memory_pressure: (state.memory_pressure, state.since),
+        disk_pressure: (state.disk_pressure, state.since),
+        problem: state.problem.map(|kind| (kind, state.since)),
+        cordoned: state.cordoned,
+        boot: &uuid_text(u128::from(node.boots) << 32 | node.uid.0 >> 96),
+        kubelet: node.kubelet,
+        amounts: ["8", "32Gi", "100Gi", "110"],
     }
-    if state.not_ready {
-        taints.push(json!({ "key": "node.kubernetes.io/unreachable", "effect": "NoExecute" }));
-    }
-    if !taints.is_empty() {
-        spec["taints"] = json!(taints);
-    }
-    let amounts =
-        json!({ "cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110" });
-    json!({
-        "metadata": {
-            "name": &*node.name, "uid": node.uid.to_string(), "creationTimestamp": time(node.created),
-            "labels": {
-                "kubernetes.io/hostname": &*node.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-                "topology.kubernetes.io/zone": "eu-central-1a", "node.kubernetes.io/instance-type": "m7i.2xlarge",
-            },
-        },
-        "spec": spec,
-        "status": {
-            "capacity": amounts, "allocatable": amounts,
-            "conditions": conditions,
-            "addresses": [{ "type": "Hostname", "address": &*node.name }],
-            "nodeInfo": {
-                "bootID": uuid_text(u128::from(node.boots) << 32 | node.uid.0 >> 96),
-                "kubeletVersion": node.kubelet, "kubeProxyVersion": "", "osImage": "Bottlerocket OS 1.44.0",
-                "containerRuntimeVersion": "containerd://2.1.4", "kernelVersion": "6.12.40",
-                "operatingSystem": "linux", "architecture": "amd64", "machineID": "", "systemUUID": "",
-            },
-        },
-    })
+    .into_json();
+    object["spec"]["podCIDR"] = json!(format!("10.64.{}.0/24", node.subnet % 256));
+    object
 }
 
 fn container_spec(container: &Container, first: bool, readiness: bool, liveness: bool) -> Value {
@@ -208,33 +125,21 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
             (("batch/v1", "Job"), &of.name, &of.template, String::new())
         }
     };
-    let mut labels = json!({ "app": &**app });
-    if !pod.hash.is_empty() {
-        labels["pod-template-hash"] = json!(&*pod.hash);
-    }
-    let mut metadata = json!({
-        "name": &*pod.name, "generateName": format!("{}-", pod.set_name), "namespace": &*pod.namespace,
-        "uid": pod.uid.to_string(), "creationTimestamp": time(pod.created), "labels": labels,
-        "ownerReferences": [{
-            "apiVersion": owner.0, "kind": owner.1, "name": &*pod.set_name, "uid": pod.set_uid.to_string(),
-            "controller": true, "blockOwnerDeletion": true,
-        }],
-        "managedFields": [{
+    let (uid, set_uid) = (pod.uid.to_string(), pod.set_uid.to_string());
+    let own = metadata(&pod.namespace, &pod.name, &uid, pod.created);
+    let owner = (owner.0, owner.1, &*pod.set_name, &*set_uid);
+    let mut metadata = pod_metadata(own, app, &pod.hash, owner, pod.deleting);
+    metadata["managedFields"] = json!([{
             "manager": "kubelet", "operation": "Update", "apiVersion": "v1", "time": time(pod.started),
             "fieldsType": "FieldsV1", "subresource": "status",
             "fieldsV1": { "f:status": { "f:conditions": { "k:{\"type\":\"ContainersReady\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Initialized\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Ready\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} } }, "f:containerStatuses": {}, "f:hostIP": {}, "f:phase": {}, "f:podIP": {}, "f:podIPs": { ".": {} }, "f:startTime": {} } },
-        }],
-    });
-    if let Some(at) = pod.deleting {
-        metadata["deletionTimestamp"] = time(at + std::time::Duration::from_secs(30));
-        metadata["deletionGracePeriodSeconds"] = json!(30);
-    }
+    }]);
     if pod.clings {
         metadata["finalizers"] = json!(["example.com/unmount"]);
     }
     let mut spec = pod_spec(&pod.containers, template, &config);
     // What admission adds to every pod.
-    let token = format!("kube-api-access-{}", &pod.uid.to_string()[..5]);
+    let token = format!("kube-api-access-{}", &uid[..5]);
     if let Some(volumes) = spec["volumes"].as_array_mut() {
         volumes.push(json!({ "name": token, "projected": { "defaultMode": 420, "sources": [
             { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
@@ -252,7 +157,7 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
 }
 
 fn pod_status(cluster: &Cluster, pod: &Pod) -> Value {
-    let ready = if pod.ready { "True" } else { "False" };
+    let ready = manifests::status(pod.ready);
     let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": time(pod.started) });
     // It may have become unready long after its containers started.
     let since = time(pod.started.max(pod.ready_since));
@@ -270,21 +175,13 @@ fn pod_status(cluster: &Cluster, pod: &Pod) -> Value {
             names.join(" ")
         ));
     }
-    let mut scheduled = condition(
-        "PodScheduled",
-        if pod.node.is_some() { "True" } else { "False" },
-    );
+    let mut scheduled = condition("PodScheduled", manifests::status(pod.node.is_some()));
     if let Some(why) = &pod.unschedulable {
         scheduled["reason"] = json!("Unschedulable");
         scheduled["message"] = json!(&**why);
     }
     let mut status = json!({
-        "phase": match pod.phase {
-            Phase::Pending => "Pending",
-            Phase::Running => "Running",
-            Phase::Succeeded => "Succeeded",
-            Phase::Failed => "Failed",
-        },
+        "phase": pod.phase.as_str(),
         "conditions": [condition("Initialized", "True"), not_ready, readiness("ContainersReady"), scheduled],
         "startTime": time(pod.created), "qosClass": "Burstable",
     });
@@ -320,20 +217,18 @@ fn container_status(pod: &Pod, container: &Container, first: bool) -> Value {
     };
     let terminated = |n: u64| {
         pod.ended.as_ref().map(|ended| {
-            json!({ "terminated": {
-                "exitCode": ended.code, "reason": ended.reason, "startedAt": time(pod.started),
-                "finishedAt": time(ended.at), "containerID": id(n),
-            } })
+            let code = i64::from(ended.code);
+            let mut state = manifests::terminated(code, ended.reason, pod.started, ended.at);
+            state["terminated"]["containerID"] = json!(id(n));
+            state
         })
     };
-    let running = json!({ "running": { "startedAt": time(pod.started) } });
+    let running = manifests::running(pod.started);
     let over = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let state = match (&pod.waiting, first) {
-        (Some((reason, message)), true) => {
-            json!({ "waiting": { "reason": reason, "message": &**message } })
-        }
+        (Some((reason, message)), true) => manifests::waiting(reason, message),
         _ if over => terminated(pod.restarts).unwrap_or_else(|| running.clone()),
-        _ if pod.phase == Phase::Pending => json!({ "waiting": { "reason": "ContainerCreating" } }),
+        _ if pod.phase == Phase::Pending => manifests::waiting("ContainerCreating", ""),
         _ => running,
     };
     let last = if first && !over {
@@ -360,59 +255,24 @@ pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
     let ready = pods.iter().filter(|p| p.ready).count();
     let updated = pods.iter().filter(|p| p.hash == of.hash).count();
     let wanted = usize::try_from(of.replicas).unwrap_or(0);
-    let available = ready * 4 >= wanted * 3;
-    let done = updated == wanted && ready >= wanted;
-    let progressing = if of.stuck {
-        json!({
-            "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
-            "message": format!("ReplicaSet \"{}\" has timed out progressing.", of.set_name()),
-        })
-    } else {
-        let (reason, what) = if done {
-            ("NewReplicaSetAvailable", "has successfully progressed")
-        } else {
-            ("ReplicaSetUpdated", "is progressing")
-        };
-        json!({
-            "type": "Progressing", "status": "True", "reason": reason,
-            "message": format!("ReplicaSet \"{}\" {what}.", of.set_name()),
-        })
+    let progress = match of.stuck {
+        true => Progress::Exceeded,
+        false if updated == wanted && ready >= wanted => Progress::Done,
+        false => Progress::Rolling,
     };
-    let (word, reason) = if available {
-        ("True", "MinimumReplicasAvailable")
-    } else {
-        ("False", "MinimumReplicasUnavailable")
-    };
-    let mut conditions = vec![
-        json!({ "type": "Available", "status": word, "reason": reason, "message": "" }),
-        progressing,
-    ];
-    if let Some(why) = &of.replica_failure {
-        conditions.push(json!({
-            "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": &**why,
-        }));
-    }
-    let labels = json!({ "app": &*of.name });
     let spec = pod_spec(&of.template.containers, &of.template, &config_name(of));
-    let mut deployment = json!({
-        "metadata": {
-            "name": &*of.name, "namespace": &*of.namespace, "uid": of.uid.to_string(),
-            "generation": of.revision, "creationTimestamp": time(of.created), "labels": labels,
-            "annotations": { "deployment.kubernetes.io/revision": of.revision.to_string() },
-        },
-        "spec": {
-            "replicas": of.replicas, "selector": { "matchLabels": labels },
-            "template": { "metadata": { "labels": labels }, "spec": spec },
-            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "25%", "maxSurge": "25%" } },
-            "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
-        },
-        "status": {
-            "observedGeneration": of.revision, "replicas": pods.len(), "updatedReplicas": updated,
-            "readyReplicas": ready, "availableReplicas": ready,
-            "unavailableReplicas": wanted.saturating_sub(ready),
-            "conditions": conditions,
-        },
-    });
+    let mut deployment = manifests::Deployment {
+        metadata: metadata(&of.namespace, &of.name, &of.uid.to_string(), of.created),
+        set: &of.set_name(),
+        generation: of.revision,
+        replicas: wanted,
+        pods: (updated, pods.len(), ready),
+        available: (ready * 4 >= wanted * 3, None),
+        progress: (progress, None),
+        failure: of.replica_failure.as_deref().map(|why| (why, None)),
+        template: json!({ "metadata": { "labels": { "app": &*of.name } }, "spec": spec }),
+    }
+    .into_json();
     if of.paused {
         deployment["spec"]["paused"] = json!(true);
     }
@@ -427,17 +287,9 @@ pub(super) fn service(of: &Workload) -> Value {
     } else {
         of.name.to_string()
     };
-    json!({
-        "metadata": {
-            "name": &*of.name, "namespace": &*of.namespace, "uid": Uid(of.uid.0 ^ 0x5e).to_string(),
-            "creationTimestamp": time(of.created),
-        },
-        "spec": {
-            "type": "ClusterIP", "clusterIP": "10.96.7.7", "selector": { "app": app },
-            "ports": [{ "name": "http", "protocol": "TCP", "port": 80, "targetPort": port }],
-        },
-        "status": { "loadBalancer": {} },
-    })
+    let uid = Uid(of.uid.0 ^ 0x5e).to_string();
+    let metadata = metadata(&of.namespace, &of.name, &uid, of.created);
+    manifests::service(metadata, &app, &json!(port))
 }
 
 /// The `ConfigMap` of a workload.
@@ -454,10 +306,7 @@ pub(super) fn config(of: &Workload) -> Value {
         data[format!("FEATURE_{extra}")] = json!("on");
     }
     json!({
-        "metadata": {
-            "name": config_name(of), "namespace": &*of.namespace,
-            "uid": Uid(of.uid.0 ^ 0xc0).to_string(), "creationTimestamp": time(of.created),
-        },
+        "metadata": metadata(&of.namespace, &config_name(of), &Uid(of.uid.0 ^ 0xc0).to_string(), of.created),
         "data": data,
     })
 }
@@ -476,17 +325,5 @@ pub(super) fn root_ca(namespace: &str) -> Value {
     json!({
         "metadata": { "name": "kube-root-ca.crt", "namespace": namespace },
         "data": { "ca.crt": "-----BEGIN CERTIFICATE-----\nc2ltdWxhdGVk\n-----END CERTIFICATE-----\n" },
-    })
-}
-
-/// The Service `default/kubernetes`: it has no selector and no pods.
-pub(super) fn kubernetes_service(uid: Uid) -> Value {
-    json!({
-        "metadata": { "name": "kubernetes", "namespace": "default", "uid": uid.to_string() },
-        "spec": {
-            "type": "ClusterIP", "clusterIP": "10.96.0.1",
-            "ports": [{ "name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443 }],
-        },
-        "status": { "loadBalancer": {} },
     })
 }

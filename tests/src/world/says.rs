@@ -86,14 +86,7 @@ pub(super) fn controller_of_node(
 }
 
 fn node_involved(name: &Arc<str>, uid: Uid) -> Involved {
-    Involved {
-        about: About::Node,
-        namespace: Arc::from(""),
-        name: Arc::clone(name),
-        uid,
-        version: 0,
-        container: Arc::from(""),
-    }
+    Involved::new(About::Node, &Arc::from(""), name, uid)
 }
 
 /// The scheduler about a pod.
@@ -137,12 +130,8 @@ pub(super) fn controller(
     uid: Uid,
 ) -> Speaker {
     let involved = Involved {
-        about,
-        namespace: Arc::clone(namespace),
-        name: Arc::clone(name),
-        uid,
         version: cluster.next_version(),
-        container: Arc::from(""),
+        ..Involved::new(about, namespace, name, uid)
     };
     Speaker {
         reporter: record(component, &Arc::from("")),

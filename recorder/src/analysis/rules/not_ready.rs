@@ -1,6 +1,7 @@
 //! A pod runs, but is not ready.
 
 use kube9_shared::model::{EventType, Severity};
+use kube9_shared::time::Timestamp;
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
@@ -16,6 +17,7 @@ pub(super) const RULE: Rule = Rule {
     name: "pod not ready",
     doc: "\
 Opens when a running pod has not been ready for `not_ready` and no container of it fails in a way that H1 to H5 report; severity warning.
+The time a container waited before it first started, for its image or a volume, does not count.
 Closes when it is ready, or gone.
 Next: its readiness probe fails: the pod's Events show the probe's answer.",
     reads: &[Kind::Pod],
@@ -49,7 +51,16 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .map(|c| &*c.name)
         .collect();
     let place = place(entry);
-    let since = ready.since.unwrap_or(pod.meta.created);
+    // The condition is as old as the pod: one whose image took long has not failed its probe for that long.
+    let first_runs = pod
+        .containers
+        .iter()
+        .filter(|c| c.restarts == 0 && !c.ready);
+    let started = first_runs.filter_map(|c| c.running).max();
+    let since = ready
+        .since
+        .unwrap_or(pod.meta.created)
+        .max(started.unwrap_or(Timestamp::EPOCH));
     let description = format!(
         "Pod {place} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
          `kubectl describe pod -n {} {}` shows what the readiness probe answers.",
@@ -114,6 +125,18 @@ mod tests {
                     Opens(Warning),
                     apply(Kind::Pod, pod("web-1", json!({}))),
                     Closes,
+                ],
+            ),
+            case(
+                "a quarter of an hour for the image does not count",
+                vec![
+                    Wait(1000),
+                    apply(Kind::Pod, pod_with("web-1", 0, running(1000), json!({}))),
+                    Quiet,
+                    Wait(890),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
                 ],
             ),
             case(

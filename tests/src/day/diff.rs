@@ -1,0 +1,332 @@
+//! The findings of a day beside its ground truth: trouble that was not found, findings where nothing was wrong.
+//!
+//! The bounds are generous and the same for all rules; when exactly each rule opens and closes is what the tables of
+//! cases beside the rules say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use kube9_shared::model::{ObjectRef, Severity};
+
+use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
+use super::{MINUTE, MORNING, Ms, SECOND};
+use crate::clock::Micros;
+
+/// The API has whole seconds, and controllers take a moment.
+const HASTE: Ms = 4 * SECOND;
+
+/// A finding may still open so long after the cause was removed: the longest back-off of a kubelet, and a bit.
+const AFTERMATH: Ms = 6 * MINUTE;
+
+/// A Service may be without a ready endpoint for so long before it is found, and have one before that is.
+const SERVICE: Ms = 3 * MINUTE;
+
+/// A step in the life of a finding, as it came out of the analysis.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// When.
+    pub at: Ms,
+    /// Which one.
+    pub fingerprint: String,
+    /// Number of its rule.
+    pub rule: String,
+    /// `Kind/namespace/name`, `Node/name` or `Image/name`.
+    pub subject: String,
+    /// It is over; else it is new, or worse.
+    pub closed: bool,
+    /// How bad.
+    pub severity: Severity,
+}
+
+impl Found {
+    /// From the parts of a finding's row.
+    pub fn new(
+        at: Ms,
+        fingerprint: &str,
+        object: Option<&ObjectRef>,
+        closed: bool,
+        severity: Severity,
+    ) -> Self {
+        let (rule, rest) = fingerprint.split_once('/').unwrap_or((fingerprint, ""));
+        let subject = match object {
+            // A Namespace is its own namespace.
+            Some(object) if object.namespace.is_empty() || object.kind == "Namespace" => {
+                format!("{}/{}", object.kind, object.name)
+            }
+            Some(object) => format!("{}/{}/{}", object.kind, object.namespace, object.name),
+            None => format!("Image/{}", rest.strip_suffix('/').unwrap_or(rest)),
+        };
+        Self {
+            at,
+            fingerprint: fingerprint.to_owned(),
+            rule: rule.to_owned(),
+            subject,
+            closed,
+            severity,
+        }
+    }
+
+    /// About what a manifest says, whether anything fails or not.
+    fn is_assessment(&self) -> bool {
+        self.rule.starts_with('A')
+    }
+}
+
+/// One finding from its opening to its end.
+#[derive(Debug)]
+struct Finding<'a> {
+    opened: &'a Found,
+    severity: Severity,
+    closed: Option<Ms>,
+}
+
+impl Finding<'_> {
+    fn text(&self) -> String {
+        format!(
+            "{} ({}): from {} to {}",
+            self.opened.fingerprint,
+            self.opened.subject,
+            clock(self.opened.at),
+            self.closed.map_or("the evening".to_owned(), clock)
+        )
+    }
+}
+
+/// How findings and truth differ.
+#[derive(Debug, Default)]
+pub struct Diff {
+    /// Troubles that were planted.
+    pub planted: usize,
+    /// Findings that were there.
+    pub found: usize,
+    /// Findings by rule.
+    pub by_rule: BTreeMap<String, usize>,
+    /// Planted, or a Service without endpoints, and not found, not in time, or closed before the end.
+    pub missed: Vec<String>,
+    /// Found where nothing was wrong.
+    pub noise: Vec<String>,
+    /// Not closed when it was over.
+    pub stale: Vec<String>,
+    /// Opened while they were open, or closed while they were not.
+    pub doubled: Vec<String>,
+}
+
+fn clock(at: Ms) -> String {
+    let text = Micros(at * 1000).seconds_text();
+    format!(
+        "{} (+{} s)",
+        &text.as_str()[11..19],
+        (at - MORNING) / SECOND
+    )
+}
+
+/// Compares; `slack`: how much later than in the truth things may be seen.
+pub fn diff(truth: &GroundTruth, found: &[Found], evening: Ms, slack: Ms) -> Diff {
+    let mut diff = Diff {
+        planted: truth.planted.len(),
+        ..Diff::default()
+    };
+    let findings = findings(found, &mut diff);
+    diff.found = findings.len();
+    let relations = truth.relations();
+    for finding in &findings {
+        *diff.by_rule.entry(finding.opened.rule.clone()).or_default() += 1;
+        let causes = truth.planted.iter();
+        let causes = causes.filter(|one| can_cause(&relations, one, finding.opened));
+        explain(finding, causes, evening, slack, &mut diff);
+    }
+    for planted in &truth.planted {
+        if planted.from + planted.found_within() + slack <= evening
+            && !findings
+                .iter()
+                .any(|finding| reports(&relations, planted, finding, evening, slack))
+        {
+            diff.missed.push(format!(
+                "{:?} of {}: from {} to {}",
+                planted.cause,
+                planted.object,
+                clock(planted.from),
+                clock(planted.to.min(evening))
+            ));
+        }
+    }
+    services(truth, &findings, evening, slack, &mut diff);
+    diff
+}
+
+/// The findings; steps that do not fit are noted as doubled.
+fn findings<'a>(found: &'a [Found], diff: &mut Diff) -> Vec<Finding<'a>> {
+    let mut findings: Vec<Finding<'a>> = Vec::new();
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    for step in found {
+        let at = || format!("{} at {}", step.fingerprint, clock(step.at));
+        match (step.closed, open.get(step.fingerprint.as_str()).copied()) {
+            (false, None) => {
+                open.insert(&step.fingerprint, findings.len());
+                findings.push(Finding {
+                    opened: step,
+                    severity: step.severity,
+                    closed: None,
+                });
+            }
+            (false, Some(index)) => {
+                let finding = &mut findings[index];
+                if finding.severity == step.severity {
+                    diff.doubled.push(format!("opened twice: {}", at()));
+                }
+                finding.severity = step.severity;
+            }
+            (true, Some(index)) => {
+                findings[index].closed = Some(step.at);
+                open.remove(step.fingerprint.as_str());
+            }
+            (true, None) => diff
+                .doubled
+                .push(format!("closed although not open: {}", at())),
+        }
+    }
+    findings
+}
+
+fn can_cause(relations: &Relations<'_>, planted: &Planted, found: &Found) -> bool {
+    (planted.cause == Cause::Manifest) == found.is_assessment()
+        && relations.shows_on(planted, &found.subject)
+}
+
+/// What may have caused a finding was planted before it opened, and not undone long before it opened and closed.
+fn explain<'a>(
+    finding: &Finding<'_>,
+    causes: impl Iterator<Item = &'a Planted>,
+    evening: Ms,
+    slack: Ms,
+    diff: &mut Diff,
+) {
+    let opened = finding.opened.at;
+    let closed = finding.closed.unwrap_or(evening);
+    let (mut explained, mut closes_by) = (false, Ms::MIN);
+    for cause in causes.filter(|cause| cause.from - HASTE <= closed) {
+        explained |= cause.from - HASTE <= opened && opened <= cause.to + AFTERMATH + slack;
+        closes_by = closes_by.max(cause.to + cause.closed_within() + slack);
+    }
+    if !explained {
+        diff.noise.push(finding.text());
+    } else if closed > closes_by {
+        diff.stale.push(finding.text());
+    }
+}
+
+/// Whether a finding is open soon after the onset and until the end; of a node, it is about the node itself.
+fn reports(
+    relations: &Relations<'_>,
+    planted: &Planted,
+    finding: &Finding<'_>,
+    evening: Ms,
+    slack: Ms,
+) -> bool {
+    let opened = finding.opened.at;
+    opened <= planted.from + planted.found_within() + slack
+        && finding
+            .closed
+            .is_none_or(|closed| closed >= planted.to.min(evening) - HASTE)
+        && (finding.opened.subject == planted.object || !planted.object.starts_with("Node/"))
+        && can_cause(relations, planted, finding.opened)
+}
+
+/// A Service without a ready endpoint is found, and one that has one is not.
+fn services(
+    truth: &GroundTruth,
+    findings: &[Finding<'_>],
+    evening: Ms,
+    slack: Ms,
+    diff: &mut Diff,
+) {
+    let mut of: HashMap<&str, Vec<&Finding<'_>>> = HashMap::new();
+    for finding in findings {
+        let found = finding.opened;
+        if found.subject.starts_with("Service/") && !found.is_assessment() {
+            of.entry(&found.subject).or_default().push(finding);
+        }
+    }
+    let open_within = |finding: &&Finding<'_>, from: Ms, to: Ms| {
+        finding.opened.at <= to && finding.closed.unwrap_or(evening) >= from
+    };
+    for (service, spans) in &truth.without_endpoint {
+        let found = of.get(&**service).map_or(&[][..], Vec::as_slice);
+        for (from, to) in spans
+            .iter()
+            .filter(|(from, to)| to - from >= SERVICE + slack)
+        {
+            let by = from + SERVICE + slack;
+            if !found.iter().any(|finding| open_within(finding, *from, by)) {
+                diff.missed.push(format!(
+                    "{service} without a ready endpoint: from {} to {}",
+                    clock(*from),
+                    clock(*to)
+                ));
+            }
+        }
+    }
+    for (service, findings) in of {
+        let spans = truth.without_endpoint.get(service);
+        let spans = spans.map_or(&[][..], Vec::as_slice);
+        for finding in findings {
+            let (opened, closed) = (finding.opened.at, finding.closed.unwrap_or(evening));
+            let has = |at: Ms, late: Ms| {
+                !spans
+                    .iter()
+                    .any(|(from, to)| from - HASTE <= at && at <= to + late + slack)
+            };
+            if has(opened, HASTE) {
+                diff.noise
+                    .push(format!("{}, which had an endpoint", finding.text()));
+            } else if has(closed, SERVICE) {
+                diff.stale
+                    .push(format!("{}, which had an endpoint again", finding.text()));
+            }
+        }
+    }
+}
+
+impl Diff {
+    /// Whether all that was planted was found, and nothing else.
+    pub fn is_clean(&self) -> bool {
+        self.faults() == 0 && self.planted > 0
+    }
+
+    /// How many differences there are.
+    pub fn faults(&self) -> usize {
+        self.lists().iter().map(|(_, list)| list.len()).sum()
+    }
+
+    /// The differences, by what kind of difference it is.
+    pub fn lists(&self) -> [(&'static str, &Vec<String>); 4] {
+        [
+            ("planted and not found", &self.missed),
+            ("found where nothing was wrong", &self.noise),
+            ("not closed when it was over", &self.stale),
+            ("opened or closed twice", &self.doubled),
+        ]
+    }
+}
+
+/// Longest list of differences that is printed.
+const SHOWN: usize = 40;
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} findings, {} planted", self.found, self.planted)?;
+        let rules: Vec<String> = self
+            .by_rule
+            .iter()
+            .map(|(rule, count)| format!("{rule} {count}"))
+            .collect();
+        writeln!(f, "by rule: {}", rules.join(", "))?;
+        for (what, list) in self.lists() {
+            writeln!(f, "{what}: {}", list.len())?;
+            list.iter()
+                .take(SHOWN)
+                .try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
+        Ok(())
+    }
+}
