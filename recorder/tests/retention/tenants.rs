@@ -1,6 +1,8 @@
 //! The size limit with one namespace that fills the database: what the others keep.
 
 use kube9_recorder::pipeline::item::Change;
+use kube9_recorder::pipeline::sanitize::Clean;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -178,18 +180,16 @@ fn flood_of_kinds_leaves_the_others_their_rows() {
 fn facts_of_one_namespace_do_not_take_the_room_of_rows() {
     let mut store = Store::with(Some(64 << 20), large_volume);
     others(&mut store);
-    let keys: Vec<String> = (0..30_000)
-        .map(|n| format!("\"key-{n:012}\":{n}"))
+    let keys: Map<String, Value> = (0..30_000)
+        .map(|n| (format!("key-{n:012}"), n.into()))
         .collect();
-    let keys = keys.join(",");
+    let mut facts = json!({"uid": "", "kind": "ConfigMap", "keys": keys, "quiet": false});
     for n in 0..100 {
-        let facts = format!(
-            "{{\"uid\":\"u{n}\",\"kind\":\"ConfigMap\",\"keys\":{{{keys}}},\"quiet\":false}}"
-        );
+        facts["uid"] = format!("u{n}").into();
         let change = Change {
             watch: store.watch,
-            name: format!("flood/map-{n}"),
-            facts: Some(facts),
+            name: Clean::name(&format!("flood/map-{n}")),
+            facts: Clean::json(&facts),
             rows: Vec::new(),
             version: None,
         };
