@@ -15,6 +15,7 @@ pub mod health;
 pub mod life;
 pub mod logging;
 pub mod maps;
+pub mod memory;
 pub mod metrics;
 pub mod panics;
 pub mod pipeline;

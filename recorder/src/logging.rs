@@ -118,11 +118,21 @@ fn redact_value(value: &mut Value, redact: Redact) {
     }
 }
 
+/// How often a line comes at most that others can cause at will: an object that cannot be read, say.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
 /// Lets a repeated message through once per period, and counts the others: `if let Some(held_back) = t.pass(now)`.
 #[derive(Debug)]
 pub struct Throttle {
     period: Duration,
     state: Mutex<(Option<Duration>, u64)>,
+}
+
+impl Default for Throttle {
+    /// Once a minute.
+    fn default() -> Self {
+        Self::new(LOG_EVERY)
+    }
 }
 
 impl Throttle {

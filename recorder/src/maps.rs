@@ -5,6 +5,7 @@
 //! hashes, which never leave the process; and whoever may create objects by the ten thousand has simpler ways to make work.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
@@ -13,3 +14,10 @@ pub type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// A hash set.
 pub type Set<K> = HashSet<K, RandomState>;
+
+/// Gives memory back after much has left the map; what may come soon has room.
+pub fn trim<K: Eq + Hash, V>(map: &mut Map<K, V>) {
+    if map.capacity() > 4 * map.len() + 64 {
+        map.shrink_to(2 * map.len());
+    }
+}

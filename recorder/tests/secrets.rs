@@ -80,6 +80,7 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
             metrics: metrics.clone(),
             clock: Clock::system(),
             owners: Owners::default(),
+            throttle: Arc::default(),
         };
         let json = serde_json::value::to_raw_value(event).unwrap();
         intake.listed(

@@ -69,6 +69,7 @@ impl Path {
             owners: Owners::default(),
             metrics: Metrics::new(&rules),
             clock: Clock::system(),
+            throttle: Arc::default(),
         };
         Ok(Self {
             intake,
@@ -85,7 +86,7 @@ impl Path {
     /// # Errors
     /// If the line could not be committed, or left a row that breaks a promise.
     pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<Became> {
-        match WatchLine::decode(line) {
+        match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
                 self.intake.watched(self.watch, action, object);
             }

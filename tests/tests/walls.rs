@@ -148,8 +148,9 @@ fn data_flows_one_way_through_the_rooms() {
 }
 
 /// The modules of the analysis from the bottom up; each names only those before it. docs/ARCHITECTURE.md, Analysis.
-const ANALYSIS: [&str; 14] = [
+const ANALYSIS: [&str; 15] = [
     "subject",
+    "ledger",
     "controller",
     "own",
     "warnings",

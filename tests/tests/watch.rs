@@ -98,6 +98,13 @@ impl Scene {
         recorder.wait().unwrap();
     }
 
+    fn log_lines_with(&self, words: &str) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| line.contains(words))
+            .count()
+    }
+
     fn create(&self, pod: &str) {
         let now = Micros::now().seconds_text().to_string();
         self.server
@@ -334,4 +341,29 @@ fn on_a_terminal_it_shows_a_table_and_ends_with_the_window() {
             "{status:?}"
         );
     }
+}
+
+#[test]
+fn objects_that_cannot_be_read_are_counted_and_logged_once_a_minute() {
+    let scene = Scene::new();
+    let body =
+        br#""metadata":{"resourceVersion":"{version}"},"spec":7,"data":7,"involvedObject":7}"#;
+    for n in 0..500 {
+        for kind in [Kind::ConfigMap, Kind::Event] {
+            let name = format!("bad-{n}");
+            scene.server.store().poison(kind, "shop", &name, body);
+        }
+    }
+    let counted = || {
+        let metrics = scene.setup.metrics().into_iter();
+        let of_decode = |(name, _): &(String, f64)| name.starts_with("kube9_event_errors_total");
+        metrics.filter(of_decode).map(|(_, n)| n).sum::<f64>()
+    };
+    assert!(wait_until(|| counted() >= 1000.0), "{}", scene.log());
+    // Two, where the minute ends meanwhile.
+    assert!((1..=2).contains(&scene.log_lines_with("object skipped")));
+    assert!((1..=2).contains(&scene.log_lines_with("Event set aside")));
+    let rows = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
+    let rows = scene.setup.number(rows).unwrap_or(0);
+    assert!((1..=120).contains(&rows), "{rows} rows");
 }

@@ -12,17 +12,19 @@ use super::own::{Degraded, Own, Space};
 use super::rules::finding_ids;
 use super::state::Analysis;
 use crate::clock::Clock;
-use crate::health::{Health, Pulse};
+use crate::health::{Check, Health, Pulse};
 use crate::metrics::Metrics;
 use crate::pipeline::heard::Heard;
-use crate::pipeline::item::Item;
+use crate::pipeline::item::{Item, RelistCause};
 use crate::pipeline::push::push;
 use crate::pipeline::queue::Queue;
+use crate::pipeline::signals::Recall;
 use crate::source::objects::informer::Seen;
 use crate::volume::statvfs;
 
-/// News that may wait for the analysis. Each holds one object; the informers wait beyond that.
-pub const NEWS_MAX: usize = 256;
+/// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most
+/// `OBJECT_BYTES_MAX`: 2 MiB in all.
+pub const NEWS_MAX: usize = 64;
 
 /// News taken in before the rules look: a burst about one Service is looked at once.
 const NEWS_AT_ONCE: usize = 64;
@@ -64,6 +66,10 @@ pub struct Engine {
     pub clock: Clock,
     /// Shows that it runs.
     pub pulse: Pulse,
+    /// Says that there is memory for all.
+    pub check: Check,
+    /// Of the informers.
+    pub recalls: Vec<Arc<Recall>>,
 }
 
 impl Engine {
@@ -101,10 +107,7 @@ impl Engine {
                 self.push(items).await;
             }
             let items = self.analysis.evaluate(LOOKS_AT_ONCE, self.clock.now());
-            if !items.is_empty() {
-                self.push(items).await;
-                self.count();
-            }
+            self.push(items).await;
             if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
                 extended = self.clock.elapsed();
                 if self.analysis.has_open() {
@@ -130,6 +133,32 @@ impl Engine {
             pod: self.pod.clone(),
         };
         self.analysis.notice(own, now);
+        self.account();
+    }
+
+    /// Says how much is held, and who is left out for that.
+    fn account(&mut self) {
+        let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (held, max) = self.analysis.bytes();
+        let (namespaces, left_out) = self.analysis.left_out();
+        let metrics = &self.metrics;
+        metrics.analysis_bytes.set(bytes(held));
+        metrics.analysis_bytes_max.set(bytes(max));
+        metrics.namespaces_off.set(bytes(namespaces));
+        self.count();
+        let counted = metrics.objects_left_out.get();
+        metrics
+            .objects_left_out
+            .inc_by(left_out.saturating_sub(counted));
+        self.check.report(match self.analysis.trouble() {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        });
+        if self.analysis.takes_relist() {
+            for recall in &self.recalls {
+                recall.relist(RelistCause::Resumed);
+            }
+        }
     }
 
     /// Hands items to the writer, each with room: the queue never has to drop one of them.

@@ -19,6 +19,7 @@ pub mod controller;
 pub mod engine;
 pub mod failure;
 pub mod findings;
+mod ledger;
 pub mod own;
 pub mod rules;
 mod sight;

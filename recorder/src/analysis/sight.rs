@@ -11,8 +11,8 @@ use std::time::Duration;
 use kube9_shared::time::Timestamp;
 
 use super::changes::{Facts, Late};
-use super::subject::Name;
-use crate::maps::{Map, Set};
+use super::subject::{Name, split};
+use crate::maps::{Map, Set, trim};
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::Remembered;
@@ -55,6 +55,15 @@ pub(super) struct Sight {
 }
 
 impl Source {
+    /// The list under way, if one is, shows what is known under that name. What is not known cannot be missed.
+    pub(super) fn shown(&mut self, name: &Name) {
+        if let Some(listing) = &mut self.listing
+            && let Some((name, _)) = self.facts.get_key_value(name)
+        {
+            listing.insert(name.clone());
+        }
+    }
+
     /// A list begins.
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
         self.listing = Some(Set::default());
@@ -153,6 +162,32 @@ impl Sight {
         } else {
             RelistCause::Restarted
         }
+    }
+
+    /// All informers.
+    pub(super) fn watches(&self) -> impl Iterator<Item = WatchId> {
+        self.sources.keys().copied()
+    }
+
+    /// Forgets what is known of the objects of a namespace; returns them.
+    pub(super) fn forget(&mut self, namespace: &str) -> Vec<(Kind, WatchId, Name)> {
+        let mut forgotten = Vec::new();
+        for (watch, source) in &mut self.sources {
+            let names = source.facts.keys();
+            let names: Vec<Name> = names
+                .filter(|name| split(name).0 == namespace)
+                .cloned()
+                .collect();
+            for name in names {
+                source.facts.remove(&name);
+                if let Some(listing) = &mut source.listing {
+                    listing.remove(&name);
+                }
+                forgotten.push((source.kind, *watch, name));
+            }
+            trim(&mut source.facts);
+        }
+        forgotten
     }
 
     /// The informer of a watch.

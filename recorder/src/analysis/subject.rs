@@ -87,6 +87,20 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// The namespace that it is in or is; empty where it is in none, or in more than one.
+    pub fn place(&self) -> &str {
+        match self.about {
+            About::Pod | About::Deployment | About::Service | About::ConfigMap => {
+                split(&self.name).0
+            }
+            About::Owner => self.name.split('/').nth(1).unwrap_or_default(),
+            About::Namespace => &self.name,
+            About::Node | About::Image | About::Cluster | About::Recorder | About::Watch => "",
+        }
+    }
+}
+
 /// Who an object is.
 pub fn object_ref(kind: &str, meta: &Meta) -> ObjectRef {
     ObjectRef {

@@ -300,6 +300,16 @@ sections! {
         assessment_exclude_namespaces: Vec<String> = vec![
             "kube-system".to_owned(), "kube-public".to_owned(), "kube-node-lease".to_owned(),
         ]; anywhere,
+        /// Bytes that the analysis may hold of objects and findings, by its own estimate.
+        /// Beyond them the analysis of the namespace that holds most is switched off, and `/healthz` says so; its Events
+        /// are recorded all the same.
+        /// Unset means half of the container's memory limit, or 512Mi where there is none: of 128Mi, 64Mi. The other half is
+        /// for the process itself (15 MiB), the queue and the batch that is written (12 MiB), pages and lines of the API
+        /// server that are being read (up to 20 MiB), and what the allocator cannot give back.
+        max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(4))..=Some(ByteSize::mib(1 << 20)); anywhere,
+        /// Of these, bytes that one namespace may hold.
+        /// Unset means half of `max_bytes`, so that nobody who may edit one namespace can take all.
+        namespace_max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(1 << 20)); anywhere,
         /// From when on the rules speak.
         thresholds: ThresholdConfig = ThresholdConfig::default(),
     }

@@ -108,6 +108,16 @@ pub struct Metrics {
     pub unknown_reason: IntCounter,
     /// Connections that a panic ended.
     pub http_panics: IntCounter,
+    /// Objects of which not all was kept.
+    pub objects_cut: IntCounter,
+    /// Sights of objects that the analysis left out.
+    pub objects_left_out: IntCounter,
+    /// Bytes that the analysis holds.
+    pub analysis_bytes: IntGauge,
+    /// Bytes that the analysis may hold.
+    pub analysis_bytes_max: IntGauge,
+    /// Namespaces whose analysis is off.
+    pub namespaces_off: IntGauge,
     /// 1 while `/healthz` is healthy; set by the HTTP server at each scrape.
     pub healthy: IntGauge,
     findings_open: BTreeMap<String, IntGauge>,
@@ -272,6 +282,31 @@ impl Metrics {
                 r,
                 "kube9_http_panics_total",
                 "Connections that were closed because a request made them panic: a defect.",
+            ),
+            objects_cut: counter(
+                r,
+                "kube9_analysis_objects_cut_total",
+                "Objects received of which the analysis keeps a part, because they are too large.",
+            ),
+            objects_left_out: counter(
+                r,
+                "kube9_analysis_objects_left_out_total",
+                "Objects received that the analysis leaves out, because the analysis of their namespace is off.",
+            ),
+            analysis_bytes: gauge(
+                r,
+                "kube9_analysis_bytes",
+                "Bytes of objects and findings that the analysis holds, as it estimates them.",
+            ),
+            analysis_bytes_max: gauge(
+                r,
+                "kube9_analysis_max_bytes",
+                "Bytes that the analysis may hold.",
+            ),
+            namespaces_off: gauge(
+                r,
+                "kube9_analysis_namespaces_off",
+                "Namespaces whose analysis is off for lack of memory.",
             ),
             healthy: gauge(
                 r,

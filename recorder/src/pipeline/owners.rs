@@ -40,7 +40,7 @@ impl Table {
         self.pods.insert(pod.clone(), owner);
     }
 
-    fn remove(&mut self, pod: &Arc<str>) {
+    fn remove(&mut self, pod: &str) {
         let Some(owner) = self.pods.remove(pod) else {
             return;
         };
@@ -67,6 +67,12 @@ impl Owners {
         let Some(owner) = owner else { return };
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         table.add(name, owner);
+    }
+
+    /// A pod is there, but nothing is kept of it.
+    pub fn forget(&self, name: &str) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        table.remove(name);
     }
 
     /// A pod is gone; its owner is remembered for a while.

@@ -1,5 +1,6 @@
 //! What goes against the flow: what the store tells a source when it begins, and its call to list again.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use kube9_shared::time::Timestamp;
@@ -34,6 +35,13 @@ pub struct Remembered {
     pub facts: Vec<(String, String)>,
     /// When the view was last proven current; `None`: it never was.
     pub proven: Option<Timestamp>,
+    /// Namespaces of which nothing, or not all, is stored, for lack of memory.
+    pub left_out: BTreeSet<String>,
+}
+
+/// The name under which it is stored that nothing of a namespace is: no object has one that ends so.
+pub fn off_name(namespace: &str) -> String {
+    format!("{namespace}/")
 }
 
 /// Lets the writer tell a source that it has to relist: its items were dropped, or the database is a new one.

@@ -1,10 +1,15 @@
 //! GET requests to the API server, with what the sources need of the answer: status, `Date`, `Retry-After`, the body in
 //! bounded pieces.
 //!
+//! Invariant: no text of an answer leaves this file but through [`said`], so that no error, and nothing that repeats it
+//! (`/healthz`, `status`, a row), holds a secret that an admission webhook or a proxy has put there.
+//! Invariant: of all that share an [`Api`], one holds a large body at a time.
+//!
 //! Why not `kube::Api`: it hides the list's resourceVersion and headers, holds no bound on a page or a line, and one
 //! object that does not decode fails its whole page.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +19,10 @@ use http_body_util::BodyExt;
 use kube::client::{Body, Client};
 use kube9_shared::time::Timestamp;
 use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::RestartCause;
+use crate::pipeline::sanitize::clean_text;
 
 /// Why a request or a stream failed; decides what the source does next.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +84,11 @@ impl ApiError {
 }
 
 /// A success, its body unread.
-#[derive(Debug)]
 pub struct Answer {
     /// The server's clock, from `Date`; whole seconds.
     pub server_time: Option<Timestamp>,
     body: Body,
+    api: Api,
 }
 
 /// How a list is asked for.
@@ -93,10 +100,31 @@ pub enum Shape {
     MetadataOnly,
 }
 
-/// A connection to one API server.
+/// A connection to one API server, and the right to hold a large body: one at a time for all clones.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
+    large: Arc<Semaphore>,
+}
+
+/// The right to hold a large body, until it is dropped.
+#[derive(Debug)]
+pub struct Large(#[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>);
+
+/// Longest message of an error, in bytes.
+const MESSAGE_BYTES_MAX: usize = 300;
+
+/// What the API server, or something on the way to it, says: without secrets and control characters, and short.
+fn said(text: &str) -> String {
+    // What a line of a watch says may be as long as the line.
+    let start = &text[..text.floor_char_boundary(STATUS_BYTES_MAX)];
+    clean_text(start, MESSAGE_BYTES_MAX)
+}
+
+/// What is wrong with JSON, without a word of it: serde quotes the value that it did not expect.
+pub(super) fn place_of(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    format!("not the expected JSON at line {line}, column {column}")
 }
 
 /// A `Status` object, as far as it is read.
@@ -118,7 +146,7 @@ impl Status {
         } else {
             self.message
         };
-        let message: String = message.chars().take(300).collect();
+        let message = said(&message);
         match (self.code, retry_after) {
             (410, _) => ApiError::Expired(message),
             (code @ (401 | 403), _) => ApiError::Denied { code, message },
@@ -141,7 +169,16 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 impl Api {
     /// Requests through this client.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            large: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Waits for the right to hold a large body.
+    pub async fn large(&self) -> Large {
+        // Invariant: it is never closed. If it were, a body would be held without the right to.
+        Large(self.large.clone().acquire_owned().await.ok())
     }
 
     /// Sends a GET; waits at most `limit` for the head of the answer.
@@ -174,6 +211,7 @@ impl Api {
         let answer = Answer {
             server_time,
             body: response.into_body(),
+            api: self.clone(),
         };
         if status.is_success() {
             return Ok(answer);
@@ -205,15 +243,21 @@ impl Answer {
     pub async fn bytes(self, bytes_max: usize, limit: Duration) -> Result<Vec<u8>, ApiError> {
         let read = async {
             let mut stream = self.body.into_data_stream();
-            let mut bytes = Vec::new();
+            // Put together once: a vector that grows is there twice, with room that nothing will fill.
+            let (mut chunks, mut bytes) = (Vec::new(), 0);
             while let Some(chunk) = stream.next().await {
                 let chunk = chunk.map_err(|error| ApiError::Transport(chain(&error)))?;
-                if bytes.len() + chunk.len() > bytes_max {
+                bytes += chunk.len();
+                if bytes > bytes_max {
                     return Err(ApiError::TooLarge(bytes_max));
                 }
-                bytes.extend_from_slice(&chunk);
+                chunks.push(chunk);
             }
-            Ok(bytes)
+            let mut whole = Vec::with_capacity(bytes);
+            for chunk in chunks {
+                whole.extend_from_slice(&chunk);
+            }
+            Ok(whole)
         };
         tokio::time::timeout(limit, read)
             .await
@@ -229,6 +273,8 @@ impl Answer {
             searched: 0,
             skipping: false,
             held: None,
+            api: Some(self.api),
+            large: None,
         }
     }
 }
@@ -242,8 +288,15 @@ pub enum Line {
     TooLong,
 }
 
-/// An object of the API is at most 1.5 MiB in etcd (its `--max-request-bytes`), and escaping at most doubles it.
+/// Longest line. An object is at most 1.5 MiB in etcd (its `--max-request-bytes`); as JSON most are hardly longer. What is
+/// (six bytes for each `<`, say) is skipped in a watch, whose lines cannot be asked for one by one.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// A line beyond this is large: no more than one is held at a time. A large pod has 20 KiB.
+const LARGE_LINE_BYTES: usize = 256 << 10;
+
+/// How long the next part of a large line may take: others wait.
+const LARGE_LINE_WAIT: Duration = Duration::from_secs(30);
 
 type DataStream = Pin<Box<dyn Stream<Item = Result<Bytes, kube::Error>> + Send>>;
 
@@ -256,6 +309,10 @@ pub struct Lines {
     skipping: bool,
     /// The last chunk, until the connection has taken another buffer to read into.
     held: Option<Bytes>,
+    /// Where the right to hold a large line is asked for.
+    api: Option<Api>,
+    /// While a large line is held, or skipped.
+    large: Option<Large>,
 }
 
 /// How long the connection gets for that; it needs one turn of the runtime.
@@ -267,10 +324,30 @@ impl Lines {
     pub async fn next(&mut self) -> Result<Option<Line>, ApiError> {
         loop {
             if let Some(line) = self.take_line() {
+                // Whoever reads it does so before anything else can run.
+                self.large = None;
                 return Ok(Some(line));
             }
-            match self.chunk().await {
+            if self.buffer.len() <= LARGE_LINE_BYTES {
+                self.large = None;
+            } else if self.large.is_none()
+                && let Some(api) = &self.api
+            {
+                self.large = Some(api.large().await);
+            }
+            let chunk = if self.large.is_some() {
+                let chunk = tokio::time::timeout(LARGE_LINE_WAIT, self.chunk()).await;
+                chunk.map_err(|_| ApiError::Timeout(LARGE_LINE_WAIT))?
+            } else {
+                self.chunk().await
+            };
+            match chunk {
                 Some(Ok(chunk)) => {
+                    let held = self.buffer.len();
+                    if held > LARGE_LINE_BYTES && self.buffer.capacity() - held < chunk.len() {
+                        // By a quarter: doubled, it would have room for what will never come.
+                        self.buffer.reserve_exact(chunk.len().max(held / 4));
+                    }
                     self.buffer.extend_from_slice(&chunk);
                     self.held = Some(chunk);
                 }
@@ -319,9 +396,17 @@ impl Lines {
             }
             return None;
         };
-        let line = self.buffer[self.start..end].to_vec();
-        self.start = end + 1;
-        self.searched = self.start;
+        let line = if self.start == 0 && end + 1 == self.buffer.len() {
+            let mut line = std::mem::take(&mut self.buffer); // a large line is not copied
+            line.truncate(end);
+            self.searched = 0;
+            line
+        } else {
+            let line = self.buffer[self.start..end].to_vec();
+            self.start = end + 1;
+            self.searched = self.start;
+            line
+        };
         if std::mem::take(&mut self.skipping) || line.len() > LINE_BYTES_MAX {
             return Some(Line::TooLong);
         }
@@ -329,7 +414,7 @@ impl Lines {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. It may quote a proxy, or the address that it was sent to.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -341,7 +426,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    said(&text)
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), the only form that API servers send.
@@ -372,6 +457,8 @@ mod tests {
             searched: 0,
             skipping: false,
             held: None,
+            api: None,
+            large: None,
         }
     }
 
@@ -419,5 +506,44 @@ mod tests {
         ] {
             assert_eq!(parse_http_date(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn message_of_the_api_server_loses_its_secrets_where_it_enters() {
+        let planted = ["hunter2", "correcthorse"].concat();
+        for code in [401, 403, 410, 429, 500] {
+            for retry_after in [None, Some(Duration::from_secs(1))] {
+                let status = Status {
+                    code,
+                    message: format!("admission webhook denied: password={planted}\u{1b}[31m"),
+                    reason: String::new(),
+                };
+                let error = status.into_error(retry_after).to_string();
+                assert!(!error.contains(&planted), "{error}");
+                assert!(!error.contains('\u{1b}'), "{error}");
+                assert!(error.contains("admission webhook"), "{error}");
+            }
+        }
+        let error = std::io::Error::other(format!("proxy says: password={planted}"));
+        assert!(!chain(&error).contains(&planted));
+    }
+
+    #[tokio::test]
+    async fn one_large_line_is_held_at_a_time() {
+        static PART: [u8; LARGE_LINE_BYTES + 1] = [b'x'; LARGE_LINE_BYTES + 1];
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let api = Api::new(Client::try_from(config).unwrap());
+        let large = || {
+            let mut lines = lines(vec![&PART, b"\n"]);
+            lines.api = Some(api.clone());
+            lines
+        };
+        let held = api.large().await;
+        let (mut first, mut second) = (large(), large());
+        let waits = Duration::from_millis(20);
+        assert!(tokio::time::timeout(waits, first.next()).await.is_err());
+        drop(held);
+        assert!(matches!(first.next().await, Ok(Some(Line::Whole(_)))));
+        assert!(matches!(second.next().await, Ok(Some(Line::Whole(_)))));
     }
 }

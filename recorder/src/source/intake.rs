@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::pages::{Action, RawItem};
 use crate::clock::Clock;
+use crate::logging::Throttle;
 use crate::metrics::{self, Metrics, Stage};
 use crate::pipeline::decode::{Identity, decode_event, decode_identity};
 use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
@@ -34,6 +35,8 @@ pub struct Intake {
     pub clock: Clock,
     /// Who owns the pods that they are about.
     pub owners: Owners,
+    /// Of the lines about Events that cannot be recorded.
+    pub throttle: Arc<Throttle>,
 }
 
 /// What one item was.
@@ -58,7 +61,7 @@ impl Intake {
     }
 
     /// Takes an item of a watch.
-    pub fn watched(&self, watch: WatchId, action: Action, object: Box<RawValue>) -> Taken {
+    pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue) -> Taken {
         let label = match action {
             Action::Added => metrics::Action::Added,
             Action::Modified => metrics::Action::Modified,
@@ -66,7 +69,7 @@ impl Intake {
         };
         self.metrics.received(metrics::Kind::Event, label);
         match action {
-            Action::Added | Action::Modified => self.take(watch, Via::Watch, &object),
+            Action::Added | Action::Modified => self.take(watch, Via::Watch, object),
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
                 self.pass(
@@ -155,7 +158,10 @@ impl Intake {
 
     fn set_aside(&self, watch: WatchId, via: Via, identity: Identity, stage: Stage, cause: String) {
         let Identity { uid, version, .. } = identity;
-        warn!(uid, version, cause, "Event set aside");
+        // Each is counted, and has a row as long as there are few.
+        if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
+            warn!(uid, version, cause, suppressed, "Event set aside");
+        }
         self.metrics.event_errors.of(stage).inc();
         self.pass(watch, via, uid, version, Passed::SetAside(stage, cause));
     }

@@ -21,17 +21,39 @@ use crate::pipeline::signals::Remembered;
 /// the Events of the same time, which resume exactly, say what came between.
 const SHORT_GAP: Duration = Duration::from_secs(300);
 
+/// Longest facts of an object: what is kept of one (`OBJECT_BYTES_MAX`) as JSON, each key with its number. A version
+/// before that bound has stored more.
+const OBJECT_CHARS_MAX: i64 = 64 << 10;
+
+/// Most bytes of facts that are read for one watch: those of 50,000 pods are 10 MB.
+const WATCH_BYTES_MAX: usize = 16 << 20;
+
 impl Applier {
     /// What is stored of a watch's objects.
     pub fn remembered(&mut self, conn: &Connection, id: WatchId) -> rusqlite::Result<Remembered> {
-        let facts = conn
-            .prepare("SELECT name, facts FROM facts WHERE watch = ?1")?
-            .query_map([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        Ok(Remembered {
-            facts,
+        let mut remembered = Remembered {
             proven: self.watches.get(id).proven,
-        })
+            ..Remembered::default()
+        };
+        let mut room = WATCH_BYTES_MAX;
+        // SQLite knows the length without reading the text.
+        let mut found = conn.prepare(
+            "SELECT name, CASE WHEN length(facts) <= ?2 THEN facts END FROM facts WHERE watch = ?1",
+        )?;
+        let mut found = found.query((id.0, OBJECT_CHARS_MAX))?;
+        while let Some(row) = found.next()? {
+            let (name, facts): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let bytes = name.len() + facts.as_ref().map_or(0, String::len);
+            let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
+            match facts {
+                Some(facts) if !name.ends_with('/') && bytes <= room => {
+                    room -= bytes;
+                    remembered.facts.push((name, facts));
+                }
+                _ => _ = remembered.left_out.insert(namespace.to_owned()),
+            }
+        }
+        Ok(remembered)
     }
 
     pub(super) fn change(

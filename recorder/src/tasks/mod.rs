@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::exit::Defect;
 use crate::health::Health;
 use crate::life;
+use crate::logging::Throttle;
 use crate::metrics::{Label, Metrics, Rules};
 use crate::panics;
 use crate::pipeline::filter::{Filter, SeverityOverrides};
@@ -124,6 +125,7 @@ async fn record(
                 metrics: metrics.clone(),
                 clock: clock.clone(),
                 owners: Owners::default(),
+                throttle: Arc::new(Throttle::default()),
             };
             let sources = sources(&config, opened.known, &cluster, &intake, &health);
             Ok::<_, anyhow::Error>((opened.writer, sources, cluster))

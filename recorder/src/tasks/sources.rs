@@ -1,13 +1,17 @@
 //! Everything that talks to the API server, made of the config and of what the database knows.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use super::database::{EventWatch, Known};
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::state::{Analysis, close_all};
-use crate::config::Config;
+use crate::config::{AnalysisConfig, ByteSize, Config};
 use crate::health::Health;
 use crate::life;
+use crate::logging::Throttle;
+use crate::memory;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Item, RelistCause};
 use crate::pipeline::signals::Start;
@@ -52,6 +56,18 @@ impl AnalysisTask {
     }
 }
 
+/// What the analysis may hold where the container has no memory limit.
+const UNLIMITED_BYTES: u64 = 512 << 20;
+
+/// The analysis with its bounds: half of the memory limit where none is configured.
+fn bounded(config: &AnalysisConfig, limit: Option<u64>) -> AnalysisConfig {
+    let half = limit.map_or(UNLIMITED_BYTES, |limit| limit / 2);
+    AnalysisConfig {
+        max_bytes: config.max_bytes.or(Some(ByteSize::bytes(half))),
+        ..config.clone()
+    }
+}
+
 pub(super) fn sources(
     config: &Config,
     known: Known,
@@ -74,9 +90,14 @@ pub(super) fn sources(
             first_sync.clone(),
         )
     };
+    // Each may hold one large body: objects of any size never keep Events waiting.
+    let (events_api, objects_api) = (
+        Api::new(cluster.client.clone()),
+        Api::new(cluster.client.clone()),
+    );
     let source = |watch: EventWatch| {
         let source = EventsSource {
-            api: Api::new(cluster.client.clone()),
+            api: events_api.clone(),
             watch: watch.id,
             report: report(Kind::Event, &watch.namespace),
             namespace: watch.namespace,
@@ -103,13 +124,20 @@ pub(super) fn sources(
             status_document,
         };
     }
-    let mut analysis = Analysis::new(config.analysis.clone(), intake.owners.clone(), known.before);
+    let mut analysis = Analysis::new(
+        bounded(&config.analysis, memory::limit()),
+        intake.owners.clone(),
+        known.before,
+    );
+    let throttle = Arc::new(Throttle::default());
+    let mut recalls = Vec::with_capacity(known.informers.len());
     let (out, inbox) = mpsc::channel(NEWS_MAX);
     let mut informers = Vec::with_capacity(known.informers.len());
     for watch in known.informers {
+        recalls.push(watch.recall.clone());
         let first = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
         let informer = Informer {
-            api: Api::new(cluster.client.clone()),
+            api: objects_api.clone(),
             watch: watch.id,
             kind: watch.kind,
             report: report(watch.kind, &watch.namespace),
@@ -120,6 +148,7 @@ pub(super) fn sources(
             clock: intake.clock.clone(),
             recall: watch.recall,
             position: watch.position,
+            throttle: throttle.clone(),
         };
         informers.push((informer, first));
     }
@@ -134,6 +163,8 @@ pub(super) fn sources(
         metrics: intake.metrics.clone(),
         clock: intake.clock.clone(),
         pulse: health.task("analysis", STUCK_AFTER),
+        check: health.check("analysis", None),
+        recalls,
     };
     Sources {
         events,

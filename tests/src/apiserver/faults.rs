@@ -133,6 +133,8 @@ pub enum Fault {
     },
     /// Deliver every item twice.
     Duplicate,
+    /// Send the same continue token with every page (lists only).
+    SameToken,
 }
 
 /// An item that does not decode.
@@ -304,6 +306,7 @@ pub(super) struct Plan {
     pub(super) end: Option<(usize, EndBy)>,
     pub(super) garbage: Option<(usize, Garbage)>,
     pub(super) duplicate: bool,
+    pub(super) same_token: bool,
 }
 
 impl Plan {
@@ -336,6 +339,7 @@ impl Plan {
             Fault::ErrorAfter { items, code } => self.end = Some((items, EndBy::Error(code))),
             Fault::Garbage { items, what } => self.garbage = Some((items, what)),
             Fault::Duplicate => self.duplicate = true,
+            Fault::SameToken => self.same_token = true,
         }
     }
 }

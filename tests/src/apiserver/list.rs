@@ -181,6 +181,15 @@ pub(super) fn answer(
             head["remainingItemCount"] = json!(left);
         }
     }
+    if plan.same_token {
+        // The first page once more, each time.
+        let token = Token {
+            version: Some(page.version),
+            after: String::new(),
+            left: None,
+        };
+        head["continue"] = json!(token.encode());
+    }
     let opening = match form {
         Form::Whole => format!(
             r#"{{"kind":"{}List","apiVersion":"{}","metadata":{head},"items":["#,

@@ -2,16 +2,17 @@
 //! `kube9-torture --burst N`: overruns it.
 //! `kube9-torture --http PROGRAM --minutes N --seed S`: sends hostile requests to the port of that recorder.
 //! `kube9-torture --soak --minutes N`: lets it live, and measures it all the while.
+//! `kube9-torture --tenant all --recorder FILE`: attacks that program with objects, in a memory control group.
 //! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kube9_tests::torture::{self, Options, http, soak};
+use kube9_tests::torture::{self, Options, http, soak, tenant};
 
 #[derive(Parser)]
 #[command(
@@ -48,6 +49,20 @@ struct Cli {
     /// Of the soak: multiplies what happens by itself.
     #[arg(long, default_value_t = 1.0)]
     load: f64,
+    /// Instead of all that: objects as large as one tenant can make them, against the chart's memory limit; the name of
+    /// one attack, or `all`.
+    #[arg(long, value_name = "ATTACK")]
+    tenant: Option<String>,
+    /// Of the tenant: the recorder's program, optimized.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/release/kube9-recorder"
+    )]
+    recorder: PathBuf,
+    /// Of the tenant: seconds of each of the three phases of an attack.
+    #[arg(long, default_value_t = 6)]
+    phase: u64,
     /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -77,6 +92,30 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the attacks of that name.
+fn attack(
+    name: &str,
+    recorder: &Path,
+    phase: Duration,
+    folder: &Path,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let recorder = recorder.canonicalize().context("there is no recorder")?;
+    if let Err(error) = tenant::Group::new(tenant::LIMIT) {
+        writeln!(out, "SKIPPED: no memory control group can be made: {error}")?;
+        return Ok(true);
+    }
+    let chosen = |attack: &&tenant::Attack| name == "all" || attack.name == name;
+    let mut is_clean = true;
+    for attack in tenant::ATTACKS.iter().filter(chosen) {
+        let outcome = tenant::run(*attack, &recorder, phase, &folder.join(attack.name))?;
+        write!(out, "{outcome}")?;
+        out.flush()?;
+        is_clean &= outcome.is_clean();
+    }
+    Ok(is_clean)
 }
 
 fn work(cli: Cli) -> anyhow::Result<bool> {
@@ -111,6 +150,16 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&folder).context("cannot make the working folder")?;
     let mut out = io::stdout().lock();
     let is_clean = match cli.burst {
+        _ if cli.tenant.is_some() => {
+            let phase = Duration::from_secs(cli.phase);
+            attack(
+                &cli.tenant.unwrap_or_default(),
+                &cli.recorder,
+                phase,
+                &folder,
+                &mut out,
+            )?
+        }
         _ if cli.soak => {
             let options = soak::Options {
                 duration: options.duration,

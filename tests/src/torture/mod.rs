@@ -19,6 +19,7 @@ pub mod http;
 mod load;
 mod skew;
 pub mod soak;
+pub mod tenant;
 mod verdict;
 mod victim;
 

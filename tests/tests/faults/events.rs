@@ -88,7 +88,44 @@ fn a_page_that_is_too_large_is_asked_for_in_halves() {
     }
     let recorder = scene.start();
     scene.wait_stored(100);
-    assert!(scene.asked_for_pages_of(50));
+    assert!(scene.asked_for_pages_of(12));
+    recorder.stop().unwrap();
+}
+
+/// As JSON it is 8.4 MiB: six bytes for each character. It must not keep the list from ending.
+#[test]
+fn event_of_the_largest_size_is_listed_among_others() {
+    let scene = Scene::new();
+    scene.create_many("small", 150);
+    let mut large = event("shop", "large", 1);
+    large["message"] = json!("\u{1}".repeat(1_400_000));
+    scene.server.store().create(Kind::Event, large).unwrap();
+    scene.create_many("later", 150);
+    let recorder = scene.start();
+    scene.wait_stored(301);
+    assert!(scene.asked_for_pages_of(1));
+    let requests = scene.server.requests().count(Verb::List, Kind::Event);
+    assert!(requests < 60, "{requests} requests: pages grow again");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn list_of_events_whose_continue_token_repeats_is_degraded_and_not_asked_for_without_end() {
+    let scene = Scene::new();
+    scene.create_many("small", 150);
+    let faults = scene.server.faults();
+    let fault = faults.always(On::list(Kind::Event), Fault::SameToken);
+    let recorder = scene.start();
+    let requests = || scene.server.requests().count(Verb::List, Kind::Event);
+    scene.wait("it is said", || {
+        scene
+            .degraded("watch/Event")
+            .contains("a list without an end")
+    });
+    // The first page, the second with the token of the first, the third with that of the second; then it waits.
+    assert!(requests() <= 6, "{} requests", requests());
+    faults.clear(fault);
+    scene.wait_stored(150);
     recorder.stop().unwrap();
 }
 

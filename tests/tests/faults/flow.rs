@@ -114,6 +114,7 @@ impl Parts {
                 metrics: shared.metrics.clone(),
                 clock: clock.clone(),
                 owners: Owners::default(),
+                throttle: Arc::default(),
             },
             recall,
             report: Report::new(

@@ -46,12 +46,17 @@ pub fn breaking(rows: &[Record]) -> Option<String> {
         )
     })?;
     let name = &row.object.as_ref()?.name;
-    Some(match row.reason.as_str() {
+    let mut what = match row.reason.as_str() {
         "ConfigMapChanged" => format!("ConfigMap {name} changed"),
         "ConfigMapDeleted" => format!("ConfigMap {name} deleted"),
         _ => row.title.replacen("Image", "image", 1),
-    })
+    };
+    what.truncate(what.floor_char_boundary(WHAT_BYTES_MAX));
+    Some(what)
 }
+
+/// Longest name of a change: it is kept with its object.
+const WHAT_BYTES_MAX: usize = 300;
 
 /// Keys whose values changed between two sights of a ConfigMap.
 pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {

@@ -5,7 +5,7 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use crate::metrics::Kind;
-use crate::source::objects::{Service, TargetPort};
+use crate::source::objects::{Fit, Service, TargetPort};
 
 pub(super) const RULE: Rule = Rule {
     id: "A11",
@@ -36,6 +36,9 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         .filter(|e| !e.pod.phase.is_final())
         .take(PODS_MAX)
     {
+        if entry.pod.meta.fit != Fit::Whole {
+            return; // its ports may be among what was cut
+        }
         pods += 1;
         declared.extend(
             entry

@@ -17,10 +17,17 @@ use crate::analysis::target::Target;
 use crate::config::AnalysisConfig;
 use crate::pipeline::item::{Finding, Item};
 
+/// Steps of findings made before they are handed on: each is a row of up to 15 KiB, and one look may make hundreds.
+const STEPS_MAX: usize = 64;
+
+/// Why findings about what is off are closed.
+const NO_MEMORY: &str = "the analysis of its namespace is off for lack of memory";
+
 impl Analysis {
     /// Looks at up to `budget` subjects that changed or whose time has come.
     pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
-        let mut steps = Vec::new();
+        let (mut steps, mut out) = (Vec::new(), Vec::new());
+        self.relist |= self.quota.retry(now);
         self.thaw(now, &mut steps);
         self.agenda.wake(now);
         for _ in 0..budget {
@@ -28,8 +35,13 @@ impl Analysis {
                 break;
             };
             self.look(&subject, now, &mut steps);
+            self.stay_within(subject.place(), now, &mut out);
+            if steps.len() >= STEPS_MAX {
+                break;
+            }
         }
-        items(steps)
+        out.extend(items(steps));
+        out
     }
 
     /// What was frozen, and is seen again, is looked at again.
@@ -59,7 +71,15 @@ impl Analysis {
     }
 
     fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+        let is_off = self.quota.is_off(subject.place());
+        if self.quota.leaves_out(subject.place()) {
+            let reads = |id: &str| named(id).any(|rule| !rule.reads.is_empty());
+            self.findings.leave(subject, reads, NO_MEMORY, now, out);
+        }
         let Some(target) = Target::find(&self.world, subject) else {
+            if is_off {
+                return; // nothing of it is kept; what was open is closed
+            }
             let kind = subject.about.kind();
             if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
                 self.without_objects(subject, now, out);
@@ -75,7 +95,8 @@ impl Analysis {
             .iter()
             .filter(|rule| rule.check.about() == subject.about)
         {
-            if !self.is_ready(rule) || !self.config.runs(rule) {
+            let reads_what_is_off = is_off && !rule.reads.is_empty();
+            if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
                 continue;
             }
             let look = Look {

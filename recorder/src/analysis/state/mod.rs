@@ -8,6 +8,7 @@
 
 mod look;
 mod news;
+mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,13 +23,14 @@ use super::sight::Sight;
 use super::subject::{About, Name, Subject};
 use super::warnings::Warnings;
 use super::world::World;
-use crate::config::AnalysisConfig;
+use crate::config::{AnalysisConfig, ByteSize};
 use crate::maps::{Map, Set};
 use crate::metrics::Kind;
 use crate::pipeline::heard::{History, Told};
 use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
 use crate::pipeline::owners::Owners;
 use crate::pipeline::signals::Remembered;
+use quota::Quota;
 
 /// The state of the analysis.
 pub struct Analysis {
@@ -45,6 +47,12 @@ pub struct Analysis {
     /// Who has said so far that the database is a new one.
     reset_by: Set<WatchId>,
     retired: bool,
+    /// Whose analysis is off.
+    quota: Quota,
+    /// Sights of objects that were left out.
+    left_out: u64,
+    /// What is there is to be listed once more.
+    relist: bool,
 }
 
 /// What the database says of the time before.
@@ -59,7 +67,11 @@ pub struct Before {
 impl Analysis {
     /// An analysis that has seen nothing.
     pub fn new(config: AnalysisConfig, owners: Owners, before: Before) -> Self {
+        let bytes = |size: Option<ByteSize>| size.map(ByteSize::get);
         Self {
+            quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),
+            left_out: 0,
+            relist: false,
             config,
             world: World::new(
                 Warnings::new(before.history),
@@ -83,12 +95,36 @@ impl Analysis {
         namespace: &str,
         stored: Remembered,
     ) -> RelistCause {
+        for namespace in &stored.left_out {
+            self.quota.was_off(namespace);
+        }
         self.sight.add(watch, kind, namespace, stored)
     }
 
     /// Findings that are open, by rule.
     pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
         self.findings.open_by_rule()
+    }
+
+    /// Bytes that are held, by estimate, and how many may be.
+    pub fn bytes(&self) -> (usize, usize) {
+        let held = self.world.ledger.total() + self.findings.ledger().total();
+        (held, self.quota.max)
+    }
+
+    /// How many namespaces are off, and the sights of objects that were left out for that.
+    pub fn left_out(&self) -> (usize, u64) {
+        (self.quota.count(), self.left_out)
+    }
+
+    /// What is wrong with the analysis itself.
+    pub fn trouble(&self) -> Option<String> {
+        self.quota.message()
+    }
+
+    /// Whether all informers are to list once more; asked once.
+    pub fn takes_relist(&mut self) -> bool {
+        std::mem::take(&mut self.relist)
     }
 
     /// Whether any finding is open.

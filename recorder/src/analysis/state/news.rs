@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kube9_shared::model::{ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 
+use super::quota::Cause;
 use super::{Analysis, items};
 use crate::analysis::changes::{self, Compared, Facts, LastChange, Late};
 use crate::analysis::controller::controller;
@@ -13,11 +14,34 @@ use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
 use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
+use crate::maps::Set;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
 use crate::pipeline::sanitize::{Clean, clean_name, sanitize};
-use crate::source::objects::Object;
+use crate::pipeline::signals::off_name;
 use crate::source::objects::informer::{News, Seen};
+use crate::source::objects::{Fit, Object};
+
+/// The facts of an object are deleted; no row, and no position that moves.
+fn without_facts(watch: WatchId, name: &str) -> Item {
+    facts_only(watch, name, None)
+}
+
+/// Nothing is kept of a namespace: what stands in `facts` for that.
+fn off_mark(watch: WatchId, namespace: &str) -> Item {
+    let mark = serde_json::json!({});
+    facts_only(watch, &off_name(namespace), Clean::json(&mark))
+}
+
+fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
+    Item::Change(Box::new(Change {
+        watch,
+        name: Clean::name(name),
+        facts,
+        rows: Vec::new(),
+        version: None,
+    }))
+}
 
 impl Analysis {
     /// Takes in a piece of news.
@@ -35,15 +59,14 @@ impl Analysis {
                 self.vanished(watch, &name, Some(&object), None, now, &mut out);
             }
             News::Unreadable { namespace, name } => {
-                let name = if namespace.is_empty() {
-                    name
+                let name: Name = if namespace.is_empty() {
+                    name.into()
                 } else {
-                    format!("{namespace}/{name}")
+                    format!("{namespace}/{name}").into()
                 };
-                let name = clean_name(&name);
-                let source = self.source(watch);
-                if let Some(listing) = source.and_then(|source| source.listing.as_mut()) {
-                    listing.insert(Name::from(&*name));
+                let name = Name::from(&*clean_name(&name));
+                if let Some(source) = self.source(watch) {
+                    source.shown(&name);
                 }
             }
             News::Listed {
@@ -62,6 +85,7 @@ impl Analysis {
                     };
                     out.push(Item::Mark { watch, mark });
                 }
+                self.tried(watch, &mut out);
             }
             News::Live => {
                 self.permission(watch, None, now, &mut out);
@@ -72,6 +96,7 @@ impl Analysis {
             News::Blind { why, forbidden } => {
                 self.sight.blinded(watch, now);
                 if forbidden {
+                    self.tried(watch, &mut out); // it will not be listed
                     self.permission(watch, Some(&why), now, &mut out);
                 }
             }
@@ -84,7 +109,7 @@ impl Analysis {
                     mark: Mark::Proven { version, at: now },
                 });
             }
-            News::Reset => self.reset(watch),
+            News::Reset => self.reset(watch, &mut out),
         }
         out
     }
@@ -120,6 +145,16 @@ impl Analysis {
     fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
         let mut name = name_of(object.meta());
         let kind = object.kind();
+        let namespace = object.meta().namespace.clone();
+        if self.quota.leaves_out(&namespace) {
+            self.left_out += 1;
+            return;
+        }
+        if object.meta().fit == Fit::TooLarge {
+            self.left_out += 1;
+            self.switch_off(watch, &namespace, Cause::Object, now, out);
+            return;
+        }
         let Some(source) = self.sight.source(watch) else {
             return;
         };
@@ -128,9 +163,6 @@ impl Analysis {
         let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
         name = known.map_or(name, |(known, _)| known);
-        if let Some(listing) = &mut source.listing {
-            listing.insert(name.clone());
-        }
         let (late, first) = (source.late_at(now), source.first);
         let reached = source.reached(&object);
         if is_another {
@@ -148,7 +180,9 @@ impl Analysis {
         };
         let before = source.facts.get(&name);
         let mut after = Facts::of(&object, before);
-        let rows = if first {
+        // Of what was left out it is not known how it was.
+        let returns = before.is_none() && self.quota.is_off(&namespace);
+        let rows = if first || returns {
             Vec::new()
         } else {
             changes::rows(&Compared {
@@ -178,6 +212,7 @@ impl Analysis {
             })));
             source.facts.insert(name.clone(), after);
         }
+        source.shown(&name);
         let mut dirty = BTreeSet::new();
         let settle = self.config.thresholds.settle;
         self.world
@@ -186,6 +221,64 @@ impl Analysis {
             self.world.note_change(kind, &name, change, &mut dirty);
         }
         self.agenda.add(dirty);
+        self.stay_within(&namespace, now, out);
+    }
+
+    /// Switches off whom there is no memory for, now that `namespace` has grown.
+    pub(super) fn stay_within(&mut self, namespace: &str, now: Timestamp, out: &mut Vec<Item>) {
+        let ledgers = |all: &Self| {
+            let ledgers = [&all.world.ledger, all.findings.ledger()];
+            all.quota.over(namespace, ledgers)
+        };
+        // Each round has one namespace more that is off.
+        while let Some((namespace, cause)) = ledgers(self) {
+            let Some(watch) = self.sight.watches().next() else {
+                return;
+            };
+            self.switch_off(watch, &namespace, cause, now, out);
+        }
+    }
+
+    /// Lets go of everything in a namespace: its objects and their facts, in the database too. What was concluded is closed
+    /// when its subjects are looked at next: a row each, and there may be tens of thousands.
+    fn switch_off(
+        &mut self,
+        watch: WatchId,
+        namespace: &str,
+        cause: Cause,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        self.quota.switch_off(namespace, cause, now);
+        let mut dirty = BTreeSet::new();
+        for (kind, watch, name) in self.sight.forget(namespace) {
+            self.world.remove(kind, &name, &mut dirty);
+            if kind == Kind::Pod {
+                self.owners.forget(&name);
+            }
+            out.push(without_facts(watch, &name));
+        }
+        self.world.trim();
+        out.push(off_mark(watch, namespace));
+        self.resting
+            .retain(|subject, _| subject.place() != namespace);
+        self.agenda.add(dirty);
+        self.agenda.add(self.findings.of_namespace(namespace));
+    }
+
+    /// A list is complete, or cannot be had: whoever was tried with it and all others is on again.
+    fn tried(&mut self, watch: WatchId, out: &mut Vec<Item>) {
+        let sight = &self.sight;
+        let all = |listed: &Set<WatchId>| sight.watches().all(|watch| listed.contains(&watch));
+        let on = self.quota.listed(watch, all);
+        if on.is_empty() {
+            return;
+        }
+        for namespace in &on {
+            let name = off_name(namespace);
+            out.extend(sight.watches().map(|watch| without_facts(watch, &name)));
+        }
+        self.agenda.add(self.world.subjects());
     }
 
     /// An object is gone; `object` is its last state where that was seen.
@@ -299,7 +392,7 @@ impl Analysis {
     }
 
     /// The database is a new one: everything is to be stored again, and nothing of it is news.
-    fn reset(&mut self, watch: WatchId) {
+    fn reset(&mut self, watch: WatchId, out: &mut Vec<Item>) {
         if let Some(source) = self.source(watch) {
             source.facts.clear();
         }
@@ -311,6 +404,8 @@ impl Analysis {
         }
         if self.reset_by.len() == 1 {
             self.findings.forget();
+            let off = self.quota.names();
+            out.extend(off.map(|name| off_mark(watch, name)));
             self.agenda.add(self.world.subjects());
         }
     }

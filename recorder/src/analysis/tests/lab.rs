@@ -138,6 +138,14 @@ impl Lab {
         self.say(kind, News::Live);
     }
 
+    /// What an informer says of an object.
+    pub(in crate::analysis) fn news(&self, kind: Kind, object: &Value) -> Seen {
+        Seen {
+            watch: watch(kind),
+            what: News::Applied(decoded(kind, object)),
+        }
+    }
+
     pub(in crate::analysis) fn apply(&mut self, kind: Kind, object: &Value) {
         self.say(kind, News::Applied(decoded(kind, object)));
     }

@@ -69,6 +69,7 @@ impl Stored {
                     .map(|((_, name), facts)| (name.clone(), facts.clone()))
                     .collect(),
                 proven: Some(start()),
+                ..Remembered::default()
             }
         });
         lab.now = now;

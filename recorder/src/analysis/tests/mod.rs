@@ -3,6 +3,7 @@
 mod changes;
 mod lab;
 mod life;
+mod memory;
 mod objects;
 mod scene;
 pub(in crate::analysis) mod table;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::entry::PodEntry;
 use crate::analysis::failure;
+use crate::analysis::ledger::Ledger;
 use crate::analysis::subject::Name;
-use crate::maps::{Map, Set};
+use crate::maps::{Map, Set, trim};
 use crate::source::objects::{Deployment, Meta, PodSpec, Service};
 
 /// What pods asked for, in thousandths. Wide enough for any number of them.
@@ -31,6 +32,21 @@ pub struct OnNode {
     pub unpulled: BTreeSet<Name>,
     /// What those that have not ended asked for.
     pub asked: Asked,
+}
+
+/// What a key takes beside its text: its entry, and a first node of names.
+const KEY_COST: usize = 300;
+
+/// What a spec takes beside what it holds.
+const SPEC_COST: usize = 200;
+
+/// The namespace of a key; images have none, and are counted with the pods that wait for them.
+fn place(key: &str) -> &str {
+    let rest = key.split_once(':').map_or("", |(_, rest)| rest);
+    match key.starts_with("i:") {
+        true => "",
+        false => rest.split('/').next().unwrap_or_default(),
+    }
 }
 
 /// The indexes.
@@ -56,18 +72,19 @@ impl Index {
     }
 
     /// The spec as the other pods of the template have it.
-    pub(super) fn spec(&mut self, spec: Arc<PodSpec>) -> Arc<PodSpec> {
+    pub(super) fn spec(&mut self, ledger: &mut Ledger, spec: Arc<PodSpec>) -> Arc<PodSpec> {
         if let Some(known) = self.specs.get(&spec) {
             return known.clone();
         }
         self.specs.insert(spec.clone());
+        ledger.add(&spec.namespace, SPEC_COST + spec.held as usize);
         spec
     }
 
     /// A pod is there.
-    pub(super) fn add_pod(&mut self, name: &Name, entry: &PodEntry) {
+    pub(super) fn add_pod(&mut self, ledger: &mut Ledger, name: &Name, entry: &PodEntry) {
         for key in pod_keys(entry) {
-            self.add(key, name);
+            self.add(ledger, key, name);
         }
         let pods = self.by_owner.entry(entry.group.clone()).or_default();
         pods.insert(name.clone());
@@ -84,9 +101,9 @@ impl Index {
     }
 
     /// A pod is gone, or about to be elsewhere.
-    pub(super) fn drop_pod(&mut self, name: &Name, entry: &PodEntry) {
+    pub(super) fn drop_pod(&mut self, ledger: &mut Ledger, name: &Name, entry: &PodEntry) {
         for key in pod_keys(entry) {
-            self.drop_from(&key, name);
+            self.drop_from(ledger, &key, name);
         }
         if let Some(pods) = self.by_owner.get_mut(&entry.group) {
             pods.remove(name);
@@ -95,8 +112,9 @@ impl Index {
             }
         }
         // Held by the pod and by the set: nobody else.
-        if Arc::strong_count(&entry.pod.spec) <= 2 {
-            self.specs.remove(&entry.pod.spec);
+        let spec = &entry.pod.spec;
+        if Arc::strong_count(spec) <= 2 && self.specs.remove(spec) {
+            ledger.sub(&spec.namespace, SPEC_COST + spec.held as usize);
         }
         let Some(node) = &entry.pod.node else { return };
         if let Some(on) = self.by_node.get_mut(&**node) {
@@ -113,45 +131,56 @@ impl Index {
     }
 
     /// A Deployment is there.
-    pub(super) fn add_deployment(&mut self, name: &Name, one: &Deployment) {
+    pub(super) fn add_deployment(&mut self, ledger: &mut Ledger, name: &Name, one: &Deployment) {
         for key in resting_keys(one) {
-            self.add(key, name);
+            self.add(ledger, key, name);
         }
     }
 
     /// A Deployment is gone, or about to be another one.
-    pub(super) fn drop_deployment(&mut self, name: &Name, one: &Deployment) {
+    pub(super) fn drop_deployment(&mut self, ledger: &mut Ledger, name: &Name, one: &Deployment) {
         for key in resting_keys(one) {
-            self.drop_from(&key, name);
+            self.drop_from(ledger, &key, name);
         }
     }
 
     /// A Service is there.
-    pub(super) fn add_service(&mut self, name: &Name, service: &Service) {
+    pub(super) fn add_service(&mut self, ledger: &mut Ledger, name: &Name, service: &Service) {
         if let Some(key) = service_key(service) {
-            self.add(key, name);
+            self.add(ledger, key, name);
         }
     }
 
     /// A Service is gone, or about to be another one.
-    pub(super) fn drop_service(&mut self, name: &Name, service: &Service) {
+    pub(super) fn drop_service(&mut self, ledger: &mut Ledger, name: &Name, service: &Service) {
         if let Some(key) = service_key(service) {
-            self.drop_from(&key, name);
+            self.drop_from(ledger, &key, name);
         }
     }
 
-    fn add(&mut self, key: String, name: &Name) {
-        self.by_key
-            .entry(key.into())
-            .or_default()
-            .insert(name.clone());
+    /// Gives memory back after many objects have left.
+    pub(super) fn trim(&mut self) {
+        trim(&mut self.by_key);
+        trim(&mut self.by_owner);
     }
 
-    fn drop_from(&mut self, key: &str, name: &Name) {
+    fn add(&mut self, ledger: &mut Ledger, key: String, name: &Name) {
+        match self.by_key.get_mut(&*key) {
+            Some(names) => _ = names.insert(name.clone()),
+            None => {
+                ledger.add(place(&key), KEY_COST + key.len());
+                let names = BTreeSet::from([name.clone()]);
+                self.by_key.insert(key.into(), names);
+            }
+        }
+    }
+
+    fn drop_from(&mut self, ledger: &mut Ledger, key: &str, name: &Name) {
         if let Some(names) = self.by_key.get_mut(key) {
             names.remove(name);
             if names.is_empty() {
                 self.by_key.remove(key);
+                ledger.sub(place(key), KEY_COST + key.len());
             }
         }
     }

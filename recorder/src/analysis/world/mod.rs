@@ -22,10 +22,11 @@ pub use index::Asked;
 use super::changes::LastChange;
 use super::controller::controller;
 use super::failure;
+use super::ledger::Ledger;
 use super::own::Own;
-use super::subject::{About, Name, Subject, object_ref, owner_name};
+use super::subject::{About, Name, Subject, object_ref, owner_name, split};
 use super::warnings::Warnings;
-use crate::maps::Map;
+use crate::maps::{Map, trim};
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
 use crate::source::objects::{Condition, ConfigMap, Deployment, Node, Object, Pod, Service};
@@ -35,6 +36,10 @@ use trace::{TIMES_MAX, keep_latest};
 
 /// Pods that wait for an image, up to which each concerns the nodes of the others.
 const FEW_PODS: usize = 8;
+
+/// What an object takes beside its own texts and lists: its entries in a dozen maps, its name, its facts. Measured: see
+/// docs/performance.md.
+const OBJECT_COST: usize = 1500;
 
 /// Everything that is there.
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub struct World {
     pub default_tokens: DefaultTokens,
     /// kube9 itself.
     pub own: Own,
+    /// Bytes of all that is here.
+    pub ledger: Ledger,
     index: Index,
     /// Nodes that are ready and take any pod.
     open_nodes: usize,
@@ -76,6 +83,7 @@ impl World {
             warnings,
             default_tokens: DefaultTokens::new(opts_out),
             own: Own::default(),
+            ledger: Ledger::default(),
             index: Index::default(),
             open_nodes: 0,
         }
@@ -90,14 +98,31 @@ impl World {
         settle: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
+        let kind = object.kind();
+        let before = self.cost(kind, &name);
+        self.replace(name.clone(), object, now, settle, dirty);
+        let after = self.cost(kind, &name);
+        let (namespace, _) = split(&name);
+        self.ledger.sub(namespace, before);
+        self.ledger.add(namespace, after);
+    }
+
+    fn replace(
+        &mut self,
+        name: Name,
+        object: Object,
+        now: Timestamp,
+        settle: std::time::Duration,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
         match object {
             Object::Pod(pod) => self.apply_pod(name, *pod, now, settle, dirty),
             Object::Node(node) => self.apply_node(name, node, now, dirty),
             Object::Deployment(one) => {
                 if let Some(before) = self.deployments.get(&name) {
-                    self.index.drop_deployment(&name, before);
+                    self.index.drop_deployment(&mut self.ledger, &name, before);
                 }
-                self.index.add_deployment(&name, &one);
+                self.index.add_deployment(&mut self.ledger, &name, &one);
                 self.deployments.insert(name.clone(), *one);
                 self.touched(Kind::Deployment, &name, dirty);
             }
@@ -106,9 +131,9 @@ impl World {
                 // What it selected concerns it as much as what it selects.
                 self.touched(Kind::Service, &name, dirty);
                 if let Some(before) = self.services.get(&name) {
-                    self.index.drop_service(&name, before);
+                    self.index.drop_service(&mut self.ledger, &name, before);
                 }
-                self.index.add_service(&name, &service);
+                self.index.add_service(&mut self.ledger, &name, &service);
                 self.services.insert(name.clone(), service);
                 self.touched(Kind::Service, &name, dirty);
             }
@@ -117,6 +142,8 @@ impl World {
 
     /// Removes an object; adds what it touched to `dirty`.
     pub fn remove(&mut self, kind: Kind, name: &Name, dirty: &mut BTreeSet<Subject>) {
+        let cost = self.cost(kind, name);
+        self.ledger.sub(split(name).0, cost);
         self.touched(kind, name, dirty);
         match kind {
             Kind::Pod => self.remove_pod(name, dirty),
@@ -128,13 +155,13 @@ impl World {
             }
             Kind::Deployment => {
                 if let Some(before) = self.deployments.remove(name) {
-                    self.index.drop_deployment(name, &before);
+                    self.index.drop_deployment(&mut self.ledger, name, &before);
                 }
                 self.last_changes.remove(&*format!("Deployment/{name}"));
             }
             Kind::Service => {
                 if let Some(before) = self.services.remove(name) {
-                    self.index.drop_service(name, &before);
+                    self.index.drop_service(&mut self.ledger, name, &before);
                 }
             }
             Kind::ConfigMap => {
@@ -143,6 +170,29 @@ impl World {
             }
             Kind::Event => {}
         }
+    }
+
+    /// About how much memory an object takes here and where else it is kept: its facts, the owners of Events, the agenda.
+    fn cost(&self, kind: Kind, name: &Name) -> usize {
+        let (meta, copies) = match kind {
+            Kind::Pod => (self.pods.get(name).map(|entry| &entry.pod.meta), 1),
+            Kind::Node => (self.nodes.get(name).map(|entry| &entry.node.meta), 2),
+            // Their facts say all of it once more.
+            Kind::Deployment => (self.deployments.get(name).map(|one| &one.meta), 2),
+            Kind::Service => (self.services.get(name).map(|one| &one.meta), 2),
+            Kind::ConfigMap => (self.config_maps.get(name).map(|one| &one.meta), 2),
+            Kind::Event => (None, 0),
+        };
+        meta.map_or(0, |meta| OBJECT_COST + meta.held as usize * copies)
+    }
+
+    /// Gives memory back after many objects have left.
+    pub fn trim(&mut self) {
+        trim(&mut self.pods);
+        trim(&mut self.deployments);
+        trim(&mut self.services);
+        trim(&mut self.config_maps);
+        self.index.trim();
     }
 
     /// What a change of this object, as it is now, concerns.
@@ -247,7 +297,7 @@ impl World {
         let mut known = known.filter(|known| known.pod.meta.uid == pod.meta.uid);
         pod.spec = match &known {
             Some(known) if known.pod.spec == pod.spec => known.pod.spec.clone(),
-            _ => self.index.spec(pod.spec),
+            _ => self.index.spec(&mut self.ledger, pod.spec),
         };
         let traces = known
             .as_mut()
@@ -272,7 +322,7 @@ impl World {
             // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
             self.touched(Kind::Pod, &name, dirty);
             self.remove_pod(&name, dirty);
-            self.index.add_pod(&name, &entry);
+            self.index.add_pod(&mut self.ledger, &name, &entry);
             if self.default_tokens.add(&entry) {
                 dirty.insert(Subject::namespace(&entry.pod.meta.namespace));
             }
@@ -285,7 +335,7 @@ impl World {
         let Some(before) = self.pods.remove(name) else {
             return;
         };
-        self.index.drop_pod(name, &before);
+        self.index.drop_pod(&mut self.ledger, name, &before);
         if self.default_tokens.remove(&before) {
             dirty.insert(Subject::namespace(&before.pod.meta.namespace));
         }

@@ -33,12 +33,14 @@ impl EventsSource {
         loop {
             self.intake.queue.room().await;
             let asked = self.intake.now();
-            let page = match pages.next(&self.api, self.config.list_timeout).await {
+            let page = match pages
+                .next(&self.api, self.config.list_timeout, ToOwned::to_owned)
+                .await
+            {
                 Ok(page) => page,
                 // The token expired: begin again without it, never with the "inconsistent" one.
-                Err(ApiError::Expired(_)) if pages.begun() => {
+                Err(ApiError::Expired(_)) if pages.begun() && pages.begin_again() => {
                     self.report.restarted(RestartCause::Gone);
-                    pages.begin_again();
                     (first, listed, oldest_change) = (None, 0, None);
                     self.list_begun(state, cause);
                     continue;

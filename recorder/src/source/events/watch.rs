@@ -109,7 +109,9 @@ impl EventsSource {
     /// Whether the API server's newest resourceVersion is below the position. The cheapest list there is.
     async fn history_went_back(&self, position: &str) -> Result<bool, ApiError> {
         let mut pages = Pages::new(Kind::Event, &self.namespace, 1, Shape::MetadataOnly);
-        let page = pages.next(&self.api, self.config.list_timeout).await?;
+        let page = pages
+            .next(&self.api, self.config.list_timeout, |_| ())
+            .await?;
         Ok(Version::new(&page.version).is_certainly_before(&Version::new(position)))
     }
 
@@ -136,7 +138,8 @@ impl EventsSource {
                 return Ok(None);
             }
         };
-        match WatchLine::decode(&line) {
+        let text = String::from_utf8_lossy(&line);
+        match WatchLine::decode(&text) {
             Ok(WatchLine::Error(status)) => Err(status.into_error(None)),
             Ok(WatchLine::Bookmark(version)) => {
                 if let Some(version) = version {
@@ -201,7 +204,7 @@ impl EventsSource {
         let mut above = false;
         loop {
             let page = pages
-                .next(&self.api, self.config.list_timeout)
+                .next(&self.api, self.config.list_timeout, |_| ())
                 .await
                 .map_err(Renewal::List)?;
             // The earlier of two clocks: one that jumped ahead must not claim a proof from the future.

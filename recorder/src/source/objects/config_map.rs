@@ -10,6 +10,7 @@ use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{FewPairs, Room};
 use super::lenient::lenient;
 use super::meta::Meta;
 
@@ -39,9 +40,9 @@ pub struct KeyFacts {
 struct Wire {
     metadata: Meta,
     #[serde(deserialize_with = "lenient")]
-    data: BTreeMap<Box<str>, ValueFacts>,
+    data: FewPairs<ValueFacts>,
     #[serde(deserialize_with = "lenient")]
-    binary_data: BTreeMap<Box<str>, ValueFacts>,
+    binary_data: FewPairs<ValueFacts>,
 }
 
 /// Read by a visitor that sees the value and keeps nothing of it.
@@ -87,15 +88,26 @@ impl<'de> Deserialize<'de> for ConfigMap {
                 },
             )
         };
-        Ok(Self {
+        let (data, binary_data) = (wire.data, wire.binary_data);
+        let mut keys = data.kept.into_iter().chain(binary_data.kept);
+        let mut map = Self {
             meta: wire.metadata,
-            keys: wire
-                .data
-                .into_iter()
-                .chain(wire.binary_data)
-                .map(facts)
-                .collect(),
-        })
+            keys: keys.by_ref().map(facts).collect(),
+        };
+        let mut room = Room::new();
+        map.meta.bound(&mut room);
+        if room.is_full() {
+            let meta = map.meta.identity();
+            return Ok(Self {
+                meta,
+                ..Self::default()
+            });
+        }
+        // Details: a rule about a key that is not kept says nothing.
+        room.ended_early(data.cut || binary_data.cut);
+        room.map(&mut map.keys, |_, _| {});
+        map.meta.bounded(&room);
+        Ok(map)
     }
 }
 

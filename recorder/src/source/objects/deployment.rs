@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, Few, Fit, Room};
 use super::lenient::lenient;
 use super::meta::{Condition, Meta};
 
@@ -71,9 +72,9 @@ struct WireTemplate {
 #[serde(rename_all = "camelCase", default)]
 struct WirePodSpec {
     #[serde(deserialize_with = "lenient")]
-    containers: Vec<WireContainer>,
+    containers: Few<WireContainer, CONTAINERS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    init_containers: Vec<WireContainer>,
+    init_containers: Few<WireContainer, CONTAINERS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -92,27 +93,41 @@ struct WireStatus {
     #[serde(deserialize_with = "lenient")]
     available_replicas: i64,
     #[serde(deserialize_with = "lenient")]
-    conditions: Vec<Condition>,
+    conditions: Few<Condition, CONDITIONS_MAX>,
 }
 
 impl<'de> Deserialize<'de> for Deployment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let labels = wire.spec.template.metadata.labels;
+        let pods = wire.spec.template.metadata;
         let template = wire.spec.template.spec;
-        let containers = template
-            .containers
-            .into_iter()
-            .chain(template.init_containers);
-        Ok(Self {
+        let (normal, init) = (template.containers, template.init_containers);
+        let containers = normal.kept.into_iter().chain(init.kept);
+        let mut one = Self {
             meta: wire.metadata,
             replicas: wire.spec.replicas.unwrap_or(1),
             paused: wire.spec.paused,
             images: containers.map(|c| (c.name, c.image)).collect(),
-            pod_labels: labels,
+            pod_labels: pods.labels,
             updated: wire.status.updated_replicas,
             available: wire.status.available_replicas,
-            conditions: wire.status.conditions,
-        })
+            conditions: wire.status.conditions.kept,
+        };
+        let mut room = Room::new();
+        one.meta.bound(&mut room);
+        room.ended_early(pods.fit == Fit::TooLarge);
+        room.pairs(&mut one.pod_labels);
+        if room.is_full() {
+            let meta = one.meta.identity();
+            return Ok(Self {
+                meta,
+                ..Self::default()
+            });
+        }
+        room.list(&mut one.conditions, Condition::bound);
+        room.ended_early(normal.cut || init.cut);
+        room.pairs(&mut one.images);
+        one.meta.bounded(&room);
+        Ok(one)
     }
 }

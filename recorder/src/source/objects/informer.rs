@@ -13,6 +13,9 @@
 //! came after it, leave no gap: not even an object that came and went while nobody recorded is missed. The API server
 //! keeps that history for some minutes; after that the difference to the stored facts is what is known of a gap.
 //!
+//! Asked to (`RelistCause::Resumed`), it lists in between, exactly at the position that its watch has reached: what is there
+//! is shown once more, and nothing is missed.
+//!
 //! Pace: as in `source/events`, whatever ends a watch that lived for less than [`SETTLED`], the next attempt waits.
 //!
 //! Invariant: what arrives is handed on before anything later is read; a slow analysis slows the watch, never loses.
@@ -21,13 +24,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::Object;
+use super::{Fit, Object};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::SourceConfig;
+use crate::logging::Throttle;
 use crate::metrics::{self, Kind, Metrics, RestartCause, Stage};
 use crate::pipeline::decode::{Identity, decode_identity};
 use crate::pipeline::item::{RelistCause, WatchId};
@@ -38,12 +43,11 @@ use crate::source::pages::{Action, Pages, WatchLine, watch_path};
 use crate::source::report::Report;
 
 /// Objects of one page. A page is held whole while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
-/// (20 KiB) are 1 MiB.
+/// (20 KiB) are 1 MiB. What is made of it waits for the analysis: 50 objects of `OBJECT_BYTES_MAX` are 1.6 MiB.
 const fn page_size(kind: Kind) -> u32 {
     match kind {
         Kind::ConfigMap => 20,
-        Kind::Pod => 50,
-        Kind::Event | Kind::Node | Kind::Deployment | Kind::Service => 100,
+        Kind::Event | Kind::Pod | Kind::Node | Kind::Deployment | Kind::Service => 50,
     }
 }
 
@@ -74,6 +78,8 @@ pub struct Informer {
     pub report: Report,
     /// Where the stored facts stand; `None`: there is nothing to go on from.
     pub position: Option<String>,
+    /// Of the lines about objects that cannot be read.
+    pub throttle: Arc<Throttle>,
 }
 
 /// Something an informer has to say.
@@ -134,7 +140,7 @@ struct Closed;
 enum End {
     Clean { empty: bool },
     Expired,
-    Recalled,
+    Recalled(RelistCause),
     Failed(ApiError),
 }
 
@@ -148,9 +154,9 @@ impl Informer {
     async fn work(&self, first: RelistCause) -> Result<(), Closed> {
         let mut backoff = Backoff::new(self.config.backoff.initial, self.config.backoff.max);
         let mut cause = first;
-        let mut position = self.position.as_deref();
+        let mut position = self.position.clone();
         loop {
-            let listed = match position {
+            let listed = match position.as_deref() {
                 Some(position) => self.list(RelistCause::Resumed, Some(position)).await?,
                 None => self.list(cause, None).await?,
             };
@@ -179,7 +185,11 @@ impl Informer {
                         self.fail(&error, &mut backoff).await?;
                         continue;
                     }
-                    End::Recalled => {
+                    End::Recalled(RelistCause::Resumed) => {
+                        position = Some(version);
+                        break RelistCause::Expired; // where the API server no longer has the position
+                    }
+                    End::Recalled(_) => {
                         self.say(News::Reset).await?;
                         break RelistCause::FirstStart;
                     }
@@ -253,11 +263,15 @@ impl Informer {
         let mut first: Option<(String, Timestamp)> = None;
         let mut objects = 0;
         loop {
-            let page = match pages.next(&self.api, self.config.list_timeout).await {
+            // Decoded with the page, of which nothing else is kept while the analysis is waited for.
+            let read = |item: &RawValue| match self.decode(item.get()) {
+                Some(object) => News::Applied(object),
+                None => unreadable(item.get()),
+            };
+            let page = match pages.next(&self.api, self.config.list_timeout, read).await {
                 Ok(page) => page,
-                Err(ApiError::Expired(_)) if pages.begun() => {
+                Err(ApiError::Expired(_)) if pages.begun() && pages.begin_again() => {
                     self.report.restarted(RestartCause::Gone);
-                    pages.begin_again();
                     (first, objects) = (None, 0);
                     continue;
                 }
@@ -269,13 +283,10 @@ impl Informer {
                 first = Some((page.version.clone(), server_time));
                 self.say(News::ListBegun { cause }).await?;
             }
-            for item in &page.items {
+            for item in page.items {
                 objects += 1;
                 self.metrics.received(self.kind, metrics::Action::Listed);
-                match self.decode(item.json.get()) {
-                    Some(object) => self.say(News::Applied(object)).await?,
-                    None => self.say(unreadable(item.json.get())).await?,
-                }
+                self.say(item.json).await?;
             }
             if page.last {
                 break;
@@ -328,9 +339,9 @@ impl Informer {
         loop {
             let line = tokio::select! {
                 biased;
-                _ = self.recall.wanted() => {
+                cause = self.recall.wanted() => {
                     self.recall.take();
-                    return Ok(End::Recalled);
+                    return Ok(End::Recalled(cause));
                 }
                 line = tokio::time::timeout(silence, lines.next()) => line,
             };
@@ -344,8 +355,13 @@ impl Informer {
             empty = false;
             let moved = match line {
                 Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => continue,
-                Line::Whole(line) => match self.take(&line).await? {
-                    Ok(moved) => moved,
+                Line::Whole(line) => match self.take(line) {
+                    Ok((moved, news)) => {
+                        if let Some(news) = news {
+                            self.say(news).await?;
+                        }
+                        moved
+                    }
                     Err(end) => return Ok(end),
                 },
                 Line::TooLong => {
@@ -364,15 +380,17 @@ impl Informer {
         }
     }
 
-    /// Hands on one line; returns the resourceVersion that it moves the view to.
-    async fn take(&self, line: &[u8]) -> Result<Result<Option<String>, End>, Closed> {
-        let (action, json) = match WatchLine::decode(line) {
+    /// Reads one line; returns the resourceVersion that it moves the view to, and what it says. Nothing else of it is
+    /// kept while the analysis is waited for.
+    fn take(&self, line: Vec<u8>) -> Result<(Option<String>, Option<News>), End> {
+        let text = String::from_utf8_lossy(&line);
+        let (action, json) = match WatchLine::decode(&text) {
             Ok(WatchLine::Item { action, object }) => (action, object),
-            Ok(WatchLine::Bookmark(version)) => return Ok(Ok(version)),
-            Ok(WatchLine::Error(status)) => return Ok(Err(status.into_error(None).into())),
+            Ok(WatchLine::Bookmark(version)) => return Ok((version, None)),
+            Ok(WatchLine::Error(status)) => return Err(status.into_error(None).into()),
             Err(cause) => {
                 self.undecodable(&cause);
-                return Ok(Ok(None));
+                return Ok((None, None));
             }
         };
         let label = match action {
@@ -382,20 +400,24 @@ impl Informer {
         };
         self.metrics.received(self.kind, label);
         let Some(object) = self.decode(json.get()) else {
-            return Ok(Ok(None));
+            return Ok((None, None));
         };
         let version = object.meta().version.to_string();
-        self.say(match action {
+        let news = match action {
             Action::Added | Action::Modified => News::Applied(object),
             Action::Deleted => News::Deleted(object),
-        })
-        .await?;
-        Ok(Ok(Some(version)))
+        };
+        Ok((Some(version), Some(news)))
     }
 
     fn decode(&self, json: &str) -> Option<Object> {
         match Object::decode(self.kind, json) {
-            Ok(object) => Some(object),
+            Ok(object) => {
+                if object.meta().fit != Fit::Whole {
+                    self.metrics.objects_cut.inc();
+                }
+                Some(object)
+            }
             Err(cause) => {
                 self.skipped(&cause);
                 None
@@ -412,10 +434,12 @@ impl Informer {
     /// The object is skipped; the watch lives.
     fn skipped(&self, cause: &str) {
         self.metrics.event_errors.of(Stage::Decode).inc();
-        warn!(
-            kind = metrics::Label::name(self.kind),
-            cause, "object skipped"
-        );
+        if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
+            warn!(
+                kind = metrics::Label::name(self.kind),
+                cause, suppressed, "object skipped"
+            );
+        }
     }
 }
 

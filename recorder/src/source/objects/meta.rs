@@ -6,6 +6,7 @@ use kube9_shared::time::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{ELEMENTS_MAX, Few, FewPairs, Fit, Room};
 use super::lenient::lenient;
 
 /// Standard metadata, as far as it is read.
@@ -33,6 +34,10 @@ pub struct Meta {
     pub ignore: Vec<Box<str>>,
     /// It is a lock of a leader election: it changes every few seconds and means nothing.
     pub is_lock: bool,
+    /// How much of the object is kept.
+    pub fit: Fit,
+    /// Bytes that are kept of the object, but of what it shares with others.
+    pub held: u32,
 }
 
 impl Meta {
@@ -50,6 +55,8 @@ impl Meta {
             owner,
             ignore,
             is_lock,
+            fit: _,
+            held: _,
         } = self;
         (uid, namespace, name, generation)
             == (
@@ -60,6 +67,48 @@ impl Meta {
             )
             && (labels, ignore, owner) == (&before.labels, &before.ignore, &before.owner)
             && (created, deleting, is_lock) == (&before.created, &before.deleting, &before.is_lock)
+    }
+}
+
+impl Meta {
+    /// Bounds the metadata; all of it is essential, but for words that opt out of nothing.
+    pub(super) fn bound(&mut self, room: &mut Room) {
+        for text in [
+            &mut self.uid,
+            &mut self.namespace,
+            &mut self.name,
+            &mut self.version,
+        ] {
+            room.text(text);
+        }
+        room.ended_early(self.fit == Fit::TooLarge);
+        room.pairs(&mut self.labels);
+        room.list(&mut self.ignore, Room::text);
+        if let Some(owner) = &mut self.owner {
+            room.text(&mut owner.kind);
+            room.text(&mut owner.name);
+        }
+    }
+
+    /// What stays of an object that is too large.
+    pub(super) fn identity(self) -> Self {
+        let mut room = Room::new();
+        let mut identity = Self {
+            uid: self.uid,
+            namespace: self.namespace,
+            name: self.name,
+            version: self.version,
+            ..Self::default()
+        };
+        identity.bound(&mut room);
+        identity.fit = Fit::TooLarge;
+        identity
+    }
+
+    /// Notes how much of the object is kept.
+    pub(super) fn bounded(&mut self, room: &Room) {
+        self.fit = room.fit();
+        self.held = room.used();
     }
 }
 
@@ -75,6 +124,9 @@ pub struct OwnerRef {
 /// Opts an object out of rules.
 const IGNORE: &str = "kube9.io/ignore";
 
+/// Rules that it can opt out of, more than there are.
+const IGNORED_MAX: usize = 128;
+
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Wire {
@@ -88,13 +140,13 @@ struct Wire {
     resource_version: Box<str>,
     generation: Option<i64>,
     #[serde(deserialize_with = "lenient")]
-    labels: BTreeMap<Box<str>, Box<str>>,
+    labels: FewPairs<Box<str>>,
     #[serde(deserialize_with = "lenient")]
     annotations: WireAnnotations,
     creation_timestamp: Option<String>,
     deletion_timestamp: Option<String>,
     #[serde(deserialize_with = "lenient")]
-    owner_references: Vec<WireOwner>,
+    owner_references: Few<WireOwner, ELEMENTS_MAX>,
 }
 
 /// By name, so that the others (`last-applied-configuration` holds whole objects) are skipped unread.
@@ -119,15 +171,20 @@ impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let mut ignore = Vec::new();
-        let listed = [wire.labels.get(IGNORE), wire.annotations.ignore.as_ref()];
+        let listed = [
+            wire.labels.kept.get(IGNORE),
+            wire.annotations.ignore.as_ref(),
+        ];
         for text in listed.into_iter().flatten() {
             // A label's value has no commas: `A1_A4`, `A1.A4` and `A1-A4` mean the same there.
             let words = text.split([',', '_', '.', '-', ' ']);
-            ignore.extend(words.filter(|word| !word.is_empty()).map(Box::from));
+            let words = words.filter(|word| !word.is_empty());
+            ignore.extend(words.take(IGNORED_MAX).map(Box::from));
         }
         let time = |text: Option<String>| text.and_then(|text| Timestamp::parse(&text).ok());
         let owner = wire
             .owner_references
+            .kept
             .into_iter()
             .find(|o| o.controller == Some(true));
         Ok(Self {
@@ -136,12 +193,18 @@ impl<'de> Deserialize<'de> for Meta {
             name: wire.name,
             version: wire.resource_version,
             generation: wire.generation.unwrap_or_default(),
-            labels: wire.labels,
+            fit: if wire.labels.cut {
+                Fit::TooLarge
+            } else {
+                Fit::Whole
+            },
+            labels: wire.labels.kept,
             created: time(wire.creation_timestamp).unwrap_or_default(),
             deleting: time(wire.deletion_timestamp),
             owner: owner.map(|WireOwner { kind, name, .. }| OwnerRef { kind, name }),
             ignore,
             is_lock: wire.annotations.leader.is_some(),
+            held: 0,
         })
     }
 }
@@ -188,6 +251,16 @@ struct WireCondition {
 
 /// Longest message of a condition that is kept: the scheduler writes one word for each node.
 const MESSAGE_BYTES_MAX: usize = 300;
+
+impl Condition {
+    /// Bounds the texts of a condition.
+    pub(super) fn bound(room: &mut Room, condition: &mut Self) {
+        room.text(&mut condition.kind);
+        room.text(&mut condition.status);
+        room.text(&mut condition.reason);
+        room.text(&mut condition.message);
+    }
+}
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

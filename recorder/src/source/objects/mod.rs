@@ -7,7 +7,9 @@
 //!
 //! Invariant: no value of a ConfigMap and no value of an environment variable outlives the decoding of its object;
 //! what stays are facts about it (size, a hash with a key of this process, whether it looks like a secret).
+//! Invariant: what is kept of one object is at most [`OBJECT_BYTES_MAX`], whatever its author wrote (`bounds`).
 
+mod bounds;
 mod config_map;
 mod deployment;
 pub mod informer;
@@ -20,6 +22,7 @@ mod service;
 
 use serde::de::DeserializeOwned;
 
+pub use bounds::{Fit, OBJECT_BYTES_MAX};
 pub use config_map::{ConfigMap, KeyFacts};
 pub use deployment::Deployment;
 pub use meta::{Condition, Meta, OwnerRef};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{CONDITIONS_MAX, ELEMENTS_MAX, Few, Fit, Room};
 use super::lenient::lenient;
 use super::meta::{Condition, Meta};
 use super::quantity::thousandths;
@@ -61,7 +62,7 @@ struct WireSpec {
     #[serde(deserialize_with = "lenient")]
     unschedulable: bool,
     #[serde(deserialize_with = "lenient")]
-    taints: Vec<WireTaint>,
+    taints: Few<WireTaint, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -78,7 +79,7 @@ struct WireTaint {
 #[serde(rename_all = "camelCase", default)]
 struct WireStatus {
     #[serde(deserialize_with = "lenient")]
-    conditions: Vec<Condition>,
+    conditions: Few<Condition, CONDITIONS_MAX>,
     #[serde(deserialize_with = "lenient")]
     node_info: WireInfo,
     #[serde(deserialize_with = "lenient")]
@@ -98,6 +99,7 @@ impl<'de> Deserialize<'de> for Node {
         let mut taints: Vec<Box<str>> = wire
             .spec
             .taints
+            .kept
             .into_iter()
             .map(|taint| match taint.value.as_str() {
                 "" => format!("{}:{}", taint.key, taint.effect).into(),
@@ -111,15 +113,25 @@ impl<'de> Deserialize<'de> for Node {
                 .get(name)
                 .and_then(|q| thousandths(q))
         };
-        Ok(Self {
+        let mut node = Self {
             meta: wire.metadata,
             cordoned: wire.spec.unschedulable,
             taints,
             cpu: allocatable("cpu"),
             memory: allocatable("memory"),
-            conditions: wire.status.conditions,
+            conditions: wire.status.conditions.kept,
             kubelet: wire.status.node_info.kubelet_version,
-        })
+        };
+        // No rule reads a node's labels.
+        node.meta.labels.clear();
+        node.meta.fit = Fit::Whole;
+        let mut room = Room::new();
+        node.meta.bound(&mut room);
+        room.text(&mut node.kubelet);
+        room.list(&mut node.conditions, Condition::bound);
+        room.list(&mut node.taints, Room::text);
+        node.meta.bounded(&room);
+        Ok(node)
     }
 }
 

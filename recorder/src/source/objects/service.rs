@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{ELEMENTS_MAX, Few, FewPairs, Room};
 use super::lenient::lenient;
 use super::meta::Meta;
 
@@ -65,9 +66,9 @@ struct WireSpec {
     #[serde(rename = "type", deserialize_with = "lenient")]
     kind: Box<str>,
     #[serde(deserialize_with = "lenient")]
-    selector: BTreeMap<Box<str>, Box<str>>,
+    selector: FewPairs<Box<str>>,
     #[serde(deserialize_with = "lenient")]
-    ports: Vec<WirePort>,
+    ports: Few<WirePort, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,11 +102,33 @@ impl<'de> Deserialize<'de> for Service {
             port: port.port,
             protocol: port.protocol,
         };
-        Ok(Self {
+        let mut service = Self {
             meta: wire.metadata,
             kind: wire.spec.kind,
-            selector: wire.spec.selector,
-            ports: wire.spec.ports.into_iter().map(port).collect(),
-        })
+            selector: wire.spec.selector.kept,
+            ports: wire.spec.ports.kept.into_iter().map(port).collect(),
+        };
+        let mut room = Room::new();
+        service.meta.bound(&mut room);
+        room.text(&mut service.kind);
+        room.ended_early(wire.spec.selector.cut);
+        room.pairs(&mut service.selector);
+        if room.is_full() {
+            let meta = service.meta.identity();
+            return Ok(Self {
+                meta,
+                ..Self::default()
+            });
+        }
+        room.ended_early(wire.spec.ports.cut);
+        room.list(&mut service.ports, |room, port| {
+            room.text(&mut port.name);
+            room.text(&mut port.protocol);
+            if let TargetPort::Name(name) = &mut port.target {
+                room.text(name);
+            }
+        });
+        service.meta.bounded(&room);
+        Ok(service)
     }
 }

@@ -21,6 +21,7 @@ use crate::metrics;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Item, Mark, Via, WatchId};
 use crate::pipeline::record::{Occurred, TIME_SUSPECT};
+use passed::Stubs;
 
 /// What one transaction did; told after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Applier {
     pub watches: Watches,
     /// Of the transaction under way.
     pub outcomes: Outcomes,
+    /// Rows about Events that cannot be recorded.
+    stubs: Stubs,
 }
 
 impl Applier {

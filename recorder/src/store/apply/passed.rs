@@ -91,7 +91,10 @@ impl Applier {
             self.still_listed(conn, watch, &Uid::new(uid))?;
             return Ok(false);
         }
-        let stub = sanitize(set_aside_record(uid, version, cause, received));
+        let Some(without_row) = self.stubs.one_more(received) else {
+            return Ok(true); // counted; the next row says how many there were
+        };
+        let stub = sanitize(set_aside_record(uid, version, cause, without_row, received));
         let span = Span {
             last: received,
             ..Span::default()
@@ -114,20 +117,81 @@ impl Applier {
     }
 }
 
-fn set_aside_record(uid: &str, version: &str, cause: &str, at: Timestamp) -> Record {
+/// Rows about Events that cannot be recorded, in a minute. They are no more worth than the first few: who sends thousands
+/// of them would fill the database.
+const STUBS_A_MINUTE: u64 = 60;
+
+/// How many of them there were.
+#[derive(Debug, Default)]
+pub(super) struct Stubs {
+    minute: i64,
+    rows: u64,
+    without_row: u64,
+}
+
+impl Stubs {
+    /// One more; `None`: it gets no row, else how many got none since the last row.
+    fn one_more(&mut self, at: Timestamp) -> Option<u64> {
+        let minute = at.second().div_euclid(60);
+        if minute != self.minute {
+            (self.minute, self.rows) = (minute, 0);
+        }
+        if self.rows >= STUBS_A_MINUTE {
+            self.without_row += 1;
+            return None;
+        }
+        self.rows += 1;
+        Some(std::mem::take(&mut self.without_row))
+    }
+}
+
+fn set_aside_record(
+    uid: &str,
+    version: &str,
+    cause: &str,
+    without_row: u64,
+    at: Timestamp,
+) -> Record {
+    let mut extra = Map::from_iter([
+        ("event_uid".to_owned(), json!(uid)),
+        ("resource_version".to_owned(), json!(version)),
+        ("cause".to_owned(), json!(cause)),
+    ]);
+    let mut description = format!(
+        "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
+    );
+    if without_row > 0 {
+        extra.insert("skipped_without_row".to_owned(), json!(without_row));
+        description.push_str(&format!(
+            " {without_row} more were skipped before it without a row of their own."
+        ));
+    }
     Record {
         event_type: EventType::System,
         severity: Severity::Warning,
         title: "Event set aside".to_owned(),
-        description: format!(
-            "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
-        ),
+        description,
         reason: "EventSetAside".to_owned(),
-        extra: Map::from_iter([
-            ("event_uid".to_owned(), json!(uid)),
-            ("resource_version".to_owned(), json!(version)),
-            ("cause".to_owned(), json!(cause)),
-        ]),
+        extra,
         ..Record::own(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipped_events_have_few_rows_a_minute_and_the_next_says_how_many_had_none() {
+        let mut stubs = Stubs::default();
+        let rows = |stubs: &mut Stubs, second: i64, items: usize| {
+            let at = Timestamp::from_secs(second);
+            let made = (0..items).filter_map(|_| stubs.one_more(at));
+            made.fold((0, 0), |(rows, without), more| (rows + 1, without + more))
+        };
+        assert_eq!(rows(&mut stubs, 0, 274_414), (STUBS_A_MINUTE, 0));
+        let without = 274_414 - STUBS_A_MINUTE;
+        assert_eq!(rows(&mut stubs, 60, 3), (3, without));
+        assert_eq!(rows(&mut stubs, 119, 1), (1, 0));
     }
 }

@@ -89,6 +89,10 @@ pub struct PodSpec {
     pub mounts_token: bool,
     /// It must not run as root.
     pub non_root: bool,
+    /// Where its pods are: the pods of one namespace share it.
+    pub namespace: Box<str>,
+    /// Bytes that are kept of it.
+    pub held: u32,
 }
 
 impl PodSpec {

@@ -10,6 +10,7 @@ use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
+use crate::source::objects::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few, Room};
 use crate::source::objects::lenient::lenient;
 use crate::source::objects::meta::{Condition, Meta, shortened};
 use crate::source::objects::quantity::thousandths;
@@ -29,11 +30,11 @@ struct Wire {
 struct WireSpec {
     node_name: Option<Box<str>>,
     #[serde(deserialize_with = "lenient")]
-    containers: Vec<WireContainer>,
+    containers: Few<WireContainer, CONTAINERS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    init_containers: Vec<WireContainer>,
+    init_containers: Few<WireContainer, CONTAINERS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    volumes: Vec<WireVolume>,
+    volumes: Few<WireVolume, ELEMENTS_MAX>,
     #[serde(deserialize_with = "lenient")]
     host_network: bool,
     #[serde(rename = "hostPID", deserialize_with = "lenient")]
@@ -54,7 +55,7 @@ struct WireContainer {
     #[serde(deserialize_with = "lenient")]
     image: Box<str>,
     #[serde(deserialize_with = "lenient")]
-    ports: Vec<Port>,
+    ports: Few<Port, ELEMENTS_MAX>,
     #[serde(deserialize_with = "lenient")]
     resources: WireResources,
     readiness_probe: Option<IgnoredAny>,
@@ -62,9 +63,9 @@ struct WireContainer {
     #[serde(deserialize_with = "lenient")]
     security_context: WireSecurity,
     #[serde(deserialize_with = "lenient")]
-    env: Vec<WireEnv>,
+    env: Few<WireEnv, ELEMENTS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    env_from: Vec<WireEnvFrom>,
+    env_from: Few<WireEnvFrom, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -107,7 +108,7 @@ struct WireSecurity {
 #[serde(default)]
 struct WireCapabilities {
     #[serde(deserialize_with = "lenient")]
-    add: Vec<Box<str>>,
+    add: Few<Box<str>, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -178,7 +179,7 @@ struct WireHostPath {
 #[serde(default)]
 struct WireProjected {
     #[serde(deserialize_with = "lenient")]
-    sources: Vec<WireProjectedSource>,
+    sources: Few<WireProjectedSource, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -197,11 +198,11 @@ struct WireStatus {
     #[serde(deserialize_with = "lenient")]
     message: Box<str>,
     #[serde(deserialize_with = "lenient")]
-    conditions: Vec<Condition>,
+    conditions: Few<Condition, CONDITIONS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    init_container_statuses: Vec<WireContainerStatus>,
+    init_container_statuses: Few<WireContainerStatus, CONTAINERS_MAX>,
     #[serde(deserialize_with = "lenient")]
-    container_statuses: Vec<WireContainerStatus>,
+    container_statuses: Few<WireContainerStatus, CONTAINERS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
@@ -257,13 +258,12 @@ impl<'de> Deserialize<'de> for Pod {
         let mut wire = Wire::deserialize(deserializer)?;
         let node = wire.spec.node_name.take().filter(|name| !name.is_empty());
         let status = wire.status;
-        let states = status
-            .init_container_statuses
-            .into_iter()
-            .chain(status.container_statuses);
-        Ok(Self {
+        let (init, normal) = (status.init_container_statuses, status.container_statuses);
+        let states = init.kept.into_iter().chain(normal.kept);
+        let (mut spec, cut) = spec(wire.spec);
+        let mut pod = Self {
             meta: wire.metadata,
-            spec: Arc::new(spec(wire.spec)),
+            spec: Arc::default(),
             node,
             phase: match &*status.phase {
                 "Running" => Phase::Running,
@@ -273,9 +273,87 @@ impl<'de> Deserialize<'de> for Pod {
             },
             reason: status.reason,
             message: shortened(status.message),
-            conditions: status.conditions,
+            conditions: status.conditions.kept,
             containers: states.map(state).collect(),
-        })
+        };
+        let mut room = Room::new();
+        pod.meta.bound(&mut room);
+        if let Some(node) = &mut pod.node {
+            room.text(node);
+        }
+        room.text(&mut pod.reason);
+        room.text(&mut pod.message);
+        room.ended_early(init.cut || normal.cut || cut.containers);
+        room.list(&mut pod.containers, ContainerState::bound);
+        room.list(&mut pod.conditions, Condition::bound);
+        spec.namespace = pod.meta.namespace.clone();
+        let before = room.used();
+        spec.bound_containers(&mut room);
+        if room.is_full() {
+            let meta = pod.meta.identity();
+            return Ok(Self {
+                meta,
+                ..Self::default()
+            });
+        }
+        room.ended_early(cut.details);
+        spec.bound_details(&mut room);
+        spec.held = room.used() - before;
+        pod.meta.bounded(&room);
+        pod.meta.held -= spec.held;
+        pod.spec = Arc::new(spec);
+        Ok(pod)
+    }
+}
+
+/// Whether lists of a spec ended early.
+#[derive(Default)]
+struct Cut {
+    containers: bool,
+    details: bool,
+}
+
+/// What is kept beside a container that fails: its trace, its place among the pods without their image.
+const FAILING_COST: usize = 600;
+
+impl ContainerState {
+    fn bound(room: &mut Room, state: &mut Self) {
+        room.text(&mut state.name);
+        room.text(&mut state.waiting);
+        room.text(&mut state.waiting_message);
+        for end in [&mut state.terminated, &mut state.last]
+            .into_iter()
+            .flatten()
+        {
+            room.text(&mut end.reason);
+        }
+        if state.latest_end().is_some() || !state.waiting.is_empty() {
+            room.take(FAILING_COST);
+        }
+    }
+}
+
+impl PodSpec {
+    /// Without one of its containers a rule would say what is not so.
+    fn bound_containers(&mut self, room: &mut Room) {
+        room.text(&mut self.namespace);
+        room.text(&mut self.service_account);
+        room.list(&mut self.containers, |room, container| {
+            room.text(&mut container.name);
+            room.text(&mut container.image);
+        });
+    }
+
+    fn bound_details(&mut self, room: &mut Room) {
+        // Each after the other: where the room ends, the later ones are empty, and none is torn.
+        room.set(&mut self.config_maps);
+        room.set(&mut self.optional_config_maps);
+        room.set(&mut self.host_paths);
+        for container in &mut self.containers {
+            room.list(&mut container.ports, |room, port| room.text(&mut port.name));
+            room.list(&mut container.capabilities, Room::text);
+            room.list(&mut container.secret_env, Room::text);
+        }
     }
 }
 
@@ -307,7 +385,11 @@ fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap_or(Timestamp::EPOCH)
 }
 
-fn spec(wire: WireSpec) -> PodSpec {
+fn spec(wire: WireSpec) -> (PodSpec, Cut) {
+    let mut cut = Cut {
+        containers: wire.containers.cut || wire.init_containers.cut,
+        details: wire.volumes.cut,
+    };
     let mut spec = PodSpec {
         host_namespaces: [
             (wire.host_network, "hostNetwork"),
@@ -326,25 +408,32 @@ fn spec(wire: WireSpec) -> PodSpec {
                 .is_some_and(|user| user != 0),
         ..PodSpec::default()
     };
-    for volume in wire.volumes {
+    for volume in wire.volumes.kept {
         spec.host_paths
             .extend(volume.host_path.map(|path| path.path));
         let projected = volume.projected.unwrap_or_default().sources;
-        let references = projected.into_iter().filter_map(|source| source.config_map);
+        cut.details |= projected.cut;
+        let references = projected
+            .kept
+            .into_iter()
+            .filter_map(|source| source.config_map);
         for reference in references.chain(volume.config_map) {
             spec.refer(reference);
         }
     }
     let pod_root = wire.security_context.run_as_user == Some(0);
-    let init = wire
-        .init_containers
-        .into_iter()
-        .map(|container| (container, true));
-    for (container, init) in wire.containers.into_iter().map(|c| (c, false)).chain(init) {
+    let init = wire.init_containers.kept.into_iter();
+    let normal = wire.containers.kept.into_iter();
+    let all = normal.map(|one| (one, false));
+    for (container, init) in all.chain(init.map(|one| (one, true))) {
+        cut.details |= container.ports.cut
+            || container.env.cut
+            || container.env_from.cut
+            || container.security_context.capabilities.add.cut;
         let one = spec.container(container, init, pod_root);
         spec.containers.push(one);
     }
-    spec
+    (spec, cut)
 }
 
 impl PodSpec {
@@ -362,7 +451,7 @@ impl PodSpec {
 
     fn container(&mut self, wire: WireContainer, init: bool, pod_root: bool) -> Container {
         let mut secret_env = Vec::new();
-        for variable in wire.env {
+        for variable in wire.env.kept {
             if variable.value.0 && secrecy(&variable.name) >= Secrecy::Likely {
                 secret_env.push(variable.name);
             }
@@ -370,7 +459,7 @@ impl PodSpec {
                 self.refer(reference);
             }
         }
-        for source in wire.env_from {
+        for source in wire.env_from.kept {
             if let Some(reference) = source.config_map_ref {
                 self.refer(reference);
             }
@@ -381,7 +470,7 @@ impl PodSpec {
             name: wire.name,
             image: wire.image,
             init,
-            ports: wire.ports,
+            ports: wire.ports.kept,
             cpu_request: requests.get("cpu").and_then(Quantity::thousandths),
             memory_request: requests.get("memory").and_then(Quantity::thousandths),
             memory_limit: limits.get("memory").and_then(Quantity::thousandths),
@@ -391,7 +480,7 @@ impl PodSpec {
             root: security.run_as_user.map_or(pod_root, |user| user == 0),
             non_root: security.run_as_non_root == Some(true)
                 || security.run_as_user.is_some_and(|user| user != 0),
-            capabilities: security.capabilities.add,
+            capabilities: security.capabilities.add.kept,
             secret_env,
         }
     }

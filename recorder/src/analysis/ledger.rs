@@ -1,0 +1,74 @@
+//! Bytes that are held, by namespace: an estimate that follows what is kept, so that one namespace cannot take all.
+//!
+//! Invariant: what is subtracted is computed from what is kept as it was when it was added; so nothing is left of what is
+//! gone.
+
+use crate::maps::Map;
+
+/// Bytes by namespace; what is in none counts as a namespace of its own, named ''.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    held: Map<Box<str>, usize>,
+    total: usize,
+}
+
+impl Ledger {
+    /// Something is kept.
+    pub fn add(&mut self, namespace: &str, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.total += bytes;
+        match self.held.get_mut(namespace) {
+            Some(held) => *held += bytes,
+            None => _ = self.held.insert(namespace.into(), bytes),
+        }
+    }
+
+    /// It is not kept any more.
+    pub fn sub(&mut self, namespace: &str, bytes: usize) {
+        let Some(held) = self.held.get_mut(namespace) else {
+            return;
+        };
+        let bytes = bytes.min(*held);
+        *held -= bytes;
+        self.total -= bytes;
+        if *held == 0 {
+            self.held.remove(namespace);
+        }
+    }
+
+    /// Bytes of a namespace.
+    pub fn of(&self, namespace: &str) -> usize {
+        self.held.get(namespace).copied().unwrap_or(0)
+    }
+
+    /// Bytes of all.
+    pub const fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Namespaces that hold any.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.held.keys().map(|name| &**name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledger_is_empty_when_all_is_gone() {
+        let mut ledger = Ledger::default();
+        ledger.add("a", 5);
+        ledger.add("b", 7);
+        ledger.add("a", 1);
+        assert_eq!((ledger.of("a"), ledger.total()), (6, 13));
+        ledger.sub("a", 6);
+        ledger.sub("b", 7);
+        ledger.sub("c", 7);
+        assert_eq!((ledger.of("a"), ledger.total()), (0, 0));
+        assert_eq!(ledger.namespaces().count(), 0);
+    }
+}
