@@ -11,6 +11,17 @@ pub struct Volume {
     pub available: u64,
 }
 
+/// What is kept free on a large volume: the steps of a clean-up still fit (one writes some hundred KiB of log), and so
+/// does the write-ahead log.
+const RESERVE: u64 = 16 << 20;
+
+impl Volume {
+    /// What is to be kept free for the recorder; of a small volume an eighth is enough.
+    pub fn reserve(self) -> u64 {
+        RESERVE.min(self.total / 8)
+    }
+}
+
 /// Asks the operating system for the volume of `directory`; `None` when it does not say.
 pub fn statvfs(directory: &Path) -> Option<Volume> {
     let stat = rustix::fs::statvfs(directory).ok()?;

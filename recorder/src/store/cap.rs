@@ -19,10 +19,6 @@ const BEGIN_PERCENT: u64 = 95;
 /// And leaves this share.
 const LEAVE_PERCENT: u64 = 85;
 
-/// Below this the volume is short of space: the clean-up's own steps still fit (one writes some hundred KiB of log),
-/// and what it frees is kept inside the file for new rows.
-const VOLUME_RESERVE: u64 = 16 << 20;
-
 /// Free bytes that the file keeps inside itself while the volume is short: some ten thousand rows.
 const FILE_RESERVE: u64 = 1 << 20;
 
@@ -32,9 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two looks at the volume.
 const VOLUME_EVERY: Duration = Duration::from_secs(5);
 
-/// Whether less than the reserve is left; of a small volume an eighth is enough.
+/// Whether less than the reserve is left: what a clean-up frees is then kept inside the file for new rows.
 fn is_short(volume: Volume) -> bool {
-    volume.available < VOLUME_RESERVE.min(volume.total / 8)
+    volume.available < volume.reserve()
 }
 
 /// Pages of the database file.

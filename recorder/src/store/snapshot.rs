@@ -12,7 +12,7 @@ use kube9_shared::schema;
 use rusqlite::Connection;
 use tracing::warn;
 
-use super::open::{FILE_NAME, WAL_BYTES_KEPT, open_for_reading};
+use super::open::{FILE_NAME, open_for_reading};
 use crate::volume::statvfs;
 
 /// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
@@ -66,9 +66,6 @@ pub enum SnapshotError {
     #[error("cannot pass the snapshot on")]
     Pass(#[source] io::Error),
 }
-
-/// Room that a snapshot leaves on the volume: what the write-ahead log is cut to, which the recorder needs to go on.
-const ROOM_KEPT: u64 = WAL_BYTES_KEPT.unsigned_abs();
 
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
 pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
@@ -181,18 +178,18 @@ fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
         read.map_or(0, i64::unsigned_abs)
     };
     let used = number("page_count").saturating_sub(number("freelist_count"));
-    let needed = used
-        .saturating_mul(number("page_size"))
-        .saturating_add(ROOM_KEPT);
     let directory = directory_of(target);
-    // Where it cannot be told, SQLite will.
-    let free = statvfs(directory).map_or(u64::MAX, |volume| volume.available);
-    if free >= needed {
+    let Some(volume) = statvfs(directory) else {
+        return Ok(()); // where it cannot be told, SQLite will
+    };
+    let copy = used.saturating_mul(number("page_size"));
+    let needed = copy.saturating_add(volume.reserve());
+    if volume.available >= needed {
         return Ok(());
     }
     Err(SnapshotError::NoRoom {
         path: directory.to_owned(),
-        free,
+        free: volume.available,
         needed,
     })
 }
