@@ -192,6 +192,29 @@ fn facts_are_committed_with_their_rows() {
     assert_eq!((store.count("facts"), store.rows().len()), (0, 2));
 }
 
+/// Nothing else would delete them once their object is gone.
+#[test]
+fn facts_that_are_too_long_to_be_read_are_deleted_and_their_namespace_is_marked() {
+    let mut store = Store::new();
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));
+    for (name, facts) in [("shop/web-1", "{}"), ("shop/web-2", &*long)] {
+        let insert = "INSERT INTO facts (watch, name, facts) VALUES (1, ?1, ?2)";
+        store.conn.execute(insert, (name, facts)).unwrap();
+    }
+    for _ in 0..2 {
+        let remembered = store.applier.remembered(&store.conn, store.watch).unwrap();
+        assert_eq!(
+            remembered.facts,
+            [("shop/web-1".to_owned(), "{}".to_owned())]
+        );
+        assert_eq!(
+            remembered.left_out.into_iter().collect::<Vec<_>>(),
+            ["shop"]
+        );
+        assert_eq!(store.count("facts"), 2, "one, and the mark");
+    }
+}
+
 #[test]
 fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
     let mut store = Store::new();

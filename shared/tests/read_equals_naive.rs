@@ -517,6 +517,28 @@ fn number_that_stands_for_nothing_is_damage() {
     }
 }
 
+/// The clean-up deletes names in steps: that of an owner may go before that of its object, whose next row keeps it.
+#[test]
+fn owner_that_is_deleted_is_not_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    let db = fixture::create(&path);
+    let event = Event {
+        owner: Some(["Deployment".into(), "web".into()]),
+        ..Event::default().about("Pod", "shop", "web-1")
+    };
+    fixture::insert(&db, &event);
+    let gone = "DELETE FROM object WHERE name = 'web'";
+    assert_eq!(db.execute(gone, []).unwrap(), 1);
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let page = reader.list(&all_rows()).unwrap();
+    assert_eq!((page.total, page.rows.len()), (1, 1));
+    let groups = reader
+        .stats(&Filter::default(), &[Property::Owner])
+        .unwrap();
+    assert_eq!(groups.len(), 1, "{groups:?}");
+}
+
 #[test]
 fn counters_that_know_more_rows_than_there_are_show_damage() {
     let dir = tempfile::tempdir().unwrap();

@@ -80,6 +80,7 @@ app.kubernetes.io/part-of: kube9
 {{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "" 1 }}
 {{- $text := toString . }}
 {{- $unit := regexFind "[A-Za-z]*$" $text }}
+{{- if not (hasKey $units $unit) }}{{ fail (printf "%q is not a size such as 512Mi or 1Gi" $text) }}{{ end }}
 {{- mulf (float64 (trimSuffix $unit $text)) (get $units $unit) | floor | int64 }}
 {{- end }}
 
@@ -100,7 +101,9 @@ app.kubernetes.io/part-of: kube9
 {{- /* A volume may be larger than asked for, or an emptyDir's file system shared: the size asked for is the bound. */}}
 {{- if not .Values.persistence.existingClaim }}
 {{- $bytes := include "kube9.bytes" .Values.persistence.size | int64 }}
-{{- $_ := set $config "storage" (dict "max_bytes" (printf "%dKi" (div (mul $bytes 60) 102400))) }}
+{{- /* The kubelet evicts a pod whose emptyDir is larger than its limit: a snapshot must fit beside the database. */}}
+{{- $percent := ternary 60 40 .Values.persistence.enabled }}
+{{- $_ := set $config "storage" (dict "max_bytes" (printf "%dKi" (div (mul $bytes $percent) 102400))) }}
 {{- end }}
 {{- toYaml (mergeOverwrite $config (deepCopy .Values.config)) }}
 {{- end }}

@@ -10,6 +10,10 @@ use crate::source::objects::Meta;
 /// The controller of a pod: the Deployment where a ReplicaSet of one owns it, the CronJob where a Job of one does.
 pub fn controller(meta: &Meta) -> Option<ObjectRef> {
     let owner = meta.owner.as_ref()?;
+    // Free text to the API server: with a slash, what is about the controller would be about another namespace.
+    if owner.kind.contains('/') {
+        return None;
+    }
     let (kind, name) = match (&*owner.kind, meta.labels.get("pod-template-hash")) {
         ("ReplicaSet", Some(hash)) => match owner.name.strip_suffix(&format!("-{hash}")) {
             Some(deployment) => ("Deployment", deployment),
@@ -55,6 +59,18 @@ mod tests {
 
     fn meta(json: &str) -> Meta {
         serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn controller_of_a_kind_with_a_slash_is_not_one() {
+        let owned = |kind: &str| {
+            meta(&format!(
+                r#"{{"namespace":"team","ownerReferences":[{{"kind":"{kind}","name":"n","uid":"u","controller":true}}]}}"#
+            ))
+        };
+        assert!(controller(&owned("Rollout")).is_some());
+        assert_eq!(controller(&owned("x/prod")), None);
+        assert_eq!(controller(&owned("x/")), None);
     }
 
     #[test]

@@ -139,9 +139,9 @@ impl Findings {
         !self.open.is_empty()
     }
 
-    /// Subjects that have a finding.
+    /// Subjects that have a finding, or a sign of one.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        self.by_subject.keys()
+        self.by_subject.keys().chain(self.pending.keys())
     }
 
     /// Findings of these rules may have ended unseen.

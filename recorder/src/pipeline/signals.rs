@@ -52,9 +52,13 @@ pub struct Recall {
 }
 
 impl Recall {
-    /// Asks for a relist.
+    /// Asks for a relist. One that changes nothing of the record does not take the place of another cause.
     pub fn relist(&self, cause: RelistCause) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if cause != RelistCause::Resumed || wanted.is_none() {
+            *wanted = Some(cause);
+        }
+        drop(wanted);
         self.notify.notify_one();
     }
 
@@ -74,5 +78,20 @@ impl Recall {
                 None => self.notify.notified().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relist_that_changes_nothing_does_not_replace_another_cause() {
+        let recall = Recall::default();
+        recall.relist(RelistCause::Resumed);
+        assert_eq!(recall.take(), Some(RelistCause::Resumed));
+        recall.relist(RelistCause::Replaced);
+        recall.relist(RelistCause::Resumed);
+        assert_eq!(recall.take(), Some(RelistCause::Replaced));
     }
 }

@@ -1,11 +1,13 @@
 //! Changes of watched objects: their rows and the facts that the next change is compared with, in one transaction.
 //! Closes the recording gaps of informers too.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
+use tracing::warn;
 
 use super::apply::Applier;
 use super::gap;
@@ -15,7 +17,7 @@ use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
 use crate::pipeline::sanitize::sanitize;
-use crate::pipeline::signals::Remembered;
+use crate::pipeline::signals::{Remembered, off_name};
 
 /// A gap that is no longer than a restart or an upgrade takes is not worth a warning: the net changes are recorded, and
 /// the Events of the same time, which resume exactly, say what came between.
@@ -23,10 +25,37 @@ const SHORT_GAP: Duration = Duration::from_secs(300);
 
 /// Longest facts of an object: what is kept of one (`OBJECT_BYTES_MAX`) as JSON, each key with its number. A version
 /// before that bound has stored more.
-const OBJECT_CHARS_MAX: i64 = 64 << 10;
+const OBJECT_BYTES_MAX: i64 = 64 << 10;
 
 /// Most bytes of facts that are read for one watch: those of 50,000 pods are 10 MB.
 const WATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Deletes facts that are not read: nothing else would once their object is gone. Their namespaces are marked as left out
+/// instead, so that what the lists show of them is not taken for new.
+fn forget(
+    conn: &Connection,
+    watch: WatchId,
+    names: &[String],
+    namespaces: &BTreeSet<String>,
+) -> rusqlite::Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    for name in names {
+        conn.execute(
+            "DELETE FROM facts WHERE watch = ?1 AND name = ?2",
+            (watch.0, name),
+        )?;
+    }
+    for namespace in namespaces {
+        conn.execute(
+            "INSERT OR IGNORE INTO facts (watch, name, facts) VALUES (?1, ?2, '{}')",
+            (watch.0, off_name(namespace)),
+        )?;
+    }
+    transaction.commit()
+}
 
 impl Applier {
     /// What is stored of a watch's objects.
@@ -36,11 +65,12 @@ impl Applier {
             ..Remembered::default()
         };
         let mut room = WATCH_BYTES_MAX;
+        let mut too_much = Vec::new();
         // SQLite knows the length without reading the text.
         let mut found = conn.prepare(
-            "SELECT name, CASE WHEN length(facts) <= ?2 THEN facts END FROM facts WHERE watch = ?1",
+            "SELECT name, CASE WHEN octet_length(facts) <= ?2 THEN facts END FROM facts WHERE watch = ?1",
         )?;
-        let mut found = found.query((id.0, OBJECT_CHARS_MAX))?;
+        let mut found = found.query((id.0, OBJECT_BYTES_MAX))?;
         while let Some(row) = found.next()? {
             let (name, facts): (String, Option<String>) = (row.get(0)?, row.get(1)?);
             let bytes = name.len() + facts.as_ref().map_or(0, String::len);
@@ -50,8 +80,18 @@ impl Applier {
                     room -= bytes;
                     remembered.facts.push((name, facts));
                 }
-                _ => _ = remembered.left_out.insert(namespace.to_owned()),
+                facts => {
+                    remembered.left_out.insert(namespace.to_owned());
+                    if facts.is_none() || !name.ends_with('/') {
+                        too_much.push(name);
+                    }
+                }
             }
+        }
+        drop(found);
+        // Until the lists say what there is, a full disk may have its way.
+        if let Err(error) = forget(conn, id, &too_much, &remembered.left_out) {
+            warn!(%error, "cannot delete stored facts that are too large; the next start tries again");
         }
         Ok(remembered)
     }

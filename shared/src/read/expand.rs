@@ -22,7 +22,6 @@ use crate::time::Timestamp;
 const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_ms, e.last_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
      r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL) \
-     OR (o.owner IS NOT NULL AND os.id IS NULL) \
      FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";

@@ -302,8 +302,9 @@ fn objects(
     }
     found.sort_unstable();
     found.dedup();
-    // A name that is not there is looked for once more without the index, which may be damaged.
-    for alternative in alternatives.iter().filter(|_| found.is_empty()) {
+    // A name that is not there is looked for once more without the index, which may be damaged, where that is cheap.
+    let unsure = found.is_empty() && verify::is_small(connection, "object")?;
+    for alternative in alternatives.iter().filter(|_| unsure) {
         let mut sql = Sql::new(
             "SELECT o.id FROM object o NOT INDEXED CROSS JOIN scope s ON s.id = o.scope WHERE ",
         );

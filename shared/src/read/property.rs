@@ -75,7 +75,9 @@ impl Property {
                 "ifnull((SELECT o.scope FROM object o WHERE o.id = e.object), nullif(-(e.object IS NOT NULL), 0))"
             }
             Self::Name => "e.object",
-            Self::Owner => "(SELECT o.owner FROM object o WHERE o.id = e.object)",
+            Self::Owner => {
+                "(SELECT w.id FROM object o JOIN object w ON w.id = o.owner WHERE o.id = e.object)"
+            }
             Self::Reason | Self::Container => "e.reason",
             Self::Node => "e.node",
             Self::Day => "(e.key >> 24) / 86400",

@@ -40,6 +40,12 @@ fn entries(
     same(counted, number(connection, sql, values)?)
 }
 
+/// Whether reading all of a table takes no longer than counting [`COUNTED_MAX`] entries.
+pub(super) fn is_small(connection: &Connection, table: &str) -> Result<bool, ReadError> {
+    let sql = format!("SELECT ifnull(max(id) - min(id), 0) FROM {table}");
+    Ok(number(connection, &sql, [])? <= COUNTED_MAX)
+}
+
 fn same(counted: i64, stored: i64) -> Result<(), ReadError> {
     if counted == stored {
         Ok(())

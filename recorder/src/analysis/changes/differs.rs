@@ -1,6 +1,6 @@
 //! Rows of objects that are there before and after, and differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::model::Severity;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use super::comes_and_goes::pod_ended;
 use super::compared::Compared;
 use super::facts::{Facts, KindFacts};
 use super::row::{Row, listed, place, row};
+use crate::source::objects::Fit;
 
 pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
     match (&before.of, &after.of) {
@@ -217,7 +218,7 @@ fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts)
         let text = format!("The type of Service {place} changed from {old_kind} to {new_kind}.");
         rows.push(row("ServiceTypeChanged", title, text));
     }
-    if old_ports != new_ports {
+    if old_ports != new_ports && !is_cut(change) {
         let text = format!(
             "The ports of Service {place} changed from {} to {}.",
             listed(old_ports),
@@ -232,6 +233,13 @@ fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts)
     rows
 }
 
+/// Details of the object are missing, and may be others than before: what comes and goes among them is not known.
+fn is_cut(change: &Compared<'_>) -> bool {
+    change
+        .object
+        .is_some_and(|object| object.meta().fit != Fit::Whole)
+}
+
 fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
     let (
         KindFacts::ConfigMap { keys: old, .. },
@@ -243,16 +251,11 @@ fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
     else {
         return Vec::new();
     };
-    let added: Vec<String> = new
-        .keys()
-        .filter(|key| !old.contains_key(*key))
-        .cloned()
-        .collect();
-    let removed: Vec<String> = old
-        .keys()
-        .filter(|key| !new.contains_key(*key))
-        .cloned()
-        .collect();
+    let without = |these: &BTreeMap<String, u32>, those: &BTreeMap<String, u32>| -> Vec<String> {
+        let these = these.keys().filter(|key| !those.contains_key(*key));
+        these.filter(|_| !is_cut(change)).cloned().collect()
+    };
+    let (added, removed) = (without(new, old), without(old, new));
     let resized = new
         .iter()
         .filter(|(key, bytes)| old.get(*key).is_some_and(|old| old != *bytes));

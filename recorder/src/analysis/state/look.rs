@@ -15,6 +15,7 @@ use crate::analysis::rules::{self, PERMISSION};
 use crate::analysis::subject::{About, Subject};
 use crate::analysis::target::Target;
 use crate::config::AnalysisConfig;
+use crate::metrics::Kind;
 use crate::pipeline::item::{Finding, Item};
 
 /// Steps of findings made before they are handed on: each is a row of up to 15 KiB, and one look may make hundreds.
@@ -72,6 +73,9 @@ impl Analysis {
 
     fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let is_off = self.quota.is_off(subject.place());
+        // Of a node and of an image, the pods of all namespaces say what is so.
+        let misses_pods =
+            matches!(subject.about, About::Node | About::Image) && self.quota.count() > 0;
         if self.quota.leaves_out(subject.place()) {
             let reads = |id: &str| named(id).any(|rule| !rule.reads.is_empty());
             self.findings.leave(subject, reads, NO_MEMORY, now, out);
@@ -95,7 +99,8 @@ impl Analysis {
             .iter()
             .filter(|rule| rule.check.about() == subject.about)
         {
-            let reads_what_is_off = is_off && !rule.reads.is_empty();
+            let reads_what_is_off = (is_off && !rule.reads.is_empty())
+                || (misses_pods && rule.reads.contains(&Kind::Pod));
             if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
                 continue;
             }

@@ -85,7 +85,7 @@ impl Analysis {
                     };
                     out.push(Item::Mark { watch, mark });
                 }
-                self.tried(watch, &mut out);
+                self.tried(watch, false, &mut out);
             }
             News::Live => {
                 self.permission(watch, None, now, &mut out);
@@ -96,7 +96,7 @@ impl Analysis {
             News::Blind { why, forbidden } => {
                 self.sight.blinded(watch, now);
                 if forbidden {
-                    self.tried(watch, &mut out); // it will not be listed
+                    self.tried(watch, true, &mut out);
                     self.permission(watch, Some(&why), now, &mut out);
                 }
             }
@@ -129,6 +129,7 @@ impl Analysis {
             return;
         };
         source.list_begins(cause, now);
+        self.quota.list_begins(watch);
         if cause == RelistCause::Resumed {
             return;
         }
@@ -266,11 +267,11 @@ impl Analysis {
         self.agenda.add(self.findings.of_namespace(namespace));
     }
 
-    /// A list is complete, or cannot be had: whoever was tried with it and all others is on again.
-    fn tried(&mut self, watch: WatchId, out: &mut Vec<Item>) {
+    /// A list is complete, or is refused: whoever was tried with it and all others is on again.
+    fn tried(&mut self, watch: WatchId, refused: bool, out: &mut Vec<Item>) {
         let sight = &self.sight;
         let all = |listed: &Set<WatchId>| sight.watches().all(|watch| listed.contains(&watch));
-        let on = self.quota.listed(watch, all);
+        let on = self.quota.listed(watch, refused, all);
         if on.is_empty() {
             return;
         }

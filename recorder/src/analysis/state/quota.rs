@@ -53,8 +53,15 @@ impl Cause {
 struct Off {
     cause: Cause,
     since: Timestamp,
-    /// It is tried again; these lists are complete since.
-    trying: Option<Set<WatchId>>,
+    /// It is tried again.
+    trying: Option<Trying>,
+}
+
+/// What was listed since it is tried again. A list that began before has left out its objects.
+#[derive(Debug, Default)]
+struct Trying {
+    begun: Set<WatchId>,
+    listed: Set<WatchId>,
 }
 
 /// The bounds, and who is off.
@@ -130,7 +137,7 @@ impl Quota {
         let off = Off {
             cause: Cause::Before,
             since: Timestamp::EPOCH,
-            trying: Some(Set::default()),
+            trying: Some(Trying::default()),
         };
         self.off.entry(namespace.into()).or_insert(off);
     }
@@ -139,25 +146,36 @@ impl Quota {
     pub(super) fn retry(&mut self, now: Timestamp) -> bool {
         let mut any = false;
         for off in self.off.values_mut() {
+            off.since = off.since.min(now); // the clock was set back
             if off.trying.is_none() && now.since(off.since) >= RETRY_EVERY {
-                off.trying = Some(Set::default());
+                off.trying = Some(Trying::default());
                 any = true;
             }
         }
         any
     }
 
-    /// A list is complete, or cannot be had; returns those that are on again, all of `watches` being listed.
+    /// A list begins.
+    pub(super) fn list_begins(&mut self, watch: WatchId) {
+        for trying in self.off.values_mut().filter_map(|off| off.trying.as_mut()) {
+            trying.begun.insert(watch);
+        }
+    }
+
+    /// A list is complete, or is `refused`; returns those that are on again, all of `watches` being listed.
     pub(super) fn listed(
         &mut self,
         watch: WatchId,
+        refused: bool,
         watches: impl Fn(&Set<WatchId>) -> bool,
     ) -> Vec<Box<str>> {
         let mut on = Vec::new();
         for (name, off) in &mut self.off {
-            if let Some(listed) = &mut off.trying {
-                listed.insert(watch);
-                if watches(listed) {
+            if let Some(trying) = &mut off.trying
+                && (refused || trying.begun.contains(&watch))
+            {
+                trying.listed.insert(watch);
+                if watches(&trying.listed) {
                     on.push(name.clone());
                 }
             }

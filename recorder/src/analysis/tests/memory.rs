@@ -8,6 +8,7 @@ use crate::analysis::state::Before;
 use crate::config::{AnalysisConfig, ByteSize};
 use crate::pipeline::item::{Item, RelistCause, Step};
 use crate::pipeline::signals::Remembered;
+use crate::source::objects::informer::News;
 
 /// 400 KiB for all, half of it for a namespace.
 fn small() -> AnalysisConfig {
@@ -165,6 +166,93 @@ fn namespace_is_tried_again_and_is_on_after_every_list_without_a_row() {
     assert_eq!(lab.changes().len(), 0);
     lab.wait(70);
     assert_eq!(lab.findings().len(), 1, "its rules look again");
+}
+
+#[test]
+fn list_that_began_before_the_retry_does_not_switch_on() {
+    let mut lab = Lab::with(small());
+    fill(&mut lab, "shop");
+    for kind in KINDS {
+        lab.say(
+            kind,
+            News::ListBegun {
+                cause: RelistCause::Resumed,
+            },
+        );
+    }
+    lab.apply(Kind::ConfigMap, &large_map("shop", 1)); // left out: it is still off
+    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
+    lab.settle();
+    assert!(lab.analysis.takes_relist());
+    lab.take();
+    for kind in KINDS {
+        lab.say(
+            kind,
+            News::Listed {
+                version: "1".into(),
+                server_time: lab.now,
+                objects: 1,
+            },
+        );
+    }
+    assert!(is_off(&lab, "shop"));
+    for kind in KINDS {
+        let objects = match kind {
+            Kind::ConfigMap => vec![large_map("shop", 1)],
+            _ => Vec::new(),
+        };
+        lab.list_for(kind, &objects, RelistCause::Resumed);
+    }
+    assert_eq!(lab.analysis.trouble(), None);
+    assert_eq!(lab.changes().len(), 0);
+}
+
+#[test]
+fn rules_about_nodes_wait_while_pods_are_left_out() {
+    let full = |lab: &mut Lab| {
+        lab.apply(
+            Kind::Node,
+            &node(
+                "worker-1",
+                json!({"status": {"allocatable": {"cpu": "1", "memory": "8Gi", "pods": "110"}}}),
+            ),
+        );
+        let asks = json!({"spec": {"nodeName": "worker-1", "containers": [container(json!({"resources": {"requests": {"cpu": "990m"}}}))]}});
+        lab.apply(Kind::Pod, &pod("web-1", asks));
+        lab.wait(700);
+        let found = lab.findings().into_iter();
+        found
+            .map(|f| (f.fingerprint.to_string(), f.step))
+            .collect::<Vec<_>>()
+    };
+    let mut lab = Lab::with(small());
+    let found = full(&mut lab);
+    assert!(found.iter().any(|(f, _)| f.starts_with("I8/")), "{found:?}");
+    // The pod's namespace goes off: that its node is full is not over.
+    fill(&mut lab, "shop");
+    assert!(is_off(&lab, "shop"));
+    lab.wait(700);
+    let closed = lab.findings();
+    assert!(
+        closed
+            .iter()
+            .all(|f| !f.fingerprint.to_string().starts_with("I8/")),
+        "{closed:?}"
+    );
+}
+
+#[test]
+fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
+    let map = |from: usize| {
+        let keys = (from..2000).map(|key| (format!("key-{key:05}"), json!("v")));
+        let data: serde_json::Map<String, Value> = keys.collect();
+        json!({"metadata": metadata("large"), "data": data})
+    };
+    let mut lab = Lab::new();
+    lab.apply(Kind::ConfigMap, &map(0));
+    lab.take();
+    lab.apply(Kind::ConfigMap, &map(1));
+    assert_eq!(lab.changes().len(), 0);
 }
 
 #[test]

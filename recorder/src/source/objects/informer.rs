@@ -340,8 +340,7 @@ impl Informer {
             let line = tokio::select! {
                 biased;
                 cause = self.recall.wanted() => {
-                    self.recall.take();
-                    return Ok(End::Recalled(cause));
+                    return Ok(End::Recalled(self.recall.take().unwrap_or(cause)));
                 }
                 line = tokio::time::timeout(silence, lines.next()) => line,
             };
