@@ -4,15 +4,44 @@ use super::char_class::{is_blank, is_key, is_space, is_wide};
 use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
 use super::stopwords::is_stopword;
 use super::token_patterns::decodes_to_pair;
-use super::value_shape::{bare, is_object_name, is_plain_word, is_random, is_stand_in, is_uuid};
+use super::value_shape::{
+    bare, is_commit, is_image_tag, is_object_name, is_plain_word, is_random, is_stand_in,
+    is_tagged_image, is_uuid,
+};
 use super::{Pair, Scan, Span};
 use crate::sensitive_key::{Secrecy, secrecy};
 
 impl<'t> Scan<'t> {
     /// What to hide after the key `start..end`.
     pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
+        if self.is_tagged_image(start, end) {
+            return None;
+        }
         self.after_separator(start, end)
             .or_else(|| self.beside(start, end))
+    }
+
+    /// `ghcr.io/acme/auth:sha-4e1c9f2…`: the word is the name of an image, and what follows its tag.
+    fn is_tagged_image(&self, start: usize, end: usize) -> bool {
+        /// The longest tag that registries take.
+        const TAG_BYTES_MAX: usize = 128;
+        if self.bytes.get(end) != Some(&b':') || secrecy(&self.text[start..end]) == Secrecy::Certain
+        {
+            return false;
+        }
+        let limit = self.bytes.len().min(end + TAG_BYTES_MAX + 2);
+        let near = &self.bytes[end + 1..limit];
+        let length = near.iter().position(|b| !is_key(*b)).unwrap_or(near.len());
+        let tag = bare(&self.text[end + 1..end + 1 + length]);
+        // Alone, as facts have it, only a whole commit behind a name whose values are not hexadecimal.
+        let named = ["auth", "jwt"]
+            .iter()
+            .any(|name| self.text[start..end].ends_with(name));
+        let before = start.checked_sub(1).map(|at| self.bytes[at]);
+        let after = self.bytes.get(end + 1 + length);
+        let alone = before.is_none_or(is_space) && after != Some(&b'@');
+        let commit = named && alone && tag.len() == 40 && is_commit(tag);
+        length <= TAG_BYTES_MAX && is_image_tag(tag) && (commit || self.is_image(start))
     }
 
     fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
@@ -158,7 +187,7 @@ impl<'t> Scan<'t> {
         let argument = self.argument_at(at, None)?;
         let value = self.shown(argument);
         let id = is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
-        let secret = (is_random(value) || id) && !is_address(value);
+        let secret = (is_random(value) || id) && !is_address(value) && !is_tagged_image(value);
         secret.then(|| self.whole(argument))
     }
 
@@ -277,7 +306,10 @@ impl<'t> Scan<'t> {
             "requirepass" | "masterauth" | "bindpw" | "rootpw"
         ) && !linked
             && !is_stopword(bare(value));
-        let random = is_random(value) && !value.starts_with(is_key_mark) && !is_address(value)
+        let random = is_random(value)
+            && !value.starts_with(is_key_mark)
+            && !is_address(value)
+            && !is_tagged_image(value)
             || is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
         if !directive && !random {
             return None;
