@@ -66,6 +66,7 @@ const CLIENTS: &[Client] = &[
     Client { needs: &[], flags: &[("-u", Pair(b','))], names: &["lftp", "ncftp", "ncftpget"] },
     Client { needs: &[], flags: &[("sqlplus", Pair(b'/')), ("target", Pair(b'/')), ("expdp", Pair(b'/')), ("impdp", Pair(b'/')), ("-L", Pair(b'/')), ("-S", Pair(b'/')), ("-s", Pair(b'/')), ("exp", Pair(b'/')), ("sqlldr", Pair(b'/'))], names: &["sqlplus", "rman", "expdp", "impdp", "sqlldr", "sqlcl"] },
     Client { needs: &[], flags: &[("-y", Pair(b':'))], names: &["dig", "nsupdate"] },
+    Client { needs: &[], flags: &[("digest", Pair(b':'))], names: &["addauth"] },
     Client { needs: &[], flags: &[("using", Secret)], names: &["db2"] },
     Client { needs: &[], flags: &[("radtest", After(1))], names: &["radtest"] },
 ];

@@ -39,7 +39,8 @@ impl<'t> Scan<'t> {
             .any(|name| self.text[start..end].ends_with(name));
         let before = start.checked_sub(1).map(|at| self.bytes[at]);
         let after = self.bytes.get(end + 1 + length);
-        let alone = before.is_none_or(is_space) && after != Some(&b'@');
+        let alone = before.is_none_or(|b| is_space(b) || matches!(b, b'[' | b'(' | b','))
+            && after != Some(&b'@');
         let commit = named && alone && tag.len() == 40 && is_commit(tag);
         length <= TAG_BYTES_MAX && is_image_tag(tag) && (commit || self.is_image(start))
     }
@@ -69,6 +70,12 @@ impl<'t> Scan<'t> {
         }
         // `:=`, `=>`, `==`
         let at = self.skip(at, |b| matches!(b, b'=' | b'>'));
+        let further = self.skip(at, is_blank);
+        let at = if colon && self.starts(further, "= ") {
+            further + 1
+        } else {
+            at
+        };
         let key = self.key(start, end);
         let secrecy = self.secrecy_of(key);
         if secrecy == Secrecy::None || (secrecy == Secrecy::Parameter && colon) {
@@ -89,7 +96,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The key that ends with the word `start..end`; `api key` and `pass phrase` are written in two.
-    fn key(&self, start: usize, end: usize) -> &'t str {
+    pub(super) fn key(&self, start: usize, end: usize) -> &'t str {
         // `-Dpassword=x`: a property of Java.
         let start = if self.starts(start, "-D") && end > start + 3 {
             start + 2
@@ -116,6 +123,7 @@ impl<'t> Scan<'t> {
             _ if of_secret => Secrecy::Certain,
             // "secret key: tls.key", as sentences have it.
             Secrecy::Certain if in_two => Secrecy::Key,
+            Secrecy::Key if in_two && is_license(key) => Secrecy::Key,
             Secrecy::Key if in_two => Secrecy::None,
             secrecy => secrecy,
         }
@@ -203,7 +211,15 @@ impl<'t> Scan<'t> {
     /// The text of an element whose tag ends before `from`.
     fn content(&self, from: usize) -> Option<Span> {
         const BYTES_MAX: usize = 4096;
+        const CDATA: &str = "<![CDATA[";
         let limit = self.bytes.len().min(from + BYTES_MAX);
+        let cdata = self.skip(from, is_space);
+        if self.starts(cdata, CDATA) {
+            let from = cdata + CDATA.len();
+            let close = self.bytes.get(from..limit)?.windows(3);
+            let to = from + { close }.position(|part| part == b"]]>")?;
+            return (from < to && !is_stand_in(&self.text[from..to])).then_some((from, to));
+        }
         let to = from
             + self
                 .bytes
@@ -250,12 +266,14 @@ impl<'t> Scan<'t> {
         {
             const TAG_BYTES_MAX: usize = 128;
             let limit = self.bytes.len().min(end + TAG_BYTES_MAX);
-            let close = self.bytes[end..limit]
+            let mark = self.bytes[end..limit]
                 .iter()
-                .position(|b| matches!(b, b'<' | b'>'))?;
-            return (self.bytes[end + close] == b'>')
-                .then(|| self.content(end + close + 1))
-                .flatten();
+                .position(|b| matches!(b, b'<' | b'>'));
+            if let Some(close) = mark
+                && self.bytes[end + close] == b'>'
+            {
+                return self.content(end + close + 1);
+            }
         }
         if after_quote > end || !is_blank(next) {
             return None;
@@ -459,4 +477,10 @@ impl<'t> Scan<'t> {
         };
         secret.then_some((from, to))
     }
+}
+
+/// `license key`: written in two, and not the key of a table.
+fn is_license(key: &str) -> bool {
+    let bytes = key.as_bytes();
+    bytes.len() > 4 && bytes[..5].eq_ignore_ascii_case(b"licen")
 }

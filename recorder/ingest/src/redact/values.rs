@@ -27,6 +27,9 @@ impl Scan<'_> {
         let mut at = self.skip(pair.at, is_blank);
         let spaced = at > pair.at;
         at = self.behind_prefix(at);
+        if pair.colon && spaced {
+            at = self.behind_mark(at);
+        }
         // Of a path only the last step names the value: `valueFrom.secretKeyRef.name: Required value`.
         let key = key.trim_end_matches('.');
         let last_step = key.rsplit('.').next().unwrap_or(key);
@@ -85,6 +88,13 @@ impl Scan<'_> {
             return None;
         }
         let mut to = self.end_of_unquoted(pair, at, self.bytes.len());
+        if to == at + 1
+            && let Some(rest) = self.argument_at(self.skip(to, is_blank), None)
+            && is_random(self.shown(rest))
+        {
+            // A space within the value.
+            to = self.whole(rest).1;
+        }
         let scheme = ["bearer", "basic", "digest", "negotiate"];
         if scheme.iter().any(|one| value.eq_ignore_ascii_case(one)) {
             to = self.end_of_unquoted(pair, self.skip(to, is_space), self.bytes.len());
@@ -117,6 +127,23 @@ impl Scan<'_> {
             at += 1;
         }
         at
+    }
+
+    /// Behind an anchor or a tag of YAML: `&name x`, `!secret x`. A tag that refers to something stays with its name.
+    fn behind_mark(&self, at: usize) -> usize {
+        const REFERENCES: [&str; 4] = ["!Ref", "!GetAtt", "!ImportValue", "!reference"];
+        if !matches!(self.bytes.get(at), Some(b'&' | b'!')) {
+            return at;
+        }
+        let end = self.skip(at + 1, is_key);
+        let next = self.skip(end, is_blank);
+        let marked =
+            end > at + 1 && next > end && self.bytes.get(next).is_some_and(|b| !is_space(*b));
+        if marked && !REFERENCES.contains(&&self.text[at..end]) {
+            next
+        } else {
+            at
+        }
     }
 
     /// Pretty-printed: the value on the next line, or a block of lines that belong to the key.
