@@ -91,7 +91,7 @@ impl<'t> Scan<'t> {
             || goes_on && is_plain_word(value)
             || value.ends_with(':') && is_plain_word(value);
         let secret = match takes {
-            Takes::Secret | Takes::After(_) if !flag && in_sentence => false,
+            Takes::Secret | Takes::After(_) if !flag && in_sentence || says_of_flag(value) => false,
             _ if is_stand_in(value) => false,
             Takes::Secret | Takes::After(_) => !is_quantity(value) && !is_path(value),
             Takes::Attached => is_random(value),
@@ -239,4 +239,13 @@ impl<'t> Scan<'t> {
 /// Whether a sentence goes on with this word, so that what stands here is not a command line.
 fn is_of_sentence(word: &str) -> bool {
     word.ends_with(':') && !word.contains('/') || is_stopword(bare(word))
+}
+
+/// What sentences say of a flag: `-p is deprecated`, `-w requires an argument`, `-k failed: bad decrypt`.
+fn says_of_flag(word: &str) -> bool {
+    [
+        "are", "cannot", "expects", "failed", "flag", "is", "missing", "must", "needs", "option",
+        "required", "requires", "was",
+    ]
+    .contains(&bare(word))
 }

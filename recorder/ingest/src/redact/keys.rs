@@ -25,8 +25,7 @@ impl<'t> Scan<'t> {
     fn is_tagged_image(&self, start: usize, end: usize) -> bool {
         /// The longest tag that registries take.
         const TAG_BYTES_MAX: usize = 128;
-        if self.bytes.get(end) != Some(&b':') || secrecy(&self.text[start..end]) == Secrecy::Certain
-        {
+        if self.bytes.get(end) != Some(&b':') {
             return false;
         }
         let limit = self.bytes.len().min(end + TAG_BYTES_MAX + 2);
@@ -42,7 +41,18 @@ impl<'t> Scan<'t> {
         let alone = before.is_none_or(|b| is_space(b) || matches!(b, b'[' | b'(' | b','))
             && after != Some(&b'@');
         let commit = named && alone && tag.len() == 40 && is_commit(tag);
-        length <= TAG_BYTES_MAX && is_image_tag(tag) && (commit || self.is_image(start))
+        length <= TAG_BYTES_MAX
+            && is_image_tag(tag)
+            && (commit || self.is_image(start))
+            && (secrecy(&self.text[start..end]) < Secrecy::Certain || self.speaks_of_image(start))
+    }
+
+    /// Whether the sentence names an image before `start`.
+    fn speaks_of_image(&self, start: usize) -> bool {
+        const NEAR_BYTES: usize = 128;
+        let near = &self.bytes[start.saturating_sub(NEAR_BYTES)..start];
+        near.windows(5)
+            .any(|part| part.eq_ignore_ascii_case(b"image"))
     }
 
     fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
@@ -71,8 +81,8 @@ impl<'t> Scan<'t> {
         // `:=`, `=>`, `==`
         let at = self.skip(at, |b| matches!(b, b'=' | b'>'));
         let further = self.skip(at, is_blank);
-        let at = if colon && self.starts(further, "= ") {
-            further + 1
+        let at = if colon && (self.starts(further, "= ") || self.starts(further, "=> ")) {
+            self.skip(further, |b| matches!(b, b'=' | b'>'))
         } else {
             at
         };

@@ -19,7 +19,7 @@ impl Scan<'_> {
         match word {
             "port" | "character" if next == b' ' => self.part_of_address(end + 1),
             "argument" | "value" if next == b' ' => self.argument_of_flag(end + 1),
-            "Key" | "key" if next == b' ' => self.numbered_key(end + 1),
+            "Key" | "key" | "Share" | "share" if next == b' ' => self.numbered_key(end + 1),
             _ if word.ends_with(".value") => self.value_of_field(word, end),
             _ if word.eq_ignore_ascii_case("value") => self.before_name(end),
             _ if next == b':' => self
@@ -85,14 +85,23 @@ impl Scan<'_> {
         (!is_harmless_text(secrecy, flag, &self.text[from..to])).then_some((from, to))
     }
 
-    /// `Unseal Key 1: x`, `Recovery Key 2: x`.
+    /// `Unseal Key 1: x`, `Recovery Key 2: x`, `Key Share 3: x`.
     fn numbered_key(&self, at: usize) -> Option<Span> {
         let (from, to) = self.before;
-        let of_vault = ["unseal", "recovery"]
+        let of_vault = ["unseal", "recovery", "key"]
             .iter()
             .any(|name| self.text[from..to].eq_ignore_ascii_case(name));
-        let number = self.skip(at, |b| b.is_ascii_digit());
-        if !of_vault || number == at || self.bytes.get(number) != Some(&b':') {
+        let mut number = self.skip(at, |b| b.is_ascii_digit());
+        if !of_vault || number == at {
+            return None;
+        }
+        // What is said of the key: `(will be hidden)`.
+        if self.starts(number, " (") {
+            let limit = self.sentence_end(number);
+            let close = self.bytes[number..limit].iter().position(|b| *b == b')')?;
+            number += close + 1;
+        }
+        if self.bytes.get(number) != Some(&b':') {
             return None;
         }
         let argument = self.argument_at(self.skip(number + 1, is_blank), None)?;
@@ -219,7 +228,15 @@ impl Scan<'_> {
         ];
         /// No verb is longer.
         const VERB_BYTES_MAX: usize = 9;
-        let at = end + 1;
+        let mut at = end + 1;
+        for lead in ["has been ", "was ", "is ", "now "] {
+            if self.starts(at, lead) {
+                at += lead.len();
+            }
+        }
+        // `is: x`, `is generated for …`: the verb itself.
+        let verb_follows = VERBS.iter().any(|verb| self.starts(at, verb));
+        let at = if verb_follows { at } else { end + 1 };
         let near = &self.bytes[at..self.bytes.len().min(at + VERB_BYTES_MAX + 1)];
         let length = near.iter().position(|b| !b.is_ascii_lowercase())?;
         let verb = &self.text[at..at + length];
@@ -244,7 +261,10 @@ impl Scan<'_> {
             return Some((from, second.map_or(to, |(_, to)| to)));
         }
         let line = self.text[at..self.sentence_end(at)].lines().next()?;
-        let gap = &line[..line.find(": ")?];
+        let marks = [": ", " is ", " was "];
+        let of_first = |mark: &&str| Some((line.find(*mark)?, mark.len()));
+        let (length, mark) = marks.iter().filter_map(of_first).min()?;
+        let gap = &line[..length];
         let mut words = gap.split(' ').filter(|word| !word.is_empty());
         let of_someone = matches!(verb, "for" | "of") || gap.is_empty() || gap.contains(" for ");
         let plain = words.all(|word| {
@@ -255,7 +275,7 @@ impl Scan<'_> {
                     .all(|part| is_object_name(part) || part == "%")
         });
         (of_someone && plain)
-            .then(|| self.said_at(at + gap.len() + 2, secrecy))
+            .then(|| self.said_at(at + length + mark, secrecy))
             .flatten()
     }
 

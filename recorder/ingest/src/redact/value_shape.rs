@@ -215,8 +215,16 @@ pub(super) fn is_image_tag(tag: &str) -> bool {
                 && number.len() <= DIGITS_MAX
                 && number.bytes().all(|b| b.is_ascii_digit())
             || is_name_part(part)
+            || is_compact_date(part)
     };
     !tag.is_empty() && tag.split(['-', '.', '_']).all(part)
+}
+
+/// `20261130T101112Z`.
+fn is_compact_date(part: &str) -> bool {
+    let digits = part.bytes().filter(u8::is_ascii_digit).count();
+    let part = part.strip_suffix('Z').unwrap_or(part);
+    digits == 14 && part.len() == 15 && part.as_bytes()[8] == b'T'
 }
 
 /// The name of a commit or a digest, whole or cut short. A hexadecimal token mostly has 32 characters, a commit never.
