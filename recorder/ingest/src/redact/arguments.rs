@@ -90,6 +90,16 @@ impl<'t> Scan<'t> {
         let in_sentence = is_of_sentence(value) && (takes.is_next() || goes_on)
             || goes_on && is_plain_word(value)
             || value.ends_with(':') && is_plain_word(value);
+        if !flag
+            && matches!(takes, Takes::Secret)
+            && is_plain_word(value)
+            && !is_of_sentence(value)
+            && let Some(second) = self.next_argument(argument.to)
+            && is_random(self.shown(second))
+        {
+            // `auth default x`: a user stands first.
+            return Some((argument.from, self.whole(second).1));
+        }
         let secret = match takes {
             Takes::Secret | Takes::After(_) if !flag && in_sentence || says_of_flag(value) => false,
             _ if is_stand_in(value) => false,

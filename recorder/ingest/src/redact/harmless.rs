@@ -45,7 +45,9 @@ pub(super) fn is_sentence_of_words(text: &str) -> bool {
     for word in text.split(' ') {
         let numbered = count > 0 && word.starts_with("base64");
         let lower = !word.bytes().any(|b| b.is_ascii_uppercase());
-        if !(numbered || lower && is_plain_word(word)) {
+        // People join the words of a passphrase.
+        let joined = count == 0 && word.contains(['-', '_', '/']);
+        if !(numbered || lower && is_plain_word(word)) || joined {
             break;
         }
         known |= count > 0 && is_stopword(bare(word));
