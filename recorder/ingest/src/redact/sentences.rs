@@ -3,7 +3,8 @@
 use super::char_class::{is_blank, is_key, is_space, quote_bit};
 use super::harmless::{is_harmless_text, looks_secret};
 use super::value_shape::{
-    is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
+    is_commit, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
+    is_tagged_image,
 };
 use super::{Scan, Span};
 use crate::sensitive_key::{Secrecy, secrecy};
@@ -182,7 +183,11 @@ impl Scan<'_> {
             self.behind_quote(from + length),
             ": first path segment in URL",
         );
-        (looked_up || unparsed || is_random(value)).then_some((from, at))
+        // `commit:4e1c9f2@main`, `Message-ID:x@host`.
+        let word = &self.bytes[start..end];
+        let of_id = word.len() >= 2 && word[word.len() - 2..].eq_ignore_ascii_case(b"id");
+        let random = is_random(value) && !is_commit(value) && !of_id;
+        (looked_up || unparsed || random).then_some((from, at))
     }
 
     /// `host:5432:database:user:x`, a line of `.pgpass`.
@@ -295,7 +300,8 @@ impl Scan<'_> {
             } else {
                 ends_line && is_mixed(value)
             };
-        (is_random(value) || certain).then(|| self.whole(argument))
+        let image = is_tagged_image(value) || value.contains("@sha256:");
+        ((is_random(value) && !image) || certain).then(|| self.whole(argument))
     }
 }
 
