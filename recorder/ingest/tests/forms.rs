@@ -190,6 +190,7 @@ fn hidden(table: &str) -> f64 {
         for seed in 0..SEEDS {
             let (text, secrets) = fill(line, &mut Rng(seed << 32 | line.len() as u64));
             let redacted = redact(&text);
+            assert_eq!(redact(&redacted), redacted, "twice: {line}");
             let hidden =
                 !secrets.is_empty() && !secrets.iter().any(|secret| shows(secret, &redacted));
             rates.count(group, hidden);
@@ -223,22 +224,22 @@ fn kept(table: &str) -> f64 {
 #[test]
 fn secret_forms_are_hidden() {
     assert!(lines(SECRET_FORMS).count() >= 300);
-    assert!(hidden(SECRET_FORMS) >= 0.98);
+    assert!(hidden(SECRET_FORMS) >= 0.99);
 }
 
 #[test]
 fn benign_sentences_stay() {
     assert!(lines(BENIGN).count() >= 300);
-    assert!(kept(BENIGN) >= 0.98);
+    assert!(kept(BENIGN) >= 1.0);
 }
 
 /// What the recogniser was not made for.
 #[test]
 fn held_out_forms_are_hidden() {
-    assert!(hidden(HELD_OUT_FORMS) >= 0.9);
+    assert!(hidden(HELD_OUT_FORMS) >= 0.96);
 }
 
 #[test]
 fn held_out_sentences_stay() {
-    assert!(kept(HELD_OUT_BENIGN) >= 0.95);
+    assert!(kept(HELD_OUT_BENIGN) >= 0.99);
 }

@@ -2,7 +2,8 @@
 
 use super::char_class::{is_blank, is_space};
 use super::clients::{self, Takes};
-use super::value_shape::{is_path, is_plain_word, is_quantity, is_random, is_stand_in};
+use super::stopwords::is_stopword;
+use super::value_shape::{bare, is_path, is_plain_word, is_quantity, is_random, is_stand_in};
 use super::{NEAR_BYTES, Pair, Scan, Span};
 
 /// An argument of a command, or its beginning.
@@ -34,7 +35,7 @@ impl<'t> Scan<'t> {
             if *armed {
                 for (flag, takes) in client.flags {
                     if word == *flag {
-                        return self.argument(end, *takes);
+                        return self.argument(end, word.starts_with('-'), *takes);
                     }
                     // What is attached to a flag of one letter.
                     let attached =
@@ -68,16 +69,39 @@ impl<'t> Scan<'t> {
     }
 
     /// The secret in what stands behind a flag or a subcommand.
-    fn argument(&self, end: usize, takes: Takes) -> Option<Span> {
+    fn argument(&self, end: usize, flag: bool, takes: Takes) -> Option<Span> {
         let mut at = end;
         if let Takes::After(others) = takes {
             for _ in 0..others {
-                at = self.next_argument(at)?.to;
+                let other = self.next_argument(at)?;
+                if is_of_sentence(self.shown(other)) {
+                    return None;
+                }
+                at = other.to;
             }
         }
         let argument = self.next_argument(at)?;
         let value = self.shown(argument);
+        let goes_on = self.bytes.get(argument.to) == Some(&b' ')
+            && self
+                .bytes
+                .get(argument.to + 1)
+                .is_some_and(u8::is_ascii_lowercase);
+        let in_sentence = is_of_sentence(value) && (takes.is_next() || goes_on)
+            || goes_on && is_plain_word(value)
+            || value.ends_with(':') && is_plain_word(value);
+        if !flag
+            && matches!(takes, Takes::Secret)
+            && is_plain_word(value)
+            && !is_of_sentence(value)
+            && let Some(second) = self.next_argument(argument.to)
+            && is_random(self.shown(second))
+        {
+            // `auth default x`: a user stands first.
+            return Some((argument.from, self.whole(second).1));
+        }
         let secret = match takes {
+            Takes::Secret | Takes::After(_) if !flag && in_sentence || says_of_flag(value) => false,
             _ if is_stand_in(value) => false,
             Takes::Secret | Takes::After(_) => !is_quantity(value) && !is_path(value),
             Takes::Attached => is_random(value),
@@ -220,4 +244,18 @@ impl<'t> Scan<'t> {
         (from < to && !is_stand_in(self.text[from..to].trim_matches(['"', '\''])))
             .then_some((from, to))
     }
+}
+
+/// Whether a sentence goes on with this word, so that what stands here is not a command line.
+fn is_of_sentence(word: &str) -> bool {
+    word.ends_with(':') && !word.contains('/') || is_stopword(bare(word))
+}
+
+/// What sentences say of a flag: `-p is deprecated`, `-w requires an argument`, `-k failed: bad decrypt`.
+fn says_of_flag(word: &str) -> bool {
+    [
+        "are", "cannot", "expects", "failed", "flag", "is", "missing", "must", "needs", "option",
+        "required", "requires", "was",
+    ]
+    .contains(&bare(word))
 }

@@ -13,6 +13,13 @@ pub(super) enum Takes {
     After(usize),
 }
 
+impl Takes {
+    /// Whether it is the argument that stands next.
+    pub(super) fn is_next(self) -> bool {
+        matches!(self, Self::Secret | Self::After(0))
+    }
+}
+
 use Takes::{After, Attached, Pair, Secret};
 
 /// A program, or several that take the same flags.
@@ -49,7 +56,7 @@ const CLIENTS: &[Client] = &[
     Client { needs: &[], flags: &[("add_user", After(1)), ("change_password", After(1)), ("authenticate_user", After(1))], names: &["rabbitmqctl", "rabbitmq-diagnostics"] },
     Client { needs: &[], flags: &[("-U", Pair(b'%')), ("--user", Pair(b'%')), ("-a", Pair(b'%')), ("--authenticate", Pair(b'%'))], names: &["smbclient", "rpcclient", "smbget", "smbmap", "wbinfo", "winexe", "net"] },
     Client { needs: &[], flags: &[("username", Pair(b'%')), ("user", Pair(b'%'))], names: &["cifs", "smb3", "mount.cifs"] },
-    Client { needs: &[], flags: &[("--key", Secret), ("secret", Secret)], names: &["ceph", "rbd", "rados", "rbd-nbd", "ceph-fuse", "mount.ceph", "radosgw-admin", "cephfs"] },
+    Client { needs: &[], flags: &[("--key", Secret), ("secret", Attached)], names: &["ceph", "rbd", "rados", "rbd-nbd", "ceph-fuse", "mount.ceph", "radosgw-admin", "cephfs"] },
     Client { needs: &[], flags: &[("login", After(0)), ("unseal", After(0)), ("-token", Secret)], names: &["vault", "bao"] },
     Client { needs: &[], flags: &[("--from-literal", Pair(b'=')), ("-p", Attached)], names: &["kubectl", "kustomize"] },
     Client { needs: &[], flags: &[("set", After(3)), ("add", After(3))], names: &["mc", "mcli"] },
@@ -59,6 +66,7 @@ const CLIENTS: &[Client] = &[
     Client { needs: &[], flags: &[("-u", Pair(b','))], names: &["lftp", "ncftp", "ncftpget"] },
     Client { needs: &[], flags: &[("sqlplus", Pair(b'/')), ("target", Pair(b'/')), ("expdp", Pair(b'/')), ("impdp", Pair(b'/')), ("-L", Pair(b'/')), ("-S", Pair(b'/')), ("-s", Pair(b'/')), ("exp", Pair(b'/')), ("sqlldr", Pair(b'/'))], names: &["sqlplus", "rman", "expdp", "impdp", "sqlldr", "sqlcl"] },
     Client { needs: &[], flags: &[("-y", Pair(b':'))], names: &["dig", "nsupdate"] },
+    Client { needs: &[], flags: &[("digest", Pair(b':'))], names: &["addauth"] },
     Client { needs: &[], flags: &[("using", Secret)], names: &["db2"] },
     Client { needs: &[], flags: &[("radtest", After(1))], names: &["radtest"] },
 ];

@@ -38,6 +38,31 @@ pub(super) fn is_sentence(text: &str) -> bool {
         })
 }
 
+/// Three or more words in lower case of which one behind the first is a word of sentences: `illegal base64 data at …`.
+pub(super) fn is_sentence_of_words(text: &str) -> bool {
+    const WORDS_MIN: usize = 3;
+    let (mut count, mut known) = (0, false);
+    for word in text.split(' ') {
+        let numbered = count > 0 && word.starts_with("base64");
+        let lower = !word.bytes().any(|b| b.is_ascii_uppercase());
+        // People join the words of a passphrase.
+        let joined = count == 0 && word.contains(['-', '_', '/']);
+        if !(numbered || lower && is_plain_word(word)) || joined {
+            break;
+        }
+        known |= count > 0 && is_stopword(bare(word));
+        count += 1;
+    }
+    count >= WORDS_MIN && known
+}
+
+/// `mode=RBAC`, `SameSite=None`: a setting behind the name of what it is for.
+pub(super) fn is_setting(value: &str) -> bool {
+    value
+        .split_once('=')
+        .is_some_and(|(name, value)| is_plain_word(name) && value.split(',').all(is_plain_word))
+}
+
 /// Keys whose values are mostly names of objects: `secret: db-creds`, `auth: kubernetes`.
 pub(super) fn names_objects(key: &str) -> bool {
     let ends = |name: &str| {

@@ -4,15 +4,55 @@ use super::char_class::{is_blank, is_key, is_space, is_wide};
 use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
 use super::stopwords::is_stopword;
 use super::token_patterns::decodes_to_pair;
-use super::value_shape::{bare, is_object_name, is_plain_word, is_random, is_stand_in, is_uuid};
+use super::value_shape::{
+    bare, is_commit, is_image_tag, is_object_name, is_plain_word, is_random, is_stand_in,
+    is_tagged_image, is_uuid,
+};
 use super::{Pair, Scan, Span};
 use crate::sensitive_key::{Secrecy, secrecy};
 
 impl<'t> Scan<'t> {
     /// What to hide after the key `start..end`.
     pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
+        if self.is_tagged_image(start, end) {
+            return None;
+        }
         self.after_separator(start, end)
             .or_else(|| self.beside(start, end))
+    }
+
+    /// `ghcr.io/acme/auth:sha-4e1c9f2…`: the word is the name of an image, and what follows its tag.
+    fn is_tagged_image(&self, start: usize, end: usize) -> bool {
+        /// The longest tag that registries take.
+        const TAG_BYTES_MAX: usize = 128;
+        if self.bytes.get(end) != Some(&b':') {
+            return false;
+        }
+        let limit = self.bytes.len().min(end + TAG_BYTES_MAX + 2);
+        let near = &self.bytes[end + 1..limit];
+        let length = near.iter().position(|b| !is_key(*b)).unwrap_or(near.len());
+        let tag = bare(&self.text[end + 1..end + 1 + length]);
+        // Alone, as facts have it, only a whole commit behind a name whose values are not hexadecimal.
+        let named = ["auth", "jwt"]
+            .iter()
+            .any(|name| self.text[start..end].ends_with(name));
+        let before = start.checked_sub(1).map(|at| self.bytes[at]);
+        let after = self.bytes.get(end + 1 + length);
+        let alone = before.is_none_or(|b| is_space(b) || matches!(b, b'[' | b'(' | b','))
+            && after != Some(&b'@');
+        let commit = named && alone && tag.len() == 40 && is_commit(tag);
+        length <= TAG_BYTES_MAX
+            && is_image_tag(tag)
+            && (commit || self.is_image(start))
+            && (secrecy(&self.text[start..end]) < Secrecy::Certain || self.speaks_of_image(start))
+    }
+
+    /// Whether the sentence names an image before `start`.
+    fn speaks_of_image(&self, start: usize) -> bool {
+        const NEAR_BYTES: usize = 128;
+        let near = &self.bytes[start.saturating_sub(NEAR_BYTES)..start];
+        near.windows(5)
+            .any(|part| part.eq_ignore_ascii_case(b"image"))
     }
 
     fn after_separator(&mut self, start: usize, end: usize) -> Option<Span> {
@@ -40,6 +80,12 @@ impl<'t> Scan<'t> {
         }
         // `:=`, `=>`, `==`
         let at = self.skip(at, |b| matches!(b, b'=' | b'>'));
+        let further = self.skip(at, is_blank);
+        let at = if colon && (self.starts(further, "= ") || self.starts(further, "=> ")) {
+            self.skip(further, |b| matches!(b, b'=' | b'>'))
+        } else {
+            at
+        };
         let key = self.key(start, end);
         let secrecy = self.secrecy_of(key);
         if secrecy == Secrecy::None || (secrecy == Secrecy::Parameter && colon) {
@@ -60,7 +106,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The key that ends with the word `start..end`; `api key` and `pass phrase` are written in two.
-    fn key(&self, start: usize, end: usize) -> &'t str {
+    pub(super) fn key(&self, start: usize, end: usize) -> &'t str {
         // `-Dpassword=x`: a property of Java.
         let start = if self.starts(start, "-D") && end > start + 3 {
             start + 2
@@ -87,6 +133,7 @@ impl<'t> Scan<'t> {
             _ if of_secret => Secrecy::Certain,
             // "secret key: tls.key", as sentences have it.
             Secrecy::Certain if in_two => Secrecy::Key,
+            Secrecy::Key if in_two && is_license(key) => Secrecy::Key,
             Secrecy::Key if in_two => Secrecy::None,
             secrecy => secrecy,
         }
@@ -158,7 +205,7 @@ impl<'t> Scan<'t> {
         let argument = self.argument_at(at, None)?;
         let value = self.shown(argument);
         let id = is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
-        let secret = (is_random(value) || id) && !is_address(value);
+        let secret = (is_random(value) || id) && !is_address(value) && !is_tagged_image(value);
         secret.then(|| self.whole(argument))
     }
 
@@ -174,7 +221,15 @@ impl<'t> Scan<'t> {
     /// The text of an element whose tag ends before `from`.
     fn content(&self, from: usize) -> Option<Span> {
         const BYTES_MAX: usize = 4096;
+        const CDATA: &str = "<![CDATA[";
         let limit = self.bytes.len().min(from + BYTES_MAX);
+        let cdata = self.skip(from, is_space);
+        if self.starts(cdata, CDATA) {
+            let from = cdata + CDATA.len();
+            let close = self.bytes.get(from..limit)?.windows(3);
+            let to = from + { close }.position(|part| part == b"]]>")?;
+            return (from < to && !is_stand_in(&self.text[from..to])).then_some((from, to));
+        }
         let to = from
             + self
                 .bytes
@@ -221,12 +276,14 @@ impl<'t> Scan<'t> {
         {
             const TAG_BYTES_MAX: usize = 128;
             let limit = self.bytes.len().min(end + TAG_BYTES_MAX);
-            let close = self.bytes[end..limit]
+            let mark = self.bytes[end..limit]
                 .iter()
-                .position(|b| matches!(b, b'<' | b'>'))?;
-            return (self.bytes[end + close] == b'>')
-                .then(|| self.content(end + close + 1))
-                .flatten();
+                .position(|b| matches!(b, b'<' | b'>'));
+            if let Some(close) = mark
+                && self.bytes[end + close] == b'>'
+            {
+                return self.content(end + close + 1);
+            }
         }
         if after_quote > end || !is_blank(next) {
             return None;
@@ -277,7 +334,10 @@ impl<'t> Scan<'t> {
             "requirepass" | "masterauth" | "bindpw" | "rootpw"
         ) && !linked
             && !is_stopword(bare(value));
-        let random = is_random(value) && !value.starts_with(is_key_mark) && !is_address(value)
+        let random = is_random(value)
+            && !value.starts_with(is_key_mark)
+            && !is_address(value)
+            && !is_tagged_image(value)
             || is_uuid(bare(value)) && !names_objects(&self.text[start..end]);
         if !directive && !random {
             return None;
@@ -427,4 +487,10 @@ impl<'t> Scan<'t> {
         };
         secret.then_some((from, to))
     }
+}
+
+/// `license key`: written in two, and not the key of a table.
+fn is_license(key: &str) -> bool {
+    let bytes = key.as_bytes();
+    bytes.len() > 4 && bytes[..5].eq_ignore_ascii_case(b"licen")
 }

@@ -8,6 +8,7 @@
 //!                urls, userinfo   addresses that are credentials, or have them            hooks.slack.com/…, //user:…@
 //!                arguments        flags that take a credential, by the client's name      mysql -p…, curl -u user:…
 //!                keys             where the value of a key begins; sensitive_key says which keys   password=…
+//!                sentences        what a sentence says without a key before it             password for user x: …
 //!                values           what belongs to it (value_end), and whether it is a secret: by its shape
 //!                                 (value_shape), or because sentences go on so (harmless, stopwords)
 //!   ▼
@@ -35,6 +36,7 @@ mod char_class;
 mod clients;
 mod harmless;
 mod keys;
+mod sentences;
 mod stopwords;
 mod token_patterns;
 mod urls;
@@ -229,6 +231,7 @@ impl<'t> Scan<'t> {
                 self.user_of_source_name(at)
             }
             b'$' | b'{' => self.token_at(at),
+            b'*' if self.starts(at, "*:") => self.line_of_pgpass(at),
             b'~' if at > 1 && self.bytes[at - 1] == b'Q' => {
                 let span = token_patterns::azure_secret(self.bytes, at - 1)?;
                 (span.0 >= self.copied).then_some(span)
@@ -268,6 +271,7 @@ impl<'t> Scan<'t> {
         }
         self.of_client(start, end)
             .or_else(|| self.after_key(start, end))
+            .or_else(|| self.of_sentence(start, end))
     }
 
     fn starts(&self, at: usize, prefix: &str) -> bool {

@@ -6,7 +6,7 @@
 use super::char_class::{
     is_alnum, is_base64, is_capital, is_crypt, is_hex, is_key, is_wide, is_word,
 };
-use super::value_shape::is_random;
+use super::value_shape::{is_commit, is_random};
 
 /// A token that was recognized.
 pub(super) struct Token {
@@ -229,6 +229,7 @@ pub(super) fn token(text: &str, at: usize) -> Option<Token> {
             follow >= form.min
                 && rest.get(end).is_none_or(closed)
                 && looks_issued(&text[at + form.prefix.len()..at + end])
+                && !is_commit(&text[at..at + end])
         };
         if fits {
             let aws = rest[0] == b'A' && rest[2..].starts_with(b"IA");

@@ -203,6 +203,45 @@ pub(super) fn is_path(value: &str) -> bool {
     begins.iter().any(|start| path.starts_with(start)) && path.split(['/', '\\']).all(step)
 }
 
+/// The tag of an image: a version, a date, words, the name of a commit (`v1.2.3-4e1c9f2b`, `main-<40 hex>`).
+pub(super) fn is_image_tag(tag: &str) -> bool {
+    /// A date with the time, and a number of a build.
+    const DIGITS_MAX: usize = 14;
+    let part = |part: &str| {
+        let number = part.strip_prefix(['v', 'r']).unwrap_or(part);
+        is_plain_word(part)
+            || is_commit(part)
+            || !number.is_empty()
+                && number.len() <= DIGITS_MAX
+                && number.bytes().all(|b| b.is_ascii_digit())
+            || is_name_part(part)
+            || is_compact_date(part)
+    };
+    !tag.is_empty() && tag.split(['-', '.', '_']).all(part)
+}
+
+/// `20261130T101112Z`.
+fn is_compact_date(part: &str) -> bool {
+    let digits = part.bytes().filter(u8::is_ascii_digit).count();
+    let part = part.strip_suffix('Z').unwrap_or(part);
+    digits == 14 && part.len() == 15 && part.as_bytes()[8] == b'T'
+}
+
+/// The name of a commit or a digest, whole or cut short. A hexadecimal token mostly has 32 characters, a commit never.
+pub(super) fn is_commit(part: &str) -> bool {
+    matches!(part.len(), 6..=16 | 40 | 64)
+        && part.bytes().all(|b| is_hex(b) && !b.is_ascii_uppercase())
+}
+
+/// An image with its tag, also behind the name of a container: `auth=ghcr.io/acme/auth:4e1c9f2`.
+pub(super) fn is_tagged_image(value: &str) -> bool {
+    let image = bare(value);
+    let image = image.split_once('=').map_or(image, |(_, image)| image);
+    image
+        .rsplit_once(':')
+        .is_some_and(|(name, tag)| name.contains('/') && is_object_name(name) && is_image_tag(tag))
+}
+
 /// 8-4-4-4-12.
 pub(super) fn is_uuid(value: &str) -> bool {
     let bytes = value.as_bytes();

@@ -3,11 +3,13 @@
 use super::char_class::{self, is_blank, is_key, is_space, quote_bit};
 use super::harmless::{
     is_block_key, is_error_class, is_harmless_leaf, is_harmless_text, is_plain_address,
-    is_reference, is_secret_parameter, is_structure_mark, looks_secret, names_objects,
+    is_reference, is_secret_parameter, is_sentence_of_words, is_setting, is_structure_mark,
+    looks_secret, names_objects,
 };
 use super::stopwords::{is_state, is_stopword};
 use super::value_shape::{
-    bare, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in, is_uuid,
+    bare, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in,
+    is_tagged_image, is_uuid,
 };
 use super::{NEAR_BYTES, Pair, REDACTED, Scan, Span};
 use crate::sensitive_key::{Secrecy, secrecy};
@@ -25,6 +27,9 @@ impl Scan<'_> {
         let mut at = self.skip(pair.at, is_blank);
         let spaced = at > pair.at;
         at = self.behind_prefix(at);
+        if pair.colon && spaced {
+            at = self.behind_mark(at);
+        }
         // Of a path only the last step names the value: `valueFrom.secretKeyRef.name: Required value`.
         let key = key.trim_end_matches('.');
         let last_step = key.rsplit('.').next().unwrap_or(key);
@@ -83,6 +88,13 @@ impl Scan<'_> {
             return None;
         }
         let mut to = self.end_of_unquoted(pair, at, self.bytes.len());
+        if to == at + 1
+            && let Some(rest) = self.argument_at(self.skip(to, is_blank), None)
+            && is_random(self.shown(rest))
+        {
+            // A space within the value.
+            to = self.whole(rest).1;
+        }
         let scheme = ["bearer", "basic", "digest", "negotiate"];
         if scheme.iter().any(|one| value.eq_ignore_ascii_case(one)) {
             to = self.end_of_unquoted(pair, self.skip(to, is_space), self.bytes.len());
@@ -115,6 +127,23 @@ impl Scan<'_> {
             at += 1;
         }
         at
+    }
+
+    /// Behind an anchor or a tag of YAML: `&name x`, `!secret x`. A tag that refers to something stays with its name.
+    fn behind_mark(&self, at: usize) -> usize {
+        const REFERENCES: [&str; 4] = ["!Ref", "!GetAtt", "!ImportValue", "!reference"];
+        if !matches!(self.bytes.get(at), Some(b'&' | b'!')) {
+            return at;
+        }
+        let end = self.skip(at + 1, is_key);
+        let next = self.skip(end, is_blank);
+        let marked =
+            end > at + 1 && next > end && self.bytes.get(next).is_some_and(|b| !is_space(*b));
+        if marked && !REFERENCES.contains(&&self.text[at..end]) {
+            next
+        } else {
+            at
+        }
     }
 
     /// Pretty-printed: the value on the next line, or a block of lines that belong to the key.
@@ -232,6 +261,15 @@ impl Scan<'_> {
         };
         let first = &self.text[at..to];
         if ends("cookie") {
+            // An attribute alone is not a cookie.
+            let attribute = first.split('=').next().unwrap_or_default();
+            let attributes = ["samesite", "domain", "path", "expires", "max-age"];
+            if attributes
+                .iter()
+                .any(|one| attribute.eq_ignore_ascii_case(one))
+            {
+                return None;
+            }
             return first.contains('=').then(|| self.end_of_header(at));
         }
         if !ends("authorization") {
@@ -269,11 +307,15 @@ impl Scan<'_> {
     }
 
     /// `host/auth:latest`, `image "auth:latest"`: a colon without space may belong to an image.
-    fn is_image(&self, start: usize) -> bool {
-        let before = &self.bytes[..start];
-        [&b"/"[..], b"image \"", b"image "]
-            .iter()
-            .any(|one| before.ends_with(one))
+    pub(super) fn is_image(&self, start: usize) -> bool {
+        /// `image`, and what stands between it and the name: `: "`, `\":\"`.
+        const BYTES_MAX: usize = 16;
+        let before = &self.bytes[start.saturating_sub(BYTES_MAX)..start];
+        let between = |b: &&u8| matches!(b, b' ' | b'"' | b'\'' | b'\\' | b':' | b'=');
+        let marks = before.iter().rev().take_while(between).count();
+        let word = &before[..before.len() - marks];
+        before.ends_with(b"/")
+            || marks > 0 && word.len() >= 5 && word[word.len() - 5..].eq_ignore_ascii_case(b"image")
     }
 
     /// `1.2`, `v2`, `v1.25.3`.
@@ -287,6 +329,19 @@ impl Scan<'_> {
                 .bytes
                 .get(major)
                 .is_none_or(|b| matches!(b, b'.' | b'-' | b'"' | b' ' | b','))
+    }
+
+    /// Whether an error is told of a key: in a sentence, or behind a path that ends in the key (`/etc/passwd: broken pipe`).
+    fn is_error_text(&self, key: usize, (at, to): Span) -> bool {
+        /// A sentence is known by its beginning.
+        const BYTES_MAX: usize = 128;
+        let limit = self
+            .text
+            .floor_char_boundary(self.bytes.len().min(at + BYTES_MAX));
+        let line = self.text[at..limit].lines().next().unwrap_or_default();
+        let goes_on = self.bytes.get(to) == Some(&b' ');
+        let of_path = key > 0 && self.bytes[key - 1] == b'/' && goes_on;
+        of_path && is_plain_word(&self.text[at..to]) || is_sentence_of_words(line)
     }
 
     /// Whether an unquoted value is not a secret: a word of a sentence, a number, a name, a state.
@@ -315,6 +370,7 @@ impl Scan<'_> {
                     || pair.colon && !spaced && self.is_image(pair.start)
                     || pair.flag && goes_on && is_stopword(word)
                     || pair.colon && spaced && goes_on && is_stopword(word)
+                    || pair.colon && spaced && self.is_error_text(pair.start, (at, to))
                     || pair.colon
                         && spaced
                         && value.ends_with(':')
@@ -334,6 +390,8 @@ impl Scan<'_> {
                     || is_path(value)
                     || is_plain_address(value)
                     || is_reference(value)
+                    || is_tagged_image(value)
+                    || pair.colon && spaced && is_setting(word)
                     || is_stopword(word) && (pair.colon || goes_on)
                     || named && !(pair.colon && !spaced && !word.contains(['-', '/']))
                     || pair.colon && spaced && is_plain_word(word)
