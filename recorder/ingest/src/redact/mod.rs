@@ -129,6 +129,8 @@ struct Scan<'t> {
     aws: bool,
     /// The text quotes a Secret: its `data` is one.
     of_secret: bool,
+    /// The line that was searched for the name of a secret: its end, and whether it has one.
+    line: (usize, bool),
 }
 
 /// A key and what stands between it and its value.
@@ -164,6 +166,7 @@ impl<'t> Scan<'t> {
             before: (0, 0),
             aws: false,
             of_secret: quotes_a_secret(text),
+            line: (0, false),
         }
     }
 
@@ -272,6 +275,7 @@ impl<'t> Scan<'t> {
         self.of_client(start, end)
             .or_else(|| self.after_key(start, end))
             .or_else(|| self.of_sentence(start, end))
+            .or_else(|| self.random_beside_name(start, end))
     }
 
     fn starts(&self, at: usize, prefix: &str) -> bool {

@@ -31,6 +31,49 @@ impl Scan<'_> {
         }
     }
 
+    /// `expected password 'x' got 'y'`, `API key provided (x)`: something random, on its own, in a line that names a secret.
+    pub(super) fn random_beside_name(&mut self, start: usize, end: usize) -> Option<Span> {
+        const BYTES_MIN: usize = 12;
+        const BYTES_MAX: usize = 128;
+        let word = &self.bytes[start..end];
+        let count = |class: fn(&u8) -> bool| word.iter().filter(|b| class(b)).count();
+        let (upper, digit) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_digit));
+        let lower = count(u8::is_ascii_lowercase);
+        let mixed = upper > 0 && lower > 0 && digit > 0 && upper + lower + digit == word.len();
+        // `TokenReviewV1beta1`: few capitals and fewer digits.
+        let is_name = upper * 4 <= word.len() && digit * 6 <= word.len();
+        if !mixed || is_name || !(BYTES_MIN..=BYTES_MAX).contains(&word.len()) {
+            return None;
+        }
+        // Not a part of a path, an address, an image or a longer word.
+        let alone = |byte: Option<&u8>, also: &[u8]| {
+            byte.is_none_or(|b| is_space(*b) || quote_bit(*b) != 0 || also.contains(b))
+        };
+        let before = start.checked_sub(1).map(|at| &self.bytes[at]);
+        let is_alone = alone(before, b"([{<=,;*") && alone(self.bytes.get(end), b")]}>,;.:!*\\");
+        (is_alone && is_random(&self.text[start..end]) && self.line_names_secret(start))
+            .then_some((start, end))
+    }
+
+    /// Whether a word in the line of this byte is the name of a secret.
+    fn line_names_secret(&mut self, at: usize) -> bool {
+        let (known_to, names) = self.line;
+        if at < known_to {
+            return names;
+        }
+        let is_break = |b: &u8| *b == b'\n';
+        let from = self.bytes[..at].iter().rposition(is_break);
+        let from = from.map_or(0, |at| at + 1);
+        let to = self.bytes[at..].iter().position(is_break);
+        let to = to.map_or(self.bytes.len(), |step| at + step);
+        let mut words = self.bytes[from..to].split(|b| !is_key(*b));
+        let names = words.any(|word| {
+            std::str::from_utf8(word).is_ok_and(|word| secrecy(word) >= Secrecy::Likely)
+        });
+        self.line = (to.max(at + 1), names);
+        names
+    }
+
     /// Up to where a sentence is examined.
     fn sentence_end(&self, from: usize) -> usize {
         self.text
