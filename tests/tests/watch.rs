@@ -363,7 +363,9 @@ fn objects_that_cannot_be_read_are_counted_and_logged_once_a_minute() {
     // Two, where the minute ends meanwhile.
     assert!((1..=2).contains(&scene.log_lines_with("object skipped")));
     assert!((1..=2).contains(&scene.log_lines_with("Event set aside")));
-    let rows = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
-    let rows = scene.setup.number(rows).unwrap_or(0);
-    assert!((1..=120).contains(&rows), "{rows} rows");
+    let sql = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
+    let rows = || scene.setup.number(sql).unwrap_or(0);
+    // They are committed after they are counted.
+    assert!(wait_until(|| rows() > 0), "{}", scene.log());
+    assert!((1..=120).contains(&rows()), "{} rows", rows());
 }
