@@ -1,8 +1,8 @@
 //! Refuses core dumps of this process.
 //!
-//! Values of ConfigMaps and of environment variables are dropped while they are decoded, and what they came through is
-//! wiped when it is freed (`wiping`). But a crash may come in the middle of a page, and the token is in memory for as long
-//! as it is used. Nobody needs to read them from a file after a crash.
+//! Values of ConfigMaps and of environment variables are dropped while they are decoded, but the buffers that they came
+//! through hold them until they are used again, and the token is in memory for as long as it is used. Nobody needs to read
+//! them from a file after a crash.
 
 use std::io;
 

@@ -25,9 +25,8 @@ pub mod status_document;
 pub mod store;
 mod tasks;
 pub mod volume;
-pub mod wiping;
 
-pub use tasks::run;
+pub use tasks::{run, runtime};
 
 /// Version of the recorder.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -15,13 +15,9 @@ use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
-use kube9_recorder::wiping::{Wiping, runtime, wiping};
-use kube9_recorder::{check, core_dump, logging, panics, run};
+use kube9_recorder::{check, core_dump, logging, panics, run, runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-
-#[global_allocator]
-static ALLOCATOR: Wiping = wiping();
 
 /// Longest text in a log line, in bytes.
 const LOG_TEXT_MAX: usize = 4 << 10;
@@ -146,49 +142,4 @@ fn complain(error: &dyn Display, code: u8) -> ExitCode {
     // Nobody is left to tell when stderr is closed.
     drop(writeln!(io::stderr(), "kube9-recorder: {error}"));
     ExitCode::from(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::os::unix::fs::FileExt;
-
-    /// Bytes that nothing else has, not even this program's own text.
-    fn mark() -> Vec<u8> {
-        (0_u8..32).map(|n| n.wrapping_mul(37) ^ 0xa5).collect()
-    }
-
-    /// What was freed, at sizes from a small string to more than the system's allocator keeps in its heap.
-    #[test]
-    fn freed_memory_is_wiped() {
-        let memory = File::open("/proc/self/mem").unwrap();
-        let mut found = vec![0; 32];
-        for size in [32, 100, 1000, 4 << 10, 64 << 10, 1 << 20] {
-            let secret = mark().repeat(size / 32);
-            let at = secret.as_ptr() as u64;
-            memory.read_exact_at(&mut found, at).unwrap();
-            assert_eq!(found, mark(), "the memory of this process is readable");
-            drop(secret);
-            // A large block is no longer there at all.
-            if memory.read_exact_at(&mut found, at).is_ok() {
-                assert_ne!(found[16..], mark()[16..], "{size} bytes");
-            }
-        }
-    }
-
-    /// What a vector leaves behind when it grows.
-    #[test]
-    fn what_grew_is_wiped_where_it_was() {
-        let memory = File::open("/proc/self/mem").unwrap();
-        let mut found = vec![0; 32];
-        for size in [32, 1000, 64 << 10] {
-            let mut secret = Vec::with_capacity(size);
-            secret.extend(mark().repeat(size / 32));
-            let at = secret.as_ptr() as u64;
-            secret.reserve_exact(size * 3);
-            if secret.as_ptr() as u64 != at && memory.read_exact_at(&mut found, at).is_ok() {
-                assert_ne!(found[16..], mark()[16..], "{size} bytes");
-            }
-        }
-    }
 }

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
-use kube9_recorder::wiping::runtime;
 use kube9_recorder::{exit, logging, panics};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -97,7 +96,7 @@ fn child() {
             main: std::thread::current().id(),
             readings: AtomicU8::new(0),
         }));
-        let outcome = runtime().unwrap().block_on(async {
+        let outcome = kube9_recorder::runtime().unwrap().block_on(async {
             let mut terminate =
                 tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
             kube9_recorder::run(config, clock, async move {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
-use kube9_recorder::wiping::runtime;
 use rusqlite::{Connection, FileControl, OpenFlags};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -100,7 +99,7 @@ impl Setup {
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || {
-                let runtime = runtime()?;
+                let runtime = kube9_recorder::runtime()?;
                 runtime.block_on(kube9_recorder::run(config, clock, async {
                     // An error means that the test is over: stop as well.
                     drop(stopped.await);

@@ -79,9 +79,9 @@ fn targets(level: &str) -> Option<Targets> {
         let by_target = Targets::new()
             .with_default(libraries)
             .with_target("kube9", bare);
-        // kube's client warns with the whole body of an answer that it cannot decode: ConfigMaps and all.
-        let client = bare.min(LevelFilter::ERROR);
-        return is_word.then(|| by_target.with_target("kube_client", client));
+        // kube's client logs each failed request as an error, and as a warning the whole body of an answer that it cannot
+        // decode: ConfigMaps and all. The sources log both themselves, throttled and redacted.
+        return is_word.then(|| by_target.with_target("kube_client", LevelFilter::OFF));
     }
     let by_target = Targets::from_str(level).ok()?;
     // `Targets` takes an unknown word for a target; with neither `=` nor a level in it, it is a typing error.
@@ -102,7 +102,7 @@ mod tests {
         assert!(debug.would_enable("kube9_recorder::store", &Level::DEBUG));
         assert!(debug.would_enable("hyper", &Level::WARN));
         assert!(!debug.would_enable("hyper", &Level::INFO));
-        assert!(!debug.would_enable("kube_client::client", &Level::WARN));
+        assert!(!debug.would_enable("kube_client::client", &Level::ERROR));
         let off = targets("off").unwrap();
         assert!(!off.would_enable("kube9_recorder", &Level::ERROR));
         assert!(!off.would_enable("hyper", &Level::ERROR));

@@ -272,7 +272,6 @@ impl Answer {
             start: 0,
             searched: 0,
             skipping: false,
-            held: None,
             api: Some(self.api),
             large: None,
         }
@@ -307,16 +306,11 @@ pub struct Lines {
     start: usize,
     searched: usize,
     skipping: bool,
-    /// The last chunk, until the connection has taken another buffer to read into.
-    held: Option<Bytes>,
     /// Where the right to hold a large line is asked for.
     api: Option<Api>,
     /// While a large line is held, or skipped.
     large: Option<Large>,
 }
-
-/// How long the connection gets for that; it needs one turn of the runtime.
-const HELD_FOR: Duration = Duration::from_millis(200);
 
 impl Lines {
     /// The next line; `None` at a clean end. A cut in the middle of a line is [`ApiError::Transport`].
@@ -336,10 +330,10 @@ impl Lines {
                 self.large = Some(api.large().await);
             }
             let chunk = if self.large.is_some() {
-                let chunk = tokio::time::timeout(LARGE_LINE_WAIT, self.chunk()).await;
+                let chunk = tokio::time::timeout(LARGE_LINE_WAIT, self.stream.next()).await;
                 chunk.map_err(|_| ApiError::Timeout(LARGE_LINE_WAIT))?
             } else {
-                self.chunk().await
+                self.stream.next().await
             };
             match chunk {
                 Some(Ok(chunk)) => {
@@ -349,7 +343,6 @@ impl Lines {
                         self.buffer.reserve_exact(chunk.len().max(held / 4));
                     }
                     self.buffer.extend_from_slice(&chunk);
-                    self.held = Some(chunk);
                 }
                 Some(Err(error)) => return Err(ApiError::Transport(chain(&error))),
                 None if self.start < self.buffer.len() || self.skipping => {
@@ -360,19 +353,6 @@ impl Lines {
                 None => return Ok(None),
             }
         }
-    }
-
-    /// The next chunk. A chunk is a view of the connection's buffer, which it would otherwise go on to use: with what was
-    /// read last in it, for as long as nothing comes. While the chunk is held it has to take a new one, and the old one
-    /// is freed, and wiped, as soon as the chunk is let go.
-    async fn chunk(&mut self) -> Option<Result<Bytes, kube::Error>> {
-        if self.held.is_some() {
-            if let Ok(chunk) = tokio::time::timeout(HELD_FOR, self.stream.next()).await {
-                return chunk;
-            }
-            self.held = None;
-        }
-        self.stream.next().await
     }
 
     fn take_line(&mut self) -> Option<Line> {
@@ -389,7 +369,7 @@ impl Lines {
                 self.start = 0;
                 self.searched = 0;
             } else if self.start > 0 {
-                // A new buffer, so that the old one is freed: lines that were read stay in no memory (`wiping`).
+                // A new buffer: what a large line has taken is given back.
                 self.buffer = self.buffer.split_off(self.start);
                 self.searched -= self.start;
                 self.start = 0;
@@ -456,7 +436,6 @@ mod tests {
             start: 0,
             searched: 0,
             skipping: false,
-            held: None,
             api: None,
             large: None,
         }

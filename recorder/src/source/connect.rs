@@ -6,13 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use http::uri::Scheme;
-use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, Client, ClientBuilder, ConfigExt};
+use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use tower::{BoxError, ServiceExt};
 use tracing::warn;
 
 use crate::config::{KubeConfig, Place};
@@ -67,9 +62,13 @@ async fn connect_from(
         warn!(%server, weakness, "the connection to the API server is not protected: the token can be read on the way");
     }
     kube_config.connect_timeout = Some(connect_timeout);
+    // A client that retries 429, 503 and 504 by itself looks like a server that does not answer, and hides the reason from
+    // `/healthz` until our timeout. The sources back off themselves, and say why.
+    kube_config.default_retry = false;
     let server = kube_config.cluster_url.to_string();
     let cluster = identity(kube_config.root_cert.as_deref(), &server);
-    let client = client(&kube_config).context("cannot make a client for the API server")?;
+    let client =
+        Client::try_from(kube_config).context("cannot make a client for the API server")?;
     Ok(Connected {
         client,
         cluster,
@@ -185,36 +184,6 @@ fn weakness(config: &kube::Config) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Bytes that are read from a connection at once: a TLS record.
-const READ_BYTES: usize = 16 << 10;
-
-/// A connection that no list has used for this long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(2);
-
-/// kube's own client, but for three things. It does not retry 429, 503 and 504 by itself: that would look like a server
-/// that does not answer, and hide the reason from `/healthz` until our timeout; the sources back off themselves, and say
-/// why. It closes connections that nobody uses, and it takes a new buffer for each read while the last one is in use:
-/// so what came through it, values of ConfigMaps among it, is soon freed, and wiped then (`wiping`, `api::Lines`).
-fn client(config: &kube::Config) -> anyhow::Result<Client> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(http)?);
-    connector.set_connect_timeout(config.connect_timeout);
-    let client: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
-        .http1_read_buf_exact_size(READ_BYTES)
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_MAX)
-        .build(connector);
-    let client = client.map_err(BoxError::from);
-    let builder = ClientBuilder::new(client, config.default_namespace.clone())
-        .with_layer(&config.extra_headers_layer()?);
-    let address = config.base_uri_layer();
-    Ok(match config.auth_layer()? {
-        Some(auth) => builder.with_layer(&auth).with_layer(&address).build(),
-        None => builder.with_layer(&address).build(),
-    })
 }
 
 /// A kubeconfig holds tokens and keys, and the parser's own message quotes the lines around the fault.

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
@@ -48,6 +49,14 @@ use sources::{Sources, sources};
 
 /// How long the writer may take to give up after the grace period (one statement), and then to close.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// The runtime for [`run`]. One thread: the writer has its own, and a second one for the rest would only cost memory.
+///
+/// # Errors
+/// If the system refuses what it needs (file descriptors).
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
 
 /// Records the cluster until `shutdown`, then drains and closes.
 ///

@@ -15,7 +15,6 @@ use clap::Parser;
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Environment};
 use kube9_recorder::store::open::FILE_NAME;
-use kube9_recorder::wiping::runtime;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
 use kube9_tests::world::{Cause, Live, Probe, Shortage, Size};
@@ -115,7 +114,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn record(config: Config, stopped: oneshot::Receiver<()>) -> anyhow::Result<()> {
-    let runtime = runtime()?;
+    let runtime = kube9_recorder::runtime()?;
     runtime.block_on(kube9_recorder::run(config, Clock::system(), async {
         // The sender's end means the same as a message.
         let _ = stopped.await;

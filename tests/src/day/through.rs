@@ -19,7 +19,6 @@ use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
 use kube9_recorder::metrics::Kind;
-use kube9_recorder::wiping::runtime;
 use kube9_shared::model::{ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
@@ -84,7 +83,7 @@ pub fn run_child(file: &Path, begun_millis: u64, speed: f64) -> anyhow::Result<(
         speed,
         origin: Instant::now(),
     }));
-    let runtime = runtime()?;
+    let runtime = kube9_recorder::runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         kube9_recorder::run(config, clock, async move {

@@ -10,7 +10,6 @@ use anyhow::{Context, anyhow, bail};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
-use kube9_recorder::wiping::runtime;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,7 +42,7 @@ pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
         config.retention.error_critical = keep.error_critical;
     }
     logging::init(&config.log, str::to_owned).map_err(|error| anyhow!("{error}"))?;
-    let runtime = runtime()?;
+    let runtime = kube9_recorder::runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let folder = file.parent().unwrap_or(Path::new("."));
