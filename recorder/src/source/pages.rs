@@ -328,16 +328,9 @@ impl<'a> WatchLine<'a> {
     }
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986, 2.3): tokens are base64 with `=` and `/`.
+/// A value as it stands in a query: tokens are base64 with `=` and `/`.
 fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]
