@@ -18,22 +18,11 @@
 //! Invariants: ids of the interned tables are never reused (AUTOINCREMENT). No foreign keys: the reader uses LEFT JOIN,
 //! the clean-up removes orphans. The text of a row is expanded in one place, the view `event_detail`.
 
-/// Version of the schema below. A reader reads this one and the one before.
-pub const VERSION: i64 = 3;
+/// Version of the schema below. A file with another one is refused.
+pub const VERSION: i64 = 1;
 
 /// What `schema_version.description` says of a file that was made with [`CREATE`].
 pub const DESCRIPTION: &str = "interned layout, view events";
-
-/// A change from one version to the next, to be made in one transaction.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// The version that it leads to, from the one before.
-    pub to: i64,
-    /// What `schema_version.description` says of it.
-    pub description: &'static str,
-    /// The statements.
-    pub sql: &'static str,
-}
 
 /// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and left alone.
 pub const APPLICATION_ID: i32 = 0x6b75_6239;
@@ -61,92 +50,13 @@ pub mod tally {
     pub const DAY: i64 = 86_400;
     /// An hour.
     pub const HOUR: i64 = 3_600;
-    /// A slot of an hour, one bit of `slots`: fifteen bits are the most that two bytes of a positive number hold.
-    pub const SLOT: i64 = 240;
-    /// Slots of an hour.
-    pub const SLOTS: i64 = HOUR / SLOT;
-    /// All slots of an hour.
-    pub const ALL_SLOTS: i64 = (1 << SLOTS) - 1;
-
-    /// The bit of the slot that a second lies in.
-    pub const fn slot(second: i64) -> i64 {
-        1 << (second.rem_euclid(HOUR) / SLOT)
-    }
 }
 
 /// Bytes of a page. With 4096 an empty database took 119 KB and a row of history as much; with 1024 scans took longer.
 pub const PAGE_BYTES: i64 = 2048;
 
-/// The table `tally`, in a new file and in one that is brought up to version 2.
-macro_rules! tally_table {
-    () => {
-        r"
--- Number of rows by created_at: span 86400 (days), 3600 (hours) and 0 (all of them), start in seconds since 1970.
-CREATE TABLE tally (
-    span     INTEGER NOT NULL,
-    start    INTEGER NOT NULL,
-    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
-    type     INTEGER NOT NULL,
-    severity INTEGER NOT NULL,
-    rows     INTEGER NOT NULL,
-    slots    INTEGER NOT NULL,       -- of an hour: bit n is set if its n-th four minutes have or had a row; else 0
-    PRIMARY KEY (span, start, scope, type, severity)
-) WITHOUT ROWID;
-"
-    };
-}
-
-/// What version 3 adds, to a new file and to one of version 2.
-macro_rules! version_3 {
-    () => {
-        r"
--- Kinds are free text in an Event, so that there may be tens of thousands of scopes.
-CREATE UNIQUE INDEX scope_name ON scope (kind, namespace);
-CREATE INDEX finding_event ON finding (event);
-
--- Rows that the size limit deleted before their time. An entry goes once its rows would have gone by age.
-CREATE TABLE evicted (
-    holder    INTEGER NOT NULL,      -- 0 kube9's own rows, 1 objects without a namespace, 2 those of a namespace
-    namespace TEXT NOT NULL,
-    severity  INTEGER NOT NULL,
-    rows      INTEGER NOT NULL,      -- deleted since this entry was made
-    until     INTEGER NOT NULL,      -- second of created_at of the newest of them
-    PRIMARY KEY (holder, namespace, severity)
-) WITHOUT ROWID;
-"
-    };
-}
-
-/// Every change since version 1, in order.
-pub const STEPS: &[Step] = &[
-    Step {
-        to: 2,
-        description: "tally: all rows, and where in an hour",
-        sql: concat!(
-            "DROP TABLE tally;",
-            tally_table!(),
-            r"
-INSERT INTO tally
-SELECT 3600, (e.key >> 24) / 3600 * 3600, ifnull(o.scope, 0), e.type, e.severity, count(*),
-       sum(DISTINCT 1 << ((e.key >> 24) % 3600 / 240))
-  FROM event e LEFT JOIN object o ON o.id = e.object GROUP BY 2, 3, 4, 5;
-INSERT INTO tally
-SELECT 86400, start / 86400 * 86400, scope, type, severity, sum(rows), 0 FROM tally WHERE span = 3600 GROUP BY 2, 3, 4, 5;
-INSERT INTO tally
-SELECT 0, 0, scope, type, severity, sum(rows), 0 FROM tally WHERE span = 86400 GROUP BY 3, 4, 5;
-"
-        ),
-    },
-    Step {
-        to: 3,
-        description: "scope and finding by index, evicted",
-        sql: version_3!(),
-    },
-];
-
 /// Creates everything in an empty database.
-pub const CREATE: &str = concat!(
-    r"
+pub const CREATE: &str = r"
 CREATE TABLE schema_version (
     version     INTEGER PRIMARY KEY,
     applied_at  TEXT NOT NULL,
@@ -159,6 +69,8 @@ CREATE TABLE scope (
     kind      TEXT NOT NULL,
     namespace TEXT NOT NULL
 );
+-- Kinds are free text in an Event, so that there may be tens of thousands of scopes.
+CREATE UNIQUE INDEX scope_name ON scope (kind, namespace);
 
 CREATE TABLE object (
     id    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -214,9 +126,18 @@ CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
 -- The few rows that span longer than the folding window (gaps, findings), with what tells how far each reaches.
 CREATE INDEX idx_events_created ON event (key, last_ms) WHERE last_ms > 600000;
-",
-    tally_table!(),
-    r"
+
+-- Number of rows by created_at: span 86400 (days), 3600 (hours) and 0 (all of them), start in seconds since 1970.
+CREATE TABLE tally (
+    span     INTEGER NOT NULL,
+    start    INTEGER NOT NULL,
+    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
+    type     INTEGER NOT NULL,
+    severity INTEGER NOT NULL,
+    rows     INTEGER NOT NULL,
+    PRIMARY KEY (span, start, scope, type, severity)
+) WITHOUT ROWID;
+
 -- Inserted and updated rows in the order of their commit; trimmed to the newest ones.
 CREATE TABLE changes (
     seq   INTEGER PRIMARY KEY,
@@ -272,6 +193,7 @@ CREATE TABLE finding (
     event       INTEGER NOT NULL,    -- event.key of the row that opened it
     state       TEXT NOT NULL        -- JSON: what the analysis knows of it
 ) WITHOUT ROWID;
+CREATE INDEX finding_event ON finding (event);
 
 CREATE TABLE recorder_status (
     id           INTEGER PRIMARY KEY CHECK (id = 1),
@@ -285,9 +207,16 @@ CREATE TABLE recorder_status (
     dropped      INTEGER NOT NULL,   -- since the start
     detail       TEXT NOT NULL       -- JSON: checks by name, limits
 );
-",
-    version_3!(),
-    r"
+
+-- Rows that the size limit deleted before their time. An entry goes once its rows would have gone by age.
+CREATE TABLE evicted (
+    holder    INTEGER NOT NULL,      -- 0 kube9's own rows, 1 objects without a namespace, 2 those of a namespace
+    namespace TEXT NOT NULL,
+    severity  INTEGER NOT NULL,
+    rows      INTEGER NOT NULL,      -- deleted since this entry was made
+    until     INTEGER NOT NULL,      -- second of created_at of the newest of them
+    PRIMARY KEY (holder, namespace, severity)
+) WITHOUT ROWID;
 
 CREATE VIEW event_detail AS
 SELECT e.key,
@@ -336,12 +265,10 @@ SELECT e.key,
 CREATE VIEW events AS
 SELECT id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at
   FROM event_detail;
-"
-);
+";
 
-/// What must find nothing, whatever happened: counters that differ from the rows, and rows whose slot is not set.
-pub const TALLY_DIFFERS: [&str; 2] = [
-    r"
+/// What must find nothing, whatever happened: counters that differ from the rows.
+pub const TALLY_DIFFERS: &str = r"
 WITH real AS (
     SELECT (e.key >> 24) AS second, ifnull(o.scope, 0) AS scope, e.type, e.severity
       FROM event e LEFT JOIN object o ON o.id = e.object
@@ -355,11 +282,4 @@ WITH real AS (
 SELECT t.span, t.start, t.scope, t.type, t.severity, t.rows, c.rows
   FROM tally t FULL JOIN counted c USING (span, start, scope, type, severity)
  WHERE t.rows IS NOT c.rows
-",
-    r"
-SELECT e.key FROM event e LEFT JOIN object o ON o.id = e.object
-  LEFT JOIN tally t ON t.span = 3600 AND t.start = (e.key >> 24) / 3600 * 3600 AND t.scope = ifnull(o.scope, 0)
-   AND t.type = e.type AND t.severity = e.severity
- WHERE ifnull(t.slots & (1 << ((e.key >> 24) % 3600 / 240)), 0) = 0
-",
-];
+";

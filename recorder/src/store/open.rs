@@ -46,12 +46,12 @@ pub enum OpenError {
         /// The lock file.
         path: PathBuf,
     },
-    /// Written by a newer kube9. Stop, touch nothing.
+    /// Written by another version of kube9. Stop, touch nothing.
     #[error(
-        "{path} has schema version {found}, this recorder knows up to {known}: \
-         run the newer kube9 again, or give this one another data directory"
+        "{path} has schema version {found}, this recorder has version {known}: \
+         run the kube9 that wrote it, or give this one another data directory"
     )]
-    Newer {
+    OtherVersion {
         /// The database.
         path: PathBuf,
         /// Its version.
@@ -91,8 +91,6 @@ pub struct Opened {
     pub created: bool,
     /// A damaged file was moved here first, and why it was found damaged.
     pub moved_aside: Option<(PathBuf, String)>,
-    /// The version of the layout that it had before.
-    pub migrated_from: Option<i64>,
 }
 
 impl DataDir {
@@ -151,7 +149,11 @@ impl DataDir {
             }
         };
         match open_existing(&path, created) {
-            Ok(ready) => Ok(ready.opened(created, None)),
+            Ok(conn) => Ok(Opened {
+                conn,
+                created,
+                moved_aside: None,
+            }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
@@ -164,7 +166,11 @@ impl DataDir {
         self.read_through()?;
         let path = self.database();
         match open_existing(&path, false) {
-            Ok(ready) => Ok(ready.opened(false, None)),
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: false,
+                moved_aside: None,
+            }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
@@ -194,7 +200,11 @@ impl DataDir {
         let aside = self.move_aside()?;
         let path = self.database();
         match open_existing(&path, true) {
-            Ok(ready) => Ok(ready.opened(true, Some((aside, why)))),
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: true,
+                moved_aside: Some((aside, why)),
+            }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
@@ -291,23 +301,6 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// A connection to a database of this version's layout.
-struct Ready {
-    conn: Connection,
-    migrated_from: Option<i64>,
-}
-
-impl Ready {
-    fn opened(self, created: bool, moved_aside: Option<(PathBuf, String)>) -> Opened {
-        Opened {
-            conn: self.conn,
-            created,
-            moved_aside,
-            migrated_from: self.migrated_from,
-        }
-    }
-}
-
 enum Failure {
     Stop(OpenError),
     Sqlite(rusqlite::Error),
@@ -364,7 +357,8 @@ fn keep_wal(conn: &Connection) -> rusqlite::Result<()> {
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::PersistWal(&mut on))
 }
 
-fn open_existing(path: &Path, create: bool) -> Result<Ready, Failure> {
+/// A connection to a database of this version's layout.
+fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     if create {
         // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
         // reads through the group.
@@ -393,8 +387,8 @@ fn open_existing(path: &Path, create: bool) -> Result<Ready, Failure> {
         match layout::owner(&conn)? {
             Owner::Us => {}
             Owner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
-            Owner::Newer(found) => {
-                return Err(Failure::Stop(OpenError::Newer {
+            Owner::OtherVersion(found) => {
+                return Err(Failure::Stop(OpenError::OtherVersion {
                     path,
                     found,
                     known: schema::VERSION,
@@ -425,15 +419,12 @@ fn open_existing(path: &Path, create: bool) -> Result<Ready, Failure> {
     // which took 56 % of the store's time (measured).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(64);
-    let migrated_from = layout::bring_up_to_date(&conn)?;
+    layout::create_if_empty(&conn)?;
     // One read right after opening makes SQLite create -shm, which a reader on a read-only mount cannot.
     conn.query_row("SELECT max(version) FROM schema_version", [], |row| {
         row.get::<_, i64>(0)
     })?;
-    Ok(Ready {
-        conn,
-        migrated_from,
-    })
+    Ok(conn)
 }
 
 /// Sets a pragma and reads it back. `lenient`: only a fresh file takes it.
@@ -531,18 +522,22 @@ mod tests {
     }
 
     #[test]
-    fn newer_schema_is_left_alone() {
-        let dir = dir();
-        let data = DataDir::lock(dir.path()).unwrap();
-        let opened = data.open().unwrap();
-        opened
-            .conn
-            .execute("INSERT INTO schema_version VALUES (99, '', '')", [])
-            .unwrap();
-        drop(opened);
-        assert!(matches!(
-            data.open(),
-            Err(OpenError::Newer { found: 99, .. })
-        ));
+    fn another_version_is_left_alone() {
+        for version in [0, 2, 99] {
+            let dir = dir();
+            let data = DataDir::lock(dir.path()).unwrap();
+            let opened = data.open().unwrap();
+            opened
+                .conn
+                .execute("UPDATE schema_version SET version = ?", [version])
+                .unwrap();
+            drop(opened);
+            let before = fs::read(data.database()).unwrap();
+            assert!(matches!(
+                data.open(),
+                Err(OpenError::OtherVersion { found, .. }) if found == version
+            ));
+            assert_eq!(fs::read(data.database()).unwrap(), before);
+        }
     }
 }

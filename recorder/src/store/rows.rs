@@ -27,7 +27,7 @@ pub struct Rows {
     pub(super) statements: Statements,
     pub(super) interned: Interned,
     keys: Keys,
-    tally: HashMap<Place, Count, RandomState>,
+    tally: HashMap<Place, i64, RandomState>,
     /// Rows that are new or different, in the order in which they became so.
     changed: Vec<EventKey>,
     trimmed_to: i64,
@@ -45,14 +45,6 @@ struct Place {
     scope: i64,
     event_type: i64,
     severity: i64,
-}
-
-/// What a counter grows by.
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    rows: i64,
-    /// Bits of the slots in which rows were inserted.
-    slots: i64,
 }
 
 /// The columns that only recorded Events have, and the row's place in time.
@@ -192,11 +184,7 @@ impl Rows {
             event_type: event_type.code(),
             severity: severity.code(),
         };
-        let count = self.tally.entry(hour).or_default();
-        count.rows += rows;
-        if rows > 0 {
-            count.slots |= tally::slot(second);
-        }
+        *self.tally.entry(hour).or_default() += rows;
     }
 
     /// Writes the counters and the change sequence: the last thing before a commit.
@@ -210,12 +198,12 @@ impl Rows {
             return Ok(());
         }
         let mut add = conn.prepare_cached(
-            "INSERT INTO tally (span, start, scope, type, severity, rows, slots) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, slots = slots | excluded.slots",
+            "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
         )?;
         for span in [tally::ALL, tally::DAY, tally::HOUR] {
             // In the order of the table, so that neighbours find their page again.
-            for (place, count) in self.sums(span) {
+            for (place, rows) in self.sums(span) {
                 let key = (
                     span,
                     place.start,
@@ -224,8 +212,8 @@ impl Rows {
                     place.severity,
                 );
                 self.statements.inserts += 1;
-                add.execute((key.0, key.1, key.2, key.3, key.4, count.rows, count.slots))?;
-                if count.rows <= 0 {
+                add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
+                if rows <= 0 {
                     self.statements
                         .delete(
                             conn,
@@ -240,25 +228,17 @@ impl Rows {
         Ok(())
     }
 
-    /// What the counters of one span grow by, in their order; slots are an hour's alone.
-    fn sums(&self, span: i64) -> Vec<(Place, Count)> {
-        let mut sums: HashMap<Place, Count, RandomState> = HashMap::default();
-        for (hour, count) in &self.tally {
+    /// What the counters of one span grow by, in their order.
+    fn sums(&self, span: i64) -> Vec<(Place, i64)> {
+        let mut sums: HashMap<Place, i64, RandomState> = HashMap::default();
+        for (hour, rows) in &self.tally {
             let start = match span {
                 tally::ALL => 0,
                 span => hour.start - hour.start.rem_euclid(span),
             };
-            let sum = sums.entry(Place { start, ..*hour }).or_default();
-            sum.rows += count.rows;
-            if span == tally::HOUR {
-                sum.slots |= count.slots;
-            }
+            *sums.entry(Place { start, ..*hour }).or_default() += rows;
         }
-        let mut sums: Vec<(Place, Count)> = sums
-            .into_iter()
-            // A row that came where another went adds nothing but its slot.
-            .filter(|(_, count)| count.rows != 0 || count.slots != 0)
-            .collect();
+        let mut sums: Vec<(Place, i64)> = sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
         sums.sort_unstable_by_key(|(place, _)| *place);
         sums
     }

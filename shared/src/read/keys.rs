@@ -313,26 +313,18 @@ fn scan_pieces(
         if !is_whole {
             left = usize::MAX;
         }
-        // Rows to skip are counted from the top of the piece, in one go.
-        let whole = (found.skip > 0).then_some(piece.keys);
-        let runs = piece.runs().filter(|_| whole.is_none());
         let last = values.len() - 1;
-        for keys in whole.into_iter().chain(runs) {
-            if left == 0 || found.is_full() {
-                break;
-            }
-            let keys = keys.below(found.below);
-            values[0] = Value::Integer(keys.from);
-            values[1] = Value::Integer(keys.to);
-            values[last - 1] = Value::Integer(to_i64(found.wanted().min(left)));
-            values[last] = Value::Integer(i64::try_from(found.skip).unwrap_or(i64::MAX));
-            let before = found.keys.len();
-            let mut rows = scan.query(params_from_iter(values.iter()))?;
-            while let Some(row) = rows.next()? {
-                found.keys.push(row.get(0)?);
-            }
-            left = left.saturating_sub(found.keys.len() - before);
+        let keys = piece.keys.below(found.below);
+        values[0] = Value::Integer(keys.from);
+        values[1] = Value::Integer(keys.to);
+        values[last - 1] = Value::Integer(to_i64(found.wanted().min(left)));
+        values[last] = Value::Integer(i64::try_from(found.skip).unwrap_or(i64::MAX));
+        let before = found.keys.len();
+        let mut rows = scan.query(params_from_iter(values.iter()))?;
+        while let Some(row) = rows.next()? {
+            found.keys.push(row.get(0)?);
         }
+        left = left.saturating_sub(found.keys.len() - before);
         if is_whole && left > 0 && !found.is_full() {
             return Err(ReadError::INCONSISTENT);
         }

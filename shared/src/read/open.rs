@@ -74,14 +74,14 @@ pub enum OpenError {
     /// SQLite, but another program's.
     #[error("{} belongs to another program", .0.display())]
     Foreign(PathBuf),
-    /// Written by a newer recorder.
-    #[error("{} has schema version {found}; this program reads up to {known}", path.display())]
-    Newer {
+    /// Written by another version of kube9.
+    #[error("{} has schema version {found}; this program reads version {known}", path.display())]
+    OtherVersion {
         /// The file.
         path: PathBuf,
         /// Its schema version.
         found: i64,
-        /// The newest that this program reads.
+        /// The one that this program reads.
         known: i64,
     },
     /// Damaged.
@@ -133,7 +133,7 @@ impl OpenError {
             Self::NotADatabase(_) | Self::Foreign(_) => {
                 "Name kube9's own file with --db; this one is left untouched."
             }
-            Self::Newer { .. } => "Use the kube9-query that came with the recorder.",
+            Self::OtherVersion { .. } => "Use the kube9-query that came with the recorder.",
             Self::Corrupt { .. } => {
                 "Restart kube9-recorder: it moves a damaged file aside and begins a new one."
             }
@@ -501,7 +501,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<Layout, Failed> {
         })
         .map_err(failed)?;
     match found {
-        Some(found) if found > schema::VERSION => Err(Failed::Final(OpenError::Newer {
+        Some(found) if found != schema::VERSION => Err(Failed::Final(OpenError::OtherVersion {
             path: path.to_owned(),
             found,
             known: schema::VERSION,

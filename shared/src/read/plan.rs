@@ -6,7 +6,6 @@ use super::ReadError;
 use super::numbers::{Numbers, OBJECTS_MAX, Objects, ids};
 use super::sql::{Sql, list};
 use super::tally::{Piece, Survey};
-use crate::schema::tally::SLOTS;
 
 /// Microseconds to step over a row of `event` in key order and test it.
 const ROW_IN_ORDER: f64 = 0.1;
@@ -175,13 +174,12 @@ fn in_key_order(numbers: &Numbers, survey: &Survey, need: u64) -> f64 {
         left -= taken;
         let (rows, part) = (piece.rows as f64, taken as f64 / matched as f64);
         if !is_divided(piece, matched) {
-            cost += rows * piece.share() * part * each;
+            cost += rows * part * each;
             continue;
         }
-        // Only slots with a match are scanned.
-        let all = HOURS * SLOTS as f64;
-        let slots = all * (1.0 - (-(matched as f64) / all).exp());
-        cost += DIVIDED + rows / all * slots * part * each;
+        // Only hours with a match are scanned.
+        let hours = HOURS * (1.0 - (-(matched as f64) / HOURS).exp());
+        cost += DIVIDED + rows / HOURS * hours * part * each;
     }
     cost
 }

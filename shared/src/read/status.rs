@@ -159,17 +159,10 @@ fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, 
     };
     verify::rows(connection, recent)?;
     let events = by_type.iter().map(|(_, rows)| rows).sum();
-    // A file of version 1 has no counters of all rows.
-    if schema_version(connection)? > Some(1) {
-        verify::span(connection, DAY)?;
-        if events
-            != number(
-                connection,
-                "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0",
-            )?
-        {
-            return Err(ReadError::INCONSISTENT);
-        }
+    verify::span(connection, DAY)?;
+    let all = "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0";
+    if events != number(connection, all)? {
+        return Err(ReadError::INCONSISTENT);
     }
     let (shortened, shortened_total) = shortened(connection)?;
     Ok(Status {
@@ -292,12 +285,7 @@ fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError>
     Ok(state)
 }
 
-/// A file of version 2 has no such table: its recorder did not tell.
 fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError> {
-    let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'evicted')";
-    if number(connection, has_table)? == 0 {
-        return Ok((Vec::new(), 0));
-    }
     let mut statement = connection.prepare(
         "SELECT holder, namespace, severity, rows, until FROM evicted ORDER BY until DESC, rows DESC LIMIT ?",
     )?;

@@ -1,8 +1,7 @@
 //! Counts without a scan, from the table `tally`.
 //!
 //! A range of keys is cut into pieces: whole days, whole hours at the edges, and at most two parts of an hour that are
-//! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches; within an
-//! hour the counters say in which four minutes something may.
+//! counted row by row. The pieces are also the map by which a page skips the time in which nothing matches.
 
 use rusqlite::{CachedStatement, Connection, Params};
 
@@ -11,7 +10,7 @@ use super::numbers::{Keys, Numbers};
 use super::sql::{json, one_of};
 use super::verify;
 use crate::id::EventKey;
-use crate::schema::tally::{ALL, ALL_SLOTS, DAY, HOUR, SLOT, SLOTS};
+use crate::schema::tally::{ALL, DAY, HOUR};
 
 /// Scopes up to which the hours of each are looked for by key. With more, reading all of an hour's counters is as fast.
 const SOUGHT_SCOPES_MAX: usize = 16;
@@ -26,34 +25,6 @@ pub(super) struct Piece {
     pub(super) matched: Option<u64>,
     /// Whether it is a whole day, which the hours can divide.
     pub(super) is_day: bool,
-    /// Of an hour: the slots in which something may match. All where nothing is known.
-    slots: i64,
-}
-
-impl Piece {
-    /// The parts in which something may match, newest first.
-    pub(super) fn runs(&self) -> impl Iterator<Item = Keys> {
-        let (from, to) = seconds(self.keys);
-        let whole = (self.slots == ALL_SLOTS || self.is_day).then_some(self.keys);
-        let hour = from - from.rem_euclid(HOUR);
-        let mut left = if whole.is_some() { 0 } else { self.slots };
-        let runs = std::iter::from_fn(move || {
-            let top = i64::from((left as u64).checked_ilog2()?);
-            // The highest slot that is not set below it.
-            let below = !left & ((1 << top) - 1);
-            let first = (below as u64).checked_ilog2().map_or(0, |slot| slot + 1);
-            left &= (1 << first) - 1;
-            let start = hour + i64::from(first) * SLOT;
-            let end = hour + (top + 1) * SLOT;
-            Some(keys_of(start.max(from), end.min(to)))
-        });
-        whole.into_iter().chain(runs)
-    }
-
-    /// The share of it that the runs take.
-    pub(super) const fn share(&self) -> f64 {
-        self.slots.count_ones() as f64 / SLOTS as f64
-    }
 }
 
 /// What `tally` says of a range.
@@ -87,7 +58,6 @@ struct Unit {
     start: i64,
     rows: u64,
     matched: u64,
-    slots: i64,
 }
 
 /// Asks `tally` for one filter. Holds the statements, since a page may ask for the hours of many days.
@@ -99,25 +69,18 @@ pub(super) struct Tally<'c> {
     seeks: bool,
     /// Nothing is asked that `tally` knows, so that all rows match.
     counts_all: bool,
-    /// Whether there is a counter of all rows: not before version 2 of the schema.
-    has_all: bool,
 }
 
 impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
-        // A file of version 1 lacks the column, and the counters of all rows with it.
-        let has_all = connection.prepare("SELECT slots FROM tally").is_ok();
-        if has_all {
-            verify::span(connection, DAY)?;
-        }
-        let hours = hours(numbers, has_all);
+        verify::span(connection, DAY)?;
+        let hours = hours(numbers);
         Ok(Self {
             connection,
             days: connection.prepare_cached(&days(numbers))?,
             hours: connection.prepare_cached(&hours.sql)?,
             seeks: hours.seeks,
             counts_all: asks_nothing(numbers),
-            has_all,
         })
     }
 
@@ -138,7 +101,7 @@ impl<'c> Tally<'c> {
         enough: Enough,
     ) -> Result<Survey, ReadError> {
         let is_all = keys.from == i64::MIN && keys.to == i64::MAX;
-        if !is_all || !self.has_all {
+        if !is_all {
             return self.survey(keys);
         }
         let mut survey = Survey::default();
@@ -165,7 +128,6 @@ impl<'c> Tally<'c> {
                 rows: day.rows,
                 matched: Some(day.matched),
                 is_day: true,
-                slots: ALL_SLOTS,
             });
         } else {
             let (from, to) = (from.max(day.start), to.min(end));
@@ -208,7 +170,6 @@ impl<'c> Tally<'c> {
                 rows: day_rows / 24,
                 matched: (end - start == HOUR).then_some(unit.matched),
                 is_day: false,
-                slots: unit.slots,
             }
         };
         Ok(units.into_iter().map(piece).collect())
@@ -245,7 +206,6 @@ impl<'c> Tally<'c> {
                 start,
                 rows,
                 matched,
-                slots: ALL_SLOTS,
             });
             survey.rows += rows;
             survey.in_scope += number(3)?;
@@ -289,18 +249,16 @@ fn read_hours(hours: &mut CachedStatement<'_>, which: impl Params) -> Result<Vec
     let mut units: Vec<Unit> = Vec::new();
     let mut found = hours.query(which)?;
     while let Some(row) = found.next()? {
-        let (start, matched, slots) = (row.get(0)?, to_u64(row.get(1)?), row.get::<_, i64>(2)?);
+        let (start, matched) = (row.get(0)?, to_u64(row.get(1)?));
         in_order(&units, start)?;
         match units.last_mut().filter(|unit| unit.start == start) {
             Some(unit) => {
                 unit.matched += matched;
-                unit.slots |= slots;
             }
             None => units.push(Unit {
                 start,
                 rows: 0,
                 matched,
-                slots,
             }),
         }
     }
@@ -314,23 +272,18 @@ pub(super) struct Hours {
     pub(super) seeks: bool,
 }
 
-/// The counters of what matches: start, rows and slots, newest hour first.
-pub(super) fn hours(numbers: &Numbers, has_slots: bool) -> Hours {
+/// The counters of what matches: start and rows, newest hour first.
+pub(super) fn hours(numbers: &Numbers) -> Hours {
     let seeks = numbers
         .scopes
         .as_ref()
         .is_some_and(|scopes| !scopes.is_empty() && scopes.len() <= SOUGHT_SCOPES_MAX);
-    let slots = if has_slots {
-        "slots".to_owned()
-    } else {
-        ALL_SLOTS.to_string()
-    };
     let which = if seeks {
         "start IN (SELECT value FROM json_each(?))"
     } else {
         "start >= ? AND start < ?"
     };
-    let mut sql = format!("SELECT start, rows, {slots} FROM tally WHERE span = {HOUR} AND {which}");
+    let mut sql = format!("SELECT start, rows FROM tally WHERE span = {HOUR} AND {which}");
     // The unary plus: only where hours are sought one by one is the scope part of the key that is sought.
     let scope = if seeks { "scope" } else { "+scope" };
     for (column, set) in [

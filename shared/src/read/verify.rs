@@ -133,10 +133,7 @@ pub(super) fn way(connection: &Connection, way: &Way, keys: Keys) -> Result<(), 
 
 /// Rows in all of the record, by the counters of which `condition` holds.
 fn all(connection: &Connection, condition: &str) -> Result<i64, ReadError> {
-    // A file of version 1 has no counters of all rows.
-    let has_all = connection.prepare("SELECT slots FROM tally").is_ok();
-    let span = if has_all { ALL } else { HOUR };
-    let sql = format!("SELECT ifnull(sum(rows), 0) FROM tally WHERE span = {span} AND {condition}");
+    let sql = format!("SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0 AND {condition}");
     number(connection, &sql, [])
 }
 

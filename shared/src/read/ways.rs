@@ -355,7 +355,7 @@ fn no_combination_of_filters_scans_more_than_its_way() {
             steps,
             "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"
         );
-        let hours = super::tally::hours(&numbers, true);
+        let hours = super::tally::hours(&numbers);
         let (values, expected) = if hours.seeks {
             (
                 vec!["[0,3600]".to_owned().into()],

@@ -111,7 +111,7 @@ impl Writer {
             *found = Found::Replaced;
         }
         let opened = self.data.open().map_err(|error| error.to_string())?;
-        self.report_opened(opened.moved_aside, opened.migrated_from);
+        self.report_opened(opened.moved_aside);
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
             applier

@@ -119,7 +119,6 @@ impl Writer {
             conn,
             created,
             moved_aside,
-            migrated_from,
         } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
@@ -154,7 +153,7 @@ impl Writer {
             sizes: None,
             last_commit: LastCommit::default(),
         };
-        writer.report_opened(moved_aside, migrated_from);
+        writer.report_opened(moved_aside);
         Ok(writer)
     }
 
