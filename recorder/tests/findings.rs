@@ -10,7 +10,6 @@ use kube9_recorder::pipeline::record::{Occurred, Record};
 use kube9_recorder::pipeline::sanitize::{Clean, sanitize};
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
@@ -50,9 +49,7 @@ impl Store {
     fn commit(&mut self, items: &[Item]) {
         let tx = self.conn.unchecked_transaction().unwrap();
         for item in items {
-            self.applier
-                .apply(&mut Session::new(&tx), item, at(5_000))
-                .unwrap();
+            self.applier.apply(&tx, item, at(5_000)).unwrap();
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();

@@ -24,7 +24,6 @@ use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::maintenance::{Maintenance, Step};
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
-use kube9_recorder::store::statements::Session;
 use kube9_recorder::volume::Volume;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::schema::{self, PAGE_BYTES};
@@ -124,7 +123,7 @@ impl Store {
         let tx = self.conn.unchecked_transaction().unwrap();
         for item in items {
             self.applier
-                .apply(&mut Session::new(&tx), item, Timestamp::from_secs(NOW))
+                .apply(&tx, item, Timestamp::from_secs(NOW))
                 .unwrap();
         }
         self.applier.finish(&tx).unwrap();

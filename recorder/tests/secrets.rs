@@ -19,7 +19,6 @@ use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::RawItem;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -98,9 +97,7 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
         );
         assert_eq!(batch.items.len(), 1);
         for item in &batch.items {
-            applier
-                .apply(&mut Session::new(&conn), item, Clock::system().now())
-                .unwrap();
+            applier.apply(&conn, item, Clock::system().now()).unwrap();
         }
         applier.finish(&conn).unwrap();
         let rows: i64 = conn

@@ -6,7 +6,6 @@ use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -72,7 +71,7 @@ fn every_example_of_the_storage_page_finds_something() {
     ];
     let tx = conn.unchecked_transaction().unwrap();
     for item in &items {
-        applier.apply(&mut Session::new(&tx), item, NOW).unwrap();
+        applier.apply(&tx, item, NOW).unwrap();
     }
     applier.finish(&tx).unwrap();
     tx.commit().unwrap();

@@ -18,7 +18,6 @@ use kube9_recorder::pipeline::signals::Resume;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::gap::Healed;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::schema;
 use kube9_shared::time::Timestamp;
@@ -80,13 +79,9 @@ impl Store {
     fn commit_with(&mut self, items: &[Item], drops: &[Drops]) {
         let now = at(5_000);
         let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier
-            .open_holes(&mut Session::new(&tx), drops, now)
-            .unwrap();
+        self.applier.open_holes(&tx, drops, now).unwrap();
         for item in items {
-            self.applier
-                .apply(&mut Session::new(&tx), item, now)
-                .unwrap();
+            self.applier.apply(&tx, item, now).unwrap();
         }
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
@@ -674,10 +669,7 @@ fn rollback_forgets_everything_the_transaction_did() {
     let item = store.seen(Via::Watch, UID, 10, 1, 0, 0);
     {
         let tx = store.conn.unchecked_transaction().unwrap();
-        store
-            .applier
-            .apply(&mut Session::new(&tx), &item, at(1))
-            .unwrap();
+        store.applier.apply(&tx, &item, at(1)).unwrap();
         store.applier.finish(&tx).unwrap();
         tx.rollback().unwrap();
     }

@@ -15,7 +15,6 @@ use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::schema::PAGE_BYTES;
 use kube9_shared::time::Timestamp;
@@ -66,7 +65,7 @@ fn seen(watch: WatchId, n: i64) -> Item {
 fn commit(conn: &Connection, applier: &mut Applier, items: &[Item]) {
     let tx = conn.unchecked_transaction().unwrap();
     for item in items {
-        applier.apply(&mut Session::new(&tx), item, at(0)).unwrap();
+        applier.apply(&tx, item, at(0)).unwrap();
     }
     applier.finish(&tx).unwrap();
     tx.commit().unwrap();

@@ -15,7 +15,6 @@ use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::WatchLine;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements::Session;
 use rusqlite::Connection;
 use serde_json::Value;
 

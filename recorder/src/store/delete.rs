@@ -80,7 +80,7 @@ pub(super) fn delete_some(
     deadline: Instant,
     mut goes: impl FnMut(&Candidate) -> bool,
 ) -> rusqlite::Result<Step> {
-    let gaps = gaps(conn, applier)?;
+    let gaps = gaps(conn)?;
     let findings_stay = !matches!(
         why,
         Why::Size {
@@ -95,18 +95,18 @@ pub(super) fn delete_some(
     };
     let mut from = from;
     loop {
-        let chunk = chunk(conn, applier, from, end)?;
+        let chunk = chunk(conn, from, end)?;
         let Some(last) = chunk.last().map(|row| row.key) else {
             break;
         };
         for row in chunk {
             let is_exempt = gaps.contains(&row.key)
-                || (row.is_finding && findings_stay && has_finding(conn, applier, row.key)?);
+                || (row.is_finding && findings_stay && has_finding(conn, row.key)?);
             if is_exempt || !goes(&row.candidate) {
                 continue;
             }
             let severity = row.candidate.severity;
-            remove(conn, applier, &row, why)?;
+            remove(conn, &row, why)?;
             let key = EventKey::from_i64(row.key);
             applier
                 .rows
@@ -123,51 +123,38 @@ pub(super) fn delete_some(
             break;
         }
     }
-    step.evicted.save(conn, &mut applier.rows.statements)?;
+    step.evicted.save(conn)?;
     Ok(step)
 }
 
-fn remove(conn: &Connection, applier: &mut Applier, row: &Found, why: Why) -> rusqlite::Result<()> {
-    let statements = &mut applier.rows.statements;
-    statements
-        .delete(conn, "DELETE FROM event WHERE key = ?1")?
+fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM event WHERE key = ?1")?
         .execute([row.key])?;
     let Why::Size { entries_go, .. } = why else {
         return Ok(());
     };
     // Without its entry a list brings a live Event back as if it were new. There is a place for it then, or it goes again.
     if let Some(uid) = row.uid.as_ref().filter(|_| entries_go) {
-        statements
-            .delete(conn, "DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
+        conn.prepare_cached("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
             .execute((uid, row.key))?;
     }
     if row.is_finding {
-        statements
-            .delete(conn, "DELETE FROM finding WHERE event = ?1")?
+        conn.prepare_cached("DELETE FROM finding WHERE event = ?1")?
             .execute([row.key])?;
     }
     Ok(())
 }
 
 /// Rows of open gaps: one a watch at most.
-fn gaps(conn: &Connection, applier: &mut Applier) -> rusqlite::Result<HashSet<i64>> {
-    let mut statement = applier
-        .rows
-        .statements
-        .select(conn, "SELECT gap FROM watch_state WHERE gap IS NOT NULL")?;
+fn gaps(conn: &Connection) -> rusqlite::Result<HashSet<i64>> {
+    let mut statement = conn.prepare_cached("SELECT gap FROM watch_state WHERE gap IS NOT NULL")?;
     let keys = statement.query_map([], |row| row.get(0))?;
     keys.collect()
 }
 
 /// Whether the row is that of an open finding.
-fn has_finding(conn: &Connection, applier: &mut Applier, key: i64) -> rusqlite::Result<bool> {
-    applier
-        .rows
-        .statements
-        .select(
-            conn,
-            "SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)",
-        )?
+fn has_finding(conn: &Connection, key: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
         .query_row([key], |row| row.get(0))
 }
 
@@ -183,14 +170,8 @@ struct Found {
     candidate: Candidate,
 }
 
-fn chunk(
-    conn: &Connection,
-    applier: &mut Applier,
-    from: i64,
-    end: i64,
-) -> rusqlite::Result<Vec<Found>> {
-    let mut statement = applier.rows.statements.select(
-        conn,
+fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>> {
+    let mut statement = conn.prepare_cached(
         "SELECT e.key, e.type, e.severity, e.last_ms, o.scope, e.uid, s.namespace FROM event e \
          LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope \
          WHERE e.key >= ?1 AND e.key < ?2 ORDER BY e.key LIMIT ?3",

@@ -7,7 +7,6 @@ use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 
 use super::share::HOLDERS_MAX;
-use super::statements::Statements;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
 
@@ -35,17 +34,10 @@ impl Evicted {
     }
 
     /// Writes it, in the transaction that deletes the rows.
-    pub(super) fn save(
-        &self,
-        conn: &Connection,
-        statements: &mut Statements,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
         for ((holder, severity), (rows, until)) in &self.0 {
             let (code, namespace) = holder.stored();
-            statements
-                .insert(
-                    conn,
-                    "INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
+            conn.prepare_cached("INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, until = max(until, excluded.until)",
                 )?
                 .execute((code, namespace, severity.code(), rows, until))?;
@@ -57,23 +49,15 @@ impl Evicted {
 /// Deletes entries of rows that would have gone by age meanwhile, and the oldest of too many.
 pub(super) fn forget(
     conn: &Connection,
-    statements: &mut Statements,
     config: &RetentionConfig,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     for &severity in Severity::ALL {
         let before = now.minus(config.keep(severity)).second();
-        statements
-            .delete(
-                conn,
-                "DELETE FROM evicted WHERE severity = ?1 AND until < ?2",
-            )?
+        conn.prepare_cached("DELETE FROM evicted WHERE severity = ?1 AND until < ?2")?
             .execute((severity.code(), before))?;
     }
-    statements
-        .delete(
-            conn,
-            "DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
+    conn.prepare_cached("DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
              ORDER BY until DESC LIMIT -1 OFFSET ?1)",
         )?
         .execute([ENTRIES_MAX])?;

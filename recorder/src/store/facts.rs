@@ -12,7 +12,6 @@ use tracing::warn;
 use super::apply::Applier;
 use super::gap;
 use super::rows::{Span, json};
-use super::statements::Session;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{Change, WatchId};
 use crate::pipeline::record::Occurred;
@@ -96,11 +95,7 @@ impl Applier {
         Ok(remembered)
     }
 
-    pub(super) fn change(
-        &mut self,
-        conn: &mut Session<'_>,
-        change: &Change,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn change(&mut self, conn: &Connection, change: &Change) -> rusqlite::Result<()> {
         for row in &change.rows {
             let Occurred::At(at) = row.record().occurred else {
                 continue; // a change is a fact of kube9's own
@@ -114,19 +109,14 @@ impl Applier {
         }
         let (watch, name) = (change.watch.0, change.name.as_str());
         match &change.facts {
-            Some(facts) => self
-                .rows
-                .statements
-                .insert(
-                    conn,
+            Some(facts) => conn
+                .prepare_cached(
                     "INSERT INTO facts (watch, name, facts) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET facts = excluded.facts",
                 )?
                 .execute((watch, name, facts.as_str()))?,
-            None => self
-                .rows
-                .statements
-                .delete(conn, "DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+            None => conn
+                .prepare_cached("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
                 .execute((watch, name))?,
         };
         // With the facts: from an older position the change would be seen, and told, again.
@@ -141,7 +131,7 @@ impl Applier {
     /// An informer's list is complete: its gap, if one is open, ends.
     pub(super) fn synced(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         version: &str,
         to: Timestamp,
@@ -173,12 +163,7 @@ impl Applier {
         };
         let row = sanitize(record);
         let (text, args) = self.rows.text(conn, &row)?;
-        let changed = self
-            .rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+        let changed = conn.prepare_cached("UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
             )?
             .execute((
                 key.as_i64(),

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::rows::{Span, json as json_text};
-use super::statements::Session;
 use crate::pipeline::item::{Finding, Step};
 
 /// The findings that are open: fingerprint and state.
@@ -20,15 +19,9 @@ pub(super) fn open(conn: &Connection) -> rusqlite::Result<Vec<(String, String)>>
 }
 
 impl Applier {
-    pub(super) fn finding(
-        &mut self,
-        conn: &mut Session<'_>,
-        finding: &Finding,
-    ) -> rusqlite::Result<()> {
-        let known: Option<EventKey> = self
-            .rows
-            .statements
-            .select(conn, "SELECT event FROM finding WHERE fingerprint = ?1")?
+    pub(super) fn finding(&mut self, conn: &Connection, finding: &Finding) -> rusqlite::Result<()> {
+        let known: Option<EventKey> = conn
+            .prepare_cached("SELECT event FROM finding WHERE fingerprint = ?1")?
             .query_row([finding.fingerprint.as_str()], |row| row.get(0))
             .optional()?
             .map(EventKey::from_i64);
@@ -44,25 +37,18 @@ impl Applier {
     }
 
     /// Moves the end of all open findings' rows, so that a search of the last minutes finds what began days ago.
-    pub(super) fn still_open(
-        &mut self,
-        conn: &mut Session<'_>,
-        at: Timestamp,
-    ) -> rusqlite::Result<()> {
-        self.rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET last_ms = max(last_ms, ?1 - (key >> 24) * 1000) \
+    pub(super) fn still_open(&mut self, conn: &Connection, at: Timestamp) -> rusqlite::Result<()> {
+        conn.prepare_cached(
+            "UPDATE event SET last_ms = max(last_ms, ?1 - (key >> 24) * 1000) \
                  WHERE key IN (SELECT event FROM finding)",
-            )?
-            .execute([at.millis()])?;
+        )?
+        .execute([at.millis()])?;
         Ok(())
     }
 
     fn opened(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         finding: &Finding,
         state: &str,
         since: Timestamp,
@@ -81,31 +67,24 @@ impl Applier {
         let key = self
             .rows
             .insert(conn, &finding.row, finding.at, &span, &extra)?;
-        self.rows
-            .statements
-            .insert(
-                conn,
-                "INSERT INTO finding (fingerprint, event, state) VALUES (?1, ?2, ?3) \
+        conn.prepare_cached(
+            "INSERT INTO finding (fingerprint, event, state) VALUES (?1, ?2, ?3) \
                  ON CONFLICT DO UPDATE SET event = excluded.event, state = excluded.state",
-            )?
-            .execute((finding.fingerprint.as_str(), key.as_i64(), state))?;
+        )?
+        .execute((finding.fingerprint.as_str(), key.as_i64(), state))?;
         Ok(())
     }
 
     fn updated(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         finding: &Finding,
         key: EventKey,
     ) -> rusqlite::Result<()> {
         let (text, args) = self.rows.text(conn, &finding.row)?;
         let last_ms = finding.at.since(key.created_at()).as_millis() as i64;
         let extra = json_text(&finding.row.record().extra);
-        self.rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
+        conn.prepare_cached("UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
             )?
             .execute((key.as_i64(), last_ms, text, args, extra))?;
         self.rows.changed(key);
@@ -114,7 +93,7 @@ impl Applier {
 
     fn closed(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         finding: &Finding,
         key: EventKey,
     ) -> rusqlite::Result<()> {
@@ -127,9 +106,7 @@ impl Applier {
         };
         self.rows
             .insert(conn, &finding.row, finding.at, &span, &extra)?;
-        self.rows
-            .statements
-            .delete(conn, "DELETE FROM finding WHERE fingerprint = ?1")?
+        conn.prepare_cached("DELETE FROM finding WHERE fingerprint = ?1")?
             .execute([finding.fingerprint.as_str()])?;
         Ok(())
     }
@@ -137,15 +114,13 @@ impl Applier {
     /// Moves the end of a finding's row to now, and notes that under `mark` in its metadata.
     fn extend(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         key: EventKey,
         finding: &Finding,
         mark: Option<&str>,
     ) -> rusqlite::Result<()> {
-        let extra: Option<Option<String>> = self
-            .rows
-            .statements
-            .select(conn, "SELECT extra FROM event WHERE key = ?1")?
+        let extra: Option<Option<String>> = conn
+            .prepare_cached("SELECT extra FROM event WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
             .optional()?;
         let Some(extra) = extra else { return Ok(()) };
@@ -156,13 +131,10 @@ impl Applier {
             extra.insert(mark.to_owned(), json!(finding.at.to_string()));
         }
         let last_ms = finding.at.since(key.created_at()).as_millis() as i64;
-        self.rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1",
-            )?
-            .execute((key.as_i64(), last_ms, json_text(&extra)))?;
+        conn.prepare_cached(
+            "UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1",
+        )?
+        .execute((key.as_i64(), last_ms, json_text(&extra)))?;
         self.rows.changed(key);
         Ok(())
     }

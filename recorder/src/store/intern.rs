@@ -10,7 +10,6 @@ use kube9_shared::model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::marks::Marks;
-use super::statements::Statements;
 use crate::hash::stable_hash;
 use crate::pipeline::names::join;
 use crate::pipeline::sanitize::Sanitized;
@@ -118,7 +117,6 @@ impl Interned {
     pub fn object(
         &mut self,
         conn: &Connection,
-        statements: &mut Statements,
         row: &Sanitized,
     ) -> rusqlite::Result<Option<ObjectIds>> {
         let (record, names) = (row.record(), row.names());
@@ -127,12 +125,12 @@ impl Interned {
         };
         let owner = match &record.owner {
             Some(owner) => {
-                let ids = self.known_object(conn, statements, names.owner(), owner, None)?;
+                let ids = self.known_object(conn, names.owner(), owner, None)?;
                 Some(ids.object)
             }
             None => None,
         };
-        self.known_object(conn, statements, names.object(), object, owner)
+        self.known_object(conn, names.object(), object, owner)
             .map(Some)
     }
 
@@ -140,7 +138,6 @@ impl Interned {
     fn known_object(
         &mut self,
         conn: &Connection,
-        statements: &mut Statements,
         name: &str,
         object: &ObjectRef,
         owner: Option<i64>,
@@ -148,20 +145,19 @@ impl Interned {
         let cached = self.objects.get(name);
         let known = match cached {
             Some(known) => known,
-            None => self.find_object(conn, statements, object, owner)?,
+            None => self.find_object(conn, object, owner)?,
         };
         let ids = known.ids;
         let now = owner.or(known.owner);
         if now != known.owner {
-            statements
-                .update(conn, "UPDATE object SET owner = ?2 WHERE id = ?1")?
+            conn.prepare_cached("UPDATE object SET owner = ?2 WHERE id = ?1")?
                 .execute((ids.object, now))?;
         }
         if cached.is_none() || now != known.owner {
             self.objects.insert(name, KnownObject { ids, owner: now });
         }
         if let Some(marks) = &mut self.marks {
-            marks.object(conn, statements, ids.object, now)?;
+            marks.object(conn, ids.object, now)?;
         }
         Ok(ids)
     }
@@ -169,13 +165,12 @@ impl Interned {
     fn find_object(
         &mut self,
         conn: &Connection,
-        statements: &mut Statements,
         object: &ObjectRef,
         owner: Option<i64>,
     ) -> rusqlite::Result<KnownObject> {
-        let scope = self.scope(conn, statements, object)?;
-        let found = statements
-            .select(conn, OBJECT_BY_NAME)?
+        let scope = self.scope(conn, object)?;
+        let found = conn
+            .prepare_cached(OBJECT_BY_NAME)?
             .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let (id, owner) = match found {
@@ -183,7 +178,6 @@ impl Interned {
             None => {
                 let id = insert(
                     conn,
-                    statements,
                     "INSERT INTO object (scope, name, owner) VALUES (?1, ?2, ?3)",
                     (scope, &object.name, owner),
                 )?;
@@ -196,12 +190,7 @@ impl Interned {
         })
     }
 
-    fn scope(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        object: &ObjectRef,
-    ) -> rusqlite::Result<i64> {
+    fn scope(&mut self, conn: &Connection, object: &ObjectRef) -> rusqlite::Result<i64> {
         self.key.clear();
         join(&mut self.key, &[&object.kind, &object.namespace]);
         if let Some(id) = self.scopes.get(&self.key) {
@@ -209,7 +198,6 @@ impl Interned {
         }
         let id = find_or_insert(
             conn,
-            statements,
             SCOPE_BY_NAME,
             "INSERT INTO scope (kind, namespace) VALUES (?1, ?2)",
             (&object.kind, &object.namespace),
@@ -219,18 +207,12 @@ impl Interned {
     }
 
     /// Number of a node's name.
-    pub fn node(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        name: &str,
-    ) -> rusqlite::Result<i64> {
+    pub fn node(&mut self, conn: &Connection, name: &str) -> rusqlite::Result<i64> {
         let id = match self.nodes.get(name) {
             Some(id) => id,
             None => {
                 let id = find_or_insert(
                     conn,
-                    statements,
                     NODE_BY_NAME,
                     "INSERT INTO node (name) VALUES (?1)",
                     [name],
@@ -246,12 +228,7 @@ impl Interned {
     }
 
     /// Number of the row's reason, title and what else few rows differ in.
-    pub fn reason(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        row: &Sanitized,
-    ) -> rusqlite::Result<i64> {
+    pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
         let name = row.names().reason();
         let id = match self.reasons.get(name) {
             Some(id) => id,
@@ -266,7 +243,6 @@ impl Interned {
                 ];
                 let id = find_or_insert(
                     conn,
-                    statements,
                     REASON_BY_PARTS,
                     "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
                     parts,
@@ -282,18 +258,12 @@ impl Interned {
     }
 
     /// Number of a text body.
-    pub fn text(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        body: &str,
-    ) -> rusqlite::Result<i64> {
+    pub fn text(&mut self, conn: &Connection, body: &str) -> rusqlite::Result<i64> {
         let id = match self.texts.get(body) {
             Some(id) => id,
             None => {
                 let id = find_or_insert(
                     conn,
-                    statements,
                     TEXT_BY_BODY,
                     "INSERT INTO text (hash, body) VALUES (?1, ?2)",
                     (text_hash(body), body),
@@ -311,30 +281,24 @@ impl Interned {
     }
 }
 
-fn insert(
-    conn: &Connection,
-    statements: &mut Statements,
-    sql: &'static str,
-    values: impl Params,
-) -> rusqlite::Result<i64> {
-    statements.insert(conn, sql)?.execute(values)?;
+fn insert(conn: &Connection, sql: &'static str, values: impl Params) -> rusqlite::Result<i64> {
+    conn.prepare_cached(sql)?.execute(values)?;
     Ok(conn.last_insert_rowid())
 }
 
 fn find_or_insert<P: Params + Clone>(
     conn: &Connection,
-    statements: &mut Statements,
     find: &'static str,
     add: &'static str,
     values: P,
 ) -> rusqlite::Result<i64> {
-    let found = statements
-        .select(conn, find)?
+    let found = conn
+        .prepare_cached(find)?
         .query_row(values.clone(), |row| row.get(0))
         .optional()?;
     match found {
         Some(id) => Ok(id),
-        None => insert(conn, statements, add, values),
+        None => insert(conn, add, values),
     }
 }
 
@@ -388,10 +352,10 @@ mod tests {
     #[test]
     fn texts_of_one_hash_are_looked_through_only_so_far() {
         let conn = database();
-        let (mut interned, mut statements) = (Interned::default(), Statements::default());
+        let mut interned = Interned::default();
         let mut text = |body: &str| {
             interned.forget();
-            interned.text(&conn, &mut statements, body).unwrap()
+            interned.text(&conn, body).unwrap()
         };
         let first = text("body");
         assert_eq!(text("body"), first);

@@ -12,7 +12,6 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::apply::Applier;
-use super::statements::Statements;
 
 /// Entries read between two looks at the time.
 const CHUNK: i64 = 512;
@@ -43,25 +42,21 @@ impl Leftovers {
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
         let running: Vec<i64> = applier.watches.ids().iter().map(|id| id.0).collect();
-        let statements = &mut applier.rows.statements;
-        let all: Vec<i64> = statements
-            .select(conn, "SELECT id FROM watch_state")?
+        let all: Vec<i64> = conn
+            .prepare_cached("SELECT id FROM watch_state")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         if all.iter().all(|id| running.contains(id)) {
             return Ok(None); // the usual case: nothing to look for
         }
         for watch in all.iter().filter(|id| !running.contains(id)) {
-            if !delete_facts(conn, statements, *watch, forgotten, deadline)? {
+            if !delete_facts(conn, *watch, forgotten, deadline)? {
                 return Ok(Some(self));
             }
         }
         let mut after = self.after;
         loop {
-            let found: Vec<(Value, i64, bool)> = statements
-                .select(
-                    conn,
-                    "SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
+            let found: Vec<(Value, i64, bool)> = conn.prepare_cached("SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
                      WHERE d.uid > ?1 ORDER BY d.uid LIMIT ?2",
                 )?
                 .query_map((&after, CHUNK), |row| {
@@ -74,8 +69,7 @@ impl Leftovers {
             after = last.clone();
             for (uid, watch, row_is_gone) in found {
                 if row_is_gone && !running.contains(&watch) {
-                    statements
-                        .delete(conn, "DELETE FROM dedup WHERE uid = ?1")?
+                    conn.prepare_cached("DELETE FROM dedup WHERE uid = ?1")?
                         .execute([uid])?;
                 }
             }
@@ -89,14 +83,12 @@ impl Leftovers {
 /// Deletes the facts of a watch that was last current before `forgotten`. `false`: the time was over before the end.
 fn delete_facts(
     conn: &Connection,
-    statements: &mut Statements,
     watch: i64,
     forgotten: Timestamp,
     deadline: Instant,
 ) -> rusqlite::Result<bool> {
-    let is_forgotten: bool = statements
-        .select(
-            conn,
+    let is_forgotten: bool = conn
+        .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
              AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
         )?
@@ -105,9 +97,8 @@ fn delete_facts(
         return Ok(true);
     }
     loop {
-        let deleted = statements
-            .delete(
-                conn,
+        let deleted = conn
+            .prepare_cached(
                 "DELETE FROM facts WHERE watch = ?1 AND name IN \
                  (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
             )?
@@ -120,11 +111,9 @@ fn delete_facts(
         }
     }
     // Without facts everything would look added; a watch that was never current compares with nothing.
-    statements
-        .update(
-            conn,
-            "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
-        )?
-        .execute([watch])?;
+    conn.prepare_cached(
+        "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
+    )?
+    .execute([watch])?;
     Ok(true)
 }

@@ -2,8 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::statements::Statements;
-
 /// Tables of names, and their numbers.
 pub(super) const SWEPT: usize = 4;
 pub(super) const OBJECT: usize = 0;
@@ -78,7 +76,6 @@ impl Marks {
     pub(super) fn object(
         &mut self,
         conn: &Connection,
-        statements: &mut Statements,
         id: i64,
         owner: Option<i64>,
     ) -> rusqlite::Result<()> {
@@ -86,8 +83,8 @@ impl Marks {
         let mut next = owner;
         // Ends: an owner that is marked already is not followed, so a ring is walked once.
         while let Some(owner) = next.filter(|owner| self.windows[OBJECT].insert(*owner)) {
-            next = statements
-                .select(conn, "SELECT owner FROM object WHERE id = ?1")?
+            next = conn
+                .prepare_cached("SELECT owner FROM object WHERE id = ?1")?
                 .query_row([owner], |row| row.get(0))
                 .optional()?
                 .flatten();

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use kube9_shared::model::{EventType, Holder, Severity};
 use kube9_shared::time::Timestamp;
+use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::delete::Deleted;
 use super::rows::Span;
-use super::statements::Session;
 use crate::metrics::{Label, Removal};
 use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
@@ -137,7 +137,7 @@ pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
 
 /// Inserts such a row.
 pub(super) fn insert(
-    conn: &mut Session<'_>,
+    conn: &Connection,
     applier: &mut Applier,
     row: &Sanitized,
 ) -> rusqlite::Result<()> {

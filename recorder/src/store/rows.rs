@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 use super::intern::Interned;
 use super::keys::Keys;
-use super::statements::{Hot, Session, Statements};
 use crate::pipeline::heard::Told;
 use crate::pipeline::identity::Uid;
 use crate::pipeline::sanitize::Sanitized;
@@ -24,7 +23,6 @@ const CHANGES_KEPT: i64 = 20_000;
 /// Writes rows within the caller's transaction.
 #[derive(Debug, Default)]
 pub struct Rows {
-    pub(super) statements: Statements,
     pub(super) interned: Interned,
     keys: Keys,
     tally: HashMap<Place, i64, RandomState>,
@@ -75,13 +73,13 @@ impl Rows {
 
     /// Number of the reason and title of a row.
     pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
-        self.interned.reason(conn, &mut self.statements, row)
+        self.interned.reason(conn, row)
     }
 
     /// Inserts a row created at `created`.
     pub fn insert(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         row: &Sanitized,
         created: Timestamp,
         span: &Span<'_>,
@@ -100,7 +98,7 @@ impl Rows {
     /// Inserts a row under a key of [`Rows::key`].
     pub fn insert_as(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         row: &Sanitized,
         key: EventKey,
         span: &Span<'_>,
@@ -108,9 +106,9 @@ impl Rows {
     ) -> rusqlite::Result<()> {
         let record = row.record();
         let reason = self.reason(conn, row)?;
-        let object = self.interned.object(conn, &mut self.statements, row)?;
+        let object = self.interned.object(conn, row)?;
         let node = match &record.node {
-            Some(node) => Some(self.interned.node(conn, &mut self.statements, node)?),
+            Some(node) => Some(self.interned.node(conn, node)?),
             None => None,
         };
         let (text, args) = self.text(conn, row)?;
@@ -121,8 +119,8 @@ impl Rows {
             .map(|first| first.millis() - created.millis())
             .filter(|ms| *ms != 0);
         let last_ms = span.last.since(created).as_millis() as i64;
-        self.statements
-            .hot(conn, Hot::InsertEvent)?
+        conn.prepare_cached("INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
+                 first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
             .execute(rusqlite::params![
                 key.as_i64(),
                 record.event_type.code(),
@@ -159,7 +157,7 @@ impl Rows {
         row: &'r Sanitized,
     ) -> rusqlite::Result<(i64, Option<&'r str>)> {
         let text = row.text();
-        let id = self.interned.text(conn, &mut self.statements, &text.body)?;
+        let id = self.interned.text(conn, &text.body)?;
         Ok((id, text.args.as_deref()))
     }
 
@@ -211,13 +209,9 @@ impl Rows {
                     place.event_type,
                     place.severity,
                 );
-                self.statements.inserts += 1;
                 add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
                 if rows <= 0 {
-                    self.statements
-                        .delete(
-                            conn,
-                            "DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
+                    conn.prepare_cached("DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
                              AND severity = ?5 AND rows <= 0",
                         )?
                         .execute(key)?;
@@ -247,20 +241,17 @@ impl Rows {
         if self.changed.is_empty() {
             return Ok(());
         }
-        let mut seq: i64 = self
-            .statements
-            .select(conn, "SELECT ifnull(max(seq), 0) FROM changes")?
+        let mut seq: i64 = conn
+            .prepare_cached("SELECT ifnull(max(seq), 0) FROM changes")?
             .query_row([], |row| row.get(0))?;
         let mut add = conn.prepare_cached("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
         for key in self.changed.drain(..) {
             seq += 1;
-            self.statements.inserts += 1;
             add.execute((seq, key.as_i64()))?;
         }
         if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
             self.trimmed_to = seq - CHANGES_KEPT;
-            self.statements
-                .delete(conn, "DELETE FROM changes WHERE seq <= ?1")?
+            conn.prepare_cached("DELETE FROM changes WHERE seq <= ?1")?
                 .execute([self.trimmed_to])?;
         }
         Ok(())

@@ -133,9 +133,7 @@ impl Run {
                 self.expire(conn, applier, config, metrics, from, deadline)?
             }
             Phase::Trim(mut trim) => {
-                let done = within(conn, applier, |tx, applier| {
-                    trim.step(tx, &mut applier.rows.statements, deadline)
-                })?;
+                let done = within(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 self.cut = trim.cut;
                 if done {
                     self.weighing(conn)?
@@ -144,7 +142,7 @@ impl Run {
                 }
             }
             Phase::Weigh(mut weigh) => {
-                let done = weigh.step(conn, &mut applier.rows.statements, deadline)?;
+                let done = weigh.step(conn, deadline)?;
                 if done {
                     self.shedding(conn, &weigh)?
                 } else {
@@ -203,7 +201,7 @@ impl Run {
         let next = self.delete(conn, applier, metrics, |tx, applier| {
             let step = delete_some(tx, applier, (from, end), Why::Age, deadline, goes)?;
             if step.next.is_none() {
-                evicted::forget(tx, &mut applier.rows.statements, config, began)?;
+                evicted::forget(tx, config, began)?;
             }
             Ok(step)
         })?;
@@ -262,7 +260,7 @@ impl Run {
             let goes = |row: &Candidate| quotas.take(&row.holder, row.severity);
             let step = delete_some(tx, applier, (from, i64::MAX), why, deadline, goes)?;
             if step.next.is_none() {
-                evicted::forget(tx, &mut applier.rows.statements, config, began)?;
+                evicted::forget(tx, config, began)?;
             }
             Ok(step)
         })?;

@@ -1,160 +1,66 @@
-//! Prepared statements, counted by operation as they run.
+//! Counts the statements that the writer's connection runs: SQLite says so itself, whoever prepared them.
 
-use std::ops::Deref;
+use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-/// Statements run since the last [`Statements::take`], by operation.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Statements {
-    /// INSERT
-    pub inserts: u64,
-    /// UPDATE
-    pub updates: u64,
-    /// SELECT
-    pub selects: u64,
-    /// DELETE
-    pub deletes: u64,
-}
+use crate::metrics::{Metrics, Operation};
 
-impl Statements {
-    /// A cached INSERT that will run once.
-    pub fn insert<'c>(
-        &mut self,
-        conn: &'c Connection,
-        sql: &'static str,
-    ) -> rusqlite::Result<CachedStatement<'c>> {
-        self.inserts += 1;
-        conn.prepare_cached(sql)
-    }
-
-    /// A cached UPDATE that will run once.
-    pub fn update<'c>(
-        &mut self,
-        conn: &'c Connection,
-        sql: &'static str,
-    ) -> rusqlite::Result<CachedStatement<'c>> {
-        self.updates += 1;
-        conn.prepare_cached(sql)
-    }
-
-    /// A cached SELECT that will run once.
-    pub fn select<'c>(
-        &mut self,
-        conn: &'c Connection,
-        sql: &'static str,
-    ) -> rusqlite::Result<CachedStatement<'c>> {
-        self.selects += 1;
-        conn.prepare_cached(sql)
-    }
-
-    /// A cached DELETE that will run once.
-    pub fn delete<'c>(
-        &mut self,
-        conn: &'c Connection,
-        sql: &'static str,
-    ) -> rusqlite::Result<CachedStatement<'c>> {
-        self.deletes += 1;
-        conn.prepare_cached(sql)
-    }
-
-    /// A statement that nearly every Event runs, held by the session; it will run once.
-    pub(super) fn hot<'s, 'c>(
-        &mut self,
-        session: &'s mut Session<'c>,
-        hot: Hot,
-    ) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
-        match hot {
-            Hot::Known => self.selects += 1,
-            Hot::InsertEvent | Hot::Remember => self.inserts += 1,
-            Hot::FoldInto | Hot::Renew => self.updates += 1,
-            Hot::Forget => self.deletes += 1,
+/// Counts every statement of `conn` from now on by its first word; those of transactions and pragmas have no label.
+pub fn count(conn: &mut Connection, metrics: &Arc<Metrics>) -> rusqlite::Result<()> {
+    let metrics = metrics.clone();
+    let count = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(_, sql) = event
+            && let Some(operation) = operation(sql)
+        {
+            metrics.operations.of(operation).inc();
         }
-        session.statement(hot)
-    }
-
-    /// The counts, set back to zero.
-    pub fn take(&mut self) -> Self {
-        std::mem::take(self)
-    }
+    };
+    conn.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count))
 }
 
-/// The statements that nearly every Event runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hot {
-    /// What is stored of an Event and its newest row.
-    Known,
-    /// A new row.
-    InsertEvent,
-    /// A repeat goes into its row.
-    FoldInto,
-    /// The entry of a new Event in `dedup`; nothing where it has one.
-    Remember,
-    /// The entry of a known Event.
-    Renew,
-    /// The entry goes.
-    Forget,
-}
-
-impl Hot {
-    const ALL: usize = 6;
-
-    const fn sql(self) -> &'static str {
-        match self {
-            // The row must be the Event's own: once the clean-up has taken it, another may get its key.
-            Self::Known => {
-                "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
-                 FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1"
-            }
-            Self::InsertEvent => {
-                "INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
-                 first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
-            }
-            Self::FoldInto => {
-                "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
-                 extra = ?7 WHERE key = ?1"
-            }
-            Self::Remember => {
-                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT (uid) DO NOTHING"
-            }
-            Self::Renew => {
-                "UPDATE dedup SET watch = ?2, version = ?3, count = ?4, event = ?5, listing = ?6 WHERE uid = ?1"
-            }
-            Self::Forget => "DELETE FROM dedup WHERE uid = ?1",
-        }
+fn operation(sql: &str) -> Option<Operation> {
+    match sql.trim_ascii_start().as_bytes().first_chunk()? {
+        b"INSERT" => Some(Operation::Insert),
+        b"UPDATE" => Some(Operation::Update),
+        b"SELECT" => Some(Operation::Select),
+        b"DELETE" => Some(Operation::Delete),
+        _ => None,
     }
 }
 
-/// A connection within one transaction. Holds its hot statements, since a look into the cache of statements and back
-/// took 0.4 µs, five times an Event.
-pub struct Session<'c> {
-    conn: &'c Connection,
-    held: [Option<CachedStatement<'c>>; Hot::ALL],
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Rules;
 
-impl<'c> Session<'c> {
-    /// Begins with none held. Must end before the transaction does.
-    pub fn new(conn: &'c Connection) -> Self {
-        Self {
-            conn,
-            held: [const { None }; Hot::ALL],
-        }
-    }
-
-    fn statement(&mut self, hot: Hot) -> rusqlite::Result<&mut CachedStatement<'c>> {
-        let place = &mut self.held[hot as usize];
-        match place {
-            Some(statement) => Ok(statement),
-            None => Ok(place.insert(self.conn.prepare_cached(hot.sql())?)),
-        }
-    }
-}
-
-impl Deref for Session<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.conn
+    #[test]
+    fn each_run_of_a_statement_counts_under_its_first_word() {
+        let rules = Rules {
+            filters: Vec::new(),
+            findings: Vec::new(),
+        };
+        let metrics = Metrics::new(&rules);
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (a)").unwrap();
+        count(&mut conn, &metrics).unwrap();
+        let tx = conn.unchecked_transaction().unwrap();
+        let mut insert = tx.prepare_cached("INSERT INTO t VALUES (?1)").unwrap();
+        (0..3).for_each(|n| drop(insert.execute([n])));
+        tx.execute(" \n UPDATE t SET a = a + 1", []).unwrap();
+        tx.query_row("SELECT 1", [], |_| Ok(())).unwrap();
+        tx.execute_batch("PRAGMA user_version; DELETE FROM t; DELETE FROM t")
+            .unwrap();
+        drop(insert);
+        tx.commit().unwrap();
+        let run = |operation| metrics.operations.of(operation).get();
+        let all = [
+            Operation::Insert,
+            Operation::Update,
+            Operation::Select,
+            Operation::Delete,
+        ];
+        assert_eq!(all.map(run), [3, 1, 1, 2]);
     }
 }

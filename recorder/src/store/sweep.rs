@@ -21,7 +21,6 @@ use rusqlite::Connection;
 use super::intern::Interned;
 use super::marks::{Marks, NODE, OBJECT, REASON, SWEPT, TEXT, Window};
 use super::rows::Rows;
-use super::statements::Statements;
 
 /// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
 const WINDOW: i64 = 4 << 20;
@@ -138,7 +137,7 @@ impl Sweep {
             });
         }
         if let Self::Scopes { id } = self {
-            return scopes(conn, &mut rows.interned, &mut rows.statements, id, deadline);
+            return scopes(conn, &mut rows.interned, id, deadline);
         }
         // Taken out while it is worked on. None: the database was replaced under this sweep, which is void then.
         let Some(mut marks) = rows.interned.marks.take() else {
@@ -148,13 +147,9 @@ impl Sweep {
             });
         };
         let done = match self {
-            Self::Rows { key } => mark_rows(conn, &mut rows.statements, &mut marks, key, deadline),
-            Self::Owners { id } => {
-                mark_owners(conn, &mut rows.statements, &mut marks, id, deadline)
-            }
-            Self::Delete { table, id } => {
-                delete(conn, &mut rows.statements, &marks, (table, id), deadline)
-            }
+            Self::Rows { key } => mark_rows(conn, &mut marks, key, deadline),
+            Self::Owners { id } => mark_owners(conn, &mut marks, id, deadline),
+            Self::Delete { table, id } => delete(conn, &marks, (table, id), deadline),
             Self::Begin { .. } | Self::Scopes { .. } => unreachable!("handled above"),
         };
         rows.interned.marks = Some(marks);
@@ -199,13 +194,11 @@ fn windows(
 
 fn mark_rows(
     conn: &Connection,
-    statements: &mut Statements,
     marks: &mut Marks,
     key: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
-    let mut statement = statements.select(
-        conn,
+    let mut statement = conn.prepare_cached(
         "SELECT key, object, node, reason, text FROM event WHERE key >= ?1 ORDER BY key",
     )?;
     let mut rows = statement.query([key])?;
@@ -227,18 +220,14 @@ fn mark_rows(
 
 fn mark_owners(
     conn: &Connection,
-    statements: &mut Statements,
     marks: &mut Marks,
     id: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
     let mut from = id;
     loop {
-        let found: Vec<(i64, Option<i64>)> = statements
-            .select(
-                conn,
-                "SELECT id, owner FROM object WHERE id >= ?1 ORDER BY id LIMIT ?2",
-            )?
+        let found: Vec<(i64, Option<i64>)> = conn
+            .prepare_cached("SELECT id, owner FROM object WHERE id >= ?1 ORDER BY id LIMIT ?2")?
             .query_map((from, CHUNK), |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let Some(&(last, _)) = found.last() else {
@@ -247,7 +236,7 @@ fn mark_owners(
         for (id, owner) in found {
             // Objects beyond the window may be in use, so their owners stay.
             if owner.is_some() && marks.windows[OBJECT].keeps(id) {
-                marks.object(conn, statements, id, owner)?;
+                marks.object(conn, id, owner)?;
             }
         }
         from = last + 1;
@@ -259,7 +248,6 @@ fn mark_owners(
 
 fn delete(
     conn: &Connection,
-    statements: &mut Statements,
     marks: &Marks,
     (table, id): (usize, i64),
     deadline: Instant,
@@ -268,8 +256,8 @@ fn delete(
     let mut from = id.max(window.from);
     let mut names = 0;
     loop {
-        let found: Vec<i64> = statements
-            .select(conn, TABLES[table].ids)?
+        let found: Vec<i64> = conn
+            .prepare_cached(TABLES[table].ids)?
             .query_map((from, window.to, DELETE_CHUNK), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let Some(last) = found.last().copied() else {
@@ -290,9 +278,7 @@ fn delete(
             });
         };
         for id in found.into_iter().filter(|id| !window.keeps(*id)) {
-            statements
-                .delete(conn, TABLES[table].delete)?
-                .execute([id])?;
+            conn.prepare_cached(TABLES[table].delete)?.execute([id])?;
             names += 1;
         }
         from = last + 1;
@@ -309,25 +295,22 @@ fn delete(
 fn scopes(
     conn: &Connection,
     interned: &mut Interned,
-    statements: &mut Statements,
     id: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
     let mut from = id;
     let mut names = 0;
     loop {
-        let last: Option<i64> = statements
-            .select(
-                conn,
+        let last: Option<i64> = conn
+            .prepare_cached(
                 "SELECT max(id) FROM (SELECT id FROM scope WHERE id >= ?1 ORDER BY id LIMIT ?2)",
             )?
             .query_row((from, DELETE_CHUNK), |row| row.get(0))?;
         let Some(last) = last else {
             break;
         };
-        names += statements
-            .delete(
-                conn,
+        names += conn
+            .prepare_cached(
                 "DELETE FROM scope WHERE id >= ?1 AND id <= ?2 \
                  AND NOT EXISTS (SELECT 1 FROM object o WHERE o.scope = scope.id)",
             )?

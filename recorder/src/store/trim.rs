@@ -9,7 +9,6 @@ use kube9_shared::model::{Holder, Severity};
 use rusqlite::Connection;
 
 use super::share::{Holdings, Quotas};
-use super::statements::Statements;
 
 /// Share of the limit that facts may take, in percent. A cluster of 10,000 pods has 5 MB of them.
 const FACTS_PERCENT: u64 = 20;
@@ -45,17 +44,9 @@ impl Trim {
     }
 
     /// Works until `deadline`, within a transaction of the caller's. `true`: done.
-    pub(super) fn step(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        deadline: Instant,
-    ) -> rusqlite::Result<bool> {
+    pub(super) fn step(&mut self, conn: &Connection, deadline: Instant) -> rusqlite::Result<bool> {
         loop {
-            let found: Vec<(i64, String, i64)> = statements
-                .select(
-                    conn,
-                    "SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
+            let found: Vec<(i64, String, i64)> = conn.prepare_cached("SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
                      ORDER BY watch, name LIMIT ?3",
                 )?
                 .query_map((self.after.0, &self.after.1, CHUNK), |row| {
@@ -87,7 +78,7 @@ impl Trim {
                         .add(holder, Severity::Info, bytes.unsigned_abs()),
                     Some(quotas) => {
                         if quotas.take(&holder, Severity::Info) {
-                            cut(conn, statements, *watch, name)?;
+                            cut(conn, *watch, name)?;
                             self.cut += 1;
                         }
                     }
@@ -100,16 +91,8 @@ impl Trim {
     }
 }
 
-fn cut(
-    conn: &Connection,
-    statements: &mut Statements,
-    watch: i64,
-    name: &str,
-) -> rusqlite::Result<()> {
-    statements
-        .update(
-            conn,
-            "UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
+fn cut(conn: &Connection, watch: i64, name: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
              'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
         )?
         .execute((watch, name))?;

@@ -6,7 +6,6 @@ use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::statements::Statements;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::{Resume, Start};
@@ -132,12 +131,9 @@ impl Watches {
     }
 
     /// Writes what changed.
-    pub fn save(&mut self, conn: &Connection, statements: &mut Statements) -> rusqlite::Result<()> {
+    pub fn save(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
-            statements
-                .update(
-                    conn,
-                    "UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
+            conn.prepare_cached("UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
                      gap_cause = ?7 WHERE id = ?1",
                 )?
                 .execute((

@@ -12,7 +12,6 @@ use rusqlite::Connection;
 
 use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
 use super::share::Holdings;
-use super::statements::Statements;
 
 /// Ids of a table, the newest, whose names are weighed: 4 million, 512 KiB of bits. Older ones are of few rows.
 const WINDOW: i64 = 4 << 20;
@@ -69,15 +68,8 @@ impl Weigh {
     }
 
     /// Works until `deadline`. `true`: all rows are weighed.
-    pub(super) fn step(
-        &mut self,
-        conn: &Connection,
-        statements: &mut Statements,
-        deadline: Instant,
-    ) -> rusqlite::Result<bool> {
-        let mut statement = statements.select(
-            conn,
-            "SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0), \
+    pub(super) fn step(&mut self, conn: &Connection, deadline: Instant) -> rusqlite::Result<bool> {
+        let mut statement = conn.prepare_cached("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0), \
              e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
              LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
         )?;
@@ -93,7 +85,7 @@ impl Weigh {
                 if let Some(id) = row.get::<_, Option<i64>>(column)?
                     && self.seen[table].insert(id)
                 {
-                    let mut name = statements.select(conn, NAMES[table].1)?;
+                    let mut name = conn.prepare_cached(NAMES[table].1)?;
                     let mut found = name.query([id])?;
                     if let Some(name) = found.next()? {
                         bytes += name.get::<_, i64>(0)?.unsigned_abs();

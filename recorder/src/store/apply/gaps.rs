@@ -3,7 +3,7 @@
 use kube9_shared::id::EventKey;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
 use super::Applier;
@@ -13,13 +13,12 @@ use crate::pipeline::queue::Drops;
 use crate::pipeline::sanitize::sanitize;
 use crate::store::gap::{self, Facts, Healed};
 use crate::store::rows::{Span, json as json_text};
-use crate::store::statements::Session;
 
 impl Applier {
     /// Remembers what a full queue dropped: holes for sights, a gap row for rows of kube9's own.
     pub fn open_holes(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         drops: &[Drops],
         now: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -35,11 +34,7 @@ impl Applier {
                 self.outcomes.gaps_closed.push(Healed::False);
                 continue;
             };
-            self.rows
-                .statements
-                .insert(
-                    conn,
-                    "INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            conn.prepare_cached("INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute((
                     watch.0,
@@ -59,29 +54,20 @@ impl Applier {
     /// Whether items were dropped after that list had begun.
     pub(super) fn holes_since(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         listing: i64,
     ) -> rusqlite::Result<bool> {
-        self.rows
-            .statements
-            .select(
-                conn,
-                "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)",
-            )?
-            .query_row((id.0, listing), |row| row.get(0))
+        conn.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)",
+        )?
+        .query_row((id.0, listing), |row| row.get(0))
     }
 
     /// Closes the holes of a watch after a complete list; returns how many dropped items it did not bring back.
-    pub(super) fn close_holes(
-        &mut self,
-        conn: &mut Session<'_>,
-        id: WatchId,
-    ) -> rusqlite::Result<u64> {
-        let holes: Vec<(i64, u64, String)> = self
-            .rows
-            .statements
-            .select(conn, "SELECT id, items, known FROM hole WHERE watch = ?1")?
+    pub(super) fn close_holes(&mut self, conn: &Connection, id: WatchId) -> rusqlite::Result<u64> {
+        let holes: Vec<(i64, u64, String)> = conn
+            .prepare_cached("SELECT id, items, known FROM hole WHERE watch = ?1")?
             .query_map([id.0], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
             })?
@@ -91,10 +77,8 @@ impl Applier {
             let known: Vec<(String, String)> = serde_json::from_str(&known).unwrap_or_default();
             let mut back = 0;
             for (uid, version) in &known {
-                let stored: Option<Version> = self
-                    .rows
-                    .statements
-                    .select(conn, "SELECT version FROM dedup WHERE uid = ?1")?
+                let stored: Option<Version> = conn
+                    .prepare_cached("SELECT version FROM dedup WHERE uid = ?1")?
                     .query_row([Uid::new(uid)], |row| row.get(0))
                     .optional()?;
                 back += u64::from(
@@ -102,9 +86,7 @@ impl Applier {
                 );
             }
             missing += items.saturating_sub(back);
-            self.rows
-                .statements
-                .delete(conn, "DELETE FROM hole WHERE id = ?1")?
+            conn.prepare_cached("DELETE FROM hole WHERE id = ?1")?
                 .execute([hole])?;
         }
         Ok(missing)
@@ -113,16 +95,11 @@ impl Applier {
     /// When a gap began: its row says it to the millisecond, its key only to the second.
     pub(super) fn gap_begin(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         key: EventKey,
     ) -> rusqlite::Result<Timestamp> {
-        let from: Option<String> = self
-            .rows
-            .statements
-            .select(
-                conn,
-                "SELECT json_extract(extra, '$.from') FROM event WHERE key = ?1",
-            )?
+        let from: Option<String> = conn
+            .prepare_cached("SELECT json_extract(extra, '$.from') FROM event WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
             .optional()?
             .flatten();
@@ -133,7 +110,7 @@ impl Applier {
 
     pub(super) fn close_gap(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         key: EventKey,
         facts: &Facts,
@@ -151,12 +128,7 @@ impl Applier {
         let row = sanitize(record);
         let (text, args) = self.rows.text(conn, &row)?;
         let last_ms = facts.to.since(key.created_at()).as_millis() as i64;
-        let changed = self
-            .rows
-            .statements
-            .update(
-                conn,
-                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+        let changed = conn.prepare_cached("UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
             )?
             .execute((
                 key.as_i64(),

@@ -2,6 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
+use rusqlite::Connection;
 use serde_json::{Map, json};
 
 use super::Applier;
@@ -11,21 +12,18 @@ use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 use crate::store::gap::{self, Facts};
 use crate::store::rows::Span;
-use crate::store::statements::Session;
 
 impl Applier {
     pub(super) fn list_begun(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         listing: i64,
         cause: RelistCause,
         at: Timestamp,
     ) -> rusqlite::Result<()> {
-        let since: Option<i64> = self
-            .rows
-            .statements
-            .select(conn, "SELECT min(since_ms) FROM hole WHERE watch = ?1")?
+        let since: Option<i64> = conn
+            .prepare_cached("SELECT min(since_ms) FROM hole WHERE watch = ?1")?
             .query_row([id.0], |row| row.get(0))?;
         let watch = self.watches.get(id);
         watch.touch();
@@ -68,7 +66,7 @@ impl Applier {
     /// The API server's history is another one (etcd restored): positions are void, uids stay known.
     pub(super) fn regressed(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         version: &str,
         at: Timestamp,
@@ -77,9 +75,7 @@ impl Applier {
         let old = watch.position.take().map(|old| old.to_string());
         watch.touch();
         // Version 0: any sight counts as later than the stored one; counts decide whether it says anything new.
-        self.rows
-            .statements
-            .update(conn, "UPDATE dedup SET version = 0 WHERE watch = ?1")?
+        conn.prepare_cached("UPDATE dedup SET version = 0 WHERE watch = ?1")?
             .execute([id.0])?;
         let row = sanitize(regressed_record(
             old.as_deref().unwrap_or_default(),
@@ -97,7 +93,7 @@ impl Applier {
 
     pub(super) fn list_done(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         id: WatchId,
         mark: &Mark,
     ) -> rusqlite::Result<()> {
@@ -124,19 +120,14 @@ impl Applier {
         }
         let (proven, listing) = (self.watches.get(id).proven, *listing);
         let young = server_time.minus(*event_ttl);
-        let missing: i64 = self
-            .rows
-            .statements
-            .select(
-                conn,
+        let missing: i64 = conn
+            .prepare_cached(
                 "SELECT count(*) FROM dedup d JOIN event e ON e.key = d.event \
                  WHERE d.watch = ?1 AND d.listing <> ?2 AND (e.key >> 24) * 1000 + e.last_ms > ?3",
             )?
             .query_row((id.0, listing, young.millis()), |row| row.get(0))?;
         let dropped = self.close_holes(conn, id)?;
-        self.rows
-            .statements
-            .delete(conn, "DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
+        conn.prepare_cached("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
             .execute((id.0, listing))?;
         if let Some(key) = self.watches.get(id).gap {
             let from = self.gap_begin(conn, key)?;

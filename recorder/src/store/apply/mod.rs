@@ -15,7 +15,6 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::checkpoint::reserve;
 use super::gap::Healed;
 use super::rows::{Rows, Span};
-use super::statements::Session;
 use super::watches::Watches;
 use crate::metrics;
 use crate::pipeline::identity::Version;
@@ -53,7 +52,7 @@ impl Applier {
     /// Applies one item.
     pub fn apply(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         item: &Item,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
@@ -115,12 +114,7 @@ impl Applier {
         Ok(())
     }
 
-    fn mark(
-        &mut self,
-        conn: &mut Session<'_>,
-        watch: WatchId,
-        mark: &Mark,
-    ) -> rusqlite::Result<()> {
+    fn mark(&mut self, conn: &Connection, watch: WatchId, mark: &Mark) -> rusqlite::Result<()> {
         match mark {
             Mark::ListBegun { listing, cause, at } => {
                 self.list_begun(conn, watch, *listing, *cause, *at)
@@ -144,7 +138,7 @@ impl Applier {
 
     /// The last thing before a commit.
     pub fn finish(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        self.watches.save(conn, &mut self.rows.statements)?;
+        self.watches.save(conn)?;
         self.rows.finish(conn)
     }
 
@@ -168,10 +162,10 @@ impl Applier {
 pub fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
-    work: impl FnOnce(&mut Session<'_>, &mut Applier) -> rusqlite::Result<()>,
+    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    work(&mut Session::new(&tx), applier)?;
+    work(&tx, applier)?;
     applier.finish(&tx)?;
     reserve(&tx)?;
     tx.commit()?;

@@ -2,7 +2,7 @@
 
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::time::Timestamp;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, json};
 
 use super::Applier;
@@ -11,13 +11,12 @@ use crate::pipeline::item::{Passed, Via, WatchId};
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 use crate::store::rows::Span;
-use crate::store::statements::{Hot, Session};
 
 impl Applier {
     #[expect(clippy::too_many_arguments, reason = "the parts of one Item::Passed")]
     pub(super) fn pass(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         watch: WatchId,
         via: Via,
         uid: &str,
@@ -27,9 +26,7 @@ impl Applier {
     ) -> rusqlite::Result<()> {
         match why {
             Passed::Deleted => {
-                self.rows
-                    .statements
-                    .hot(conn, Hot::Forget)?
+                conn.prepare_cached("DELETE FROM dedup WHERE uid = ?1")?
                     .execute([Uid::new(uid)])?;
                 self.outcomes.events.deleted += 1;
             }
@@ -54,17 +51,12 @@ impl Applier {
     /// Notes that the list under way holds the Event.
     pub(super) fn still_listed(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         watch: WatchId,
         uid: &Uid,
     ) -> rusqlite::Result<()> {
         let listing = self.watches.get(watch).listing;
-        self.rows
-            .statements
-            .update(
-                conn,
-                "UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1",
-            )?
+        conn.prepare_cached("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
             .execute((uid, listing, watch.0))?;
         Ok(())
     }
@@ -72,17 +64,15 @@ impl Applier {
     /// Stores a stub for a sight that cannot be stored itself; once for each version of it. `false`: it was there.
     fn set_aside(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         watch: WatchId,
         uid: &str,
         version: &str,
         cause: &str,
         received: Timestamp,
     ) -> rusqlite::Result<bool> {
-        let stored: Option<Version> = self
-            .rows
-            .statements
-            .select(conn, "SELECT version FROM dedup WHERE uid = ?1")?
+        let stored: Option<Version> = conn
+            .prepare_cached("SELECT version FROM dedup WHERE uid = ?1")?
             .query_row([Uid::new(uid)], |row| row.get(0))
             .optional()?;
         let listing = self.watches.get(watch).listing;
@@ -103,11 +93,7 @@ impl Applier {
             .rows
             .insert(conn, &stub, received, &span, &stub.record().extra)?;
         if !uid.is_empty() {
-            self.rows
-                .statements
-                .insert(
-                    conn,
-                    "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, 0, ?4, ?5) \
+            conn.prepare_cached("INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, 0, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
                      listing = excluded.listing",
                 )?

@@ -14,13 +14,28 @@ use crate::pipeline::record::Observation;
 use crate::pipeline::sanitize::Sanitized;
 use crate::store::fold::{Fold, Known, NewestRow, fold};
 use crate::store::rows::{Span, json as json_text};
-use crate::store::statements::{Hot, Session};
+
+/// What is stored of an Event and its newest row. The row must be the Event's own: once the clean-up has taken it, another
+/// may get its key.
+const KNOWN: &str = "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
+     FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1";
+
+/// A repeat goes into its row.
+const FOLD_INTO: &str = "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
+     extra = ?7 WHERE key = ?1";
+
+/// The entry of a new Event in `dedup`; nothing where it has one.
+const REMEMBER: &str = "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+     ON CONFLICT (uid) DO NOTHING";
+
+/// The entry of a known Event.
+const RENEW: &str = "UPDATE dedup SET watch = ?2, version = ?3, count = ?4, event = ?5, listing = ?6 WHERE uid = ?1";
 
 impl Applier {
     /// Stores a sight of an Event. Returns whether a row was opened or grew.
     pub(super) fn observe(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         watch: WatchId,
         via: Via,
         row: &Sanitized,
@@ -43,7 +58,7 @@ impl Applier {
         } = fold(None, seen)
         {
             let key = self.rows.key(conn, sight.bounded(created))?;
-            if self.remember(conn, Hot::Remember, &sight, key)? {
+            if self.remember(conn, REMEMBER, &sight, key)? {
                 self.open(conn, &sight, key, occurrences, before, false)?;
                 return Ok(true);
             }
@@ -52,11 +67,7 @@ impl Applier {
     }
 
     /// A sight of an Event that has an entry.
-    fn observe_again(
-        &mut self,
-        conn: &mut Session<'_>,
-        sight: &Sight<'_>,
-    ) -> rusqlite::Result<bool> {
+    fn observe_again(&mut self, conn: &Connection, sight: &Sight<'_>) -> rusqlite::Result<bool> {
         let found = self.known(conn, sight.row, &sight.seen.uid)?;
         let key = match fold(found.as_ref().map(|(known, _)| known), sight.seen) {
             Fold::Duplicate => {
@@ -98,19 +109,19 @@ impl Applier {
                 key
             }
         };
-        self.remember(conn, Hot::Renew, sight, key)
+        self.remember(conn, RENEW, sight, key)
     }
 
     /// Writes the entry of an Event; says whether it was written.
     fn remember(
         &mut self,
-        conn: &mut Session<'_>,
-        how: Hot,
+        conn: &Connection,
+        sql: &str,
         sight: &Sight<'_>,
         key: EventKey,
     ) -> rusqlite::Result<bool> {
         let listing = self.watches.get(sight.watch).listing;
-        let written = self.rows.statements.hot(conn, how)?.execute((
+        let written = conn.prepare_cached(sql)?.execute((
             &sight.seen.uid,
             sight.watch.0,
             &sight.seen.version,
@@ -124,7 +135,7 @@ impl Applier {
     /// Opens a row for a sight.
     fn open(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         sight: &Sight<'_>,
         key: EventKey,
         occurrences: i64,
@@ -158,14 +169,12 @@ impl Applier {
     /// What is stored of an Event, and what a repeat may change of its newest row.
     fn known(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         row: &Sanitized,
         uid: &Uid,
     ) -> rusqlite::Result<Option<(Known, Body)>> {
-        let found = self
-            .rows
-            .statements
-            .hot(conn, Hot::Known)?
+        let found = conn
+            .prepare_cached(KNOWN)?
             .query_row([uid], |row| {
                 let key = EventKey::from_i64(row.get(2)?);
                 let newest: Option<(i64, i64, i64)> = match row.get::<_, Option<i64>>(3)? {
@@ -219,10 +228,8 @@ impl Applier {
         if self.rows.reason(conn, row)? == stored {
             return Ok(true);
         }
-        let title: Option<String> = self
-            .rows
-            .statements
-            .select(conn, "SELECT title FROM reason WHERE id = ?1")?
+        let title: Option<String> = conn
+            .prepare_cached("SELECT title FROM reason WHERE id = ?1")?
             .query_row([stored], |row| row.get(0))
             .optional()?;
         Ok(title.as_deref() == Some(row.record().title.as_str()))
@@ -230,7 +237,7 @@ impl Applier {
 
     fn fold_into(
         &mut self,
-        conn: &mut Session<'_>,
+        conn: &Connection,
         key: EventKey,
         row: &Sanitized,
         old: Body,
@@ -241,10 +248,8 @@ impl Applier {
         let extra = if text_changed || grown.count_reset {
             let mut extra = parse_extra(old.extra.as_deref());
             if text_changed && !extra.contains_key("first_description") {
-                let first: String = self
-                    .rows
-                    .statements
-                    .select(conn, "SELECT description FROM event_detail WHERE key = ?1")?
+                let first: String = conn
+                    .prepare_cached("SELECT description FROM event_detail WHERE key = ?1")?
                     .query_row([key.as_i64()], |row| row.get(0))?;
                 extra.insert("first_description".into(), json!(first));
             }
@@ -256,7 +261,7 @@ impl Applier {
             old.extra
         };
         let last_ms = grown.last.since(key.created_at()).as_millis() as i64;
-        self.rows.statements.hot(conn, Hot::FoldInto)?.execute((
+        conn.prepare_cached(FOLD_INTO)?.execute((
             key.as_i64(),
             grown.count,
             grown.add,

@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 use tracing::{error, info};
 
 use super::damage::By;
-use super::tell::{account, count_statements};
+use super::tell::account;
 use super::{SIZES_EVERY, Writer};
 use crate::backoff::Backoff;
 use crate::metrics::Stage;
@@ -118,7 +118,6 @@ impl Writer {
     }
 
     fn committed(&mut self, applied: rusqlite::Result<()>) -> rusqlite::Result<()> {
-        count_statements(&self.shared.metrics, &mut self.applier);
         if let Err(error) = applied {
             self.applier.rolled_back();
             return Err(error);

@@ -10,6 +10,7 @@ use tracing::error;
 use super::{Applier, Writer};
 use crate::pipeline::item::RelistCause;
 use crate::store::open::is_damage;
+use crate::store::statements;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
 const MET_MAX: u32 = 3;
@@ -110,7 +111,9 @@ impl Writer {
             // Moved once: a second move would replace the copy that matters by an empty file.
             *found = Found::Replaced;
         }
-        let opened = self.data.open().map_err(|error| error.to_string())?;
+        let mut opened = self.data.open().map_err(|error| error.to_string())?;
+        statements::count(&mut opened.conn, &self.shared.metrics)
+            .map_err(|error| format!("cannot count statements: {error}"))?;
         self.report_opened(opened.moved_aside);
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {

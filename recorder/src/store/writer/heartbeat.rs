@@ -8,7 +8,6 @@ use tracing::warn;
 use super::damage::{By, Found};
 use super::tell::status_detail;
 use super::{LOOK_EVERY, Writer};
-use crate::metrics;
 use crate::store::open::is_damage;
 
 impl Writer {
@@ -110,11 +109,6 @@ impl Writer {
                 self.last_commit.lag_ms,
             ),
         )?;
-        self.shared
-            .metrics
-            .operations
-            .of(metrics::Operation::Insert)
-            .inc();
         Ok(())
     }
 }

@@ -33,6 +33,7 @@ use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
 use super::shared::Shared;
+use super::statements;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
 use crate::health::{Check, Pulse};
 use crate::pipeline::heard::{Heard, History};
@@ -116,10 +117,14 @@ impl Writer {
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let Opened {
-            conn,
+            mut conn,
             created,
             moved_aside,
         } = data.open()?;
+        statements::count(&mut conn, &shared.metrics).map_err(|source| OpenError::Unavailable {
+            path: data.database(),
+            source: source.into(),
+        })?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
         let file_check = shared.health.check("database-file", None);

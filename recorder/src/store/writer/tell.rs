@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::health::Health;
 use crate::metrics::{self, Metrics};
-use crate::store::apply::{Applier, Outcomes};
+use crate::store::apply::Outcomes;
 use crate::store::gap::Healed;
 
 /// The checks as the query side shows them.
@@ -15,19 +15,6 @@ pub(super) fn status_detail(health: &Health) -> serde_json::Value {
         .map(|check| json!({ "name": check.name, "healthy": check.healthy, "message": check.message }))
         .collect();
     json!({ "checks": checks })
-}
-
-/// Counts the statements run since the last time, also those of a transaction that failed.
-pub(super) fn count_statements(metrics: &Metrics, applier: &mut Applier) {
-    let run = applier.rows.statements.take();
-    for (operation, count) in [
-        (metrics::Operation::Insert, run.inserts),
-        (metrics::Operation::Update, run.updates),
-        (metrics::Operation::Select, run.selects),
-        (metrics::Operation::Delete, run.deletes),
-    ] {
-        metrics.operations.of(operation).inc_by(count);
-    }
 }
 
 /// Counts what a committed transaction did.
