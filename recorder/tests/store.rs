@@ -79,7 +79,7 @@ impl Store {
     fn commit_with(&mut self, items: &[Item], drops: &[Drops]) {
         let now = at(5_000);
         let tx = self.conn.unchecked_transaction().unwrap();
-        self.applier.open_holes(&tx, drops, now).unwrap();
+        self.applier.dropped(&tx, drops, now).unwrap();
         for item in items {
             self.applier.apply(&tx, item, now).unwrap();
         }

@@ -100,13 +100,12 @@ impl Path {
         ensure!(batch.items.len() == 1, "one line is one item");
         let now = self.intake.now();
         let tx = self.conn.unchecked_transaction()?;
-        let mut session = Session::new(&tx);
+
         for item in &batch.items {
             self.applier
-                .apply(&mut session, item, now)
+                .apply(&tx, item, now)
                 .context("the store refused it")?;
         }
-        drop(session);
         self.applier.finish(&tx)?;
         tx.commit()?;
         self.applier.committed();

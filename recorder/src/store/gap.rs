@@ -177,6 +177,19 @@ pub const fn judge_objects(vanished: u64) -> Healed {
     }
 }
 
+/// A gap that is no longer than a restart or an upgrade takes is not worth a warning: the net changes are recorded, and
+/// the Events of the same time, which resume exactly, say what came between.
+const SHORT_GAP: Duration = Duration::from_secs(300);
+
+/// Severity of the closed gap row of an informer.
+pub fn objects_severity(from: Timestamp, to: Timestamp) -> Severity {
+    if to.since(from) <= SHORT_GAP {
+        Severity::Info
+    } else {
+        Severity::Warning
+    }
+}
+
 /// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.
 pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
     let description = format!(

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::delete::Deleted;
-use super::rows::Span;
 use crate::metrics::{Label, Removal};
 use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::{Sanitized, sanitize};
@@ -144,13 +143,7 @@ pub(super) fn insert(
     let Occurred::At(at) = row.record().occurred else {
         return Ok(()); // `record` below makes no other
     };
-    let span = Span {
-        last: at,
-        ..Span::default()
-    };
-    applier
-        .rows
-        .insert(conn, row, at, &span, &row.record().extra)?;
+    applier.rows.insert_own(conn, row, at, at)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use kube9_shared::id::EventKey;
 use kube9_shared::model::{EventType, Severity};
 use kube9_shared::schema::tally;
 use kube9_shared::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use super::intern::Interned;
@@ -60,6 +60,19 @@ pub struct Span<'a> {
     pub last: Timestamp,
 }
 
+/// What a repeat of an Event changes of its row.
+pub(super) struct Repeat<'a> {
+    /// The Event's count.
+    pub(super) count: i64,
+    /// Occurrences to add.
+    pub(super) add: i64,
+    /// The last occurrence from now on.
+    pub(super) last: Timestamp,
+    pub(super) text: i64,
+    pub(super) args: Option<&'a str>,
+    pub(super) extra: Option<String>,
+}
+
 impl Rows {
     /// Forgets what a rollback may have undone.
     pub fn clear(&mut self) {
@@ -88,6 +101,21 @@ impl Rows {
         let key = self.key(conn, created)?;
         self.insert_as(conn, row, key, span, extra)?;
         Ok(key)
+    }
+
+    /// Inserts a row of kube9's own, of something that was from `created` to `last`.
+    pub fn insert_own(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        created: Timestamp,
+        last: Timestamp,
+    ) -> rusqlite::Result<EventKey> {
+        let span = Span {
+            last,
+            ..Span::default()
+        };
+        self.insert(conn, row, created, &span, &row.record().extra)
     }
 
     /// A key for a row created at `created`.
@@ -159,6 +187,139 @@ impl Rows {
         let text = row.text();
         let id = self.interned.text(conn, &text.body)?;
         Ok((id, text.args.as_deref()))
+    }
+
+    /// Whether `stored` is the number of a reason with the row's title.
+    pub(super) fn has_title(
+        &mut self,
+        conn: &Connection,
+        stored: i64,
+        row: &Sanitized,
+    ) -> rusqlite::Result<bool> {
+        if self.reason(conn, row)? == stored {
+            return Ok(true);
+        }
+        let title: Option<String> = conn
+            .prepare_cached("SELECT title FROM reason WHERE id = ?1")?
+            .query_row([stored], |row| row.get(0))
+            .optional()?;
+        Ok(title.as_deref() == Some(row.record().title.as_str()))
+    }
+
+    /// Description of a row that is there.
+    pub(super) fn description(&self, conn: &Connection, key: EventKey) -> rusqlite::Result<String> {
+        conn.prepare_cached("SELECT description FROM event_detail WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+    }
+
+    /// Metadata that only some rows have, of a row; `None` if it is not there.
+    pub(super) fn extra(
+        &self,
+        conn: &Connection,
+        key: EventKey,
+    ) -> rusqlite::Result<Option<Map<String, Value>>> {
+        let extra: Option<Option<String>> = conn
+            .prepare_cached("SELECT extra FROM event WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+            .optional()?;
+        Ok(extra.map(|extra| {
+            extra
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default()
+        }))
+    }
+
+    /// Adds a repeat of an Event to its row.
+    pub(super) fn grow(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        repeat: &Repeat<'_>,
+    ) -> rusqlite::Result<()> {
+        conn.prepare_cached(
+            "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
+             extra = ?7 WHERE key = ?1",
+        )?
+        .execute((
+            key.as_i64(),
+            repeat.count,
+            repeat.add,
+            after_ms(key, repeat.last),
+            repeat.text,
+            repeat.args,
+            &repeat.extra,
+        ))?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Gives a row that is there another text and metadata; it lasted until `last` at least.
+    pub(super) fn rewrite(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        row: &Sanitized,
+        last: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (text, args) = self.text(conn, row)?;
+        conn.prepare_cached(
+            "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
+        )?
+        .execute((
+            key.as_i64(),
+            after_ms(key, last),
+            text,
+            args,
+            json(&row.record().extra),
+        ))?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Gives the row of an open gap the severity, text and metadata that it has once it is closed, at `to`.
+    pub(super) fn rewrite_gap(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        row: &Sanitized,
+        to: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (text, args) = self.text(conn, row)?;
+        let severity = row.record().severity;
+        let changed = conn
+            .prepare_cached(
+                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+            )?
+            .execute((
+                key.as_i64(),
+                severity.code(),
+                after_ms(key, to),
+                text,
+                args,
+                json(&row.record().extra),
+            ))?;
+        if changed > 0 {
+            self.count(key, 0, EventType::System, Severity::Warning, -1);
+            self.count(key, 0, EventType::System, severity, 1);
+            self.changed(key);
+        }
+        Ok(())
+    }
+
+    /// Moves the end of a row to `last`, with other metadata.
+    pub(super) fn extend(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        last: Timestamp,
+        extra: &Map<String, Value>,
+    ) -> rusqlite::Result<()> {
+        conn.prepare_cached(
+            "UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1",
+        )?
+        .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
+        self.changed(key);
+        Ok(())
     }
 
     /// Notes that a row is new or different, in the sequence that followers read.
@@ -278,6 +439,11 @@ impl Rows {
 /// Numbers of rows by type and severity.
 #[derive(Debug, Default)]
 struct Inserted([[u64; Severity::ALL.len()]; EventType::ALL.len()]);
+
+/// `event.last_ms` of a row whose last occurrence is `last`.
+fn after_ms(key: EventKey, last: Timestamp) -> i64 {
+    last.since(key.created_at()).as_millis() as i64
+}
 
 /// An object as JSON text; `None` when it is empty, which costs no byte in the row.
 pub fn json(extra: &Map<String, Value>) -> Option<String> {

@@ -6,6 +6,7 @@ use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::holes::HoleTable;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::{Resume, Start};
@@ -36,16 +37,16 @@ pub struct Watch {
     changed: bool,
 }
 
-/// All watches of this process.
+/// The table, as far as this process watches.
 #[derive(Debug, Default)]
-pub struct Watches {
+pub struct WatchTable {
     all: BTreeMap<WatchId, Watch>,
     /// As the last commit left them. In memory, so that going back to it cannot fail: a position of a transaction that
     /// never was must not be written by the next one.
     committed: BTreeMap<WatchId, Watch>,
 }
 
-impl Watches {
+impl WatchTable {
     /// Finds or creates the row of a watch; says where its source begins.
     pub fn register(
         &mut self,
@@ -70,11 +71,7 @@ impl Watches {
         };
         let id = WatchId(id);
         let watch = read(conn, id)?;
-        let has_hole: bool = conn.query_row(
-            "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1)",
-            [id.0],
-            |row| row.get(0),
-        )?;
+        let has_hole = HoleTable::of(conn).since(id)?.is_some();
         let resume = match &watch.position {
             _ if has_hole => Resume::List(RelistCause::Hole),
             _ if watch.relisting && watch.position.is_some() => {
@@ -123,6 +120,12 @@ impl Watches {
         self.all
             .get_mut(&id)
             .expect("sources use registered watches only")
+    }
+
+    /// Gaps that are open, of all watches.
+    pub(super) fn open_gaps(conn: &Connection) -> rusqlite::Result<i64> {
+        let open = "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL";
+        conn.query_row(open, [], |row| row.get(0))
     }
 
     /// The ids.
@@ -183,6 +186,35 @@ impl Watch {
             self.proven = proven;
             self.changed = true;
         }
+    }
+
+    /// A list begins. Whether one had begun that did not come to its end.
+    pub(super) fn list_begun(&mut self, listing: i64) -> bool {
+        self.recovered = 0;
+        self.repeats = 0;
+        self.listing = listing;
+        self.changed = true;
+        std::mem::replace(&mut self.relisting, true)
+    }
+
+    /// A list is complete: everything up to `version` is committed with this transaction, and was current at `proven`.
+    pub(super) fn list_done(&mut self, version: &str, proven: Timestamp) {
+        self.relisting = false;
+        self.position = Some(Version::new(version));
+        self.proven = Some(proven);
+        self.changed = true;
+    }
+
+    /// The API server's history is another one: the position is void. Returns it.
+    pub(super) fn regressed(&mut self) -> Option<Version> {
+        self.changed = true;
+        self.position.take()
+    }
+
+    /// Notes a sight that the list under way showed and that was not stored, with so many occurrences.
+    pub(super) fn recovered(&mut self, occurrences: i64) {
+        self.recovered += 1;
+        self.repeats += (occurrences - 1).max(0);
     }
 
     /// Whether a list of it has at least begun.

@@ -79,7 +79,7 @@ impl Writer {
     fn commit(&mut self, items: &[Item], drops: &[Drops]) -> rusqlite::Result<()> {
         let now = self.shared.clock.now();
         let applied = apply_all(&mut self.conn, &mut self.applier, |tx, applier| {
-            applier.open_holes(tx, drops, now)?;
+            applier.dropped(tx, drops, now)?;
             for item in items {
                 applier.apply(tx, item, now)?;
             }

@@ -8,7 +8,9 @@ use tracing::warn;
 use super::damage::{By, Found};
 use super::tell::status_detail;
 use super::{LOOK_EVERY, Writer};
+use crate::store::holes::HoleTable;
 use crate::store::open::is_damage;
+use crate::store::watches::WatchTable;
 
 impl Writer {
     /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
@@ -73,9 +75,8 @@ impl Writer {
 
     /// Gaps and holes that are open, as committed.
     pub(super) fn count_open(&self) {
-        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0));
-        let gaps = count("SELECT count(*) FROM watch_state WHERE gap IS NOT NULL");
-        let holes = count("SELECT count(*) FROM hole");
+        let gaps = WatchTable::open_gaps(&self.conn);
+        let holes = HoleTable::of(&self.conn).count();
         if let (Ok(gaps), Ok(holes)) = (gaps, holes) {
             self.shared.metrics.gaps_open.set(gaps);
             self.shared.metrics.holes_open.set(holes);

@@ -28,7 +28,7 @@ use rusqlite::Connection;
 use tracing::{info, warn};
 
 use super::apply::Applier;
-use super::findings;
+use super::findings::FindingTable;
 use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
@@ -198,7 +198,7 @@ impl Writer {
     /// # Errors
     /// The database cannot be read.
     pub fn open_findings(&self) -> rusqlite::Result<Vec<(String, String)>> {
-        findings::open(&self.conn)
+        FindingTable::of(&self.conn).open()
     }
 
     /// What the committed Events say beside their rows.
