@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube9_shared::time::Timestamp;
 
 use super::entry::PodEntry;
-use crate::analysis::subject::ObjectKey;
+use crate::analysis::subject::{ObjectKey, Subject};
 use crate::maps::Map;
 
 /// Controllers by namespace.
@@ -81,23 +81,28 @@ impl DefaultTokens {
         self.by_namespace.keys().map(|namespace| &**namespace)
     }
 
-    /// A pod is there, or is like this now; says whether it counts.
-    pub(super) fn add(&mut self, namespace: &str, entry: &PodEntry) -> bool {
+    /// A pod is there, or is like this now; adds whom that concerns to `dirty`.
+    pub(super) fn add(&mut self, namespace: &str, entry: &PodEntry, dirty: &mut BTreeSet<Subject>) {
         if !self.counts(entry) {
-            return false;
+            return;
         }
         let meta = &entry.pod.meta;
         let all = self.by_namespace.entry(namespace.into()).or_default();
         all.change(&entry.owner, |pods| {
             pods.insert((meta.created, meta.name.clone()));
         });
-        true
+        dirty.insert(Subject::of_namespace(namespace));
     }
 
-    /// A pod is gone, or no longer like this; says whether it counted.
-    pub(super) fn remove(&mut self, namespace: &str, entry: &PodEntry) -> bool {
+    /// A pod is gone, or no longer like this; adds whom that concerns to `dirty`.
+    pub(super) fn remove(
+        &mut self,
+        namespace: &str,
+        entry: &PodEntry,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
         if !self.counts(entry) {
-            return false;
+            return;
         }
         let meta = &entry.pod.meta;
         if let Some(all) = self.by_namespace.get_mut(namespace) {
@@ -108,7 +113,7 @@ impl DefaultTokens {
                 self.by_namespace.remove(namespace);
             }
         }
-        true
+        dirty.insert(Subject::of_namespace(namespace));
     }
 
     /// Pods of Jobs come and go by the minute; those that have ended, or that opt out, are nobody's risk.

@@ -324,9 +324,7 @@ impl World {
             self.touched(Kind::Pod, &key, dirty);
             self.remove_pod(&key, dirty);
             self.index.add_pod(&mut self.ledger, &key, &entry);
-            if self.default_tokens.add(&key.namespace, &entry) {
-                dirty.insert(Subject::of_namespace(&key.namespace));
-            }
+            self.default_tokens.add(&key.namespace, &entry, dirty);
             self.pods.insert(key.clone(), entry);
         }
         self.touched(Kind::Pod, &key, dirty);
@@ -337,9 +335,7 @@ impl World {
             return;
         };
         self.index.drop_pod(&mut self.ledger, key, &before);
-        if self.default_tokens.remove(&key.namespace, &before) {
-            dirty.insert(Subject::of_namespace(&key.namespace));
-        }
+        self.default_tokens.remove(&key.namespace, &before, dirty);
     }
 
     fn apply_node(
