@@ -73,6 +73,9 @@ pub struct Look<'a> {
     pub identity: &'a str,
     /// The object, for the rows.
     pub object: Option<&'a ObjectRef>,
+    /// The namespace that bears the bytes: the subject's own, or of what is in none, such as an image, that of one of its
+    /// pods.
+    pub bearer: &'a str,
     /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
     pub was_quiet: bool,
     /// Now.
@@ -100,6 +103,8 @@ pub struct Findings {
     unsure: maps::Map<String, Late>,
     /// Bytes of all of them.
     ledger: Ledger,
+    /// Who bears the bytes of what is in no namespace.
+    bearers: maps::Map<Subject, Box<str>>,
 }
 
 impl Findings {
@@ -179,6 +184,7 @@ impl Findings {
         if look.was_quiet && signs.seen.is_empty() {
             return signs.again;
         }
+        self.charge(look.subject, look.bearer);
         let became = signs.became;
         let mut again = signs.again;
         let mut sooner =
@@ -219,7 +225,39 @@ impl Findings {
             seen.insert(fingerprint);
         }
         self.end_unseen(look, &seen, &became, out);
+        self.release(look.subject);
         again
+    }
+
+    /// The namespace that bears the bytes of what is known of a subject; empty where none does.
+    pub fn bearer<'a>(&'a self, subject: &'a Subject) -> &'a str {
+        bearer(&self.bearers, subject)
+    }
+
+    /// From now on this namespace bears them.
+    fn charge(&mut self, subject: &Subject, namespace: &str) {
+        let before = bearer(&self.bearers, subject);
+        if before == namespace {
+            return;
+        }
+        let opened = self.by_subject.get(subject).into_iter().flatten();
+        let opened = opened.filter_map(|fingerprint| {
+            let open = self.open.get(fingerprint)?;
+            Some(open.cost(fingerprint.len()))
+        });
+        let pending = self.pending.get(subject).into_iter().flatten();
+        let pending = pending.map(|(fingerprint, _)| pending_cost(fingerprint));
+        let bytes = opened.chain(pending).sum();
+        self.ledger.sub(before, bytes);
+        self.ledger.add(namespace, bytes);
+        self.bearers.insert(subject.clone(), namespace.into());
+    }
+
+    /// Forgets who bears what is known of a subject, if nothing is.
+    fn release(&mut self, subject: &Subject) {
+        if !self.bearers.is_empty() && self.is_quiet(subject) {
+            self.bearers.remove(subject);
+        }
     }
 
     fn first_sight(&mut self, look: &Look<'_>, fingerprint: &str) -> Timestamp {
@@ -229,7 +267,7 @@ impl Findings {
         }
         pending.insert(fingerprint.to_owned(), look.now);
         let cost = pending_cost(fingerprint);
-        self.ledger.add(look.subject.namespace(), cost);
+        self.ledger.add(look.bearer, cost);
         look.now
     }
 
@@ -243,7 +281,7 @@ impl Findings {
     ) {
         let prefix = format!("{}/", look.rule);
         if let Some(pending) = self.pending.get_mut(look.subject) {
-            let place = look.subject.namespace();
+            let place = look.bearer;
             pending.retain(|fingerprint, _| {
                 let stays = !fingerprint.starts_with(&prefix)
                     || (seen.contains(fingerprint) && !self.open.contains_key(fingerprint));
@@ -302,19 +340,20 @@ impl Findings {
         for fingerprint in over {
             self.close(&fingerprint, End::Over(because), now, out);
         }
+        self.release(subject);
     }
 
     fn forget_pending(&mut self, subject: &Subject) {
         for (fingerprint, _) in self.pending.remove(subject).unwrap_or_default() {
-            self.ledger
-                .sub(subject.namespace(), pending_cost(&fingerprint));
+            let place = bearer(&self.bearers, subject);
+            self.ledger.sub(place, pending_cost(&fingerprint));
         }
     }
 
     /// What has a finding, or is about to, in a namespace.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Subject> {
         let all = self.by_subject.keys().chain(self.pending.keys());
-        let within = all.filter(|subject| subject.namespace() == namespace);
+        let within = all.filter(|subject| self.bearer(subject) == namespace);
         within.cloned().collect()
     }
 
@@ -336,6 +375,10 @@ impl Findings {
         for fingerprint in off {
             self.close(&fingerprint, End::Over(because), now, out);
         }
+        let (by_subject, pending) = (&self.by_subject, &self.pending);
+        let is_known =
+            |subject: &Subject| by_subject.contains_key(subject) || pending.contains_key(subject);
+        self.bearers.retain(|subject, _| is_known(subject));
     }
 
     fn insert(&mut self, fingerprint: String, open: Open) {
@@ -343,11 +386,12 @@ impl Findings {
         all.insert(fingerprint.clone());
         let rule = open.rule.clone();
         let length = fingerprint.len();
-        self.ledger.add(open.subject.namespace(), open.cost(length));
+        let place = bearer(&self.bearers, &open.subject);
+        self.ledger.add(place, open.cost(length));
         match self.open.insert(fingerprint, open) {
             None => *self.by_rule.entry(rule).or_default() += 1,
             Some(before) => {
-                let place = before.subject.namespace();
+                let place = bearer(&self.bearers, &before.subject);
                 self.ledger.sub(place, before.cost(length));
             }
         }
@@ -392,7 +436,8 @@ impl Findings {
             return;
         };
         let cost = open.cost(fingerprint.len());
-        self.ledger.sub(open.subject.namespace(), cost);
+        let place = bearer(&self.bearers, &open.subject);
+        self.ledger.sub(place, cost);
         if let Some(count) = self.by_rule.get_mut(&open.rule) {
             *count -= 1;
             if *count == 0 {
@@ -412,6 +457,13 @@ impl Findings {
             at: now,
             row: sanitize(open.ended(fingerprint, end, doubt, now)),
         });
+    }
+}
+
+fn bearer<'a>(bearers: &'a maps::Map<Subject, Box<str>>, subject: &'a Subject) -> &'a str {
+    match subject.namespace() {
+        "" => bearers.get(subject).map_or("", |namespace| namespace),
+        namespace => namespace,
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Target<'a> {
     pub(super) identity: Cow<'a, str>,
     /// Empty where it has none.
     pub(super) namespace: &'a str,
+    /// The namespace that bears the bytes of what is found: its own, or that of one of its pods.
+    pub(super) bearer: &'a str,
     /// The object, for the rows.
     pub(super) object: Option<ObjectRef>,
     ignore: &'a [Box<str>],
@@ -60,10 +62,14 @@ impl<'a> Target<'a> {
                     ..Self::without_uid(subject)
                 }
             }
-            SubjectKind::Image => Self {
-                pods: Some(Group::of(&key.name, world.pods_without(&key.name))?),
-                ..Self::without_uid(subject)
-            },
+            SubjectKind::Image => {
+                let pods = Group::of(&key.name, world.pods_without(&key.name))?;
+                Self {
+                    bearer: &pods.pods[0].owner.namespace,
+                    pods: Some(pods),
+                    ..Self::without_uid(subject)
+                }
+            }
             SubjectKind::Namespace => Self {
                 object: Some(ObjectRef::clone(key)),
                 namespace: &key.namespace,
@@ -84,6 +90,7 @@ impl<'a> Target<'a> {
             pods: None,
             identity: subject.text(),
             namespace: "",
+            bearer: subject.namespace(),
             object: None,
             ignore: &[],
         }

@@ -36,7 +36,8 @@ impl Analysis {
                 break;
             };
             self.look(&subject, now, &mut steps);
-            self.stay_within(subject.namespace(), now, &mut out);
+            let grown = self.findings.bearer(&subject).to_owned();
+            self.stay_within(&grown, now, &mut out);
             if steps.len() >= STEPS_MAX {
                 break;
             }
@@ -76,11 +77,16 @@ impl Analysis {
         // Of a node and of an image, the pods of all namespaces say what is so.
         let misses_pods = matches!(subject.kind, SubjectKind::Node | SubjectKind::Image)
             && self.quota.count() > 0;
-        if self.quota.leaves_out(subject.namespace()) {
+        let target = Target::find(&self.world, subject);
+        let bearer = match &target {
+            Some(target) => target.bearer,
+            None => self.findings.bearer(subject),
+        };
+        if self.quota.leaves_out(bearer) {
             let reads = |id: &str| named(id).any(|rule| !rule.reads.is_empty());
             self.findings.leave(subject, reads, NO_MEMORY, now, out);
         }
-        let Some(target) = Target::find(&self.world, subject) else {
+        let Some(target) = target else {
             if is_off {
                 return; // nothing of it is kept; what was open is closed
             }
@@ -110,6 +116,7 @@ impl Analysis {
                 subject,
                 identity: &target.identity,
                 object: target.object.as_ref(),
+                bearer: target.bearer,
                 was_quiet,
                 now,
             };

@@ -361,6 +361,7 @@ impl Analysis {
             subject: &subject,
             identity: &name,
             object: None,
+            bearer: "",
             was_quiet: false,
             now,
         };

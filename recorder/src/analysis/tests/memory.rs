@@ -242,6 +242,50 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
 }
 
 #[test]
+fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
+    let mut lab = Lab::with(AnalysisConfig {
+        disabled_rules: vec!["health".to_owned(), "assessment".to_owned()],
+        ..small()
+    });
+    for n in 0..20 {
+        for on in ["w1", "w2"] {
+            let image = format!("{}:{n}", "i".repeat(400));
+            let pod = pulling(&format!("p{n}-{on}"), on, &image);
+            let pod = over(pod, json!({"metadata": {"namespace": "many"}}));
+            lab.apply(Kind::Pod, &pod);
+        }
+    }
+    let bytes = lab.analysis.bytes().0;
+    assert!(lab.analysis.trouble().is_none(), "{bytes}");
+    lab.wait(70);
+    let found = lab.analysis.bytes().0;
+    assert!(is_off(&lab, "many"), "{bytes} and then {found}");
+    // What was found goes with what it was found in.
+    lab.wait(10);
+    assert!(!lab.analysis.open_by_rule().contains_key("I5"));
+    assert_eq!(lab.analysis.bytes().0, 0);
+}
+
+#[test]
+fn namespaces_that_look_like_tokens_are_told_apart() {
+    let [one, other] = ["glpat-abcdefghij0123456789", "glpat-abcdefghij0123456780"];
+    let mut lab = Lab::with(small());
+    lab.apply(Kind::Service, &lonely(other));
+    fill(&mut lab, one);
+    assert_eq!(lab.analysis.left_out().0, 1, "{:?}", lab.analysis.trouble());
+    lab.wait(70);
+    let opened = lab.findings();
+    assert!(
+        opened
+            .iter()
+            .any(|f| f.fingerprint.as_str().starts_with("H17/")),
+        "{opened:?}"
+    );
+    let trouble = lab.analysis.trouble().unwrap_or_default();
+    assert!(!trouble.contains(one), "{trouble}");
+}
+
+#[test]
 fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
     let map = |from: usize| {
         let keys = (from..2000).map(|key| (format!("key-{key:05}"), json!("v")));
