@@ -76,6 +76,8 @@ pub struct Look<'a> {
     /// The namespace that bears the bytes: the subject's own, or of what is in none, such as an image, that of one of its
     /// pods.
     pub bearer: &'a str,
+    /// Not all pods are known: what the rule sees is so, and what it does not see may be so too.
+    pub sees_part: bool,
     /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
     pub was_quiet: bool,
     /// Now.
@@ -198,6 +200,9 @@ impl Findings {
             let fingerprint = fingerprint(look, &sign.part);
             self.unsure.remove(&fingerprint);
             if let Some(open) = self.open.get_mut(&fingerprint) {
+                if look.sees_part {
+                    continue; // what is missing does not make it better
+                }
                 // Better, but not well: what goes up and down between two pods that crash in turn is one finding.
                 let is_worse = sign.severity > open.severity;
                 if !is_worse {
@@ -297,6 +302,9 @@ impl Findings {
         let Some(open) = self.by_subject.get(look.subject) else {
             return;
         };
+        if look.sees_part {
+            return;
+        }
         let over = open
             .iter()
             .filter(|f| f.starts_with(&prefix) && !seen.contains(*f));

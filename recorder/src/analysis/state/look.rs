@@ -105,8 +105,9 @@ impl Analysis {
             .iter()
             .filter(|rule| rule.check.kind() == subject.kind)
         {
-            let reads_what_is_off = (is_off && !rule.reads.is_empty())
-                || (misses_pods && rule.reads.contains(&Kind::Pod));
+            let sees_part = misses_pods && rule.reads.contains(&Kind::Pod);
+            let reads_what_is_off =
+                (is_off && !rule.reads.is_empty()) || (sees_part && !rules::holds_of_a_part(rule));
             if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
                 continue;
             }
@@ -117,6 +118,7 @@ impl Analysis {
                 identity: &target.identity,
                 object: target.object.as_ref(),
                 bearer: target.bearer,
+                sees_part,
                 was_quiet,
                 now,
             };

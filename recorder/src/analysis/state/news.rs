@@ -362,6 +362,7 @@ impl Analysis {
             identity: &name,
             object: None,
             bearer: "",
+            sees_part: false,
             was_quiet: false,
             now,
         };

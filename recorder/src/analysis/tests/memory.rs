@@ -241,6 +241,49 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
     );
 }
 
+/// While pods of another namespace are left out, what is known of these is enough to open; to close it is not.
+#[test]
+fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
+    let of_rule = |lab: &mut Lab, rule: &str| {
+        let found = lab.findings().into_iter();
+        let found = found.filter(|f| f.fingerprint.as_str().starts_with(rule));
+        found.map(|f| f.step).collect::<Vec<_>>()
+    };
+    let mut lab = Lab::with(small());
+    for name in ["w1", "w2"] {
+        lab.apply(Kind::Node, &node(name, json!({})));
+    }
+    fill(&mut lab, "other");
+    assert!(is_off(&lab, "other"));
+    let both = [pulling("web-1", "w1", "i:1"), pulling("web-2", "w2", "i:1")];
+    for pod in &both {
+        lab.apply(Kind::Pod, pod);
+    }
+    lab.wait(70);
+    let steps = of_rule(&mut lab, "I5/");
+    assert!(matches!(steps[..], [Step::Opened { .. }]), "{steps:?}");
+    // A pod less that waits for it: one of those that are left out may wait for it as well.
+    lab.apply(Kind::Pod, &pod("web-2", json!({})));
+    lab.wait(70);
+    assert_eq!(of_rule(&mut lab, "I5/"), []);
+    // Two images that fail on a node may fail elsewhere, too.
+    lab.apply(Kind::Pod, &pulling("web-3", "w1", "j:1"));
+    lab.wait(70);
+    assert_eq!(of_rule(&mut lab, "I6/"), []);
+    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
+    lab.settle();
+    for kind in KINDS {
+        let objects = match kind {
+            Kind::Node => vec![node("w1", json!({})), node("w2", json!({}))],
+            Kind::Pod => vec![both[0].clone()],
+            _ => Vec::new(),
+        };
+        lab.list_for(kind, &objects, RelistCause::Resumed);
+    }
+    assert_eq!(lab.analysis.trouble(), None);
+    assert_eq!(of_rule(&mut lab, "I5/"), [Step::Closed]);
+}
+
 #[test]
 fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
     let mut lab = Lab::with(AnalysisConfig {
