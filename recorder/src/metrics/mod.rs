@@ -9,8 +9,6 @@
 //! `kube9_database_operations_total`.
 
 mod account;
-mod connections;
-mod families;
 mod labels;
 mod process;
 #[cfg(test)]
@@ -26,10 +24,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use account::Account;
 pub use account::Outcomes;
-use account::{Account, AccountCollector};
-pub use connections::Connections;
-use connections::ConnectionsCollector;
 pub use labels::{
     Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
 };
@@ -49,7 +45,7 @@ type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 /// All metrics of the recorder.
 pub struct Metrics {
     registry: Registry,
-    account: Arc<Account>,
+    account: Account,
     before_scrape: Mutex<Vec<BeforeScrape>>,
 
     /// Rows committed as new, whatever they come from.
@@ -89,7 +85,7 @@ pub struct Metrics {
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
     /// Which watches there are, and which are connected.
-    pub watches: Arc<Connections>,
+    pub watches: Connections,
     /// Watches opened again.
     pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
     /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
@@ -130,15 +126,11 @@ impl Metrics {
     /// When two metrics have one name, which a test excludes.
     pub fn new(rules: &Rules) -> Arc<Self> {
         let registry = Registry::new();
-        let account = Arc::new(Account::new(&rules.filters));
-        register(&registry, AccountCollector::new(account.clone()));
-        let watches = Arc::new(Connections::default());
-        register(&registry, ConnectionsCollector::new(watches.clone()));
         register(&registry, process::Process::new());
         build_info(&registry);
         let r = &registry;
         let metrics = Self {
-            account,
+            account: Account::new(r, &rules.filters),
             before_scrape: Mutex::default(),
             rows_inserted: By2::resolve(&counters(
                 r,
@@ -235,7 +227,7 @@ impl Metrics {
                 "kube9_retention_last_success_timestamp_seconds",
                 "When retention last ran to its end, in unix time; 0 before the first time.",
             ),
-            watches,
+            watches: Connections::new(r),
             watch_restarts: By2::resolve(&counters(
                 r,
                 "kube9_watch_restarts_total",
@@ -361,7 +353,59 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         updates.iter().for_each(|update| update(self));
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let families = {
+            let _balanced = self.account.lock();
+            self.registry.gather()
+        };
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+/// Which watches there are, and which of them are connected. A kind has one watch, or one for each namespace. Only kinds
+/// that are watched have a series: a 0 means trouble.
+pub struct Connections {
+    family: IntGaugeVec,
+    /// By the position of the kind: how many there are, and how many are connected.
+    watches: Mutex<[(usize, usize); Kind::ALL.len()]>,
+}
+
+impl Connections {
+    fn new(r: &Registry) -> Self {
+        Self {
+            family: gauges(
+                r,
+                "kube9_watch_connected",
+                "1 while every watch of the kind is connected; only for kinds that are watched.",
+                &["kind"],
+            ),
+            watches: Mutex::default(),
+        }
+    }
+
+    /// There is one more watch of `kind`; it is not connected yet.
+    pub fn expect(&self, kind: Kind) {
+        self.change(kind, |(all, _)| *all += 1);
+    }
+
+    /// A watch of `kind` is connected that was not.
+    pub fn connected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| *connected += 1);
+    }
+
+    /// A watch of `kind` that was connected is not any more.
+    pub fn disconnected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| {
+            *connected = connected.saturating_sub(1);
+        });
+    }
+
+    fn change(&self, kind: Kind, change: impl FnOnce(&mut (usize, usize))) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let watches = &mut watches[kind.index()];
+        change(watches);
+        let (all, connected) = *watches;
+        let gauge = self.family.with_label_values(&[kind.name()]);
+        gauge.set(i64::from(connected >= all));
     }
 }
 

@@ -2,53 +2,63 @@
 //!
 //! Our own reader: the client library's pulls in a crate for all of `/proc`, for seven numbers.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-
-use super::families::{Family, Type};
+use prometheus::{Counter, Gauge};
 
 /// The unit of times in `/proc/…/stat`, per second: USER_HZ, which is 100 on every architecture that kube9 is built for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-const CPU: Family = Family {
-    name: "process_cpu_seconds_total",
-    help: "Total user and system CPU time spent in seconds.",
-    kind: Type::Counter,
-    labels: &[],
-};
-const RESIDENT: Family = gauge(
+const CPU: (&str, &str) = (
+    "process_cpu_seconds_total",
+    "Total user and system CPU time spent in seconds.",
+);
+const RESIDENT: (&str, &str) = (
     "process_resident_memory_bytes",
     "Resident memory size in bytes.",
 );
-const VIRTUAL: Family = gauge(
+const VIRTUAL: (&str, &str) = (
     "process_virtual_memory_bytes",
     "Virtual memory size in bytes.",
 );
-const START: Family = gauge(
+const START: (&str, &str) = (
     "process_start_time_seconds",
     "Start time of the process since unix epoch in seconds.",
 );
-const THREADS: Family = gauge("process_threads", "Number of OS threads in the process.");
-const OPEN_FDS: Family = gauge("process_open_fds", "Number of open file descriptors.");
-const MAX_FDS: Family = gauge(
+const THREADS: (&str, &str) = ("process_threads", "Number of OS threads in the process.");
+const OPEN_FDS: (&str, &str) = ("process_open_fds", "Number of open file descriptors.");
+const MAX_FDS: (&str, &str) = (
     "process_max_fds",
     "Maximum number of open file descriptors.",
 );
 
-const FAMILIES: [&Family; 7] = [
-    &CPU, &RESIDENT, &VIRTUAL, &START, &THREADS, &OPEN_FDS, &MAX_FDS,
-];
+const FAMILIES: [(&str, &str); 7] = [CPU, RESIDENT, VIRTUAL, START, THREADS, OPEN_FDS, MAX_FDS];
 
-const fn gauge(name: &'static str, help: &'static str) -> Family {
-    Family {
-        name,
-        help,
-        kind: Type::Gauge,
-        labels: &[],
+/// What the registry checks for doubles.
+fn desc((name, help): &(&str, &str)) -> Desc {
+    Desc::new(
+        (*name).to_owned(),
+        (*help).to_owned(),
+        Vec::new(),
+        HashMap::new(),
+    )
+    .expect("names and helps are literals that tests check")
+}
+
+/// A counter or a gauge of that value.
+fn family((name, help): (&str, &str), value: f64) -> prometheus::Result<Vec<MetricFamily>> {
+    if name.ends_with("_total") {
+        let counter = Counter::new(name, help)?;
+        counter.inc_by(value);
+        return Ok(counter.collect());
     }
+    let gauge = Gauge::new(name, help)?;
+    gauge.set(value);
+    Ok(gauge.collect())
 }
 
 /// Collects what `/proc` says of this process. What cannot be read is left out, not reported as 0.
@@ -65,7 +75,7 @@ impl Process {
     fn at(proc: PathBuf) -> Self {
         Self {
             proc,
-            descs: FAMILIES.iter().map(|family| family.desc()).collect(),
+            descs: FAMILIES.iter().map(desc).collect(),
         }
     }
 
@@ -112,17 +122,18 @@ impl Collector for Process {
             .map(|dir| dir.count());
         let kib = |key| self.number("self/status", key).map(|kib| kib * 1024.0);
         let values = [
-            (&CPU, times.map(|(cpu, _)| cpu)),
-            (&RESIDENT, kib("VmRSS")),
-            (&VIRTUAL, kib("VmSize")),
-            (&START, start),
-            (&THREADS, self.number("self/status", "Threads")),
-            (&OPEN_FDS, fds.map(|count| count.saturating_sub(1) as f64)),
-            (&MAX_FDS, self.number("self/limits", "Max open files")),
+            (CPU, times.map(|(cpu, _)| cpu)),
+            (RESIDENT, kib("VmRSS")),
+            (VIRTUAL, kib("VmSize")),
+            (START, start),
+            (THREADS, self.number("self/status", "Threads")),
+            (OPEN_FDS, fds.map(|count| count.saturating_sub(1) as f64)),
+            (MAX_FDS, self.number("self/limits", "Max open files")),
         ];
         values
             .into_iter()
-            .filter_map(|(family, value)| Some(family.single(value?)))
+            .filter_map(|(named, value)| family(named, value?).ok())
+            .flatten()
             .collect()
     }
 }
@@ -182,11 +193,7 @@ mod tests {
     fn this_process_is_readable_and_started_before_now() {
         let values = collected(&Process::new());
         assert_eq!(values.len(), FAMILIES.len(), "{values:?}");
-        let start = values
-            .iter()
-            .find(|(name, _)| name == START.name)
-            .unwrap()
-            .1;
+        let start = values.iter().find(|(name, _)| name == START.0).unwrap().1;
         let now = kube9_shared::time::Timestamp::now().second() as f64;
         assert!((now - 3600.0..=now + 2.0).contains(&start), "{start} {now}");
     }
