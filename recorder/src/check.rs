@@ -5,19 +5,18 @@
 //! Invariant: of an answer to `--url` only the status and the names and states of the checks are printed. Whoever may
 //! exec into the container chooses the URL, so the answer may be any server's.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use http::header::{CONNECTION, HOST};
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{StatusCode, Uri};
-use http_body_util::BodyExt;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use kube::Client;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::config::Config;
 use crate::source::access::{self, Permission};
@@ -52,7 +51,7 @@ pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool
 }
 
 async fn print_permissions(
-    client: &Client,
+    client: &kube::Client,
     config: &Config,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
@@ -125,7 +124,7 @@ pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<bool> {
         bail!("{authority} answered {answered}, not with the health of a recorder");
     };
     writeln!(out, "{}", document.status.word())?;
-    for (name, check) in document.checks.0.iter().take(CHECKS_MAX) {
+    for (name, check) in document.checks.iter().take(CHECKS_MAX) {
         if is_name(name) {
             writeln!(out, "  {name}: {}", check.status.word())?;
         }
@@ -151,11 +150,8 @@ fn address(url: &str) -> anyhow::Result<Authority> {
 #[derive(Deserialize)]
 struct Document {
     status: State,
-    checks: Checks,
+    checks: BTreeMap<String, CheckState>,
 }
-
-/// In the order of the document.
-struct Checks(Vec<(String, CheckState)>);
 
 #[derive(Deserialize)]
 struct CheckState {
@@ -178,17 +174,6 @@ impl State {
     }
 }
 
-impl<'de> Deserialize<'de> for Checks {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = serde_json::Map::deserialize(deserializer)?;
-        let checks = map.into_iter().map(|(name, check)| {
-            let check = CheckState::deserialize(check).map_err(serde::de::Error::custom)?;
-            Ok((name, check))
-        });
-        checks.collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// Whether a recorder could have a check of that name.
 fn is_name(name: &str) -> bool {
     (1..=CHECK_NAME_MAX).contains(&name.len())
@@ -198,39 +183,18 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The status of the answer, and its body.
-async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::get("/healthz")
-        .header(HOST, authority.as_str())
-        .header(CONNECTION, "close")
-        .body(String::new())?;
-    let asked = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = read_body(response.into_body()).await?;
-        anyhow::Ok((status, body))
-    };
-    // The connection must be driven for the answer to come; the answer may outlive it.
-    let (answer, _) = futures_util::future::join(asked, connection).await;
-    answer
-}
-
-async fn read_body(mut body: hyper::body::Incoming) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > ANSWER_BYTES_MAX {
-            bail!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
-        }
-    }
-    Ok(bytes)
+async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Bytes)> {
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let url = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority.clone())
+        .path_and_query("/healthz")
+        .build()?;
+    let response = client.get(url).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+    let body = body.await.map_err(|error| anyhow!(error))?;
+    Ok((status, body.to_bytes()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! How the process ends: its exit codes, and which one an outcome has.
+//! How the process ends: its exit codes, which one an outcome has, and without a core dump.
 
+use std::io;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing::{error, info};
 
 /// It did what it was asked for.
@@ -30,9 +33,22 @@ pub fn code_of(outcome: &anyhow::Result<()>) -> u8 {
     }
 }
 
+/// The kernel writes no core dump of this process from now on, and lets no process of the same user read its memory.
+///
+/// Values of ConfigMaps and of environment variables are dropped while they are decoded, but the buffers that they came
+/// through hold them until they are used again, and the token is in memory for as long as it is used. Nobody needs to read
+/// them from a file after a crash.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn refuse_core_dumps() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};
+    use rustix::process::dumpable_behavior;
 
     use super::*;
 
@@ -43,5 +59,13 @@ mod tests {
         assert_eq!(code_of(&defect().context("recording")), DEFECT);
         assert_eq!(code_of(&Err(anyhow!("no volume"))), FAILED);
         assert_eq!(code_of(&Ok(())), FINE);
+    }
+
+    #[test]
+    fn this_process_cannot_be_dumped_any_more() {
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+        refuse_core_dumps().unwrap();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
     }
 }

@@ -6,7 +6,6 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod core_dump;
 #[cfg(test)]
 mod docs;
 pub mod exit;

@@ -11,11 +11,11 @@ use clap::Parser;
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Place, ProcessEnvironment};
-use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of};
+use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of, refuse_core_dumps};
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
-use kube9_recorder::{check, core_dump, logging, panics, run, runtime};
+use kube9_recorder::{check, logging, panics, run, runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -63,7 +63,7 @@ fn program() -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     info!(version = kube9_recorder::VERSION, "starting");
-    if let Err(error) = core_dump::refuse() {
+    if let Err(error) = refuse_core_dumps() {
         warn!(%error, "core dumps of this process are not refused");
     }
     let work = async {

@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
+use super::families::{counter, counters, gauge};
 use super::labels::{Action, Bound, By, By2, Item, Kind, Label, Stage};
-use super::{counter, counters, gauge};
 
 const STAGES: usize = Stage::ALL.len();
 

@@ -9,6 +9,7 @@
 //! `kube9_database_operations_total`.
 
 mod account;
+mod families;
 mod labels;
 mod process;
 #[cfg(test)]
@@ -18,14 +19,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube9_shared::model::{EventType, Severity};
-use prometheus::core::Collector;
-use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use account::Account;
 pub use account::Outcomes;
+use families::{
+    counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
+};
 pub use labels::{
     Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
 };
@@ -430,69 +430,6 @@ const WRITE_SECONDS: [f64; 13] = [
 const LIST_SECONDS: [f64; 11] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 ];
-
-fn register<C: Collector + 'static>(registry: &Registry, collector: C) {
-    registry
-        .register(Box::new(collector))
-        .expect("each name is registered once, as a test shows");
-}
-
-fn registered<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: prometheus::Result<C>,
-) -> C {
-    let collector = collector.expect("names, helps and labels are literals that a test checks");
-    register(registry, collector.clone());
-    collector
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
-    registered(r, IntCounter::new(name, help))
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
-    registered(r, IntGauge::new(name, help))
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-/// A point in time, with fractions of a second.
-fn seconds(r: &Registry, name: &str, help: &str) -> Gauge {
-    registered(r, Gauge::new(name, help))
-}
-
-fn seconds_by(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-    registered(r, GaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-    registered(
-        r,
-        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())),
-    )
-}
-
-fn histograms(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-    buckets: &[f64],
-) -> HistogramVec {
-    registered(
-        r,
-        HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-            labels,
-        ),
-    )
-}
 
 fn findings(r: &Registry, rules: &[String]) -> BTreeMap<String, IntGauge> {
     let family = gauges(
