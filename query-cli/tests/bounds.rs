@@ -6,12 +6,10 @@
     reason = "files that no recorder of ours would write"
 )]
 
-mod support;
-
 use std::process::Command;
 
+use crate::support::{Answer, Dir, TEN, fixture};
 use rusqlite::Connection;
-use support::{Answer, Dir, TEN, fixture};
 
 /// What a command may hold, in KiB: its memory at most, with any file.
 const MEMORY_KIB: u32 = 32 << 10;

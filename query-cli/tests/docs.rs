@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::support::schema::misfit;
+use crate::support::{Dir, TEN, fixture, recorder, story};
 use serde_json::Value;
-use support::schema::misfit;
-use support::{Dir, TEN, fixture, recorder, story};
 
 fn docs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-mod support;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use support::{Answer, Dir, fixture, recorder, story};
+use crate::support::{Answer, Dir, fixture, recorder, story};
 
 /// Every command that prints, with a database of [`story`].
 const PRINTING: [&str; 10] = [
@@ -478,7 +476,7 @@ fn query_that_takes_too_long_is_ended() {
 #[test]
 fn database_is_found_where_it_is_said_to_be() {
     let dir = Dir::with_story();
-    let count = |mut command: support::TestCommand| {
+    let count = |mut command: crate::support::TestCommand| {
         command.command.env_remove("KUBE9_DB");
         command
     };

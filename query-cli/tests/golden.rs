@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
-use support::fixture::Event;
-use support::{Dir, TEN, gap};
+use crate::support::fixture::Event;
+use crate::support::{Dir, TEN, gap};
 
 #[track_caller]
 fn same(actual: &str, expected: &str) {
@@ -318,8 +316,8 @@ gap       10:10:00 to 10:25:00 (15m, partly healed)  Events",
 #[test]
 fn timeline_says_what_it_cannot_know() {
     let dir = Dir::new();
-    let db = support::fixture::create(&dir.db());
-    dir.insert(&db, &support::story());
+    let db = crate::support::fixture::create(&dir.db());
+    dir.insert(&db, &crate::support::story());
     let line = |range: &str| format!("events timeline {range} --format=table");
     // Trouble that reaches into the range began before it.
     let picture = dir
@@ -337,7 +335,7 @@ fn timeline_says_what_it_cannot_know() {
         severity: 1,
         ..Event::default().about("Pod", "shop", "web-2")
     };
-    support::fixture::insert(&db, &after_the_gap);
+    crate::support::fixture::insert(&db, &after_the_gap);
     let range = "--since=2025-12-02T10:20:00Z --until=2025-12-02T10:40:00Z";
     let picture = dir.run(&line(range)).ok();
     assert!(
@@ -346,10 +344,10 @@ fn timeline_says_what_it_cannot_know() {
         "{picture}"
     );
     // A range that begins before the record does, and one in which nobody recorded any more.
-    support::recorder::heartbeat(
+    crate::support::recorder::heartbeat(
         dir.path(),
         (TEN + 1800) * 1000,
-        support::recorder::End::Killed,
+        crate::support::recorder::End::Killed,
     );
     let range = "--since=2025-11-29T09:00:00Z --until=2025-11-29T11:00:00Z";
     let picture = dir.run(&line(range)).ok();
@@ -383,7 +381,7 @@ fn timeline_says_what_it_cannot_know() {
 #[test]
 fn timeline_names_the_peak_and_what_changed_before_each() {
     let dir = Dir::new();
-    let db = support::fixture::create(&dir.db());
+    let db = crate::support::fixture::create(&dir.db());
     let warning = |second: i64, reason: &str| Event {
         second: TEN + second,
         severity: 1,
@@ -471,7 +469,7 @@ fn told(picture: &str, label: &str) -> Vec<String> {
 #[test]
 fn timeline_of_trouble_without_reason_object_or_change() {
     let dir = Dir::new();
-    let db = support::fixture::create(&dir.db());
+    let db = crate::support::fixture::create(&dir.db());
     let warning = |second: i64| Event {
         second: TEN + second,
         severity: 1,
@@ -512,7 +510,7 @@ fn timeline_of_trouble_without_reason_object_or_change() {
 #[test]
 fn timeline_tells_holes_by_what_is_lost() {
     let dir = Dir::new();
-    let db = support::fixture::create(&dir.db());
+    let db = crate::support::fixture::create(&dir.db());
     let hole = |second: i64, lasted: i64, source: &str, healed: &str| {
         let facts = serde_json::json!({"source": source, "healed": healed}).to_string();
         gap(TEN + second, lasted, &facts)
@@ -590,11 +588,11 @@ fn timeline_tells_holes_by_what_is_lost() {
 #[test]
 fn gap_that_lasts_reaches_to_the_edge() {
     let dir = Dir::new();
-    let db = support::fixture::create(&dir.db());
-    dir.insert(&db, &support::story());
+    let db = crate::support::fixture::create(&dir.db());
+    dir.insert(&db, &crate::support::story());
     db.execute(
         "INSERT INTO watch_state (cluster, kind, namespace, gap) VALUES ('c', 'Event', '', ?)",
-        [(support::TEN + 600) << 24],
+        [(crate::support::TEN + 600) << 24],
     )
     .unwrap();
     let line =

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
+use crate::support::fixture::{self, Event};
+use crate::support::{Dir, TEN};
 use proptest::prelude::*;
-use support::fixture::{self, Event};
-use support::{Dir, TEN};
 
 /// What a container could write into an Event, if the recorder let it through; a foreign database may hold all of it.
 const NASTY: [&str; 10] = [

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
@@ -15,9 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use crate::support::recorder::{self, End};
+use crate::support::{Answer, Dir, TEN, fixture, gap, story};
 use kube9_shared::time::Timestamp;
-use support::recorder::{self, End};
-use support::{Answer, Dir, TEN, fixture, gap, story};
 
 /// A directory's files: bytes and times.
 fn contents(dir: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime, u64)> {

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Stdio};
 
+use crate::support::fixture::{self, Event};
+use crate::support::{Dir, TEN, story};
 use serde_json::Value;
-use support::fixture::{self, Event};
-use support::{Dir, TEN, story};
 
 struct Watch {
     child: Child,

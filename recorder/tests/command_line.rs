@@ -3,13 +3,11 @@
 // clippy.toml allows it in tests, but does not count the helpers of a test file among them.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
-use support::{Place, signal, stderr};
+use crate::support::{Place, signal, stderr};
 
 #[test]
 fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {

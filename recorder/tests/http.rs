@@ -8,13 +8,11 @@
     reason = "a test, and helpers of tests count as tests"
 )]
 
-mod support;
-
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::Child;
 
-use support::{Log, Place, connect, exchange, read_all, request, signal};
+use crate::support::{Log, Place, connect, exchange, read_all, request, signal};
 
 /// Longer than the head of any request may be (16 KiB).
 const TOO_LONG: usize = 64 << 10;

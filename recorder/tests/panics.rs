@@ -9,21 +9,19 @@
     reason = "a test, and helpers of tests count as tests"
 )]
 
-mod support;
-
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use crate::support::{Log, Place, request, signal};
 use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::{exit, logging, panics};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use support::{Log, Place, request, signal};
 
 /// Set in the child: where the clock panics.
 const WHERE: &str = "KUBE9_TEST_PANIC";
@@ -111,7 +109,12 @@ fn child() {
 
 fn start(place: &Place, panic: &str) -> (Child, Log) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "panics::child",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .current_dir(place.path())
         .env_clear()
         .env(WHERE, panic)

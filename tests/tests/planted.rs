@@ -63,7 +63,7 @@ impl Recorder {
         fs::write(&config, &setup.yaml).unwrap();
         let log = File::create(setup.folder.join("log")).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "recorder_as_a_child", "--nocapture"])
+            .args(["--exact", "planted::recorder_as_a_child", "--nocapture"])
             .env(CHILD, config)
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -77,6 +77,39 @@ fn no_build_aborts_at_a_panic() {
     }
 }
 
+/// Cargo builds what it is told to, and not each file of `tests`: one that no binary names would never run.
+#[test]
+fn every_file_of_tests_is_a_module_of_a_binary() {
+    for (package, binaries) in [
+        ("recorder", &["library.rs", "program.rs"][..]),
+        ("query-cli", &["program.rs"]),
+        ("tests", &["system.rs", "watch.rs"]),
+    ] {
+        let folder = Path::new(RECORDER)
+            .join("../..")
+            .join(package)
+            .join("tests");
+        let read = |name: &&str| fs::read_to_string(folder.join(name)).expect("a binary's root");
+        let roots: String = binaries.iter().map(read).collect();
+        for entry in fs::read_dir(&folder).expect("the folder can be read") {
+            let path = entry.expect("the folder can be read").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let module = match path.is_dir() {
+                true if path.join("mod.rs").exists() => name.to_string(),
+                false if name.ends_with(".rs") && !binaries.contains(&&*name) => {
+                    name.trim_end_matches(".rs").to_owned()
+                }
+                _ => continue,
+            };
+            let line = format!("mod {module};");
+            assert!(
+                roots.lines().any(|other| other == line),
+                "{package}: {line}"
+            );
+        }
+    }
+}
+
 /// The files of a room without those of tests, and their text without the tests inside.
 fn files_of(room: &str) -> Vec<(PathBuf, String)> {
     let src = Path::new(RECORDER);

@@ -74,15 +74,18 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::subject::{SubjectKind, key};
+    use crate::analysis::subject::About;
 
     fn pod(name: &str) -> Subject {
-        Subject::new(SubjectKind::Pod, key("Pod", "n", name))
+        Subject {
+            about: About::Pod,
+            name: name.into(),
+        }
     }
 
     #[test]
     fn a_subject_has_the_time_that_was_said_last() {
-        let (one, other) = (pod("one"), pod("other"));
+        let (one, other) = (pod("n/one"), pod("n/other"));
         let at = |second| Some(Timestamp::from_secs(second));
         let mut agenda = Agenda::default();
         for second in 1..1_000 {

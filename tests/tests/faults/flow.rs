@@ -31,7 +31,7 @@ use kube9_tests::recorder::wait_until;
 use kube9_tests::torture::Deaths;
 use serde_json::json;
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 /// `kube9-torture --burst 100000` is the same with more.
 #[test]

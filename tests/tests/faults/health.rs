@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube9_tests::apiserver::{Fault, FaultId, Garbage, Kind, On};
 use kube9_tests::recorder::{Setup, balance};
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 /// Scrapes all the while.
 struct Scraper {

@@ -7,7 +7,7 @@ use kube9_tests::recorder::balance;
 use kube9_tests::torture::Victim;
 use serde_json::Value;
 
-use crate::scene::{Scene, skipped};
+use super::scene::{Scene, skipped};
 
 /// More new Events than it takes for the log to be copied into the database.
 const EVENTS_MAX: usize = 50_000;

@@ -9,7 +9,7 @@ use kube9_recorder::exit::Defect;
 use kube9_recorder::panics;
 use kube9_shared::time::Timestamp;
 
-use crate::scene::Scene;
+use super::scene::Scene;
 
 /// A clock that panics once, in a task of the recorder, when it is told to.
 struct Trap {

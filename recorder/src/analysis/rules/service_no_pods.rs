@@ -4,7 +4,6 @@ use kube9_shared::model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
-use crate::analysis::subject::path;
 use crate::metrics::Kind;
 use crate::source::objects::Service;
 
@@ -40,10 +39,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let selector = selector.join(",");
     let resting = context.world.resting(service);
     let (severity, hint) = match &resting {
-        Some(key) => (
-            Severity::Info,
-            format!("Deployment {} is scaled to 0.", path(key)),
-        ),
+        Some(name) => (Severity::Info, format!("Deployment {name} is scaled to 0.")),
         None => (
             Severity::Error,
             format!(

@@ -13,11 +13,11 @@ use crate::analysis::findings::Look;
 use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
-use crate::analysis::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
+use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
 use crate::maps::Set;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
-use crate::pipeline::sanitize::{Clean, sanitize};
+use crate::pipeline::sanitize::{Clean, clean_name, sanitize};
 use crate::pipeline::signals::off_name;
 use crate::source::objects::informer::{News, Seen};
 use crate::source::objects::{Fit, Object};
@@ -43,11 +43,6 @@ fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
     }))
 }
 
-fn key_of(object: &Object) -> ObjectKey {
-    let meta = object.meta();
-    clean_key(object.kind().name(), &meta.namespace, &meta.name)
-}
-
 impl Analysis {
     /// Takes in a piece of news.
     pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
@@ -60,12 +55,18 @@ impl Analysis {
             News::ListBegun { cause } => self.list_begun(watch, cause, now, &mut out),
             News::Applied(object) => self.applied(watch, object, now, &mut out),
             News::Deleted(object) => {
-                let key = key_of(&object);
-                self.vanished(watch, &key, Some(&object), None, now, &mut out);
+                let name = name_of(object.meta());
+                self.vanished(watch, &name, Some(&object), None, now, &mut out);
             }
             News::Unreadable { namespace, name } => {
+                let name: Name = if namespace.is_empty() {
+                    name.into()
+                } else {
+                    format!("{namespace}/{name}").into()
+                };
+                let name = Name::from(&*clean_name(&name));
                 if let Some(source) = self.source(watch) {
-                    source.shown(&clean_key(source.kind.name(), &namespace, &name));
+                    source.shown(&name);
                 }
             }
             News::Listed {
@@ -143,44 +144,45 @@ impl Analysis {
     }
 
     fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
-        let mut key = key_of(&object);
+        let mut name = name_of(object.meta());
         let kind = object.kind();
-        if self.quota.leaves_out(&key.namespace) {
+        let namespace = object.meta().namespace.clone();
+        if self.quota.leaves_out(&namespace) {
             self.left_out += 1;
             return;
         }
         if object.meta().fit == Fit::TooLarge {
             self.left_out += 1;
-            self.switch_off(watch, &key.namespace, Cause::Object, now, out);
+            self.switch_off(watch, &namespace, Cause::Object, now, out);
             return;
         }
         let Some(source) = self.sight.source(watch) else {
             return;
         };
-        // The key as it is in memory already, so that every map shares it.
-        let known = source.facts.get_key_value(&key);
+        // The name as it is in memory already, so that every map shares it.
+        let known = source.facts.get_key_value(&name);
         let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
-        key = known.map_or(key, |(known, _)| known);
+        name = known.map_or(name, |(known, _)| known);
         let (late, first) = (source.late_at(now), source.first);
         let reached = source.reached(&object);
         if is_another {
-            self.vanished(watch, &key, None, late, now, out);
+            self.vanished(watch, &name, None, late, now, out);
         }
         if let Object::Pod(pod) = &object {
-            self.owners.pod_is_there(&key, controller(&pod.meta));
+            self.owners.pod_is_there(&name, controller(&pod.meta));
         }
-        let rewritten = match (&object, self.world.config_maps.get(&key)) {
+        let rewritten = match (&object, self.world.config_maps.get(&name)) {
             (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
             _ => Vec::new(),
         };
         let Some(source) = self.sight.source(watch) else {
             return;
         };
-        let before = source.facts.get(&key);
+        let before = source.facts.get(&name);
         let mut after = Facts::of(&object, before);
         // Of what was left out it is not known how it was.
-        let returns = before.is_none() && self.quota.is_off(&key.namespace);
+        let returns = before.is_none() && self.quota.is_off(&namespace);
         let rows = if first || returns {
             Vec::new()
         } else {
@@ -204,23 +206,23 @@ impl Analysis {
         if before != Some(&after) || !rows.is_empty() {
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: Clean::name(&path(&key)),
+                name: Clean::name(&name),
                 facts: Clean::json(&after),
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
-            source.facts.insert(key.clone(), after);
+            source.facts.insert(name.clone(), after);
         }
-        source.shown(&key);
+        source.shown(&name);
         let mut dirty = BTreeSet::new();
         let settle = self.config.thresholds.settle;
         self.world
-            .apply(key.clone(), object, now, settle, &mut dirty);
+            .apply(name.clone(), object, now, settle, &mut dirty);
         if let Some(change) = changed {
-            self.world.note_change(kind, &key, change, &mut dirty);
+            self.world.note_change(kind, &name, change, &mut dirty);
         }
         self.agenda.add(dirty);
-        self.stay_within(&key.namespace, now, out);
+        self.stay_within(&namespace, now, out);
     }
 
     /// Switches off whom there is no memory for, now that `namespace` has grown.
@@ -250,17 +252,17 @@ impl Analysis {
     ) {
         self.quota.switch_off(namespace, cause, now);
         let mut dirty = BTreeSet::new();
-        for (kind, watch, key) in self.sight.forget(namespace) {
-            self.world.remove(kind, &key, &mut dirty);
+        for (kind, watch, name) in self.sight.forget(namespace) {
+            self.world.remove(kind, &name, &mut dirty);
             if kind == Kind::Pod {
-                self.owners.forget(&key);
+                self.owners.forget(&name);
             }
-            out.push(without_facts(watch, &path(&key)));
+            out.push(without_facts(watch, &name));
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
         self.resting
-            .retain(|subject, _| subject.namespace() != namespace);
+            .retain(|subject, _| subject.place() != namespace);
         self.agenda.add(dirty);
         self.agenda.add(self.findings.of_namespace(namespace));
     }
@@ -284,7 +286,7 @@ impl Analysis {
     fn vanished(
         &mut self,
         watch: WatchId,
-        key: &ObjectKey,
+        name: &Name,
         object: Option<&Object>,
         late: Option<Late>,
         now: Timestamp,
@@ -296,29 +298,34 @@ impl Analysis {
         let kind = source.kind;
         let late = late.or_else(|| source.late_at(now));
         let reached = object.and_then(|object| source.reached(object));
-        if let Some(before) = source.facts.remove(key) {
+        if let Some(before) = source.facts.remove(name) {
+            let (namespace, short) = split(name);
             let rows = changes::rows(&Compared {
                 before: Some(&before),
                 after: None,
                 object,
                 rewritten: Vec::new(),
-                subject: ObjectRef::clone(key),
+                subject: ObjectRef {
+                    kind: kind.name().to_owned(),
+                    namespace: namespace.to_owned(),
+                    name: short.to_owned(),
+                },
                 at: now,
                 late,
             });
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: Clean::name(&path(key)),
+                name: Clean::name(name),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
         }
         if kind == Kind::Pod {
-            self.owners.pod_is_gone(key);
+            self.owners.pod_is_gone(name);
         }
         let mut dirty = BTreeSet::new();
-        self.world.remove(kind, key, &mut dirty);
+        self.world.remove(kind, name, &mut dirty);
         self.agenda.add(dirty);
     }
 
@@ -329,8 +336,8 @@ impl Analysis {
         };
         let (missing, late) = source.list_ends(now);
         let vanished = missing.len() as u64;
-        for key in missing {
-            self.vanished(watch, &key, None, late, now, out);
+        for name in missing {
+            self.vanished(watch, &name, None, late, now, out);
         }
         vanished
     }
@@ -354,15 +361,16 @@ impl Analysis {
                 format!("namespace {namespace}"),
             ),
         };
-        let subject = Subject::named(SubjectKind::Watch, &name);
+        let subject = Subject {
+            about: About::Watch,
+            name: Name::from(&*name),
+        };
         let look = Look {
             rule: PERMISSION.id,
             event_type: PERMISSION.event_type,
             subject: &subject,
             identity: &name,
             object: None,
-            bearer: "",
-            sees_part: false,
             was_quiet: false,
             now,
         };

@@ -31,7 +31,6 @@ use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Map;
 
-#[path = "retention/tenants.rs"]
 mod tenants;
 
 const DAY: i64 = 86_400;

@@ -1,0 +1,10 @@
+//! Tests that run the program.
+
+mod bounds;
+mod docs;
+mod ends;
+mod golden;
+mod hostile;
+mod states;
+mod support;
+mod watch;

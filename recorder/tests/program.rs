@@ -1,0 +1,6 @@
+//! Tests that run the program, or a process of their own.
+
+mod command_line;
+mod http;
+mod panics;
+mod support;
