@@ -1,4 +1,4 @@
-//! Every fault, one after the other, on one recorder: what `/healthz` says of it, and that the account balances at every
+//! Every fault, one after the other, on a recorder: what `/healthz` says of it, and that the account balances at every
 //! scrape meanwhile, also while watches are opened again and lists begun anew.
 
 use std::sync::Arc;
@@ -86,7 +86,7 @@ const fn status(code: u16) -> Fault {
     }
 }
 
-const ROWS: &[Row] = &[
+const CONNECTIONS: &[Row] = &[
     Row {
         what: "the API server is away",
         begin: |scene| {
@@ -111,6 +111,9 @@ const ROWS: &[Row] = &[
         check: "watch/Event",
         words: &["no answer"],
     },
+];
+
+const ANSWERS: &[Row] = &[
     Row {
         what: "500",
         begin: |scene| rule(scene, EVENTS, status(500)),
@@ -163,6 +166,9 @@ const ROWS: &[Row] = &[
         check: "watch/Event",
         words: &["not allowed (403)"],
     },
+];
+
+const LISTS_AND_WATCHES: &[Row] = &[
     Row {
         what: "watches that end at once",
         begin: |scene| rule(scene, WATCHES, Fault::Empty),
@@ -220,14 +226,14 @@ const ROWS: &[Row] = &[
     },
 ];
 
-#[test]
-fn every_fault_is_named_and_the_account_balances_all_the_while() {
+/// Plays faults, and then what `last` does.
+fn play(rows: &[Row], last: fn(&Scene, &Scraper)) {
     let scene = Scene::new();
     let recorder = scene.start();
     scene.create_many("first", 30);
     scene.wait_stored(30);
     let scraper = Scraper::start(scene.setup.clone());
-    for (n, row) in ROWS.iter().enumerate() {
+    for (n, row) in rows.iter().enumerate() {
         scene.wait(&format!("healthy before: {}", row.what), || {
             scene.is_healthy()
         });
@@ -246,31 +252,7 @@ fn every_fault_is_named_and_the_account_balances_all_the_while() {
         scene.create_many(&format!("after-{n}"), 10);
         scene.wait("scraped meanwhile", || scraper.scrapes() > before);
     }
-    // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
-    let faults = scene.server.faults();
-    let garbage = Garbage::WrongType;
-    for fault in [
-        Fault::Duplicate,
-        Fault::EndAfter { items: 1 },
-        Fault::Garbage {
-            items: 1,
-            what: garbage,
-        },
-        status(410),
-    ] {
-        let before = scraper.scrapes();
-        faults.next(1, WATCHES, fault);
-        scene.server.cut_connections();
-        scene.create_many(&format!("last-{before}"), 10);
-        scene.wait("scraped meanwhile", || scraper.scrapes() > before);
-    }
-    // The database that stands still, and the queue behind it.
-    let holder = scene.setup.hold_the_database().unwrap();
-    scene.create_many("held", 1_500);
-    scene.wait("the database is named", || {
-        scene.degraded("database").contains("database is locked")
-    });
-    drop(holder);
+    last(&scene, &scraper);
     scene.assert_complete();
     scene.wait("healthy at last", || scene.is_healthy());
     scene.wait("the account is settled", || {
@@ -285,4 +267,50 @@ fn every_fault_is_named_and_the_account_balances_all_the_while() {
         unbalanced[0]
     );
     recorder.stop().unwrap();
+}
+
+#[test]
+fn faults_of_the_connection_are_named_and_the_account_balances_all_the_while() {
+    play(CONNECTIONS, |_, _| {});
+}
+
+#[test]
+fn answers_that_refuse_are_named_and_the_account_balances_all_the_while() {
+    play(ANSWERS, |_, _| {});
+}
+
+#[test]
+fn lists_and_watches_that_fail_are_named_and_the_account_balances_all_the_while() {
+    play(LISTS_AND_WATCHES, |_, _| {});
+}
+
+#[test]
+fn what_is_no_failure_and_a_database_that_stands_still_leave_the_account_balanced() {
+    play(&[], |scene, scraper| {
+        // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
+        let faults = scene.server.faults();
+        let garbage = Garbage::WrongType;
+        for fault in [
+            Fault::Duplicate,
+            Fault::EndAfter { items: 1 },
+            Fault::Garbage {
+                items: 1,
+                what: garbage,
+            },
+            status(410),
+        ] {
+            let before = scraper.scrapes();
+            faults.next(1, WATCHES, fault);
+            scene.server.cut_connections();
+            scene.create_many(&format!("last-{before}"), 10);
+            scene.wait("scraped meanwhile", || scraper.scrapes() > before);
+        }
+        // The database that stands still, and the queue behind it.
+        let holder = scene.setup.hold_the_database().unwrap();
+        scene.create_many("held", 1_500);
+        scene.wait("the database is named", || {
+            scene.degraded("database").contains("database is locked")
+        });
+        drop(holder);
+    });
 }
