@@ -557,7 +557,7 @@ fn warnings_and_kills_are_told_once_and_known_to_the_next_life() {
     let rows: u32 = told.warnings.values().sum();
     assert_eq!(rows, 3, "BackOff, the kill, FailedMount: {told:?}");
     let kills: i64 = told.kills.iter().map(|kill| kill.times).sum();
-    assert_eq!((&*told.kills[0].pod, kills), ("shop/web-1", 3));
+    assert_eq!((&*told.kills[0].pod.name, kills), ("web-1", 3));
 
     let (writer, _) = open(dir.path(), now);
     let history = writer.history().unwrap();

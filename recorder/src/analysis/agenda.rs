@@ -74,18 +74,15 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::subject::About;
+    use crate::analysis::subject::{SubjectKind, key};
 
     fn pod(name: &str) -> Subject {
-        Subject {
-            about: About::Pod,
-            name: name.into(),
-        }
+        Subject::new(SubjectKind::Pod, key("Pod", "n", name))
     }
 
     #[test]
     fn a_subject_has_the_time_that_was_said_last() {
-        let (one, other) = (pod("n/one"), pod("n/other"));
+        let (one, other) = (pod("one"), pod("other"));
         let at = |second| Some(Timestamp::from_secs(second));
         let mut agenda = Agenda::default();
         for second in 1..1_000 {

@@ -1,10 +1,10 @@
 //! What is wrong with a container, as its state says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube9_shared::time::Timestamp;
 
-use super::subject::Name;
 use crate::pipeline::sanitize::clean_text;
 use crate::source::objects::{ContainerState, Pod, Terminated};
 
@@ -120,11 +120,11 @@ pub fn is_evicted(pod: &Pod) -> bool {
 const IMAGE_BYTES_MAX: usize = 1024;
 
 /// The images that a pod cannot pull, without the credentials that an image may hold: findings are stored under them.
-pub fn unpulled(pod: &Pod) -> impl Iterator<Item = Name> {
+pub fn unpulled(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
     let failing = pod.containers.iter().filter(|state| pull_fails(state));
     failing.filter_map(|state| {
         pod.spec
             .named(&state.name)
-            .map(|container| Name::from(clean_text(&container.image, IMAGE_BYTES_MAX)))
+            .map(|container| Arc::from(clean_text(&container.image, IMAGE_BYTES_MAX)))
     })
 }

@@ -24,7 +24,7 @@ use super::ledger::Ledger;
 use super::rules;
 use super::rules::signs::{Sign, Signs};
 use super::rules::words::span;
-use super::subject::{About, Subject};
+use super::subject::Subject;
 use crate::maps;
 use crate::pipeline::item::{Finding, Step};
 use crate::pipeline::record::Record;
@@ -37,21 +37,22 @@ const UPDATE_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
     rule: String,
-    #[serde(rename = "type")]
-    event_type: String,
-    about: String,
-    subject: String,
-    severity: String,
+    #[serde(rename = "type", with = "word")]
+    event_type: EventType,
+    #[serde(flatten)]
+    subject: Subject,
+    #[serde(with = "word")]
+    severity: Severity,
     title: String,
     since: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    object: Option<[String; 3]>,
+    #[serde(default, with = "triple", skip_serializing_if = "Option::is_none")]
+    object: Option<ObjectRef>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     container: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owner: Option<[String; 3]>,
+    #[serde(default, with = "triple", skip_serializing_if = "Option::is_none")]
+    owner: Option<ObjectRef>,
     /// Of the facts that its row shows.
     #[serde(default)]
     digest: u64,
@@ -72,6 +73,11 @@ pub struct Look<'a> {
     pub identity: &'a str,
     /// The object, for the rows.
     pub object: Option<&'a ObjectRef>,
+    /// The namespace that bears the bytes: the subject's own, or of what is in none, such as an image, that of one of its
+    /// pods.
+    pub bearer: &'a str,
+    /// Not all pods are known: what the rule sees is so, and what it does not see may be so too.
+    pub sees_part: bool,
     /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
     pub was_quiet: bool,
     /// Now.
@@ -99,6 +105,8 @@ pub struct Findings {
     unsure: maps::Map<String, Late>,
     /// Bytes of all of them.
     ledger: Ledger,
+    /// Who bears the bytes of what is in no namespace.
+    bearers: maps::Map<Subject, Box<str>>,
 }
 
 impl Findings {
@@ -178,6 +186,7 @@ impl Findings {
         if look.was_quiet && signs.seen.is_empty() {
             return signs.again;
         }
+        self.charge(look.subject, look.bearer);
         let became = signs.became;
         let mut again = signs.again;
         let mut sooner =
@@ -191,8 +200,11 @@ impl Findings {
             let fingerprint = fingerprint(look, &sign.part);
             self.unsure.remove(&fingerprint);
             if let Some(open) = self.open.get_mut(&fingerprint) {
+                if look.sees_part {
+                    continue; // what is missing does not make it better
+                }
                 // Better, but not well: what goes up and down between two pods that crash in turn is one finding.
-                let is_worse = (open.severity.parse()).is_ok_and(|held| sign.severity > held);
+                let is_worse = sign.severity > open.severity;
                 if !is_worse {
                     if let Some(at) = update(look, open, &fingerprint, sign, out) {
                         sooner(at);
@@ -218,7 +230,39 @@ impl Findings {
             seen.insert(fingerprint);
         }
         self.end_unseen(look, &seen, &became, out);
+        self.release(look.subject);
         again
+    }
+
+    /// The namespace that bears the bytes of what is known of a subject; empty where none does.
+    pub fn bearer<'a>(&'a self, subject: &'a Subject) -> &'a str {
+        bearer(&self.bearers, subject)
+    }
+
+    /// From now on this namespace bears them.
+    fn charge(&mut self, subject: &Subject, namespace: &str) {
+        let before = bearer(&self.bearers, subject);
+        if before == namespace {
+            return;
+        }
+        let opened = self.by_subject.get(subject).into_iter().flatten();
+        let opened = opened.filter_map(|fingerprint| {
+            let open = self.open.get(fingerprint)?;
+            Some(open.cost(fingerprint.len()))
+        });
+        let pending = self.pending.get(subject).into_iter().flatten();
+        let pending = pending.map(|(fingerprint, _)| pending_cost(fingerprint));
+        let bytes = opened.chain(pending).sum();
+        self.ledger.sub(before, bytes);
+        self.ledger.add(namespace, bytes);
+        self.bearers.insert(subject.clone(), namespace.into());
+    }
+
+    /// Forgets who bears what is known of a subject, if nothing is.
+    fn release(&mut self, subject: &Subject) {
+        if !self.bearers.is_empty() && self.is_quiet(subject) {
+            self.bearers.remove(subject);
+        }
     }
 
     fn first_sight(&mut self, look: &Look<'_>, fingerprint: &str) -> Timestamp {
@@ -228,7 +272,7 @@ impl Findings {
         }
         pending.insert(fingerprint.to_owned(), look.now);
         let cost = pending_cost(fingerprint);
-        self.ledger.add(look.subject.place(), cost);
+        self.ledger.add(look.bearer, cost);
         look.now
     }
 
@@ -242,7 +286,7 @@ impl Findings {
     ) {
         let prefix = format!("{}/", look.rule);
         if let Some(pending) = self.pending.get_mut(look.subject) {
-            let place = look.subject.place();
+            let place = look.bearer;
             pending.retain(|fingerprint, _| {
                 let stays = !fingerprint.starts_with(&prefix)
                     || (seen.contains(fingerprint) && !self.open.contains_key(fingerprint));
@@ -258,6 +302,9 @@ impl Findings {
         let Some(open) = self.by_subject.get(look.subject) else {
             return;
         };
+        if look.sees_part {
+            return;
+        }
         let over = open
             .iter()
             .filter(|f| f.starts_with(&prefix) && !seen.contains(*f));
@@ -301,18 +348,20 @@ impl Findings {
         for fingerprint in over {
             self.close(&fingerprint, End::Over(because), now, out);
         }
+        self.release(subject);
     }
 
     fn forget_pending(&mut self, subject: &Subject) {
         for (fingerprint, _) in self.pending.remove(subject).unwrap_or_default() {
-            self.ledger.sub(subject.place(), pending_cost(&fingerprint));
+            let place = bearer(&self.bearers, subject);
+            self.ledger.sub(place, pending_cost(&fingerprint));
         }
     }
 
     /// What has a finding, or is about to, in a namespace.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Subject> {
         let all = self.by_subject.keys().chain(self.pending.keys());
-        let within = all.filter(|subject| subject.place() == namespace);
+        let within = all.filter(|subject| self.bearer(subject) == namespace);
         within.cloned().collect()
     }
 
@@ -334,21 +383,25 @@ impl Findings {
         for fingerprint in off {
             self.close(&fingerprint, End::Over(because), now, out);
         }
+        let (by_subject, pending) = (&self.by_subject, &self.pending);
+        let is_known =
+            |subject: &Subject| by_subject.contains_key(subject) || pending.contains_key(subject);
+        self.bearers.retain(|subject, _| is_known(subject));
     }
 
     fn insert(&mut self, fingerprint: String, open: Open) {
-        if let Some(subject) = open.subject() {
-            self.by_subject
-                .entry(subject)
-                .or_default()
-                .insert(fingerprint.clone());
-        }
+        let all = self.by_subject.entry(open.subject.clone()).or_default();
+        all.insert(fingerprint.clone());
         let rule = open.rule.clone();
-        self.ledger.add(&open.place(), open.cost(fingerprint.len()));
         let length = fingerprint.len();
+        let place = bearer(&self.bearers, &open.subject);
+        self.ledger.add(place, open.cost(length));
         match self.open.insert(fingerprint, open) {
             None => *self.by_rule.entry(rule).or_default() += 1,
-            Some(before) => self.ledger.sub(&before.place(), before.cost(length)),
+            Some(before) => {
+                let place = bearer(&self.bearers, &before.subject);
+                self.ledger.sub(place, before.cost(length));
+            }
         }
     }
 
@@ -362,16 +415,15 @@ impl Findings {
     ) {
         let open = Open {
             rule: look.rule.to_owned(),
-            event_type: look.event_type.as_str().to_owned(),
-            about: word(look.subject.about).to_owned(),
-            subject: look.subject.name.to_string(),
-            severity: sign.severity.as_str().to_owned(),
+            event_type: look.event_type,
+            subject: look.subject.clone(),
+            severity: sign.severity,
             title: sign.title.clone(),
             since: since.millis(),
-            object: look.object.map(triple),
+            object: look.object.cloned(),
             container: sign.container.clone(),
             node: sign.node.clone(),
-            owner: sign.owner.as_ref().map(triple),
+            owner: sign.owner.clone(),
             digest: digest(&sign.extra),
             updated: Some(look.now),
         };
@@ -391,19 +443,19 @@ impl Findings {
         let Some(open) = self.open.remove(fingerprint) else {
             return;
         };
-        self.ledger.sub(&open.place(), open.cost(fingerprint.len()));
+        let cost = open.cost(fingerprint.len());
+        let place = bearer(&self.bearers, &open.subject);
+        self.ledger.sub(place, cost);
         if let Some(count) = self.by_rule.get_mut(&open.rule) {
             *count -= 1;
             if *count == 0 {
                 self.by_rule.remove(&open.rule);
             }
         }
-        if let Some(subject) = open.subject()
-            && let Some(all) = self.by_subject.get_mut(&subject)
-        {
+        if let Some(all) = self.by_subject.get_mut(&open.subject) {
             all.remove(fingerprint);
             if all.is_empty() {
-                self.by_subject.remove(&subject);
+                self.by_subject.remove(&open.subject);
             }
         }
         let doubt = self.unsure.remove(fingerprint);
@@ -413,6 +465,13 @@ impl Findings {
             at: now,
             row: sanitize(open.ended(fingerprint, end, doubt, now)),
         });
+    }
+}
+
+fn bearer<'a>(bearers: &'a maps::Map<Subject, Box<str>>, subject: &'a Subject) -> &'a str {
+    match subject.namespace() {
+        "" => bearers.get(subject).map_or("", |namespace| namespace),
+        namespace => namespace,
     }
 }
 
@@ -485,25 +544,20 @@ fn pending_cost(fingerprint: &str) -> usize {
 impl Open {
     /// About how much memory it takes.
     fn cost(&self, fingerprint: usize) -> usize {
-        let triples = [&self.object, &self.owner].into_iter().flatten().flatten();
+        let bytes = |object: &ObjectRef| {
+            let ObjectRef {
+                kind,
+                namespace,
+                name,
+            } = object;
+            kind.len() + namespace.len() + name.len()
+        };
+        let objects = self.object.iter().chain(&self.owner);
         OPEN_COST
             + 2 * fingerprint
             + self.title.len()
-            + 2 * self.subject.len()
-            + triples.map(String::len).sum::<usize>()
-    }
-
-    fn place(&self) -> Box<str> {
-        self.subject()
-            .map_or_else(Box::default, |subject| subject.place().into())
-    }
-
-    fn subject(&self) -> Option<Subject> {
-        let about = ABOUT.iter().find(|(_, word)| *word == self.about)?.0;
-        Some(Subject {
-            about,
-            name: self.subject.as_str().into(),
-        })
+            + 2 * bytes(&self.subject.object)
+            + objects.map(bytes).sum::<usize>()
     }
 
     fn ended(
@@ -530,7 +584,7 @@ impl Open {
             ("rule".to_owned(), json!(self.rule)),
             ("finding".to_owned(), json!(fingerprint)),
             ("since".to_owned(), json!(since.to_string())),
-            ("severity_was".to_owned(), json!(self.severity)),
+            ("severity_was".to_owned(), json!(self.severity.as_str())),
             ("resolved_because".to_owned(), json!(because)),
         ]);
         if let Some(late) = doubt {
@@ -541,12 +595,12 @@ impl Open {
             );
         }
         Record {
-            event_type: self.event_type.parse().unwrap_or(EventType::Health),
+            event_type: self.event_type,
             severity: Severity::Info,
             title,
             description,
-            object: self.object.clone().map(object),
-            owner: self.owner.clone().map(object),
+            object: self.object.clone(),
+            owner: self.owner.clone(),
             reason: self.rule.clone(),
             container: self.container.clone(),
             node: self.node.clone(),
@@ -573,19 +627,50 @@ fn fingerprint_of(rule: &str, look: &Look<'_>, part: &str) -> String {
     format!("{rule}/{}/{part}", look.identity)
 }
 
-fn triple(object: &ObjectRef) -> [String; 3] {
-    [
-        object.kind.clone(),
-        object.namespace.clone(),
-        object.name.clone(),
-    ]
+/// A value of a closed set is stored as its word.
+mod word {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(word: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(word)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(Error::custom)
+    }
 }
 
-fn object([kind, namespace, name]: [String; 3]) -> ObjectRef {
-    ObjectRef {
-        kind,
-        namespace,
-        name,
+/// An object is stored as its kind, namespace and name.
+mod triple {
+    use kube9_shared::model::ObjectRef;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        object: &Option<ObjectRef>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let object = object.as_ref();
+        let triple = object.map(|object| [&object.kind, &object.namespace, &object.name]);
+        triple.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<ObjectRef>, D::Error> {
+        let triple = Option::<[String; 3]>::deserialize(from)?;
+        Ok(triple.map(|[kind, namespace, name]| ObjectRef {
+            kind,
+            namespace,
+            name,
+        }))
     }
 }
 
@@ -596,25 +681,4 @@ fn digest(extra: &Map<String, Value>) -> u64 {
         value.to_string().hash(&mut hasher);
     }
     hasher.finish()
-}
-
-const ABOUT: [(About, &str); 11] = [
-    (About::Pod, "pod"),
-    (About::Node, "node"),
-    (About::Deployment, "deployment"),
-    (About::Service, "service"),
-    (About::ConfigMap, "config_map"),
-    (About::Owner, "owner"),
-    (About::Image, "image"),
-    (About::Namespace, "namespace"),
-    (About::Cluster, "cluster"),
-    (About::Recorder, "recorder"),
-    (About::Watch, "watch"),
-];
-
-fn word(about: About) -> &'static str {
-    ABOUT
-        .iter()
-        .find(|(a, _)| *a == about)
-        .map_or("", |(_, word)| word)
 }

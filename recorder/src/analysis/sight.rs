@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube9_shared::time::Timestamp;
 
 use super::changes::{Facts, Late};
-use super::subject::{Name, split};
+use super::subject::{ObjectKey, key, split};
 use crate::maps::{Map, Set, trim};
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{RelistCause, WatchId};
@@ -27,9 +27,9 @@ pub(super) struct Source {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     /// What is stored of its objects.
-    pub(super) facts: Map<Name, Facts>,
+    pub(super) facts: Map<ObjectKey, Facts>,
     /// What the list under way has shown.
-    pub(super) listing: Option<Set<Name>>,
+    pub(super) listing: Option<Set<ObjectKey>>,
     /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
     late: Option<Late>,
     /// Nothing of its kind was ever recorded: what it lists is not news.
@@ -55,12 +55,12 @@ pub(super) struct Sight {
 }
 
 impl Source {
-    /// The list under way, if one is, shows what is known under that name. What is not known cannot be missed.
-    pub(super) fn shown(&mut self, name: &Name) {
+    /// The list under way, if one is, shows what is known under that key. What is not known cannot be missed.
+    pub(super) fn shown(&mut self, key: &ObjectKey) {
         if let Some(listing) = &mut self.listing
-            && let Some((name, _)) = self.facts.get_key_value(name)
+            && let Some((key, _)) = self.facts.get_key_value(key)
         {
-            listing.insert(name.clone());
+            listing.insert(key.clone());
         }
     }
 
@@ -80,9 +80,9 @@ impl Source {
     }
 
     /// The list is complete; what it did not show, and in which time that went.
-    pub(super) fn list_ends(&mut self, now: Timestamp) -> (Vec<Name>, Option<Late>) {
+    pub(super) fn list_ends(&mut self, now: Timestamp) -> (Vec<ObjectKey>, Option<Late>) {
         let shown = self.listing.take().unwrap_or_default();
-        let missing = self.facts.keys().filter(|name| !shown.contains(*name));
+        let missing = self.facts.keys().filter(|key| !shown.contains(*key));
         let missing = missing.cloned().collect();
         (self.synced, self.first) = (true, false);
         if self.resumed.is_none() {
@@ -138,7 +138,9 @@ impl Sight {
     ) -> RelistCause {
         let first = stored.proven.is_none();
         let facts = stored.facts.into_iter().filter_map(|(name, facts)| {
-            Some((Name::from(name), serde_json::from_str(&facts).ok()?))
+            let (namespace, name) = split(&name);
+            let key = key(kind.name(), namespace, name);
+            Some((key, serde_json::from_str(&facts).ok()?))
         });
         let source = Source {
             kind,
@@ -170,20 +172,17 @@ impl Sight {
     }
 
     /// Forgets what is known of the objects of a namespace; returns them.
-    pub(super) fn forget(&mut self, namespace: &str) -> Vec<(Kind, WatchId, Name)> {
+    pub(super) fn forget(&mut self, namespace: &str) -> Vec<(Kind, WatchId, ObjectKey)> {
         let mut forgotten = Vec::new();
         for (watch, source) in &mut self.sources {
-            let names = source.facts.keys();
-            let names: Vec<Name> = names
-                .filter(|name| split(name).0 == namespace)
-                .cloned()
-                .collect();
-            for name in names {
-                source.facts.remove(&name);
+            let keys = source.facts.keys();
+            let keys = keys.filter(|key| key.namespace == namespace);
+            for key in keys.cloned().collect::<Vec<_>>() {
+                source.facts.remove(&key);
                 if let Some(listing) = &mut source.listing {
-                    listing.remove(&name);
+                    listing.remove(&key);
                 }
-                forgotten.push((source.kind, *watch, name));
+                forgotten.push((source.kind, *watch, key));
             }
             trim(&mut source.facts);
         }

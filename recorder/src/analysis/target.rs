@@ -1,124 +1,96 @@
 //! A subject, found in the world, and the rule that looks at it.
 
+use std::borrow::Cow;
+
 use kube9_shared::model::ObjectRef;
 
-use super::own::Own;
 use super::rules::rule::{Check, Context, Group, Rule};
 use super::rules::signs::Signs;
-use super::subject::{About, Subject, object_ref, owner_ref};
-use super::world::{NodeEntry, PodEntry, World};
-use crate::metrics::{Kind, Label};
-use crate::source::objects::{ConfigMap, Deployment, Meta, Service};
+use super::subject::{Subject, SubjectKind, object_ref};
+use super::world::World;
+use crate::metrics::Label;
 
 /// A subject that is there.
 pub(super) struct Target<'a> {
-    what: What<'a>,
-    /// uid of the object; its name where it has none.
-    pub(super) identity: &'a str,
+    subject: &'a Subject,
+    /// Of a controller, or those that wait for an image: found once, though many rules look at them.
+    pods: Option<Group<'a>>,
+    /// uid of the object; its text where it has none.
+    pub(super) identity: Cow<'a, str>,
     /// Empty where it has none.
     pub(super) namespace: &'a str,
+    /// The namespace that bears the bytes of what is found: its own, or that of one of its pods.
+    pub(super) bearer: &'a str,
     /// The object, for the rows.
     pub(super) object: Option<ObjectRef>,
     ignore: &'a [Box<str>],
 }
 
-/// What it is: found once, though many rules look at it.
-enum What<'a> {
-    Pod(&'a PodEntry),
-    Node(&'a NodeEntry),
-    Deployment(&'a Deployment),
-    Service(&'a Service),
-    ConfigMap(&'a ConfigMap),
-    /// Of a controller, or those that wait for an image.
-    Pods(Group<'a>),
-    Namespace(&'a str),
-    Cluster,
-    Recorder(&'a Own),
-}
-
 impl<'a> Target<'a> {
     /// The subject, if it is there.
     pub(super) fn find(world: &'a World, subject: &'a Subject) -> Option<Self> {
-        let name = &*subject.name;
-        match subject.about {
-            About::Pod => {
-                let entry = world.pods.get(name)?;
-                Some(Self::of(What::Pod(entry), Kind::Pod, &entry.pod.meta))
-            }
-            About::Node => {
-                let entry = world.nodes.get(name)?;
-                Some(Self::of(What::Node(entry), Kind::Node, &entry.node.meta))
-            }
-            About::Deployment => {
-                let one = world.deployments.get(name)?;
-                Some(Self::of(What::Deployment(one), Kind::Deployment, &one.meta))
-            }
-            About::Service => {
-                let one = world.services.get(name)?;
-                Some(Self::of(What::Service(one), Kind::Service, &one.meta))
-            }
-            About::ConfigMap => {
-                let one = world.config_maps.get(name)?;
-                Some(Self::of(What::ConfigMap(one), Kind::ConfigMap, &one.meta))
-            }
-            About::Owner => {
-                let group = Group::of(name, world.pods_of(name))?;
-                let meta = &group.newest().pod.meta;
-                let owner = owner_ref(name);
-                // Of a controller's namespace where it is in one.
-                let namespace = if owner.namespace.is_empty() {
-                    ""
-                } else {
-                    &*meta.namespace
-                };
-                Some(Self {
+        let key = &subject.object;
+        Some(match subject.kind {
+            SubjectKind::Pod
+            | SubjectKind::Node
+            | SubjectKind::Deployment
+            | SubjectKind::Service
+            | SubjectKind::ConfigMap => {
+                let kind = subject.kind.kind()?;
+                let meta = world.meta(kind, key)?;
+                Self {
+                    identity: Cow::Borrowed(&meta.uid),
+                    namespace: &meta.namespace,
+                    object: Some(object_ref(kind.name(), meta)),
                     ignore: &meta.ignore,
-                    object: Some(owner),
-                    namespace,
-                    ..Self::without_uid(What::Pods(group), name)
-                })
+                    ..Self::without_uid(subject)
+                }
             }
-            About::Image => {
-                let group = Group::of(name, world.pods_without(name))?;
-                Some(Self::without_uid(What::Pods(group), name))
+            SubjectKind::Owner => {
+                let pods = Group::of(&key.name, world.pods_of(key))?;
+                let meta = &pods.newest().pod.meta;
+                Self {
+                    ignore: &meta.ignore,
+                    object: Some(ObjectRef::clone(key)),
+                    // Of a controller's namespace where it is in one.
+                    namespace: if key.namespace.is_empty() {
+                        ""
+                    } else {
+                        &meta.namespace
+                    },
+                    pods: Some(pods),
+                    ..Self::without_uid(subject)
+                }
             }
-            About::Namespace => {
-                // Its own namespace too, so that a search in the namespace finds what is wrong with the whole of it.
-                let object = ObjectRef {
-                    kind: "Namespace".to_owned(),
-                    namespace: name.to_owned(),
-                    name: name.to_owned(),
-                };
-                Some(Self {
-                    object: Some(object),
-                    namespace: name,
-                    ..Self::without_uid(What::Namespace(name), name)
-                })
+            SubjectKind::Image => {
+                let pods = Group::of(&key.name, world.pods_without(&key.name))?;
+                Self {
+                    bearer: &pods.pods[0].owner.namespace,
+                    pods: Some(pods),
+                    ..Self::without_uid(subject)
+                }
             }
-            About::Cluster => Some(Self::without_uid(What::Cluster, name)),
-            About::Recorder => Some(Self {
+            SubjectKind::Namespace => Self {
+                object: Some(ObjectRef::clone(key)),
+                namespace: &key.namespace,
+                ..Self::without_uid(subject)
+            },
+            SubjectKind::Cluster => Self::without_uid(subject),
+            SubjectKind::Recorder => Self {
                 object: world.own.pod.clone(),
-                ..Self::without_uid(What::Recorder(&world.own), name)
-            }),
-            About::Watch => None,
-        }
+                ..Self::without_uid(subject)
+            },
+            SubjectKind::Watch => return None,
+        })
     }
 
-    fn of(what: What<'a>, kind: Kind, meta: &'a Meta) -> Self {
+    fn without_uid(subject: &'a Subject) -> Self {
         Self {
-            what,
-            identity: &meta.uid,
-            namespace: &meta.namespace,
-            object: Some(object_ref(kind.name(), meta)),
-            ignore: &meta.ignore,
-        }
-    }
-
-    fn without_uid(what: What<'a>, name: &'a str) -> Self {
-        Self {
-            what,
-            identity: name,
+            subject,
+            pods: None,
+            identity: subject.text(),
             namespace: "",
+            bearer: subject.namespace(),
             object: None,
             ignore: &[],
         }
@@ -129,22 +101,31 @@ impl<'a> Target<'a> {
         self.ignore.iter().any(|word| rule.is_named(word))
     }
 
-    /// Has the rule look at it.
+    /// Has the rule look at it. The caller looks with the rules about what the subject is.
     pub(super) fn check(&self, rule: &Rule, context: &Context<'_>, signs: &mut Signs) {
-        match (rule.check, &self.what) {
-            (Check::Pod(check), What::Pod(entry)) => check(context, entry, signs),
-            (Check::Node(check), What::Node(entry)) => check(context, entry, signs),
-            (Check::Deployment(check), What::Deployment(one)) => check(context, one, signs),
-            (Check::Service(check), What::Service(one)) => check(context, one, signs),
-            (Check::ConfigMap(check), What::ConfigMap(one)) => check(context, one, signs),
-            (Check::Owner(check) | Check::Image(check), What::Pods(group)) => {
-                check(context, group, signs);
+        /// The subject was there when it was found.
+        fn there<T>(found: Option<&T>, check: impl FnOnce(&T)) {
+            if let Some(found) = found {
+                check(found);
             }
-            (Check::Namespace(check), What::Namespace(name)) => check(context, name, signs),
-            (Check::Cluster(check), What::Cluster) => check(context, signs),
-            (Check::Recorder(check), What::Recorder(own)) => check(context, own, signs),
-            // The caller looks with the rules about what the subject is.
-            _ => {}
+        }
+        let (world, key) = (context.world, &self.subject.object);
+        match rule.check {
+            Check::Pod(check) => there(world.pods.get(key), |it| check(context, it, signs)),
+            Check::Node(check) => there(world.nodes.get(key), |it| check(context, it, signs)),
+            Check::Deployment(check) => {
+                there(world.deployments.get(key), |it| check(context, it, signs));
+            }
+            Check::Service(check) => there(world.services.get(key), |it| check(context, it, signs)),
+            Check::ConfigMap(check) => {
+                there(world.config_maps.get(key), |it| check(context, it, signs));
+            }
+            Check::Owner(check) | Check::Image(check) => {
+                there(self.pods.as_ref(), |it| check(context, it, signs));
+            }
+            Check::Namespace(check) => check(context, &key.name, signs),
+            Check::Cluster(check) => check(context, signs),
+            Check::Recorder(check) => check(context, &world.own, signs),
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use kube9_shared::model::{EventType, Severity};
+use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 
 use super::record::Record;
@@ -42,8 +42,8 @@ pub struct Place {
 /// A container was killed because its liveness probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeKill {
-    /// `namespace/name` of the pod.
-    pub pod: Box<str>,
+    /// The pod.
+    pub pod: ObjectRef,
     /// The container.
     pub container: Box<str>,
     /// When, the last time.
@@ -89,7 +89,7 @@ impl Told {
             && record.description.contains("failed liveness probe");
         if is_kill && times > 0 && self.kills.len() < KILLS_MAX {
             self.kills.push(ProbeKill {
-                pod: format!("{}/{}", object.namespace, object.name).into(),
+                pod: object.clone(),
                 container: record.container.as_str().into(),
                 at: last,
                 times,
@@ -198,8 +198,8 @@ mod tests {
         }
         assert_eq!(told.kills.len(), 1);
         assert_eq!(
-            (&*told.kills[0].pod, told.kills[0].times),
-            ("shop/web-1", 3)
+            (&*told.kills[0].pod.name, told.kills[0].times),
+            ("web-1", 3)
         );
     }
 

@@ -16,15 +16,14 @@ pub struct Owners(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By `namespace/name`.
-    pods: Map<Arc<str>, Arc<ObjectRef>>,
+    pods: Map<Arc<ObjectRef>, Arc<ObjectRef>>,
     /// Shared by their pods.
     controllers: Set<Arc<ObjectRef>>,
-    gone: VecDeque<Arc<str>>,
+    gone: VecDeque<Arc<ObjectRef>>,
 }
 
 impl Table {
-    fn add(&mut self, pod: &Arc<str>, owner: ObjectRef) {
+    fn add(&mut self, pod: &Arc<ObjectRef>, owner: ObjectRef) {
         if self.pods.get(pod).is_some_and(|known| **known == owner) {
             return;
         }
@@ -40,7 +39,7 @@ impl Table {
         self.pods.insert(pod.clone(), owner);
     }
 
-    fn remove(&mut self, pod: &str) {
+    fn remove(&mut self, pod: &ObjectRef) {
         let Some(owner) = self.pods.remove(pod) else {
             return;
         };
@@ -54,36 +53,32 @@ impl Table {
 impl Owners {
     /// The controller of an object, where it is known.
     pub fn of(&self, object: &ObjectRef) -> Option<ObjectRef> {
-        if object.kind != "Pod" {
-            return None;
-        }
-        let name = format!("{}/{}", object.namespace, object.name);
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.pods.get(name.as_str()).map(|owner| (**owner).clone())
+        table.pods.get(object).map(|owner| (**owner).clone())
     }
 
     /// A pod is there.
-    pub fn pod_is_there(&self, name: &Arc<str>, owner: Option<ObjectRef>) {
+    pub fn pod_is_there(&self, pod: &Arc<ObjectRef>, owner: Option<ObjectRef>) {
         let Some(owner) = owner else { return };
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        table.add(name, owner);
+        table.add(pod, owner);
     }
 
     /// A pod is there, but nothing is kept of it.
-    pub fn forget(&self, name: &str) {
+    pub fn forget(&self, pod: &ObjectRef) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        table.remove(name);
+        table.remove(pod);
     }
 
     /// A pod is gone; its owner is remembered for a while.
-    pub fn pod_is_gone(&self, name: &Arc<str>) {
+    pub fn pod_is_gone(&self, pod: &ObjectRef) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // The name as the table has it: the caller's is one of its own, and would be kept beside it.
-        let Some((name, _)) = table.pods.get_key_value(name) else {
+        // The key as the table has it: the caller's is one of its own, and would be kept beside it.
+        let Some((pod, _)) = table.pods.get_key_value(pod) else {
             return;
         };
-        let name = name.clone();
-        table.gone.push_back(name);
+        let pod = pod.clone();
+        table.gone.push_back(pod);
         if table.gone.len() > GONE_MAX {
             // A StatefulSet's pod that came back under its name loses its entry until its next change: an Event
             // without an owner, nothing worse.
@@ -112,9 +107,9 @@ mod tests {
             name: format!("p{n}"),
         };
         for n in 0..=GONE_MAX {
-            let name: Arc<str> = format!("n/p{n}").into();
-            owners.pod_is_there(&name, Some(owner.clone()));
-            owners.pod_is_gone(&name);
+            let pod = Arc::new(pod(n));
+            owners.pod_is_there(&pod, Some(owner.clone()));
+            owners.pod_is_gone(&pod);
         }
         assert_eq!(owners.of(&pod(0)), None);
         assert_eq!(owners.of(&pod(1)), Some(owner.clone()));
@@ -123,13 +118,15 @@ mod tests {
 
     #[test]
     fn a_controller_is_in_memory_once_and_for_as_long_as_it_has_pods() {
-        let owner = |name: &str| ObjectRef {
-            kind: "Deployment".into(),
+        let object = |kind: &str, name: &str| ObjectRef {
+            kind: kind.into(),
             namespace: "n".into(),
             name: name.into(),
         };
+        let owner = |name| object("Deployment", name);
         let mut table = Table::default();
-        let (one, two): (Arc<str>, Arc<str>) = ("n/one".into(), "n/two".into());
+        let pod = |name| Arc::new(object("Pod", name));
+        let (one, two) = (pod("one"), pod("two"));
         table.add(&one, owner("web"));
         table.add(&two, owner("web"));
         assert!(Arc::ptr_eq(&table.pods[&one], &table.pods[&two]));

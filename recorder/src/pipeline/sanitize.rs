@@ -163,17 +163,19 @@ pub fn clean_text(text: &str, bytes_max: usize) -> String {
 }
 
 /// `namespace/name` of an object as it is kept beside the rows: itself, nearly always. Of one that looks like a secret, or
-/// has characters that no object's name has, a hash stands for the name, so that two names never become one.
+/// has characters that no object's name has, a hash stands for the name, so that two names never become one; and one for
+/// the namespace, where that is what looks so: what is in it stays together, and apart from all else.
 pub fn clean_name(name: &str) -> Cow<'_, str> {
     let is_clean =
         |text: &str| Cleaner { cut: false }.name(text.to_owned(), 2 * NAME_BYTES_MAX) == text;
     if is_clean(name) {
         return Cow::Borrowed(name);
     }
-    let hash = stable_hash(name.as_bytes());
+    let hashed = |text: &str| format!("~{:016x}", stable_hash(text.as_bytes()));
     Cow::Owned(match name.split_once('/') {
-        Some((namespace, _)) if is_clean(namespace) => format!("{namespace}/~{hash:016x}"),
-        _ => format!("~{hash:016x}"),
+        Some((namespace, _)) if is_clean(namespace) => format!("{namespace}/{}", hashed(name)),
+        Some((namespace, _)) => format!("{}/{}", hashed(namespace), hashed(name)),
+        None => hashed(name),
     })
 }
 
@@ -610,6 +612,52 @@ mod tests {
                     .count(),
                 1
             );
+        }
+    }
+
+    #[test]
+    fn clean_name_keeps_the_objects_of_a_namespace_of_secret_shape_together() {
+        let namespaces = [
+            "glpat-abcdefghij0123456789",
+            "glpat-abcdefghij0123456780",
+            "sk-proj-4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c",
+            "xoxb-123456789012-1234567890123-abcdefghijklmnopqrstuvwx",
+        ];
+        let of = |namespace: &str| {
+            let names = [
+                "web",
+                "web-5d9c7b-x2x7k",
+                "a.b",
+                "kube-root-ca.crt",
+                namespace,
+            ];
+            let clean = names.map(|name| clean_name(&format!("{namespace}/{name}")).into_owned());
+            let parts = clean.iter().map(|clean| clean.split_once('/').unwrap());
+            let (within, names): (Vec<_>, Vec<_>) = parts.map(|(a, b)| (a.to_owned(), b)).unzip();
+            assert!(within.iter().all(|one| *one == within[0]), "{clean:?}");
+            assert!(
+                names
+                    .iter()
+                    .all(|name| names.iter().filter(|n| *n == name).count() == 1)
+            );
+            within[0].clone()
+        };
+        let clean = namespaces.map(of);
+        for (namespace, clean_namespace) in namespaces.iter().zip(&clean) {
+            assert_eq!(
+                clean
+                    .iter()
+                    .filter(|other| *other == clean_namespace)
+                    .count(),
+                1
+            );
+            assert!(
+                clean_namespace.starts_with('~'),
+                "{namespace} is no secret to kube9"
+            );
+            // As `off_name` has it.
+            let off = format!("{clean_namespace}/");
+            assert_eq!(clean_name(&off), off);
         }
     }
 

@@ -5,7 +5,6 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{count, owner_words};
-use crate::analysis::subject::owner_ref;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -43,7 +42,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
     let owners = mounting.controllers();
     let controllers = owners.len();
     let names = owners.take(NAMED_MAX);
-    let names: Vec<String> = names.map(|name| owner_words(&owner_ref(name))).collect();
+    let names: Vec<String> = names.map(|owner| owner_words(owner)).collect();
     let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let description = format!(
         "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \

@@ -82,17 +82,13 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 /// The latest changes of what the group depends on.
 fn changes(context: &Context<'_>, group: &Group<'_>) -> Vec<LastChange> {
     let world = context.world;
-    let mut found: Vec<LastChange> = world
-        .last_changes
-        .get(group.name)
-        .cloned()
-        .into_iter()
-        .collect();
     let newest = group.newest();
+    let change = world.last_changes.get(&newest.owner);
+    let mut found: Vec<LastChange> = change.cloned().into_iter().collect();
     let spec = &newest.pod.spec;
     for map in spec.config_maps.iter().chain(&spec.optional_config_maps) {
-        let key = format!("ConfigMap/{}/{map}", newest.pod.meta.namespace);
-        found.extend(world.last_changes.get(key.as_str()).cloned());
+        let key = world.config_map(&newest.pod.meta.namespace, map);
+        found.extend(key.and_then(|key| world.last_changes.get(key)).cloned());
     }
     found
 }

@@ -88,14 +88,16 @@ mod tests {
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
+    use kube9_shared::model::ObjectRef;
     use kube9_shared::time::Timestamp;
 
+    use crate::analysis::subject::key;
     use crate::pipeline::heard::{ProbeKill, Told};
 
     fn killed(second: i64, times: i64) -> Do {
         Hear(Told {
             kills: vec![ProbeKill {
-                pod: "shop/web-1".into(),
+                pod: ObjectRef::clone(&key("Pod", "shop", "web-1")),
                 container: "app".into(),
                 at: Timestamp::from_secs(start().second() + second),
                 times,

@@ -27,10 +27,10 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let namespace = &newest.pod.meta.namespace;
     let owner = owner_words(&newest.owner);
     for map in &newest.pod.spec.config_maps {
-        let name = format!("{namespace}/{map}");
-        if context.world.config_maps.contains_key(&*name) {
+        if context.world.config_map(namespace, map).is_some() {
             continue;
         }
+        let name = format!("{namespace}/{map}");
         let description = format!(
             "Pods of {owner} need ConfigMap {name}, which does not exist: those that run go on, but none starts again. \
              Create it, or correct the name."

@@ -5,6 +5,7 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
+use crate::analysis::subject::path;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -34,7 +35,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         return;
     }
     let services = context.world.services_of(&newest.pod.meta);
-    let Some(service) = services.first() else {
+    let Some(service) = services.first().map(|key| path(key)) else {
         return;
     };
     let owner = owner_words(&newest.owner);
@@ -50,7 +51,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         description,
     );
     sign.hold(context.thresholds.assessment)
-        .with("service", &**service);
+        .with("service", &*service);
 }
 
 #[cfg(test)]

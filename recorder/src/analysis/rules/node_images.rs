@@ -1,6 +1,7 @@
 //! Several images fail on one node and nowhere else: it is the node.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kube9_shared::model::{EventType, Severity};
 
@@ -8,7 +9,6 @@ use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::members;
 use crate::analysis::failure::unpulled;
-use crate::analysis::subject::Name;
 use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
@@ -39,8 +39,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
             .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
     };
     let failing: Vec<_> = context.world.unpulled_on(name).collect();
-    let images: BTreeSet<Name> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
-    let images: Vec<Name> = images
+    let images: BTreeSet<Arc<str>> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
+    let images: Vec<Arc<str>> = images
         .into_iter()
         .filter(|image| !elsewhere(image))
         .collect();

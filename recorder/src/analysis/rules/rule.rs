@@ -5,7 +5,7 @@ use kube9_shared::time::Timestamp;
 
 use super::signs::Signs;
 use crate::analysis::own::Own;
-use crate::analysis::subject::About;
+use crate::analysis::subject::SubjectKind;
 use crate::analysis::world::{NodeEntry, PodEntry, World};
 use crate::config::ThresholdConfig;
 use crate::metrics::Kind;
@@ -67,18 +67,18 @@ pub enum Check {
 
 impl Check {
     /// What it looks at.
-    pub const fn about(&self) -> About {
+    pub const fn kind(&self) -> SubjectKind {
         match self {
-            Self::Pod(_) => About::Pod,
-            Self::Node(_) => About::Node,
-            Self::Deployment(_) => About::Deployment,
-            Self::Service(_) => About::Service,
-            Self::ConfigMap(_) => About::ConfigMap,
-            Self::Owner(_) => About::Owner,
-            Self::Image(_) => About::Image,
-            Self::Namespace(_) => About::Namespace,
-            Self::Cluster(_) => About::Cluster,
-            Self::Recorder(_) => About::Recorder,
+            Self::Pod(_) => SubjectKind::Pod,
+            Self::Node(_) => SubjectKind::Node,
+            Self::Deployment(_) => SubjectKind::Deployment,
+            Self::Service(_) => SubjectKind::Service,
+            Self::ConfigMap(_) => SubjectKind::ConfigMap,
+            Self::Owner(_) => SubjectKind::Owner,
+            Self::Image(_) => SubjectKind::Image,
+            Self::Namespace(_) => SubjectKind::Namespace,
+            Self::Cluster(_) => SubjectKind::Cluster,
+            Self::Recorder(_) => SubjectKind::Recorder,
         }
     }
 }
@@ -86,7 +86,7 @@ impl Check {
 /// Pods that belong together.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// The subject's name: `Kind/namespace/name`, or an image.
+    /// The controller's name, or the image.
     pub name: &'a str,
     /// The pods.
     pub pods: Vec<&'a PodEntry>,

@@ -4,6 +4,7 @@ use kube9_shared::model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
+use crate::analysis::subject::path;
 use crate::metrics::Kind;
 use crate::source::objects::Service;
 
@@ -39,7 +40,10 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let selector = selector.join(",");
     let resting = context.world.resting(service);
     let (severity, hint) = match &resting {
-        Some(name) => (Severity::Info, format!("Deployment {name} is scaled to 0.")),
+        Some(key) => (
+            Severity::Info,
+            format!("Deployment {} is scaled to 0.", path(key)),
+        ),
         None => (
             Severity::Error,
             format!(

@@ -116,7 +116,7 @@ impl Sign {
     /// It is about this pod.
     pub fn of_pod(&mut self, entry: &PodEntry) -> &mut Self {
         self.node = entry.pod.node.as_deref().map(str::to_owned);
-        self.owner = (entry.owner.kind != "Pod").then(|| entry.owner.clone());
+        self.owner = (entry.owner.kind != "Pod").then(|| ObjectRef::clone(&entry.owner));
         self
     }
 }

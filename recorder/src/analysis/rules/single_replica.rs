@@ -5,6 +5,7 @@ use kube9_shared::model::{EventType, Severity};
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
+use crate::analysis::subject::path;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
@@ -28,15 +29,12 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     if owner.kind != "Deployment" {
         return;
     }
-    let deployment = context
-        .world
-        .deployments
-        .get(&*format!("{}/{}", owner.namespace, owner.name));
+    let deployment = context.world.deployments.get(owner);
     let Some(deployment) = deployment.filter(|d| d.replicas == 1) else {
         return;
     };
     let services = context.world.services_of(&newest.pod.meta);
-    let Some(service) = services.first() else {
+    let Some(service) = services.first().map(|key| path(key)) else {
         return;
     };
     let words = owner_words(owner);
@@ -49,7 +47,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     signs
         .add(Severity::Info, since, title, description)
         .hold(context.thresholds.assessment)
-        .with("service", &**service);
+        .with("service", &*service);
 }
 
 #[cfg(test)]

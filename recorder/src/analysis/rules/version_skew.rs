@@ -60,7 +60,7 @@ fn check(context: &Context<'_>, signs: &mut Signs) {
             count(nodes.len(), "node")
         );
         let title = format!("Kubelet {version} is {behind} minor versions behind {newest_version}");
-        let names: Vec<&str> = nodes.iter().take(20).map(|name| &**name).collect();
+        let names: Vec<&str> = nodes.iter().take(20).map(|node| &*node.name).collect();
         let sign = signs.add(severity, context.now, title, description);
         sign.part(&**version)
             .hold(context.thresholds.assessment)

@@ -12,7 +12,7 @@ use crate::analysis::findings::Look;
 use crate::analysis::rules::rule::{Context, Rule};
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::rules::{self, PERMISSION};
-use crate::analysis::subject::{About, Subject};
+use crate::analysis::subject::{Subject, SubjectKind};
 use crate::analysis::target::Target;
 use crate::config::AnalysisConfig;
 use crate::metrics::Kind;
@@ -36,7 +36,8 @@ impl Analysis {
                 break;
             };
             self.look(&subject, now, &mut steps);
-            self.stay_within(subject.place(), now, &mut out);
+            let grown = self.findings.bearer(&subject).to_owned();
+            self.stay_within(&grown, now, &mut out);
             if steps.len() >= STEPS_MAX {
                 break;
             }
@@ -72,19 +73,24 @@ impl Analysis {
     }
 
     fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
-        let is_off = self.quota.is_off(subject.place());
+        let is_off = self.quota.is_off(subject.namespace());
         // Of a node and of an image, the pods of all namespaces say what is so.
-        let misses_pods =
-            matches!(subject.about, About::Node | About::Image) && self.quota.count() > 0;
-        if self.quota.leaves_out(subject.place()) {
+        let misses_pods = matches!(subject.kind, SubjectKind::Node | SubjectKind::Image)
+            && self.quota.count() > 0;
+        let target = Target::find(&self.world, subject);
+        let bearer = match &target {
+            Some(target) => target.bearer,
+            None => self.findings.bearer(subject),
+        };
+        if self.quota.leaves_out(bearer) {
             let reads = |id: &str| named(id).any(|rule| !rule.reads.is_empty());
             self.findings.leave(subject, reads, NO_MEMORY, now, out);
         }
-        let Some(target) = Target::find(&self.world, subject) else {
+        let Some(target) = target else {
             if is_off {
                 return; // nothing of it is kept; what was open is closed
             }
-            let kind = subject.about.kind();
+            let kind = subject.kind.kind();
             if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
                 self.without_objects(subject, now, out);
             }
@@ -97,10 +103,11 @@ impl Analysis {
         let mut again: Option<Timestamp> = None;
         for rule in rules::ALL
             .iter()
-            .filter(|rule| rule.check.about() == subject.about)
+            .filter(|rule| rule.check.kind() == subject.kind)
         {
-            let reads_what_is_off = (is_off && !rule.reads.is_empty())
-                || (misses_pods && rule.reads.contains(&Kind::Pod));
+            let sees_part = misses_pods && rule.reads.contains(&Kind::Pod);
+            let reads_what_is_off =
+                (is_off && !rule.reads.is_empty()) || (sees_part && !rules::holds_of_a_part(rule));
             if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
                 continue;
             }
@@ -108,8 +115,10 @@ impl Analysis {
                 rule: rule.id,
                 event_type: rule.event_type,
                 subject,
-                identity: target.identity,
+                identity: &target.identity,
                 object: target.object.as_ref(),
+                bearer: target.bearer,
+                sees_part,
                 was_quiet,
                 now,
             };
@@ -141,7 +150,7 @@ impl Analysis {
     /// pod behind, what its manifest is blamed for stays as it is.
     fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let assessments = |id: &str| named(id).any(|rule| rule.event_type == EventType::Assessment);
-        let is_cron_job = subject.about == About::Owner && subject.name.starts_with("CronJob/");
+        let is_cron_job = subject.kind == SubjectKind::Owner && subject.object.kind == "CronJob";
         if !is_cron_job {
             self.findings.gone(subject, |_| true, now, out);
             self.agenda.later(None, subject);

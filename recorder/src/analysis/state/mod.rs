@@ -20,7 +20,7 @@ use super::findings::Findings;
 use super::own::Own;
 use super::rules;
 use super::sight::Sight;
-use super::subject::{About, Name, Subject};
+use super::subject::Subject;
 use super::warnings::Warnings;
 use super::world::World;
 use crate::config::{AnalysisConfig, ByteSize};
@@ -138,10 +138,7 @@ impl Analysis {
         let mut dirty = BTreeSet::new();
         for (place, rows) in &told.warnings {
             self.world.warnings.add(place, *rows);
-            dirty.insert(Subject {
-                about: About::Namespace,
-                name: Name::from(&*place.namespace),
-            });
+            dirty.insert(Subject::of_namespace(&place.namespace));
         }
         for kill in &told.kills {
             self.world.note_kill(kill, &mut dirty);

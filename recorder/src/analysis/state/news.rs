@@ -13,11 +13,11 @@ use crate::analysis::findings::Look;
 use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
-use crate::analysis::subject::{About, Name, Subject, name_of, object_ref, split};
+use crate::analysis::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
 use crate::maps::Set;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
-use crate::pipeline::sanitize::{Clean, clean_name, sanitize};
+use crate::pipeline::sanitize::{Clean, sanitize};
 use crate::pipeline::signals::off_name;
 use crate::source::objects::informer::{News, Seen};
 use crate::source::objects::{Fit, Object};
@@ -43,6 +43,11 @@ fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
     }))
 }
 
+fn key_of(object: &Object) -> ObjectKey {
+    let meta = object.meta();
+    clean_key(object.kind().name(), &meta.namespace, &meta.name)
+}
+
 impl Analysis {
     /// Takes in a piece of news.
     pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
@@ -55,18 +60,12 @@ impl Analysis {
             News::ListBegun { cause } => self.list_begun(watch, cause, now, &mut out),
             News::Applied(object) => self.applied(watch, object, now, &mut out),
             News::Deleted(object) => {
-                let name = name_of(object.meta());
-                self.vanished(watch, &name, Some(&object), None, now, &mut out);
+                let key = key_of(&object);
+                self.vanished(watch, &key, Some(&object), None, now, &mut out);
             }
             News::Unreadable { namespace, name } => {
-                let name: Name = if namespace.is_empty() {
-                    name.into()
-                } else {
-                    format!("{namespace}/{name}").into()
-                };
-                let name = Name::from(&*clean_name(&name));
                 if let Some(source) = self.source(watch) {
-                    source.shown(&name);
+                    source.shown(&clean_key(source.kind.name(), &namespace, &name));
                 }
             }
             News::Listed {
@@ -144,45 +143,44 @@ impl Analysis {
     }
 
     fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
-        let mut name = name_of(object.meta());
+        let mut key = key_of(&object);
         let kind = object.kind();
-        let namespace = object.meta().namespace.clone();
-        if self.quota.leaves_out(&namespace) {
+        if self.quota.leaves_out(&key.namespace) {
             self.left_out += 1;
             return;
         }
         if object.meta().fit == Fit::TooLarge {
             self.left_out += 1;
-            self.switch_off(watch, &namespace, Cause::Object, now, out);
+            self.switch_off(watch, &key.namespace, Cause::Object, now, out);
             return;
         }
         let Some(source) = self.sight.source(watch) else {
             return;
         };
-        // The name as it is in memory already, so that every map shares it.
-        let known = source.facts.get_key_value(&name);
+        // The key as it is in memory already, so that every map shares it.
+        let known = source.facts.get_key_value(&key);
         let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
-        name = known.map_or(name, |(known, _)| known);
+        key = known.map_or(key, |(known, _)| known);
         let (late, first) = (source.late_at(now), source.first);
         let reached = source.reached(&object);
         if is_another {
-            self.vanished(watch, &name, None, late, now, out);
+            self.vanished(watch, &key, None, late, now, out);
         }
         if let Object::Pod(pod) = &object {
-            self.owners.pod_is_there(&name, controller(&pod.meta));
+            self.owners.pod_is_there(&key, controller(&pod.meta));
         }
-        let rewritten = match (&object, self.world.config_maps.get(&name)) {
+        let rewritten = match (&object, self.world.config_maps.get(&key)) {
             (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
             _ => Vec::new(),
         };
         let Some(source) = self.sight.source(watch) else {
             return;
         };
-        let before = source.facts.get(&name);
+        let before = source.facts.get(&key);
         let mut after = Facts::of(&object, before);
         // Of what was left out it is not known how it was.
-        let returns = before.is_none() && self.quota.is_off(&namespace);
+        let returns = before.is_none() && self.quota.is_off(&key.namespace);
         let rows = if first || returns {
             Vec::new()
         } else {
@@ -206,23 +204,23 @@ impl Analysis {
         if before != Some(&after) || !rows.is_empty() {
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: Clean::name(&name),
+                name: Clean::name(&path(&key)),
                 facts: Clean::json(&after),
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
-            source.facts.insert(name.clone(), after);
+            source.facts.insert(key.clone(), after);
         }
-        source.shown(&name);
+        source.shown(&key);
         let mut dirty = BTreeSet::new();
         let settle = self.config.thresholds.settle;
         self.world
-            .apply(name.clone(), object, now, settle, &mut dirty);
+            .apply(key.clone(), object, now, settle, &mut dirty);
         if let Some(change) = changed {
-            self.world.note_change(kind, &name, change, &mut dirty);
+            self.world.note_change(kind, &key, change, &mut dirty);
         }
         self.agenda.add(dirty);
-        self.stay_within(&namespace, now, out);
+        self.stay_within(&key.namespace, now, out);
     }
 
     /// Switches off whom there is no memory for, now that `namespace` has grown.
@@ -252,17 +250,17 @@ impl Analysis {
     ) {
         self.quota.switch_off(namespace, cause, now);
         let mut dirty = BTreeSet::new();
-        for (kind, watch, name) in self.sight.forget(namespace) {
-            self.world.remove(kind, &name, &mut dirty);
+        for (kind, watch, key) in self.sight.forget(namespace) {
+            self.world.remove(kind, &key, &mut dirty);
             if kind == Kind::Pod {
-                self.owners.forget(&name);
+                self.owners.forget(&key);
             }
-            out.push(without_facts(watch, &name));
+            out.push(without_facts(watch, &path(&key)));
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
         self.resting
-            .retain(|subject, _| subject.place() != namespace);
+            .retain(|subject, _| subject.namespace() != namespace);
         self.agenda.add(dirty);
         self.agenda.add(self.findings.of_namespace(namespace));
     }
@@ -286,7 +284,7 @@ impl Analysis {
     fn vanished(
         &mut self,
         watch: WatchId,
-        name: &Name,
+        key: &ObjectKey,
         object: Option<&Object>,
         late: Option<Late>,
         now: Timestamp,
@@ -298,34 +296,29 @@ impl Analysis {
         let kind = source.kind;
         let late = late.or_else(|| source.late_at(now));
         let reached = object.and_then(|object| source.reached(object));
-        if let Some(before) = source.facts.remove(name) {
-            let (namespace, short) = split(name);
+        if let Some(before) = source.facts.remove(key) {
             let rows = changes::rows(&Compared {
                 before: Some(&before),
                 after: None,
                 object,
                 rewritten: Vec::new(),
-                subject: ObjectRef {
-                    kind: kind.name().to_owned(),
-                    namespace: namespace.to_owned(),
-                    name: short.to_owned(),
-                },
+                subject: ObjectRef::clone(key),
                 at: now,
                 late,
             });
             out.push(Item::Change(Box::new(Change {
                 watch,
-                name: Clean::name(name),
+                name: Clean::name(&path(key)),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
         }
         if kind == Kind::Pod {
-            self.owners.pod_is_gone(name);
+            self.owners.pod_is_gone(key);
         }
         let mut dirty = BTreeSet::new();
-        self.world.remove(kind, name, &mut dirty);
+        self.world.remove(kind, key, &mut dirty);
         self.agenda.add(dirty);
     }
 
@@ -336,8 +329,8 @@ impl Analysis {
         };
         let (missing, late) = source.list_ends(now);
         let vanished = missing.len() as u64;
-        for name in missing {
-            self.vanished(watch, &name, None, late, now, out);
+        for key in missing {
+            self.vanished(watch, &key, None, late, now, out);
         }
         vanished
     }
@@ -361,16 +354,15 @@ impl Analysis {
                 format!("namespace {namespace}"),
             ),
         };
-        let subject = Subject {
-            about: About::Watch,
-            name: Name::from(&*name),
-        };
+        let subject = Subject::named(SubjectKind::Watch, &name);
         let look = Look {
             rule: PERMISSION.id,
             event_type: PERMISSION.event_type,
             subject: &subject,
             identity: &name,
             object: None,
+            bearer: "",
+            sees_part: false,
             was_quiet: false,
             now,
         };

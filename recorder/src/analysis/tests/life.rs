@@ -5,6 +5,7 @@ use kube9_shared::time::Timestamp;
 use super::lab::{KINDS, Lab, decoded, start, watch};
 use super::prelude::*;
 use crate::analysis::state::Before;
+use crate::analysis::subject::key;
 use crate::config::AnalysisConfig;
 use crate::pipeline::item::{Item, RelistCause, Step};
 use crate::pipeline::signals::Remembered;
@@ -418,12 +419,12 @@ fn a_change_touches_what_it_concerns_only() {
     let mut dirty = std::collections::BTreeSet::new();
     let changed = decoded(Kind::Pod, &objects[77]);
     lab.analysis.world.apply(
-        "shop/p-77".into(),
+        key("Pod", "shop", "p-77"),
         changed,
         lab.now,
         Duration::from_secs(600),
         &mut dirty,
     );
-    let names: Vec<&str> = dirty.iter().map(|subject| &*subject.name).collect();
+    let names: Vec<_> = dirty.iter().map(|subject| subject.text()).collect();
     assert_eq!(names, ["shop/p-77", "w1", "Deployment/shop/app-7"]);
 }

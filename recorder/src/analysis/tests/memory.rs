@@ -241,6 +241,93 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
     );
 }
 
+/// While pods of another namespace are left out, what is known of these is enough to open; to close it is not.
+#[test]
+fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
+    let of_rule = |lab: &mut Lab, rule: &str| {
+        let found = lab.findings().into_iter();
+        let found = found.filter(|f| f.fingerprint.as_str().starts_with(rule));
+        found.map(|f| f.step).collect::<Vec<_>>()
+    };
+    let mut lab = Lab::with(small());
+    for name in ["w1", "w2"] {
+        lab.apply(Kind::Node, &node(name, json!({})));
+    }
+    fill(&mut lab, "other");
+    assert!(is_off(&lab, "other"));
+    let both = [pulling("web-1", "w1", "i:1"), pulling("web-2", "w2", "i:1")];
+    for pod in &both {
+        lab.apply(Kind::Pod, pod);
+    }
+    lab.wait(70);
+    let steps = of_rule(&mut lab, "I5/");
+    assert!(matches!(steps[..], [Step::Opened { .. }]), "{steps:?}");
+    // A pod less that waits for it: one of those that are left out may wait for it as well.
+    lab.apply(Kind::Pod, &pod("web-2", json!({})));
+    lab.wait(70);
+    assert_eq!(of_rule(&mut lab, "I5/"), []);
+    // Two images that fail on a node may fail elsewhere, too.
+    lab.apply(Kind::Pod, &pulling("web-3", "w1", "j:1"));
+    lab.wait(70);
+    assert_eq!(of_rule(&mut lab, "I6/"), []);
+    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
+    lab.settle();
+    for kind in KINDS {
+        let objects = match kind {
+            Kind::Node => vec![node("w1", json!({})), node("w2", json!({}))],
+            Kind::Pod => vec![both[0].clone()],
+            _ => Vec::new(),
+        };
+        lab.list_for(kind, &objects, RelistCause::Resumed);
+    }
+    assert_eq!(lab.analysis.trouble(), None);
+    assert_eq!(of_rule(&mut lab, "I5/"), [Step::Closed]);
+}
+
+#[test]
+fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
+    let mut lab = Lab::with(AnalysisConfig {
+        disabled_rules: vec!["health".to_owned(), "assessment".to_owned()],
+        ..small()
+    });
+    for n in 0..20 {
+        for on in ["w1", "w2"] {
+            let image = format!("{}:{n}", "i".repeat(400));
+            let pod = pulling(&format!("p{n}-{on}"), on, &image);
+            let pod = over(pod, json!({"metadata": {"namespace": "many"}}));
+            lab.apply(Kind::Pod, &pod);
+        }
+    }
+    let bytes = lab.analysis.bytes().0;
+    assert!(lab.analysis.trouble().is_none(), "{bytes}");
+    lab.wait(70);
+    let found = lab.analysis.bytes().0;
+    assert!(is_off(&lab, "many"), "{bytes} and then {found}");
+    // What was found goes with what it was found in.
+    lab.wait(10);
+    assert!(!lab.analysis.open_by_rule().contains_key("I5"));
+    assert_eq!(lab.analysis.bytes().0, 0);
+}
+
+#[test]
+fn namespaces_that_look_like_tokens_are_told_apart() {
+    let [one, other] = ["glpat-abcdefghij0123456789", "glpat-abcdefghij0123456780"];
+    let mut lab = Lab::with(small());
+    lab.apply(Kind::Service, &lonely(other));
+    fill(&mut lab, one);
+    assert_eq!(lab.analysis.left_out().0, 1, "{:?}", lab.analysis.trouble());
+    lab.wait(70);
+    let opened = lab.findings();
+    assert!(
+        opened
+            .iter()
+            .any(|f| f.fingerprint.as_str().starts_with("H17/")),
+        "{opened:?}"
+    );
+    let trouble = lab.analysis.trouble().unwrap_or_default();
+    assert!(!trouble.contains(one), "{trouble}");
+}
+
 #[test]
 fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
     let map = |from: usize| {

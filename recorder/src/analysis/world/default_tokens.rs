@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube9_shared::time::Timestamp;
 
 use super::entry::PodEntry;
-use crate::analysis::subject::Name;
+use crate::analysis::subject::{ObjectKey, Subject};
 use crate::maps::Map;
 
 /// Controllers by namespace.
@@ -20,15 +20,15 @@ pub struct DefaultTokens {
 /// The controllers of a namespace whose running pods mount the token.
 #[derive(Debug, Default)]
 pub struct Mounting {
-    /// By name (`Kind/namespace/name`), each with its pods by the time at which they were created.
-    pods: BTreeMap<Name, BTreeSet<(Timestamp, Box<str>)>>,
+    /// Each with its pods by the time at which they were created.
+    pods: BTreeMap<ObjectKey, BTreeSet<(Timestamp, Box<str>)>>,
     /// The oldest pod of each.
-    oldest: BTreeSet<(Timestamp, Name)>,
+    oldest: BTreeSet<(Timestamp, ObjectKey)>,
 }
 
 impl Mounting {
-    /// The controllers, by name.
-    pub fn controllers(&self) -> impl ExactSizeIterator<Item = &Name> {
+    /// The controllers, in order.
+    pub fn controllers(&self) -> impl ExactSizeIterator<Item = &ObjectKey> {
         self.pods.keys()
     }
 
@@ -38,7 +38,11 @@ impl Mounting {
     }
 
     /// Has `change` change the pods of a controller.
-    fn change(&mut self, owner: &Name, change: impl FnOnce(&mut BTreeSet<(Timestamp, Box<str>)>)) {
+    fn change(
+        &mut self,
+        owner: &ObjectKey,
+        change: impl FnOnce(&mut BTreeSet<(Timestamp, Box<str>)>),
+    ) {
         let pods = self.pods.entry(owner.clone()).or_default();
         let before = pods.first().map(|(created, _)| *created);
         change(pods);
@@ -77,34 +81,39 @@ impl DefaultTokens {
         self.by_namespace.keys().map(|namespace| &**namespace)
     }
 
-    /// A pod is there, or is like this now; says whether it counts.
-    pub(super) fn add(&mut self, entry: &PodEntry) -> bool {
+    /// A pod is there, or is like this now; adds whom that concerns to `dirty`.
+    pub(super) fn add(&mut self, namespace: &str, entry: &PodEntry, dirty: &mut BTreeSet<Subject>) {
         if !self.counts(entry) {
-            return false;
+            return;
         }
         let meta = &entry.pod.meta;
-        let all = self.by_namespace.entry(meta.namespace.clone()).or_default();
-        all.change(&entry.group, |pods| {
+        let all = self.by_namespace.entry(namespace.into()).or_default();
+        all.change(&entry.owner, |pods| {
             pods.insert((meta.created, meta.name.clone()));
         });
-        true
+        dirty.insert(Subject::of_namespace(namespace));
     }
 
-    /// A pod is gone, or no longer like this; says whether it counted.
-    pub(super) fn remove(&mut self, entry: &PodEntry) -> bool {
+    /// A pod is gone, or no longer like this; adds whom that concerns to `dirty`.
+    pub(super) fn remove(
+        &mut self,
+        namespace: &str,
+        entry: &PodEntry,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
         if !self.counts(entry) {
-            return false;
+            return;
         }
         let meta = &entry.pod.meta;
-        if let Some(all) = self.by_namespace.get_mut(&*meta.namespace) {
-            all.change(&entry.group, |pods| {
+        if let Some(all) = self.by_namespace.get_mut(namespace) {
+            all.change(&entry.owner, |pods| {
                 pods.remove(&(meta.created, meta.name.clone()));
             });
             if all.pods.is_empty() {
-                self.by_namespace.remove(&*meta.namespace);
+                self.by_namespace.remove(namespace);
             }
         }
-        true
+        dirty.insert(Subject::of_namespace(namespace));
     }
 
     /// Pods of Jobs come and go by the minute; those that have ended, or that opt out, are nobody's risk.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kube9_shared::model::ObjectRef;
 use kube9_shared::time::Timestamp;
 
 use super::trace::Trace;
-use crate::analysis::subject::Name;
+use crate::analysis::subject::ObjectKey;
 use crate::source::objects::{Node, Pod};
 
 /// A pod, and what only watching it tells.
@@ -16,10 +15,8 @@ pub struct PodEntry {
     pub pod: Pod,
     /// By container, where there is something to tell.
     pub traces: BTreeMap<Box<str>, Trace>,
-    /// Its controller; itself where it has none.
-    pub owner: ObjectRef,
-    /// The controller's name, as a subject.
-    pub group: Name,
+    /// Its controller, shared with its other pods; itself where it has none.
+    pub owner: ObjectKey,
 }
 
 /// A node, and what only watching it tells.

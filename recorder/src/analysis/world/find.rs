@@ -5,19 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::World;
 use super::entry::PodEntry;
 use super::index::OnNode;
-use crate::analysis::subject::{About, Name, Subject};
+use crate::analysis::subject::{ObjectKey, Subject, SubjectKind, clean_key, key};
 use crate::source::objects::{Deployment, Meta, Service};
 
 impl World {
-    fn pods_at<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.index.at(key).filter_map(|name| self.pods.get(name))
+    /// The pods of a controller.
+    pub fn pods_of<'a>(
+        &'a self,
+        owner: &ObjectKey,
+    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.index.of_owner(owner))
     }
 
-    /// The pods of a controller.
-    pub fn pods_of<'a>(&'a self, owner: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.index
-            .of_owner(owner)
-            .filter_map(|name| self.pods.get(name))
+    /// The key of a node, as the node has it where it is there.
+    pub(super) fn node_key(&self, name: &str) -> ObjectKey {
+        let key = clean_key("Node", "", name);
+        let known = self.nodes.get_key_value(&key);
+        known.map_or(key, |(known, _)| known.clone())
+    }
+
+    /// A ConfigMap's key, where one of that name is there.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&ObjectKey> {
+        let of = |key| self.config_maps.get_key_value(&key).map(|(key, _)| key);
+        // Nearly all are clean as they are, and cleaning costs more than a look.
+        let plain = of(key("ConfigMap", namespace, name));
+        plain.or_else(|| of(clean_key("ConfigMap", namespace, name)))
     }
 
     /// What is known of the pods on a node as a whole.
@@ -37,7 +49,7 @@ impl World {
 
     fn named<'a>(
         &'a self,
-        names: Option<&'a BTreeSet<Name>>,
+        names: Option<&'a BTreeSet<ObjectKey>>,
     ) -> impl Iterator<Item = &'a PodEntry> {
         let names = names.into_iter().flatten();
         names.filter_map(|name| self.pods.get(name))
@@ -45,20 +57,20 @@ impl World {
 
     /// Whether a node beside this one is ready and takes any pod.
     pub fn another_takes_pods(&self, node: &str) -> bool {
-        let this = self.nodes.get(node);
+        let this = self.nodes.get(&self.node_key(node));
         let this = this.is_some_and(|entry| entry.node.takes_any_pod());
         self.open_nodes > usize::from(this)
     }
 
     /// The pods that cannot pull an image.
     pub fn pods_without<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.pods_at(&format!("i:{image}"))
+        self.named(self.index.unpulled(image))
     }
 
-    /// The versions of the kubelets, and the names of the nodes that have each. Looks at every node; to be
+    /// The versions of the kubelets, and the nodes that have each. Looks at every node; to be
     /// asked about the cluster as a whole only.
-    pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<Name>> {
-        let mut versions: BTreeMap<Box<str>, BTreeSet<Name>> = BTreeMap::new();
+    pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<ObjectKey>> {
+        let mut versions: BTreeMap<Box<str>, BTreeSet<ObjectKey>> = BTreeMap::new();
         for (name, entry) in &self.nodes {
             let names = versions.entry(entry.node.kubelet.clone()).or_default();
             names.insert(name.clone());
@@ -68,61 +80,49 @@ impl World {
 
     /// The pods that a Service selects; none where it has no selector.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
-        self.index
-            .with_rarest(service, "l")
-            .filter_map(|name| self.pods.get(name))
+        self.named(self.index.pods_like(service))
             .filter(|entry| matches(service, &entry.pod.meta))
     }
 
     /// The Services that select a pod with this metadata.
-    pub fn services_of(&self, meta: &Meta) -> Vec<Name> {
-        let selects = |name: &&Name| {
-            let service = self.services.get(*name);
+    pub fn services_of(&self, meta: &Meta) -> Vec<ObjectKey> {
+        let selects = |key: &&ObjectKey| {
+            let service = self.services.get(*key);
             service.is_some_and(|service| matches(service, meta))
         };
         self.index.services(meta).filter(selects).cloned().collect()
     }
 
     /// A Deployment that is scaled to 0 and whose pods a Service would select.
-    pub fn resting(&self, service: &Service) -> Option<&Name> {
+    pub fn resting(&self, service: &Service) -> Option<&ObjectKey> {
         let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
-        self.index
-            .with_rarest(service, "d")
-            .find(|name| self.deployments.get(*name).is_some_and(would))
+        let mut resting = self.index.resting_like(service).into_iter().flatten();
+        resting.find(|key| self.deployments.get(*key).is_some_and(would))
     }
 
     /// The controllers of the pods that read a ConfigMap.
-    pub fn readers(&self, config_map: &str) -> BTreeSet<Name> {
-        self.pods_at(&format!("c:{config_map}"))
-            .map(|pod| pod.group.clone())
-            .collect()
+    pub(super) fn readers(&self, config_map: &Meta) -> BTreeSet<ObjectKey> {
+        let readers = self.index.readers(config_map);
+        self.named(readers).map(|pod| pod.owner.clone()).collect()
     }
 
     /// Every object as a subject, in a fixed order: for the first look after a start.
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let mut all = BTreeSet::new();
-        let names = |about, names: Vec<&Name>| {
-            names
-                .into_iter()
-                .map(move |name| Subject {
-                    about,
-                    name: name.clone(),
-                })
-                .collect::<Vec<_>>()
+        let mut add = |kind, keys: &mut dyn Iterator<Item = &ObjectKey>| {
+            all.extend(keys.map(|key| Subject::new(kind, key.clone())));
         };
-        all.extend(names(About::Pod, self.pods.keys().collect()));
-        all.extend(names(About::Node, self.nodes.keys().collect()));
-        all.extend(names(About::Deployment, self.deployments.keys().collect()));
-        all.extend(names(About::Service, self.services.keys().collect()));
-        all.extend(names(About::ConfigMap, self.config_maps.keys().collect()));
+        add(SubjectKind::Pod, &mut self.pods.keys());
+        add(SubjectKind::Node, &mut self.nodes.keys());
+        add(SubjectKind::Deployment, &mut self.deployments.keys());
+        add(SubjectKind::Service, &mut self.services.keys());
+        add(SubjectKind::ConfigMap, &mut self.config_maps.keys());
+        add(SubjectKind::Owner, &mut self.index.owners());
         all.extend([Subject::cluster(), Subject::recorder()]);
-        all.extend(self.warnings.namespaces().map(Subject::namespace));
-        all.extend(self.default_tokens.namespaces().map(Subject::namespace));
-        let subject = |about, name: Name| Subject { about, name };
-        let owners = self.index.owners().cloned();
-        all.extend(owners.map(|name| subject(About::Owner, name)));
-        let images = self.index.images().map(Name::from);
-        all.extend(images.map(|name| subject(About::Image, name)));
+        all.extend(self.warnings.namespaces().map(Subject::of_namespace));
+        all.extend(self.default_tokens.namespaces().map(Subject::of_namespace));
+        let images = self.index.images();
+        all.extend(images.map(|image| Subject::named(SubjectKind::Image, image)));
         all
     }
 }

@@ -24,12 +24,13 @@ use super::controller::controller;
 use super::failure;
 use super::ledger::Ledger;
 use super::own::Own;
-use super::subject::{About, Name, Subject, object_ref, owner_name, split};
+use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
 use super::warnings::Warnings;
 use crate::maps::{Map, trim};
 use crate::metrics::Kind;
 use crate::pipeline::heard::ProbeKill;
-use crate::source::objects::{Condition, ConfigMap, Deployment, Node, Object, Pod, Service};
+use crate::pipeline::sanitize::clean_name;
+use crate::source::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
 use default_tokens::DefaultTokens;
 use index::Index;
 use trace::{TIMES_MAX, keep_latest};
@@ -45,17 +46,17 @@ const OBJECT_COST: usize = 1500;
 #[derive(Debug)]
 pub struct World {
     /// Pods.
-    pub pods: Map<Name, PodEntry>,
+    pub pods: Map<ObjectKey, PodEntry>,
     /// Nodes.
-    pub nodes: Map<Name, NodeEntry>,
+    pub nodes: Map<ObjectKey, NodeEntry>,
     /// Deployments.
-    pub deployments: Map<Name, Deployment>,
+    pub deployments: Map<ObjectKey, Deployment>,
     /// Services.
-    pub services: Map<Name, Service>,
+    pub services: Map<ObjectKey, Service>,
     /// ConfigMaps.
-    pub config_maps: Map<Name, ConfigMap>,
-    /// The last change of an object that can break pods: Deployments (`Deployment/…`) and ConfigMaps (`ConfigMap/…`).
-    pub last_changes: Map<Box<str>, LastChange>,
+    pub config_maps: Map<ObjectKey, ConfigMap>,
+    /// The last change of a Deployment or ConfigMap that can break pods.
+    pub last_changes: Map<ObjectKey, LastChange>,
     /// Warnings of each namespace.
     pub warnings: Warnings,
     /// Who mounts the token of a default service account.
@@ -89,101 +90,106 @@ impl World {
         }
     }
 
-    /// Takes in an object of that name; adds what it touches to `dirty`.
+    /// Takes in an object; adds what it touches to `dirty`.
     pub fn apply(
         &mut self,
-        name: Name,
+        key: ObjectKey,
         object: Object,
         now: Timestamp,
         settle: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
         let kind = object.kind();
-        let before = self.cost(kind, &name);
-        self.replace(name.clone(), object, now, settle, dirty);
-        let after = self.cost(kind, &name);
-        let (namespace, _) = split(&name);
-        self.ledger.sub(namespace, before);
-        self.ledger.add(namespace, after);
+        let before = self.cost(kind, &key);
+        self.replace(key.clone(), object, now, settle, dirty);
+        let after = self.cost(kind, &key);
+        self.ledger.sub(&key.namespace, before);
+        self.ledger.add(&key.namespace, after);
     }
 
     fn replace(
         &mut self,
-        name: Name,
+        key: ObjectKey,
         object: Object,
         now: Timestamp,
         settle: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
         match object {
-            Object::Pod(pod) => self.apply_pod(name, *pod, now, settle, dirty),
-            Object::Node(node) => self.apply_node(name, node, now, dirty),
+            Object::Pod(pod) => self.apply_pod(key, *pod, now, settle, dirty),
+            Object::Node(node) => self.apply_node(key, node, now, dirty),
             Object::Deployment(one) => {
-                if let Some(before) = self.deployments.get(&name) {
-                    self.index.drop_deployment(&mut self.ledger, &name, before);
+                if let Some(before) = self.deployments.get(&key) {
+                    self.index.drop_deployment(&mut self.ledger, &key, before);
                 }
-                self.index.add_deployment(&mut self.ledger, &name, &one);
-                self.deployments.insert(name.clone(), *one);
-                self.touched(Kind::Deployment, &name, dirty);
+                self.index.add_deployment(&mut self.ledger, &key, &one);
+                self.deployments.insert(key.clone(), *one);
+                self.touched(Kind::Deployment, &key, dirty);
             }
-            Object::ConfigMap(map) => self.apply_config_map(name, map, dirty),
+            Object::ConfigMap(map) => self.apply_config_map(key, map, dirty),
             Object::Service(service) => {
                 // What it selected concerns it as much as what it selects.
-                self.touched(Kind::Service, &name, dirty);
-                if let Some(before) = self.services.get(&name) {
-                    self.index.drop_service(&mut self.ledger, &name, before);
+                self.touched(Kind::Service, &key, dirty);
+                if let Some(before) = self.services.get(&key) {
+                    self.index.drop_service(&mut self.ledger, &key, before);
                 }
-                self.index.add_service(&mut self.ledger, &name, &service);
-                self.services.insert(name.clone(), service);
-                self.touched(Kind::Service, &name, dirty);
+                self.index.add_service(&mut self.ledger, &key, &service);
+                self.services.insert(key.clone(), service);
+                self.touched(Kind::Service, &key, dirty);
             }
         }
     }
 
     /// Removes an object; adds what it touched to `dirty`.
-    pub fn remove(&mut self, kind: Kind, name: &Name, dirty: &mut BTreeSet<Subject>) {
-        let cost = self.cost(kind, name);
-        self.ledger.sub(split(name).0, cost);
-        self.touched(kind, name, dirty);
+    pub fn remove(&mut self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let cost = self.cost(kind, key);
+        self.ledger.sub(&key.namespace, cost);
+        self.touched(kind, key, dirty);
         match kind {
-            Kind::Pod => self.remove_pod(name, dirty),
+            Kind::Pod => self.remove_pod(key, dirty),
             Kind::Node => {
                 dirty.insert(Subject::cluster());
-                if let Some(before) = self.nodes.remove(name) {
+                if let Some(before) = self.nodes.remove(key) {
                     self.open_nodes -= usize::from(before.node.takes_any_pod());
                 }
             }
             Kind::Deployment => {
-                if let Some(before) = self.deployments.remove(name) {
-                    self.index.drop_deployment(&mut self.ledger, name, &before);
+                if let Some(before) = self.deployments.remove(key) {
+                    self.index.drop_deployment(&mut self.ledger, key, &before);
                 }
-                self.last_changes.remove(&*format!("Deployment/{name}"));
+                self.last_changes.remove(key);
             }
             Kind::Service => {
-                if let Some(before) = self.services.remove(name) {
-                    self.index.drop_service(&mut self.ledger, name, &before);
+                if let Some(before) = self.services.remove(key) {
+                    self.index.drop_service(&mut self.ledger, key, &before);
                 }
             }
             Kind::ConfigMap => {
-                self.config_maps.remove(name);
-                self.last_changes.remove(&*format!("ConfigMap/{name}"));
+                self.config_maps.remove(key);
+                self.last_changes.remove(key);
             }
             Kind::Event => {}
         }
     }
 
     /// About how much memory an object takes here and where else it is kept: its facts, the owners of Events, the agenda.
-    fn cost(&self, kind: Kind, name: &Name) -> usize {
-        let (meta, copies) = match kind {
-            Kind::Pod => (self.pods.get(name).map(|entry| &entry.pod.meta), 1),
-            Kind::Node => (self.nodes.get(name).map(|entry| &entry.node.meta), 2),
-            // Their facts say all of it once more.
-            Kind::Deployment => (self.deployments.get(name).map(|one| &one.meta), 2),
-            Kind::Service => (self.services.get(name).map(|one| &one.meta), 2),
-            Kind::ConfigMap => (self.config_maps.get(name).map(|one| &one.meta), 2),
-            Kind::Event => (None, 0),
-        };
+    fn cost(&self, kind: Kind, key: &ObjectKey) -> usize {
+        // The facts of the others say all of it once more.
+        let copies = if kind == Kind::Pod { 1 } else { 2 };
+        let meta = self.meta(kind, key);
         meta.map_or(0, |meta| OBJECT_COST + meta.held as usize * copies)
+    }
+
+    /// The metadata of an object that is there.
+    pub fn meta(&self, kind: Kind, key: &ObjectKey) -> Option<&Meta> {
+        match kind {
+            Kind::Pod => self.pods.get(key).map(|entry| &entry.pod.meta),
+            Kind::Node => self.nodes.get(key).map(|entry| &entry.node.meta),
+            Kind::Deployment => self.deployments.get(key).map(|one| &one.meta),
+            Kind::Service => self.services.get(key).map(|one| &one.meta),
+            Kind::ConfigMap => self.config_maps.get(key).map(|one| &one.meta),
+            Kind::Event => None,
+        }
     }
 
     /// Gives memory back after many objects have left.
@@ -196,53 +202,56 @@ impl World {
     }
 
     /// What a change of this object, as it is now, concerns.
-    fn touched(&self, kind: Kind, name: &Name, dirty: &mut BTreeSet<Subject>) {
-        let mut add = |about, name: Name| dirty.insert(Subject { about, name });
+    fn touched(&self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let mut add = |kind, object| dirty.insert(Subject::new(kind, object));
         match kind {
             Kind::Pod => {
-                add(About::Pod, name.clone());
-                let Some(entry) = self.pods.get(name) else {
+                add(SubjectKind::Pod, key.clone());
+                let Some(entry) = self.pods.get(key) else {
                     return;
                 };
-                add(About::Owner, entry.group.clone());
+                add(SubjectKind::Owner, entry.owner.clone());
                 for service in self.services_of(&entry.pod.meta) {
-                    add(About::Service, service);
+                    add(SubjectKind::Service, service);
                 }
                 if let Some(node) = &entry.pod.node {
-                    add(About::Node, Name::from(&**node));
+                    add(SubjectKind::Node, self.node_key(node));
                 }
                 for image in failure::unpulled(&entry.pod) {
-                    add(About::Image, image.clone());
+                    dirty.insert(Subject::named(SubjectKind::Image, &image));
                     // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
                     // that fails on many, one more says nothing.
                     let others: Vec<_> = self.pods_without(&image).take(FEW_PODS + 1).collect();
                     if others.len() <= FEW_PODS {
                         for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
-                            add(About::Node, Name::from(node));
+                            dirty.insert(Subject::new(SubjectKind::Node, self.node_key(node)));
                         }
                     }
                 }
             }
             Kind::Node => {
-                add(About::Node, name.clone());
+                add(SubjectKind::Node, key.clone());
             }
             Kind::Deployment => {
-                add(About::Deployment, name.clone());
-                add(About::Owner, format!("Deployment/{name}").into());
+                add(SubjectKind::Deployment, key.clone());
+                add(SubjectKind::Owner, key.clone());
             }
             Kind::Service => {
-                add(About::Service, name.clone());
-                let Some(service) = self.services.get(name) else {
+                add(SubjectKind::Service, key.clone());
+                let Some(service) = self.services.get(key) else {
                     return;
                 };
                 for pod in self.selected(service) {
-                    add(About::Owner, pod.group.clone());
+                    add(SubjectKind::Owner, pod.owner.clone());
                 }
             }
             Kind::ConfigMap => {
-                add(About::ConfigMap, name.clone());
-                for owner in self.readers(name) {
-                    add(About::Owner, owner);
+                add(SubjectKind::ConfigMap, key.clone());
+                let Some(map) = self.config_maps.get(key) else {
+                    return;
+                };
+                for owner in self.readers(&map.meta) {
+                    add(SubjectKind::Owner, owner);
                 }
             }
             Kind::Event => {}
@@ -253,51 +262,44 @@ impl World {
     pub fn note_change(
         &mut self,
         kind: Kind,
-        name: &Name,
+        key: &ObjectKey,
         change: LastChange,
         dirty: &mut BTreeSet<Subject>,
     ) {
-        let word = match kind {
-            Kind::Deployment => "Deployment",
-            Kind::ConfigMap => "ConfigMap",
-            _ => return,
-        };
-        let key = format!("{word}/{name}");
-        if self.last_changes.get(&*key) == Some(&change) {
+        if !matches!(kind, Kind::Deployment | Kind::ConfigMap)
+            || self.last_changes.get(key) == Some(&change)
+        {
             return; // said once: later states of the object carry it on
         }
-        self.last_changes.insert(key.into(), change);
-        self.touched(kind, name, dirty);
+        self.last_changes.insert(key.clone(), change);
+        self.touched(kind, key, dirty);
     }
 
     /// Notes that a liveness probe had a container killed; adds whom it concerns to `dirty`.
     pub fn note_kill(&mut self, kill: &ProbeKill, dirty: &mut BTreeSet<Subject>) {
-        let Some(entry) = self.pods.get_mut(&*kill.pod) else {
+        let Some(entry) = self.pods.get_mut(&kill.pod) else {
             return; // gone before its Event was committed
         };
         let trace = entry.traces.entry(kill.container.clone()).or_default();
         for _ in 0..kill.times.min(TIMES_MAX as i64) {
             keep_latest(&mut trace.probe_kills, kill.at);
         }
-        dirty.insert(Subject {
-            about: About::Owner,
-            name: entry.group.clone(),
-        });
+        dirty.insert(Subject::new(SubjectKind::Owner, entry.owner.clone()));
     }
 
     fn apply_pod(
         &mut self,
-        name: Name,
+        key: ObjectKey,
         mut pod: Pod,
         now: Timestamp,
         settle: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
-        let known = self.pods.get_mut(&name);
+        let known = self.pods.get_mut(&key);
         let mut known = known.filter(|known| known.pod.meta.uid == pod.meta.uid);
         pod.spec = match &known {
             Some(known) if known.pod.spec == pod.spec => known.pod.spec.clone(),
-            _ => self.index.spec(&mut self.ledger, pod.spec),
+            _ => self.index.spec(&mut self.ledger, &key, pod.spec),
         };
         let traces = known
             .as_mut()
@@ -305,54 +307,49 @@ impl World {
         let old = known.as_ref().map(|known| &known.pod);
         let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, settle);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
-        let owner = owner.unwrap_or_else(|| object_ref("Pod", &pod.meta));
-        let group = match &known {
-            Some(known) if known.owner == owner => known.group.clone(),
-            _ => self.index.owner(owner_name(&owner)),
+        let owner = match (owner, &known) {
+            (None, _) => key.clone(),
+            (Some(owner), Some(known)) if *known.owner == owner => known.owner.clone(),
+            (Some(owner), _) => self.index.owner(clean_key(
+                &clean_name(&owner.kind),
+                &owner.namespace,
+                &owner.name,
+            )),
         };
-        let entry = PodEntry {
-            pod,
-            traces,
-            owner,
-            group,
-        };
+        let entry = PodEntry { pod, traces, owner };
         if let Some(known) = known.filter(|known| entry.stays_in_place(known)) {
             *known = entry;
         } else {
             // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
-            self.touched(Kind::Pod, &name, dirty);
-            self.remove_pod(&name, dirty);
-            self.index.add_pod(&mut self.ledger, &name, &entry);
-            if self.default_tokens.add(&entry) {
-                dirty.insert(Subject::namespace(&entry.pod.meta.namespace));
-            }
-            self.pods.insert(name.clone(), entry);
+            self.touched(Kind::Pod, &key, dirty);
+            self.remove_pod(&key, dirty);
+            self.index.add_pod(&mut self.ledger, &key, &entry);
+            self.default_tokens.add(&key.namespace, &entry, dirty);
+            self.pods.insert(key.clone(), entry);
         }
-        self.touched(Kind::Pod, &name, dirty);
+        self.touched(Kind::Pod, &key, dirty);
     }
 
-    fn remove_pod(&mut self, name: &Name, dirty: &mut BTreeSet<Subject>) {
-        let Some(before) = self.pods.remove(name) else {
+    fn remove_pod(&mut self, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let Some(before) = self.pods.remove(key) else {
             return;
         };
-        self.index.drop_pod(&mut self.ledger, name, &before);
-        if self.default_tokens.remove(&before) {
-            dirty.insert(Subject::namespace(&before.pod.meta.namespace));
-        }
+        self.index.drop_pod(&mut self.ledger, key, &before);
+        self.default_tokens.remove(&key.namespace, &before, dirty);
     }
 
     fn apply_node(
         &mut self,
-        name: Name,
+        key: ObjectKey,
         node: Node,
         now: Timestamp,
         dirty: &mut BTreeSet<Subject>,
     ) {
-        let known = self.nodes.get(&name);
+        let known = self.nodes.get(&key);
         if known.is_some_and(|known| node.shows_the_same(&known.node)) {
             return;
         }
-        let known = self.nodes.remove(&name);
+        let known = self.nodes.remove(&key);
         if let Some(known) = &known {
             self.open_nodes -= usize::from(known.node.takes_any_pod());
         }
@@ -373,24 +370,21 @@ impl World {
                 keep_latest(&mut flaps, now);
             }
         }
-        self.nodes.insert(name.clone(), NodeEntry { node, flaps });
-        self.touched(Kind::Node, &name, dirty);
+        self.nodes.insert(key.clone(), NodeEntry { node, flaps });
+        self.touched(Kind::Node, &key, dirty);
     }
 
-    fn apply_config_map(&mut self, name: Name, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {
-        let Some(known) = self.config_maps.get_mut(&name) else {
-            self.config_maps.insert(name.clone(), map);
-            self.touched(Kind::ConfigMap, &name, dirty);
+    fn apply_config_map(&mut self, key: ObjectKey, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {
+        let Some(known) = self.config_maps.get_mut(&key) else {
+            self.config_maps.insert(key.clone(), map);
+            self.touched(Kind::ConfigMap, &key, dirty);
             return;
         };
         // Its readers care when it comes and goes; of a change they hear by `note_change`.
         let same = map.meta.shows_the_same(&known.meta) && map.keys == known.keys;
         *known = map;
         if !same {
-            dirty.insert(Subject {
-                about: About::ConfigMap,
-                name,
-            });
+            dirty.insert(Subject::new(SubjectKind::ConfigMap, key));
         }
     }
 }
