@@ -704,6 +704,43 @@ fn open_read_only(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
+/// A full disk makes the writer try the same transaction for hours.
+#[test]
+fn skipped_events_of_a_transaction_that_is_tried_again_count_once() {
+    let mut store = Store::new();
+    let skipped = |n: i64, second: i64| Item::Passed {
+        watch: store.watch,
+        via: Via::Watch,
+        received: at(second),
+        uid: format!("uid-{n}"),
+        version: n.to_string(),
+        why: Passed::SetAside(Stage::Decode, "bad".into()),
+    };
+    // One more a minute than have a row.
+    let items: Vec<Item> = (0..61).map(|n| skipped(n, 0)).collect();
+    let next = skipped(61, 60);
+    for _ in 0..3 {
+        let tx = store.conn.unchecked_transaction().unwrap();
+        for item in &items {
+            store.applier.apply(&tx, item, at(0)).unwrap();
+        }
+        drop(tx); // rolls back
+        store.applier.rolled_back();
+    }
+    store.commit(&items);
+    store.commit(&[next]);
+    let (rows, without): (i64, i64) = store
+        .conn
+        .query_row(
+            "SELECT count(*), sum(json_extract(metadata, '$.skipped_without_row')) FROM events \
+             WHERE title = 'Event set aside'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!((rows, without), (61, 1));
+}
+
 #[test]
 fn clock_that_was_ahead_does_not_make_the_gap_begin_later() {
     let mut store = Store::new();

@@ -8,7 +8,7 @@
 //!                    └─ positions ─────▶ WatchTable
 //! ```
 //!
-//! Each table owns its statements. State that a rollback must undo is in [`Rows`], [`WatchTable`] and [`Outcomes`] alone.
+//! Each table owns its statements. State that a rollback must undo is in [`Rows`], [`WatchTable`], [`Stubs`] and [`Outcomes`] alone.
 //!
 //! Invariant: the position of a watch moves in the transaction of the items it covers, and passes a dropped item only
 //! together with the hole that remembers it.
@@ -377,6 +377,7 @@ impl Applier {
     /// After the commit of a transaction that this applier worked on.
     pub fn committed(&mut self) {
         self.watches.committed();
+        self.stubs.committed();
     }
 
     /// Forgets everything that a rollback undid. Cannot fail: what it goes back to is in memory.
@@ -384,6 +385,7 @@ impl Applier {
         self.rows.clear();
         self.outcomes = Outcomes::default();
         self.watches.rolled_back();
+        self.stubs.rolled_back();
     }
 }
 

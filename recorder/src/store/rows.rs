@@ -80,6 +80,7 @@ impl Rows {
         self.keys.clear();
         self.tally.clear();
         self.changed.clear();
+        self.trimmed_to = 0;
         self.inserted = Inserted::default();
         self.told = Told::default();
     }

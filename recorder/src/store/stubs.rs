@@ -36,9 +36,15 @@ pub(super) enum Became {
     SetAside,
 }
 
-/// How many of them there were.
+/// How many of them there were: with the transaction under way, and as the last commit left it.
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
+    count: Count,
+    committed: Count,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
     minute: i64,
     rows: u64,
     without_row: u64,
@@ -63,7 +69,7 @@ impl Stubs {
             dedup.listed(&uid, event.watch, event.listing)?;
             return Ok(Became::Duplicate);
         }
-        let Some(without_row) = self.one_more(event.received) else {
+        let Some(without_row) = self.count.one_more(event.received) else {
             return Ok(Became::SetAside);
         };
         let stub = sanitize(set_aside_record(event, without_row));
@@ -81,6 +87,18 @@ impl Stubs {
         Ok(Became::SetAside)
     }
 
+    /// After a commit.
+    pub(super) fn committed(&mut self) {
+        self.committed = self.count;
+    }
+
+    /// After a rollback: whoever tries the transaction again counts its Events again.
+    pub(super) fn rolled_back(&mut self) {
+        self.count = self.committed;
+    }
+}
+
+impl Count {
     /// One more; `None`: it gets no row, else how many got none since the last row.
     fn one_more(&mut self, at: Timestamp) -> Option<u64> {
         let minute = at.second().div_euclid(60);
@@ -129,8 +147,8 @@ mod tests {
 
     #[test]
     fn skipped_events_have_few_rows_a_minute_and_the_next_says_how_many_had_none() {
-        let mut stubs = Stubs::default();
-        let rows = |stubs: &mut Stubs, second: i64, items: usize| {
+        let mut stubs = Count::default();
+        let rows = |stubs: &mut Count, second: i64, items: usize| {
             let at = Timestamp::from_secs(second);
             let made = (0..items).filter_map(|_| stubs.one_more(at));
             made.fold((0, 0), |(rows, without), more| (rows + 1, without + more))
