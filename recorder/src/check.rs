@@ -37,12 +37,26 @@ const CHECKS_MAX: usize = 64;
 /// Longest name of a check that is printed, in bytes: `watch/ConfigMap` and the like.
 const CHECK_NAME_MAX: usize = 64;
 
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is missing; the recorder is healthy.
+    Passed,
+    /// What was printed says what is wrong.
+    Failed,
+}
+
+impl Verdict {
+    const fn of(is_good: bool) -> Self {
+        if is_good { Self::Passed } else { Self::Failed }
+    }
+}
+
 /// Prints the effective configuration, then what the recorder may do in the cluster.
-/// `Ok(false)` when something is missing.
 ///
 /// # Errors
 /// When the API server cannot be asked, or `out` cannot be written.
-pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<bool> {
+pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<Verdict> {
     writeln!(out, "{}", config.to_yaml().trim_end())?;
     let client = connect(&config.kube, config.source.connect_timeout)
         .await?
@@ -54,7 +68,7 @@ async fn print_permissions(
     client: &kube::Client,
     config: &Config,
     out: &mut impl Write,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Verdict> {
     let asked = access::review(client, &config.kube, config.analysis.enabled);
     let permissions = tokio::time::timeout(ACCESS_TIMEOUT, asked)
         .await
@@ -72,7 +86,7 @@ async fn print_permissions(
             permissions.len()
         )?,
     }
-    Ok(missing == 0)
+    Ok(Verdict::of(missing == 0))
 }
 
 fn sentence(permission: &Permission) -> String {
@@ -109,12 +123,12 @@ fn sentence(permission: &Permission) -> String {
     )
 }
 
-/// Asks the recorder at `url` for its health, and prints the status and the checks. `Ok(true)` when it is healthy.
+/// Asks the recorder at `url` for its health, and prints the status and the checks.
 /// The request carries no credential, and a redirect is not followed.
 ///
 /// # Errors
 /// When it does not answer as a recorder does, or `out` cannot be written.
-pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<bool> {
+pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<Verdict> {
     let authority = address(url)?;
     let (answered, body) = tokio::time::timeout(URL_TIMEOUT, get_health(&authority))
         .await
@@ -129,7 +143,8 @@ pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<bool> {
             writeln!(out, "  {name}: {}", check.status.word())?;
         }
     }
-    Ok(answered == StatusCode::OK && document.status == State::Healthy)
+    let is_healthy = answered == StatusCode::OK && document.status == State::Healthy;
+    Ok(Verdict::of(is_healthy))
 }
 
 /// The host and port of a URL that is nothing else: no path that a server could act on, no password.
@@ -219,7 +234,7 @@ mod tests {
                 Err("disk full".to_owned())
             });
             let mut out = Vec::new();
-            assert_eq!(remote(&url, &mut out).await.unwrap(), healthy);
+            assert_eq!(remote(&url, &mut out).await.unwrap(), Verdict::of(healthy));
             let word = if healthy { "healthy" } else { "degraded" };
             // The message of the check, which may hold what an API server said, is not printed.
             let printed = String::from_utf8(out).unwrap();
@@ -339,7 +354,7 @@ mod tests {
         );
         let (url, served) = answering(http("503 Service Unavailable", &body)).await;
         let mut out = Vec::new();
-        assert!(!remote(&url, &mut out).await.unwrap());
+        assert_eq!(remote(&url, &mut out).await.unwrap(), Verdict::Failed);
         served.await.unwrap();
         let printed = String::from_utf8(out).unwrap();
         assert!(
@@ -365,11 +380,8 @@ mod tests {
             )
         });
         let mut out = Vec::new();
-        assert!(
-            !print_permissions(&client, &Config::default(), &mut out)
-                .await
-                .unwrap()
-        );
+        let verdict = print_permissions(&client, &Config::default(), &mut out).await;
+        assert_eq!(verdict.unwrap(), Verdict::Failed);
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
         for line in [

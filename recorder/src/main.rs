@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use kube9_recorder::check::{self, Verdict};
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Place, ProcessEnvironment};
@@ -15,7 +16,7 @@ use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of, refuse_core_dum
 use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
-use kube9_recorder::{check, logging, panics, run, runtime};
+use kube9_recorder::{logging, panics, run, runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -130,10 +131,10 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// The exit code of a check; its errors are for the person who asked, not for the log.
-fn report(answer: anyhow::Result<bool>) -> ExitCode {
+fn report(answer: anyhow::Result<Verdict>) -> ExitCode {
     match answer {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+        Ok(Verdict::Passed) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::from(FAILED),
         Err(error) => complain(&format!("{error:#}"), FAILED),
     }
 }

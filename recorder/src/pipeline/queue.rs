@@ -144,11 +144,11 @@ impl Queue {
             || (state.bytes + bytes > self.limits.bytes_max && !state.items.is_empty())
         {
             pushed.by_bytes = state.items.len() < self.limits.capacity;
-            let Some(was_event) = state.drop_oldest(now) else {
+            let Some(dropped) = state.drop_oldest(now) else {
                 break;
             };
             pushed.dropped += 1;
-            pushed.dropped_events += u64::from(was_event);
+            pushed.dropped_events += u64::from(dropped == Dropped::Sight);
         }
         if pushed.dropped > 0 {
             pushed.burst_began = !state.bursting;
@@ -304,10 +304,18 @@ impl Queue {
     }
 }
 
+/// What a full queue dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    /// A sight of an Event.
+    Sight,
+    /// A row of kube9's own.
+    Row,
+}
+
 impl State {
     /// Drops the oldest sight of an Event, else the oldest row. `None`: nothing here may be dropped.
-    /// `Some(true)`: it was a sight of an Event.
-    fn drop_oldest(&mut self, now: Timestamp) -> Option<bool> {
+    fn drop_oldest(&mut self, now: Timestamp) -> Option<Dropped> {
         let oldest = self
             .items
             .iter()
@@ -347,7 +355,10 @@ impl State {
         {
             drops.known.push((uid.to_string(), version.to_string()));
         }
-        Some(watch.is_some())
+        Some(match watch {
+            Some(_) => Dropped::Sight,
+            None => Dropped::Row,
+        })
     }
 }
 

@@ -258,8 +258,9 @@ impl Applier {
         at: Timestamp,
     ) -> rusqlite::Result<()> {
         let watch = self.watches.get(id);
-        let again = watch.list_begun(listing);
-        if cause == RelistCause::FirstStart && !again {
+        let is_second = watch.relisting;
+        watch.list_begun(listing);
+        if cause == RelistCause::FirstStart && !is_second {
             // The record begins here. Only if this list fails was there a time of which nothing is known.
             watch.proven.get_or_insert(at);
             return Ok(());

@@ -36,6 +36,15 @@ pub(super) struct Checkpoints {
     pinned_bytes: u64,
 }
 
+/// Whether the log was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The last time is too short ago.
+    NotDue,
+    /// It was, and all went well.
+    Done,
+}
+
 /// Frames of the log, and how many of them the database holds.
 struct Log {
     busy: bool,
@@ -63,10 +72,10 @@ impl Checkpoints {
         }
     }
 
-    /// Looks, at most every [`LOOK_EVERY`]. `true`: it did, and all went well.
-    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<bool> {
+    /// Looks, at most every [`LOOK_EVERY`].
+    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<Look> {
         if self.seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return Ok(false);
+            return Ok(Look::NotDue);
         }
         self.seen = Some(Instant::now());
         let mut log = checkpoint(conn, "NOOP")?;
@@ -81,7 +90,7 @@ impl Checkpoints {
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;
         }
-        Ok(true)
+        Ok(Look::Done)
     }
 }
 

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::apply::Applier;
+use super::run::Progress;
 
 /// Entries read between two looks at the time.
 const CHUNK: i64 = 512;
@@ -50,7 +51,7 @@ impl Leftovers {
             return Ok(None); // the usual case: nothing to look for
         }
         for watch in all.iter().filter(|id| !running.contains(id)) {
-            if !delete_facts(conn, *watch, forgotten, deadline)? {
+            if delete_facts(conn, *watch, forgotten, deadline)? == Progress::More {
                 return Ok(Some(self));
             }
         }
@@ -80,13 +81,13 @@ impl Leftovers {
     }
 }
 
-/// Deletes the facts of a watch that was last current before `forgotten`. `false`: the time was over before the end.
+/// Deletes the facts of a watch that was last current before `forgotten`.
 fn delete_facts(
     conn: &Connection,
     watch: i64,
     forgotten: Timestamp,
     deadline: Instant,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Progress> {
     let is_forgotten: bool = conn
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
@@ -94,7 +95,7 @@ fn delete_facts(
         )?
         .query_row((watch, forgotten.millis()), |row| row.get(0))?;
     if !is_forgotten {
-        return Ok(true);
+        return Ok(Progress::Done);
     }
     loop {
         let deleted = conn
@@ -107,7 +108,7 @@ fn delete_facts(
             break;
         }
         if Instant::now() >= deadline {
-            return Ok(false);
+            return Ok(Progress::More);
         }
     }
     // Without facts everything would look added; a watch that was never current compares with nothing.
@@ -115,5 +116,5 @@ fn delete_facts(
         "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
     )?
     .execute([watch])?;
-    Ok(true)
+    Ok(Progress::Done)
 }

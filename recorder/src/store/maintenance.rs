@@ -19,12 +19,12 @@ use tracing::{info, warn};
 
 use super::apply::{Applier, apply_all};
 use super::cap::{Cap, Pages};
-use super::checkpoint::{Checkpoints, truncate};
+use super::checkpoint::{Checkpoints, Look, truncate};
 use super::delete::Deleted;
 use super::evicted;
 use super::open::is_damage;
 use super::report::{self, Report};
-use super::run::Run;
+use super::run::{Progress, Run};
 use super::share::HOLDERS_MAX;
 use super::shared::Shared;
 use super::sweep::Sweep;
@@ -197,8 +197,9 @@ impl Maintenance {
     }
 
     fn checkpoint(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
-        if self.checkpoints.look(conn, &shared.metrics)? {
-            self.works(Work::Checkpoint);
+        match self.checkpoints.look(conn, &shared.metrics)? {
+            Look::Done => self.works(Work::Checkpoint),
+            Look::NotDue => {}
         }
         Ok(())
     }
@@ -232,13 +233,14 @@ impl Maintenance {
         };
         // An error forgets the run: what it has committed stays, and the next one begins from the start.
         let volume_is_short = self.cap.volume_is_short();
-        if run.step(
+        let progress = run.step(
             conn,
             applier,
             &self.config,
             volume_is_short,
             &shared.metrics,
-        )? {
+        )?;
+        if progress == Progress::More {
             self.run = Some(run);
             return Ok(Step::Busy);
         }

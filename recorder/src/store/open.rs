@@ -141,17 +141,17 @@ impl DataDir {
     /// Opens or creates the database. A damaged one is moved aside (with its `-wal` and `-shm`) and a new one made.
     pub fn open(&self) -> Result<Opened, OpenError> {
         let path = self.database();
-        let created = match look_at_header(&path)? {
-            Header::Absent => true,
-            Header::Sqlite => false,
+        let origin = match look_at_header(&path)? {
+            Header::Absent => Origin::Now,
+            Header::Sqlite => Origin::Before,
             Header::Garbage => {
                 return self.start_anew("it does not begin as a SQLite database".to_owned());
             }
         };
-        match open_existing(&path, created) {
+        match connect(&path, origin) {
             Ok(conn) => Ok(Opened {
                 conn,
-                created,
+                created: origin == Origin::Now,
                 moved_aside: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
@@ -165,7 +165,7 @@ impl DataDir {
     fn open_damaged(&self) -> Result<Opened, OpenError> {
         self.read_through()?;
         let path = self.database();
-        match open_existing(&path, false) {
+        match connect(&path, Origin::Before) {
             Ok(conn) => Ok(Opened {
                 conn,
                 created: false,
@@ -199,7 +199,7 @@ impl DataDir {
     pub fn start_anew(&self, why: String) -> Result<Opened, OpenError> {
         let aside = self.move_aside()?;
         let path = self.database();
-        match open_existing(&path, true) {
+        match connect(&path, Origin::Now) {
             Ok(conn) => Ok(Opened {
                 conn,
                 created: true,
@@ -357,9 +357,18 @@ fn keep_wal(conn: &Connection) -> rusqlite::Result<()> {
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::PersistWal(&mut on))
 }
 
+/// When a file was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It may be somebody else's, and have another layout.
+    Before,
+    /// By this process, now.
+    Now,
+}
+
 /// A connection to a database of this version's layout.
-fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
-    if create {
+fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
+    if origin == Origin::Now {
         // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
         // reads through the group.
         let made = OpenOptions::new()
@@ -382,7 +391,7 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     // The file grows by whole pages; without a chunk size SQLite does not listen to `checkpoint::reserve`.
     let mut chunk = schema::PAGE_BYTES as i32;
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
-    if !create {
+    if origin == Origin::Before {
         let path = path.to_owned();
         match layout::owner(&conn)? {
             Owner::Us => {}
@@ -397,8 +406,12 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
         }
     }
     // Before the first table, else they have no effect.
-    set(&conn, "page_size", schema::PAGE_BYTES, !create)?;
-    set(&conn, "auto_vacuum", 2, !create)?;
+    for (pragma, value) in [("page_size", schema::PAGE_BYTES), ("auto_vacuum", 2)] {
+        match origin {
+            Origin::Before => conn.pragma_update(None, pragma, value)?,
+            Origin::Now => set(&conn, pragma, value)?,
+        }
+    }
     conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
         row.get::<_, String>(0)
     })?;
@@ -409,11 +422,11 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
             format!("journal mode is {mode}, WAL was refused"),
         )));
     }
-    set(&conn, "synchronous", 1, false)?;
-    set(&conn, "journal_size_limit", WAL_BYTES_KEPT, false)?;
-    set(&conn, "wal_autocheckpoint", WAL_PAGES, false)?;
-    set(&conn, "cache_size", CACHE_KIB, false)?;
-    set(&conn, "temp_store", 2, false)?;
+    set(&conn, "synchronous", 1)?;
+    set(&conn, "journal_size_limit", WAL_BYTES_KEPT)?;
+    set(&conn, "wal_autocheckpoint", WAL_PAGES)?;
+    set(&conn, "cache_size", CACHE_KIB)?;
+    set(&conn, "temp_store", 2)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     // No plan may depend on a bound value: else statements that meet a partial index are prepared again at each use,
     // which took 56 % of the store's time (measured).
@@ -427,11 +440,11 @@ fn open_existing(path: &Path, create: bool) -> Result<Connection, Failure> {
     Ok(conn)
 }
 
-/// Sets a pragma and reads it back. `lenient`: only a fresh file takes it.
-fn set(conn: &Connection, pragma: &str, value: i64, lenient: bool) -> Result<(), Failure> {
+/// Sets a pragma and reads it back.
+fn set(conn: &Connection, pragma: &str, value: i64) -> Result<(), Failure> {
     conn.pragma_update(None, pragma, value)?;
     let now: i64 = conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
-    if now != value && !lenient {
+    if now != value {
         let path = conn.path().map(PathBuf::from).unwrap_or_default();
         return Err(Failure::Stop(unavailable(
             &path,

@@ -49,6 +49,16 @@ const FINDING_SHARE: u64 = 10 << 10;
 /// cluster of 10,000 pods has 40,000, or 3 MB.
 const ENTRY_SHARE: u64 = 5 * 70;
 
+/// What a step leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Progress {
+    /// Its time was over before the work was done.
+    More,
+    /// Nothing.
+    Done,
+}
+
 /// A run, with what it has done so far.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -118,7 +128,7 @@ impl Run {
         }
     }
 
-    /// One step. `false`: the run is done. `volume_is_short`: free pages are what new rows live on, none is given back.
+    /// One step. `volume_is_short`: free pages are what new rows live on, none is given back.
     pub(super) fn step(
         &mut self,
         conn: &mut Connection,
@@ -126,29 +136,24 @@ impl Run {
         config: &RetentionConfig,
         volume_is_short: bool,
         metrics: &Metrics,
-    ) -> rusqlite::Result<bool> {
+    ) -> rusqlite::Result<Progress> {
         let deadline = Instant::now() + STEP_TIME;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Expire { from } => {
                 self.expire(conn, applier, config, metrics, from, deadline)?
             }
             Phase::Trim(mut trim) => {
-                let done = within(conn, applier, |tx, _| trim.step(tx, deadline))?;
+                let progress = within(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 self.cut = trim.cut;
-                if done {
-                    self.weighing(conn)?
-                } else {
-                    Phase::Trim(trim)
+                match progress {
+                    Progress::Done => self.weighing(conn)?,
+                    Progress::More => Phase::Trim(trim),
                 }
             }
-            Phase::Weigh(mut weigh) => {
-                let done = weigh.step(conn, deadline)?;
-                if done {
-                    self.shedding(conn, &weigh)?
-                } else {
-                    Phase::Weigh(weigh)
-                }
-            }
+            Phase::Weigh(mut weigh) => match weigh.step(conn, deadline)? {
+                Progress::Done => self.shedding(conn, &weigh)?,
+                Progress::More => Phase::Weigh(weigh),
+            },
             Phase::Shed { from, quotas, why } => self.shed(
                 conn,
                 applier,
@@ -177,10 +182,13 @@ impl Run {
                     }
                 }
             }
-            Phase::Vacuum if !volume_is_short && vacuum(conn, deadline)? => Phase::Vacuum,
-            Phase::Vacuum | Phase::Done => return Ok(false),
+            Phase::Vacuum if !volume_is_short => match vacuum(conn, deadline)? {
+                Progress::More => Phase::Vacuum,
+                Progress::Done => return Ok(Progress::Done),
+            },
+            Phase::Vacuum | Phase::Done => return Ok(Progress::Done),
         };
-        Ok(true)
+        Ok(Progress::More)
     }
 
     /// Deletes what is too old; one pass over both tiers.
@@ -307,11 +315,11 @@ fn within<T>(
     Ok(done.expect("a transaction is committed only after its work"))
 }
 
-/// Gives free pages back until `deadline`. `true`: there are more to give.
-fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<bool> {
+/// Gives free pages back until `deadline`.
+fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<Progress> {
     let pages = Pages::of(conn)?;
     if pages.free < FREE_PAGES_MIN || pages.free < pages.all / FREE_SHARE_MAX {
-        return Ok(false);
+        return Ok(Progress::Done);
     }
     let tx = conn.transaction()?;
     {
@@ -322,5 +330,5 @@ fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<bool> {
         while rows.next()?.is_some() && Instant::now() < deadline {}
     }
     tx.commit()?;
-    Ok(true)
+    Ok(Progress::More)
 }

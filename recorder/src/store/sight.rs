@@ -45,12 +45,12 @@ impl Sight<'_> {
             created,
             occurrences,
             before,
-            ..
+            count_reset,
         } = fold(None, self.seen)
         {
             let key = rows.key(conn, self.bounded(created))?;
             if dedup.insert(&self.entry(key))? {
-                self.open(conn, rows, key, occurrences, before, false)?;
+                self.open(conn, rows, key, (occurrences, before, count_reset))?;
                 return Ok(Became::Row(occurrences));
             }
         }
@@ -83,7 +83,7 @@ impl Sight<'_> {
                 count_reset,
             } => {
                 let key = rows.key(conn, self.bounded(created))?;
-                self.open(conn, rows, key, occurrences, before, count_reset)?;
+                self.open(conn, rows, key, (occurrences, before, count_reset))?;
                 dedup.update(&self.entry(key))?;
                 Ok(Became::Row(occurrences))
             }
@@ -126,9 +126,7 @@ impl Sight<'_> {
         conn: &Connection,
         rows: &mut Rows,
         key: EventKey,
-        occurrences: i64,
-        before: i64,
-        count_reset: bool,
+        (occurrences, before, count_reset): (i64, i64, bool),
     ) -> rusqlite::Result<()> {
         let mut extra = Cow::Borrowed(&self.row.record().extra);
         if before > 0 {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use kube9_shared::model::{Holder, Severity};
 use rusqlite::Connection;
 
+use super::run::Progress;
 use super::share::{Holdings, Quotas};
 
 /// Share of the limit that facts may take, in percent. A cluster of 10,000 pods has 5 MB of them.
@@ -43,8 +44,12 @@ impl Trim {
         }
     }
 
-    /// Works until `deadline`, within a transaction of the caller's. `true`: done.
-    pub(super) fn step(&mut self, conn: &Connection, deadline: Instant) -> rusqlite::Result<bool> {
+    /// Works until `deadline`, within a transaction of the caller's.
+    pub(super) fn step(
+        &mut self,
+        conn: &Connection,
+        deadline: Instant,
+    ) -> rusqlite::Result<Progress> {
         loop {
             let found: Vec<(i64, String, i64)> = conn.prepare_cached("SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
                      ORDER BY watch, name LIMIT ?3",
@@ -55,11 +60,11 @@ impl Trim {
                 .collect::<Result<_, _>>()?;
             let Some((watch, name, _)) = found.last() else {
                 if self.quotas.is_some() {
-                    return Ok(true);
+                    return Ok(Progress::Done);
                 }
                 let over = self.holdings.bytes().saturating_sub(self.most);
                 if over == 0 {
-                    return Ok(true);
+                    return Ok(Progress::Done);
                 }
                 self.quotas = Some(self.holdings.quotas(over));
                 self.after = (i64::MIN, String::new());
@@ -85,7 +90,7 @@ impl Trim {
                 }
             }
             if Instant::now() >= deadline {
-                return Ok(false);
+                return Ok(Progress::More);
             }
         }
     }

@@ -188,13 +188,13 @@ impl Watch {
         }
     }
 
-    /// A list begins. Whether one had begun that did not come to its end.
-    pub(super) fn list_begun(&mut self, listing: i64) -> bool {
+    /// A list begins.
+    pub(super) fn list_begun(&mut self, listing: i64) {
         self.recovered = 0;
         self.repeats = 0;
         self.listing = listing;
+        self.relisting = true;
         self.changed = true;
-        std::mem::replace(&mut self.relisting, true)
     }
 
     /// A list is complete: everything up to `version` is committed with this transaction, and was current at `proven`.

@@ -11,6 +11,7 @@ use kube9_shared::model::{Holder, Severity};
 use rusqlite::Connection;
 
 use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
+use super::run::Progress;
 use super::share::Holdings;
 
 /// Ids of a table, the newest, whose names are weighed: 4 million, 512 KiB of bits. Older ones are of few rows.
@@ -67,8 +68,12 @@ impl Weigh {
         })
     }
 
-    /// Works until `deadline`. `true`: all rows are weighed.
-    pub(super) fn step(&mut self, conn: &Connection, deadline: Instant) -> rusqlite::Result<bool> {
+    /// Works until `deadline`.
+    pub(super) fn step(
+        &mut self,
+        conn: &Connection,
+        deadline: Instant,
+    ) -> rusqlite::Result<Progress> {
         let mut statement = conn.prepare_cached("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0), \
              e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
              LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
@@ -96,9 +101,9 @@ impl Weigh {
             read += 1;
             if read % CHUNK == 0 && Instant::now() >= deadline {
                 self.from = row.get::<_, i64>(0)? + 1;
-                return Ok(false);
+                return Ok(Progress::More);
             }
         }
-        Ok(true)
+        Ok(Progress::Done)
     }
 }

@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use super::damage::By;
 use super::tell::account;
-use super::{SIZES_EVERY, Writer};
+use super::{Abandoned, SIZES_EVERY, Writer};
 use crate::backoff::Backoff;
 use crate::metrics::Stage;
 use crate::pipeline::item::{Item, Passed, RelistCause};
@@ -16,10 +16,11 @@ use crate::pipeline::queue::{Batch, Drops};
 use crate::pipeline::record::Occurred;
 use crate::store::apply::apply_all;
 use crate::store::open::is_damage;
+use crate::store::run::Progress;
 
 impl Writer {
-    /// Writes a batch, for as long as it takes. `false`: given up because the grace period is over.
-    pub(super) fn write(&mut self, batch: &Batch) -> bool {
+    /// Writes a batch, for as long as it takes.
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Abandoned> {
         let begun = Instant::now();
         let mut todo = Todo::of(batch);
         let mut backoff = Backoff::new(self.config.retry_initial, self.config.retry_max);
@@ -31,9 +32,7 @@ impl Writer {
             failures += 1;
             if is_damage(&error) {
                 // Opened again, or moved aside: either may be all it takes.
-                if !self.damaged(By::Commit, &error) {
-                    return false;
-                }
+                self.damaged(By::Commit, &error)?;
             } else if is_item_fault(&error) && !todo.singly {
                 todo.singly = true;
                 continue;
@@ -42,9 +41,7 @@ impl Writer {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 self.make_room();
             }
-            if !self.wait(backoff.wait()) {
-                return false;
-            }
+            self.wait(backoff.wait())?;
         }
         if failures > self.config.retries {
             info!(failures, "database is back");
@@ -54,7 +51,7 @@ impl Writer {
             .write_duration
             .observe(begun.elapsed().as_secs_f64());
         metrics.batch_rows.observe(batch.items.len() as f64);
-        true
+        Ok(())
     }
 
     /// One transaction of what is left: all of it, or after an item's fault the drops first and then item by item.
@@ -163,7 +160,9 @@ impl Writer {
     /// The disk is full, perhaps because of us: the clean-up, which runs between batches, must not wait for this one.
     fn make_room(&mut self) {
         self.maintenance.hurry(&self.conn, &self.shared.metrics);
-        while !self.shared.abandon.load(Ordering::Acquire) && self.clean_up() {
+        while !self.shared.abandon.load(Ordering::Acquire)
+            && matches!(self.clean_up(), Ok(Progress::More))
+        {
             self.pulse.beat();
             self.show();
         }

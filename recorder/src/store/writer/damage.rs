@@ -7,7 +7,7 @@
 use rusqlite::Connection;
 use tracing::error;
 
-use super::{Applier, Writer};
+use super::{Abandoned, Applier, Writer};
 use crate::pipeline::item::RelistCause;
 use crate::store::open::is_damage;
 use crate::store::statements;
@@ -46,13 +46,13 @@ impl Writer {
     /// worker, whose commits would meet it, does not run yet. The caller tries again in any case.
     pub fn failed_before_run(&mut self, error: &rusqlite::Error) {
         if is_damage(error) {
-            // Given up only when the process ends anyway.
-            self.damaged(By::Commit, error);
+            // Abandoned only when the process ends, which the caller notices by itself.
+            drop(self.damaged(By::Commit, error));
         }
     }
 
-    /// SQLite calls the file damaged. `false`: given up because the grace period is over.
-    pub(super) fn damaged(&mut self, by: By, error: &rusqlite::Error) -> bool {
+    /// SQLite calls the file damaged.
+    pub(super) fn damaged(&mut self, by: By, error: &rusqlite::Error) -> Result<(), Abandoned> {
         let met = match by {
             By::Commit => &mut self.damage.by_commit,
             By::CleanUp => &mut self.damage.by_clean_up,
@@ -68,16 +68,15 @@ impl Writer {
         self.reopen(Found::Doubtful)
     }
 
-    /// Moves aside what is there, begins a new one, has every source relist. `false`: given up.
-    pub(super) fn replace_damaged(&mut self, why: &str) -> bool {
+    /// Moves aside what is there, begins a new one, has every source relist.
+    pub(super) fn replace_damaged(&mut self, why: &str) -> Result<(), Abandoned> {
         self.check
             .degraded(format!("the database is damaged: {why}"));
         self.reopen(Found::Damaged(why.to_owned()))
     }
 
     /// Closes the database and opens it again, for as long as it takes; moves it aside in between where it is damaged.
-    /// `false`: given up because the grace period is over.
-    pub(super) fn reopen(&mut self, mut found: Found) -> bool {
+    pub(super) fn reopen(&mut self, mut found: Found) -> Result<(), Abandoned> {
         // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
         match Connection::open_in_memory() {
             Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
@@ -85,13 +84,11 @@ impl Writer {
         }
         loop {
             match self.open_again(&mut found) {
-                Ok(()) => return true,
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     error!(error, "cannot open the database again");
                     self.check.degraded(error);
-                    if !self.wait(self.config.retry_max) {
-                        return false;
-                    }
+                    self.wait(self.config.retry_max)?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::damage::{By, Found};
 use super::tell::status_detail;
-use super::{LOOK_EVERY, Writer};
+use super::{Abandoned, LOOK_EVERY, Writer};
 use crate::store::holes::HoleTable;
 use crate::store::open::is_damage;
 use crate::store::watches::WatchTable;
@@ -35,17 +35,23 @@ impl Writer {
         self.heartbeat = Some(Instant::now());
         self.told_changes = self.shared.health.changes();
         let now = self.shared.clock.now();
-        match self.data.file_ids() {
-            Err(error) => warn!(%error, "the state of the database's files is unknown"),
+        let reopened = match self.data.file_ids() {
+            Err(error) => {
+                warn!(%error, "the state of the database's files is unknown");
+                Ok(())
+            }
             Ok(files) if files.database != self.files.database => {
-                self.replace_damaged("the database file was removed or replaced");
+                self.replace_damaged("the database file was removed or replaced")
             }
             Ok(files) if files != self.files => {
                 // Readers would see another log than the one that is written. Closing copies ours into the database.
                 warn!("the write-ahead log was removed or replaced: opening the database again");
-                self.reopen(Found::Replaced);
+                self.reopen(Found::Replaced)
             }
-            Ok(_) => {}
+            Ok(_) => Ok(()),
+        };
+        if let Err(Abandoned) = reopened {
+            return; // there is no database to commit to; the loop that calls this ends
         }
         let done = self.write_status(now, None).and_then(|()| {
             self.conn.query_row(

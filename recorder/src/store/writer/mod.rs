@@ -32,6 +32,7 @@ use super::findings::FindingTable;
 use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
+use super::run::Progress;
 use super::shared::Shared;
 use super::statements;
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
@@ -97,6 +98,10 @@ struct LastCommit {
     /// Occurrence to commit, of the newest Event of the last commit that held one.
     lag_ms: Option<i64>,
 }
+
+/// The grace period is over: whoever gets this stops what it does and returns.
+#[derive(Debug)]
+struct Abandoned;
 
 /// How the writer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,10 +234,10 @@ impl Writer {
             if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
-            let wait = if self.clean_up() {
-                Duration::ZERO
-            } else {
-                self.until_heartbeat()
+            let wait = match self.clean_up() {
+                // Abandoned: what is left in the queue decides below how this ends.
+                Ok(Progress::More) | Err(Abandoned) => Duration::ZERO,
+                Ok(Progress::Done) => self.until_heartbeat(),
             };
             let batch = self.shared.queue.take_batch(
                 self.config.batch_rows,
@@ -241,7 +246,7 @@ impl Writer {
                 self.maintenance.linger(self.config.linger),
             );
             if !batch.is_empty() {
-                if !self.write(&batch) {
+                if let Err(Abandoned) = self.write(&batch) {
                     break Ended::Abandoned(batch.items.len() + self.shared.queue.len());
                 }
             } else if self.shared.queue.is_finished() {
@@ -255,38 +260,38 @@ impl Writer {
         ended
     }
 
-    /// One step of the clean-up. `true`: more is to be done soon.
-    fn clean_up(&mut self) -> bool {
+    /// One step of the clean-up; [`Progress::More`]: the next one should follow soon.
+    fn clean_up(&mut self) -> Result<Progress, Abandoned> {
         let done = self
             .maintenance
             .step(&mut self.conn, &mut self.applier, &self.shared);
         match done {
-            Step::Busy => true,
-            Step::Idle => false,
+            Step::Busy => Ok(Progress::More),
+            Step::Idle => Ok(Progress::Done),
             Step::Finished => {
                 self.damage.by_clean_up = 0;
-                false
+                Ok(Progress::Done)
             }
             Step::Damaged(error) => {
                 let reopened = self.damaged(By::CleanUp, &error);
                 self.maintenance.begin_again();
-                reopened
+                reopened.map(|()| Progress::More)
             }
         }
     }
 
-    /// Waits, but not past the end of the grace period. `false`: it is over.
-    fn wait(&mut self, time: Duration) -> bool {
+    /// Waits, but not past the end of the grace period.
+    fn wait(&mut self, time: Duration) -> Result<(), Abandoned> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.pulse.beat();
             self.show();
             if self.shared.abandon.load(Ordering::Acquire) {
-                return false;
+                return Err(Abandoned);
             }
             std::thread::sleep(WAIT_SLICE.min(time));
         }
-        true
+        Ok(())
     }
 
     /// Brings `/healthz` up to date, also while a batch waits for the database.
