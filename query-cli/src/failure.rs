@@ -97,7 +97,6 @@ impl Failure {
             Self::Help(_) => ExitCode::SUCCESS,
             Self::Usage(_) => ExitCode::from(2),
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Read(ReadError::Cursor(_)) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -140,7 +139,6 @@ fn read_advice(error: &ReadError) -> &'static str {
         }
         ReadError::Memory => "Ask for less (--since, --object-namespace, --limit, no --offset).",
         ReadError::Sqlite(_) => "Try again in a moment.",
-        ReadError::Cursor(_) => "Start again without --after.",
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! SQLite ends its own statements at the time limit, between two instructions. What it does not see is a single
-//! instruction that takes long, and all that comes after the query: the text of a foreign file.
+//! instruction that takes long, and all that comes after the query: the text of a damaged file.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;

@@ -26,33 +26,52 @@ fn is_hostile(c: char) -> bool {
     kube9_shared::visible::hides(c) && !joins
 }
 
-/// A foreign database whose every text is nasty.
-fn foreign() -> Dir {
+/// A row whose every text is this one.
+fn all_over(text: &str) -> Event {
+    let event = Event {
+        second: TEN,
+        reason: text.to_owned(),
+        title: text.to_owned(),
+        component: text.to_owned(),
+        container: text.to_owned(),
+        node: Some(text.to_owned()),
+        owner: Some([text.to_owned(), text.to_owned()]),
+        // As stored text has none, so that none stands for something else.
+        body: text.replace(|c| c < '\u{8}', ""),
+        ..Event::default()
+    };
+    event.about(text, text, text)
+}
+
+/// A database whose every text is nasty, as no recorder writes it.
+fn nasty() -> Dir {
     let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
-    for (i, text) in NASTY.iter().enumerate() {
-        let metadata = serde_json::json!({ "reason": text, *text: text, "count": i }).to_string();
-        db.execute(
-            "INSERT INTO events VALUES (?1, ?2, ?2, ?2, ?2, ?2, ?2, ?2, ?3, '2025-12-02T10:00:00.000Z')",
-            rusqlite::params![format!("evt_20251202_100000_00000{i}"), text, metadata],
-        )
-        .unwrap();
+    let db = fixture::create(&dir.db());
+    for (i, text) in (0..).zip(NASTY) {
+        let event = Event {
+            low: i,
+            extra: Some(serde_json::json!({ *text: text, "count": i }).to_string()),
+            ..all_over(text)
+        };
+        fixture::insert(&db, &event);
     }
-    let odd: [&dyn rusqlite::ToSql; 3] =
-        [&"not json {", &"[1,\n2]", &b"\xff\xfe broken".as_slice()];
-    for (i, metadata) in odd.into_iter().enumerate() {
-        db.execute(
-            "INSERT INTO events VALUES (?1, x'ff1b', 1.5, 42, x'fffe', NULL, NULL, NULL, ?2, '2025-12-02T09:00:00.000Z')",
-            rusqlite::params![format!("evt_20251202_090000_00000{i}"), metadata],
-        )
-        .unwrap();
-    }
+    let odd = Event {
+        second: TEN - 3_600,
+        extra: Some("[1,\n2]".to_owned()),
+        ..Event::default()
+    };
+    fixture::insert(&db, &odd);
+    db.execute_batch(
+        "UPDATE reason SET title = x'fffe1b', component = x'ff1b' WHERE reason = 'Scheduled';
+         UPDATE text SET body = CAST(x'ff1b' AS TEXT) WHERE body = 'it happened'",
+    )
+    .unwrap();
     dir
 }
 
 #[test]
 fn nothing_hostile_reaches_a_terminal_in_any_format() {
-    let dir = foreign();
+    let dir = nasty();
     for line in [
         "events list --format=json",
         "events list --format=jsonl",
@@ -99,7 +118,7 @@ fn nothing_hostile_reaches_a_terminal_in_any_format() {
 
 #[test]
 fn documents_carry_the_same_text_that_was_stored() {
-    let dir = foreign();
+    let dir = nasty();
     let page = dir.run("events list --format=json --type=x").failed(2);
     assert!(page.contains("valid values"), "{page}");
     let page = dir.run("events list --format=json").json();
@@ -117,14 +136,14 @@ fn documents_carry_the_same_text_that_was_stored() {
         assert_eq!(event["title"], *text);
         assert_eq!(event["metadata"][*text], *text);
     }
-    // Metadata that is no object is shown as it is.
+    // Metadata that is not an object is shown as it is.
     let shown = dir
         .run("events get evt_20251202_090000_000000 --format=table")
         .ok();
     assert!(
         shown
             .lines()
-            .any(|line| line.starts_with("metadata ") && line.ends_with(" not json {")),
+            .any(|line| line.starts_with("metadata ") && line.ends_with(" [1,2]")),
         "{shown}"
     );
 }
@@ -165,14 +184,11 @@ proptest! {
     #[test]
     fn whatever_is_stored_comes_out_whole_and_harmless(texts in prop::collection::vec(any_text(), 5..40)) {
         let dir = Dir::new();
-        let db = fixture::create_plain(&dir.db());
-        for (i, text) in texts.iter().enumerate() {
-            let metadata = serde_json::json!({ "reason": text, "nested": [{ text.as_str(): text }] }).to_string();
-            db.execute(
-                "INSERT INTO events VALUES (?1, 'cluster', 'info', ?2, ?2, ?2, ?2, ?2, ?3, '2025-12-02T10:00:00.000Z')",
-                rusqlite::params![format!("evt_20251202_100000_{i:06}"), text.replace('\0', " "), metadata],
-            )
-            .unwrap();
+        let db = fixture::create(&dir.db());
+        let without_nul = |text: &String| text.replace('\0', " ");
+        for (i, text) in (0..).zip(&texts) {
+            let extra = serde_json::json!({ "nested": [{ text.as_str(): text }] }).to_string();
+            fixture::insert(&db, &Event { low: i, extra: Some(extra), ..all_over(&without_nul(text)) });
         }
         let json = dir.run("events list --format=json --limit=1000");
         let yaml = dir.run("events list --format=yaml --limit=1000");
@@ -188,9 +204,10 @@ proptest! {
         }
         let page = json.json();
         for (i, text) in texts.iter().rev().enumerate() {
-            let title = text.replace('\0', " ");
-            prop_assert_eq!(page["events"][i]["title"].as_str(), Some(title.as_str()));
-            prop_assert_eq!(page["events"][i]["metadata"]["reason"].as_str(), Some(text.as_str()));
+            let (event, title) = (&page["events"][i], without_nul(text));
+            prop_assert_eq!(event["title"].as_str(), Some(title.as_str()));
+            prop_assert_eq!(event["metadata"]["reason"].as_str(), Some(title.as_str()).filter(|text| !text.is_empty()));
+            prop_assert_eq!(event["metadata"]["nested"][0][text.as_str()].as_str(), Some(text.as_str()));
         }
         let read: serde_json::Value = serde_yaml::from_str(&yaml.stdout).unwrap();
         prop_assert_eq!(&read, &page, "{}", yaml.stdout);
@@ -296,7 +313,7 @@ fn every_format_for_people_name_with_invisible_character_shows_it() {
 #[test]
 fn csv_cell_of_any_field_never_is_a_formula() {
     let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
+    let db = fixture::create(&dir.db());
     let texts = [
         "=1+1",
         "+1",
@@ -314,15 +331,13 @@ fn csv_cell_of_any_field_never_is_a_formula() {
         "＠1",
         "\u{200b}=1",
     ];
-    for (i, text) in texts.iter().enumerate() {
-        let metadata =
-            serde_json::json!({ "reason": text, "node": text, "code": -7, "owner": text })
-                .to_string();
-        db.execute(
-            "INSERT INTO events VALUES (?1, ?2, ?2, ?2, ?2, ?2, ?2, ?2, ?3, ?2)",
-            rusqlite::params![format!("evt_20251202_100000_{i:06}"), text, metadata],
-        )
-        .unwrap();
+    for (i, text) in (0..).zip(texts) {
+        let event = Event {
+            low: i,
+            extra: Some(serde_json::json!({ "code": -7 }).to_string()),
+            ..all_over(text)
+        };
+        fixture::insert(&db, &event);
     }
     for line in [
         "events list --format=csv",
@@ -344,7 +359,7 @@ fn csv_cell_of_any_field_never_is_a_formula() {
 
 #[test]
 fn every_event_is_one_line_of_csv_and_of_a_table() {
-    let dir = foreign();
+    let dir = nasty();
     for (format, lines) in [("csv", 14), ("table", 14), ("wide", 14)] {
         let shown = dir.run(&format!("events list --format={format}")).stdout;
         assert_eq!(shown.lines().count(), lines, "{shown}");

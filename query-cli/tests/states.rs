@@ -240,8 +240,8 @@ fn what_is_no_database_of_ours_is_left_alone() {
     assert!(error.contains("is not a SQLite database"), "{error}");
 
     let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
-    db.execute_batch("DROP TABLE events; CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
+    let db = rusqlite::Connection::open(dir.db()).unwrap();
+    db.execute_batch("CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
         .unwrap();
     let error = everywhere(&dir, LIST).failed(1);
     assert!(error.contains("belongs to another program"), "{error}");
@@ -430,10 +430,11 @@ fn path_may_hold_what_a_uri_may_not() {
 
 #[test]
 fn database_that_is_held_is_busy() {
-    // Another program's, in the middle of a write that keeps readers out.
+    // Another program, in the middle of a write that keeps readers out.
     let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
-    db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let db = fixture::create(&dir.db());
+    db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
+        .unwrap();
     let busy = |dir: &Dir| {
         let error = dir.run(LIST).failed(1);
         assert!(
@@ -461,104 +462,43 @@ fn database_that_is_held_is_busy() {
 }
 
 #[test]
-fn plain_table_of_another_recorder_is_read() {
+fn database_of_the_original_operator_is_named_with_what_to_do() {
     let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
+    let db = rusqlite::Connection::open(dir.db()).unwrap();
     db.execute_batch(
-        "INSERT INTO events VALUES
-         ('evt_20251202_100000_aaaaaa', 'cluster', 'error', 'Container crash loop', NULL, 'Pod', 'shop', 'web-1',
-          '{\"reason\":\"BackOff\",\"count\":3}', '2025-12-02T10:00:00.000Z'),
-         ('evt_20251202_100100_bbbbbb', 'operator', 'info', 'Started', 'it runs', NULL, NULL, NULL, NULL,
-          '2025-12-02T10:01:00.000Z')",
+        "CREATE TABLE events (id TEXT PRIMARY KEY, event_type TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL,
+                              description TEXT, object_kind TEXT, object_namespace TEXT, object_name TEXT, metadata TEXT,
+                              created_at TEXT NOT NULL);
+         INSERT INTO events VALUES ('evt_20251202_100000_aaaaaa', 'cluster', 'error', 'Container crash loop', NULL, 'Pod',
+                                    'shop', 'web-1', NULL, '2025-12-02T10:00:00.000Z')",
     )
     .unwrap();
-    let page = everywhere(&dir, "events list --format=json").json();
-    assert_eq!(page["pagination"]["total"], 2);
-    assert_eq!(page["events"][0]["id"], "evt_20251202_100100_bbbbbb");
-    assert_eq!(page["events"][0]["metadata"], serde_json::json!({}));
-    assert_eq!(page["events"][1]["metadata"]["reason"], "BackOff");
-    assert_eq!(
-        dir.run("events get evt_20251202_100000_aaaaaa").json()["object_name"],
-        "web-1"
+    drop(db);
+    let error = format!(
+        "{} is a database in the layout of the original kube9 operator",
+        dir.db().display()
     );
-    assert_eq!(
-        total(dir.run("events list --reason=backoff --since=2025-12-02 --object-kind=pod")),
-        1
-    );
-    assert_eq!(
-        dir.run("events export --fields=id --format=csv")
-            .ok()
-            .lines()
-            .count(),
-        3
-    );
-    assert_eq!(dir.run("events stats --by=type").json()["total_events"], 2);
-    let status = dir.run("status").json();
-    assert_eq!(status["total_events"], 2);
-    assert_eq!(status["recorder"], serde_json::Value::Null);
-    let first = dir.run("events list --limit=1").json();
-    assert_eq!(first["events"][0]["id"], "evt_20251202_100100_bbbbbb");
-    let next = first["pagination"]["next"].as_str().unwrap();
-    let second = dir
-        .run(&format!("events list --limit=1 --after={next}"))
-        .json();
-    assert_eq!(second["events"][0]["id"], "evt_20251202_100000_aaaaaa");
-    assert_eq!(second["pagination"]["next"], serde_json::Value::Null);
-    for (by, groups) in [
-        ("kind", "Pod,1\n,1\n"),
-        ("name", "web-1,1\n,1\n"),
-        ("day", "2025-12-02,2\n"),
-        ("hour", "2025-12-02T10:00Z,2\n"),
+    everywhere(&dir, LIST).failed(1);
+    for line in [
+        LIST,
+        "events get evt_20251202_100000_aaaaaa",
+        "events stats",
+        "events timeline",
+        "events export",
+        "events watch",
+        "status",
     ] {
-        let table = dir
-            .run(&format!("events stats --by={by} --format=csv"))
-            .ok();
-        let mut lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.remove(0), format!("{by},events"));
-        let mut expected: Vec<&str> = groups.lines().collect();
-        lines.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(lines, expected);
+        let told = dir.run(line).failed(1);
+        assert!(told.contains(&error), "{line}: {told}");
+        assert!(told.contains("/data/import/"), "{line}: {told}");
     }
-    // A place in a file of the other kind.
-    let ours = Dir::with_story().run("events list --limit=1").json();
-    let foreign = ours["pagination"]["next"].as_str().unwrap().to_owned();
-    for (dir, cursor) in [(&dir, foreign.as_str()), (&Dir::with_story(), next)] {
-        let error = dir.run(&format!("events list --after={cursor}")).failed(2);
-        assert!(
-            error.contains("is not a cursor") && error.contains("Start again without --after"),
-            "{error}"
-        );
-    }
-}
-
-#[test]
-fn plain_table_may_hold_any_value_anywhere() {
-    let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
-    db.execute_batch(
-        "DROP TABLE events;
-         CREATE TABLE events (id, event_type, severity, title, description, object_kind, object_namespace, object_name,
-                              metadata, created_at);
-         INSERT INTO events VALUES (7, 'cluster', 'warning', 42, 1.5, NULL, NULL, 'web-1', 'not json', 'yesterday')",
-    )
-    .unwrap();
-    let page = dir.run("events list --format=json").json();
-    assert_eq!(page["events"][0]["id"], "7");
-    assert_eq!(page["events"][0]["title"], "42");
-    assert_eq!(page["events"][0]["description"], "1.5");
-    assert_eq!(page["events"][0]["metadata"], "not json");
-    let table = dir.run("events list --format=table").stdout;
-    assert!(table.lines().nth(1).unwrap().starts_with("?  "), "{table}");
-    let status = dir.run("status --format=table").stdout;
-    assert!(
-        status.contains("\nEVENTS    1, 0 in the last 24 h\n"),
-        "{status}"
-    );
-    // What has no time has no place on a timeline.
-    let document = dir.run("events timeline --format=json").json();
-    assert_eq!(document["total_events"], 0);
-    assert_eq!(document["first_event"], serde_json::Value::Null);
+    let sheet = dir.run("status --format=table");
+    assert_eq!(sheet.code, Some(1));
+    assert!(sheet.stdout.contains(&error), "{sheet:?}");
+    let status: serde_json::Value =
+        serde_json::from_str(&dir.run("status --format=json").stdout).unwrap();
+    assert_eq!(status["status"], "unavailable");
+    assert_eq!(status["reasons"][0], error);
 }
 
 #[test]

@@ -333,30 +333,3 @@ fn in_a_container_it_ends_with_stdin_since_stdout_stays_open() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }
-
-#[test]
-fn plain_table_of_another_recorder_is_followed() {
-    let dir = Dir::new();
-    let db = fixture::create_plain(&dir.db());
-    let insert = |second: u32, pod: &str| {
-        db.execute(
-            "INSERT INTO events VALUES ('evt_20251202_1000' || printf('%02d', ?1) || '_aaaaaa', 'cluster', 'error', 'Crash', \
-             NULL, 'Pod', 'shop', ?2, NULL, '2025-12-02T10:00:' || printf('%02d', ?1) || '.000Z')",
-            (second, pod),
-        )
-        .unwrap();
-    };
-    insert(1, "web-1");
-    insert(2, "web-2");
-    let mut watch = Watch::start(&dir, "--tail=1 --object-name=web-*");
-    assert_eq!(watch.next().0, "web-2");
-    insert(3, "db-0");
-    insert(4, "web-3");
-    assert_eq!(watch.next(), ("web-3".to_owned(), "new".to_owned()));
-    // It ends when it next has something to say to nobody.
-    let Watch { child, lines } = watch;
-    drop(lines);
-    insert(5, "web-4");
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0));
-}

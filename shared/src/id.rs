@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use crate::time::{Timestamp, write_digits};
+use crate::time::Timestamp;
 
 const LOW_BITS: u32 = 24;
 
@@ -65,21 +65,17 @@ impl EventKey {
 impl fmt::Display for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.created_at().to_offset_date_time();
-        let mut text = *b"evt_00000000_000000_000000";
-        write_digits(&mut text[4..8], t.year().unsigned_abs());
-        for (at, part) in [
-            (8, u8::from(t.month())),
-            (10, t.day()),
-            (13, t.hour()),
-            (15, t.minute()),
-            (17, t.second()),
-        ] {
-            write_digits(&mut text[at..at + 2], part.into());
-        }
-        for (at, place) in text[20..].iter_mut().rev().enumerate() {
-            *place = b"0123456789abcdef"[(self.low() >> (4 * at) & 15) as usize];
-        }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        write!(
+            f,
+            "evt_{:04}{:02}{:02}_{:02}{:02}{:02}_{:06x}",
+            t.year().unsigned_abs(),
+            u8::from(t.month()),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second(),
+            self.low()
+        )
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn text_of<'a>(row: &'a Row, field: &Field) -> Option<&'a str> {
     }
 }
 
-/// Metadata as values. Without any it is an empty object; what is not JSON, too long or too deep (in a foreign database)
+/// Metadata as values. Without any it is an empty object; what is not JSON, too long or too deep (in a damaged database)
 /// stays a text.
 pub(crate) fn metadata(row: &Row) -> Value {
     let Some(text) = &row.metadata else {

@@ -1,91 +1,89 @@
-//! Reads `event.args`, a JSON array, without a parser where it is plain: what nearly every row has.
+//! Reads `event.args`, a JSON array, where it holds what the recorder writes there: text and whole numbers.
 
-use crate::schema::placeholder;
+use std::borrow::Cow;
 
-/// The arguments of a row, without a parser: strings without escapes and numbers. `None` for any other text.
-pub(super) fn args(json: &[u8]) -> Option<Args<'_>> {
-    let mut found = Args::default();
-    let mut rest = json.strip_prefix(b"[")?;
-    loop {
-        let value;
-        if let Some(string) = rest.strip_prefix(b"\"") {
-            let end = string.iter().position(|&byte| byte == b'"')?;
-            value = &string[..end];
-            rest = &string[end + 1..];
-        } else {
-            let end = rest.iter().position(|byte| matches!(byte, b',' | b']'))?;
-            value = &rest[..end];
-            rest = &rest[end..];
-            let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
-            if value.is_empty() || !value.iter().all(is_number) {
-                return None;
-            }
-        }
-        if value.contains(&b'\\') {
-            return None;
-        }
-        *found.values.get_mut(found.count)? = value;
-        found.count += 1;
-        match rest {
-            [b',', more @ ..] => rest = more,
-            [b']'] => return Some(found),
-            _ => return None,
-        }
-    }
+use serde::Deserialize;
+
+/// A longer text is left to SQLite: as values it would take many times its bytes. Stored text has at most 4 KiB.
+const BYTES_MAX: usize = 64 << 10;
+
+/// An argument of a description.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Arg<'r> {
+    Text(#[serde(borrow)] Cow<'r, str>),
+    Number(i64),
 }
 
-/// Arguments of a row.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Args<'r> {
-    values: [&'r [u8]; placeholder::ARGS.len()],
-    count: usize,
+/// The arguments of a row. `None` for all else, which SQLite reads.
+pub(super) fn args(json: &[u8]) -> Option<Vec<Arg<'_>>> {
+    (json.len() <= BYTES_MAX)
+        .then(|| serde_json::from_slice(json).ok())
+        .flatten()
 }
 
-impl<'r> Args<'r> {
-    /// An argument; a missing one is filled in as nothing.
-    pub(super) fn get(&self, at: usize) -> &'r [u8] {
-        self.values.get(at).copied().unwrap_or_default()
+impl Arg<'_> {
+    pub(super) fn push_to(&self, text: &mut String) {
+        match self {
+            Self::Text(arg) => text.push_str(arg),
+            Self::Number(arg) => text.push_str(&arg.to_string()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     #[test]
-    fn arguments_are_read_without_a_parser_only_when_they_are_plain() {
-        let values = |json: &str| -> Option<Vec<String>> {
-            args(json.as_bytes()).map(|args| {
-                (0..args.count)
-                    .map(|at| String::from_utf8_lossy(args.get(at)).into_owned())
-                    .collect()
-            })
-        };
-        assert_eq!(
-            values(r#"["a","b c"]"#),
-            Some(vec!["a".into(), "b c".into()])
-        );
-        assert_eq!(
-            values(r#"[-12,"a,]",3]"#),
-            Some(vec!["-12".into(), "a,]".into(), "3".into()])
-        );
-        assert_eq!(values(r#"[""]"#), Some(vec![String::new()]));
-        for other in [
+    fn arguments_are_those_that_sqlite_reads() {
+        let db = Connection::open_in_memory().unwrap();
+        for json in [
+            r#"["a","b c"]"#,
+            r#"[-12,"a,]",3]"#,
+            r#"[""]"#,
             "[]",
-            "[1.5]",
-            "[null]",
-            r#"["a\"b"]"#,
-            r#"["a\\b"]"#,
-            r#"["a", "b"]"#,
-            "null",
+            r#"["a\"b","c\\\u00e9\n","\u0000"]"#,
+            r#"[ "a" , 7 ]"#,
+            "[9223372036854775807,-9223372036854775808]",
             "[1,2,3,4,5,6]",
+        ] {
+            let args = args(json.as_bytes()).unwrap();
+            for at in 0..5 {
+                let sql = format!("SELECT ifnull(json_extract(?, '$[{at}]'), '') || ''");
+                let expected: String = db.query_row(&sql, [json], |row| row.get(0)).unwrap();
+                let mut text = String::new();
+                args.iter()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|arg| arg.push_to(&mut text));
+                assert_eq!(text, expected, "{json} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_sqlite() {
+        let long = format!("[{}1]", "1,".repeat(BYTES_MAX));
+        for json in [
+            "[1.5]",
+            "[-0]",
+            "[1e3]",
+            "[9223372036854775808]",
+            "[null]",
+            "[true]",
+            "[[1]]",
+            "{}",
+            "null",
             "[1",
             r#"["a""#,
-            r#"["a"1]"#,
+            r#"["\ud800"]"#,
             "",
+            &long,
         ] {
-            assert_eq!(values(other), None, "{other}");
+            assert_eq!(args(json.as_bytes()), None, "{json}");
         }
-        assert_eq!(args(b"[7]").unwrap().get(1), b"");
     }
 }

@@ -14,11 +14,9 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ReadError;
-use super::open::Layout;
 use super::row::Row;
 
-/// Longest text, blob or row that is read. The recorder writes at most 10 KiB of metadata and 4 KiB of text; a foreign
-/// table may hold whole objects, which etcd bounds to 1.5 MiB but which nearly always are far below 1 MiB.
+/// Longest text, blob or row that is read. The recorder writes at most 10 KiB of metadata and 4 KiB of text.
 pub(super) const VALUE_BYTES_MAX: i32 = 1 << 20;
 /// Text of the rows of one page: a thousand rows of 4 KiB, which is far above what rows are on average (about 0.7 KiB).
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -27,7 +25,7 @@ const GROUPS_BYTES_MAX: usize = 12 << 20;
 /// Memory of a group beside its texts: two entries of hash maps and their keys.
 const GROUP_BYTES: usize = 128;
 
-/// Bounds the memory of SQLite in this process, for all connections, permanently: a foreign file decides what a statement
+/// Bounds the memory of SQLite in this process, for all connections, permanently: a damaged file decides what a statement
 /// sorts and what a schema holds. For a program that only reads.
 pub fn limit_heap(bytes: u32) -> Result<(), ReadError> {
     let connection = Connection::open_in_memory()?;
@@ -91,23 +89,7 @@ impl<K: Eq + Hash + Clone> Groups<K> {
 }
 
 /// Tables and columns that hold text, by the column that names their rows.
-const PLAIN: &[(&str, &str, &[&str])] = &[(
-    "events",
-    "id",
-    &[
-        "metadata",
-        "description",
-        "title",
-        "object_name",
-        "object_namespace",
-        "object_kind",
-        "event_type",
-        "severity",
-        "created_at",
-        "id",
-    ],
-)];
-const INTERNED: &[(&str, &str, &[&str])] = &[
+const TEXTS: &[(&str, &str, &[&str])] = &[
     ("event", "key", &["extra", "args", "uid"]),
     ("text", "id", &["body"]),
     // An index would be read for the whole name.
@@ -121,14 +103,10 @@ const INTERNED: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// Names the first value that is too long, e.g. `events.metadata of "evt_…" (838860800 bytes)`, without reading it:
+/// Names the first value that is too long, e.g. `text.body of id 7, 838860800 bytes`, without reading it:
 /// `octet_length` asks for its size alone. `None` where it cannot be found.
-pub(super) fn large_value(connection: &Connection, layout: Layout) -> Option<String> {
-    let tables = match layout {
-        Layout::Plain => PLAIN,
-        Layout::Interned => INTERNED,
-    };
-    tables.iter().find_map(|(table, id, columns)| {
+pub(super) fn large_value(connection: &Connection) -> Option<String> {
+    TEXTS.iter().find_map(|(table, id, columns)| {
         columns.iter().find_map(|column| {
             let sql = format!(
                 "SELECT CASE WHEN octet_length({id}) > 64 THEN '?' ELSE {id} END, octet_length({column}) \

@@ -1,17 +1,16 @@
 //! New and updated rows in the order of their commit, for following a database as it grows.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 
 use super::bounds::Budget;
 use super::filter::Filter;
 use super::numbers::Numbers;
-use super::open::{Layout, Reader};
-use super::page;
+use super::open::Reader;
 use super::plan::Way;
 use super::request::PageRequest;
-use super::row::{self, Row};
+use super::row::Row;
 use super::walk::Walk;
-use super::{ReadError, expand, plain};
+use super::{ReadError, expand, page};
 
 /// Changes read at a time: bounds the memory of a reader that has fallen behind.
 const CHANGES_MAX: i64 = 1_000;
@@ -63,38 +62,25 @@ impl Reader {
             ..PageRequest::default()
         };
         self.snapshot(|connection| {
-            let (page, position) = match self.layout() {
-                Layout::Plain => (
-                    plain::list(connection, &request)?,
-                    number(connection, PLAIN_END)?,
-                ),
-                Layout::Interned => (
-                    page::interned(connection, &request)?,
-                    number(connection, END)?,
-                ),
-            };
+            let page = page::page(connection, &request)?;
+            let position = number(connection, END)?;
             Ok((page.rows.into_iter().rev().collect(), Position(position)))
         })
     }
 
     /// What was committed after `since`.
     pub fn changes(&self, since: Position, filter: &Filter) -> Result<Changes, ReadError> {
-        self.snapshot(|connection| match self.layout() {
-            Layout::Plain => plain_changes(connection, since, filter),
-            Layout::Interned => interned(connection, since, filter),
-        })
+        self.snapshot(|connection| changes(connection, since, filter))
     }
 }
 
 const END: &str = "SELECT ifnull(max(seq), 0) FROM changes";
-/// A plain table has no commit order; the order of its rows in the file is the nearest to it.
-const PLAIN_END: &str = "SELECT ifnull(max(rowid), 0) FROM events";
 
 fn number(connection: &Connection, sql: &str) -> Result<i64, ReadError> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
-fn interned(
+fn changes(
     connection: &Connection,
     since: Position,
     filter: &Filter,
@@ -129,12 +115,7 @@ fn interned(
     if numbers.nothing {
         return Ok(changes);
     }
-    let walk = Walk {
-        connection,
-        numbers: &numbers,
-        way: Way::Keys,
-        matched: None,
-    };
+    let walk = Walk::along(connection, &numbers, Way::Scan)?;
     let (mut rows, mut budget) = (expand::Rows::new(connection)?, Budget::page());
     for (i, &(seq, key, updated)) in entries.iter().enumerate() {
         // A row told twice within one answer is told as it is, once; it is new if its first entry is.
@@ -159,42 +140,4 @@ fn interned(
         }
     }
     Ok(changes)
-}
-
-fn plain_changes(
-    connection: &Connection,
-    since: Position,
-    filter: &Filter,
-) -> Result<Changes, ReadError> {
-    let end = number(connection, PLAIN_END)?;
-    let since = if since.0 > end { 0 } else { since.0 };
-    let condition = plain::condition(filter);
-    let sql = format!(
-        "SELECT {}, rowid FROM events WHERE rowid > ? AND rowid <= ? AND {} ORDER BY rowid",
-        row::COLUMNS,
-        condition.text
-    );
-    let until = end.min(since.saturating_add(CHANGES_MAX));
-    let mut values = vec![since.into(), until.into()];
-    values.extend(condition.values);
-    let mut statement = connection.prepare(&sql)?;
-    let mut found = statement.query(params_from_iter(&values))?;
-    let (mut changes, mut budget, mut position) = (Vec::new(), Budget::page(), until);
-    while let Some(columns) = found.next()? {
-        let row = row::from_sql(columns)?;
-        if !budget.takes(&row) {
-            position = columns.get::<_, i64>("rowid")? - 1;
-            break;
-        }
-        changes.push(Change {
-            row,
-            updated: false,
-        });
-    }
-    Ok(Changes {
-        changes,
-        position: Position(position),
-        missed: 0,
-        more: position < end,
-    })
 }

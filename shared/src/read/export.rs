@@ -9,13 +9,12 @@ use super::bounds::Budget;
 use super::filter::Filter;
 use super::keys::Found;
 use super::numbers::{Keys, Numbers};
-use super::open::{Layout, Reader};
-use super::plan::{self, Way};
-use super::request::{Cursor, PageRequest};
+use super::open::Reader;
+use super::plan::Way;
 use super::row::Row;
 use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, expand, plain, verify};
+use super::{ReadError, expand, verify};
 
 /// Rows of one chunk, or as many as fit into a page.
 const CHUNK_ROWS: usize = 1_000;
@@ -43,8 +42,6 @@ enum Left {
     /// These keys, then rows in these stretches of time, newest first, one stretch a transaction at most; then what reaches
     /// in.
     Stretches(VecDeque<i64>, VecDeque<Keys>),
-    /// A plain table, after this cursor; `None` before the first page.
-    Plain(Option<Cursor>),
     Nothing,
 }
 
@@ -52,10 +49,7 @@ impl Reader {
     /// Begins an export. Rows that are committed later may be missing from it, rows deleted meanwhile too.
     pub fn export(&self, filter: &Filter) -> Result<Export<'_>, ReadError> {
         let version = self.version()?;
-        let (left, total) = self.snapshot(|connection| match self.layout() {
-            Layout::Plain => Ok((Left::Plain(None), plain::count(connection, filter)?)),
-            Layout::Interned => begin(connection, filter),
-        })?;
+        let (left, total) = self.snapshot(|connection| begin(connection, filter))?;
         Ok(Export {
             reader: self,
             filter: filter.clone(),
@@ -89,21 +83,6 @@ impl Export<'_> {
             Left::Stretches(keys, stretches) => self
                 .reader
                 .snapshot(|connection| of_stretches(connection, filter, keys, stretches))?,
-            Left::Plain(after) => {
-                let request = PageRequest {
-                    filter: filter.clone(),
-                    limit: CHUNK_ROWS,
-                    offset: 0,
-                    after,
-                };
-                let (rows, next) = self
-                    .reader
-                    .snapshot(|connection| plain::rows(connection, &request))?;
-                (
-                    rows,
-                    next.map_or(Left::Nothing, |next| Left::Plain(Some(next))),
-                )
-            }
         };
         self.left = left;
         self.given += rows.len() as u64;
@@ -116,43 +95,28 @@ fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadEr
     if numbers.nothing {
         return Ok((Left::Nothing, 0));
     }
-    let mut tally = Tally::new(connection, &numbers)?;
-    let mut survey = tally.survey(numbers.span.main)?;
-    let mut way = plan::choose(connection, &numbers, &survey, u64::MAX)?;
+    let mut walk = Walk::new(connection, &numbers)?;
     let mut count = Found::new(i64::MIN, 0, 0);
-    Walk {
-        connection,
-        numbers: &numbers,
-        way: way.clone(),
-        matched: None,
-    }
-    .run(&mut tally, &mut survey, &mut count)?;
-    verify::way(connection, &way, numbers.span.main)?;
-    if count.total > KEYS_MAX {
-        way = Way::Keys;
-    }
-    if way != Way::Keys {
-        let mut found = Found::new(
-            i64::MAX,
-            0,
-            usize::try_from(count.total).unwrap_or(usize::MAX),
-        );
-        Walk {
-            connection,
-            numbers: &numbers,
-            way,
-            matched: None,
-        }
-        .run(&mut tally, &mut survey, &mut found)?;
+    walk.run(&mut count)?;
+    verify::way(connection, &walk.way, numbers.span.main)?;
+    let is_indexed = !matches!(walk.way, Way::Scan | Way::Hours);
+    if is_indexed && count.total <= KEYS_MAX {
+        let all = usize::try_from(count.total).unwrap_or(usize::MAX);
+        let mut found = Found::new(i64::MAX, 0, all);
+        walk.run(&mut found)?;
         return Ok((Left::Keys(found.keys.into()), found.total));
     }
-    verify::rows(connection, numbers.span.main)?;
-    let mut stretches: VecDeque<Keys> = survey
-        .pieces
-        .iter()
-        .filter(|piece| piece.matched != Some(0))
-        .map(|piece| piece.keys)
-        .collect();
+    if is_indexed {
+        walk.way = Way::Scan;
+        verify::rows(connection, numbers.span.main)?;
+    }
+    let mut stretches = VecDeque::new();
+    if walk.way == Way::Hours {
+        let pieces = Tally::new(connection, &numbers)?.pieces(numbers.span.main)?;
+        stretches.extend(pieces.iter().map(|piece| piece.keys));
+    } else {
+        stretches.push_back(numbers.span.main);
+    }
     for overlap in [numbers.span.window, numbers.span.older] {
         if !overlap.is_empty() {
             stretches.push_back(overlap);
@@ -200,12 +164,7 @@ fn next_keys(
 ) -> Result<Vec<i64>, ReadError> {
     // Names are looked up again each time: new ones may have come, and ids are cheap to find.
     let numbers = Numbers::of(connection, filter)?;
-    let walk = Walk {
-        connection,
-        numbers: &numbers,
-        way: Way::Keys,
-        matched: None,
-    };
+    let walk = Walk::along(connection, &numbers, Way::Scan)?;
     let mut keys = Vec::new();
     while let Some(stretch) = stretches.pop_front() {
         let wanted = CHUNK_ROWS - keys.len();

@@ -7,8 +7,8 @@ use rusqlite::{Statement, params_from_iter};
 
 use super::ReadError;
 use super::numbers::Keys;
-use super::plan::{self, Way};
-use super::tally::{Piece, Survey, Tally};
+use super::plan::Way;
+use super::tally::{Piece, Tally};
 use super::verify;
 use super::walk::{Visit, Walk};
 
@@ -50,11 +50,6 @@ impl Found {
             .saturating_add(self.wanted())
     }
 
-    /// Keys in descending order.
-    fn offer_all(&mut self, keys: Vec<i64>) {
-        keys.into_iter().for_each(|key| self.offer(key));
-    }
-
     /// A damaged file gives keys in another order, or one twice.
     fn is_in_order(&self) -> bool {
         self.keys.is_sorted_by(|a, b| a > b)
@@ -75,27 +70,23 @@ impl Found {
 
 impl Walk<'_> {
     /// Fills `found`: rows created in the range, then older ones that reach into it. That is descending key order.
-    pub(super) fn run(
-        &self,
-        tally: &mut Tally<'_>,
-        survey: &mut Survey,
-        found: &mut Found,
-    ) -> Result<(), ReadError> {
+    pub(super) fn run(&self, found: &mut Found) -> Result<(), ReadError> {
         let span = self.numbers.span;
         if !span.main.is_empty() {
-            if self.numbers.is_tallied() {
-                self.tallied(tally, survey, found)?;
+            if self.way == Way::Scan {
+                self.in_order(Visit::InOrder, span.main, false, found)?;
+                verify::rows(self.connection, span.main)?;
+            } else if self.numbers.is_tallied() {
+                self.tallied(found)?;
             } else {
-                self.counted(span.main, false, survey.rows, found)?;
+                found.total += self.collect(found)?;
                 verify::way(self.connection, &self.way, span.main)?;
             }
         }
-        if !span.window.is_empty() {
-            let rows = tally.rows_near(span.window)?;
-            self.counted(span.window, true, rows, found)?;
-        }
-        if !span.older.is_empty() {
-            self.in_order(Visit::Long, span.older, true, found)?;
+        for (visit, keys) in [(Visit::InOrder, span.window), (Visit::Long, span.older)] {
+            if !keys.is_empty() {
+                self.in_order(visit, keys, true, found)?;
+            }
         }
         if found.is_in_order() {
             Ok(())
@@ -105,27 +96,32 @@ impl Walk<'_> {
     }
 
     /// The tally counts, and shows where to look.
-    fn tallied(
-        &self,
-        tally: &mut Tally<'_>,
-        survey: &mut Survey,
-        found: &mut Found,
-    ) -> Result<(), ReadError> {
-        for piece in survey
-            .pieces
-            .iter_mut()
-            .filter(|piece| piece.matched.is_none())
-        {
-            let sql = self.select("count(*)", Visit::InOrder, piece.keys, false);
-            piece.matched = Some(self.number(&sql)?);
+    fn tallied(&self, found: &mut Found) -> Result<(), ReadError> {
+        let main = self.numbers.span.main;
+        let mut tally = Tally::new(self.connection, self.numbers)?;
+        let mut pieces = tally.pieces(main)?;
+        let mut matched = 0;
+        for piece in &mut pieces {
+            let rows = match piece.matched {
+                Some(rows) => rows,
+                None => self.count(Visit::InOrder, piece.keys, false)?,
+            };
+            piece.matched = Some(rows);
+            matched += rows;
         }
-        let matched = survey.matched();
         found.total += matched;
         if found.below == i64::MAX && found.skip >= matched {
             found.skip -= matched;
             return Ok(());
         }
-        let keys = self.numbers.span.main.below(found.below);
+        if self.way != Way::Hours {
+            // All of them are visited in any case, so that they can be counted, too.
+            return if self.collect(found)? == matched {
+                Ok(())
+            } else {
+                Err(ReadError::INCONSISTENT)
+            };
+        }
         // A page that begins after a key does not know how many rows lie before it.
         let expected = (found.below == i64::MAX).then(|| {
             let rows = matched.saturating_sub(found.skip);
@@ -134,110 +130,25 @@ impl Walk<'_> {
                 .min(found.wanted())
         });
         let before = found.keys.len();
-        self.page(survey, tally, keys, found)?;
+        let mut sql = self.select("e.key", Visit::InOrder, main.below(found.below), false);
+        sql.push(" ORDER BY e.key DESC LIMIT ").bind(0);
+        sql.push(" OFFSET ").bind(0);
+        let mut scan = self.connection.prepare_cached(&sql.text)?;
+        scan_pieces(&pieces, &mut tally, &mut scan, &mut sql.values, found)?;
         match expected {
             Some(expected) if found.keys.len() - before == expected => Ok(()),
             None if found.is_full() => Ok(()),
-            None => verify::way(self.connection, &self.way, self.numbers.span.main),
+            None => verify::rows(self.connection, main),
             Some(_) => Err(ReadError::INCONSISTENT),
         }
     }
 
-    /// The keys of the page, where the tally has counted.
-    fn page(
-        &self,
-        survey: &Survey,
-        tally: &mut Tally<'_>,
-        keys: Keys,
-        found: &mut Found,
-    ) -> Result<(), ReadError> {
-        match &self.way {
-            Way::Keys => {
-                let mut sql = self.select("e.key", Visit::InOrder, keys, false);
-                sql.push(" ORDER BY e.key DESC LIMIT ").bind(0);
-                sql.push(" OFFSET ").bind(0);
-                let mut scan = self.connection.prepare_cached(&sql.text)?;
-                scan_pieces(&survey.pieces, tally, &mut scan, &mut sql.values, found)
-            }
-            // All of them are visited in any case, so that they can be counted, too.
-            Way::Objects(_) => {
-                let rows = self.collect(self.numbers.span.main, false, found)?;
-                if rows == survey.matched() {
-                    Ok(())
-                } else {
-                    Err(ReadError::INCONSISTENT)
-                }
-            }
-            Way::Types(codes) => self.newest_of(Visit::Type, codes, keys, found),
-            Way::Severities(codes) => self.newest_of(Visit::Severity, codes, keys, found),
-        }
-    }
-
-    /// The page from an index that has each value's rows in key order.
-    fn newest_of(
-        &self,
-        visit: Visit<'_>,
-        values: &[i64],
-        keys: Keys,
-        found: &mut Found,
-    ) -> Result<(), ReadError> {
-        let mut sql = self.select("e.key", visit, keys, false);
-        sql.push(" ORDER BY e.key DESC LIMIT ")
-            .bind(to_i64(found.reach()));
-        let mut newest = Newest::new(found.reach());
-        for &value in values {
-            sql.values[0] = Value::Integer(value);
-            self.each(&sql, &mut |row| {
-                newest.push(row.get(0)?);
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        found.offer_all(newest.into_descending());
-        Ok(())
-    }
-
-    /// Counts and collects all rows that the way leads to. `rows` is how many the table has in the range.
-    fn counted(
-        &self,
-        keys: Keys,
-        overlap: bool,
-        rows: u64,
-        found: &mut Found,
-    ) -> Result<(), ReadError> {
-        match &self.way {
-            Way::Keys => self.in_order(Visit::InOrder, keys, overlap, found),
-            Way::Objects(ids) if plan::is_short(self.numbers, rows, ids.len()) => {
-                self.in_order(Visit::InOrder, keys, overlap, found)
-            }
-            Way::Objects(ids) if plan::counts_first(self.numbers, ids.len()) => {
-                let sql = self.select("count(*)", Visit::Objects(ids), keys, overlap);
-                let total = self.number(&sql)?;
-                found.total += total;
-                let keys = keys.below(found.below);
-                if plan::is_dense(total, rows, found.reach() as u64) {
-                    let mut sql = self.select("e.key", Visit::InOrder, keys, overlap);
-                    sql.push(" ORDER BY e.key DESC LIMIT ")
-                        .bind(to_i64(found.reach()));
-                    self.each(&sql, &mut |row| {
-                        found.offer(row.get(0)?);
-                        Ok(ControlFlow::Continue(()))
-                    })
-                } else {
-                    self.collect(keys, overlap, found).map(drop)
-                }
-            }
-            _ => {
-                found.total += self.collect(keys, overlap, found)?;
-                Ok(())
-            }
-        }
-    }
-
-    /// Visits every row that the way leads to, in no order, and keeps the newest. Returns how many there are.
-    fn collect(&self, keys: Keys, overlap: bool, found: &mut Found) -> Result<u64, ReadError> {
+    /// Visits every row of the main range that the way leads to, in no order, and keeps the newest. Returns how many there
+    /// are.
+    fn collect(&self, found: &mut Found) -> Result<u64, ReadError> {
         let mut newest = Newest::new(found.reach());
         let (mut total, below) = (0, found.below);
-        self.visit_keys("e.key", keys, overlap, &mut |row| {
+        self.visit_keys("e.key", self.numbers.span.main, &mut |row| {
             total += 1;
             let key: i64 = row.get(0)?;
             if key < below {
@@ -245,7 +156,10 @@ impl Walk<'_> {
             }
             Ok(())
         })?;
-        found.offer_all(newest.into_descending());
+        newest
+            .into_descending()
+            .into_iter()
+            .for_each(|key| found.offer(key));
         Ok(total)
     }
 
@@ -276,7 +190,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         }
-        found.total += self.number(&self.select("count(*)", visit, rest, overlap))?;
+        found.total += self.count(visit, rest, overlap)?;
         Ok(())
     }
 }
@@ -294,7 +208,7 @@ fn scan_pieces(
         if found.is_full() {
             break;
         }
-        let matched = piece.matched.unwrap_or(piece.rows);
+        let matched = piece.matched.unwrap_or(0);
         if matched == 0 || piece.keys.from >= found.below {
             continue;
         }
@@ -303,18 +217,19 @@ fn scan_pieces(
             found.skip -= matched;
             continue;
         }
-        if plan::is_divided(piece, matched) {
+        if piece.is_day {
             let hours = tally.hours(piece)?;
             scan_pieces(&hours, tally, scan, values, found)?;
             continue;
         }
         // No further than to the last match, which the tally knows: sparse rows mostly lie together.
-        let mut left = usize::try_from(matched - found.skip.min(matched)).unwrap_or(usize::MAX);
-        if !is_whole {
-            left = usize::MAX;
-        }
-        let last = values.len() - 1;
+        let mut left = if is_whole {
+            usize::try_from(matched - found.skip).unwrap_or(usize::MAX)
+        } else {
+            usize::MAX
+        };
         let keys = piece.keys.below(found.below);
+        let last = values.len() - 1;
         values[0] = Value::Integer(keys.from);
         values[1] = Value::Integer(keys.to);
         values[last - 1] = Value::Integer(to_i64(found.wanted().min(left)));

@@ -3,11 +3,10 @@
 //! ```text
 //!   open ── Reader: read-only in fact, every state of the file told apart
 //!   filter ─ Filter: plain data
-//!     └─ numbers ── names → integers, once, in the small interned tables; search ── text, in the same way
-//!          └─ plan ── which way to the keys is cheapest: tally + key order, an object, a partial index
-//!               └─ page ── keys and exact total (tally, walk, keys), then rows by key (expand, row)
+//!     └─ numbers ── names → integers, once, in the small interned tables
+//!          └─ plan ── which way to the keys: key order, tally, an object, a partial index
+//!               └─ page ── keys and exact total (tally, walk, search, keys), then rows by key (expand, row)
 //!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
-//!   plain ── the same for a database whose `events` is a plain table
 //!   verify ── what was walked has as many rows as the counters say
 //!   status ─ what the file says of itself and of its recorder
 //!   bounds ─ how much an answer may hold, with any file
@@ -27,7 +26,6 @@ mod keys;
 mod numbers;
 mod open;
 mod page;
-mod plain;
 mod plan;
 mod property;
 mod request;
@@ -37,17 +35,17 @@ mod sql;
 mod stats;
 mod status;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod verify;
 mod walk;
-#[cfg(test)]
-mod ways;
 
 pub use bounds::limit_heap;
 pub use changes::{Change, Changes, Position};
 pub use export::Export;
 pub use filter::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
-pub use open::{Layout, OpenError, Reader};
+pub use open::{OpenError, Reader};
 pub use property::Property;
 pub use request::{BadCursor, Cursor, Page, PageRequest};
 pub use row::Row;
@@ -64,7 +62,7 @@ pub enum ReadError {
     /// The file is damaged: SQLite says so, or it contradicts itself.
     #[error("the database is damaged")]
     Corrupt(#[source] Damage),
-    /// A value is longer than any that kube9 writes: the file is a foreign or a damaged one.
+    /// A value is longer than any that kube9 writes: the file is damaged.
     #[error("a value in the database is longer than {} MiB{}", bounds::VALUE_BYTES_MAX >> 20, .0)]
     TooLong(String),
     /// An answer of so many groups does not fit into the memory that a reader has.
@@ -76,9 +74,6 @@ pub enum ReadError {
     /// SQLite failed otherwise; trying again may help.
     #[error("cannot read the database")]
     Sqlite(#[source] rusqlite::Error),
-    /// The cursor belongs to a database of the other layout.
-    #[error(transparent)]
-    Cursor(#[from] BadCursor),
 }
 
 /// How a file shows that it is damaged.

@@ -4,19 +4,14 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::ReadError;
 use super::filter::{Filter, Pattern};
-use super::search;
-use super::sql::{Case, Sql, json, list, matches, one_of};
+use super::sql::{Case, Sql, list, matches, one_of};
 use super::verify;
 use crate::id::EventKey;
 use crate::schema::FOLD_WINDOW_MS;
 use crate::time::Timestamp;
 
-/// Objects up to which their ids are listed and visited one by one. Past it a scan is cheaper (≈ 2 µs a visit against
-/// ≈ 0.1 µs a row) and the list would take memory for nothing.
+/// Objects up to which their ids are listed and visited. Past it a scan is as fast, and the list would take memory.
 pub(super) const OBJECTS_MAX: usize = 20_000;
-
-/// Objects up to which a statement in key order makes a set of them first. For more it looks each row's object up.
-const SET_MAX: usize = 4_000;
 
 /// Which objects a filter allows.
 #[derive(Debug)]
@@ -42,8 +37,8 @@ pub(super) struct Numbers {
     pub(super) objects: Objects,
     /// Conditions on the row's reason and node.
     details: Vec<Sql>,
-    /// The condition on the row's text. It takes longer than all others.
-    pub(super) search: Option<Sql>,
+    /// Text that the row must have.
+    pub(super) search: Option<String>,
     /// Keys of the rows that can match by time alone.
     pub(super) span: Span,
     /// Whether no row can match.
@@ -140,11 +135,7 @@ impl Numbers {
             scopes,
             objects,
             details: details(filter),
-            search: filter
-                .search
-                .as_deref()
-                .map(|text| search::condition(connection, text))
-                .transpose()?,
+            search: filter.search.clone(),
             span: Span::of(filter),
             nothing,
         })
@@ -158,14 +149,6 @@ impl Numbers {
     /// Whether `tally` alone can count: the filter names nothing but type, severity, scope and time.
     pub(super) fn is_tallied(&self) -> bool {
         matches!(self.objects, Objects::Any) && self.details.is_empty() && self.search.is_none()
-    }
-
-    /// Whether a row's object alone decides, besides its time.
-    pub(super) fn is_by_object_alone(&self) -> bool {
-        self.types.is_none()
-            && self.severities.is_none()
-            && self.details.is_empty()
-            && self.search.is_none()
     }
 
     /// The condition on a row of `event e`, ` AND …`; cheap terms first. Leaves out what `known` says is given already.
@@ -190,19 +173,11 @@ impl Numbers {
                     scopes,
                 ));
             }
-            (Objects::Few(ids, _), _) if ids.len() <= SET_MAX => {
-                sql.push(" AND +e.object IN (SELECT value FROM json_each(")
-                    .bind(json(ids.iter().copied()))
-                    .push("))");
-            }
             (Objects::Few(_, condition) | Objects::Many(condition), _) => {
                 sql.push(" AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object")
                     .and(condition)
                     .push(")");
             }
-        }
-        if let Some(search) = &self.search {
-            sql.and(search);
         }
         sql
     }

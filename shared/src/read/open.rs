@@ -33,8 +33,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 const STEPS_PER_CLOCK_LOOK: i32 = 2_000;
 /// Page cache, KiB. A scan gains nothing from more, and the query container counts its megabytes.
 const CACHE_KIB: i32 = 1_024;
-/// The ten columns that make a relation `events` readable.
-const CONTRACT_COLUMNS: [&str; 10] = [
+/// The columns of the table `events` of the original kube9 operator.
+const ORIGINAL_COLUMNS: [&str; 10] = [
     "id",
     "event_type",
     "severity",
@@ -46,15 +46,6 @@ const CONTRACT_COLUMNS: [&str; 10] = [
     "metadata",
     "created_at",
 ];
-
-/// How the rows are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// kube9's own: [`schema::CREATE`].
-    Interned,
-    /// A plain table `events` with the contract's ten columns.
-    Plain,
-}
 
 /// Why a database cannot be opened. Each says what the person in front of it can do.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +65,9 @@ pub enum OpenError {
     /// SQLite, but another program's.
     #[error("{} belongs to another program", .0.display())]
     Foreign(PathBuf),
+    /// Written by the original kube9 operator, whose `events` is a table with the contract's ten columns.
+    #[error("{} is a database in the layout of the original kube9 operator", .0.display())]
+    Original(PathBuf),
     /// Written by another version of kube9.
     #[error("{} has schema version {found}; this program reads version {known}", path.display())]
     OtherVersion {
@@ -133,6 +127,9 @@ impl OpenError {
             Self::NotADatabase(_) | Self::Foreign(_) => {
                 "Name kube9's own file with --db; this one is left untouched."
             }
+            Self::Original(_) => {
+                "Copy it into the folder import beside the recorder's database (/data/import/): kube9-recorder takes its rows in when it starts."
+            }
             Self::OtherVersion { .. } => "Use the kube9-query that came with the recorder.",
             Self::Corrupt { .. } => {
                 "Restart kube9-recorder: it moves a damaged file aside and begins a new one."
@@ -151,7 +148,6 @@ impl OpenError {
 #[derive(Debug)]
 pub struct Reader {
     pub(super) connection: Connection,
-    layout: Layout,
     path: PathBuf,
     deadline: Deadline,
     /// The shared lock that keeps recorders from starting while the file is read as immutable.
@@ -171,11 +167,6 @@ impl Reader {
                 Err(Failed::Passing(_)) => std::thread::sleep(RETRY_EVERY),
             }
         }
-    }
-
-    /// How the rows are stored.
-    pub const fn layout(&self) -> Layout {
-        self.layout
     }
 
     /// The file.
@@ -211,7 +202,7 @@ impl Reader {
         query(&self.connection).map_err(|error| match error {
             ReadError::Timeout(_) => ReadError::Timeout(self.deadline.limit),
             ReadError::TooLong(_) => ReadError::TooLong(
-                bounds::large_value(&self.connection, self.layout)
+                bounds::large_value(&self.connection)
                     .map(|value| format!(": {value}"))
                     .unwrap_or_default(),
             ),
@@ -296,11 +287,10 @@ fn attempt(path: &Path, timeout: Duration) -> Result<Reader, Failed> {
                 source: None,
             }));
         }
-        let layout = recognise(&connection, path)?;
+        recognise(&connection, path)?;
         let immutable = access == Access::Immutable;
         Ok(Reader {
             connection,
-            layout,
             path: path.to_owned(),
             deadline,
             _hold: hold,
@@ -470,7 +460,7 @@ fn classify(path: &Path, error: rusqlite::Error) -> Failed {
 }
 
 /// Whose file it is, and whether this program can read it.
-fn recognise(connection: &Connection, path: &Path) -> Result<Layout, Failed> {
+fn recognise(connection: &Connection, path: &Path) -> Result<(), Failed> {
     let failed = |error| classify(path, error);
     let application: i32 = connection
         .query_row("PRAGMA application_id", [], |row| row.get(0))
@@ -486,14 +476,14 @@ fn recognise(connection: &Connection, path: &Path) -> Result<Layout, Failed> {
             .prepare("SELECT name FROM pragma_table_info('events')")
             .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
             .map_err(failed)?;
-        let readable = CONTRACT_COLUMNS
+        let is_original = ORIGINAL_COLUMNS
             .iter()
             .all(|column| columns.iter().any(|c| c == column));
-        return if readable {
-            Ok(Layout::Plain)
+        return Err(Failed::Final(if is_original {
+            OpenError::Original(path.to_owned())
         } else {
-            Err(Failed::Final(OpenError::Foreign(path.to_owned())))
-        };
+            OpenError::Foreign(path.to_owned())
+        }));
     }
     let found: Option<i64> = connection
         .query_row("SELECT max(version) FROM schema_version", [], |row| {
@@ -506,7 +496,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<Layout, Failed> {
             found,
             known: schema::VERSION,
         })),
-        Some(_) => Ok(Layout::Interned),
+        Some(_) => Ok(()),
         None => Err(Failed::Final(OpenError::Empty(path.to_owned()))),
     }
 }

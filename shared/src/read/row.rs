@@ -8,9 +8,9 @@ use rusqlite::{CachedStatement, Connection};
 pub struct Row {
     /// `evt_YYYYMMDD_HHMMSS_xxxxxx`
     pub id: String,
-    /// One of [`crate::model::EventType`] in a database of ours.
+    /// One of [`crate::model::EventType`].
     pub event_type: String,
-    /// One of [`crate::model::Severity`] in a database of ours.
+    /// One of [`crate::model::Severity`].
     pub severity: String,
     /// One line for people.
     pub title: String,
@@ -22,7 +22,7 @@ pub struct Row {
     pub object_namespace: Option<String>,
     /// Name of the object.
     pub object_name: Option<String>,
-    /// A JSON object, as text; in a foreign database it may be anything.
+    /// JSON as text: an object, in what the recorder writes.
     pub metadata: Option<String>,
     /// RFC 3339.
     pub created_at: String,
@@ -58,7 +58,7 @@ impl Row {
 /// Columns in the order that [`from_sql`] reads them.
 pub(super) const COLUMNS: &str = "id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at";
 
-/// Reads [`COLUMNS`]. A foreign database may hold other types and broken UTF-8; both become text.
+/// Reads [`COLUMNS`]. A damaged database may hold other types and broken UTF-8; both become text.
 pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let text = |column| row.get_ref(column).map(to_text);
     let required = |column| text(column).map(Option::unwrap_or_default);
@@ -87,7 +87,7 @@ pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-/// Statement that reads one row of the interned layout by its key, through the view.
+/// Statement that reads one row by its key, through the view.
 pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM event_detail WHERE key = +?"

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::ReadError;
 use super::bounds::Groups;
 use super::filter::Filter;
 use super::numbers::Numbers;
-use super::open::{Layout, Reader};
+use super::open::Reader;
 use super::property::{Counts, Property};
-use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, plain, plan};
 
 /// Rows that agree in the properties asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +25,7 @@ impl Reader {
     /// Counts a filter's rows; most frequent first, then by value. Memory grows with the number of groups,
     /// up to a bound.
     pub fn stats(&self, filter: &Filter, by: &[Property]) -> Result<Vec<Group>, ReadError> {
-        let counts = self.snapshot(|connection| match self.layout() {
-            Layout::Plain => plain::stats(connection, filter, by),
-            Layout::Interned => interned(connection, filter, by),
-        })?;
+        let counts = self.snapshot(|connection| counts(connection, filter, by))?;
         let mut groups: Vec<Group> = counts
             .into_iter()
             .map(|(values, events)| Group { values, events })
@@ -43,23 +39,12 @@ impl Reader {
     }
 }
 
-fn interned(
-    connection: &Connection,
-    filter: &Filter,
-    by: &[Property],
-) -> Result<Counts, ReadError> {
+fn counts(connection: &Connection, filter: &Filter, by: &[Property]) -> Result<Counts, ReadError> {
     let numbers = Numbers::of(connection, filter)?;
     if numbers.nothing {
         return Ok(Counts::new());
     }
-    let survey = Tally::new(connection, &numbers)?.survey(numbers.span.main)?;
-    let way = plan::choose(connection, &numbers, &survey, u64::MAX)?;
-    let walk = Walk {
-        connection,
-        numbers: &numbers,
-        way,
-        matched: survey.certain(&numbers),
-    };
+    let walk = Walk::new(connection, &numbers)?;
     let columns: Vec<&str> = by.iter().map(|property| property.number()).collect();
     // By integers first, so that texts are looked up once a group, not once a row.
     let mut groups: Groups<Vec<Option<i64>>> = Groups::new();

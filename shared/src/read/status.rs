@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::numbers::Keys;
-use super::open::{Layout, Reader};
-use super::{ReadError, plain, verify};
+use super::open::Reader;
+use super::{ReadError, verify};
 use crate::id::EventKey;
 use crate::model::{EventType, Holder, Severity};
-use crate::schema::tally::DAY;
+use crate::schema::{self, tally::DAY};
 use crate::time::Timestamp;
 
 /// The state of a database at one moment.
@@ -24,7 +24,7 @@ pub struct Status {
     pub oldest: Option<String>,
     /// `created_at` of the newest row.
     pub newest: Option<String>,
-    /// Rows by event type; in a database of ours every type is there.
+    /// Rows by event type; every type is there.
     pub by_type: Vec<(String, u64)>,
     /// Rows by severity.
     pub by_severity: Vec<(String, u64)>,
@@ -33,9 +33,9 @@ pub struct Status {
     pub reach: Vec<Option<Timestamp>>,
     /// Bytes of the file, its `-wal` and its `-shm`.
     pub bytes: u64,
-    /// The schema's version; `None` for a plain table.
-    pub schema_version: Option<i64>,
-    /// What the recorder said last; `None` where none of ours wrote.
+    /// The schema's version.
+    pub schema_version: i64,
+    /// What the recorder said last; `None` where none has yet.
     pub recorder: Option<RecorderState>,
     /// Intervals that are blind now.
     pub open_gaps: Vec<Gap>,
@@ -105,10 +105,7 @@ impl Reader {
     /// The state at `now`.
     pub fn status(&self, now: Timestamp) -> Result<Status, ReadError> {
         let yesterday = now.minus(std::time::Duration::from_secs(86_400));
-        let mut status = self.snapshot(|connection| match self.layout() {
-            Layout::Plain => of_plain(connection, yesterday),
-            Layout::Interned => of_interned(connection, yesterday),
-        })?;
+        let mut status = self.snapshot(|connection| status(connection, yesterday))?;
         status.bytes = bytes(self.path());
         Ok(status)
     }
@@ -126,27 +123,7 @@ fn bytes(path: &Path) -> u64 {
         .sum()
 }
 
-fn of_plain(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
-    let (events, oldest, newest) = plain::extent(connection)?;
-    Ok(Status {
-        events,
-        events_24h: plain::since(connection, yesterday)?,
-        oldest,
-        newest,
-        by_type: plain::by_word(connection, "event_type")?,
-        by_severity: plain::by_word(connection, "severity")?,
-        reach: Vec::new(),
-        bytes: 0,
-        schema_version: None,
-        recorder: None,
-        open_gaps: Vec::new(),
-        unhealed_drops: 0,
-        shortened: Vec::new(),
-        shortened_total: 0,
-    })
-}
-
-fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
+fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
     let (by_type, by_severity, reach) = counts(connection)?;
     let all = Keys {
         from: i64::MIN,
@@ -174,18 +151,13 @@ fn of_interned(connection: &Connection, yesterday: Timestamp) -> Result<Status, 
         by_severity,
         reach,
         bytes: 0,
-        schema_version: schema_version(connection)?,
+        schema_version: schema::VERSION,
         recorder: recorder(connection)?,
         open_gaps: open_gaps(connection)?,
         unhealed_drops: number(connection, "SELECT ifnull(sum(items), 0) FROM hole")?,
         shortened,
         shortened_total,
     })
-}
-
-fn schema_version(connection: &Connection) -> Result<Option<i64>, ReadError> {
-    let sql = "SELECT max(version) FROM schema_version";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {

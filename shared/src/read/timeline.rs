@@ -3,18 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 
 use super::bounds::Budget;
 use super::filter::{Filter, Pattern};
 use super::numbers::Numbers;
-use super::open::{Layout, Reader};
-use super::plan;
-use super::row::{self, Row};
+use super::open::Reader;
+use super::row::Row;
 use super::sql::Sql;
-use super::tally::Tally;
 use super::walk::Walk;
-use super::{ReadError, expand, plain};
+use super::{ReadError, expand};
 use crate::id::EventKey;
 use crate::model::{EventType, Severity};
 use crate::time::Timestamp;
@@ -87,24 +85,17 @@ pub enum MarkKind {
 impl Reader {
     /// Draws a timeline.
     pub fn timeline(&self, request: &TimelineRequest) -> Result<Timeline, ReadError> {
-        let filter = &request.filter;
-        self.snapshot(|connection| match self.layout() {
-            Layout::Plain => plain_timeline(connection, filter, request),
-            Layout::Interned => interned(connection, filter, request),
-        })
+        self.snapshot(|connection| timeline(connection, request))
     }
 
     /// `created_at` of the oldest row that matches.
     pub fn oldest(&self, filter: &Filter) -> Result<Option<Timestamp>, ReadError> {
-        self.snapshot(|connection| match self.layout() {
-            Layout::Plain => plain::oldest(connection, filter),
-            Layout::Interned => {
-                let mut oldest: Option<i64> = None;
-                visit(connection, filter, &mut |key, _, _| {
-                    oldest = Some(oldest.map_or(key, |old| old.min(key)))
-                })?;
-                Ok(oldest.map(|key| EventKey::from_i64(key).created_at()))
-            }
+        self.snapshot(|connection| {
+            let mut oldest: Option<i64> = None;
+            visit(connection, filter, &mut |key, _, _| {
+                oldest = Some(oldest.map_or(key, |old| old.min(key)))
+            })?;
+            Ok(oldest.map(|key| EventKey::from_i64(key).created_at()))
         })
     }
 }
@@ -182,30 +173,22 @@ fn visit(
     if numbers.nothing {
         return Ok(());
     }
-    let survey = Tally::new(connection, &numbers)?.survey(numbers.span.main)?;
-    let way = plan::choose(connection, &numbers, &survey, u64::MAX)?;
-    let walk = Walk {
-        connection,
-        numbers: &numbers,
-        way,
-        matched: survey.certain(&numbers),
-    };
-    walk.visit("e.type, e.severity", &mut |row| {
+    Walk::new(connection, &numbers)?.visit("e.type, e.severity", &mut |row| {
         each(row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(())
     })
 }
 
-fn interned(
-    connection: &Connection,
-    filter: &Filter,
-    request: &TimelineRequest,
-) -> Result<Timeline, ReadError> {
+fn timeline(connection: &Connection, request: &TimelineRequest) -> Result<Timeline, ReadError> {
     let mut counts = Counts::new(request);
-    visit(connection, filter, &mut |key, event_type, severity| {
-        let created = EventKey::from_i64(key).created_at();
-        counts.add(key, created.millis(), event_type, severity);
-    })?;
+    visit(
+        connection,
+        &request.filter,
+        &mut |key, event_type, severity| {
+            let created = EventKey::from_i64(key).created_at();
+            counts.add(key, created.millis(), event_type, severity);
+        },
+    )?;
     let Counts {
         buckets,
         trouble,
@@ -309,15 +292,7 @@ fn visit_where(
     if numbers.nothing {
         return Ok(());
     }
-    let survey = Tally::new(connection, &numbers)?.survey(numbers.span.main)?;
-    let way = plan::choose(connection, &numbers, &survey, u64::MAX)?;
-    let walk = Walk {
-        connection,
-        numbers: &numbers,
-        way,
-        matched: survey.certain(&numbers),
-    };
-    walk.visit("e.key", &mut |row| {
+    Walk::new(connection, &numbers)?.visit("e.key", &mut |row| {
         keys.push(row.get(0)?);
         Ok(())
     })
@@ -380,51 +355,6 @@ fn read(
         }
     }
     Ok(0)
-}
-
-/// A plain table knows neither gaps nor changes.
-fn plain_timeline(
-    connection: &Connection,
-    filter: &Filter,
-    request: &TimelineRequest,
-) -> Result<Timeline, ReadError> {
-    let mut counts = Counts::new(request);
-    let condition = plain::condition(filter);
-    let sql = format!(
-        "SELECT rowid, {}, event_type, severity FROM events WHERE {}",
-        plain::CREATED_MS,
-        condition.text
-    );
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query(params_from_iter(&condition.values))?;
-    while let Some(found) = rows.next()? {
-        let word = |column| found.get_ref(column).map(row::to_text);
-        let event_type = word(2)?.and_then(|word| word.parse::<EventType>().ok());
-        let severity = word(3)?.and_then(|word| word.parse::<Severity>().ok());
-        if let Some(created_ms) = found.get::<_, Option<i64>>(1)? {
-            counts.add(
-                found.get(0)?,
-                created_ms,
-                event_type.map_or(EventType::Cluster.code(), EventType::code),
-                severity.map_or(Severity::Info.code(), Severity::code),
-            );
-        }
-    }
-    let first = match counts.first {
-        Some((_, _, rowid)) => {
-            let sql = format!("SELECT {} FROM events WHERE rowid = ?", row::COLUMNS);
-            Some(connection.query_row(&sql, [rowid], row::from_sql)?)
-        }
-        None => None,
-    };
-    Ok(Timeline {
-        buckets: counts.buckets,
-        trouble: counts.trouble,
-        is_old: counts.is_old,
-        first,
-        marks: Vec::new(),
-        marks_left_out: 0,
-    })
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub(super) fn way(connection: &Connection, way: &Way, keys: Keys) -> Result<(), 
         })
     };
     match way {
-        Way::Keys => rows(connection, keys),
+        Way::Scan | Way::Hours => rows(connection, keys),
         Way::Types(codes) => of_codes(
             codes,
             "type",

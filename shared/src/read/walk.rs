@@ -1,18 +1,17 @@
 //! Visits the rows of a filter along a way, with statements whose plan is fixed.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::ReadError;
 use super::numbers::{Keys, Known, Numbers};
-use super::plan::Way;
-use super::sql::{Sql, json};
+use super::plan::{self, Way};
+use super::search::{self, Search};
+use super::sql::{Sql, json, one_of};
+use super::tally::Tally;
 use super::verify;
-
-/// Objects that are visited by a statement each; more of them share one statement.
-const ONE_BY_ONE_MAX: usize = 64;
 
 /// Which rows a statement visits.
 #[derive(Debug, Clone, Copy)]
@@ -22,14 +21,12 @@ pub(super) enum Visit<'a> {
     /// The partial index on rows longer than the folding window. It tells by itself how far each reaches: these rows lie a
     /// page each, and nearly all of them ended long before.
     Long,
-    /// Of one object: the statement's first value.
-    Object,
     /// Of these objects.
     Objects(&'a [i64]),
-    /// Of one rare type: the statement's first value.
-    Type,
-    /// Of one rare severity: the statement's first value.
-    Severity,
+    /// Of these rare types.
+    Types(&'a [i64]),
+    /// Of these rare severities.
+    Severities(&'a [i64]),
 }
 
 /// What to do after a row.
@@ -40,11 +37,32 @@ pub(super) struct Walk<'a> {
     pub(super) connection: &'a Connection,
     pub(super) numbers: &'a Numbers,
     pub(super) way: Way,
-    /// How many rows match in the main range, where the counters say.
-    pub(super) matched: Option<u64>,
+    search: Option<RefCell<Search<'a>>>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// Along the way that [`plan`] chooses.
+    pub(super) fn new(connection: &'a Connection, numbers: &'a Numbers) -> Result<Self, ReadError> {
+        Self::along(connection, numbers, plan::choose(connection, numbers)?)
+    }
+
+    pub(super) fn along(
+        connection: &'a Connection,
+        numbers: &'a Numbers,
+        way: Way,
+    ) -> Result<Self, ReadError> {
+        let search = match &numbers.search {
+            Some(text) => Some(RefCell::new(Search::new(connection, text)?)),
+            None => None,
+        };
+        Ok(Self {
+            connection,
+            numbers,
+            way,
+            search,
+        })
+    }
+
     /// Calls `each` with every row that matches: its key in column 0, then `columns`. In no order.
     pub(super) fn visit(
         &self,
@@ -55,70 +73,59 @@ impl Walk<'_> {
         let columns = format!("e.key, {columns}");
         if !span.main.is_empty() {
             let mut rows = 0;
-            self.visit_keys(&columns, span.main, false, &mut |row| {
+            self.visit_keys(&columns, span.main, &mut |row| {
                 rows += 1;
                 each(row)
             })?;
-            match self.matched {
-                Some(matched) if rows == matched => {}
+            match self.counted()? {
+                Some(counted) if rows == counted => {}
                 Some(_) => return Err(ReadError::INCONSISTENT),
                 None => verify::way(self.connection, &self.way, span.main)?,
             }
         }
-        if !span.window.is_empty() {
-            self.visit_keys(&columns, span.window, true, each)?;
-        }
-        if !span.older.is_empty() {
-            let sql = self.select(&columns, Visit::Long, span.older, true);
-            self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))?;
+        for (visit, keys) in [(Visit::InOrder, span.window), (Visit::Long, span.older)] {
+            if !keys.is_empty() {
+                let sql = self.select(&columns, visit, keys, true);
+                self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue))?;
+            }
         }
         Ok(())
     }
 
-    /// The rows of one part of the filter's time, along the way, in no order.
+    /// How many rows of the main range match, where the counters alone say: not where the range cuts an hour.
+    fn counted(&self) -> Result<Option<u64>, ReadError> {
+        if !self.numbers.is_tallied() || self.way == Way::Scan {
+            return Ok(None);
+        }
+        let pieces = Tally::new(self.connection, self.numbers)?.pieces(self.numbers.span.main)?;
+        Ok(pieces.iter().map(|piece| piece.matched).sum())
+    }
+
+    /// The rows of the filter's main range, along the way, in no order.
     pub(super) fn visit_keys(
         &self,
         columns: &str,
         keys: Keys,
-        overlap: bool,
         each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
-        let (visit, values) = match &self.way {
-            Way::Keys => (Visit::InOrder, None),
-            Way::Objects(ids) if ids.len() > ONE_BY_ONE_MAX => {
-                let sql = self.select(columns, Visit::Objects(ids), keys, overlap);
-                return self.each(&sql, &mut |row| each(row).map(ControlFlow::Continue));
-            }
-            Way::Objects(ids) => (Visit::Object, Some(ids)),
-            Way::Types(codes) => (Visit::Type, Some(codes)),
-            Way::Severities(codes) => (Visit::Severity, Some(codes)),
+        let visit = match &self.way {
+            Way::Scan | Way::Hours => Visit::InOrder,
+            Way::Objects(ids) => Visit::Objects(ids),
+            Way::Types(codes) => Visit::Types(codes),
+            Way::Severities(codes) => Visit::Severities(codes),
         };
-        let mut sql = self.select(columns, visit, keys, overlap);
-        let Some(values) = values else {
-            return self.ascending(&sql, keys, each);
-        };
-        for &value in values {
-            sql.values[0] = Value::Integer(value);
-            self.ascending(&sql, keys, each)?;
-        }
-        Ok(())
-    }
-
-    /// Calls `each` with every row of a statement that gives keys in their order. A page in the place of another gives
-    /// another order, and one in a circle gives the same keys without an end.
-    fn ascending(
-        &self,
-        sql: &Sql,
-        keys: Keys,
-        each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
-    ) -> Result<(), ReadError> {
+        let in_order = matches!(visit, Visit::InOrder);
+        let sql = self.select(columns, visit, keys, false);
         let mut next = keys.from;
-        self.each(sql, &mut |row| {
+        self.each(&sql, &mut |row| {
+            // A page in the place of another gives another order, and one in a circle gives keys without an end.
             let key: i64 = row.get(0)?;
             if key < next || key >= keys.to {
                 return Err(ReadError::INCONSISTENT);
             }
-            next = key.saturating_add(1);
+            if in_order {
+                next = key.saturating_add(1);
+            }
             each(row).map(ControlFlow::Continue)
         })
     }
@@ -176,9 +183,14 @@ impl Walk<'_> {
         })
     }
 
-    /// A statement whose plan is fixed: the index is named, and every other term is hidden from the planner.
+    /// A statement whose plan is fixed: the index is named, and every other term is hidden from the planner. What a search
+    /// judges by comes last.
     pub(super) fn select(&self, columns: &str, visit: Visit<'_>, keys: Keys, overlap: bool) -> Sql {
-        let mut sql = Sql::new(format!("SELECT {columns} FROM event e "));
+        let mut sql = Sql::new(format!("SELECT {columns}"));
+        if self.search.is_some() {
+            sql.push(", ").push(search::COLUMNS);
+        }
+        sql.push(" FROM event e ");
         let mut known = Known::Nothing;
         match visit {
             Visit::InOrder => {
@@ -186,11 +198,6 @@ impl Walk<'_> {
             }
             Visit::Long => {
                 sql.push("INDEXED BY idx_events_created WHERE e.last_ms > 600000");
-            }
-            Visit::Object => {
-                known = Known::Object;
-                sql.push("INDEXED BY idx_events_object WHERE e.object = ")
-                    .bind(0);
             }
             Visit::Objects(ids) => {
                 known = Known::Object;
@@ -201,13 +208,13 @@ impl Walk<'_> {
                 .push("))");
             }
             // The terms of the partial indexes must be there word for word, or the index is not allowed.
-            Visit::Type => {
-                sql.push("INDEXED BY idx_events_type WHERE e.type <> 0 AND e.type = ")
-                    .bind(0);
+            Visit::Types(codes) => {
+                sql.push("INDEXED BY idx_events_type WHERE e.type <> 0 AND ")
+                    .push(&one_of("e.type", codes));
             }
-            Visit::Severity => {
-                sql.push("INDEXED BY idx_events_severity WHERE e.severity >= 2 AND e.severity = ")
-                    .bind(0);
+            Visit::Severities(codes) => {
+                sql.push("INDEXED BY idx_events_severity WHERE e.severity >= 2 AND ")
+                    .push(&one_of("e.severity", codes));
             }
         }
         sql.push(" AND e.key >= ")
@@ -229,8 +236,14 @@ impl Walk<'_> {
         each: &mut dyn FnMut(&Row<'_>) -> Flow,
     ) -> Result<(), ReadError> {
         let mut statement = self.connection.prepare(&sql.text)?;
+        let first = statement.column_count().saturating_sub(4);
         let mut rows = statement.query(params_from_iter(&sql.values))?;
         while let Some(row) = rows.next()? {
+            if let Some(search) = &self.search
+                && !search.borrow_mut().has(row, first)?
+            {
+                continue;
+            }
             if each(row)?.is_break() {
                 break;
             }
@@ -238,12 +251,27 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The number that a statement gives.
-    pub(super) fn number(&self, sql: &Sql) -> Result<u64, ReadError> {
-        let number: i64 = self
-            .connection
-            .prepare(&sql.text)?
-            .query_row(params_from_iter(&sql.values), |row| row.get(0))?;
-        Ok(u64::try_from(number).unwrap_or(0))
+    /// How many rows match.
+    pub(super) fn count(
+        &self,
+        visit: Visit<'_>,
+        keys: Keys,
+        overlap: bool,
+    ) -> Result<u64, ReadError> {
+        let mut count = 0;
+        if self.search.is_some() {
+            let sql = self.select("e.key", visit, keys, overlap);
+            self.each(&sql, &mut |_| {
+                count += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            return Ok(count);
+        }
+        let sql = self.select("count(*)", visit, keys, overlap);
+        self.each(&sql, &mut |row| {
+            count = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(count)
     }
 }

@@ -230,7 +230,7 @@ impl Document {
             database_bytes: Some(status.bytes),
             disk_bytes: disk.map(|disk| disk.bytes),
             disk_free_bytes: disk.map(|disk| disk.free),
-            schema_version: status.schema_version,
+            schema_version: Some(status.schema_version),
             recorder: status
                 .recorder
                 .as_ref()
