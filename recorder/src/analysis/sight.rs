@@ -21,6 +21,9 @@ use crate::source::objects::Object;
 /// How long after a reconnect the rules wait: what happened meanwhile arrives first.
 const THAW: Duration = Duration::from_secs(2);
 
+/// Shortest time between two notes that a view is current, where no change was recorded in between.
+const PROVEN_EVERY: Duration = Duration::from_secs(5);
+
 /// One informer, as the analysis knows it.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -36,8 +39,12 @@ pub(super) struct Source {
     pub(super) first: bool,
     synced: bool,
     live: Option<Timestamp>,
-    /// When the view was last current.
+    /// When the view was last proven to be current.
     current: Option<Timestamp>,
+    /// Of that, what was noted in the database.
+    noted: Option<Timestamp>,
+    /// A change was recorded since.
+    pub(super) changed: bool,
     /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
     resumed: Option<Timestamp>,
 }
@@ -80,13 +87,16 @@ impl Source {
     }
 
     /// The list is complete; what it did not show, and in which time that went.
-    pub(super) fn list_ends(&mut self, now: Timestamp) -> (Vec<ObjectKey>, Option<Late>) {
+    pub(super) fn list_ends(
+        &mut self,
+        proven: Timestamp,
+    ) -> (Vec<ObjectKey>, Option<Late>) {
         let shown = self.listing.take().unwrap_or_default();
         let missing = self.facts.keys().filter(|key| !shown.contains(*key));
         let missing = missing.cloned().collect();
         (self.synced, self.first) = (true, false);
         if self.resumed.is_none() {
-            self.current = Some(now);
+            self.current = Some(proven);
         }
         (missing, self.late.take())
     }
@@ -113,17 +123,20 @@ impl Source {
             .then(|| object.meta().version.to_string())
     }
 
-    /// The view is current.
-    pub(super) fn proven(&mut self, now: Timestamp) {
-        self.current = Some(now);
+    /// Everything was seen by then. Returns whether that is worth a note in the database: a gap that follows begins there.
+    pub(super) fn proven(&mut self, at: Timestamp) -> bool {
+        self.current = self.current.max(Some(at));
+        let is_due = |noted| at.since(noted) >= PROVEN_EVERY;
+        let is_due = self.noted.is_none_or(is_due) || std::mem::take(&mut self.changed);
+        if is_due {
+            self.noted = Some(at);
+        }
+        is_due
     }
 
     /// The watch is open.
     pub(super) fn lives(&mut self, now: Timestamp) {
         self.live.get_or_insert(now);
-        if self.resumed.is_none() {
-            self.current = Some(now);
-        }
     }
 }
 
@@ -152,6 +165,8 @@ impl Sight {
             synced: false,
             live: None,
             current: stored.proven,
+            noted: stored.proven,
+            changed: false,
             resumed: None,
         };
         if let Some(proven) = stored.proven {
@@ -162,7 +177,7 @@ impl Sight {
         if first {
             RelistCause::FirstStart
         } else {
-            RelistCause::Restarted
+            RelistCause::Interrupted
         }
     }
 

@@ -40,6 +40,15 @@ impl Version {
         matches!((self, other), (Self::Number(a), Self::Number(b)) if a < b)
     }
 
+    /// Whether a position may move from `position` to `self`: it is the later one, or both are opaque and differ.
+    pub fn may_follow(&self, position: &Self) -> bool {
+        match (self, position) {
+            (Self::Number(to), Self::Number(from)) => to > from,
+            (Self::Opaque(to), Self::Opaque(from)) => !to.is_empty() && to != from,
+            _ => false,
+        }
+    }
+
     /// Memory beside its own, in bytes.
     pub fn heap_bytes(&self) -> usize {
         match self {

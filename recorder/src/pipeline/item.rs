@@ -18,6 +18,8 @@ pub struct WatchId(pub i64);
 pub enum Via {
     /// From the watch stream, in the order of resourceVersions: its commit moves the position to its version.
     Watch,
+    /// The same, of a stream that has caught up: its commit also proves that everything was seen until it was received.
+    Live,
     /// From a list page: the position waits for [`Mark::ListDone`].
     List,
 }
@@ -136,12 +138,14 @@ pub enum Mark {
         /// When it began.
         at: Timestamp,
     },
-    /// The list's resourceVersion is below the stored position: another history (etcd restored).
+    /// The API server's newest resourceVersion is below one that was seen: another history (etcd restored).
     Regressed {
-        /// The list's resourceVersion.
+        /// The API server's newest resourceVersion.
         version: String,
         /// When it was seen.
         at: Timestamp,
+        /// No other watch has told of it: it gets a row.
+        is_first: bool,
     },
     /// The last page is in the queue before this mark.
     ListDone {
@@ -164,6 +168,8 @@ pub enum Mark {
     Synced {
         /// The list's resourceVersion.
         version: String,
+        /// When its first page was asked for, by our clock.
+        at: Timestamp,
         /// The server's time of the first page: the end of the blind interval.
         server_time: Timestamp,
         /// Objects listed.
@@ -171,11 +177,11 @@ pub enum Mark {
         /// Objects that were known and are gone: what became of them meanwhile was not seen.
         vanished: u64,
     },
-    /// A complete list found nothing above the position: the position is current at `at`.
+    /// Everything up to this version was seen by `at`: a complete list, a bookmark or the end of a watch shows that.
     Proven {
-        /// The list's resourceVersion.
+        /// resourceVersion.
         version: String,
-        /// When the list was asked for, by our clock.
+        /// By our clock.
         at: Timestamp,
     },
 }
@@ -197,8 +203,8 @@ pub enum RelistCause {
     Regressed,
     /// The database was damaged and a new one was begun.
     Replaced,
-    /// An informer starts with a position that the API server no longer has.
-    Restarted,
+    /// Watches from the position failed again and again.
+    Failed,
     /// An informer goes on from its position: the list shows what it knew there. No gap.
     Resumed,
 }
@@ -214,7 +220,7 @@ impl RelistCause {
             Self::EmptyStream => "empty_stream",
             Self::Regressed => "history_regressed",
             Self::Replaced => "database_replaced",
-            Self::Restarted => "restarted",
+            Self::Failed => "watch_failed",
             Self::Resumed => "resumed",
         }
     }

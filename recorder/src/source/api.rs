@@ -27,12 +27,14 @@ use crate::pipeline::sanitize::clean_text;
 /// Why a request or a stream failed; decides what the source does next.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// 410: the resourceVersion or continue token is too old. Relist.
+    /// 410, or reason `Expired` or `Gone`: the resourceVersion or continue token is too old. Relist.
     #[error("the API server no longer has that resourceVersion: {0}")]
     Expired(String),
     /// 429 or another status with `Retry-After`. Wait as told.
     #[error("the API server asks to wait {} s: {message}", after.as_secs())]
     Busy {
+        /// Status code.
+        code: u16,
         /// How long.
         after: Duration,
         /// The server's message.
@@ -141,17 +143,23 @@ pub struct Status {
 impl Status {
     /// The error that it stands for.
     pub fn into_error(self, retry_after: Option<Duration>) -> ApiError {
-        let message = if self.message.is_empty() {
-            self.reason
+        let message = said(if self.message.is_empty() {
+            &self.reason
         } else {
-            self.message
-        };
-        let message = said(&message);
+            &self.message
+        });
+        // Not every server says 410, nor the same of both (kubernetes issue 73742).
+        let is_expired = self.code == 410 || matches!(&*self.reason, "Expired" | "Gone");
         match (self.code, retry_after) {
-            (410, _) => ApiError::Expired(message),
             (code @ (401 | 403), _) => ApiError::Denied { code, message },
-            (_, Some(after)) => ApiError::Busy { after, message },
-            (429, None) => ApiError::Busy {
+            _ if is_expired => ApiError::Expired(message),
+            (code, Some(after)) => ApiError::Busy {
+                code,
+                after,
+                message,
+            },
+            (code @ 429, None) => ApiError::Busy {
+                code,
                 after: Duration::from_secs(1),
                 message,
             },

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::pages::{Action, RawItem};
+use super::watcher::Cursor;
 use crate::clock::Clock;
 use crate::logging::Throttle;
 use crate::metrics::{self, Metrics, Stage};
@@ -39,12 +40,23 @@ pub struct Intake {
     pub throttle: Arc<Throttle>,
 }
 
-/// What one item was.
-pub struct Taken {
-    /// Its resourceVersion; empty where it could not be read.
-    pub version: String,
-    /// Its last occurrence; `None` where it makes no row or the time cannot be true.
-    pub last: Option<Timestamp>,
+/// Where an item was seen.
+enum Seen<'a> {
+    List,
+    Watch(&'a mut Cursor),
+}
+
+impl Seen<'_> {
+    /// It has this version: how it was seen, and when.
+    fn at(self, version: &str, now: Timestamp) -> (Via, Timestamp) {
+        match self {
+            Self::List => (Via::List, now),
+            Self::Watch(cursor) => match cursor.reach(version) {
+                Some(received) => (Via::Live, received),
+                None => (Via::Watch, now),
+            },
+        }
+    }
 }
 
 impl Intake {
@@ -53,78 +65,74 @@ impl Intake {
         self.clock.now()
     }
 
-    /// Takes an item of a list page; returns its last change.
+    /// Takes an item of a list page; returns its last occurrence, where it makes a row and the time can be true.
     pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
         self.metrics
             .received(metrics::Kind::Event, metrics::Action::Listed);
-        self.take(watch, Via::List, &item.json).last
+        self.take(watch, Seen::List, &item.json)
     }
 
-    /// Takes an item of a watch.
-    pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue) -> Taken {
-        let label = match action {
-            Action::Added => metrics::Action::Added,
-            Action::Modified => metrics::Action::Modified,
-            Action::Deleted => metrics::Action::Deleted,
-        };
-        self.metrics.received(metrics::Kind::Event, label);
+    /// Takes an item of a watch, and moves `cursor` to it.
+    pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue, cursor: &mut Cursor) {
+        self.metrics.received(metrics::Kind::Event, action.into());
+        let seen = Seen::Watch(cursor);
         match action {
-            Action::Added | Action::Modified => self.take(watch, Via::Watch, object),
+            Action::Added | Action::Modified => {
+                self.take(watch, seen, object);
+            }
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
-                self.pass(
-                    watch,
-                    Via::Watch,
-                    identity.uid,
-                    identity.version.clone(),
-                    Passed::Deleted,
-                );
-                Taken {
-                    version: identity.version,
-                    last: None,
-                }
+                self.pass(watch, seen, identity, Passed::Deleted);
             }
         }
     }
 
-    /// Takes note of an item that cannot be read at all.
-    pub fn undecodable(&self, watch: WatchId, via: Via, uid: &str, version: &str, cause: &str) {
+    /// Takes note of a line that cannot be read at all.
+    pub fn undecodable(&self, watch: WatchId, cause: &str) {
         self.metrics
             .received(metrics::Kind::Event, metrics::Action::Undecodable);
-        let identity = Identity {
-            uid: uid.to_owned(),
-            version: version.to_owned(),
-            ..Identity::default()
-        };
-        self.set_aside(watch, via, identity, Stage::Decode, cause.to_owned());
+        let (via, received) = (Via::Watch, self.now());
+        let identity = Identity::default();
+        self.set_aside(
+            watch,
+            (via, received),
+            identity,
+            Stage::Decode,
+            cause.to_owned(),
+        );
     }
 
-    fn take(&self, watch: WatchId, via: Via, json: &RawValue) -> Taken {
-        let received = self.now();
+    fn take(&self, watch: WatchId, seen: Seen<'_>, json: &RawValue) -> Option<Timestamp> {
+        let now = self.now();
         let bytes = json.get().as_bytes();
+        let refuse = |seen: Seen<'_>, stage, cause| {
+            let identity = decode_identity(bytes).unwrap_or_default();
+            let seen = seen.at(&identity.version, now);
+            self.set_aside(watch, seen, identity, stage, cause);
+            None
+        };
         let event = match decode_event(bytes) {
             Ok(event) => event,
-            Err(error) => return self.refuse(watch, via, bytes, Stage::Decode, error.to_string()),
+            Err(error) => return refuse(seen, Stage::Decode, error.to_string()),
         };
-        let version = event.metadata.resource_version.clone().unwrap_or_default();
-        let uid = event.metadata.uid.clone().unwrap_or_default();
         if let Decision::Exclude { rule } = self.filter.decide(Subject::from(&event)) {
             let index = self
                 .filter
                 .excluding_rules()
                 .position(|name| name == rule)
                 .unwrap_or_default();
-            self.pass(watch, via, uid, version.clone(), Passed::Filtered(index));
-            return Taken {
-                version,
-                last: None,
+            let identity = Identity {
+                uid: event.metadata.uid.unwrap_or_default(),
+                version: event.metadata.resource_version.unwrap_or_default(),
+                ..Identity::default()
             };
+            self.pass(watch, seen, identity, Passed::Filtered(index));
+            return None;
         }
-        let mut normalized = match normalize(event, received, &self.overrides) {
+        let version = event.metadata.resource_version.clone().unwrap_or_default();
+        let mut normalized = match normalize(event, now, &self.overrides) {
             Ok(normalized) => normalized,
-            Err(error) => {
-                return self.refuse(watch, via, bytes, Stage::Normalize, error.to_string());
-            }
+            Err(error) => return refuse(seen, Stage::Normalize, error.to_string()),
         };
         if normalized.unknown_reason {
             self.metrics.unknown_reason.inc();
@@ -137,37 +145,43 @@ impl Intake {
             _ => None, // a time that had to be replaced proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
+        let (via, received) = seen.at(&version, now);
         self.push(Item::Observed {
             watch,
             via,
             received,
             row,
         });
-        Taken { version, last }
+        last
     }
 
-    fn refuse(&self, watch: WatchId, via: Via, bytes: &[u8], stage: Stage, cause: String) -> Taken {
-        let identity = decode_identity(bytes).unwrap_or_default();
-        let version = identity.version.clone();
-        self.set_aside(watch, via, identity, stage, cause);
-        Taken {
-            version,
-            last: None,
-        }
-    }
-
-    fn set_aside(&self, watch: WatchId, via: Via, identity: Identity, stage: Stage, cause: String) {
+    fn set_aside(
+        &self,
+        watch: WatchId,
+        (via, received): (Via, Timestamp),
+        identity: Identity,
+        stage: Stage,
+        cause: String,
+    ) {
         let Identity { uid, version, .. } = identity;
         // Each is counted, and has a row as long as there are few.
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
             warn!(uid, version, cause, suppressed, "Event set aside");
         }
         self.metrics.event_errors.of(stage).inc();
-        self.pass(watch, via, uid, version, Passed::SetAside(stage, cause));
+        self.push(Item::Passed {
+            watch,
+            via,
+            received,
+            uid,
+            version,
+            why: Passed::SetAside(stage, cause),
+        });
     }
 
-    fn pass(&self, watch: WatchId, via: Via, uid: String, version: String, why: Passed) {
-        let received = self.now();
+    fn pass(&self, watch: WatchId, seen: Seen<'_>, identity: Identity, why: Passed) {
+        let Identity { uid, version, .. } = identity;
+        let (via, received) = seen.at(&version, self.now());
         self.push(Item::Passed {
             watch,
             via,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::api::{Api, ApiError, Shape, Status, place_of};
-use crate::metrics::Kind;
+use crate::metrics::{self, Kind};
 use crate::pipeline::identity::Version;
 
 /// Bound of one page's body. A page is held whole while it is decoded; 500 Events are about 0.5 MB, 50 large Pods 1 MiB.
@@ -271,6 +271,16 @@ pub enum Action {
     Modified,
     /// DELETED
     Deleted,
+}
+
+impl From<Action> for metrics::Action {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Added => Self::Added,
+            Action::Modified => Self::Modified,
+            Action::Deleted => Self::Deleted,
+        }
+    }
 }
 
 /// One line of a watch.

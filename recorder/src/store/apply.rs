@@ -22,7 +22,7 @@ use super::checkpoint::reserve;
 use super::dedup::DedupTable;
 use super::facts::FactsTable;
 use super::findings::FindingTable;
-use super::gap::{Facts, Healed};
+use super::gap::{self, Facts, Healed};
 use super::gaps::GapTable;
 use super::holes::HoleTable;
 use super::rows::Rows;
@@ -94,10 +94,13 @@ impl Applier {
                 why,
             } => {
                 self.passed(conn, (*watch, *via), (uid, version), why, *received)?;
-                if *via == Via::Watch {
-                    let version = Version::new(version);
-                    self.watches.get(*watch).advance(&version, None);
-                }
+                let proven = match via {
+                    Via::List => return Ok(()),
+                    Via::Live => Some(*received),
+                    Via::Watch => None,
+                };
+                let version = Version::new(version);
+                self.watches.get(*watch).advance(&version, proven);
             }
             Item::Change(change) => self.change(conn, change)?,
             Item::Finding(finding) => FindingTable::of(conn).store(&mut self.rows, finding)?,
@@ -149,12 +152,16 @@ impl Applier {
                 watch.recovered(occurrences);
             }
         }
-        if via == Via::Watch {
+        let proven = match via {
+            Via::List => return Ok(()),
+            Via::Live => Some(received),
             // While a backlog is read, the version was the newest when it happened, not when it was received.
-            let is_suspect = row.record().extra.contains_key(TIME_SUSPECT);
-            let proven = (!is_suspect).then(|| seen.last.min(received));
-            watch.advance(&seen.version, proven);
-        }
+            Via::Watch => {
+                let is_suspect = row.record().extra.contains_key(TIME_SUSPECT);
+                (!is_suspect).then(|| seen.last.min(received))
+            }
+        };
+        watch.advance(&seen.version, proven);
         Ok(())
     }
 
@@ -222,21 +229,29 @@ impl Applier {
             Mark::ListBegun { listing, cause, at } => {
                 self.list_begun(conn, watch, *listing, *cause, *at)
             }
-            Mark::Regressed { version, at } => self.regressed(conn, watch, version, *at),
+            Mark::Regressed {
+                version,
+                at,
+                is_first,
+            } => self.regressed(conn, watch, version, *at, *is_first),
             Mark::ListDone { .. } => self.list_done(conn, watch, mark),
             Mark::Synced {
                 version,
+                at,
                 server_time,
                 listed,
                 vanished,
             } => {
                 let watch = self.watches.get(watch);
-                watch.list_done(version, *server_time);
-                let closed = GapTable::of(conn, &mut self.rows).close_objects(
-                    watch,
-                    *server_time,
-                    (*listed, *vanished),
-                )?;
+                // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
+                watch.list_done(version, (*at).min(*server_time));
+                let mut gaps = GapTable::of(conn, &mut self.rows);
+                let to = match gaps.begin(watch)? {
+                    Some(from) => from.max(*server_time),
+                    None => *server_time,
+                };
+                let end = gap::end_of_objects(to, (*listed, *vanished));
+                let closed = gaps.close(watch, end)?;
                 self.outcomes.gaps_closed.extend(closed);
                 Ok(())
             }
@@ -270,7 +285,9 @@ impl Applier {
             .since(id)?
             .map_or(proven, |since| since.min(proven))
             .min(at);
-        GapTable::of(conn, &mut self.rows).open(watch, cause, from, at)
+        let others = self.watches.gaps(cause);
+        let watch = self.watches.get(id);
+        GapTable::of(conn, &mut self.rows).open(watch, &others, cause, from, at)
     }
 
     /// The API server's history is another one (etcd restored): positions are void, uids stay known.
@@ -280,10 +297,14 @@ impl Applier {
         id: WatchId,
         version: &str,
         at: Timestamp,
+        is_first: bool,
     ) -> rusqlite::Result<()> {
         let old = self.watches.get(id).regressed();
         let old = old.map(|old| old.to_string()).unwrap_or_default();
         DedupTable::of(conn).forget_versions(id)?;
+        if !is_first {
+            return Ok(()); // one row says it for all watches
+        }
         let row = sanitize(regressed_record(&old, version, at));
         self.rows.insert_own(conn, &row, at, at)?;
         Ok(())
@@ -315,9 +336,8 @@ impl Applier {
         let missing = dedup.missing(id, *listing, server_time.minus(*event_ttl))?;
         let dropped = holes.close(id)?;
         dedup.delete_unlisted(id, *listing)?;
-        if let Some(key) = watch.gap {
-            let mut gaps = GapTable::of(conn, &mut self.rows);
-            let from = gaps.begin(key)?;
+        let mut gaps = GapTable::of(conn, &mut self.rows);
+        if let Some(from) = gaps.begin(watch)? {
             let ahead = server_time.millis() - at.millis();
             let facts = Facts {
                 from,
@@ -332,7 +352,8 @@ impl Applier {
                 missing,
                 dropped,
             };
-            let closed = gaps.close(watch, &facts, *listed)?;
+            let counts = (*listed, watch.recovered, watch.repeats);
+            let closed = gaps.close(watch, gap::end_of_events(&facts, counts))?;
             self.outcomes.gaps_closed.extend(closed);
         }
         // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.

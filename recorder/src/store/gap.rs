@@ -15,7 +15,7 @@ use crate::pipeline::record::Record;
 pub const TITLE: &str = "Recording gap";
 
 /// How far a gap was healed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Healed {
     /// Everything the API server kept was brought back, and it kept everything.
     True,
@@ -33,6 +33,12 @@ impl Healed {
             Self::Partial => "partial",
             Self::False => "false",
         }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::True, Self::Partial, Self::False]
+            .into_iter()
+            .find(|healed| healed.as_str() == word)
     }
 
     /// Severity of a closed gap row.
@@ -83,97 +89,160 @@ pub fn judge(facts: &Facts) -> Healed {
     }
 }
 
-/// The row of a gap that begins.
-pub fn opened(kind: &str, namespace: &str, cause: &str, from: Timestamp) -> Record {
-    let scope = scope(namespace);
-    let description = format!(
-        "The watch of {kind}s in {scope} could not be continued from where it was at {from} ({cause}). \
-         What happened since is being listed."
-    );
-    let extra = Map::from_iter([
-        ("source".to_owned(), json!(kind)),
-        ("scope".to_owned(), json!(scope)),
-        ("cause".to_owned(), json!(cause)),
-        ("from".to_owned(), json!(from.to_string())),
-        ("open".to_owned(), json!(true)),
-    ]);
-    record(Severity::Warning, description, extra, from)
+/// What one watch says of a gap; a row has one for each watch that was blind for the same cause at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Kind.
+    pub kind: String,
+    /// Where.
+    pub scope: String,
+    /// When it was last proven to be current.
+    pub from: Timestamp,
+    /// How it ended; `None`: it is open.
+    pub end: Option<End>,
 }
 
-/// What a gap row says once it is closed: description and metadata.
-pub fn closed(
-    kind: &str,
-    namespace: &str,
-    cause: &str,
-    facts: &Facts,
-    healed: Healed,
-    counts: (u64, u64, i64),
-) -> (String, Map<String, Value>) {
-    let (listed, recovered, repeats) = counts;
-    let scope = scope(namespace);
-    let verdict = match healed {
-        Healed::True => "Everything the API server kept was brought back.".to_owned(),
-        Healed::Partial => format!(
-            "{} Events were deleted, expired or dropped meanwhile; the rest was brought back.",
-            facts.missing + facts.dropped
-        ),
-        Healed::False => format!(
-            "It may have lasted longer than Events are kept ({} s), so some may be missing.",
-            facts.event_ttl.as_secs()
-        ),
-    };
-    let description = format!(
-        "{kind}s in {scope} were not watched from {} to {} ({cause}). {verdict}",
-        facts.from, facts.to
-    );
-    let extra = Map::from_iter([
-        ("source".to_owned(), json!(kind)),
-        ("scope".to_owned(), json!(scope)),
-        ("cause".to_owned(), json!(cause)),
-        ("from".to_owned(), json!(facts.from.to_string())),
-        ("to".to_owned(), json!(facts.to.to_string())),
-        ("healed".to_owned(), json!(healed.as_str())),
-        ("listed".to_owned(), json!(listed)),
-        ("recovered".to_owned(), json!(recovered)),
-        ("missing".to_owned(), json!(facts.missing + facts.dropped)),
-        ("repeats_without_times".to_owned(), json!(repeats)),
-    ]);
-    (description, extra)
+/// How a gap ended for one watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The server's time of the list that ended it.
+    pub to: Timestamp,
+    /// How far it was healed.
+    pub healed: Healed,
+    /// Objects listed, and what became of them.
+    pub counts: Map<String, Value>,
 }
 
-/// What the gap row of an informer says once it is closed: description and metadata. What changed and stayed changed is
-/// in the record; what came and went in between is not, and nothing can tell.
-pub fn objects_closed(
-    kind: &str,
-    namespace: &str,
-    cause: &str,
-    (from, to): (Timestamp, Timestamp),
-    (listed, vanished): (u64, u64),
-) -> (String, Map<String, Value>) {
-    let scope = scope(namespace);
-    let description = format!(
-        "{kind}s in {scope} were not watched from {from} to {to} ({cause}). What changed in between and stayed so is \
-         recorded as observed late; what came and went in between is not."
-    );
-    let extra = Map::from_iter([
-        ("source".to_owned(), json!(kind)),
-        ("scope".to_owned(), json!(scope)),
-        ("cause".to_owned(), json!(cause)),
-        ("from".to_owned(), json!(from.to_string())),
-        ("to".to_owned(), json!(to.to_string())),
-        ("healed".to_owned(), json!(judge_objects(vanished).as_str())),
-        ("listed".to_owned(), json!(listed)),
-        ("vanished".to_owned(), json!(vanished)),
-    ]);
-    (description, extra)
+/// Counts that add up where a watch is blind again, or several are.
+const SUMS: [&str; 5] = [
+    "listed",
+    "recovered",
+    "missing",
+    "vanished",
+    "repeats_without_times",
+];
+
+impl Part {
+    /// A watch that is blind from now on.
+    pub fn open(kind: &str, namespace: &str, from: Timestamp) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            scope: scope(namespace),
+            from,
+            end: None,
+        }
+    }
+
+    /// Whether this is about that watch.
+    pub fn is_of(&self, kind: &str, namespace: &str) -> bool {
+        self.kind == kind && self.scope == scope(namespace)
+    }
+
+    /// Ends it. Where it had ended before, in the same row, nothing that was missing then is forgotten.
+    pub fn close(&mut self, mut end: End, before: Option<End>) {
+        if let Some(before) = before {
+            end.to = end.to.max(before.to);
+            end.healed = end.healed.max(before.healed);
+            for key in &SUMS[1..] {
+                if let Some(count) = before.counts.get(*key).and_then(Value::as_i64) {
+                    add(&mut end.counts, key, count);
+                }
+            }
+        }
+        self.end = Some(end);
+    }
+
+    fn severity(&self) -> Severity {
+        match &self.end {
+            None => Severity::Warning,
+            Some(end) if self.is_of_events() => end.healed.severity(),
+            Some(end) if end.to.since(self.from) <= SHORT_GAP => Severity::Info,
+            Some(_) => Severity::Warning,
+        }
+    }
+
+    fn is_of_events(&self) -> bool {
+        self.kind == "Event"
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = Map::from_iter([
+            ("source".to_owned(), json!(self.kind)),
+            ("scope".to_owned(), json!(self.scope)),
+            ("from".to_owned(), json!(self.from.to_string())),
+        ]);
+        if let Some(end) = &self.end {
+            json.insert("to".to_owned(), json!(end.to.to_string()));
+            json.insert("healed".to_owned(), json!(end.healed.as_str()));
+            json.extend(end.counts.clone());
+        }
+        Value::Object(json)
+    }
+
+    fn from_json(json: &Value) -> Option<Self> {
+        let text = |key: &str| json.get(key).and_then(Value::as_str);
+        let time = |key: &str| Timestamp::parse(text(key)?).ok();
+        let counts = SUMS
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), json.get(*key)?.clone())));
+        Some(Self {
+            kind: text("source")?.to_owned(),
+            scope: text("scope")?.to_owned(),
+            from: time("from")?,
+            end: match (time("to"), text("healed").and_then(Healed::parse)) {
+                (Some(to), Some(healed)) => Some(End {
+                    to,
+                    healed,
+                    counts: counts.collect(),
+                }),
+                _ => None,
+            },
+        })
+    }
 }
 
-/// What can be claimed of an informer's gap. As with Events: everything that the API server kept was brought back, and
-/// nothing that was known is gone with its last state unseen.
-pub const fn judge_objects(vanished: u64) -> Healed {
-    match vanished {
-        0 => Healed::True,
-        _ => Healed::Partial,
+fn add(counts: &mut Map<String, Value>, key: &str, count: i64) {
+    let sum = counts.get(key).and_then(Value::as_i64).unwrap_or_default();
+    counts.insert(key.to_owned(), json!(sum.saturating_add(count)));
+}
+
+/// The parts of a gap row, by its metadata.
+pub fn parts(extra: &Map<String, Value>) -> Vec<Part> {
+    let parts = extra.get("sources").and_then(Value::as_array);
+    parts
+        .into_iter()
+        .flatten()
+        .filter_map(Part::from_json)
+        .collect()
+}
+
+/// How a watch of Events ended its gap.
+pub fn end_of_events(facts: &Facts, (listed, recovered, repeats): (u64, u64, i64)) -> End {
+    End {
+        to: facts.to,
+        healed: judge(facts),
+        counts: Map::from_iter([
+            ("listed".to_owned(), json!(listed)),
+            ("recovered".to_owned(), json!(recovered)),
+            ("missing".to_owned(), json!(facts.missing + facts.dropped)),
+            ("repeats_without_times".to_owned(), json!(repeats)),
+        ]),
+    }
+}
+
+/// How a watch of objects ended its gap. As with Events: everything that the API server kept was brought back, and nothing
+/// that was known is gone with its last state unseen.
+pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
+    End {
+        to,
+        healed: match vanished {
+            0 => Healed::True,
+            _ => Healed::Partial,
+        },
+        counts: Map::from_iter([
+            ("listed".to_owned(), json!(listed)),
+            ("vanished".to_owned(), json!(vanished)),
+        ]),
     }
 }
 
@@ -181,13 +250,89 @@ pub const fn judge_objects(vanished: u64) -> Healed {
 /// the Events of the same time, which resume exactly, say what came between.
 const SHORT_GAP: Duration = Duration::from_secs(300);
 
-/// Severity of the closed gap row of an informer.
-pub fn objects_severity(from: Timestamp, to: Timestamp) -> Severity {
-    if to.since(from) <= SHORT_GAP {
-        Severity::Info
-    } else {
-        Severity::Warning
+/// The row of a gap. There is a part at least.
+pub fn row(cause: &str, parts: &[Part]) -> Record {
+    let from = parts.iter().map(|part| part.from).min();
+    let from = from.unwrap_or(Timestamp::EPOCH);
+    let mut kinds: Vec<&str> = Vec::new();
+    for part in parts {
+        if !kinds.contains(&&*part.kind) {
+            kinds.push(&part.kind);
+        }
     }
+    let scope = match parts {
+        [first, others @ ..] if others.iter().all(|part| part.scope == first.scope) => &first.scope,
+        _ => "several namespaces",
+    };
+    let mut extra = Map::from_iter([
+        ("source".to_owned(), json!(kinds.join(", "))),
+        ("scope".to_owned(), json!(scope)),
+        ("cause".to_owned(), json!(cause)),
+        ("from".to_owned(), json!(from.to_string())),
+    ]);
+    let ends: Option<Vec<&End>> = parts.iter().map(|part| part.end.as_ref()).collect();
+    let end = ends.and_then(|ends| {
+        let healed = ends.iter().map(|end| end.healed).max()?;
+        Some((ends.iter().map(|end| end.to).max()?, healed, ends))
+    });
+    let names = kinds.join("s, ");
+    let description = if let Some((to, healed, ends)) = end {
+        extra.insert("to".to_owned(), json!(to.to_string()));
+        extra.insert("healed".to_owned(), json!(healed.as_str()));
+        for end in ends {
+            for key in SUMS {
+                if let Some(count) = end.counts.get(key).and_then(Value::as_i64) {
+                    add(&mut extra, key, count);
+                }
+            }
+        }
+        let mut text =
+            format!("{names}s in {scope} were not watched from {from} to {to} ({cause}).");
+        let (events, objects): (Vec<_>, Vec<_>) =
+            parts.iter().partition(|part| part.is_of_events());
+        if let Some(verdict) = verdict(&events) {
+            text.push(' ');
+            text.push_str(&verdict);
+        }
+        if !objects.is_empty() {
+            text.push_str(
+                " What changed in between and stayed so is recorded as observed late; what came and went in between is \
+                 not.",
+            );
+        }
+        text
+    } else {
+        extra.insert("open".to_owned(), json!(true));
+        format!(
+            "The watch of {names}s in {scope} could not be continued from where it was at {from} ({cause}). \
+             What happened since is being listed."
+        )
+    };
+    let sources = parts.iter().map(Part::to_json).collect();
+    extra.insert("sources".to_owned(), Value::Array(sources));
+    let severity = parts.iter().map(Part::severity).max();
+    record(
+        severity.unwrap_or(Severity::Warning),
+        description,
+        extra,
+        from,
+    )
+}
+
+/// What is said of Events once all of their watches have ended the gap.
+fn verdict(parts: &[&Part]) -> Option<String> {
+    let ends = || parts.iter().filter_map(|part| part.end.as_ref());
+    let missing = ends().filter_map(|end| end.counts.get("missing")?.as_u64());
+    Some(match ends().map(|end| end.healed).max()? {
+        Healed::True => "Everything the API server kept was brought back.".to_owned(),
+        Healed::Partial => format!(
+            "{} Events were deleted, expired or dropped meanwhile; the rest was brought back.",
+            missing.sum::<u64>()
+        ),
+        Healed::False => {
+            "It may have lasted longer than Events are kept, so some may be missing.".to_owned()
+        }
+    })
 }
 
 /// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.

@@ -2,11 +2,13 @@
 //!
 //! `watch_state` knows which row is that of an open gap (`Watch::gap`): one a watch at most.
 
+use std::collections::BTreeSet;
+
 use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 
-use super::gap::{self, Facts, Healed};
+use super::gap::{self, End, Healed, Part};
 use super::rows::Rows;
 use super::watches::Watch;
 use crate::pipeline::item::RelistCause;
@@ -24,10 +26,12 @@ impl<'a> GapTable<'a> {
         Self { conn, rows }
     }
 
-    /// Opens a gap from `from` on, unless one is open.
+    /// Opens a gap from `from` on, unless one is open. `others` are the rows of the same cause that other watches have, or
+    /// had last: where one's interval reaches into this one, it is this gap's row too.
     pub(super) fn open(
         &mut self,
         watch: &mut Watch,
+        others: &BTreeSet<EventKey>,
         cause: RelistCause,
         from: Timestamp,
         at: Timestamp,
@@ -35,69 +39,96 @@ impl<'a> GapTable<'a> {
         if watch.gap.is_some() {
             return Ok(());
         }
-        let record = gap::opened(&watch.kind, &watch.namespace, cause.as_str(), from);
-        let key = self
-            .rows
-            .insert_own(self.conn, &sanitize(record), from, at)?;
+        let part = Part::open(&watch.kind, &watch.namespace, from);
+        let mut joined = None;
+        // The newest first.
+        for key in others.iter().rev() {
+            let extra = self.rows.extra(self.conn, *key)?.unwrap_or_default();
+            let mut parts = gap::parts(&extra);
+            if let Some(index) = place(&parts, &part) {
+                match parts.get_mut(index) {
+                    // It is blind again: how it ended before is added when it ends.
+                    Some(known) => known.from = known.from.min(from),
+                    None => parts.push(part.clone()),
+                }
+                joined = Some((*key, parts, index));
+                break;
+            }
+        }
+        let key = match joined {
+            Some((key, mut parts, index)) => {
+                watch.gap_before = parts.get_mut(index).and_then(|part| part.end.take());
+                self.rewrite(key, cause.as_str(), &parts, at)?;
+                key
+            }
+            None => {
+                let row = sanitize(gap::row(cause.as_str(), &[part]));
+                self.rows.insert_own(self.conn, &row, from, at)?
+            }
+        };
         watch.gap = Some(key);
+        watch.gap_from = Some(from);
         watch.gap_cause = Some(cause.as_str().to_owned());
         watch.touch();
         Ok(())
     }
 
-    /// When the open gap `key` began: its row says it to the millisecond, its key only to the second.
-    pub(super) fn begin(&self, key: EventKey) -> rusqlite::Result<Timestamp> {
+    /// When the open gap of a watch began: its row says it to the millisecond, its key only to the second.
+    pub(super) fn begin(&self, watch: &Watch) -> rusqlite::Result<Option<Timestamp>> {
+        let Some(key) = watch.gap else {
+            return Ok(None);
+        };
+        if watch.gap_from.is_some() {
+            return Ok(watch.gap_from);
+        }
         let extra = self.rows.extra(self.conn, key)?.unwrap_or_default();
-        let from = extra.get("from").and_then(|from| from.as_str());
-        Ok(from
-            .and_then(|from| Timestamp::parse(from).ok())
-            .unwrap_or_else(|| key.created_at()))
+        let parts = gap::parts(&extra);
+        let own = parts
+            .iter()
+            .find(|part| part.is_of(&watch.kind, &watch.namespace));
+        Ok(Some(own.map_or_else(|| key.created_at(), |part| part.from)))
     }
 
-    /// Closes the gap of a watch of Events, if one is open, once its list of `listed` Events is complete.
+    /// Closes the gap of a watch, if one is open, once its list is complete.
     pub(super) fn close(
         &mut self,
         watch: &mut Watch,
-        facts: &Facts,
-        listed: u64,
+        end: End,
     ) -> rusqlite::Result<Option<Healed>> {
-        let Some((key, cause)) = take(watch) else {
+        let Some(key) = watch.gap.take() else {
             return Ok(None);
         };
-        let healed = gap::judge(facts);
-        let counts = (listed, watch.recovered, watch.repeats);
-        let mut record = gap::opened(&watch.kind, &watch.namespace, &cause, facts.from);
-        (record.description, record.extra) =
-            gap::closed(&watch.kind, &watch.namespace, &cause, facts, healed, counts);
-        record.severity = healed.severity();
-        self.rows
-            .rewrite_gap(self.conn, key, &sanitize(record), facts.to)?;
+        let cause = watch.gap_cause.take().unwrap_or_default();
+        let before = watch.gap_before.take();
+        watch.gap_from = None;
+        watch.last_gap = Some((key, cause.clone()));
+        watch.touch();
+        let healed = end.healed;
+        let extra = self.rows.extra(self.conn, key)?.unwrap_or_default();
+        let mut parts = gap::parts(&extra);
+        let own = parts
+            .iter()
+            .position(|part| part.is_of(&watch.kind, &watch.namespace));
+        let own = own.unwrap_or_else(|| {
+            let from = key.created_at();
+            parts.push(Part::open(&watch.kind, &watch.namespace, from));
+            parts.len() - 1
+        });
+        let to = end.to;
+        parts[own].close(end, before);
+        self.rewrite(key, &cause, &parts, to)?;
         Ok(Some(healed))
     }
 
-    /// Closes the gap of an informer, if one is open, once its list is complete.
-    pub(super) fn close_objects(
+    fn rewrite(
         &mut self,
-        watch: &mut Watch,
+        key: EventKey,
+        cause: &str,
+        parts: &[Part],
         to: Timestamp,
-        (listed, vanished): (u64, u64),
-    ) -> rusqlite::Result<Option<Healed>> {
-        let Some((key, cause)) = take(watch) else {
-            return Ok(None);
-        };
-        let from = key.created_at();
-        let mut record = gap::opened(&watch.kind, &watch.namespace, &cause, from);
-        (record.description, record.extra) = gap::objects_closed(
-            &watch.kind,
-            &watch.namespace,
-            &cause,
-            (from, to),
-            (listed, vanished),
-        );
-        record.severity = gap::objects_severity(from, to);
-        self.rows
-            .rewrite_gap(self.conn, key, &sanitize(record), to)?;
-        Ok(Some(gap::judge_objects(vanished)))
+    ) -> rusqlite::Result<()> {
+        let row = sanitize(gap::row(cause, parts));
+        self.rows.rewrite_gap(self.conn, key, &row, to)
     }
 
     /// A closed gap of its own: rows of kube9's own that a full queue dropped.
@@ -109,9 +140,20 @@ impl<'a> GapTable<'a> {
     }
 }
 
-/// The open gap of a watch and its cause; the watch has none any more.
-fn take(watch: &mut Watch) -> Option<(EventKey, String)> {
-    let key = watch.gap.take()?;
-    watch.touch();
-    Some((key, watch.gap_cause.take().unwrap_or_default()))
+/// Most watches in one row: each takes some hundred bytes of its metadata.
+const PARTS_MAX: usize = 32;
+
+/// Where `part` belongs among the parts of a row; `None`: it is another gap.
+fn place(parts: &[Part], part: &Part) -> Option<usize> {
+    let reaches = |one: &Part| one.end.as_ref().is_none_or(|end| end.to >= part.from);
+    if !parts.iter().any(reaches) {
+        return None;
+    }
+    let own = parts
+        .iter()
+        .position(|one| one.kind == part.kind && one.scope == part.scope);
+    match own {
+        Some(own) => reaches(&parts[own]).then_some(own),
+        None => (parts.len() < PARTS_MAX).then_some(parts.len()),
+    }
 }

@@ -277,7 +277,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Gives the row of an open gap the severity, text and metadata that it has once it is closed, at `to`.
+    /// Gives the row of a gap other severity, text and metadata; it reaches until `to`.
     pub(super) fn rewrite_gap(
         &mut self,
         conn: &Connection,
@@ -287,6 +287,10 @@ impl Rows {
     ) -> rusqlite::Result<()> {
         let (text, args) = self.text(conn, row)?;
         let severity = row.record().severity;
+        let before: Option<i64> = conn
+            .prepare_cached("SELECT severity FROM event WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+            .optional()?;
         let changed = conn
             .prepare_cached(
                 "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
@@ -300,7 +304,8 @@ impl Rows {
                 json(&row.record().extra),
             ))?;
         if changed > 0 {
-            self.count(key, 0, EventType::System, Severity::Warning, -1);
+            let before = before.and_then(Severity::from_code);
+            self.count(key, 0, EventType::System, before.unwrap_or(severity), -1);
             self.count(key, 0, EventType::System, severity, 1);
             self.changed(key);
         }

@@ -1,11 +1,12 @@
 //! The position of each watch, as committed: `watch_state`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::gap::End;
 use super::holes::HoleTable;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
@@ -30,6 +31,12 @@ pub struct Watch {
     pub gap: Option<EventKey>,
     /// Its cause.
     pub gap_cause: Option<String>,
+    /// When this watch became blind; the row may begin earlier.
+    pub(super) gap_from: Option<Timestamp>,
+    /// How it had ended for this watch before, where it was opened again.
+    pub(super) gap_before: Option<End>,
+    /// The gap row before, with its cause: the next gap may be one with it.
+    pub(super) last_gap: Option<(EventKey, String)>,
     /// Stored sights of the list under way that were new.
     pub recovered: u64,
     /// Occurrences in them beyond the first, whose times are unknown.
@@ -124,8 +131,19 @@ impl WatchTable {
 
     /// Gaps that are open, of all watches.
     pub(super) fn open_gaps(conn: &Connection) -> rusqlite::Result<i64> {
-        let open = "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL";
+        let open = "SELECT count(DISTINCT gap) FROM watch_state WHERE gap IS NOT NULL";
         conn.query_row(open, [], |row| row.get(0))
+    }
+
+    /// The gap rows of a cause that are open, or were the last of a watch.
+    pub(super) fn gaps(&self, cause: RelistCause) -> BTreeSet<EventKey> {
+        let open = |watch: &'_ Watch| Some((watch.gap?, watch.gap_cause.clone()?));
+        let all = self.all.values();
+        let gaps = all.flat_map(|watch| [open(watch), watch.last_gap.clone()]);
+        gaps.flatten()
+            .filter(|(_, of)| of == cause.as_str())
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// The ids.
@@ -170,17 +188,14 @@ impl Watch {
     /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
     /// backlog may have happened long before it was received.
     pub fn advance(&mut self, version: &Version, proven: Option<Timestamp>) {
-        if matches!(version, Version::Opaque(text) if text.is_empty()) {
-            return; // of an item that could not be read
-        }
         let Some(position) = &mut self.position else {
             return;
         };
-        if version.is_after(position) {
+        if version.may_follow(position) {
             position.clone_from(version);
             self.changed = true;
         } else if version != position {
-            return; // an older item says nothing of the position
+            return; // an older item says nothing of the position, nor one whose version could not be read
         }
         if self.proven < proven {
             self.proven = proven;
@@ -241,6 +256,9 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
             listing: row.get(5)?,
             gap: row.get::<_, Option<i64>>(6)?.map(EventKey::from_i64),
             gap_cause: row.get(7)?,
+            gap_from: None,
+            gap_before: None,
+            last_gap: None,
             recovered: 0,
             repeats: 0,
             changed: false,

@@ -11,7 +11,7 @@ use crate::exit::Defect;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::heard::{Heard, History};
 use crate::pipeline::item::WatchId;
-use crate::pipeline::signals::{Recall, Remembered, Resume, Start};
+use crate::pipeline::signals::{Recall, Remembered, Start};
 use crate::store::open::{DataDir, OpenError};
 use crate::store::shared::Shared;
 use crate::store::snapshot::remove_leftovers;
@@ -39,7 +39,8 @@ pub(super) struct InformerWatch {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     pub(super) remembered: Remembered,
-    pub(super) position: Option<String>,
+    /// A position to go on from; without one, the analysis says why the first list is needed.
+    pub(super) start: Start,
     pub(super) recall: Arc<Recall>,
 }
 
@@ -141,16 +142,12 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
         let recall = Arc::new(Recall::default());
         let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
         let remembered = writer.remembered(id)?;
-        let position = match start.resume {
-            Resume::Watch(position) if remembered.proven.is_some() => Some(position),
-            _ => None,
-        };
         known.informers.push(InformerWatch {
             id,
             kind: *kind,
             namespace: namespace.clone(),
             remembered,
-            position,
+            start,
             recall,
         });
     }

@@ -30,7 +30,7 @@ use crate::exit::Defect;
 use crate::health::Health;
 use crate::life;
 use crate::logging::Throttle;
-use crate::metrics::{Label, Metrics, Rules};
+use crate::metrics::{Kind, Label, Metrics, Rules};
 use crate::panics;
 use crate::pipeline::filter::{Filter, SeverityOverrides};
 use crate::pipeline::item::Item;
@@ -169,6 +169,10 @@ fn queue_limits(config: &Config) -> QueueLimits {
     }
 }
 
+fn name_of(kind: Kind, namespace: &str) -> String {
+    format!("watch of {} in {namespace:?}", kind.name())
+}
+
 async fn work(
     config: &Config,
     mut writer: Writer,
@@ -178,17 +182,17 @@ async fn work(
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let mut tasks = Tasks::default();
-    for (source, start) in sources.events {
-        let name = format!("watch of Event in {:?}", source.namespace);
-        tasks.spawn(name, source.run(start));
-    }
-    for (informer, first) in sources.informers {
-        let name = format!(
-            "watch of {} in {:?}",
-            informer.kind.name(),
-            informer.namespace
+    for (watcher, start) in sources.events {
+        tasks.spawn(
+            name_of(watcher.kind, &watcher.namespace),
+            watcher.run(start),
         );
-        tasks.spawn(name, informer.run(first));
+    }
+    for (watcher, start) in sources.informers {
+        tasks.spawn(
+            name_of(watcher.kind, &watcher.namespace),
+            watcher.run(start),
+        );
     }
     tasks.spawn("analysis".to_owned(), sources.analysis.run());
     if let Some(document) = sources.status_document {

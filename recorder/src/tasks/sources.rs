@@ -14,19 +14,20 @@ use crate::logging::Throttle;
 use crate::memory;
 use crate::metrics::{Kind, Label};
 use crate::pipeline::item::{Item, RelistCause};
-use crate::pipeline::signals::Start;
+use crate::pipeline::signals::{Resume, Start};
 use crate::source::api::Api;
 use crate::source::connect::Connected;
-use crate::source::events::EventsSource;
+use crate::source::events::EventsConsumer;
 use crate::source::intake::Intake;
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
+use crate::source::watcher::{History, Watcher};
 use crate::status_document::StatusDocument;
 
 /// Everything that talks to the API server.
 pub(super) struct Sources {
-    pub(super) events: Vec<(EventsSource, Start)>,
-    pub(super) informers: Vec<(Informer, RelistCause)>,
+    pub(super) events: Vec<(Watcher<EventsConsumer>, Start)>,
+    pub(super) informers: Vec<(Watcher<Informer>, Start)>,
     pub(super) analysis: AnalysisTask,
     pub(super) status_document: Option<StatusDocument>,
 }
@@ -95,18 +96,28 @@ pub(super) fn sources(
         Api::new(cluster.client.clone()),
         Api::new(cluster.client.clone()),
     );
+    let history = History::default();
     let source = |watch: EventWatch| {
-        let source = EventsSource {
+        let consumer = EventsConsumer::new(
+            watch.id,
+            intake.clone(),
+            &watch.start,
+            config.source.page_size,
+            config.source.event_ttl,
+        );
+        let watcher = Watcher {
             api: events_api.clone(),
-            watch: watch.id,
+            kind: Kind::Event,
             report: report(Kind::Event, &watch.namespace),
             namespace: watch.namespace,
             config: config.source.clone(),
             max_wait: config.queue.max_wait,
-            intake: intake.clone(),
             recall: watch.recall,
+            history: history.clone(),
+            clock: intake.clock.clone(),
+            consumer,
         };
-        (source, watch.start)
+        (watcher, watch.start)
     };
     let events = known.events.into_iter().map(source).collect();
     let status_document = StatusDocument::new(
@@ -135,22 +146,34 @@ pub(super) fn sources(
     let mut informers = Vec::with_capacity(known.informers.len());
     for watch in known.informers {
         recalls.push(watch.recall.clone());
-        let first = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
-        let informer = Informer {
-            api: objects_api.clone(),
+        let cause = analysis.add_source(watch.id, watch.kind, &watch.namespace, watch.remembered);
+        let mut start = watch.start;
+        if !(matches!(start.resume, Resume::Watch(_)) && cause != RelistCause::FirstStart) {
+            start.resume = Resume::List(cause);
+        }
+        let consumer = Informer {
             watch: watch.id,
+            kind: watch.kind,
+            out: out.clone(),
+            metrics: intake.metrics.clone(),
+            clock: intake.clock.clone(),
+            throttle: throttle.clone(),
+            list: None,
+            listed: 0,
+        };
+        let watcher = Watcher {
+            api: objects_api.clone(),
             kind: watch.kind,
             report: report(watch.kind, &watch.namespace),
             namespace: watch.namespace,
             config: config.source.clone(),
-            out: out.clone(),
-            metrics: intake.metrics.clone(),
-            clock: intake.clock.clone(),
+            max_wait: config.queue.max_wait,
             recall: watch.recall,
-            position: watch.position,
-            throttle: throttle.clone(),
+            history: history.clone(),
+            clock: intake.clock.clone(),
+            consumer,
         };
-        informers.push((informer, first));
+        informers.push((watcher, start));
     }
     let engine = Engine {
         analysis,

@@ -70,14 +70,16 @@ impl Analysis {
             }
             News::Listed {
                 version,
+                at,
                 server_time,
                 objects,
             } => {
-                let vanished = self.listed(watch, now, &mut out);
+                let vanished = self.listed(watch, at.min(server_time), now, &mut out);
                 // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
                 if self.source(watch).is_some_and(|source| !source.goes_on()) {
                     let mark = Mark::Synced {
                         version,
+                        at,
                         server_time,
                         listed: objects,
                         vanished,
@@ -99,15 +101,27 @@ impl Analysis {
                     self.permission(watch, Some(&why), now, &mut out);
                 }
             }
-            News::Proven(version) => {
-                if let Some(source) = self.source(watch) {
-                    source.proven(now);
+            News::Proven {
+                version,
+                at,
+                is_last,
+            } => {
+                let source = self.source(watch);
+                if source.is_some_and(|source| source.proven(at) || is_last) {
+                    out.push(Item::Mark {
+                        watch,
+                        mark: Mark::Proven { version, at },
+                    });
                 }
-                out.push(Item::Mark {
-                    watch,
-                    mark: Mark::Proven { version, at: now },
-                });
             }
+            News::Regressed(regressed) => out.push(Item::Mark {
+                watch,
+                mark: Mark::Regressed {
+                    version: regressed.found,
+                    at: regressed.at,
+                    is_first: regressed.is_first,
+                },
+            }),
             News::Reset => self.reset(watch, &mut out),
         }
         out
@@ -209,6 +223,7 @@ impl Analysis {
                 rows: rows.into_iter().map(sanitize).collect(),
                 version: reached,
             })));
+            source.changed = true;
             source.facts.insert(key.clone(), after);
         }
         source.shown(&key);
@@ -297,6 +312,7 @@ impl Analysis {
         let late = late.or_else(|| source.late_at(now));
         let reached = object.and_then(|object| source.reached(object));
         if let Some(before) = source.facts.remove(key) {
+            source.changed = true;
             let rows = changes::rows(&Compared {
                 before: Some(&before),
                 after: None,
@@ -323,11 +339,17 @@ impl Analysis {
     }
 
     /// What a complete list did not show is gone; says how much that is.
-    fn listed(&mut self, watch: WatchId, now: Timestamp, out: &mut Vec<Item>) -> u64 {
+    fn listed(
+        &mut self,
+        watch: WatchId,
+        proven: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) -> u64 {
         let Some(source) = self.source(watch) else {
             return 0;
         };
-        let (missing, late) = source.list_ends(now);
+        let (missing, late) = source.list_ends(proven);
         let vanished = missing.len() as u64;
         for key in missing {
             self.vanished(watch, &key, None, late, now, out);
