@@ -229,6 +229,7 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
         mark: Mark::Synced {
             vanished,
             version: "7".into(),
+            at: at(second),
             server_time: at(second),
             listed: 3,
         },
@@ -248,7 +249,7 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
                 at: at(from),
             },
         }]);
-        store.commit(&[begun(RelistCause::Restarted, to), synced(to, vanished)]);
+        store.commit(&[begun(RelistCause::Interrupted, to), synced(to, vanished)]);
         let rows = store.rows();
         let (title, found, metadata) = rows.last().unwrap();
         assert_eq!(

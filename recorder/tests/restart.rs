@@ -167,6 +167,7 @@ impl Life {
             kind,
             News::Listed {
                 version: "1".into(),
+                at: self.now,
                 server_time: self.now,
                 objects: of_kind.len() as u64,
             },

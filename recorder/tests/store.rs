@@ -576,6 +576,7 @@ fn history_that_went_back_discards_the_position_and_doubles_nothing() {
     let regressed = store.mark(Mark::Regressed {
         version: "50".into(),
         at: at(200),
+        is_first: true,
     });
     let listing = store.next_listing();
     store.commit(&[

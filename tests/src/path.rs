@@ -8,11 +8,13 @@ use anyhow::{Context, anyhow, ensure};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
-use kube9_recorder::pipeline::item::{Via, WatchId};
+use kube9_recorder::pipeline::identity::Version;
+use kube9_recorder::pipeline::item::WatchId;
 use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::WatchLine;
+use kube9_recorder::source::watcher::Cursor;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
 use rusqlite::Connection;
@@ -87,12 +89,11 @@ impl Path {
     pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<Became> {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
-                self.intake.watched(self.watch, action, object);
+                let mut cursor = Cursor::new("0", Version::Number(0));
+                self.intake.watched(self.watch, action, object, &mut cursor);
             }
             Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(Became::NoItem),
-            Err(cause) => self
-                .intake
-                .undecodable(self.watch, Via::Watch, "", "", &cause),
+            Err(cause) => self.intake.undecodable(self.watch, &cause),
         }
         let batch = self
             .queue

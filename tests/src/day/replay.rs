@@ -87,6 +87,7 @@ impl Replay {
         }
         let listed = News::Listed {
             version: self.version.to_string(),
+            at: Timestamp::from_millis(self.now),
             server_time: Timestamp::from_millis(self.now),
             objects: count,
         };

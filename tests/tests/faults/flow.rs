@@ -18,9 +18,10 @@ use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::pipeline::signals::Recall;
 use kube9_recorder::source::api::Api;
 use kube9_recorder::source::connect::connect;
-use kube9_recorder::source::events::EventsSource;
+use kube9_recorder::source::events::EventsConsumer;
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::report::{FirstSync, Report};
+use kube9_recorder::source::watcher::{History, Watcher};
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
@@ -102,21 +103,25 @@ impl Parts {
             .block_on(connect(&kube, Duration::from_secs(5)))
             .unwrap();
         let check = shared.health.check("watch/Event", None);
-        let source = EventsSource {
+        let intake = Intake {
+            queue: shared.queue.clone(),
+            filter: Arc::new(Filter::new(&[]).unwrap()),
+            overrides: Arc::new(SeverityOverrides::default()),
+            metrics: shared.metrics.clone(),
+            clock: clock.clone(),
+            owners: Owners::default(),
+            throttle: Arc::default(),
+        };
+        let times = &config.source;
+        let consumer = EventsConsumer::new(watch, intake, &start, times.page_size, times.event_ttl);
+        let source = Watcher {
             api: Api::new(cluster.client),
-            watch,
+            kind: Watched::Event,
             namespace: String::new(),
             max_wait: config.queue.max_wait,
-            intake: Intake {
-                queue: shared.queue.clone(),
-                filter: Arc::new(Filter::new(&[]).unwrap()),
-                overrides: Arc::new(SeverityOverrides::default()),
-                metrics: shared.metrics.clone(),
-                clock: clock.clone(),
-                owners: Owners::default(),
-                throttle: Arc::default(),
-            },
             recall,
+            history: History::default(),
+            clock: clock.clone(),
             report: Report::new(
                 shared.metrics.clone(),
                 check,
@@ -125,6 +130,7 @@ impl Parts {
                 FirstSync::of(1, shared.health.clone()),
             ),
             config: config.source,
+            consumer,
         };
         Self {
             scene,

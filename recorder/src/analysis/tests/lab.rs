@@ -131,6 +131,7 @@ impl Lab {
             kind,
             News::Listed {
                 version: "1".into(),
+                at: self.now,
                 server_time: self.now,
                 objects,
             },

@@ -146,7 +146,7 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
     for kind in KINDS {
         let of_kind = with_secrets().into_iter().filter(|(of, _)| *of == kind);
         let objects: Vec<Value> = of_kind.map(|(_, object)| object).collect();
-        lab.list_for(kind, &objects, RelistCause::Restarted);
+        lab.list_for(kind, &objects, RelistCause::Interrupted);
     }
     lab.wait(60);
     assert_eq!(lab.changes(), []);
@@ -184,11 +184,11 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
     let changed = deployment(
         json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry/web:2"}]}}}}),
     );
-    lab.list_for(Kind::Node, &[], RelistCause::Restarted);
+    lab.list_for(Kind::Node, &[], RelistCause::Interrupted);
     lab.list_for(
         Kind::Pod,
         &[oom("web-1"), pod("web-3", json!({}))],
-        RelistCause::Restarted,
+        RelistCause::Interrupted,
     );
     assert!(
         lab.items
@@ -202,9 +202,9 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
         } else {
             vec![]
         };
-        lab.list_for(kind, &objects, RelistCause::Restarted);
+        lab.list_for(kind, &objects, RelistCause::Interrupted);
     }
-    lab.list_for(Kind::Deployment, &[changed], RelistCause::Restarted);
+    lab.list_for(Kind::Deployment, &[changed], RelistCause::Interrupted);
     lab.wait(3);
     let items = lab.take();
     stored.commit(&items);

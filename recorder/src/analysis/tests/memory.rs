@@ -190,6 +190,7 @@ fn list_that_began_before_the_retry_does_not_switch_on() {
             kind,
             News::Listed {
                 version: "1".into(),
+                at: lab.now,
                 server_time: lab.now,
                 objects: 1,
             },
@@ -374,7 +375,7 @@ fn namespace_that_was_off_at_the_stop_makes_no_rows_at_the_start() {
             Kind::Deployment => vec![deployment(json!({}))],
             _ => Vec::new(),
         };
-        lab.list_for(kind, &objects, RelistCause::Restarted);
+        lab.list_for(kind, &objects, RelistCause::Interrupted);
     }
     assert_eq!(lab.analysis.trouble(), None);
     assert_eq!(lab.changes().len(), 0);

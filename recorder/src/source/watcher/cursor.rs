@@ -31,7 +31,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// A watch that begins at `position` of a server that is at `target`.
-    pub(super) fn new(position: &str, target: Version) -> Self {
+    pub fn new(position: &str, target: Version) -> Self {
         let position = Version::new(position);
         Self {
             caught_up: position == target || target.is_certainly_before(&position),
