@@ -96,6 +96,7 @@ impl Sender {
         self.plan.end.is_none()
             && self.plan.garbage.is_none()
             && !self.plan.duplicate
+            && self.plan.line.is_none()
             && self.plan.bytes_per_second.is_none()
     }
 
@@ -137,6 +138,9 @@ impl Sender {
             self.push(Ok(Bytes::from([before, what.bytes(), behind].concat())))
                 .await?;
         }
+        if let Some((_, line)) = self.plan.line.take_if(|(after, _)| *after <= self.items) {
+            self.push(Ok(Bytes::from(format!("{line}\n")))).await?;
+        }
         let Some((_, end)) = self.plan.end.filter(|(after, _)| *after <= self.items) else {
             return Ok(());
         };
@@ -147,6 +151,10 @@ impl Sender {
                 self.cut().await;
             }
             EndBy::Proper => self.running.ended(Outcome::Done(200)),
+            EndBy::Line(line) => {
+                self.push(Ok(Bytes::from(format!("{line}\n")))).await?;
+                self.running.ended(Outcome::Done(200));
+            }
             EndBy::Error(code) => {
                 self.push(Ok(error(code))).await?;
                 self.running.ended(Outcome::Done(200));

@@ -17,6 +17,8 @@ pub struct On {
     pub kind: Option<Kind>,
     /// For lists: only pages with (or without) a continue token.
     pub continued: Option<bool>,
+    /// For lists: only those (or none of those) that ask for the state exactly at a version.
+    pub exact: Option<bool>,
 }
 
 impl On {
@@ -25,6 +27,7 @@ impl On {
         verb: None,
         kind: None,
         continued: None,
+        exact: None,
     };
 
     /// Lists of that kind.
@@ -33,6 +36,7 @@ impl On {
             verb: Some(Verb::List),
             kind: Some(kind),
             continued: None,
+            exact: None,
         }
     }
 
@@ -42,6 +46,7 @@ impl On {
             verb: Some(Verb::Watch),
             kind: Some(kind),
             continued: None,
+            exact: None,
         }
     }
 
@@ -51,6 +56,7 @@ impl On {
             verb: None,
             kind: Some(kind),
             continued: None,
+            exact: None,
         }
     }
 
@@ -60,13 +66,17 @@ impl On {
             verb: Some(verb),
             kind: None,
             continued: None,
+            exact: None,
         }
     }
 
-    fn meets(&self, verb: Verb, kind: Kind, continued: bool) -> bool {
+    fn meets(&self, verb: Verb, kind: Kind, query: &str) -> bool {
+        let continued = query.contains("continue=");
+        let exact = query.contains("resourceVersionMatch=Exact");
         self.verb.is_none_or(|v| v == verb)
             && self.kind.is_none_or(|k| k == kind)
             && self.continued.is_none_or(|c| c == continued)
+            && self.exact.is_none_or(|e| e == exact)
     }
 }
 
@@ -124,6 +134,15 @@ pub enum Fault {
         /// Code of its Status.
         code: u16,
     },
+    /// Send this line, without its end, after so many items (watches only).
+    Line {
+        /// Items delivered before.
+        items: usize,
+        /// The line.
+        line: &'static str,
+        /// The body ends properly behind it.
+        ends: bool,
+    },
     /// Put an item that does not decode behind so many items.
     Garbage {
         /// Items delivered before.
@@ -135,6 +154,12 @@ pub enum Fault {
     Duplicate,
     /// Send the same continue token with every page (lists only).
     SameToken,
+    /// Answer with today's objects whatever version was asked for, and say that they are of that version (kine did so) or
+    /// of today's (lists only).
+    Today {
+        /// It is said that they are of the version that was asked for.
+        as_asked: bool,
+    },
 }
 
 /// An item that does not decode.
@@ -247,13 +272,13 @@ impl Faults {
     }
 
     /// What the request meets, and uses it up.
-    pub(super) fn take(&self, verb: Verb, kind: Kind, continued: bool) -> Plan {
+    pub(super) fn take(&self, verb: Verb, kind: Kind, query: &str) -> Plan {
         let mut plan = Plan::default();
         self.with(|rules| {
             for rule in rules
                 .rules
                 .iter_mut()
-                .filter(|r| r.on.meets(verb, kind, continued))
+                .filter(|r| r.on.meets(verb, kind, query))
             {
                 rule.met += 1;
                 if let Times::Next(left) = &mut rule.times {
@@ -295,6 +320,7 @@ pub(super) enum EndBy {
     Cut,
     Proper,
     Error(u16),
+    Line(&'static str),
 }
 
 /// All that happens to one request.
@@ -307,6 +333,8 @@ pub(super) struct Plan {
     pub(super) garbage: Option<(usize, Garbage)>,
     pub(super) duplicate: bool,
     pub(super) same_token: bool,
+    pub(super) line: Option<(usize, &'static str)>,
+    pub(super) today: Option<bool>,
 }
 
 impl Plan {
@@ -340,6 +368,11 @@ impl Plan {
             Fault::Garbage { items, what } => self.garbage = Some((items, what)),
             Fault::Duplicate => self.duplicate = true,
             Fault::SameToken => self.same_token = true,
+            Fault::Today { as_asked } => self.today = Some(as_asked),
+            Fault::Line { items, line, ends } if ends => {
+                self.end = Some((items, EndBy::Line(line)));
+            }
+            Fault::Line { items, line, .. } => self.line = Some((items, line)),
         }
     }
 }

@@ -70,12 +70,26 @@ pub(super) fn get(store: &Store, resource: &Resource, form: Form) -> Result<Byte
 }
 
 /// Reads the page that the options ask for.
-pub(super) fn read(store: &Store, resource: &Resource, options: &Options) -> Result<Page, Status> {
+pub(super) fn read(
+    store: &Store,
+    resource: &Resource,
+    options: &Options,
+    today: Option<bool>,
+) -> Result<Page, Status> {
     let (kind, namespace) = (resource.kind, resource.namespace.as_str());
     let wanted = options
         .version()
         .map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?;
     check(options)?;
+    if let Some(as_asked) = today.filter(|_| options.version_match == "Exact") {
+        let mut page = store
+            .page(kind, namespace, None, None, 0, None)
+            .map_err(|_| Status::list_expired())?;
+        if as_asked {
+            page.version = wanted;
+        }
+        return Ok(page);
+    }
 
     let (at, after, left, mut limit) = if options.continue_token.is_empty() {
         // A real server answers resourceVersion=0 of a cached kind from its cache, which does not page.

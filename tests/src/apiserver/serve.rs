@@ -160,7 +160,7 @@ async fn answer(
     let mut running = Running::new(shared.requests.clone(), place);
 
     let plan = match what {
-        Some((verb, kind)) => shared.faults.take(verb, kind, query.contains("continue=")),
+        Some((verb, kind)) => shared.faults.take(verb, kind, &query),
         None => Plan::default(),
     };
     if !plan.delay.is_zero() {
@@ -275,7 +275,8 @@ async fn route(
         },
         Verb::List => {
             let page = Options::parse(kind, query).and_then(|options| {
-                list::read(store, &resource, &options).map(|page| (page, options))
+                let page = list::read(store, &resource, &options, plan.today)?;
+                Ok((page, options))
             });
             match page {
                 Ok((page, options)) => {

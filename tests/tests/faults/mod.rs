@@ -16,3 +16,4 @@ mod io;
 mod objects;
 mod panics;
 mod scene;
+mod watch;

@@ -1,0 +1,542 @@
+//! Each failure of a watch by name, played on Events and on Pods: what happens while it lasts is recorded all the same, a
+//! position that is given up leaves a gap row with its cause, and one that is not leaves none.
+//!
+//! Each prints a line of a table: `cargo test -p kube9-tests --test faults watch:: -- --nocapture | grep '^|'`.
+
+use std::time::{Duration, Instant};
+
+use kube9_shared::time::Timestamp;
+use kube9_tests::apiserver::{Fault, Kind, On};
+use kube9_tests::recorder::Recorder;
+use serde_json::{Value, json};
+
+use crate::scene::{Scene, event};
+
+const COMPACTED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"message":"rpc error: code = OutOfRange desc = etcdserver: mvcc: required revision has been compacted"}}"#;
+const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"The resourceVersion for the provided watch is too old."}}"#;
+const GONE: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Gone","code":500,"message":"too old resource version"}}"#;
+const BARE: &str = r#"{"type":"ERROR","object":{}}"#;
+const EXPIRED_BODY: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":500,"message":"too old"}"#;
+
+const WATCHED: [Kind; 6] = [
+    Kind::Event,
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+const fn status(code: u16) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+const fn error(line: &'static str) -> Fault {
+    Fault::Line {
+        items: 0,
+        line,
+        ends: true,
+    }
+}
+
+/// An object of the kind, as small as may be.
+fn object(kind: Kind, name: &str) -> Value {
+    match kind {
+        Kind::Event => event("shop", name, 1),
+        Kind::Node => json!({ "metadata": { "name": name } }),
+        _ => json!({ "metadata": { "name": name, "namespace": "shop" } }),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the table")]
+fn say(what: &str, kind: Kind, since: Instant, gaps: &[Value]) {
+    let causes: Vec<_> = gaps
+        .iter()
+        .map(|gap| gap["cause"].as_str().unwrap())
+        .collect();
+    let seconds = since.elapsed().as_secs_f64();
+    println!(
+        "| {what} | {} | {seconds:.1} s | {} |",
+        kind.name(),
+        causes.join(", ")
+    );
+}
+
+impl Scene {
+    fn put(&self, kind: Kind, name: &str) {
+        self.server
+            .store()
+            .create(kind, object(kind, name))
+            .unwrap();
+    }
+
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        let sql = match kind {
+            Kind::Event => {
+                let found = self.server.store().get(kind, "shop", name).unwrap();
+                format!(
+                    "SELECT count(*) FROM events WHERE metadata ->> 'uid' = '{}'",
+                    found.uid
+                )
+            }
+            _ => format!(
+                "SELECT count(*) FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = '{}' \
+                 AND name IN ('{name}', 'shop/{name}')",
+                kind.name()
+            ),
+        };
+        self.setup.number(&sql) == Some(1)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, kind: Kind, name: &str) {
+        self.wait(&format!("{} {name} is recorded", kind.name()), || {
+            self.has(kind, name)
+        });
+    }
+
+    /// Starts it and waits until all kinds are watched.
+    fn watching(&self) -> Recorder {
+        let recorder = self.start();
+        self.wait("all kinds are watched", || {
+            WATCHED
+                .iter()
+                .all(|kind| self.server.requests().open_watches(*kind) == 1)
+        });
+        recorder
+    }
+
+    /// The parts of gap rows that are about a kind, with the row's cause.
+    fn gaps_of(&self, kind: Kind) -> Vec<Value> {
+        let mut parts = Vec::new();
+        for row in self.gap_rows() {
+            for part in row["sources"].as_array().unwrap() {
+                if part["source"] == kind.name() {
+                    let mut part = part.clone();
+                    part["cause"] = row["cause"].clone();
+                    parts.push(part);
+                }
+            }
+        }
+        parts
+    }
+
+    fn gap_rows(&self) -> Vec<Value> {
+        let sql = "SELECT metadata FROM events WHERE title = 'Recording gap' ORDER BY id";
+        let rows = self.setup.column(sql).unwrap();
+        rows.iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect()
+    }
+
+    fn regressions(&self) -> Option<i64> {
+        self.setup
+            .number("SELECT count(*) FROM events WHERE title = 'API server history went back'")
+    }
+}
+
+/// The fault lasts: what happens meanwhile is recorded all the same, and the gap names `cause`.
+fn lasting(what: &str, kind: Kind, fault: Fault, cause: &str) {
+    let scene = Scene::new();
+    let recorder = scene.watching();
+    scene.put(kind, "before");
+    scene.wait_for(kind, "before");
+    let rule = scene.server.faults().always(On::watch(kind), fault);
+    scene.server.cut_connections();
+    scene.put(kind, "meanwhile");
+    let since = Instant::now();
+    scene.wait_for(kind, "meanwhile");
+    scene.wait("the gap is closed", || {
+        let gaps = scene.gaps_of(kind);
+        gaps.first().is_some_and(|gap| gap["to"].is_string())
+    });
+    let gaps = scene.gaps_of(kind);
+    say(what, kind, since, &gaps[..1]);
+    assert_eq!(gaps[0]["cause"], cause, "{gaps:?}");
+    assert_eq!(gaps[0]["healed"], "true", "{gaps:?}");
+    // No storm of lists, however long it lasts.
+    let densest = scene.server.requests().densest(Duration::from_secs(5));
+    assert!(densest <= 150, "{densest} requests within 5 s");
+    scene.server.faults().clear(rule);
+    scene.put(kind, "after");
+    scene.wait_for(kind, "after");
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+/// The fault happens once, and the position is as good as before.
+fn passing(what: &str, kind: Kind, times: usize, fault: Fault) {
+    let scene = Scene::new();
+    let recorder = scene.watching();
+    scene.put(kind, "before");
+    scene.wait_for(kind, "before");
+    scene.server.faults().next(times, On::watch(kind), fault);
+    scene.server.cut_connections();
+    let since = Instant::now();
+    scene.put(kind, "meanwhile");
+    scene.put(kind, "more");
+    scene.wait_for(kind, "meanwhile");
+    scene.wait_for(kind, "more");
+    let gaps = scene.gaps_of(kind);
+    say(what, kind, since, &gaps);
+    assert_eq!(gaps, Vec::<Value>::new());
+    scene.wait("healthy", || scene.is_healthy());
+    recorder.stop().unwrap();
+}
+
+/// A bookmark that says nothing true: no watch begins below the position, and nothing is missed or doubled.
+fn bookmark(what: &str, kind: Kind, line: &'static str) {
+    let scene = Scene::new();
+    scene.put(kind, "before");
+    let begins = scene.server.store().version();
+    let recorder = scene.watching();
+    scene.wait_for(kind, "before");
+    let line = Fault::Line {
+        items: 0,
+        line,
+        ends: false,
+    };
+    let faults = scene.server.faults();
+    faults.next(1, On::watch(kind), line);
+    scene.server.cut_connections();
+    scene.wait("the bookmark was sent", || {
+        faults.pending() == 0 && scene.server.requests().open_watches(kind) == 1
+    });
+    scene.server.cut_connections();
+    let since = Instant::now();
+    scene.put(kind, "meanwhile");
+    scene.wait_for(kind, "meanwhile");
+    say(what, kind, since, &scene.gaps_of(kind));
+    for request in scene.server.requests().all() {
+        let is_watch = request.what == Some((kube9_tests::apiserver::Verb::Watch, kind));
+        let version = request.target.split("resourceVersion=").nth(1);
+        let version = version.and_then(|version| version.parse::<u64>().ok());
+        assert!(
+            !is_watch || version.is_some_and(|version| version >= begins),
+            "{}",
+            request.target
+        );
+    }
+    assert_eq!(scene.gaps_of(kind), Vec::<Value>::new());
+    recorder.stop().unwrap();
+}
+
+/// Plays each failure on Events and on Pods.
+macro_rules! failures {
+    ($($name:ident: $play:ident($($argument:expr),*);)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn of_events() {
+                $play(stringify!($name), Kind::Event, $($argument),*);
+            }
+
+            #[test]
+            fn of_pods() {
+                $play(stringify!($name), Kind::Pod, $($argument),*);
+            }
+        }
+    )*};
+}
+
+failures! {
+    error_500_compacted: lasting(error(COMPACTED), "watch_failed");
+    error_without_anything: lasting(error(BARE), "watch_failed");
+    error_500_internal: lasting(Fault::ErrorAfter { items: 0, code: 500 }, "watch_failed");
+    http_500: lasting(status(500), "watch_failed");
+    http_404: lasting(status(404), "watch_failed");
+    http_500_with_retry_after: lasting(Fault::Status { code: 500, retry_after: Some(1) }, "watch_failed");
+    http_503: lasting(status(503), "watch_failed");
+    no_answer: lasting(Fault::Silence, "watch_failed");
+    reason_expired_without_code: lasting(error(EXPIRED), "expired");
+    reason_gone_with_another_code: lasting(error(GONE), "expired");
+    http_500_with_reason_expired: lasting(Fault::Text { code: 500, retry_after: None, body: EXPIRED_BODY }, "expired");
+    error_410: lasting(Fault::ErrorAfter { items: 0, code: 410 }, "expired");
+    http_410: lasting(status(410), "expired");
+    empty_streams: lasting(Fault::Empty, "empty_stream");
+    clean_ends: lasting(Fault::EndAfter { items: 0 }, "empty_stream");
+    cut_at_the_same_place: lasting(Fault::CutAfter { items: 0 }, "watch_failed");
+    cut_in_the_middle: passing(2, Fault::CutAfter { items: 1 });
+    http_500_twice: passing(2, status(500));
+    http_429: passing(4, Fault::Status { code: 429, retry_after: Some(0) });
+    silence: passing(1, Fault::SilentAfter { items: 1 });
+    bookmark_empty: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":""}}}"#);
+    bookmark_zero: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"0"}}}"#);
+    bookmark_lower: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"50"}}}"#);
+    bookmark_without_version: bookmark(r#"{"type":"BOOKMARK","object":{}}"#);
+}
+
+/// A cluster of which each kind has one object, and a version from which a backup of etcd is.
+struct Rewound {
+    scene: Scene,
+    backup: u64,
+}
+
+impl Rewound {
+    fn new() -> Self {
+        let scene = Scene::new();
+        for kind in WATCHED {
+            scene.put(kind, "kept");
+        }
+        let backup = scene.server.store().version();
+        for n in 0..20 {
+            scene.put(Kind::Pod, &format!("undone-{n}"));
+            scene.put(Kind::Event, &format!("undone-{n}"));
+        }
+        Self { scene, backup }
+    }
+
+    fn watching(&self) -> Recorder {
+        let recorder = self.scene.watching();
+        for kind in WATCHED {
+            self.scene.wait_for(kind, "kept");
+        }
+        self.scene.wait_for(Kind::Pod, "undone-19");
+        self.scene.wait_for(Kind::Event, "undone-19");
+        recorder
+    }
+
+    /// What is there after the backup was put back, below the versions that were seen, is known of every kind; one row
+    /// says what happened, and one gap row names all kinds.
+    fn is_right(&self, what: &str) {
+        let (scene, since) = (&self.scene, Instant::now());
+        for kind in WATCHED {
+            scene.put(kind, "other");
+        }
+        for kind in WATCHED {
+            scene.wait_for(kind, "other");
+        }
+        scene.wait("no pod that was undone is left", || {
+            !scene.has(Kind::Pod, "undone-3")
+        });
+        scene.wait("the gap of every kind is closed", || {
+            WATCHED.iter().all(|kind| {
+                let gaps = scene.gaps_of(*kind);
+                gaps.len() == 1 && gaps[0]["to"].is_string()
+            })
+        });
+        say(what, Kind::Event, since, &scene.gaps_of(Kind::Event));
+        assert_eq!(scene.regressions(), Some(1), "{:?}", scene.gap_rows());
+        let rows = scene.gap_rows();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!(rows[0]["cause"], "history_regressed");
+        assert_eq!(rows[0]["sources"].as_array().unwrap().len(), WATCHED.len());
+        assert!(rows[0]["open"].is_null(), "{rows:?}");
+        scene.put(Kind::Pod, "later");
+        scene.wait_for(Kind::Pod, "later");
+        scene.wait("healthy", || scene.is_healthy());
+    }
+}
+
+#[test]
+fn history_that_went_back_while_down_is_found_at_the_start() {
+    let rewound = Rewound::new();
+    rewound.watching().stop().unwrap();
+    rewound.scene.server.restore_backup(rewound.backup);
+    let recorder = rewound.scene.start();
+    rewound.is_right("history went back, at a start");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn history_that_went_back_under_a_running_recorder_is_found_when_watches_are_cut() {
+    let rewound = Rewound::new();
+    let recorder = rewound.watching();
+    rewound.scene.server.restore_backup(rewound.backup);
+    rewound.is_right("history went back, watches cut");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
+    let rewound = Rewound::new();
+    let recorder = rewound.watching();
+    let server = &rewound.scene.server;
+    for kind in WATCHED {
+        let end = Fault::EndAfter { items: 0 };
+        server.faults().next(1, On::watch(kind), end);
+    }
+    server.store().restore(rewound.backup);
+    server.cut_connections();
+    rewound.is_right("history went back, watches closed");
+    recorder.stop().unwrap();
+}
+
+/// Nothing ends: the watches of versions of the future just say nothing.
+#[test]
+fn history_that_went_back_is_found_on_idle_watches() {
+    let rewound = Rewound::new();
+    let recorder = rewound.watching();
+    rewound.scene.server.store().restore(rewound.backup);
+    rewound.is_right("history went back, watches idle");
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn exact_list_of_the_future_that_is_answered_with_what_there_is_today_fools_nobody() {
+    for as_asked in [false, true] {
+        let rewound = Rewound::new();
+        rewound.watching().stop().unwrap();
+        let faults = rewound.scene.server.faults();
+        for kind in WATCHED {
+            faults.always(On::list(kind), Fault::Today { as_asked });
+        }
+        rewound.scene.server.restore_backup(rewound.backup);
+        let recorder = rewound.scene.start();
+        rewound.is_right("exact list of the future, answered with today's objects");
+        recorder.stop().unwrap();
+    }
+}
+
+/// The list is later than the position: what lies between is a gap, and not said to be none.
+#[test]
+fn exact_list_that_is_answered_with_a_later_state_leaves_a_gap() {
+    let scene = Scene::new();
+    scene.put(Kind::Pod, "before");
+    let recorder = scene.watching();
+    scene.wait_for(Kind::Pod, "before");
+    recorder.stop().unwrap();
+    scene.put(Kind::Pod, "meanwhile");
+    let today = Fault::Today { as_asked: false };
+    scene.server.faults().always(On::list(Kind::Pod), today);
+    let recorder = scene.watching();
+    scene.wait_for(Kind::Pod, "meanwhile");
+    scene.wait("the gap is closed", || {
+        let gaps = scene.gaps_of(Kind::Pod);
+        gaps.first().is_some_and(|gap| gap["to"].is_string())
+    });
+    recorder.stop().unwrap();
+}
+
+#[test]
+fn exact_list_that_fails_falls_back_to_what_there_is_today() {
+    for (code, cause) in [
+        (500, "watch_failed"),
+        (400, "watch_failed"),
+        (410, "expired"),
+    ] {
+        let scene = Scene::new();
+        scene.put(Kind::Pod, "before");
+        let recorder = scene.watching();
+        scene.wait_for(Kind::Pod, "before");
+        recorder.stop().unwrap();
+        scene.put(Kind::Pod, "meanwhile");
+        let exact = On {
+            exact: Some(true),
+            ..On::list(Kind::Pod)
+        };
+        scene.server.faults().always(exact, status(code));
+        let since = Instant::now();
+        let recorder = scene.watching();
+        scene.wait_for(Kind::Pod, "meanwhile");
+        scene.wait("the gap is closed", || {
+            let gaps = scene.gaps_of(Kind::Pod);
+            gaps.first().is_some_and(|gap| gap["to"].is_string())
+        });
+        let gaps = scene.gaps_of(Kind::Pod);
+        say(&format!("exact list {code}"), Kind::Pod, since, &gaps);
+        assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &json!(cause)));
+        scene.wait("healthy", || scene.is_healthy());
+        recorder.stop().unwrap();
+    }
+}
+
+/// A failing watch at the stored position is given up after a start, too.
+#[test]
+fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again() {
+    for kind in [Kind::Event, Kind::Pod] {
+        let scene = Scene::new();
+        scene.put(kind, "before");
+        let recorder = scene.watching();
+        scene.wait_for(kind, "before");
+        recorder.stop().unwrap();
+        scene.put(kind, "meanwhile");
+        scene
+            .server
+            .faults()
+            .always(On::watch(kind), error(COMPACTED));
+        let since = Instant::now();
+        let recorder = scene.start();
+        scene.put(kind, "later");
+        scene.wait_for(kind, "meanwhile");
+        scene.wait_for(kind, "later");
+        scene.wait("the gap is closed", || {
+            let gaps = scene.gaps_of(kind);
+            gaps.first().is_some_and(|gap| gap["to"].is_string())
+        });
+        let gaps = scene.gaps_of(kind);
+        say("error 500 compacted, at a start", kind, since, &gaps[..1]);
+        assert_eq!(gaps[0]["cause"], "watch_failed");
+        recorder.stop().unwrap();
+    }
+}
+
+/// The API server restarts with changes before, in and after. Its caches are empty, so objects cannot be resumed: the gap
+/// begins when the watches ended, not before what was recorded live.
+#[test]
+fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
+    let scene = Scene::new();
+    for kind in WATCHED {
+        scene.put(kind, "old");
+    }
+    let recorder = scene.watching();
+    let kinds = [Kind::Pod, Kind::Service, Kind::ConfigMap];
+    for kind in kinds {
+        scene.put(kind, "before");
+        scene.wait_for(kind, "before");
+    }
+    let recorded = Timestamp::now();
+    let since = Instant::now();
+    scene.server.stop();
+    let stopped = Timestamp::now();
+    for kind in kinds {
+        scene.put(kind, "in");
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    scene.server.start_again();
+    let started = Timestamp::now();
+    for kind in kinds {
+        scene.put(kind, "after");
+    }
+    for kind in kinds {
+        scene.wait_for(kind, "in");
+        scene.wait_for(kind, "after");
+    }
+    scene.wait("the gap is closed", || {
+        let rows = scene.gap_rows();
+        rows.len() == 1
+            && rows[0]["open"].is_null()
+            && rows[0]["sources"].as_array().unwrap().len() >= 3
+    });
+    let rows = scene.gap_rows();
+    say("API server restarted", Kind::Pod, since, &rows);
+    assert_eq!(rows[0]["cause"], "expired");
+    let second = Duration::from_secs(1);
+    for part in rows[0]["sources"].as_array().unwrap() {
+        let time = |key: &str| Timestamp::parse(part[key].as_str().unwrap()).unwrap();
+        let (from, to) = (time("from"), time("to"));
+        if kinds.iter().any(|kind| part["source"] == kind.name()) {
+            assert!(
+                recorded.minus(second) <= from,
+                "{part}, recorded {recorded}"
+            );
+        }
+        assert!(from <= stopped.plus(second), "{part}, stopped {stopped}");
+        assert!(started.minus(second) <= to, "{part}, started {started}");
+    }
+    // What was changed in the gap is said to have happened in it.
+    let late = "SELECT metadata ->> 'between' FROM events WHERE metadata ->> 'observed_late' AND object_name = 'in'";
+    for between in scene.setup.column(late).unwrap() {
+        let between: Vec<String> = serde_json::from_str(&between).unwrap();
+        let from = Timestamp::parse(&between[0]).unwrap();
+        assert!(
+            recorded.minus(second) <= from && from <= stopped.plus(second),
+            "{between:?}"
+        );
+    }
+    recorder.stop().unwrap();
+}
