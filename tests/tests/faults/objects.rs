@@ -84,10 +84,6 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
         code: 429,
         retry_after: Some(1),
     };
-    let broken = Fault::ErrorAfter {
-        items: 0,
-        code: 500,
-    };
     let mut pods = 0;
     for (what, on, fault, words) in [
         ("429 with Retry-After", WATCHES, busy, "asks to wait 1 s"),
@@ -98,7 +94,6 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
             Fault::Hangup,
             "connection",
         ),
-        ("an error in the stream", WATCHES, broken, "500"),
         (
             "silence",
             WATCHES,
@@ -117,7 +112,7 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
         scene.wait_known(what, pods);
         scene.wait("healthy again", || scene.is_healthy());
     }
-    let lists = scene.server.requests().count(Verb::List, Kind::Pod);
+    let lists = scene.lists_of(Kind::Pod);
     assert_eq!(lists, 1, "each was resumed from where the watch was");
     recorder.stop().unwrap();
 }
@@ -177,7 +172,7 @@ fn a_position_that_is_gone_in_the_stream_has_the_objects_listed_again() {
     scene.create_pods("meanwhile", 2);
     scene.wait("it is counted", || scene.restarts()["gone"] == 1);
     scene.wait_known("both pods", 2);
-    assert_eq!(scene.server.requests().count(Verb::List, Kind::Pod), 2);
+    assert_eq!(scene.lists_of(Kind::Pod), 2);
     recorder.stop().unwrap();
 }
 

@@ -115,10 +115,16 @@ impl Scene {
 
     pub(crate) fn gaps(&self) -> Vec<Value> {
         self.setup
-            .column("SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'Event' ORDER BY id")
+            .column("SELECT metadata FROM events WHERE title = 'Recording gap' ORDER BY id")
             .unwrap_or_default()
             .iter()
             .map(|text| serde_json::from_str(text).unwrap())
+            .filter_map(|row: Value| {
+                let parts = row["sources"].as_array()?;
+                let mut part = parts.iter().find(|part| part["source"] == "Event")?.clone();
+                part["cause"] = row["cause"].clone();
+                Some(part)
+            })
             .collect()
     }
 
@@ -133,11 +139,16 @@ impl Scene {
 
     /// Whole lists begun so far, the cheap ones of one item not counted.
     pub(crate) fn lists(&self) -> usize {
+        self.lists_of(Kind::Event)
+    }
+
+    /// The same, of a kind.
+    pub(crate) fn lists_of(&self, kind: Kind) -> usize {
         let requests = self.server.requests().all();
         requests
             .iter()
             .filter(|r| {
-                r.what == Some((Verb::List, Kind::Event))
+                r.what == Some((Verb::List, kind))
                     && !r.target.contains("continue=")
                     && !r.target.ends_with("limit=1")
             })

@@ -155,7 +155,7 @@ impl<C: Consumer> Machine<C> {
         let opened = Instant::now();
         let lines = match api.get(&path, Shape::Objects, config.list_timeout).await {
             Ok(answer) => answer.lines(),
-            Err(error) => return self.broken(at, &error, opened).await,
+            Err(error) => return self.broken(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
         let idle_after = config.idle_renewal;
@@ -481,7 +481,7 @@ impl<C: Consumer> Machine<C> {
                 Ok(self.after(settled, State::Check(next)))
             }
             End::Regressed(found) => self.regressed(found, true).await,
-            End::Failed(error) => self.broken(at, &error, live.opened).await,
+            End::Failed(error) => self.broken(at, &error, live.opened, moved).await,
         }
     }
 
@@ -491,6 +491,7 @@ impl<C: Consumer> Machine<C> {
         mut at: Position,
         error: &ApiError,
         opened: Instant,
+        moved: bool,
     ) -> Result<State, Closed> {
         let settled = opened.elapsed() >= SETTLED;
         let trouble = Trouble::of(error);
@@ -499,9 +500,9 @@ impl<C: Consumer> Machine<C> {
             let next = self.give_up(at, RelistCause::Expired);
             return Ok(self.after(settled, State::Check(next)));
         }
-        // A connection that was cut after a while says nothing of the position.
-        let counts = trouble.tries().is_some() && !(settled && matches!(trouble, Trouble::Cut));
-        at.tries += u32::from(counts);
+        // One that moved came to something; a connection that was cut after a while says nothing of the position.
+        let is_chance = moved || settled && matches!(trouble, Trouble::Cut);
+        at.tries += u32::from(!is_chance && trouble.tries().is_some());
         let is_enough = trouble.tries().is_some_and(|tries| at.tries >= tries);
         let wait = self.failed("watch", error).await?;
         let next = if is_enough {
