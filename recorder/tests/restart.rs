@@ -344,11 +344,14 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
             .any(|title| title.starts_with("Image changed: app ")),
         "{titles:?}"
     );
-    // The history of that time was gone, so each kind says since when it was blind.
-    let mut gaps: Vec<&str> = second
+    // The history of that time was gone, so a row says of each kind since when it was blind.
+    let gaps = second.iter().filter(|row| row.reason == "RecordingGap");
+    let gaps: Vec<_> = gaps
+        .flat_map(|row| row.metadata["sources"].as_array().unwrap())
+        .collect();
+    let mut gaps: Vec<&str> = gaps
         .iter()
-        .filter(|row| row.reason == "RecordingGap")
-        .map(|row| row.metadata["source"].as_str().unwrap())
+        .map(|part| part["source"].as_str().unwrap())
         .collect();
     gaps.sort_unstable();
     assert_eq!(gaps, ["ConfigMap", "Deployment", "Node", "Pod", "Service"]);

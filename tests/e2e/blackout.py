@@ -289,7 +289,9 @@ def stored(database, namespace):
             "SELECT metadata, severity FROM events WHERE title = 'Recording gap' ORDER BY id")]
         integrity = conn.execute("PRAGMA integrity_check").fetchone()[0]
         holes = conn.execute("SELECT count(*) FROM hole").fetchone()[0]
-    return rows, [gap for gap in gaps if gap.get("source") == "Event"], integrity, holes
+    of_events = [dict(part, cause=gap["cause"], severity=gap["severity"])
+                 for gap in gaps for part in gap.get("sources", []) if part["source"] == "Event"]
+    return rows, of_events, integrity, holes
 
 
 def compare_one(truth, database):

@@ -187,8 +187,9 @@ fn position_that_is_gone_leaves_a_gap_and_the_net_changes() {
     });
     let gap = |kind: &str| {
         let rows = scene.rows("system");
-        let of_kind = rows.iter().find(|(_, _, m)| m["source"] == kind);
-        of_kind.map(|(_, _, metadata)| metadata["healed"].clone())
+        let mut parts = rows.iter().filter_map(|(_, _, m)| m["sources"].as_array());
+        let of_kind = parts.next()?.iter().find(|part| part["source"] == kind)?;
+        Some(of_kind["healed"].clone())
     };
     scene.wait("the gaps are closed", || {
         [("Deployment", "true"), ("Pod", "partial")]

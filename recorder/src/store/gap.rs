@@ -122,6 +122,9 @@ const SUMS: [&str; 5] = [
     "repeats_without_times",
 ];
 
+/// The kind whose rows count how often something happened.
+const EVENT: &str = "Event";
+
 impl Part {
     /// A watch that is blind from now on.
     pub fn open(kind: &str, namespace: &str, from: Timestamp) -> Self {
@@ -162,7 +165,7 @@ impl Part {
     }
 
     fn is_of_events(&self) -> bool {
-        self.kind == "Event"
+        self.kind == EVENT
     }
 
     fn to_json(&self) -> Value {
@@ -260,6 +263,8 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             kinds.push(&part.kind);
         }
     }
+    // Who reads only the first one reads of the most important.
+    kinds.sort_by_key(|kind| *kind != EVENT);
     let scope = match parts {
         [first, others @ ..] if others.iter().all(|part| part.scope == first.scope) => &first.scope,
         _ => "several namespaces",

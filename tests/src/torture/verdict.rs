@@ -38,14 +38,16 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// From the row's metadata.
-    pub(super) fn read(metadata: &str) -> Self {
-        let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+    /// From the row's metadata; `None`: it is not about Events.
+    pub(super) fn read(metadata: &str) -> Option<Self> {
+        let metadata: Value = serde_json::from_str(metadata).ok()?;
+        let parts = metadata["sources"].as_array()?;
+        let of_events = parts.iter().find(|part| part["source"] == "Event")?;
         let time = |value: &Value| value.as_str().and_then(|text| Timestamp::parse(text).ok());
-        Self {
-            from: time(&metadata["from"]).unwrap_or(Timestamp::EPOCH),
-            to: time(&metadata["to"]),
-        }
+        Some(Self {
+            from: time(&of_events["from"]).unwrap_or(Timestamp::EPOCH),
+            to: time(&of_events["to"]),
+        })
     }
 }
 
@@ -302,7 +304,7 @@ fn read_events(setup: &Setup) -> rusqlite::Result<HashMap<String, Stored>> {
 }
 
 fn read_gaps(setup: &Setup) -> rusqlite::Result<Vec<Gap>> {
-    let sql = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'Event'";
-    let rows = setup.column(sql)?;
-    Ok(rows.iter().map(|metadata| Gap::read(metadata)).collect())
+    let rows = setup.column("SELECT metadata FROM events WHERE title = 'Recording gap'")?;
+    let gaps = rows.iter().filter_map(|metadata| Gap::read(metadata));
+    Ok(gaps.collect())
 }

@@ -229,7 +229,7 @@ fn gaps(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) {
     for hole in &mut told {
         // Events tell more than any other source; among the others the longest comes first.
         hole.0
-            .sort_by_key(|part| (part.source != EVENTS, part.mark.from));
+            .sort_by_key(|part| (!part.source.starts_with(EVENTS), part.mark.from));
     }
     told.sort_by_key(|hole| {
         let mark = hole.0[0].mark;
@@ -334,7 +334,11 @@ fn source(row: &Row) -> String {
     if word.is_empty() || word == "kube9" {
         String::new()
     } else {
-        format!("{}s", safe(word))
+        let kinds: Vec<String> = word
+            .split(", ")
+            .map(|kind| format!("{}s", safe(kind)))
+            .collect();
+        kinds.join(", ")
     }
 }
 

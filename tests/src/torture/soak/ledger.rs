@@ -141,9 +141,8 @@ impl Ledger {
         match found {
             Some(Ok(entry)) => self.note(key, entry, keep),
             Some(Err((metadata, title))) if title == "Recording gap" => {
-                let parsed: Value = serde_json::from_str(&metadata).unwrap_or_default();
-                if parsed["source"] == "Event" {
-                    self.gaps.insert(key, Gap::read(&metadata));
+                if let Some(gap) = Gap::read(&metadata) {
+                    self.gaps.insert(key, gap);
                 }
             }
             Some(Err(_)) => {}
