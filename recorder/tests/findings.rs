@@ -273,3 +273,175 @@ fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
         .unwrap();
     assert_eq!(tallied, 2);
 }
+
+/// Marks of one watch.
+struct Marks(WatchId);
+
+impl Marks {
+    fn mark(&self, mark: Mark) -> Item {
+        Item::Mark {
+            watch: self.0,
+            mark,
+        }
+    }
+
+    /// It is current, and then blind.
+    fn blind(&self, cause: RelistCause, from: i64, second: i64) -> [Item; 2] {
+        let proven = Mark::Proven {
+            version: format!("{from}"),
+            at: at(from),
+        };
+        let begun = Mark::ListBegun {
+            listing: 0,
+            cause,
+            at: at(second),
+        };
+        [self.mark(proven), self.mark(begun)]
+    }
+
+    fn synced(&self, second: i64, vanished: u64) -> Item {
+        self.mark(Mark::Synced {
+            vanished,
+            version: "7".into(),
+            at: at(second),
+            server_time: at(second),
+            listed: 3,
+        })
+    }
+}
+
+impl Store {
+    /// Another watch, that has been listed once, as the first one is.
+    fn two(&mut self) -> (Marks, Marks) {
+        let watches = &mut self.applier.watches;
+        let (service, _) = watches
+            .register(&self.conn, "cluster", "Service", "")
+            .unwrap();
+        let (a, b) = (Marks(self.watch), Marks(service));
+        for marks in [&a, &b] {
+            let first = marks.mark(Mark::ListBegun {
+                listing: 0,
+                cause: RelistCause::FirstStart,
+                at: at(0),
+            });
+            self.commit(&[first, marks.synced(1, 0)]);
+        }
+        (a, b)
+    }
+
+    /// Rows by the counters and by the table; both by severity.
+    fn check_counters(&self) {
+        let by_severity =
+            |sql: &str| -> String { self.conn.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(
+            by_severity(
+                "SELECT ifnull(group_concat(severity || ':' || n), '') FROM (SELECT severity, sum(rows) AS n FROM tally \
+                 WHERE span = 86400 GROUP BY 1 HAVING n <> 0 ORDER BY 1)"
+            ),
+            by_severity(
+                "SELECT ifnull(group_concat(severity || ':' || n), '') FROM (SELECT severity, count(*) AS n FROM event \
+                 GROUP BY 1 ORDER BY 1)"
+            )
+        );
+    }
+}
+
+#[test]
+fn kinds_that_are_blind_for_one_cause_at_one_time_share_a_row() {
+    let mut store = Store::new();
+    let (pods, services) = store.two();
+    store.commit(&pods.blind(RelistCause::Expired, 10, 60));
+    store.commit(&[pods.synced(61, 2)]);
+    store.check_counters();
+    // It was closed already, but reaches into this one; the longer one is worth a warning.
+    store.commit(&services.blind(RelistCause::Expired, 8, 400));
+    let open = &store.rows()[0].2;
+    assert_eq!(
+        (&open["open"], &open["healed"]),
+        (&Value::Bool(true), &Value::Null)
+    );
+    store.check_counters();
+    store.commit(&[services.synced(401, 0)]);
+    store.check_counters();
+    let rows = store.rows();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let (_, severity, row) = &rows[0];
+    assert_eq!(severity, "warning");
+    assert_eq!(row["source"], "Pod, Service");
+    assert_eq!(row["from"], at(8).to_string());
+    assert_eq!(row["to"], at(401).to_string());
+    assert_eq!(
+        (&row["healed"], &row["vanished"]),
+        (&"partial".into(), &2.into())
+    );
+    let parts = row["sources"].as_array().unwrap();
+    assert_eq!(parts[0]["to"], at(61).to_string());
+    assert_eq!(
+        (&parts[1]["source"], &parts[1]["healed"]),
+        (&"Service".into(), &"true".into())
+    );
+    assert_eq!(parts[1]["from"], at(8).to_string());
+}
+
+#[test]
+fn gaps_of_other_times_or_causes_have_rows_of_their_own() {
+    let mut store = Store::new();
+    let (pods, services) = store.two();
+    store.commit(&pods.blind(RelistCause::Expired, 10, 60));
+    store.commit(&[pods.synced(61, 0)]);
+    store.commit(&services.blind(RelistCause::Failed, 12, 62));
+    store.commit(&[services.synced(63, 0)]);
+    store.commit(&services.blind(RelistCause::Expired, 70, 80));
+    store.commit(&[services.synced(81, 0)]);
+    let sources: Vec<Value> = store
+        .rows()
+        .iter()
+        .map(|row| row.2["source"].clone())
+        .collect();
+    assert_eq!(sources, ["Pod", "Service", "Service"]);
+    store.check_counters();
+}
+
+/// A server that ends every watch at once makes a list a minute, and one row.
+#[test]
+fn watch_that_is_blind_again_and_again_has_one_row() {
+    let mut store = Store::new();
+    let (pods, _) = store.two();
+    for (second, vanished) in [(60, 1), (120, 0), (180, 2)] {
+        let begun = pods.mark(Mark::ListBegun {
+            listing: 0,
+            cause: RelistCause::EmptyStream,
+            at: at(second),
+        });
+        store.commit(&[begun, pods.synced(second + 1, vanished)]);
+    }
+    let rows = store.rows();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0].2;
+    assert_eq!(
+        (&row["from"], &row["to"]),
+        (&at(1).to_string().into(), &at(181).to_string().into())
+    );
+    assert_eq!(
+        (&row["healed"], &row["vanished"], &row["listed"]),
+        (&"partial".into(), &3.into(), &3.into())
+    );
+    store.check_counters();
+}
+
+#[test]
+fn one_row_says_that_the_history_went_back_and_every_position_is_void() {
+    let mut store = Store::new();
+    let (pods, services) = store.two();
+    for (marks, is_first) in [(&pods, true), (&services, false)] {
+        let regressed = Mark::Regressed {
+            version: "5".into(),
+            at: at(50),
+            is_first,
+        };
+        store.commit(&[marks.mark(regressed)]);
+        assert_eq!(store.applier.watches.get(marks.0).position, None);
+    }
+    let titles: Vec<String> = store.rows().into_iter().map(|row| row.0).collect();
+    assert_eq!(titles, ["API server history went back"]);
+}

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every step of [`State::steps`] may happen at any time, so a breadth-first search over [`State`] sees every order of
-//! them up to a bound on what the world does. The rules of the recorder are those of `source/events`,
+//! them up to a bound on what the world does. The rules of the recorder are those of `source/watcher`,
 //! `pipeline/queue.rs` and `store/apply`, without texts, times and pages beyond two.
 //!
 //! Invariants, checked in every state ([`State::broken`]):

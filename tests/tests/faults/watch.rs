@@ -530,7 +530,9 @@ fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
     }
     // What was changed in the gap is said to have happened in it.
     let late = "SELECT metadata ->> 'between' FROM events WHERE metadata ->> 'observed_late' AND object_name = 'in'";
-    for between in scene.setup.column(late).unwrap() {
+    let late = scene.setup.column(late).unwrap();
+    assert!(!late.is_empty());
+    for between in late {
         let between: Vec<String> = serde_json::from_str(&between).unwrap();
         let from = Timestamp::parse(&between[0]).unwrap();
         assert!(

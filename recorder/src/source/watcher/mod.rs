@@ -26,7 +26,7 @@
 //! a row, each after a check that went well, did not move it: see [`Trouble::tries`].
 //!
 //! Pace: whatever ends a watch that lived for less than [`SETTLED`], the next attempt waits, longer each time, so that
-//! no answer of the API server makes a hot loop.
+//! no answer of the API server makes a hot loop; but a list that is the first in [`LIST_EVERY`] begins immediately.
 //!
 //! Invariant: only the writer commits a position; this side knows only what its consumer has taken.
 //! Invariant: the position moves past an item only once the consumer has it, or by a complete list which shows that
@@ -57,6 +57,10 @@ use crate::pipeline::signals::{Recall, Resume, Start};
 
 /// A watch that lived this long was a good one: the next attempt after it does not wait.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// A list that is needed this long after the last one does not wait: an API server that has just come back is not asked
+/// too often by that.
+const LIST_EVERY: Duration = Duration::from_secs(60);
 
 /// Smallest page asked for when pages do not arrive in time.
 const PAGE_SIZE_MIN: u32 = 10;
@@ -210,6 +214,8 @@ struct Machine<C> {
     newest: Option<Version>,
     /// Of [`History`], as far as it was taken in.
     epoch: u64,
+    /// When the last list began.
+    listed: Option<Instant>,
 }
 
 impl<C: Consumer> Watcher<C> {
@@ -223,6 +229,7 @@ impl<C: Consumer> Watcher<C> {
             failing: true,
             epoch: self.history.epoch(),
             newest: position,
+            listed: None,
             watcher: self,
         };
         let mut state = match start.resume {

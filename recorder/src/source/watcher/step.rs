@@ -11,7 +11,8 @@ use tracing::{debug, info, warn};
 
 use super::consumer::{Closed, Consumer, List, Regressed, Told};
 use super::{
-    Cursor, End, Live, Machine, Next, PAGE_SIZE_MIN, Position, SETTLED, State, Trouble, Watcher,
+    Cursor, End, LIST_EVERY, Live, Machine, Next, PAGE_SIZE_MIN, Position, SETTLED, State, Trouble,
+    Watcher,
 };
 use crate::metrics::{Label, RestartCause};
 use crate::pipeline::identity::Version;
@@ -92,6 +93,7 @@ impl<C: Consumer> Machine<C> {
 
     async fn list_all(&mut self, cause: RelistCause) -> Result<State, Closed> {
         let mut cause = cause;
+        self.listed = Some(Instant::now());
         if self.watcher.recall.take() == Some(RelistCause::Replaced) {
             cause = self.replaced().await?;
         }
@@ -527,7 +529,9 @@ impl<C: Consumer> Machine<C> {
 
     /// The next state, after a pause where the last watch did not live for long.
     fn after(&mut self, settled: bool, next: State) -> State {
-        if settled {
+        let is_list = matches!(next, State::List(_) | State::Check(Next::List(_)));
+        let is_first = self.listed.is_none_or(|at| at.elapsed() >= LIST_EVERY);
+        if settled || is_list && is_first {
             next
         } else {
             State::Wait(self.backoff.wait(), Box::new(next))
