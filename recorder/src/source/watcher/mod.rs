@@ -36,6 +36,8 @@
 mod consumer;
 mod cursor;
 mod history;
+mod list;
+mod live;
 mod step;
 
 pub use consumer::{Closed, Consumer, List, Regressed, Told};
