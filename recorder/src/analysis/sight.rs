@@ -87,10 +87,7 @@ impl Source {
     }
 
     /// The list is complete; what it did not show, and in which time that went.
-    pub(super) fn list_ends(
-        &mut self,
-        proven: Timestamp,
-    ) -> (Vec<ObjectKey>, Option<Late>) {
+    pub(super) fn list_ends(&mut self, proven: Timestamp) -> (Vec<ObjectKey>, Option<Late>) {
         let shown = self.listing.take().unwrap_or_default();
         let missing = self.facts.keys().filter(|key| !shown.contains(*key));
         let missing = missing.cloned().collect();

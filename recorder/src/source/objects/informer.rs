@@ -187,7 +187,7 @@ impl Consumer for Informer {
     fn item(&mut self, action: Action, object: &RawValue, cursor: &mut Cursor) -> Option<News> {
         self.metrics.received(self.kind, action.into());
         let object = self.decode(object.get())?;
-        cursor.reach(&object.meta().version.to_string());
+        cursor.reach(&object.meta().version);
         Some(match action {
             Action::Added | Action::Modified => News::Applied(object),
             Action::Deleted => News::Deleted(object),
