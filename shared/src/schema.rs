@@ -119,13 +119,17 @@ CREATE TABLE event (
     node        INTEGER,             -- node.id
     args        TEXT,                -- JSON array of the text's arguments
     first_ms    INTEGER,             -- first occurrence less created_at, where they differ
-    extra       TEXT                 -- JSON object: further metadata
+    extra       TEXT,                -- JSON object: further metadata
+    -- Of a row taken in from the original operator, whose metadata is `extra` as it is; else NULL.
+    imported_id TEXT,                -- its id there
+    imported_at TEXT                 -- its created_at there
 );
 CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
 CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
 -- The few rows that span longer than the folding window (gaps, findings), with what tells how far each reaches.
 CREATE INDEX idx_events_created ON event (key, last_ms) WHERE last_ms > 600000;
+CREATE UNIQUE INDEX idx_events_imported ON event (imported_id) WHERE imported_id IS NOT NULL;
 
 -- Number of rows by created_at: span 86400 (days), 3600 (hours) and 0 (all of them), start in seconds since 1970.
 CREATE TABLE tally (
@@ -220,12 +224,14 @@ CREATE TABLE evicted (
 
 CREATE VIEW event_detail AS
 SELECT e.key,
-       printf('evt_%s_%06x', strftime('%Y%m%d_%H%M%S', e.key >> 24, 'unixepoch'), e.key & 16777215) AS id,
+       ifnull(e.imported_id,
+              printf('evt_%s_%06x', strftime('%Y%m%d_%H%M%S', e.key >> 24, 'unixepoch'), e.key & 16777215)) AS id,
        CASE e.type WHEN 0 THEN 'cluster' WHEN 1 THEN 'operator' WHEN 2 THEN 'insight'
                    WHEN 3 THEN 'assessment' WHEN 4 THEN 'health' ELSE 'system' END AS event_type,
        CASE e.severity WHEN 0 THEN 'info' WHEN 1 THEN 'warning' WHEN 2 THEN 'error' ELSE 'critical' END AS severity,
        r.title,
-       CASE WHEN e.args IS NULL
+       CASE WHEN e.imported_id IS NOT NULL AND t.body = '' THEN NULL
+            WHEN e.args IS NULL
             THEN replace(replace(t.body, char(1), ifnull(o.name, '')), char(2), ifnull(s.namespace, ''))
             ELSE replace(replace(replace(replace(replace(
                  replace(replace(t.body, char(1), ifnull(o.name, '')), char(2), ifnull(s.namespace, '')),
@@ -235,10 +241,10 @@ SELECT e.key,
                  char(6), ifnull(json_extract(e.args, '$[3]'), '')),
                  char(7), ifnull(json_extract(e.args, '$[4]'), ''))
        END AS description,
-       s.kind AS object_kind,
+       CASE WHEN e.imported_id IS NULL THEN s.kind ELSE nullif(s.kind, '') END AS object_kind,
        nullif(s.namespace, '') AS object_namespace,
-       o.name AS object_name,
-       json_patch(json_patch('{}', json_object( -- a patch drops the keys whose value is null
+       CASE WHEN e.imported_id IS NULL THEN o.name ELSE nullif(o.name, '') END AS object_name,
+       CASE WHEN e.imported_id IS NOT NULL THEN e.extra ELSE json_patch(json_patch('{}', json_object( -- a patch drops the keys whose value is null
            'reason', nullif(r.reason, ''),
            'count', e.count,
            'first_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + ifnull(e.first_ms, 0) / 1000.0, 'unixepoch'),
@@ -251,8 +257,8 @@ SELECT e.key,
            'reporting_component', nullif(r.component, ''),
            'container', nullif(r.container, ''),
            'node', n.name,
-           'owner', os.kind || '/' || oo.name)), ifnull(e.extra, '{}')) AS metadata,
-       strftime('%Y-%m-%dT%H:%M:%S.000Z', e.key >> 24, 'unixepoch') AS created_at
+           'owner', os.kind || '/' || oo.name)), ifnull(e.extra, '{}')) END AS metadata,
+       ifnull(e.imported_at, strftime('%Y-%m-%dT%H:%M:%S.000Z', e.key >> 24, 'unixepoch')) AS created_at
   FROM event e
   LEFT JOIN reason r ON r.id = e.reason
   LEFT JOIN text t ON t.id = e.text

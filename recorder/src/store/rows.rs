@@ -73,6 +73,34 @@ pub(super) struct Repeat<'a> {
     pub(super) extra: Option<String>,
 }
 
+/// What a row taken in from the original operator keeps as it was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Its id.
+    pub id: String,
+    /// Its created_at.
+    pub created_at: String,
+    /// Its metadata: a JSON object, where it had one.
+    pub metadata: Option<String>,
+}
+
+/// What became of an imported row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is stored.
+    Stored,
+    /// A row with its id is there already.
+    Known,
+    /// All keys of its second are taken.
+    NoKey,
+}
+
+/// Keys between two milliseconds of imported rows. An eighth of a second's keys lies above them all, for other rows.
+const KEYS_PER_MS: u32 = EventKey::LOW_MAX / 8 * 7 / 1000;
+
+/// Keys looked at one by one for a free one: rows of one millisecond mostly are a few.
+const KEYS_TRIED: i64 = 64;
+
 impl Rows {
     /// Forgets what a rollback may have undone.
     pub fn clear(&mut self) {
@@ -133,6 +161,49 @@ impl Rows {
         span: &Span<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
+        let extra = json(extra);
+        self.put(conn, row, key, span, extra.as_deref())?;
+        self.told.row(row.record(), key.created_at());
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Inserts a row of the original operator, created at `created`. Followers of the record are not told: it is about the
+    /// past, and there may be a million of them.
+    pub fn insert_imported(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        created: Timestamp,
+        last: Timestamp,
+        imported: &Imported,
+    ) -> rusqlite::Result<Taken> {
+        if has_id(conn, &imported.id)? {
+            return Ok(Taken::Known);
+        }
+        let Some(key) = imported_key(conn, created)? else {
+            return Ok(Taken::NoKey);
+        };
+        let span = Span {
+            last,
+            ..Span::default()
+        };
+        self.put(conn, row, key, &span, imported.metadata.as_deref())?;
+        conn.prepare_cached("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
+            .execute((key.as_i64(), &imported.id, &imported.created_at))?;
+        // It took a key that the others do not know of.
+        self.keys.clear();
+        Ok(Taken::Stored)
+    }
+
+    fn put(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        key: EventKey,
+        span: &Span<'_>,
+        extra: Option<&str>,
+    ) -> rusqlite::Result<()> {
         let record = row.record();
         let reason = self.reason(conn, row)?;
         let object = self.interned.object(conn, row)?;
@@ -164,7 +235,7 @@ impl Rows {
                 span.occurrences,
                 first_ms,
                 last_ms,
-                json(extra),
+                extra,
             ])?;
         self.count(
             key,
@@ -174,8 +245,6 @@ impl Rows {
             1,
         );
         self.inserted.0[record.event_type as usize][record.severity as usize] += 1;
-        self.told.row(record, created);
-        self.changed(key);
         Ok(())
     }
 
@@ -440,6 +509,42 @@ impl Rows {
                 .filter(|(_, rows)| *rows > 0)
         })
     }
+}
+
+fn has_id(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let key = id.parse::<EventKey>().ok().map(EventKey::as_i64);
+    conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1) \
+         OR EXISTS (SELECT 1 FROM event WHERE key = ?2 AND imported_id IS NULL)",
+    )?
+    .query_row((id, key), |row| row.get(0))
+}
+
+/// A free key of the second that lies as its millisecond does, so that rows of one second keep their order.
+fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Option<EventKey>> {
+    let second = created.second();
+    let millis = created.millis().rem_euclid(1000) as u32;
+    let first = EventKey::new(second, millis * KEYS_PER_MS).as_i64();
+    let end = EventKey::new(second, EventKey::LOW_MAX).as_i64();
+    let mut free = first;
+    let mut taken = conn.prepare_cached(
+        "SELECT key FROM event WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
+    )?;
+    let mut taken = taken.query((first, end, KEYS_TRIED))?;
+    while let Some(row) = taken.next()? {
+        if row.get::<_, i64>(0)? != free {
+            return Ok(Some(EventKey::from_i64(free)));
+        }
+        free += 1;
+    }
+    if free - first < KEYS_TRIED {
+        return Ok((free <= end).then_some(EventKey::from_i64(free)));
+    }
+    // Many in one millisecond: after all of the second.
+    let last: i64 = conn
+        .prepare_cached("SELECT max(key) FROM event WHERE key <= ?1")?
+        .query_row([end], |row| row.get(0))?;
+    Ok((last < end).then_some(EventKey::from_i64(last + 1)))
 }
 
 /// Numbers of rows by type and severity.

@@ -74,7 +74,8 @@ impl Weigh {
         conn: &Connection,
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
-        let mut statement = conn.prepare_cached("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0), \
+        let mut statement = conn.prepare_cached("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0) \
+             + ifnull(2 * octet_length(e.imported_id) + octet_length(e.imported_at), 0), \
              e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
              LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
         )?;

@@ -25,8 +25,8 @@ use crate::time::Timestamp;
 /// took half of a row's time.
 const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_ms, e.last_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
-     r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL) \
-     FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
+     r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL), \
+     e.imported_id, e.imported_at FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
 
@@ -109,6 +109,7 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     if filled.is_none() {
         return Ok(None);
     }
+    let imported = text(22)?.zip(text(23)?);
     let created = EventKey::from_i64(key).created_at();
     let at = |ms: i64| created.millis().checked_add(ms).map(Timestamp::from_millis);
     let (first, last) = (at(number(6)?.unwrap_or(0)), at(raw.get(7)?));
@@ -151,7 +152,21 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         metadata: Some(metadata),
         created_at: created.to_string(),
     };
-    Ok(Some((row, text(8)?.map(str::to_owned))))
+    let extra = text(8)?.map(str::to_owned);
+    let Some((id, created_at)) = imported else {
+        return Ok(Some((row, extra)));
+    };
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let row = Row {
+        id: id.to_owned(),
+        created_at: created_at.to_owned(),
+        description: given(row.description),
+        object_kind: given(row.object_kind),
+        object_name: given(row.object_name),
+        metadata: extra,
+        ..row
+    };
+    Ok(Some((row, None)))
 }
 
 /// Whether a value of [`RAW`] is of a kind that the recorder writes there.
