@@ -2,5 +2,6 @@
 
 mod command_line;
 mod http;
+mod import;
 mod panics;
 mod support;

@@ -4,7 +4,7 @@
 //!   queue ─▶ writer (thread, retry, degraded)
 //!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
 //!                   └─ rows ─ keys · intern
-//!   at start: open ─ layout (made, or brought up to date)
+//!   at start: open ─ layout (made, or brought up to date) ─ import (the original operator's rows)
 //!   between batches: maintenance ─ run (trim · weigh · share · delete · evicted · leftovers · sweep) · cap · checkpoint · report
 //! ```
 
@@ -22,6 +22,7 @@ mod gaps;
 mod history;
 mod holes;
 mod identity;
+pub mod import;
 pub mod intern;
 pub mod keys;
 mod layout;

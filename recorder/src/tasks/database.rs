@@ -87,6 +87,11 @@ pub(super) async fn open_writer(
             Err(error) => again(error).await?,
         }
     };
+    writer = off_thread(move || {
+        writer.import();
+        writer
+    })
+    .await?;
     loop {
         let (cluster, scopes) = (cluster.to_owned(), scopes.clone());
         let registered = off_thread(move || {

@@ -146,7 +146,11 @@ async fn record(
             push(&queue, &metrics, Item::Row(Box::new(started)), clock.now());
             work(&config, writer, sources, &shared, shutdown, &mut server).await
         }
-        Ok(None) => Ok(()),
+        Ok(None) => {
+            // An import under way ends with its batch.
+            shared.abandon.store(true, Ordering::Release);
+            Ok(())
+        }
         Err(error) => Err(error),
     };
     drop(stop_serving);

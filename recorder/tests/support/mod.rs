@@ -124,6 +124,17 @@ impl Log {
         }
     }
 
+    /// The next line with this message; those before it go.
+    pub fn until(&self, message: &str) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = json(&line.unwrap_or_else(|_| panic!("no line {message:?}")));
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
     /// What is left of it, to its end: all of it has to be JSON, a line an object.
     pub fn rest(self) -> Vec<Value> {
         self.lines.iter().map(|line| json(&line)).collect()

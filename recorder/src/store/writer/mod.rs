@@ -16,6 +16,7 @@ mod batch;
 mod damage;
 mod file_rows;
 mod heartbeat;
+mod import;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,7 @@ pub struct Writer {
     applier: Applier,
     maintenance: Maintenance,
     config: WriterConfig,
+    retention: RetentionConfig,
     shared: Shared,
     files: FileIds,
     check: Check,
@@ -137,7 +139,7 @@ impl Writer {
         let queue_check = shared.health.check("queue", None);
         queue_check.healthy();
         let mut writer = Self {
-            maintenance: Maintenance::new(retention, storage, data.directory().to_owned())
+            maintenance: Maintenance::new(retention.clone(), storage, data.directory().to_owned())
                 .reporting(&shared.health),
             files: data.file_ids().unwrap_or_default(),
             queue_check,
@@ -153,6 +155,7 @@ impl Writer {
                 .check("database", Some(config.heartbeat * HEARTBEATS_MISSED)),
             pulse: shared.health.task("writer", STUCK_AFTER),
             config,
+            retention,
             shared,
             registered: Vec::new(),
             recalls: BTreeMap::new(),
