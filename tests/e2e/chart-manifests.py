@@ -203,6 +203,10 @@ def effects(folder):
     policy, = of_kind(everything, "NetworkPolicy")
     must({"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "kube9", "app.kubernetes.io/component": "test"}}}
          in policy["spec"]["ingress"][0]["from"], "helm test is locked out by the NetworkPolicy")
+    pod = of_kind(everything, "Deployment")[0]["spec"]["template"]["spec"]
+    must({"name": "import", "persistentVolumeClaim": {"claimName": "history"}} in pod["volumes"], "import.existingClaim")
+    must([[m for m in c["volumeMounts"] if m["name"] == "import"] for c in pod["containers"]]
+         == [[{"name": "import", "mountPath": "/data/import"}], []], "the claim to import is the recorder's alone")
     rules = of_kind(everything, "PrometheusRule")[0]["spec"]["groups"][0]["rules"]
     must(rules[-1].get("record") == "kube9:rows:sum", "additionalRules")
     must(next(r for r in rules if r.get("alert") == "Kube9Down")["for"] == "1m", "for of an alert")
@@ -218,6 +222,7 @@ def effects(folder):
     must(not of_kind(namespaced, "PersistentVolumeClaim"), "a claim without persistence")
 
     minimal = rendering("minimal")
+    must("/data/import" not in json.dumps(minimal), "a claim to import that is not given")
     must({d["kind"] for d in minimal} == {"ConfigMap", "Deployment", "PodMonitor", "PrometheusRule"}, "not minimal")
     must(volume(minimal)["persistentVolumeClaim"] == {"claimName": "records"}, "existingClaim")
     must("storage" not in settings(minimal), "a size cap of an unknown volume")

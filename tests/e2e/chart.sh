@@ -25,6 +25,7 @@ refuses "one uid for both containers" render --set query.securityContext.runAsUs
 refuses "the name recorder for the query container" render --set query.containerName=recorder
 refuses "a ServiceMonitor without a Service" render --set serviceMonitor.enabled=true,service.enabled=false
 refuses "a NetworkPolicy that lets out to anywhere" render --set networkPolicy.enabled=true
+refuses "one claim to record to and to import from" render --set persistence.existingClaim=a,import.existingClaim=a
 refuses "a ServiceMonitor and a PodMonitor" render --set serviceMonitor.enabled=true,podMonitor.enabled=true
 
 # ---- manifests: what holds for every set of values, and what a value changes
@@ -55,6 +56,8 @@ notes() {
 contains "NOTES print the exec line" "kubectl exec -it -n n deploy/kube9 -c query -- kube9-query events list" "$(notes)"
 contains "NOTES print the real container of the drop-in" "deploy/kube9 -c operator -- kube9-query" "$(notes --set compat.vscode.enabled=true)"
 contains "NOTES warn without persistence" "WARNING: persistence is off" "$(notes --set persistence.enabled=false)"
+contains "NOTES say what becomes of a claim to import" "operator on the claim history are taken in" "$(notes --set import.existingClaim=history)"
+lacks "and nothing of it without one" "original operator" "$(notes)"
 contains "NOTES say who may enter what" "may enter the container query alone" "$(notes)"
 contains "NOTES name the groups of breakGlass" "but for the groups sre, ops" "$(notes --set 'reader.breakGlass={sre,ops}')"
 contains "NOTES warn where the API server has no policies" "no ValidatingAdmissionPolicy" "$(notes --kube-version 1.29.0)"

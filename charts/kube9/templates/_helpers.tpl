@@ -154,6 +154,11 @@ app.kubernetes.io/part-of: kube9
 {{- if eq (include "kube9.queryContainer" .) "recorder" }}
 {{- fail "query.containerName must not be \"recorder\": that is the other container" }}
 {{- end }}
+{{- with .Values.import.existingClaim }}
+{{- if and $.Values.persistence.enabled (eq . (default (include "kube9.fullname" $) $.Values.persistence.existingClaim)) }}
+{{- fail "import.existingClaim must not be the claim that the recorder writes to: copy the file to a claim of its own" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled; use podMonitor.enabled without a Service" }}
 {{- end }}
