@@ -90,7 +90,11 @@ impl<K: Eq + Hash + Clone> Groups<K> {
 
 /// Tables and columns that hold text, by the column that names their rows.
 const TEXTS: &[(&str, &str, &[&str])] = &[
-    ("event", "key", &["extra", "args", "uid", "imported_id", "imported_at"]),
+    (
+        "event",
+        "key",
+        &["extra", "args", "uid", "imported_id", "imported_at"],
+    ),
     ("text", "id", &["body"]),
     // An index would be read for the whole name.
     ("object NOT INDEXED", "id", &["name"]),
