@@ -15,6 +15,7 @@ need python3
 
 source "$e2e/cluster-scenes.sh"
 source "$e2e/cluster-findings.sh"
+source "$e2e/cluster-import.sh"
 
 cluster_up
 need helm
@@ -39,6 +40,7 @@ scene "Prometheus" prometheus_scrapes
 scene "the drop-in for VS Code" drop_in
 scene "sizes and times" figures
 if [[ -n $full ]]; then scene "node and API server restart" node_and_server; fi
+scene "the history of the original operator" history_of_the_original
 scene "backup and restore" backup_and_restore
 scene "upgrade and uninstall" upgrade_and_uninstall
 finish
