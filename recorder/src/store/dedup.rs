@@ -4,7 +4,8 @@
 
 use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::WatchId;
@@ -134,7 +135,7 @@ impl<'c> DedupTable<'c> {
     }
 
     /// The Event was deleted.
-    pub(super) fn delete(&self, uid: &Uid) -> rusqlite::Result<()> {
+    pub(super) fn delete(&self, uid: &impl ToSql) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached("DELETE FROM dedup WHERE uid = ?1")?
             .execute([uid])?;
@@ -165,6 +166,38 @@ impl<'c> DedupTable<'c> {
             .prepare_cached("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
             .execute((watch.0, listing))?;
         Ok(())
+    }
+
+    /// The row of an Event goes, and its entry with it.
+    pub(super) fn delete_with_row(&self, uid: &Value, event: i64) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
+            .execute((uid, event))?;
+        Ok(())
+    }
+
+    /// Entries after `uid` in the table's order: uid, watch, and whether the row is gone.
+    pub(super) fn after(
+        &self,
+        uid: &Value,
+        at_most: i64,
+    ) -> rusqlite::Result<Vec<(Value, WatchId, bool)>> {
+        self.conn
+            .prepare_cached(
+                "SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
+                 WHERE d.uid > ?1 ORDER BY d.uid LIMIT ?2",
+            )?
+            .query_map((uid, at_most), |row| {
+                Ok((row.get(0)?, WatchId(row.get(1)?), row.get(2)?))
+            })?
+            .collect()
+    }
+
+    /// Entries.
+    pub(super) fn count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .query_row("SELECT count(*) FROM dedup", [], |row| row.get::<_, i64>(0))
+            .map(i64::unsigned_abs)
     }
 
     /// The versions of a watch are void: any sight counts as later than the stored one; counts decide whether it says

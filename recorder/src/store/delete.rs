@@ -3,7 +3,6 @@
 //! Invariant: the row of an open gap is never deleted, however old or large the database is. Rows of open findings go
 //! neither, unless there are so many that they alone would fill the database; the finding's entry goes with its row then.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
 use kube9_shared::id::EventKey;
@@ -12,7 +11,10 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::apply::Applier;
+use super::dedup::DedupTable;
 use super::evicted::Evicted;
+use super::findings::FindingTable;
+use super::watches::WatchTable;
 
 /// Rows looked at between two looks at the time: about a millisecond.
 const CHUNK: i64 = 256;
@@ -80,7 +82,7 @@ pub(super) fn delete_some(
     deadline: Instant,
     mut goes: impl FnMut(&Candidate) -> bool,
 ) -> rusqlite::Result<Step> {
-    let gaps = gaps(conn)?;
+    let (gaps, findings) = (WatchTable::gap_rows(conn)?, FindingTable::of(conn));
     let findings_stay = !matches!(
         why,
         Why::Size {
@@ -101,7 +103,7 @@ pub(super) fn delete_some(
         };
         for row in chunk {
             let is_exempt = gaps.contains(&row.key)
-                || (row.is_finding && findings_stay && has_finding(conn, row.key)?);
+                || (row.is_finding && findings_stay && findings.has_row(row.key)?);
             if is_exempt || !goes(&row.candidate) {
                 continue;
             }
@@ -135,27 +137,12 @@ fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
     };
     // Without its entry a list brings a live Event back as if it were new. There is a place for it then, or it goes again.
     if let Some(uid) = row.uid.as_ref().filter(|_| entries_go) {
-        conn.prepare_cached("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
-            .execute((uid, row.key))?;
+        DedupTable::of(conn).delete_with_row(uid, row.key)?;
     }
     if row.is_finding {
-        conn.prepare_cached("DELETE FROM finding WHERE event = ?1")?
-            .execute([row.key])?;
+        FindingTable::of(conn).delete_with_row(row.key)?;
     }
     Ok(())
-}
-
-/// Rows of open gaps: one a watch at most.
-fn gaps(conn: &Connection) -> rusqlite::Result<HashSet<i64>> {
-    let mut statement = conn.prepare_cached("SELECT gap FROM watch_state WHERE gap IS NOT NULL")?;
-    let keys = statement.query_map([], |row| row.get(0))?;
-    keys.collect()
-}
-
-/// Whether the row is that of an open finding.
-fn has_finding(conn: &Connection, key: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
-        .query_row([key], |row| row.get(0))
 }
 
 /// A row that was looked at.

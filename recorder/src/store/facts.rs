@@ -87,6 +87,44 @@ impl<'c> FactsTable<'c> {
         Ok(remembered)
     }
 
+    /// Entries after that of `name` in the table's order: watch, name and bytes.
+    pub(super) fn sizes_after(
+        &self,
+        (watch, name): (i64, &str),
+        at_most: i64,
+    ) -> rusqlite::Result<Vec<(i64, String, i64)>> {
+        self.conn
+            .prepare_cached(
+                "SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
+                 ORDER BY watch, name LIMIT ?3",
+            )?
+            .query_map((watch, name, at_most), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect()
+    }
+
+    /// Leaves the object's uid of an entry and nothing else.
+    pub(super) fn cut(&self, watch: i64, name: &str) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
+                 'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
+            )?
+            .execute((watch, name))?;
+        Ok(())
+    }
+
+    /// Deletes entries of a watch; returns how many.
+    pub(super) fn delete_some(&self, watch: WatchId, at_most: i64) -> rusqlite::Result<usize> {
+        self.conn
+            .prepare_cached(
+                "DELETE FROM facts WHERE watch = ?1 AND name IN \
+                 (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
+            )?
+            .execute((watch.0, at_most))
+    }
+
     /// Stores the facts of an object; `None` deletes them.
     pub(super) fn store(
         &self,

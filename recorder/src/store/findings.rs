@@ -28,6 +28,30 @@ impl<'c> FindingTable<'c> {
             .collect()
     }
 
+    /// Findings that are open.
+    pub(super) fn count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .query_row("SELECT count(*) FROM finding", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .map(i64::unsigned_abs)
+    }
+
+    /// Whether the row is that of an open finding.
+    pub(super) fn has_row(&self, key: i64) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
+            .query_row([key], |row| row.get(0))
+    }
+
+    /// The row of a finding goes, and its entry with it.
+    pub(super) fn delete_with_row(&self, key: i64) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("DELETE FROM finding WHERE event = ?1")?
+            .execute([key])?;
+        Ok(())
+    }
+
     /// Stores a step of a finding.
     pub(super) fn store(&self, rows: &mut Rows, finding: &Finding) -> rusqlite::Result<()> {
         let fingerprint = finding.fingerprint.as_str();

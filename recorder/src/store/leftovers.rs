@@ -12,7 +12,11 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::apply::Applier;
+use super::dedup::DedupTable;
+use super::facts::FactsTable;
 use super::run::Progress;
+use super::watches::WatchTable;
+use crate::pipeline::item::WatchId;
 
 /// Entries read between two looks at the time.
 const CHUNK: i64 = 512;
@@ -42,36 +46,26 @@ impl Leftovers {
         forgotten: Timestamp,
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
-        let running: Vec<i64> = applier.watches.ids().iter().map(|id| id.0).collect();
-        let all: Vec<i64> = conn
-            .prepare_cached("SELECT id FROM watch_state")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        if all.iter().all(|id| running.contains(id)) {
+        let left_over = applier.watches.left_over(conn)?;
+        if left_over.is_empty() {
             return Ok(None); // the usual case: nothing to look for
         }
-        for watch in all.iter().filter(|id| !running.contains(id)) {
-            if delete_facts(conn, *watch, forgotten, deadline)? == Progress::More {
+        for watch in left_over {
+            if delete_facts(conn, watch, forgotten, deadline)? == Progress::More {
                 return Ok(Some(self));
             }
         }
+        let dedup = DedupTable::of(conn);
         let mut after = self.after;
         loop {
-            let found: Vec<(Value, i64, bool)> = conn.prepare_cached("SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
-                     WHERE d.uid > ?1 ORDER BY d.uid LIMIT ?2",
-                )?
-                .query_map((&after, CHUNK), |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })?
-                .collect::<Result<_, _>>()?;
+            let found = dedup.after(&after, CHUNK)?;
             let Some((last, ..)) = found.last() else {
                 return Ok(None);
             };
             after = last.clone();
             for (uid, watch, row_is_gone) in found {
-                if row_is_gone && !running.contains(&watch) {
-                    conn.prepare_cached("DELETE FROM dedup WHERE uid = ?1")?
-                        .execute([uid])?;
+                if row_is_gone && !applier.watches.runs(watch) {
+                    dedup.delete(&uid)?;
                 }
             }
             if Instant::now() >= deadline {
@@ -84,37 +78,20 @@ impl Leftovers {
 /// Deletes the facts of a watch that was last current before `forgotten`.
 fn delete_facts(
     conn: &Connection,
-    watch: i64,
+    watch: WatchId,
     forgotten: Timestamp,
     deadline: Instant,
 ) -> rusqlite::Result<Progress> {
-    let is_forgotten: bool = conn
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
-             AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
-        )?
-        .query_row((watch, forgotten.millis()), |row| row.get(0))?;
-    if !is_forgotten {
+    if !WatchTable::has_old_facts(conn, watch, forgotten)? {
         return Ok(Progress::Done);
     }
-    loop {
-        let deleted = conn
-            .prepare_cached(
-                "DELETE FROM facts WHERE watch = ?1 AND name IN \
-                 (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
-            )?
-            .execute((watch, CHUNK))?;
-        if (deleted as i64) < CHUNK {
-            break;
-        }
+    let facts = FactsTable::of(conn);
+    while facts.delete_some(watch, CHUNK)? as i64 == CHUNK {
         if Instant::now() >= deadline {
             return Ok(Progress::More);
         }
     }
     // Without facts everything would look added; a watch that was never current compares with nothing.
-    conn.prepare_cached(
-        "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
-    )?
-    .execute([watch])?;
+    WatchTable::forget(conn, watch)?;
     Ok(Progress::Done)
 }

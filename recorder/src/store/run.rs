@@ -20,8 +20,10 @@ use rusqlite::Connection;
 
 use super::apply::{Applier, apply_all};
 use super::cap::{Pages, Pressure};
+use super::dedup::DedupTable;
 use super::delete::{Candidate, Deleted, Step, Why, delete_some};
 use super::evicted;
+use super::findings::FindingTable;
 use super::leftovers::Leftovers;
 use super::share::Quotas;
 use super::sweep::Sweep;
@@ -238,17 +240,12 @@ impl Run {
         let used = Pages::of(conn)?.used_bytes();
         let part = used.saturating_sub(pressure.target) as f64 / used.max(1) as f64;
         let need = ((weigh.holdings.bytes() as f64 * part).ceil() as u64).max(1);
-        let count = |sql: &str| {
-            conn.query_row(sql, [], |row| row.get::<_, i64>(0))
-                .map(i64::unsigned_abs)
-        };
         Ok(Phase::Shed {
             from: i64::MIN,
             quotas: Box::new(weigh.holdings.quotas(need)),
             why: Why::Size {
-                findings_stay: count("SELECT count(*) FROM finding")?
-                    <= pressure.limit / FINDING_SHARE,
-                entries_go: count("SELECT count(*) FROM dedup")? > pressure.limit / ENTRY_SHARE,
+                findings_stay: FindingTable::of(conn).count()? <= pressure.limit / FINDING_SHARE,
+                entries_go: DedupTable::of(conn).count()? > pressure.limit / ENTRY_SHARE,
             },
         })
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use kube9_shared::model::{Holder, Severity};
 use rusqlite::Connection;
 
+use super::facts::FactsTable;
 use super::run::Progress;
 use super::share::{Holdings, Quotas};
 
@@ -50,14 +51,9 @@ impl Trim {
         conn: &Connection,
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
+        let facts = FactsTable::of(conn);
         loop {
-            let found: Vec<(i64, String, i64)> = conn.prepare_cached("SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
-                     ORDER BY watch, name LIMIT ?3",
-                )?
-                .query_map((self.after.0, &self.after.1, CHUNK), |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })?
-                .collect::<Result<_, _>>()?;
+            let found = facts.sizes_after((self.after.0, &self.after.1), CHUNK)?;
             let Some((watch, name, _)) = found.last() else {
                 if self.quotas.is_some() {
                     return Ok(Progress::Done);
@@ -83,7 +79,7 @@ impl Trim {
                         .add(holder, Severity::Info, bytes.unsigned_abs()),
                     Some(quotas) => {
                         if quotas.take(&holder, Severity::Info) {
-                            cut(conn, *watch, name)?;
+                            facts.cut(*watch, name)?;
                             self.cut += 1;
                         }
                     }
@@ -94,12 +90,4 @@ impl Trim {
             }
         }
     }
-}
-
-fn cut(conn: &Connection, watch: i64, name: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
-             'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
-        )?
-        .execute((watch, name))?;
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The position of each watch, as committed: `watch_state`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
@@ -146,9 +146,50 @@ impl WatchTable {
             .collect()
     }
 
-    /// The ids.
-    pub fn ids(&self) -> Vec<WatchId> {
-        self.all.keys().copied().collect()
+    /// Rows of open gaps.
+    pub(super) fn gap_rows(conn: &Connection) -> rusqlite::Result<HashSet<i64>> {
+        conn.prepare_cached("SELECT gap FROM watch_state WHERE gap IS NOT NULL")?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    }
+
+    /// The watches of the table that this process does not run.
+    pub(super) fn left_over(&self, conn: &Connection) -> rusqlite::Result<Vec<WatchId>> {
+        let all: Vec<WatchId> = conn
+            .prepare_cached("SELECT id FROM watch_state")?
+            .query_map([], |row| row.get(0).map(WatchId))?
+            .collect::<Result<_, _>>()?;
+        Ok(all
+            .into_iter()
+            .filter(|id| !self.all.contains_key(id))
+            .collect())
+    }
+
+    /// Whether a watch was last current before `time` and has facts.
+    pub(super) fn has_old_facts(
+        conn: &Connection,
+        id: WatchId,
+        time: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        conn.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
+             AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
+        )?
+        .query_row((id.0, time.millis()), |row| row.get(0))
+    }
+
+    /// A watch that this process does not run begins anew.
+    pub(super) fn forget(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
+        conn.prepare_cached(
+            "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
+        )?
+        .execute([id.0])?;
+        Ok(())
+    }
+
+    /// Whether this process runs a watch.
+    pub(super) fn runs(&self, id: WatchId) -> bool {
+        self.all.contains_key(&id)
     }
 
     /// Writes what changed.
