@@ -7,6 +7,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
+use super::statements::Counting as _;
 use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::WatchId;
 
@@ -54,7 +55,7 @@ impl<'c> DedupTable<'c> {
     /// What is stored of an Event.
     pub(super) fn find(&self, uid: &Uid) -> rusqlite::Result<Option<Stored>> {
         self.conn
-            .prepare_cached(
+            .counted(
                 // The row must be the Event's own: once the clean-up has taken it, another may get its key.
                 "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
                  FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1",
@@ -87,7 +88,7 @@ impl<'c> DedupTable<'c> {
     /// The version last stored of an Event.
     pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<Version>> {
         self.conn
-            .prepare_cached("SELECT version FROM dedup WHERE uid = ?1")?
+            .counted("SELECT version FROM dedup WHERE uid = ?1")?
             .query_row([uid], |row| row.get(0))
             .optional()
     }
@@ -96,7 +97,7 @@ impl<'c> DedupTable<'c> {
     pub(super) fn insert(&self, entry: &Entry<'_>) -> rusqlite::Result<bool> {
         let inserted = self
             .conn
-            .prepare_cached(
+            .counted(
                 "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT (uid) DO NOTHING",
             )?
@@ -107,7 +108,7 @@ impl<'c> DedupTable<'c> {
     /// Writes the entry of a known Event.
     pub(super) fn update(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "UPDATE dedup SET watch = ?2, version = ?3, count = ?4, event = ?5, listing = ?6 WHERE uid = ?1",
             )?
             .execute(entry.values())?;
@@ -117,7 +118,7 @@ impl<'c> DedupTable<'c> {
     /// Writes the entry of an Event that cannot be stored: with the stub's key if it is new; count and row of a known one stay.
     pub(super) fn set_aside(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
                  listing = excluded.listing",
@@ -129,7 +130,7 @@ impl<'c> DedupTable<'c> {
     /// Notes that a list holds the Event.
     pub(super) fn listed(&self, uid: &Uid, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
+            .counted("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
             .execute((uid, listing, watch.0))?;
         Ok(())
     }
@@ -137,7 +138,7 @@ impl<'c> DedupTable<'c> {
     /// The Event was deleted.
     pub(super) fn delete(&self, uid: &impl ToSql) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("DELETE FROM dedup WHERE uid = ?1")?
+            .counted("DELETE FROM dedup WHERE uid = ?1")?
             .execute([uid])?;
         Ok(())
     }
@@ -150,7 +151,7 @@ impl<'c> DedupTable<'c> {
         young: Timestamp,
     ) -> rusqlite::Result<u64> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "SELECT count(*) FROM dedup d JOIN event e ON e.key = d.event \
                  WHERE d.watch = ?1 AND d.listing <> ?2 AND (e.key >> 24) * 1000 + e.last_ms > ?3",
             )?
@@ -163,7 +164,7 @@ impl<'c> DedupTable<'c> {
     /// A list is complete: what it does not hold is gone.
     pub(super) fn delete_unlisted(&self, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
+            .counted("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
             .execute((watch.0, listing))?;
         Ok(())
     }
@@ -171,7 +172,7 @@ impl<'c> DedupTable<'c> {
     /// The row of an Event goes, and its entry with it.
     pub(super) fn delete_with_row(&self, uid: &Value, event: i64) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
+            .counted("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
             .execute((uid, event))?;
         Ok(())
     }
@@ -183,7 +184,7 @@ impl<'c> DedupTable<'c> {
         at_most: i64,
     ) -> rusqlite::Result<Vec<(Value, WatchId, bool)>> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
                  WHERE d.uid > ?1 ORDER BY d.uid LIMIT ?2",
             )?
@@ -196,7 +197,8 @@ impl<'c> DedupTable<'c> {
     /// Entries.
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
         self.conn
-            .query_row("SELECT count(*) FROM dedup", [], |row| row.get::<_, i64>(0))
+            .counted("SELECT count(*) FROM dedup")?
+            .query_row([], |row| row.get::<_, i64>(0))
             .map(i64::unsigned_abs)
     }
 
@@ -204,7 +206,7 @@ impl<'c> DedupTable<'c> {
     /// anything new.
     pub(super) fn forget_versions(&self, watch: WatchId) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("UPDATE dedup SET version = 0 WHERE watch = ?1")?
+            .counted("UPDATE dedup SET version = 0 WHERE watch = ?1")?
             .execute([watch.0])?;
         Ok(())
     }

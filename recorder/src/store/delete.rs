@@ -14,6 +14,7 @@ use super::apply::Applier;
 use super::dedup::DedupTable;
 use super::evicted::Evicted;
 use super::findings::FindingTable;
+use super::statements::Counting as _;
 use super::watches::WatchTable;
 
 /// Rows looked at between two looks at the time: about a millisecond.
@@ -130,7 +131,7 @@ pub(super) fn delete_some(
 }
 
 fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM event WHERE key = ?1")?
+    conn.counted("DELETE FROM event WHERE key = ?1")?
         .execute([row.key])?;
     let Why::Size { entries_go, .. } = why else {
         return Ok(());
@@ -158,7 +159,7 @@ struct Found {
 }
 
 fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>> {
-    let mut statement = conn.prepare_cached(
+    let mut statement = conn.counted(
         "SELECT e.key, e.type, e.severity, e.last_ms, o.scope, e.uid, s.namespace FROM event e \
          LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope \
          WHERE e.key >= ?1 AND e.key < ?2 ORDER BY e.key LIMIT ?3",

@@ -7,6 +7,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 
 use super::share::HOLDERS_MAX;
+use super::statements::Counting as _;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
 
@@ -37,7 +38,7 @@ impl Evicted {
     pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
         for ((holder, severity), (rows, until)) in &self.0 {
             let (code, namespace) = holder.stored();
-            conn.prepare_cached("INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
+            conn.counted("INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, until = max(until, excluded.until)",
                 )?
                 .execute((code, namespace, severity.code(), rows, until))?;
@@ -54,10 +55,10 @@ pub(super) fn forget(
 ) -> rusqlite::Result<()> {
     for &severity in Severity::ALL {
         let before = now.minus(config.keep(severity)).second();
-        conn.prepare_cached("DELETE FROM evicted WHERE severity = ?1 AND until < ?2")?
+        conn.counted("DELETE FROM evicted WHERE severity = ?1 AND until < ?2")?
             .execute((severity.code(), before))?;
     }
-    conn.prepare_cached("DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
+    conn.counted("DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
              ORDER BY until DESC LIMIT -1 OFFSET ?1)",
         )?
         .execute([ENTRIES_MAX])?;
@@ -72,8 +73,8 @@ pub(super) fn set_gauges(
     metrics: &Metrics,
 ) -> rusqlite::Result<()> {
     let mut found = [(None, 0); Severity::ALL.len()];
-    let mut statement = conn
-        .prepare_cached("SELECT severity, max(until), count(*) FROM evicted GROUP BY severity")?;
+    let mut statement =
+        conn.counted("SELECT severity, max(until), count(*) FROM evicted GROUP BY severity")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(severity) = Severity::from_code(row.get(0)?) {

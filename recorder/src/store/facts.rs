@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use tracing::warn;
 
+use super::statements::Counting as _;
 use crate::pipeline::item::WatchId;
 use crate::pipeline::signals::{Remembered, off_name};
 
@@ -28,16 +29,12 @@ fn forget(
     }
     let transaction = conn.unchecked_transaction()?;
     for name in names {
-        conn.execute(
-            "DELETE FROM facts WHERE watch = ?1 AND name = ?2",
-            (watch.0, name),
-        )?;
+        conn.counted("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+            .execute((watch.0, name))?;
     }
     for namespace in namespaces {
-        conn.execute(
-            "INSERT OR IGNORE INTO facts (watch, name, facts) VALUES (?1, ?2, '{}')",
-            (watch.0, off_name(namespace)),
-        )?;
+        conn.counted("INSERT OR IGNORE INTO facts (watch, name, facts) VALUES (?1, ?2, '{}')")?
+            .execute((watch.0, off_name(namespace)))?;
     }
     transaction.commit()
 }
@@ -58,7 +55,7 @@ impl<'c> FactsTable<'c> {
         let mut room = WATCH_BYTES_MAX;
         let mut too_much = Vec::new();
         // SQLite knows the length without reading the text.
-        let mut found = self.conn.prepare(
+        let mut found = self.conn.counted(
             "SELECT name, CASE WHEN octet_length(facts) <= ?2 THEN facts END FROM facts WHERE watch = ?1",
         )?;
         let mut found = found.query((watch.0, OBJECT_BYTES_MAX))?;
@@ -94,7 +91,7 @@ impl<'c> FactsTable<'c> {
         at_most: i64,
     ) -> rusqlite::Result<Vec<(i64, String, i64)>> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
                  ORDER BY watch, name LIMIT ?3",
             )?
@@ -107,7 +104,7 @@ impl<'c> FactsTable<'c> {
     /// Leaves the object's uid of an entry and nothing else.
     pub(super) fn cut(&self, watch: i64, name: &str) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
                  'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
             )?
@@ -118,7 +115,7 @@ impl<'c> FactsTable<'c> {
     /// Deletes entries of a watch; returns how many.
     pub(super) fn delete_some(&self, watch: WatchId, at_most: i64) -> rusqlite::Result<usize> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "DELETE FROM facts WHERE watch = ?1 AND name IN \
                  (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
             )?
@@ -135,14 +132,14 @@ impl<'c> FactsTable<'c> {
         match facts {
             Some(facts) => self
                 .conn
-                .prepare_cached(
+                .counted(
                     "INSERT INTO facts (watch, name, facts) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET facts = excluded.facts",
                 )?
                 .execute((watch.0, name, facts))?,
             None => self
                 .conn
-                .prepare_cached("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+                .counted("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
                 .execute((watch.0, name))?,
         };
         Ok(())

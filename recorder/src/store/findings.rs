@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
 use super::rows::{Rows, Span};
+use super::statements::Counting as _;
 use crate::pipeline::item::{Finding, Step};
 
 /// The table, within a transaction of the caller's.
@@ -23,7 +24,7 @@ impl<'c> FindingTable<'c> {
     /// The findings that are open: fingerprint and state.
     pub(super) fn open(&self) -> rusqlite::Result<Vec<(String, String)>> {
         self.conn
-            .prepare("SELECT fingerprint, state FROM finding ORDER BY event")?
+            .counted("SELECT fingerprint, state FROM finding ORDER BY event")?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     }
@@ -31,23 +32,22 @@ impl<'c> FindingTable<'c> {
     /// Findings that are open.
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
         self.conn
-            .query_row("SELECT count(*) FROM finding", [], |row| {
-                row.get::<_, i64>(0)
-            })
+            .counted("SELECT count(*) FROM finding")?
+            .query_row([], |row| row.get::<_, i64>(0))
             .map(i64::unsigned_abs)
     }
 
     /// Whether the row is that of an open finding.
     pub(super) fn has_row(&self, key: i64) -> rusqlite::Result<bool> {
         self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
+            .counted("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
             .query_row([key], |row| row.get(0))
     }
 
     /// The row of a finding goes, and its entry with it.
     pub(super) fn delete_with_row(&self, key: i64) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached("DELETE FROM finding WHERE event = ?1")?
+            .counted("DELETE FROM finding WHERE event = ?1")?
             .execute([key])?;
         Ok(())
     }
@@ -57,7 +57,7 @@ impl<'c> FindingTable<'c> {
         let fingerprint = finding.fingerprint.as_str();
         let known: Option<EventKey> = self
             .conn
-            .prepare_cached("SELECT event FROM finding WHERE fingerprint = ?1")?
+            .counted("SELECT event FROM finding WHERE fingerprint = ?1")?
             .query_row([fingerprint], |row| row.get(0))
             .optional()?
             .map(EventKey::from_i64);
@@ -65,7 +65,7 @@ impl<'c> FindingTable<'c> {
             (Step::Opened { state, since }, before) => {
                 let key = self.insert_row(rows, finding, *since, before)?;
                 self.conn
-                    .prepare_cached(
+                    .counted(
                         "INSERT INTO finding (fingerprint, event, state) VALUES (?1, ?2, ?3) \
                          ON CONFLICT DO UPDATE SET event = excluded.event, state = excluded.state",
                     )?
@@ -76,7 +76,7 @@ impl<'c> FindingTable<'c> {
             (Step::Closed, Some(key)) => {
                 self.close_row(rows, finding, key)?;
                 self.conn
-                    .prepare_cached("DELETE FROM finding WHERE fingerprint = ?1")?
+                    .counted("DELETE FROM finding WHERE fingerprint = ?1")?
                     .execute([fingerprint])?;
                 Ok(())
             }
@@ -88,7 +88,7 @@ impl<'c> FindingTable<'c> {
     /// Moves the end of all open findings' rows, so that a search of the last minutes finds what began days ago.
     pub(super) fn still_open(&self, at: Timestamp) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "UPDATE event SET last_ms = max(last_ms, ?1 - (key >> 24) * 1000) \
                  WHERE key IN (SELECT event FROM finding)",
             )?

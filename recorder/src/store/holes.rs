@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::dedup::DedupTable;
+use super::statements::Counting as _;
 use crate::pipeline::identity::{Uid, Version};
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::queue::Drops;
@@ -22,7 +23,7 @@ impl<'c> HoleTable<'c> {
     /// Remembers what was dropped of a watch.
     pub(super) fn open(&self, watch: WatchId, drop: &Drops) -> rusqlite::Result<()> {
         self.conn
-            .prepare_cached(
+            .counted(
                 "INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute((
@@ -39,7 +40,7 @@ impl<'c> HoleTable<'c> {
     /// When the oldest hole of a watch began; `None` if it has no hole.
     pub(super) fn since(&self, watch: WatchId) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
-            .prepare_cached("SELECT min(since_ms) FROM hole WHERE watch = ?1")?
+            .counted("SELECT min(since_ms) FROM hole WHERE watch = ?1")?
             .query_row([watch.0], |row| row.get::<_, Option<i64>>(0))
             .map(|since| since.map(Timestamp::from_millis))
     }
@@ -47,9 +48,7 @@ impl<'c> HoleTable<'c> {
     /// Whether items were dropped after that list had begun.
     pub(super) fn any_of_list(&self, watch: WatchId, listing: i64) -> rusqlite::Result<bool> {
         self.conn
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)",
-            )?
+            .counted("SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)")?
             .query_row((watch.0, listing), |row| row.get(0))
     }
 
@@ -58,7 +57,7 @@ impl<'c> HoleTable<'c> {
         let dedup = DedupTable::of(self.conn);
         let holes: Vec<(i64, u64, String)> = self
             .conn
-            .prepare_cached("SELECT id, items, known FROM hole WHERE watch = ?1")?
+            .counted("SELECT id, items, known FROM hole WHERE watch = ?1")?
             .query_map([watch.0], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
             })?
@@ -75,7 +74,7 @@ impl<'c> HoleTable<'c> {
             }
             missing += items.saturating_sub(back);
             self.conn
-                .prepare_cached("DELETE FROM hole WHERE id = ?1")?
+                .counted("DELETE FROM hole WHERE id = ?1")?
                 .execute([hole])?;
         }
         Ok(missing)
@@ -84,6 +83,7 @@ impl<'c> HoleTable<'c> {
     /// Holes that are open.
     pub(super) fn count(&self) -> rusqlite::Result<i64> {
         self.conn
-            .query_row("SELECT count(*) FROM hole", [], |row| row.get(0))
+            .counted("SELECT count(*) FROM hole")?
+            .query_row([], |row| row.get(0))
     }
 }

@@ -10,6 +10,7 @@ use kube9_shared::model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::marks::Marks;
+use super::statements::Counting as _;
 use crate::hash::stable_hash;
 use crate::pipeline::names::join;
 use crate::pipeline::sanitize::Sanitized;
@@ -150,7 +151,7 @@ impl Interned {
         let ids = known.ids;
         let now = owner.or(known.owner);
         if now != known.owner {
-            conn.prepare_cached("UPDATE object SET owner = ?2 WHERE id = ?1")?
+            conn.counted("UPDATE object SET owner = ?2 WHERE id = ?1")?
                 .execute((ids.object, now))?;
         }
         if cached.is_none() || now != known.owner {
@@ -170,7 +171,7 @@ impl Interned {
     ) -> rusqlite::Result<KnownObject> {
         let scope = self.scope(conn, object)?;
         let found = conn
-            .prepare_cached(OBJECT_BY_NAME)?
+            .counted(OBJECT_BY_NAME)?
             .query_row((scope, &object.name), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let (id, owner) = match found {
@@ -282,7 +283,7 @@ impl Interned {
 }
 
 fn insert(conn: &Connection, sql: &'static str, values: impl Params) -> rusqlite::Result<i64> {
-    conn.prepare_cached(sql)?.execute(values)?;
+    conn.counted(sql)?.execute(values)?;
     Ok(conn.last_insert_rowid())
 }
 
@@ -293,7 +294,7 @@ fn find_or_insert<P: Params + Clone>(
     values: P,
 ) -> rusqlite::Result<i64> {
     let found = conn
-        .prepare_cached(find)?
+        .counted(find)?
         .query_row(values.clone(), |row| row.get(0))
         .optional()?;
     match found {

@@ -6,6 +6,8 @@ use foldhash::fast::RandomState;
 use kube9_shared::id::EventKey;
 use rusqlite::Connection;
 
+use super::statements::Counting as _;
+
 /// Seconds whose highest key is remembered. A relist brings an hour of Events (3,600 seconds) in any order.
 const SECONDS_MAX: usize = 8192;
 
@@ -82,8 +84,9 @@ impl Keys {
         let newest = match self.newest {
             Some(newest) => newest,
             None => {
-                let key: Option<i64> =
-                    conn.query_row("SELECT max(key) FROM event", [], |row| row.get(0))?;
+                let key: Option<i64> = conn
+                    .counted("SELECT max(key) FROM event")?
+                    .query_row([], |row| row.get(0))?;
                 key.map_or(i64::MIN, |key| EventKey::from_i64(key).second())
             }
         };
@@ -93,7 +96,7 @@ impl Keys {
         }
         let first = EventKey::new(second, 0).as_i64();
         let last = EventKey::new(second, EventKey::LOW_MAX).as_i64();
-        conn.prepare_cached("SELECT max(key) FROM event WHERE key BETWEEN ?1 AND ?2")?
+        conn.counted("SELECT max(key) FROM event WHERE key BETWEEN ?1 AND ?2")?
             .query_row((first, last), |row| row.get::<_, Option<i64>>(0))
             .map(|key| key.map(|key| EventKey::from_i64(key).low()))
     }

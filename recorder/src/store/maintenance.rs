@@ -27,6 +27,7 @@ use super::report::{self, Report};
 use super::run::{Progress, Run};
 use super::share::HOLDERS_MAX;
 use super::shared::Shared;
+use super::statements::Counting as _;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::health::{Check, Health};
@@ -412,8 +413,8 @@ fn is_lock(error: &rusqlite::Error) -> bool {
 /// Rows by severity from the counters, and the oldest row.
 fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     let mut rows = [0; Severity::ALL.len()];
-    let mut statement = conn
-        .prepare_cached("SELECT severity, sum(rows) FROM tally WHERE span = 0 GROUP BY severity")?;
+    let mut statement =
+        conn.counted("SELECT severity, sum(rows) FROM tally WHERE span = 0 GROUP BY severity")?;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
         if let Some(severity) = Severity::from_code(row.get(0)?) {
@@ -424,7 +425,7 @@ fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
         metrics.rows.of(severity).set(rows[severity as usize]);
     }
     let oldest: Option<i64> = conn
-        .prepare_cached("SELECT min(key) FROM event")?
+        .counted("SELECT min(key) FROM event")?
         .query_row([], |row| row.get(0))?;
     let oldest = oldest.map_or(0, |key| EventKey::from_i64(key).second());
     metrics.oldest_event.set(oldest as f64);

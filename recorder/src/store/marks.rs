@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::statements::Counting as _;
+
 /// Tables of names, and their numbers.
 pub(super) const SWEPT: usize = 4;
 pub(super) const OBJECT: usize = 0;
@@ -84,7 +86,7 @@ impl Marks {
         // Ends: an owner that is marked already is not followed, so a ring is walked once.
         while let Some(owner) = next.filter(|owner| self.windows[OBJECT].insert(*owner)) {
             next = conn
-                .prepare_cached("SELECT owner FROM object WHERE id = ?1")?
+                .counted("SELECT owner FROM object WHERE id = ?1")?
                 .query_row([owner], |row| row.get(0))
                 .optional()?
                 .flatten();

@@ -37,7 +37,7 @@ mod share;
 pub mod shared;
 mod sight;
 pub mod snapshot;
-pub mod statements;
+mod statements;
 mod stubs;
 mod sweep;
 mod trim;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::intern::Interned;
 use super::keys::Keys;
+use super::statements::Counting as _;
 use crate::pipeline::heard::Told;
 use crate::pipeline::identity::Uid;
 use crate::pipeline::sanitize::Sanitized;
@@ -219,7 +220,7 @@ impl Rows {
             .map(|first| first.millis() - created.millis())
             .filter(|ms| *ms != 0);
         let last_ms = span.last.since(created).as_millis() as i64;
-        conn.prepare_cached("INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
+        conn.counted("INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
                  first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
             .execute(rusqlite::params![
                 key.as_i64(),
@@ -270,7 +271,7 @@ impl Rows {
             return Ok(true);
         }
         let title: Option<String> = conn
-            .prepare_cached("SELECT title FROM reason WHERE id = ?1")?
+            .counted("SELECT title FROM reason WHERE id = ?1")?
             .query_row([stored], |row| row.get(0))
             .optional()?;
         Ok(title.as_deref() == Some(row.record().title.as_str()))
@@ -278,7 +279,7 @@ impl Rows {
 
     /// Description of a row that is there.
     pub(super) fn description(&self, conn: &Connection, key: EventKey) -> rusqlite::Result<String> {
-        conn.prepare_cached("SELECT description FROM event_detail WHERE key = ?1")?
+        conn.counted("SELECT description FROM event_detail WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
     }
 
@@ -289,7 +290,7 @@ impl Rows {
         key: EventKey,
     ) -> rusqlite::Result<Option<Map<String, Value>>> {
         let extra: Option<Option<String>> = conn
-            .prepare_cached("SELECT extra FROM event WHERE key = ?1")?
+            .counted("SELECT extra FROM event WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
             .optional()?;
         Ok(extra.map(|extra| {
@@ -306,7 +307,7 @@ impl Rows {
         key: EventKey,
         repeat: &Repeat<'_>,
     ) -> rusqlite::Result<()> {
-        conn.prepare_cached(
+        conn.counted(
             "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
              extra = ?7 WHERE key = ?1",
         )?
@@ -332,7 +333,7 @@ impl Rows {
         last: Timestamp,
     ) -> rusqlite::Result<()> {
         let (text, args) = self.text(conn, row)?;
-        conn.prepare_cached(
+        conn.counted(
             "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
         )?
         .execute((
@@ -357,11 +358,11 @@ impl Rows {
         let (text, args) = self.text(conn, row)?;
         let severity = row.record().severity;
         let before: Option<i64> = conn
-            .prepare_cached("SELECT severity FROM event WHERE key = ?1")?
+            .counted("SELECT severity FROM event WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
             .optional()?;
         let changed = conn
-            .prepare_cached(
+            .counted(
                 "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
             )?
             .execute((
@@ -389,10 +390,8 @@ impl Rows {
         last: Timestamp,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
-        conn.prepare_cached(
-            "UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1",
-        )?
-        .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
+        conn.counted("UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1")?
+            .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
         self.changed(key);
         Ok(())
     }
@@ -431,7 +430,7 @@ impl Rows {
         if self.tally.is_empty() {
             return Ok(());
         }
-        let mut add = conn.prepare_cached(
+        let mut add = conn.counted(
             "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
         )?;
@@ -447,7 +446,7 @@ impl Rows {
                 );
                 add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
                 if rows <= 0 {
-                    conn.prepare_cached("DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
+                    conn.counted("DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
                              AND severity = ?5 AND rows <= 0",
                         )?
                         .execute(key)?;
@@ -478,16 +477,16 @@ impl Rows {
             return Ok(());
         }
         let mut seq: i64 = conn
-            .prepare_cached("SELECT ifnull(max(seq), 0) FROM changes")?
+            .counted("SELECT ifnull(max(seq), 0) FROM changes")?
             .query_row([], |row| row.get(0))?;
-        let mut add = conn.prepare_cached("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
+        let mut add = conn.counted("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
         for key in self.changed.drain(..) {
             seq += 1;
             add.execute((seq, key.as_i64()))?;
         }
         if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
             self.trimmed_to = seq - CHANGES_KEPT;
-            conn.prepare_cached("DELETE FROM changes WHERE seq <= ?1")?
+            conn.counted("DELETE FROM changes WHERE seq <= ?1")?
                 .execute([self.trimmed_to])?;
         }
         Ok(())

@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use super::intern::Interned;
 use super::marks::{Marks, NODE, OBJECT, REASON, SWEPT, TEXT, Window};
 use super::rows::Rows;
+use super::statements::Counting as _;
 
 /// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
 const WINDOW: i64 = 4 << 20;
@@ -164,7 +165,7 @@ impl Sweep {
 fn ends(conn: &Connection) -> rusqlite::Result<[i64; TABLES.len()]> {
     let mut ends = [0; TABLES.len()];
     for (end, table) in ends.iter_mut().zip(&TABLES) {
-        let last: Option<i64> = conn.query_row(table.last, [], |row| row.get(0))?;
+        let last: Option<i64> = conn.counted(table.last)?.query_row([], |row| row.get(0))?;
         *end = last.map_or(0, |last| last + 1);
     }
     Ok(ends)
@@ -179,8 +180,9 @@ fn windows(
     let mut windows: [Window; TABLES.len()] = Default::default();
     let mut any = false;
     for (table, window) in windows.iter_mut().enumerate() {
-        let first: Option<i64> =
-            conn.query_row(TABLES[table].first, [from[table]], |row| row.get(0))?;
+        let first: Option<i64> = conn
+            .counted(TABLES[table].first)?
+            .query_row([from[table]], |row| row.get(0))?;
         *window = match first.filter(|first| *first < end[table]) {
             Some(first) => {
                 any = true;
@@ -198,7 +200,7 @@ fn mark_rows(
     key: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
-    let mut statement = conn.prepare_cached(
+    let mut statement = conn.counted(
         "SELECT key, object, node, reason, text FROM event WHERE key >= ?1 ORDER BY key",
     )?;
     let mut rows = statement.query([key])?;
@@ -227,7 +229,7 @@ fn mark_owners(
     let mut from = id;
     loop {
         let found: Vec<(i64, Option<i64>)> = conn
-            .prepare_cached("SELECT id, owner FROM object WHERE id >= ?1 ORDER BY id LIMIT ?2")?
+            .counted("SELECT id, owner FROM object WHERE id >= ?1 ORDER BY id LIMIT ?2")?
             .query_map((from, CHUNK), |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let Some(&(last, _)) = found.last() else {
@@ -257,7 +259,7 @@ fn delete(
     let mut names = 0;
     loop {
         let found: Vec<i64> = conn
-            .prepare_cached(TABLES[table].ids)?
+            .counted(TABLES[table].ids)?
             .query_map((from, window.to, DELETE_CHUNK), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let Some(last) = found.last().copied() else {
@@ -278,7 +280,7 @@ fn delete(
             });
         };
         for id in found.into_iter().filter(|id| !window.keeps(*id)) {
-            conn.prepare_cached(TABLES[table].delete)?.execute([id])?;
+            conn.counted(TABLES[table].delete)?.execute([id])?;
             names += 1;
         }
         from = last + 1;
@@ -302,7 +304,7 @@ fn scopes(
     let mut names = 0;
     loop {
         let last: Option<i64> = conn
-            .prepare_cached(
+            .counted(
                 "SELECT max(id) FROM (SELECT id FROM scope WHERE id >= ?1 ORDER BY id LIMIT ?2)",
             )?
             .query_row((from, DELETE_CHUNK), |row| row.get(0))?;
@@ -310,7 +312,7 @@ fn scopes(
             break;
         };
         names += conn
-            .prepare_cached(
+            .counted(
                 "DELETE FROM scope WHERE id >= ?1 AND id <= ?2 \
                  AND NOT EXISTS (SELECT 1 FROM object o WHERE o.scope = scope.id)",
             )?
@@ -323,10 +325,9 @@ fn scopes(
     if names > 0 {
         interned.forget();
     }
-    let more: Option<i64> =
-        conn.query_row("SELECT min(id) FROM scope WHERE id >= ?1", [from], |row| {
-            row.get(0)
-        })?;
+    let more: Option<i64> = conn
+        .counted("SELECT min(id) FROM scope WHERE id >= ?1")?
+        .query_row([from], |row| row.get(0))?;
     Ok(Step {
         next: more.map(|id| Sweep::Scopes { id }),
         names,

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::gap::End;
 use super::holes::HoleTable;
+use super::statements::Counting as _;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::signals::{Resume, Start};
@@ -64,15 +65,16 @@ impl WatchTable {
     ) -> rusqlite::Result<(WatchId, Resume)> {
         let find = "SELECT id FROM watch_state WHERE cluster = ?1 AND kind = ?2 AND namespace = ?3";
         let found: Option<i64> = conn
-            .query_row(find, (cluster, kind, namespace), |row| row.get(0))
+            .counted(find)?
+            .query_row((cluster, kind, namespace), |row| row.get(0))
             .optional()?;
         let id = match found {
             Some(id) => id,
             None => {
-                conn.execute(
+                conn.counted(
                     "INSERT INTO watch_state (cluster, kind, namespace) VALUES (?1, ?2, ?3)",
-                    (cluster, kind, namespace),
-                )?;
+                )?
+                .execute((cluster, kind, namespace))?;
                 conn.last_insert_rowid()
             }
         };
@@ -112,9 +114,7 @@ impl WatchTable {
         kind: &str,
         namespace: &str,
     ) -> rusqlite::Result<()> {
-        conn.execute(
-            "INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            (id.0, cluster, kind, namespace),
+        conn.counted("INSERT INTO watch_state (id, cluster, kind, namespace) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?.execute((id.0, cluster, kind, namespace),
         )?;
         let watch = read(conn, id)?;
         self.committed.insert(id, watch.clone());
@@ -132,7 +132,7 @@ impl WatchTable {
     /// Gaps that are open, of all watches.
     pub(super) fn open_gaps(conn: &Connection) -> rusqlite::Result<i64> {
         let open = "SELECT count(DISTINCT gap) FROM watch_state WHERE gap IS NOT NULL";
-        conn.query_row(open, [], |row| row.get(0))
+        conn.counted(open)?.query_row([], |row| row.get(0))
     }
 
     /// The gap rows of a cause that are open, or were the last of a watch.
@@ -148,7 +148,7 @@ impl WatchTable {
 
     /// Rows of open gaps.
     pub(super) fn gap_rows(conn: &Connection) -> rusqlite::Result<HashSet<i64>> {
-        conn.prepare_cached("SELECT gap FROM watch_state WHERE gap IS NOT NULL")?
+        conn.counted("SELECT gap FROM watch_state WHERE gap IS NOT NULL")?
             .query_map([], |row| row.get(0))?
             .collect()
     }
@@ -156,7 +156,7 @@ impl WatchTable {
     /// The watches of the table that this process does not run.
     pub(super) fn left_over(&self, conn: &Connection) -> rusqlite::Result<Vec<WatchId>> {
         let all: Vec<WatchId> = conn
-            .prepare_cached("SELECT id FROM watch_state")?
+            .counted("SELECT id FROM watch_state")?
             .query_map([], |row| row.get(0).map(WatchId))?
             .collect::<Result<_, _>>()?;
         Ok(all
@@ -171,7 +171,7 @@ impl WatchTable {
         id: WatchId,
         time: Timestamp,
     ) -> rusqlite::Result<bool> {
-        conn.prepare_cached(
+        conn.counted(
             "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
              AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
         )?
@@ -180,7 +180,7 @@ impl WatchTable {
 
     /// A watch that this process does not run begins anew.
     pub(super) fn forget(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
-        conn.prepare_cached(
+        conn.counted(
             "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
         )?
         .execute([id.0])?;
@@ -195,7 +195,7 @@ impl WatchTable {
     /// Writes what changed.
     pub fn save(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
-            conn.prepare_cached("UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
+            conn.counted("UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
                      gap_cause = ?7 WHERE id = ?1",
                 )?
                 .execute((
@@ -305,9 +305,7 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
             changed: false,
         })
     };
-    conn.query_row(
-        "SELECT kind, namespace, position, proven_ms, relisting, listing, gap, gap_cause FROM watch_state WHERE id = ?1",
-        [id.0],
+    conn.counted("SELECT kind, namespace, position, proven_ms, relisting, listing, gap, gap_cause FROM watch_state WHERE id = ?1")?.query_row([id.0],
         from_row,
     )
 }

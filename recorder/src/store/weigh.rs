@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
 use super::run::Progress;
 use super::share::Holdings;
+use super::statements::Counting as _;
 
 /// Ids of a table, the newest, whose names are weighed: 4 million, 512 KiB of bits. Older ones are of few rows.
 const WINDOW: i64 = 4 << 20;
@@ -58,7 +59,7 @@ impl Weigh {
     pub(super) fn begin(conn: &Connection) -> rusqlite::Result<Self> {
         let mut seen: [Window; SWEPT] = Default::default();
         for (window, (last, _)) in seen.iter_mut().zip(NAMES) {
-            let last: i64 = conn.query_row(last, [], |row| row.get(0))?;
+            let last: i64 = conn.counted(last)?.query_row([], |row| row.get(0))?;
             *window = Window::new((last + 1 - WINDOW).max(0), last + 1);
         }
         Ok(Self {
@@ -74,7 +75,7 @@ impl Weigh {
         conn: &Connection,
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
-        let mut statement = conn.prepare_cached("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0) \
+        let mut statement = conn.counted("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0) \
              + ifnull(2 * octet_length(e.imported_id) + octet_length(e.imported_at), 0), \
              e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
              LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
@@ -91,7 +92,7 @@ impl Weigh {
                 if let Some(id) = row.get::<_, Option<i64>>(column)?
                     && self.seen[table].insert(id)
                 {
-                    let mut name = conn.prepare_cached(NAMES[table].1)?;
+                    let mut name = conn.counted(NAMES[table].1)?;
                     let mut found = name.query([id])?;
                     if let Some(name) = found.next()? {
                         bytes += name.get::<_, i64>(0)?.unsigned_abs();

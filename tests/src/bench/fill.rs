@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::identity::Version;
 use kube9_recorder::pipeline::item::{Item, Passed, Via, WatchId};
@@ -14,7 +13,6 @@ use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::{Applier, apply_all};
 use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::statements;
 use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
@@ -152,13 +150,7 @@ impl Database {
     /// Opens or creates one as the recorder does.
     pub fn open(directory: &Path) -> anyhow::Result<Self> {
         let data = DataDir::lock(directory)?;
-        let mut conn = data.open()?.conn;
-        // As the writer does: what that costs is in the figures.
-        let rules = Rules {
-            filters: Vec::new(),
-            findings: Vec::new(),
-        };
-        statements::count(&mut conn, &Metrics::new(&rules))?;
+        let conn = data.open()?.conn;
         let mut applier = Applier::default();
         let (watch, _) = applier.watches.register(&conn, "bench", "Event", "")?;
         // As after a completed list, so that each item moves the position.

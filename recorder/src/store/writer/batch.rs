@@ -17,6 +17,7 @@ use crate::pipeline::record::Occurred;
 use crate::store::apply::apply_all;
 use crate::store::open::is_damage;
 use crate::store::run::Progress;
+use crate::store::statements;
 
 impl Writer {
     /// Writes a batch, for as long as it takes.
@@ -115,6 +116,7 @@ impl Writer {
     }
 
     fn committed(&mut self, applied: rusqlite::Result<()>) -> rusqlite::Result<()> {
+        statements::report(&self.shared.metrics);
         if let Err(error) = applied {
             self.applier.rolled_back();
             return Err(error);

@@ -10,7 +10,6 @@ use tracing::error;
 use super::{Abandoned, Applier, Writer};
 use crate::pipeline::item::RelistCause;
 use crate::store::open::is_damage;
-use crate::store::statements;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
 const MET_MAX: u32 = 3;
@@ -108,9 +107,7 @@ impl Writer {
             // Moved once: a second move would replace the copy that matters by an empty file.
             *found = Found::Replaced;
         }
-        let mut opened = self.data.open().map_err(|error| error.to_string())?;
-        statements::count(&mut opened.conn, &self.shared.metrics)
-            .map_err(|error| format!("cannot count statements: {error}"))?;
+        let opened = self.data.open().map_err(|error| error.to_string())?;
         self.report_opened(opened.moved_aside);
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {

@@ -10,6 +10,7 @@ use super::tell::status_detail;
 use super::{Abandoned, LOOK_EVERY, Writer};
 use crate::store::holes::HoleTable;
 use crate::store::open::is_damage;
+use crate::store::statements::Counting as _;
 use crate::store::watches::WatchTable;
 
 impl Writer {
@@ -54,11 +55,9 @@ impl Writer {
             return; // there is no database to commit to; the loop that calls this ends
         }
         let done = self.write_status(now, None).and_then(|()| {
-            self.conn.query_row(
-                "SELECT heartbeat_ms FROM recorder_status WHERE id = 1",
-                [],
-                |row| row.get::<_, i64>(0),
-            )
+            self.conn
+                .counted("SELECT heartbeat_ms FROM recorder_status WHERE id = 1")?
+                .query_row([], |row| row.get::<_, i64>(0))
         });
         match done {
             Ok(read) if read == now.millis() => {
@@ -95,8 +94,8 @@ impl Writer {
         stopped: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
         let detail = status_detail(&self.shared.health).to_string();
-        self.conn.execute(
-            // Until this process commits a row, the last commit is that of the one before.
+        // Until this process commits a row, the last commit is that of the one before.
+        let mut write = self.conn.counted(
             "INSERT INTO recorder_status \
              (id, version, started_ms, heartbeat_ms, stopped_ms, commit_ms, lag_ms, queue_rows, dropped, detail) \
              VALUES (1, ?1, ?2, ?3, ?4, ?8, ?9, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version, \
@@ -104,18 +103,18 @@ impl Writer {
              commit_ms = ifnull(excluded.commit_ms, commit_ms), lag_ms = ifnull(excluded.lag_ms, lag_ms), \
              stopped_ms = excluded.stopped_ms, queue_rows = excluded.queue_rows, dropped = excluded.dropped, \
              detail = excluded.detail",
-            (
-                env!("CARGO_PKG_VERSION"),
-                self.started.millis(),
-                now.millis(),
-                stopped.map(Timestamp::millis),
-                self.shared.queue.len() as i64,
-                self.shared.queue.dropped_total() as i64,
-                detail,
-                self.last_commit.at_ms,
-                self.last_commit.lag_ms,
-            ),
         )?;
+        write.execute((
+            env!("CARGO_PKG_VERSION"),
+            self.started.millis(),
+            now.millis(),
+            stopped.map(Timestamp::millis),
+            self.shared.queue.len() as i64,
+            self.shared.queue.dropped_total() as i64,
+            detail,
+            self.last_commit.at_ms,
+            self.last_commit.lag_ms,
+        ))?;
         Ok(())
     }
 }

@@ -124,14 +124,10 @@ impl Writer {
         shared: Shared,
     ) -> Result<Self, OpenError> {
         let Opened {
-            mut conn,
+            conn,
             created,
             moved_aside,
         } = data.open()?;
-        statements::count(&mut conn, &shared.metrics).map_err(|source| OpenError::Unavailable {
-            path: data.database(),
-            source: source.into(),
-        })?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
         let file_check = shared.health.check("database-file", None);
@@ -297,8 +293,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings `/healthz` up to date, also while a batch waits for the database.
+    /// Brings `/healthz` and the count of statements up to date, also while a batch waits for the database.
     fn show(&mut self) {
+        statements::report(&self.shared.metrics);
         if self
             .moved_aside
             .take_if(|at| at.elapsed() > SHOWN_FOR)
