@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
         filter: args.filter.resolve(now)?,
         limit: args.limit,
         offset: args.offset,
-        after: args.after.clone(),
+        after: args.after,
     };
     let page = context.open()?.list(&request)?;
     let fields: &[Field] = if args.fields.is_empty() {

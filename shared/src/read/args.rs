@@ -1,18 +1,51 @@
 //! Reads `event.args`, a JSON array, where it holds what the recorder writes there: text and whole numbers.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A longer text is left to SQLite: as values it would take many times its bytes. Stored text has at most 4 KiB.
 const BYTES_MAX: usize = 64 << 10;
 
 /// An argument of a description.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arg<'r> {
-    Text(#[serde(borrow)] Cow<'r, str>),
+    Text(Cow<'r, str>),
     Number(i64),
+}
+
+impl<'de> Deserialize<'de> for Arg<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsArg)
+    }
+}
+
+/// By hand: an untagged enum makes an error of each number, which took longer than the search.
+struct AsArg;
+
+impl<'de> Visitor<'de> for AsArg {
+    type Value = Arg<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a whole number")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Arg::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Arg::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Arg::Number(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        i64::try_from(number).map(Arg::Number).map_err(E::custom)
+    }
 }
 
 /// The arguments of a row. `None` for all else, which SQLite reads.
