@@ -62,7 +62,7 @@ fn nasty() -> Dir {
     };
     fixture::insert(&db, &odd);
     db.execute_batch(
-        "UPDATE reason SET title = x'fffe1b', component = x'ff1b' WHERE reason = 'Scheduled';
+        "UPDATE reason SET title = x'fffe1b' WHERE reason = 'Scheduled';
          UPDATE text SET body = CAST(x'ff1b' AS TEXT) WHERE body = 'it happened'",
     )
     .unwrap();
@@ -360,9 +360,10 @@ fn csv_cell_of_any_field_never_is_a_formula() {
 #[test]
 fn every_event_is_one_line_of_csv_and_of_a_table() {
     let dir = nasty();
-    for (format, lines) in [("csv", 14), ("table", 14), ("wide", 14)] {
+    for format in ["csv", "table", "wide"] {
         let shown = dir.run(&format!("events list --format={format}")).stdout;
-        assert_eq!(shown.lines().count(), lines, "{shown}");
+        // A heading, the nasty rows and the odd one.
+        assert_eq!(shown.lines().count(), 1 + NASTY.len() + 1, "{shown}");
     }
 }
 

@@ -240,7 +240,8 @@ fn what_is_no_database_of_ours_is_left_alone() {
     assert!(error.contains("is not a SQLite database"), "{error}");
 
     let dir = Dir::new();
-    let db = rusqlite::Connection::open(dir.db()).unwrap();
+    let db =
+        rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap();
     db.execute_batch("CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
         .unwrap();
     let error = everywhere(&dir, LIST).failed(1);
@@ -464,7 +465,8 @@ fn database_that_is_held_is_busy() {
 #[test]
 fn database_of_the_original_operator_is_named_with_what_to_do() {
     let dir = Dir::new();
-    let db = rusqlite::Connection::open(dir.db()).unwrap();
+    let db =
+        rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap();
     db.execute_batch(
         "CREATE TABLE events (id TEXT PRIMARY KEY, event_type TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL,
                               description TEXT, object_kind TEXT, object_namespace TEXT, object_name TEXT, metadata TEXT,
@@ -486,7 +488,6 @@ fn database_of_the_original_operator_is_named_with_what_to_do() {
         "events timeline",
         "events export",
         "events watch",
-        "status",
     ] {
         let told = dir.run(line).failed(1);
         assert!(told.contains(&error), "{line}: {told}");
