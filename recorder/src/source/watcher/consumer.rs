@@ -5,7 +5,7 @@ use std::future::Future;
 use kube9_shared::time::Timestamp;
 use serde_json::value::RawValue;
 
-use super::Cursor;
+use super::cursor::Cursor;
 use crate::pipeline::item::RelistCause;
 use crate::source::api::ApiError;
 use crate::source::pages::{Action, ListPage};

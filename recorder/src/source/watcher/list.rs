@@ -6,8 +6,7 @@ use serde_json::value::RawValue;
 use tracing::info;
 
 use super::consumer::{Closed, Consumer, List, Told};
-use super::step::went_back;
-use super::{Machine, PAGE_SIZE_MIN, Watcher};
+use super::state::{Machine, PAGE_SIZE_MIN, Watcher, went_back};
 use crate::metrics::{Label, RestartCause};
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::RelistCause;

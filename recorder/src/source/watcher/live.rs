@@ -9,15 +9,13 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::consumer::{Closed, Consumer, Told};
-use super::{Cursor, End, Live, Machine, SETTLED, State};
+use super::cursor::Cursor;
+use super::state::{End, Live, Machine, SETTLED, State};
 use crate::metrics::Label;
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::RelistCause;
 use crate::source::api::{ApiError, Line, Shape};
 use crate::source::pages::WatchLine;
-
-/// After a failure, a stream that delivers nothing counts as working once it is open for this long.
-pub(super) const WORKS_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a stream may take to deliver an item that a list already shows.
 const DELIVERY_WAIT: Duration = Duration::from_secs(15);

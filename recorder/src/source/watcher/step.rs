@@ -5,14 +5,17 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::consumer::{Closed, Consumer, Regressed, Told};
+use super::cursor::Cursor;
 use super::list::ListEnd;
-use super::live::WORKS_AFTER;
-use super::{
-    Cursor, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State, Trouble, Watcher,
+use super::state::{
+    End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State, Trouble, WORKS_AFTER, Watcher,
+    went_back,
 };
+use crate::backoff::Backoff;
 use crate::metrics::{Label, RestartCause};
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::RelistCause;
+use crate::pipeline::signals::{Resume, Start};
 use crate::source::api::{ApiError, Shape};
 use crate::source::pages::watch_path;
 
@@ -349,7 +352,31 @@ impl<C: Consumer> Machine<C> {
     }
 }
 
-/// No history is at 0: that is an answer from a cache that holds nothing yet.
-pub(super) fn went_back(version: &Version, newest: &Version) -> bool {
-    *version != Version::Number(0) && version.is_certainly_before(newest)
+impl<C: Consumer> Watcher<C> {
+    /// Lists and watches without end; the caller drops the future to stop it. Dropping it at any point is safe: what the
+    /// consumer has taken is complete, and the rest comes again from the committed position.
+    pub async fn run(self, start: Start) {
+        let position = start.position.map(|version| Version::new(&version));
+        let mut machine = Machine {
+            backoff: Backoff::new(self.config.backoff.initial, self.config.backoff.max),
+            page_size: self.consumer.page_size(),
+            failing: true,
+            epoch: self.history.epoch(),
+            newest: position,
+            listed: None,
+            watcher: self,
+        };
+        let mut state = match start.resume {
+            Resume::Watch(version) if C::STARTS_WITH_A_LIST => {
+                State::Check(Next::Exact(Position::new(version)))
+            }
+            Resume::Watch(version) => State::Check(Next::Connect(Position::new(version))),
+            Resume::List(cause) if machine.newest.is_some() => State::Check(Next::List(cause)),
+            Resume::List(cause) => State::List(cause),
+        };
+        // A consumer goes only when the process ends.
+        while let Ok(next) = machine.step(state).await {
+            state = next;
+        }
+    }
 }
