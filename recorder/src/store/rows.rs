@@ -190,7 +190,7 @@ impl Rows {
             ..Span::default()
         };
         self.put(conn, row, key, &span, imported.metadata.as_deref())?;
-        conn.prepare_cached("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
+        conn.counted("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
             .execute((key.as_i64(), &imported.id, &imported.created_at))?;
         // It took a key that the others do not know of.
         self.keys.clear();
@@ -512,7 +512,7 @@ impl Rows {
 
 fn has_id(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
     let key = id.parse::<EventKey>().ok().map(EventKey::as_i64);
-    conn.prepare_cached(
+    conn.counted(
         "SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1) \
          OR EXISTS (SELECT 1 FROM event WHERE key = ?2 AND imported_id IS NULL)",
     )?
@@ -526,9 +526,8 @@ fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Optio
     let first = EventKey::new(second, millis * KEYS_PER_MS).as_i64();
     let end = EventKey::new(second, EventKey::LOW_MAX).as_i64();
     let mut free = first;
-    let mut taken = conn.prepare_cached(
-        "SELECT key FROM event WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT ?3",
-    )?;
+    let mut taken =
+        conn.counted("SELECT key FROM event WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT ?3")?;
     let mut taken = taken.query((first, end, KEYS_TRIED))?;
     while let Some(row) = taken.next()? {
         if row.get::<_, i64>(0)? != free {
@@ -541,7 +540,7 @@ fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Optio
     }
     // Many in one millisecond: after all of the second.
     let last: i64 = conn
-        .prepare_cached("SELECT max(key) FROM event WHERE key <= ?1")?
+        .counted("SELECT max(key) FROM event WHERE key <= ?1")?
         .query_row([end], |row| row.get(0))?;
     Ok((last < end).then_some(EventKey::from_i64(last + 1)))
 }
