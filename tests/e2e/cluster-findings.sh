@@ -2,10 +2,6 @@
 # Sourced by cluster.sh after cluster-scenes.sh: what the rules find on the real cluster, and what becomes of it while the
 # recorder is away or may not see. The scenes share the release of the others.
 
-# With hardly any patience, so that a trouble is found and over within seconds.
-soon=(--set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s)
-soon+=(--set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s)
-soon+=(--set config.analysis.thresholds.unavailable=5s)
 of_victims=(--object-namespace="$victims" --limit=1000)
 
 # deployment NAME REPLICAS IMAGE [FIELDS-OF-THE-CONTAINER [FIELDS-OF-THE-POD [FIELDS-OF-THE-SPEC]]]
@@ -56,7 +52,6 @@ open_findings() {
 # Pods that fail, a Service without pods, a rollout that is stuck, a cordoned node, a ConfigMap that breaks what reads it:
 # each is found, says what it is about, and closes when it is repaired.
 findings() {
-  upgrade "${soon[@]}" >/dev/null 2>"$work/helm.log" || { fail "short waiting times" "$(tail -5 "$work/helm.log")"; return; }
   local busybox=kube9.test/busybox:1 node
   node=$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')
   {
@@ -197,7 +192,7 @@ one_kind_forbidden() {
   v run beside --image=registry.invalid/none:4 --restart=Never >/dev/null
   wait_for 30 "a change of another kind is recorded" row cluster info ConfigMap beside '.metadata.reason == "ConfigMapCreated"' || true
   wait_for 60 "a rule about another kind finds" row health error Pod beside "$(titled 'cannot be pulled')" || true
-  sleep 20 # it is refused several times meanwhile
+  sleep 8 # it is refused several times meanwhile
   check "it is said once" is_said
   refuses "the finding about the Service is frozen" row health info Service frozen "$(titled 'resolved$')"
   jq 'del(.metadata.resourceVersion)' <<<"$rules" | kubectl apply -f - >/dev/null 2>&1 || fail "the right is back"

@@ -23,11 +23,17 @@ images_are_loaded() {
     die "loading the images" "$(tail -5 "$work/load-images.log")"
 }
 
-# helm_values: the arguments every install here has.
-helm_values=(
+# What every install here has, and what the main release has beside it.
+image_values=(
   --set recorder.image.registry=localhost,recorder.image.repository=kube9-recorder,recorder.image.tag=dev
   --set query.image.registry=localhost,query.image.repository=kube9-query,query.image.tag=dev
   --set recorder.image.pullPolicy=Never,query.image.pullPolicy=Never
+)
+# With hardly any patience, so that a trouble is found and over within seconds, and a right that is back is used at once.
+helm_values=("${image_values[@]}"
+  --set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s
+  --set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s
+  --set config.analysis.thresholds.unavailable=5s,config.source.backoff.max=2s
 )
 upgrade() { # upgrade ARGUMENTS...: installs or changes the release and waits for it; these scenes may enter the recorder
   helm upgrade --install kube9 "$chart" --namespace "$ns" --create-namespace "${helm_values[@]}" \
@@ -48,27 +54,28 @@ host_pid() {
   local id
   id=$(k get pod "$(the_pod)" -o jsonpath="{.status.containerStatuses[?(@.name==\"$1\")].containerID}") || return 1
   id=${id##*/}
+  [[ -n $id ]] || return 1
   local file
-  for file in /proc/[0-9]*/cgroup; do
-    if [[ -n $id ]] && grep -q "$id" "$file" 2>/dev/null; then
-      file=${file#/proc/}
-      echo "${file%/cgroup}"
-      return 0
-    fi
-  done
-  return 1
+  file=$(grep -ls "$id" /proc/[0-9]*/cgroup | head -1) || true # a process may end while it is looked at
+  [[ $file =~ ^/proc/([0-9]+)/ ]] && echo "${BASH_REMATCH[1]}"
 }
 
 # ---- scenes
 
-dry_runs() {
-  check "CRDs of the Prometheus operator" kubectl apply --server-side --force-conflicts -f "$work/crds"
-  kubectl wait --for=condition=Established --timeout=120s crd/servicemonitors.monitoring.coreos.com \
-    crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com >/dev/null || fail "CRDs are established"
-  k get namespace "$ns" >/dev/null 2>&1 || kubectl create namespace "$ns" >/dev/null
+namespaces() {
+  kubectl create namespace "$ns" >/dev/null
+  kubectl create namespace "$victims" >/dev/null
   # The policy that the pod promises to fit; the API server refuses what does not.
   kubectl label namespace "$ns" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
-  local values out
+}
+
+dry_runs() {
+  "$e2e/crds.sh" || fail "CRDs of the Prometheus operator"
+  check "CRDs of the Prometheus operator" kubectl apply --server-side --force-conflicts -f "$work/crds"
+  # `kubectl wait` fails at once where the status has no conditions yet.
+  wait_for 120 "CRDs are established" kubectl wait --for=condition=Established --timeout=60s crd/servicemonitors.monitoring.coreos.com \
+    crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com || true
+  local values out release=dry-run # the real one is being installed
   for values in "$chart"/ci/*-values.yaml; do
     out=$(render --values "$values" | kubectl apply --dry-run=server -f - 2>&1) || fail "${values##*/} is accepted" "$out"
     if [[ $(render --values "$values" | grep -c '^kind:') == $(grep -c '(server dry run)' <<<"$out") ]]; then
@@ -104,7 +111,6 @@ install() {
 }
 
 real_events() {
-  kubectl create namespace "$victims" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   kubectl -n "$victims" apply -f - >/dev/null <<'YAML'
 apiVersion: v1
 kind: Pod
@@ -162,21 +168,27 @@ YAML
 }
 
 rights() {
-  local account=system:serviceaccount:$ns:kube9 kind verb allowed='' expected=''
+  local account=system:serviceaccount:$ns:kube9 kind verb allowed expected='' asked=()
   for kind in events pods nodes services configmaps deployments.apps secrets serviceaccounts replicasets.apps; do
     for verb in get list watch create update patch delete; do
       case $kind-$verb in
       secrets-* | serviceaccounts-* | replicasets.apps-* | *-create | *-update | *-patch | *-delete) ;;
       *) expected+="$kind-$verb " ;;
       esac
-      if kubectl auth can-i "$verb" "$kind" --all-namespaces --as "$account" >/dev/null 2>&1; then allowed+="$kind-$verb "; fi
+      asked+=("$kind-$verb")
     done
   done
   for kind in exec log portforward; do
-    for verb in get create; do
-      if kubectl auth can-i "$verb" pods --subresource="$kind" --all-namespaces --as "$account" >/dev/null 2>&1; then allowed+="pods/$kind-$verb "; fi
-    done
+    for verb in get create; do asked+=("pods/$kind-$verb"); done
   done
+  # Asked all at once, since each kubectl takes its time.
+  allowed=$(printf '%s\n' "${asked[@]}" | jq -R --arg account "$account" --arg ns "$ns" '
+      capture("^(?<resource>[a-z]+)(\\.(?<group>[a-z]+))?(/(?<subresource>[a-z]+))?-(?<verb>[a-z]+)$") as $asked
+      | {apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: {
+          user: $account, groups: ["system:serviceaccounts", "system:serviceaccounts:\($ns)", "system:authenticated"],
+          resourceAttributes: ($asked | with_entries(select(.value != null)))}}' |
+    kubectl create -f - -o json | jq -r 'if .items then .items[] else . end | select(.status.allowed) | .spec.resourceAttributes
+      | "\(.resource)\(if .group then "." + .group else "" end)\(if .subresource then "/" + .subresource else "" end)-\(.verb)"' | tr '\n' ' ')
   equals "the recorder's account may do exactly this" "$expected" "$allowed"
   local other
   other=$("$cluster/user" kube9-e2e-nobody | tail -1)
@@ -211,19 +223,32 @@ rights() {
   upgrade >/dev/null 2>&1 # puts the right back
 }
 
+# api KUBECONFIG PATH [CURL-ARGUMENT]...: what the API server answers to that user, whether it is an error or not.
+api() {
+  local user=$work/users/${1##*/} file
+  mkdir -p "$work/users"
+  if [[ ! $user.server -nt $1 ]]; then
+    for file in users[0].user.client-certificate-data=crt users[0].user.client-key-data=key clusters[0].cluster.certificate-authority-data=ca; do
+      kubectl --kubeconfig "$1" config view --raw -o jsonpath="{.${file%=*}}" | base64 -d >"$user.${file#*=}"
+    done
+    kubectl --kubeconfig "$1" config view -o jsonpath='{.clusters[0].cluster.server}' >"$user.server"
+  fi
+  curl -s --noproxy '*' --max-time 10 --cacert "$user.ca" --cert "$user.crt" --key "$user.key" "${@:3}" "$(cat "$user.server")$2"
+}
+
 # enters KUBECONFIG POD WHAT CONTAINER: what the API server makes of it: allowed, or who refuses, policy or RBAC.
 # A plain GET is exec, attach and port-forward as well, up to where the connection would be upgraded.
 enters() {
   local pod=/api/v1/namespaces/$ns/pods/$2 container=${4:+&container=$4} out
   case $3 in
-  exec) out=$(kubectl --kubeconfig "$1" get --raw "$pod/exec?command=/none&stdout=1$container" 2>&1) || true ;;
-  attach) out=$(kubectl --kubeconfig "$1" get --raw "$pod/attach?stdout=1$container" 2>&1) || true ;;
-  port-forward) out=$(kubectl --kubeconfig "$1" get --raw "$pod/portforward?ports=8080" 2>&1) || true ;;
+  exec) out=$(api "$1" "$pod/exec?command=/none&stdout=1$container") || true ;;
+  attach) out=$(api "$1" "$pod/attach?stdout=1$container") || true ;;
+  port-forward) out=$(api "$1" "$pod/portforward?ports=8080") || true ;;
   ephemeral)
     out=$(kubectl get --raw "$pod" | jq '.spec.ephemeralContainers += [{name: "in", image: "kube9.test/busybox:1",
         terminationMessagePolicy: "File", securityContext: {runAsNonRoot: true, runAsUser: 65534, allowPrivilegeEscalation: false,
         capabilities: {drop: ["ALL"]}, seccompProfile: {type: "RuntimeDefault"}}}]' |
-      kubectl --kubeconfig "$1" replace --raw "$pod/ephemeralcontainers?dryRun=All" -f - 2>&1) || true
+      api "$1" "$pod/ephemeralcontainers?dryRun=All" -X PUT -H 'Content-Type: application/json' --data-binary @-) || true
     ;;
   esac
   case $out in
@@ -390,14 +415,18 @@ reader_states() {
   if [[ $out == "$rows" ]]; then ok "-shm missing: right answer"; else contains "-shm missing: a sentence" "^error: |\"error\"" "$out"; fi
   k delete pod reader --grace-period=1 >/dev/null
 
-  # Killed, with rows in the WAL. A stopped process cannot act on SIGTERM, so the kubelet kills it.
+  # Killed, with rows in the WAL: a stopped process cannot act on the kubelet's SIGTERM.
   k scale deploy/kube9 --replicas=1 >/dev/null
   k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
   kubectl -n "$victims" run late --image=kube9.test/pause:1 --restart=Never >/dev/null
   wait_for 30 "a row that is in the WAL alone" has_row --object-namespace="$victims" --object-name=late || true
-  kill -STOP "$(host_pid recorder)"
+  local pid
+  pid=$(host_pid recorder)
+  kill -STOP "$pid"
   k scale deploy/kube9 --replicas=0 >/dev/null
-  k delete pods -l app.kubernetes.io/component=recorder --grace-period=1 --wait=false >/dev/null
+  is_ending() { [[ -n $(k get pods -l app.kubernetes.io/component=recorder -o jsonpath='{.items[*].metadata.deletionTimestamp}') ]]; }
+  until_true 20 is_ending || fail "the pod is told to end"
+  kill -KILL "$pid"
   wait_for 60 "the recorder is killed" stopped || return 0
   [[ -s $volume/kube9.db-wal ]] && ok "and leaves a WAL of $(stat -c %s "$volume/kube9.db-wal") bytes" || fail "no WAL left: nothing is shown"
   rows=$(cp "$volume"/kube9.db* "$(mktemp -d -p "$work" killed.XXXX)" && sql "$(ls -td "$work"/killed.*/ | head -1)kube9.db" 'SELECT count(*) FROM events')
@@ -416,15 +445,19 @@ reader_states() {
   k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
   wait_for 30 "recorder restarted and idle: right answer" has_row || true
   rm -rf "$work"/killed.*
+}
 
-  # A volume that is full: another release, in memory, 1 MiB.
-  helm upgrade --install full "$chart" --namespace kube9-full --create-namespace "${helm_values[@]}" \
+# A volume that is full: another release, in memory, 1 MiB.
+full_volume() {
+  helm upgrade --install full "$chart" --namespace kube9-full --create-namespace "${image_values[@]}" \
     --set persistence.enabled=false,persistence.medium=Memory,persistence.size=1Mi,config.storage.max_bytes=64Mi,reader.create=false \
     --wait --timeout 90s >/dev/null 2>&1 || fail "a release on a tiny volume starts"
-  kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 10000 -c 8 -no-watch -message 900 >/dev/null 2>&1 || true
+  background full-load kube events --kubeconfig "$KUBECONFIG" --namespace kube9-full -n 10000 -c 8 -no-watch -message 900
+  local load=$pid
   full_is_degraded() { kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query status | jq -e '.status == "degraded"'; }
   wait_for 60 "full: status says degraded" full_is_degraded || true
   check "full: the reader answers" kubectl -n kube9-full exec deploy/full-kube9 -- kube9-query events list --limit=5
+  terminate "$load"
   equals "full: no restart" 0 "$(kubectl -n kube9-full get pods -o jsonpath='{.items[0].status.containerStatuses[?(@.name=="recorder")].restartCount}')"
   helm uninstall full --namespace kube9-full --wait >/dev/null 2>&1 || true
 }
@@ -497,8 +530,11 @@ YAML
   sleep 6 # three scrapes, so that rates have two samples
   local query empty=()
   while read -r query; do
-    promql "$query" | jq -e '.status == "success"' >/dev/null || fail "query of the dashboard" "$query"
-    promql "$query" | jq -e '.data.result | length > 0' >/dev/null || empty+=("$query")
+    case $(promql "$query" | jq -r '"\(.status) \(.data.result | length > 0)"') in
+    "success true") ;;
+    "success false") empty+=("$query") ;;
+    *) fail "query of the dashboard" "$query" ;;
+    esac
   done < <(python3 "$e2e/chart-manifests.py" dashboard-rules | python3 -c 'import sys, yaml
 for rule in yaml.safe_load(sys.stdin)["groups"][0]["rules"]: print(rule["expr"])')
   # Nothing happened of what these count; their names are checked against docs/metrics.md.
@@ -571,7 +607,13 @@ figures() {
   kube events --kubeconfig "$KUBECONFIG" --namespace "$victims" -n 5000 -c 8 -no-watch >/dev/null || fail "load of 5000 Events"
   loaded() { (($(total --object-namespace="$victims" --reason=Load) >= already + 5000)); }
   wait_for 60 "a load of 5000 Events is recorded" loaded || true
-  sleep 12 # the kubelet measures every ten seconds
+  local loaded_at
+  loaded_at=$(date +%s)
+  measured() { # the kubelet measures every ten seconds
+    kubectl get --raw "/api/v1/nodes/$node/proxy/stats/summary" | jq -e --arg pod "$(the_pod)" --argjson at "$loaded_at" \
+      '[.pods[] | select(.podRef.name == $pod).containers[].memory.time | sub("\\.[0-9]+"; "") | fromdate] | length == 2 and min > $at'
+  }
+  wait_for 25 "the kubelet has measured since" measured || true
   stats=$(memory)
   say "and after the load: $stats"
   at_most "memory of the recorder" $((64 << 20)) "$(jq '.recorder // 0' <<<"$stats")" bytes
@@ -631,14 +673,14 @@ upgrade_and_uninstall() {
   rm -rf "$work/first"
   mkdir -p "$work/first"
   tar -xzf "$e2e/first-chart.tgz" -C "$work/first"
-  helm install kube9 "$work/first/charts/kube9" --namespace "$ns" "${helm_values[@]}" --wait --timeout 120s >/dev/null 2>"$work/helm.log" ||
+  helm install kube9 "$work/first/charts/kube9" --namespace "$ns" "${image_values[@]}" --wait --timeout 120s >/dev/null 2>"$work/helm.log" ||
     fail "install of the first chart" "$(tail -5 "$work/helm.log")"
   wait_for 30 "the first chart finds the record again" has_row || true
   upgrade >/dev/null 2>"$work/helm.log" || fail "upgrade from the first chart" "$(tail -5 "$work/helm.log")"
   if (($(total) >= rows)); then ok "upgrade from the first chart keeps the record"; else fail "upgrade lost rows: $rows, now $(total)"; fi
   helm rollback kube9 1 --namespace "$ns" --wait --timeout 120s >/dev/null 2>"$work/helm.log" || fail "helm rollback" "$(tail -5 "$work/helm.log")"
   if (($(total) >= rows)); then ok "and so does the way back (helm rollback)"; else fail "rollback lost rows: $rows, now $(total)"; fi
-  upgrade --set persistence.retain=false >/dev/null 2>&1 || fail "retain=false"
+  upgrade --set persistence.retain=false --wait=false >/dev/null 2>&1 || fail "retain=false"
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
   gone() { [[ -z $(k get pvc -o name) ]]; }
   wait_for 30 "retain=false deletes the claim" gone || true

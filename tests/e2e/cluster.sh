@@ -22,11 +22,12 @@ need helm
 need kubectl
 # What an earlier run left on a cluster that was kept.
 kubectl delete namespace "$ns" "$victims" kube9-full --ignore-not-found >/dev/null
+namespaces
+aside dry-runs dry_runs
 images_are_loaded
-"$e2e/crds.sh" || fail "CRDs of the Prometheus operator"
-scene "the chart against the API server" dry_runs
 scene "install" install
 scene "what pods do becomes rows" real_events
+scene "the chart against the API server" rejoin dry-runs
 scene "what the rules find" findings
 scene "changes while nobody records" findings_after_restart
 scene "a kind that may not be read" one_kind_forbidden
@@ -34,8 +35,10 @@ scene "who may do what" rights
 scene "into which container, and who" query_only
 scene "what a person in the recorder's container can do" own_flags
 scene "an attacker in the query container" isolation
+aside full-volume full_volume
 scene "the read-only reader on a real mount" reader_states
 scene "restarts" restarts
+scene "a volume that is full" rejoin full-volume
 scene "Prometheus" prometheus_scrapes
 scene "the drop-in for VS Code" drop_in
 scene "sizes and times" figures

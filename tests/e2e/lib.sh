@@ -20,6 +20,7 @@ mkdir -p "$work"
 passed=0
 failed=()
 pids=() # processes that this script started
+declare -A asides=() # of them, those that aside started, by name
 cluster_is_ours=
 
 say() { echo "     $*"; }
@@ -142,9 +143,40 @@ terminate() {
   kill "-${2:-TERM}" "$1" 2>/dev/null || true
   status=0
   wait "$1" 2>/dev/null || status=$?
+  forget "$1"
+}
+
+forget() { # forget PID: it has ended, and its number may be given to another process
   local left=() other
   for other in "${pids[@]}"; do [[ $other == "$1" ]] || left+=("$other"); done
-  pids=("${left[@]}") # its number may be given to another process
+  pids=("${left[@]}")
+}
+
+# aside NAME COMMAND...: checks that run beside those that follow; rejoin shows and counts them.
+aside() {
+  local name=$1
+  shift
+  rm -f "$work/$name.counts"
+  (
+    trap - EXIT
+    passed=0 failed=() pids=()
+    "$@"
+    printf '%s\n' "$passed" "${failed[@]}" >"$work/$name.counts"
+  ) >"$work/$name.log" 2>&1 &
+  pids+=("$!")
+  asides[$name]=$!
+}
+
+rejoin() { # rejoin NAME
+  local counts one
+  wait "${asides[$1]}" 2>/dev/null || true
+  forget "${asides[$1]}"
+  cat "$work/$1.log"
+  if [[ -f $work/$1.counts ]]; then
+    mapfile -t counts <"$work/$1.counts"
+    passed=$((passed + counts[0]))
+    for one in "${counts[@]:1}"; do [[ -z $one ]] || failed+=("$one"); done
+  else fail "$1 has come to its end"; fi
 }
 
 # Ends what this script started, the cluster too.
@@ -190,14 +222,33 @@ YAML
   "$cluster/user" kube9-e2e-recorder | tail -1
 }
 
+# recorder_user: prints the kubeconfig of a user who may read all that the recorder watches.
+recorder_user() {
+  kubectl apply -f - >/dev/null <<'YAML'
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: kube9-e2e-all}
+rules:
+  - {apiGroups: [""], resources: [events, pods, nodes, services, configmaps], verbs: [get, list, watch]}
+  - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: kube9-e2e-all}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kube9-e2e-all}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: kube9-e2e-recorder}]
+YAML
+  "$cluster/user" kube9-e2e-recorder | tail -1
+}
+
 # ---- the chart
 
 # The Helm that the cluster builds does not know a Kubernetes version of its own.
 kube_version=${KUBE9_E2E_KUBE_VERSION:-1.35.0}
 
-# render ARGUMENTS...: the chart's manifests, as release kube9 in kube9-system.
+# render ARGUMENTS...: the chart's manifests, as release kube9 (or $release) in kube9-system.
 render() {
-  helm template kube9 "$chart" --namespace kube9-system --kube-version "$kube_version" "$@"
+  helm template "${release:-kube9}" "$chart" --namespace kube9-system --kube-version "$kube_version" "$@"
 }
 
 # rendered_rules FILE ARGUMENTS...: the alerts as a rule file for promtool and prometheus.
