@@ -171,7 +171,7 @@ impl Consumer for EventsConsumer {
                     is_first: regressed.is_first,
                 });
             }
-            Told::Connected | Told::Disconnected(_) | Told::Reset => {}
+            Told::Connected | Told::Disconnected { .. } | Told::Reset => {}
             Told::News(never) => match never {},
         }
         Ok(())

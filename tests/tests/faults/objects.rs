@@ -118,6 +118,35 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
 }
 
 #[test]
+fn permission_refused_by_a_server_that_starts_is_not_said_to_be_missing() {
+    let scene = Scene::new();
+    let recorder = scene.start_on_pods();
+    let missing =
+        "SELECT count(*) FROM events WHERE title LIKE 'Permission to watch Pods is missing since%'";
+    // It answers so for a second or three, until it has read its roles.
+    scene
+        .server
+        .faults()
+        .next(3, On::kind(Kind::Pod), status(403));
+    scene.server.cut_connections();
+    scene.wait("it is counted", || {
+        scene.restarts().get("forbidden") == Some(&3)
+    });
+    scene.create_pods("after", 1);
+    scene.wait_known("the pod made afterwards", 1);
+    assert_eq!(scene.setup.number(missing), Some(0));
+    // One that is missing is refused for as long as that.
+    let rule = scene
+        .server
+        .faults()
+        .always(On::kind(Kind::Pod), status(403));
+    scene.server.cut_connections();
+    scene.wait("it is said", || scene.setup.number(missing) == Some(1));
+    scene.server.faults().clear(rule);
+    recorder.stop().unwrap();
+}
+
+#[test]
 fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
     let expired = Fault::ErrorAfter {
         items: 0,

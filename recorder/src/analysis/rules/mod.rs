@@ -136,7 +136,7 @@ pub static PERMISSION: Other = Other {
     event_type: EventType::Operator,
     name: "permission to watch a kind is missing",
     doc: "\
-Opens when the API server refuses (403) a list or watch of a kind that the analysis reads, in a namespace or in all; severity error.
+Opens when the API server refuses (403) lists or watches of a kind that the analysis reads four times in a row, in a namespace or in all; severity error.
 Changes and findings about that kind are missing meanwhile; everything else goes on. A refused watch of Events is H20's.
 Closes when the watch opens: the recorder tries again by itself.
 It cannot be switched off, and objects cannot opt out of it.

@@ -26,7 +26,6 @@ use crate::logging::Throttle;
 use crate::metrics::{self, Kind, Metrics, Stage};
 use crate::pipeline::decode::{Identity, decode_identity};
 use crate::pipeline::item::{RelistCause, WatchId};
-use crate::source::api::ApiError;
 use crate::source::pages::Action;
 use crate::source::watcher::{Closed, Consumer, Cursor, Regressed, Told};
 
@@ -244,12 +243,9 @@ impl Consumer for Informer {
                 })
                 .await?;
             }
-            Told::Disconnected(error) => {
-                self.say(News::Blind {
-                    why: error.to_string(),
-                    forbidden: matches!(error, ApiError::Denied { code: 403, .. }),
-                })
-                .await?;
+            Told::Disconnected { error, forbidden } => {
+                let why = error.to_string();
+                self.say(News::Blind { why, forbidden }).await?;
             }
             Told::Regressed(regressed) => self.say(News::Regressed(regressed)).await?,
             Told::Reset => self.say(News::Reset).await?,

@@ -36,7 +36,12 @@ pub enum Told<'a, Item, News> {
         is_last: bool,
     },
     /// Nothing new will be told before `Connected`.
-    Disconnected(&'a ApiError),
+    Disconnected {
+        /// What failed.
+        error: &'a ApiError,
+        /// The API server does not allow it, and has said so for a while.
+        forbidden: bool,
+    },
     /// The API server has another history: a list follows.
     Regressed(Regressed),
     /// The database is a new one: a list follows.

@@ -25,6 +25,10 @@ pub(super) const LIST_EVERY: Duration = Duration::from_secs(60);
 /// After a failure, a stream that delivers nothing counts as working once it is open for this long.
 pub(super) const WORKS_AFTER: Duration = Duration::from_secs(2);
 
+/// Refusals (403) in a row that make a missing permission: an API server that has just started refuses everything until it
+/// has read its roles, which takes one to three seconds. The fourth comes about five seconds after the first.
+pub(super) const DENIED_TRIES: u32 = 4;
+
 /// Smallest page asked for when pages do not arrive in time.
 pub(super) const PAGE_SIZE_MIN: u32 = 10;
 
@@ -173,6 +177,8 @@ pub(super) struct Machine<C> {
     pub(super) page_size: u32,
     /// Something failed, and nothing has worked since.
     pub(super) failing: bool,
+    /// Refusals in a row.
+    pub(super) denied: u32,
     /// Highest version that this kind was seen or stored at; `None`: nothing is known, or it is void.
     pub(super) newest: Option<Version>,
     /// Of [`History`], as far as it was taken in.

@@ -8,8 +8,8 @@ use super::consumer::{Closed, Consumer, Regressed, Told};
 use super::cursor::Cursor;
 use super::list::ListEnd;
 use super::state::{
-    End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State, Trouble, WORKS_AFTER, Watcher,
-    went_back,
+    DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State, Trouble,
+    WORKS_AFTER, Watcher, went_back,
 };
 use crate::backoff::Backoff;
 use crate::metrics::{Label, RestartCause};
@@ -136,6 +136,7 @@ impl<C: Consumer> Machine<C> {
         debug!(kind = kind.name(), position = at.version, "watching");
         let idle_after = config.idle_renewal;
         self.watcher.report.opened();
+        self.denied = 0;
         self.take(Told::Connected).await?;
         let target = self.newest.clone();
         let now = Instant::now();
@@ -308,6 +309,15 @@ impl<C: Consumer> Machine<C> {
 
     /// Says that something failed; returns how long to wait.
     async fn failed(&mut self, what: &str, error: &ApiError) -> Result<Duration, Closed> {
+        let is_denied = matches!(error, ApiError::Denied { code: 403, .. });
+        if is_denied && self.denied == 0 {
+            self.backoff.reset(); // what failed before was something else
+        }
+        self.denied = if is_denied {
+            self.denied.saturating_add(1)
+        } else {
+            0
+        };
         let wait = match error {
             ApiError::Busy { after, .. } => (*after).max(self.backoff.wait()),
             _ => self.backoff.wait(),
@@ -318,12 +328,13 @@ impl<C: Consumer> Machine<C> {
         report.disconnected();
         report.restarted(error.cause());
         report.failed(&format!("{what} of {kind}s failed: {error}"));
-        if C::OPTIONAL && matches!(error, ApiError::Denied { code: 403, .. }) {
+        if C::OPTIONAL && is_denied {
             // A kind that may not be read must not keep the others from being ready.
             report.synced();
         }
         warn!(kind, %error, wait_ms = wait.as_millis() as u64, "{what} failed");
-        self.take(Told::Disconnected(error)).await?;
+        let forbidden = self.denied >= DENIED_TRIES;
+        self.take(Told::Disconnected { error, forbidden }).await?;
         Ok(wait)
     }
 
@@ -361,6 +372,7 @@ impl<C: Consumer> Watcher<C> {
             backoff: Backoff::new(self.config.backoff.initial, self.config.backoff.max),
             page_size: self.consumer.page_size(),
             failing: true,
+            denied: 0,
             epoch: self.history.epoch(),
             newest: position,
             listed: None,
