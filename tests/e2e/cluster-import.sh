@@ -54,9 +54,9 @@ YAML
     "$(ask events list --type=system --search='History imported' --limit=1 | jq -r '.events[0].description')"
   equals "the file is renamed, and nothing lies beside it" "kube9.db.done" "$(ls "$volume")"
 
-  # All ten columns, by all rows, as the two programs write them.
+  # All ten columns, by all rows, as the two programs write them; metadata that is NULL is shown as an object without keys.
   sqlite3 "$work/original.db" "SELECT json_array(id, event_type, severity, title, description, object_kind, object_namespace,
-    object_name, json(metadata), created_at) FROM events" | sort >"$work/original.rows"
+    object_name, json(ifnull(metadata, '{}')), created_at) FROM events" | sort >"$work/original.rows"
   ask events export --format=jsonl | jq -c '[.id, .event_type, .severity, .title, .description, .object_kind, .object_namespace,
     .object_name, .metadata, .created_at]' | sort >"$work/recorded.rows"
   equals "rows of the original that are not in the record, word for word" 0 "$(comm -23 "$work/original.rows" "$work/recorded.rows" | wc -l)"
@@ -77,7 +77,7 @@ YAML
   k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "the recorder comes back with a broken file"
   contains "the same rows again are left out" "^Imported 0 rows of again.db; $rows skipped \($rows already recorded\)\.$" \
     "$(ask events list --type=system --search='again.db' --limit=1 | jq -r '.events[0].description')"
-  broken_is_told() { ask status | jq -e '[.recorder.checks[] | select(.name == "import" and (.message | contains("broken.db")))] | length == 1'; }
+  broken_is_told() { ask status | jq -e '[.recorder.detail.checks[] | select(.name == "import" and (.message | contains("broken.db")))] | length == 1'; }
   wait_for 30 "status names the file that is none" broken_is_told || say "$(ask status | jq -c .recorder)"
   kubectl -n "$victims" run after-import --image=kube9.test/pause:1 --restart=Never >/dev/null 2>&1 || true
   wait_for 30 "and Events are recorded" has_row --object-namespace="$victims" --object-name=after-import || true
