@@ -56,9 +56,12 @@ pub enum ApiError {
         /// The server's message.
         message: String,
     },
-    /// No connection, TLS, reset, cut in the middle. Back off.
+    /// No connection, TLS, reset. Back off.
     #[error("connection to the API server failed: {0}")]
     Transport(String),
+    /// The other side closed the connection in the middle of an answer: everything that it sent before has arrived. Back off.
+    #[error("connection to the API server failed: {0}")]
+    CutOff(String),
     /// No answer in time. Back off.
     #[error("no answer from the API server within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -78,7 +81,7 @@ impl ApiError {
             Self::Busy { .. } => RestartCause::Throttled,
             Self::Denied { .. } => RestartCause::Forbidden,
             Self::Status { code: 500.., .. } => RestartCause::ServerError,
-            Self::Transport(_) => RestartCause::Transport,
+            Self::Transport(_) | Self::CutOff(_) => RestartCause::Transport,
             Self::Timeout(_) => RestartCause::Silence,
             Self::Status { .. } | Self::TooLarge(_) | Self::Malformed(_) => RestartCause::Other,
         }
@@ -204,7 +207,7 @@ impl Api {
         let response = tokio::time::timeout(limit, self.client.send(request))
             .await
             .map_err(|_| ApiError::Timeout(limit))?
-            .map_err(|error| ApiError::Transport(chain(&error)))?;
+            .map_err(|error| transport(&error))?;
         let status = response.status();
         let headers = response.headers();
         let server_time = headers
@@ -254,7 +257,7 @@ impl Answer {
             // Put together once: a vector that grows is there twice, with room that nothing will fill.
             let (mut chunks, mut bytes) = (Vec::new(), 0);
             while let Some(chunk) = stream.next().await {
-                let chunk = chunk.map_err(|error| ApiError::Transport(chain(&error)))?;
+                let chunk = chunk.map_err(|error| transport(&error))?;
                 bytes += chunk.len();
                 if bytes > bytes_max {
                     return Err(ApiError::TooLarge(bytes_max));
@@ -321,7 +324,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The next line; `None` at a clean end. A cut in the middle of a line is [`ApiError::Transport`].
+    /// The next line; `None` at a clean end. An end in the middle of a line is [`ApiError::CutOff`].
     /// Cancel-safe: what was read stays in the buffer.
     pub async fn next(&mut self) -> Result<Option<Line>, ApiError> {
         loop {
@@ -352,9 +355,9 @@ impl Lines {
                     }
                     self.buffer.extend_from_slice(&chunk);
                 }
-                Some(Err(error)) => return Err(ApiError::Transport(chain(&error))),
+                Some(Err(error)) => return Err(transport(&error)),
                 None if self.start < self.buffer.len() || self.skipping => {
-                    return Err(ApiError::Transport(
+                    return Err(ApiError::CutOff(
                         "the stream was cut in the middle of a line".to_owned(),
                     ));
                 }
@@ -399,6 +402,24 @@ impl Lines {
             return Some(Line::TooLong);
         }
         Some(Line::Whole(line))
+    }
+}
+
+/// What a connection that failed means: only its end (FIN) comes after all that was sent. After a reset, which a network
+/// that was away causes as well, what was sent last may never have arrived.
+fn transport(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let text = chain(error);
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let is_end = causes.into_iter().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        let http = cause.downcast_ref::<hyper::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof)
+            || http.is_some_and(hyper::Error::is_incomplete_message)
+    });
+    if is_end {
+        ApiError::CutOff(text)
+    } else {
+        ApiError::Transport(text)
     }
 }
 
@@ -451,7 +472,7 @@ mod tests {
     async fn half_a_line_is_an_error_not_a_line() {
         let mut lines = lines(vec![b"abc\n{\"type\":"]);
         assert_eq!(lines.next().await.unwrap(), whole("abc"));
-        assert!(matches!(lines.next().await, Err(ApiError::Transport(_))));
+        assert!(matches!(lines.next().await, Err(ApiError::CutOff(_))));
     }
 
     #[tokio::test]
@@ -481,6 +502,22 @@ mod tests {
         }
         let error = std::io::Error::other(format!("proxy says: password={planted}"));
         assert!(!chain(&error).contains(&planted));
+    }
+
+    #[test]
+    fn only_the_end_of_a_connection_proves_that_all_has_arrived() {
+        use std::io::{Error, ErrorKind};
+        let is_end = |kind| matches!(transport(&Error::from(kind)), ApiError::CutOff(_));
+        assert!(is_end(ErrorKind::UnexpectedEof));
+        for kind in [
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::BrokenPipe,
+            ErrorKind::TimedOut,
+            ErrorKind::HostUnreachable,
+        ] {
+            assert!(!is_end(kind), "{kind:?}");
+        }
     }
 
     #[tokio::test]

@@ -100,7 +100,7 @@ pub struct ApiServer {
     first_token: Option<String>,
     address: SocketAddr,
     listen: mpsc::UnboundedSender<serve::Listen>,
-    cut: signal::Sender<u64>,
+    cut: signal::Sender<serve::Cut>,
     frozen: signal::Sender<bool>,
     // Dropped last: its threads run all of the above.
     runtime: Option<tokio::runtime::Runtime>,
@@ -140,7 +140,7 @@ impl ApiServer {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (listen, commands) = mpsc::unbounded_channel();
-        let (cut, cut_seen) = signal::channel(0);
+        let (cut, cut_seen) = signal::channel(serve::Cut::End);
         {
             let _inside = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -231,7 +231,12 @@ impl ApiServer {
 
     /// Breaks every connection. Clients may come again at once.
     pub fn cut_connections(&self) {
-        self.cut.send_modify(|n| *n += 1);
+        self.cut.send_replace(serve::Cut::End);
+    }
+
+    /// Breaks every connection by a reset, as a network does that forgot it.
+    pub fn reset_connections(&self) {
+        self.cut.send_replace(serve::Cut::Reset);
     }
 
     /// Refuses new connections; those that stand go on. Returns when the port is closed.

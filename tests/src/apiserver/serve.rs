@@ -61,6 +61,15 @@ impl Shared {
 /// Whether the port listens, and the acknowledgement of the change.
 pub(super) type Listen = (bool, std::sync::mpsc::SyncSender<()>);
 
+/// How connections break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// FIN, as of a process that is killed.
+    End,
+    /// RST.
+    Reset,
+}
+
 /// Accepts connections on `address` while told to.
 ///
 /// `cut` changes when all connections are to break. Ends when the sender of `commands` is gone.
@@ -69,7 +78,7 @@ pub(super) async fn accept(
     first: TcpListener,
     address: SocketAddr,
     mut commands: mpsc::UnboundedReceiver<Listen>,
-    cut: watch::Receiver<u64>,
+    cut: watch::Receiver<Cut>,
 ) {
     let mut listener = Some(first);
     loop {
@@ -111,18 +120,23 @@ async fn connection(
     shared: Arc<Shared>,
     stream: TcpStream,
     peer: SocketAddr,
-    mut cut: watch::Receiver<u64>,
+    mut cut: watch::Receiver<Cut>,
 ) {
     // A watch sends small lines; each must leave at once.
     let _ = stream.set_nodelay(true);
     cut.mark_unchanged();
     let service = service_fn(|request| answer(Arc::clone(&shared), request, peer.port()));
-    let serving =
+    let mut serving =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // Errors are the client's leaving or a planned cut; the request log tells which.
-        _ = serving => {}
+        _ = &mut serving => return,
         _ = cut.changed() => {}
+    }
+    if *cut.borrow() == Cut::Reset {
+        let stream = serving.into_parts().io.into_inner();
+        // Then closing it is a reset. An error means that it is closed already.
+        let _ = stream.set_zero_linger();
     }
 }
 

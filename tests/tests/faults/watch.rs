@@ -475,6 +475,45 @@ fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again()
     }
 }
 
+/// The network is away for a while and its connections are reset then: nothing proves that nothing was missed until the reset.
+/// An API server that is killed ends its connections, and all that it sent has arrived.
+#[test]
+fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_end() {
+    for is_reset in [true, false] {
+        let scene = Scene::new();
+        let recorder = scene.watching();
+        scene.put(Kind::Pod, "before");
+        scene.wait_for(Kind::Pod, "before");
+        let recorded = Timestamp::now();
+        std::thread::sleep(Duration::from_secs(3));
+        let faults = scene.server.faults();
+        let gone = Fault::ErrorAfter {
+            items: 0,
+            code: 410,
+        };
+        faults.next(1, On::watch(Kind::Pod), gone);
+        let cut = Timestamp::now();
+        if is_reset {
+            scene.server.reset_connections();
+        } else {
+            scene.server.cut_connections();
+        }
+        scene.wait("the gap is closed", || {
+            let gaps = scene.gaps_of(Kind::Pod);
+            gaps.first().is_some_and(|gap| gap["to"].is_string())
+        });
+        let gaps = scene.gaps_of(Kind::Pod);
+        let from = Timestamp::parse(gaps[0]["from"].as_str().unwrap()).unwrap();
+        let second = Duration::from_secs(1);
+        if is_reset {
+            assert!(from <= recorded, "{gaps:?}, recorded {recorded}");
+        } else {
+            assert!(cut.minus(second) <= from, "{gaps:?}, cut {cut}");
+        }
+        recorder.stop().unwrap();
+    }
+}
+
 /// The API server restarts with changes before, in and after. Its caches are empty, so objects cannot be resumed: the gap
 /// begins when the watches ended, not before what was recorded live.
 #[test]

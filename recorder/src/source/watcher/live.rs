@@ -87,7 +87,8 @@ impl<C: Consumer> Machine<C> {
                 return Ok(Some(End::Closed));
             }
             Err(error) => {
-                let is_end = waited && matches!(error, ApiError::Transport(_));
+                // Not after a reset: what was sent last may be lost, and before it nothing may have come for long.
+                let is_end = waited && matches!(error, ApiError::CutOff(_));
                 self.finish(live, is_end.then_some(now)).await?;
                 return Ok(Some(End::Failed(error)));
             }

@@ -145,7 +145,7 @@ impl Trouble {
         match error {
             ApiError::Expired(_) => Self::Expired,
             ApiError::Busy { code: 429, .. } | ApiError::Denied { .. } => Self::Other,
-            ApiError::Transport(_) => Self::Cut,
+            ApiError::Transport(_) | ApiError::CutOff(_) => Self::Cut,
             ApiError::Busy { .. }
             | ApiError::Status { .. }
             | ApiError::Timeout(_)
