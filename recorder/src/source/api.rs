@@ -74,6 +74,18 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Whether the API server is away, or not well: it may come back with another history.
+    pub const fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(_)
+                | Self::CutOff(_)
+                | Self::Timeout(_)
+                | Self::Status { code: 500.., .. }
+                | Self::Busy { code: 500.., .. }
+        )
+    }
+
     /// Its label in the metrics.
     pub const fn cause(&self) -> RestartCause {
         match self {

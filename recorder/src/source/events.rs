@@ -14,6 +14,7 @@ use kube9_shared::time::Timestamp;
 use serde_json::value::RawValue;
 
 use super::intake::Intake;
+use super::objects::held::Held;
 use super::pages::{Action, ListPage};
 use super::watcher::{Closed, Consumer, Cursor, List, Told};
 use crate::pipeline::identity::Version;
@@ -136,6 +137,10 @@ impl Consumer for EventsConsumer {
     ) -> Option<Self::News> {
         self.intake.watched(self.watch, action, object, cursor);
         self.position = Some(cursor.position().clone());
+        None
+    }
+
+    fn held(&self) -> Option<&Held> {
         None
     }
 

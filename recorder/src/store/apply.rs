@@ -430,13 +430,20 @@ pub fn apply_all(
 }
 
 fn regressed_record(old: &str, new: &str, at: Timestamp) -> Record {
+    let what = if Version::new(new).is_certainly_before(&Version::new(old)) {
+        format!("The API server's resourceVersion is {new}, below the recorded position {old}")
+    } else {
+        format!(
+            "The objects that the API server had at resourceVersion {new} are not those that were recorded at it"
+        )
+    };
     Record {
         event_type: EventType::System,
         severity: Severity::Critical,
         title: "API server history went back".to_owned(),
         description: format!(
-            "The API server's resourceVersion is {new}, below the recorded position {old}: etcd was restored from a \
-             backup, or this volume belongs to another cluster. The position was discarded and everything is listed again."
+            "{what}: etcd was restored from a backup, or this volume belongs to another cluster. The position was \
+             discarded and everything is listed again."
         ),
         reason: "HistoryRegressed".to_owned(),
         extra: Map::from_iter([

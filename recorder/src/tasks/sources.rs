@@ -19,6 +19,7 @@ use crate::source::api::Api;
 use crate::source::connect::Connected;
 use crate::source::events::EventsConsumer;
 use crate::source::intake::Intake;
+use crate::source::objects::held::Held;
 use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
 use crate::source::watcher::{History, Watcher};
@@ -160,6 +161,7 @@ pub(super) fn sources(
             throttle: throttle.clone(),
             list: None,
             listed: 0,
+            held: Held::default(),
         };
         let watcher = Watcher {
             api: objects_api.clone(),

@@ -366,6 +366,64 @@ fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
     recorder.stop().unwrap();
 }
 
+/// The new history is above every position before anybody asks.
+#[test]
+fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
+    let rewound = Rewound::new();
+    let recorder = rewound.watching();
+    let scene = &rewound.scene;
+    let server = &scene.server;
+    let position = server.store().version();
+    let away = server.faults().always(On::ANY, status(503));
+    server.restore_backup(rewound.backup);
+    scene.wait("it has asked", || !scene.is_healthy());
+    std::thread::sleep(Duration::from_secs(3));
+    for n in 0..30 {
+        scene.put(Kind::Pod, &format!("new-{n}"));
+        scene.put(Kind::Event, &format!("new-{n}"));
+    }
+    assert!(server.store().version() > position);
+    server.faults().clear(away);
+    for kind in [Kind::Pod, Kind::Event] {
+        scene.wait_for(kind, "new-0");
+    }
+    rewound.is_right("history went back and has overtaken");
+    recorder.stop().unwrap();
+}
+
+/// An API server that was away, and has the same history: nothing is listed, and no gap row claims anything.
+#[test]
+fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
+    let scene = Scene::new();
+    for kind in WATCHED {
+        scene.put(kind, "old");
+    }
+    let recorder = scene.watching();
+    for kind in WATCHED {
+        scene.put(kind, "before");
+        scene.wait_for(kind, "before");
+    }
+    scene
+        .server
+        .store()
+        .delete(Kind::Pod, "shop", "old")
+        .unwrap();
+    let away = scene.server.faults().always(On::ANY, status(503));
+    scene.server.cut_connections();
+    scene.wait("it has asked", || !scene.is_healthy());
+    std::thread::sleep(Duration::from_secs(2));
+    for kind in WATCHED {
+        scene.put(kind, "meanwhile");
+    }
+    scene.server.faults().clear(away);
+    for kind in WATCHED {
+        scene.wait_for(kind, "meanwhile");
+    }
+    assert_eq!(scene.gap_rows(), Vec::<Value>::new());
+    assert_eq!(scene.regressions(), Some(0));
+    recorder.stop().unwrap();
+}
+
 /// Nothing ends: the watches of versions of the future just say nothing.
 #[test]
 fn history_that_went_back_is_found_on_idle_watches() {

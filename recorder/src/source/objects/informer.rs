@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::held::Held;
 use super::{Fit, Object};
 use crate::clock::Clock;
 use crate::logging::Throttle;
@@ -56,6 +57,8 @@ pub struct Informer {
     pub list: Option<RelistCause>,
     /// Objects of the list under way.
     pub listed: u64,
+    /// What there is.
+    pub held: Held,
 }
 
 /// Something an informer has to say.
@@ -185,17 +188,32 @@ impl Consumer for Informer {
 
     fn item(&mut self, action: Action, object: &RawValue, cursor: &mut Cursor) -> Option<News> {
         self.metrics.received(self.kind, action.into());
-        let object = self.decode(object.get())?;
-        cursor.reach(&object.meta().version);
+        let Some(object) = self.decode(object.get()) else {
+            self.held.is_unknown();
+            return None;
+        };
+        let meta = object.meta();
+        cursor.reach(&meta.version);
         Some(match action {
-            Action::Added | Action::Modified => News::Applied(object),
-            Action::Deleted => News::Deleted(object),
+            Action::Added | Action::Modified => {
+                self.held.is(&meta.uid, &meta.version);
+                News::Applied(object)
+            }
+            Action::Deleted => {
+                self.held.is_gone(&meta.uid);
+                News::Deleted(object)
+            }
         })
+    }
+
+    fn held(&self) -> Option<&Held> {
+        Some(&self.held)
     }
 
     fn undecodable(&mut self, cause: &str) {
         self.metrics
             .received(self.kind, metrics::Action::Undecodable);
+        self.held.is_unknown();
         self.skipped(cause);
     }
 
@@ -206,6 +224,7 @@ impl Consumer for Informer {
             Told::Page(page) => {
                 if let Some(cause) = self.list.take() {
                     self.listed = 0;
+                    self.held.list_begins();
                     let cause = match cause {
                         // Nothing of what was recorded is there: as at the very first start.
                         RelistCause::Replaced => RelistCause::FirstStart,
@@ -215,6 +234,13 @@ impl Consumer for Informer {
                 }
                 for item in page.items {
                     self.listed += 1;
+                    match &item.json {
+                        News::Applied(object) => {
+                            let meta = object.meta();
+                            self.held.is(&meta.uid, &meta.version);
+                        }
+                        _ => self.held.is_unknown(),
+                    }
                     self.metrics.received(self.kind, metrics::Action::Listed);
                     self.say(item.json).await?;
                 }

@@ -12,6 +12,7 @@
 mod bounds;
 mod config_map;
 mod deployment;
+pub mod held;
 pub mod informer;
 mod lenient;
 mod meta;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::cursor::Cursor;
 use crate::pipeline::item::RelistCause;
 use crate::source::api::ApiError;
+use crate::source::objects::held::Held;
 use crate::source::pages::{Action, ListPage};
 
 /// The consumer is no longer there: the process ends.
@@ -103,6 +104,9 @@ pub trait Consumer: Send {
         object: &RawValue,
         cursor: &mut Cursor,
     ) -> Option<Self::News>;
+
+    /// The objects at the position, where they are known; not of Events.
+    fn held(&self) -> Option<&Held>;
 
     /// Takes note of a line that is no item.
     fn undecodable(&mut self, cause: &str);

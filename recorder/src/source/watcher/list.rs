@@ -8,10 +8,14 @@ use tracing::info;
 use super::consumer::{Closed, Consumer, List, Told};
 use super::state::{Machine, PAGE_SIZE_MIN, Watcher, went_back};
 use crate::metrics::{Label, RestartCause};
+use crate::pipeline::decode::{Identity, decode_identity};
 use crate::pipeline::identity::Version;
 use crate::pipeline::item::RelistCause;
 use crate::source::api::{ApiError, Shape};
 use crate::source::pages::{ListPage, Pages};
+
+/// Objects of a page of which only the metadata is asked for.
+const METADATA_PAGE_SIZE: u32 = 500;
 
 /// Why a list was not completed.
 pub(super) enum ListEnd {
@@ -116,6 +120,39 @@ impl<C: Consumer> Machine<C> {
         pages
             .next(api, config.list_timeout, |json| read(consumer, json))
             .await
+    }
+
+    /// Whether the API server had what is held at that version; also where that cannot be known.
+    pub(super) async fn is_as_held(&self, version: &str) -> Result<bool, ApiError> {
+        let Some(held) = self.watcher.consumer.held() else {
+            return Ok(true);
+        };
+        let Some(number) = held.number() else {
+            return Ok(true);
+        };
+        let mut pages = self
+            .pages(METADATA_PAGE_SIZE, Shape::MetadataOnly)
+            .exactly_at(version);
+        let mut listed = 0;
+        loop {
+            let uid = |_: &C, json: &RawValue| decode_identity(json.get().as_bytes());
+            let page = self.page(&mut pages, uid).await?;
+            if page.version != version {
+                return Ok(true); // it does not list exactly
+            }
+            listed += page.items.len();
+            for item in &page.items {
+                let Some(Identity { uid, .. }) = &item.json else {
+                    return Ok(true); // it cannot be read
+                };
+                if !held.has(uid, &item.version) {
+                    return Ok(false);
+                }
+            }
+            if page.last {
+                return Ok(listed == number);
+            }
+        }
     }
 
     /// The API server's newest version: that of the cheapest list there is.

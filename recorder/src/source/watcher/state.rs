@@ -78,6 +78,8 @@ pub(super) enum State {
     List(RelistCause),
     /// What there was at a position is listed.
     Exact(Position),
+    /// What there was at a position is compared with what is known.
+    Compare(Position),
     /// A watch is asked for.
     Connect(Position),
     /// It is open.
@@ -183,6 +185,8 @@ pub(super) struct Machine<C> {
     pub(super) newest: Option<Version>,
     /// Of [`History`], as far as it was taken in.
     pub(super) epoch: u64,
+    /// A check failed since the last watch: the API server may have come back with another history.
+    pub(super) was_away: bool,
     /// When the last list began.
     pub(super) listed: Option<Instant>,
 }

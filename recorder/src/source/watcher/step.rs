@@ -31,6 +31,7 @@ impl<C: Consumer> Machine<C> {
             State::Check(next) => self.check(next).await,
             State::List(cause) => self.list_all(cause).await,
             State::Exact(at) => self.list_exactly(at).await,
+            State::Compare(at) => self.compare(at).await,
             State::Connect(at) => self.connect(at).await,
             State::Live(live) => self.live(live).await,
             State::Full(at) => {
@@ -50,6 +51,7 @@ impl<C: Consumer> Machine<C> {
     async fn check(&mut self, next: Next) -> Result<State, Closed> {
         match self.newest_version().await {
             Err(error) => {
+                self.was_away |= error.is_away();
                 let wait = self.failed("watch", &error).await?;
                 return Ok(State::Wait(wait, Box::new(State::Check(next))));
             }
@@ -61,6 +63,7 @@ impl<C: Consumer> Machine<C> {
         Ok(match next {
             Next::List(cause) => State::List(cause),
             Next::Exact(at) => State::Exact(at),
+            Next::Connect(at) if self.was_away => State::Compare(at),
             Next::Connect(at) => State::Connect(at),
         })
     }
@@ -119,6 +122,18 @@ impl<C: Consumer> Machine<C> {
         Ok(State::Check(Next::List(cause)))
     }
 
+    /// A history that was replaced while the API server was away may be above the position by now: then what it shows at it
+    /// differs.
+    async fn compare(&mut self, at: Position) -> Result<State, Closed> {
+        match self.is_as_held(&at.version).await {
+            Ok(true) => Ok(State::Connect(at)),
+            Ok(false) => self.regressed(at.version, true).await,
+            Err(error) if error.is_away() => self.broken(at, &error, Instant::now(), false).await,
+            // The watch meets what it means: too old, busy, not allowed.
+            Err(_) => Ok(State::Connect(at)),
+        }
+    }
+
     async fn connect(&mut self, at: Position) -> Result<State, Closed> {
         let Watcher {
             api,
@@ -134,6 +149,7 @@ impl<C: Consumer> Machine<C> {
             Err(error) => return self.broken(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
+        self.was_away = false;
         let idle_after = config.idle_renewal;
         self.watcher.report.opened();
         self.denied = 0;
@@ -375,6 +391,7 @@ impl<C: Consumer> Watcher<C> {
             denied: 0,
             epoch: self.history.epoch(),
             newest: position,
+            was_away: false,
             listed: None,
             watcher: self,
         };
