@@ -5,7 +5,9 @@ use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via};
 use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
+use kube9_recorder::store::import::{Counts, told};
 use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::rows::{Imported, Taken};
 use kube9_shared::model::{EventType, ObjectRef, Severity};
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
@@ -60,6 +62,7 @@ fn every_example_of_the_storage_page_finds_something() {
             EventType::System,
             "Old rows deleted",
         )))),
+        Item::Row(Box::new(told("old.db", &Counts::default(), None, NOW))),
         Item::Mark {
             watch,
             mark: Mark::ListBegun {
@@ -73,6 +76,18 @@ fn every_example_of_the_storage_page_finds_something() {
     for item in &items {
         applier.apply(&tx, item, NOW).unwrap();
     }
+    let imported = Imported {
+        id: "evt_20251202_103045_a7f3b9".to_owned(),
+        created_at: "2025-12-02T10:30:45.123Z".to_owned(),
+        metadata: None,
+    };
+    let created = Timestamp::parse(&imported.created_at).unwrap();
+    let row = sanitize(record(EventType::Cluster, "Container crash loop"));
+    let taken = applier
+        .rows
+        .insert_imported(&tx, &row, created, created, &imported)
+        .unwrap();
+    assert_eq!(taken, Taken::Stored);
     applier.finish(&tx).unwrap();
     tx.commit().unwrap();
 
