@@ -100,15 +100,7 @@ impl Walk<'_> {
         let main = self.numbers.span.main;
         let mut tally = Tally::new(self.connection, self.numbers)?;
         let mut pieces = tally.pieces(main)?;
-        let mut matched = 0;
-        for piece in &mut pieces {
-            let rows = match piece.matched {
-                Some(rows) => rows,
-                None => self.count(Visit::InOrder, piece.keys, false)?,
-            };
-            piece.matched = Some(rows);
-            matched += rows;
-        }
+        let matched = self.matched(&mut pieces)?;
         found.total += matched;
         if found.below == i64::MAX && found.skip >= matched {
             found.skip -= matched;
@@ -219,6 +211,9 @@ fn scan_pieces(
         }
         if piece.is_day {
             let hours = tally.hours(piece)?;
+            if matched != hours.iter().filter_map(|hour| hour.matched).sum::<u64>() {
+                return Err(ReadError::INCONSISTENT);
+            }
             scan_pieces(&hours, tally, scan, values, found)?;
             continue;
         }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::ReadError;
 use super::filter::{Filter, Pattern};
-use super::sql::{Case, Sql, list, matches, one_of};
+use super::sql::{Case, Sql, json, list, matches, one_of};
 use super::verify;
 use crate::id::EventKey;
 use crate::schema::FOLD_WINDOW_MS;
@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 
 /// Objects up to which their ids are listed and visited. Past it a scan is as fast, and the list would take memory.
 pub(super) const OBJECTS_MAX: usize = 20_000;
+/// Objects up to which a statement in key order makes a set of them first: so that a row whose object is missing is found
+/// and told. For more it looks each row's object up.
+const SET_MAX: usize = 4_000;
 
 /// Which objects a filter allows.
 #[derive(Debug)]
@@ -172,6 +175,11 @@ impl Numbers {
                     "(SELECT o.scope FROM object o WHERE o.id = e.object)",
                     scopes,
                 ));
+            }
+            (Objects::Few(ids, _), _) if ids.len() <= SET_MAX => {
+                sql.push(" AND +e.object IN (SELECT value FROM json_each(")
+                    .bind(json(ids.iter().copied()))
+                    .push("))");
             }
             (Objects::Few(_, condition) | Objects::Many(condition), _) => {
                 sql.push(" AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object")

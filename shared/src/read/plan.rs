@@ -1,6 +1,6 @@
 //! Chooses the way to the keys of a filter's rows, by a few rules:
 //!
-//! 1. few rows in the filter's time: all of them, in key order
+//! 1. few rows in the filter's time: in key order, as in 4
 //! 2. objects by name or owner: from each object
 //! 3. few rows in the scopes, or of the rare types or severities: from the index on these
 //! 4. else in key order: over the hours in which the counters know a match, where they can count at all
@@ -22,7 +22,7 @@ const FEW_ROWS: i64 = 12;
 /// A way to the keys of the rows that may match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Way {
-    /// In key order, every row of the time.
+    /// In key order, every row of the time: the counters cannot count.
     Scan,
     /// In key order, the hours in which the counters know a match.
     Hours,
@@ -36,8 +36,14 @@ pub(super) enum Way {
 
 /// The way to a filter's rows.
 pub(super) fn choose(connection: &Connection, numbers: &Numbers) -> Result<Way, ReadError> {
+    // Where the counters can count they also prove that no row is missing, however few there are.
+    let in_key_order = if numbers.is_tallied() {
+        Way::Hours
+    } else {
+        Way::Scan
+    };
     if has_few_rows(connection, numbers.span.main)? {
-        return Ok(Way::Scan);
+        return Ok(in_key_order);
     }
     if let Objects::Few(objects, _) = &numbers.objects {
         return Ok(Way::Objects(objects.clone()));
@@ -69,11 +75,7 @@ pub(super) fn choose(connection: &Connection, numbers: &Numbers) -> Result<Way, 
     {
         return Ok(Way::Objects(objects));
     }
-    Ok(if numbers.is_tallied() {
-        Way::Hours
-    } else {
-        Way::Scan
-    })
+    Ok(in_key_order)
 }
 
 /// Whether a stretch has no more rows than are read at once.

@@ -10,7 +10,7 @@ use super::open::Reader;
 use super::{ReadError, verify};
 use crate::id::EventKey;
 use crate::model::{EventType, Holder, Severity};
-use crate::schema::{self, tally::DAY};
+use crate::schema;
 use crate::time::Timestamp;
 
 /// The state of a database at one moment.
@@ -136,7 +136,7 @@ fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadE
     };
     verify::rows(connection, recent)?;
     let events = by_type.iter().map(|(_, rows)| rows).sum();
-    verify::span(connection, DAY)?;
+    verify::days(connection)?;
     let all = "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0";
     if events != number(connection, all)? {
         return Err(ReadError::INCONSISTENT);

@@ -29,7 +29,7 @@ pub(super) struct Tally<'c> {
 
 impl<'c> Tally<'c> {
     pub(super) fn new(connection: &'c Connection, numbers: &Numbers) -> Result<Self, ReadError> {
-        verify::span(connection, DAY)?;
+        verify::days(connection)?;
         Ok(Self {
             sums: connection.prepare_cached(&sums(numbers))?,
         })

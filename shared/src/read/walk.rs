@@ -10,7 +10,7 @@ use super::numbers::{Keys, Known, Numbers};
 use super::plan::{self, Way};
 use super::search::{self, Search};
 use super::sql::{Sql, json, one_of};
-use super::tally::Tally;
+use super::tally::{Piece, Tally};
 use super::verify;
 
 /// Which rows a statement visits.
@@ -77,11 +77,7 @@ impl<'a> Walk<'a> {
                 rows += 1;
                 each(row)
             })?;
-            match self.counted()? {
-                Some(counted) if rows == counted => {}
-                Some(_) => return Err(ReadError::INCONSISTENT),
-                None => verify::way(self.connection, &self.way, span.main)?,
-            }
+            self.verify(rows)?;
         }
         for (visit, keys) in [(Visit::InOrder, span.window), (Visit::Long, span.older)] {
             if !keys.is_empty() {
@@ -92,13 +88,34 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// How many rows of the main range match, where the counters alone say: not where the range cuts an hour.
-    fn counted(&self) -> Result<Option<u64>, ReadError> {
-        if !self.numbers.is_tallied() || self.way == Way::Scan {
-            return Ok(None);
+    /// As many rows were found in the main range as the counters know, where they can count.
+    pub(super) fn verify(&self, rows: u64) -> Result<(), ReadError> {
+        let main = self.numbers.span.main;
+        if self.numbers.is_tallied() {
+            let mut pieces = Tally::new(self.connection, self.numbers)?.pieces(main)?;
+            let is_certain = pieces.iter().all(|piece| piece.matched.is_some());
+            if rows != self.matched(&mut pieces)? {
+                return Err(ReadError::INCONSISTENT);
+            }
+            if is_certain {
+                return Ok(());
+            }
         }
-        let pieces = Tally::new(self.connection, self.numbers)?.pieces(self.numbers.span.main)?;
-        Ok(pieces.iter().map(|piece| piece.matched).sum())
+        verify::way(self.connection, &self.way, main)
+    }
+
+    /// How many rows of all pieces match. Parts of an hour are counted.
+    pub(super) fn matched(&self, pieces: &mut [Piece]) -> Result<u64, ReadError> {
+        let mut sum = 0;
+        for piece in pieces {
+            let rows = match piece.matched {
+                Some(rows) => rows,
+                None => self.count(Visit::InOrder, piece.keys, false)?,
+            };
+            piece.matched = Some(rows);
+            sum += rows;
+        }
+        Ok(sum)
     }
 
     /// The rows of the filter's main range, along the way, in no order.
@@ -108,23 +125,24 @@ impl<'a> Walk<'a> {
         keys: Keys,
         each: &mut dyn FnMut(&Row<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
-        let visit = match &self.way {
-            Way::Scan | Way::Hours => Visit::InOrder,
-            Way::Objects(ids) => Visit::Objects(ids),
-            Way::Types(codes) => Visit::Types(codes),
-            Way::Severities(codes) => Visit::Severities(codes),
+        let (visit, mut runs) = match &self.way {
+            Way::Scan | Way::Hours => (Visit::InOrder, 1),
+            Way::Objects(ids) => (Visit::Objects(ids), ids.len()),
+            Way::Types(codes) => (Visit::Types(codes), codes.len()),
+            Way::Severities(codes) => (Visit::Severities(codes), codes.len()),
         };
-        let in_order = matches!(visit, Visit::InOrder);
         let sql = self.select(columns, visit, keys, false);
-        let mut next = keys.from;
+        let mut last = None;
         self.each(&sql, &mut |row| {
-            // A page in the place of another gives another order, and one in a circle gives keys without an end.
+            // Keys ascend within each number that the index is asked for. A page in the place of another gives another
+            // order, and one in a circle gives keys without an end.
             let key: i64 = row.get(0)?;
-            if key < next || key >= keys.to {
-                return Err(ReadError::INCONSISTENT);
+            if last.is_some_and(|last| key <= last) {
+                runs -= 1;
             }
-            if in_order {
-                next = key.saturating_add(1);
+            last = Some(key);
+            if runs == 0 || key < keys.from || key >= keys.to {
+                return Err(ReadError::INCONSISTENT);
             }
             each(row).map(ControlFlow::Continue)
         })

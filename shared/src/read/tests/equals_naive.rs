@@ -492,6 +492,90 @@ fn number_that_stands_for_nothing_is_damage() {
     }
 }
 
+#[test]
+fn number_far_from_the_others_is_damage() {
+    for (table, column) in [
+        ("event", "reason"),
+        ("event", "text"),
+        ("event", "object"),
+        ("object", "scope"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kube9.db");
+        let db = fixture::create(&path);
+        let event = Event {
+            body: "stopped \u{1}".to_owned(),
+            ..Event::default()
+        };
+        fixture::insert(&db, &event.about("Pod", "shop", "web-1"));
+        for far in [i64::MAX, i64::MIN, 1 << 40] {
+            db.execute(&format!("UPDATE {table} SET {column} = ?"), [far])
+                .unwrap();
+            let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+            for search in [None, Some("nowhere".to_owned())] {
+                let filter = Filter {
+                    search,
+                    ..Filter::default()
+                };
+                let listed = reader.list(&PageRequest {
+                    filter,
+                    ..all_rows()
+                });
+                assert!(
+                    matches!(listed, Err(ReadError::Corrupt(_))),
+                    "{column} {far}: {listed:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A filter on namespaces leaves rows out; those whose object is missing must not be among them, however few there are.
+#[test]
+fn rows_whose_object_is_missing_are_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    let db = fixture::create(&path);
+    let start = 1_764_671_445;
+    for low in 0..6 {
+        let event = Event {
+            low,
+            second: start + i64::from(low) * 3_600,
+            ..Event::default()
+        };
+        let name = if low % 3 == 0 { "web-1" } else { "web-2" };
+        fixture::insert(&db, &event.about("Pod", "shop", name));
+    }
+    db.execute("DELETE FROM object WHERE name = 'web-2'", [])
+        .unwrap();
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    // Whole hours, and a time that begins within one.
+    for since in [None, Some(Timestamp::from_secs(start + 60))] {
+        let filter = Filter {
+            namespaces: vec![Pattern::parse("shop").unwrap()],
+            since,
+            ..Filter::default()
+        };
+        let request = PageRequest {
+            filter: filter.clone(),
+            ..all_rows()
+        };
+        let answers = [
+            reader.list(&request).map(|page| format!("{page:?}")),
+            reader
+                .stats(&filter, &[Property::Severity])
+                .map(|groups| format!("{groups:?}")),
+            reader.export(&filter).and_then(|mut export| {
+                while export.next_chunk()?.is_some() {}
+                Ok(format!("{export:?}"))
+            }),
+        ];
+        for answer in answers {
+            assert!(matches!(answer, Err(ReadError::Corrupt(_))), "{answer:?}");
+        }
+    }
+}
+
 /// The clean-up deletes names in steps: that of an owner may go before that of its object, whose next row keeps it.
 #[test]
 fn owner_that_is_deleted_is_not_damage() {
