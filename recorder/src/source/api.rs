@@ -336,7 +336,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The next line; `None` at a clean end. An end in the middle of a line is [`ApiError::CutOff`].
+    /// The next line; `None` at a clean end. An end in the middle of a line is [`ApiError::Transport`].
     /// Cancel-safe: what was read stays in the buffer.
     pub async fn next(&mut self) -> Result<Option<Line>, ApiError> {
         loop {
@@ -367,15 +367,30 @@ impl Lines {
                     }
                     self.buffer.extend_from_slice(&chunk);
                 }
-                Some(Err(error)) => return Err(transport(&error)),
-                None if self.start < self.buffer.len() || self.skipping => {
-                    return Err(ApiError::CutOff(
+                Some(Err(error)) => {
+                    return Err(match transport(&error) {
+                        // What it says happened before the end, and was not told.
+                        ApiError::CutOff(text) if self.is_in_a_line() => ApiError::Transport(text),
+                        error => error,
+                    });
+                }
+                None if self.is_in_a_line() => {
+                    return Err(ApiError::Transport(
                         "the stream was cut in the middle of a line".to_owned(),
                     ));
                 }
                 None => return Ok(None),
             }
         }
+    }
+
+    fn is_in_a_line(&self) -> bool {
+        self.start < self.buffer.len() || self.skipping
+    }
+
+    /// Gives back the right to hold a large line while nobody reads on; `next` asks for it again.
+    pub fn let_go(&mut self) {
+        self.large = None;
     }
 
     fn take_line(&mut self) -> Option<Line> {
@@ -484,7 +499,7 @@ mod tests {
     async fn half_a_line_is_an_error_not_a_line() {
         let mut lines = lines(vec![b"abc\n{\"type\":"]);
         assert_eq!(lines.next().await.unwrap(), whole("abc"));
-        assert!(matches!(lines.next().await, Err(ApiError::CutOff(_))));
+        assert!(matches!(lines.next().await, Err(ApiError::Transport(_))));
     }
 
     #[tokio::test]
@@ -548,6 +563,16 @@ mod tests {
         assert!(tokio::time::timeout(waits, first.next()).await.is_err());
         drop(held);
         assert!(matches!(first.next().await, Ok(Some(Line::Whole(_)))));
+        // Half a line does not keep it from a request of the same watch.
+        let mut half = large();
+        half.stream = Box::pin(
+            futures_util::stream::iter([Ok(Bytes::from_static(&PART))])
+                .chain(futures_util::stream::pending()),
+        );
+        assert!(tokio::time::timeout(waits, half.next()).await.is_err());
+        assert!(tokio::time::timeout(waits, api.large()).await.is_err());
+        half.let_go();
+        drop(api.large().await);
         assert!(matches!(second.next().await, Ok(Some(Line::Whole(_)))));
     }
 }

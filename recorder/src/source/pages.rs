@@ -188,7 +188,9 @@ impl Pages {
             } else {
                 PAGE_BYTES_MAX
             };
-            let _one_at_a_time = api.large().await;
+            let _one_at_a_time = tokio::time::timeout(limit, api.large())
+                .await
+                .map_err(|_| ApiError::Timeout(limit))?;
             let bytes = match answer.bytes(bytes_max, limit).await {
                 Err(ApiError::TooLarge(_)) if self.limit > 1 => {
                     self.limit /= 2;

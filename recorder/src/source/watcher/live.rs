@@ -1,7 +1,6 @@
 //! An open watch: its lines, its end, and what is done while it is idle.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use kube9_shared::time::Timestamp;
@@ -19,6 +18,10 @@ use crate::source::pages::WatchLine;
 
 /// How long a stream may take to deliver an item that a list already shows.
 const DELIVERY_WAIT: Duration = Duration::from_secs(15);
+
+/// A stream that says nothing for this long has delivered what the connection held: hyper fetches each part only when it is
+/// asked for, so one that is there already takes a moment, too.
+const DRAINED_AFTER: Duration = Duration::from_millis(50);
 
 /// What happened on an open watch.
 enum Happened {
@@ -177,6 +180,7 @@ impl<C: Consumer> Machine<C> {
     async fn idle(&mut self, live: &mut Live) -> Result<Option<End>, Closed> {
         let renews = C::RENEWS && !live.suspect;
         live.suspect = false;
+        live.lines.let_go(); // the request below needs it
         let looked = if renews {
             self.renew(live).await?
         } else {
@@ -271,16 +275,24 @@ impl<C: Consumer> Machine<C> {
     }
 }
 
-/// The output of a future, and whether it had to be waited for.
+/// The output of a future, and whether it had to be waited for: what lies in the connection is there sooner.
 async fn waited<F: Future>(future: F) -> (F::Output, bool) {
-    let (mut future, mut waited) = (pin!(future), false);
-    let output = poll_fn(|context| {
-        let polled = future.as_mut().poll(context);
-        waited |= polled.is_pending();
-        polled
-    })
-    .await;
-    (output, waited)
+    let begun = Instant::now();
+    let output = future.await;
+    (output, begun.elapsed() >= DRAINED_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As hyper hands on a body: each part is fetched only once it is asked for.
+    #[tokio::test]
+    async fn what_has_to_be_fetched_was_not_waited_for() {
+        assert!(!waited(tokio::task::yield_now()).await.1);
+        assert!(!waited(std::future::ready(())).await.1);
+        assert!(waited(tokio::time::sleep(DRAINED_AFTER)).await.1);
+    }
 }
 
 /// Waits until that moment; without one, without end.
