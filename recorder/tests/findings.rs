@@ -440,7 +440,10 @@ fn one_row_says_that_the_history_went_back_and_every_position_is_void() {
             is_first,
         };
         store.commit(&[marks.mark(regressed)]);
-        assert_eq!(store.applier.watches.get(marks.0).position, None);
+        // With the first mark: the process may end before the others.
+        for watch in [pods.0, services.0] {
+            assert_eq!(store.applier.watches.get(watch).position, None);
+        }
     }
     let titles: Vec<String> = store.rows().into_iter().map(|row| row.0).collect();
     assert_eq!(titles, ["API server history went back"]);

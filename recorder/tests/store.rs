@@ -600,6 +600,24 @@ fn history_that_went_back_discards_the_position_and_doubles_nothing() {
 }
 
 #[test]
+fn restart_after_a_history_that_went_back_leaves_a_gap() {
+    let mut store = Store::new();
+    store.list(RelistCause::FirstStart, "2000", 100, vec![]);
+    store.commit(&[store.mark(Mark::Regressed {
+        version: "50".into(),
+        at: at(200),
+        is_first: true,
+    })]);
+    let mut store = store.restart();
+    assert_eq!(store.resume, Resume::List(RelistCause::Interrupted));
+    store.list(RelistCause::Interrupted, "60", 300, vec![]);
+    assert_eq!(
+        store.text("SELECT metadata ->> 'from' FROM events WHERE title = 'Recording gap'"),
+        at(100).to_string()
+    );
+}
+
+#[test]
 fn changed_text_keeps_the_first_one_in_metadata() {
     let mut store = Store::new();
     let mut record = event(UID, 10, 1, at(0), at(0));

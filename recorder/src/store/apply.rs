@@ -305,6 +305,11 @@ impl Applier {
         if !is_first {
             return Ok(()); // one row says it for all watches
         }
+        // None of them goes on from its position, even if the process ends before they say so.
+        for other in self.watches.ids() {
+            self.watches.get(other).regressed();
+            DedupTable::of(conn).forget_versions(other)?;
+        }
         let row = sanitize(regressed_record(&old, version, at));
         self.rows.insert_own(conn, &row, at, at)?;
         Ok(())

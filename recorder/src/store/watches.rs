@@ -87,6 +87,10 @@ impl WatchTable {
                 Resume::List(RelistCause::Interrupted)
             }
             Some(position) => Resume::Watch(position.to_string()),
+            // It became void, and what has happened since it was proven is not known.
+            None if watch.proven.is_some() && !watch.relisting => {
+                Resume::List(RelistCause::Interrupted)
+            }
             None => Resume::List(RelistCause::FirstStart),
         };
         self.committed.insert(id, watch.clone());
@@ -127,6 +131,11 @@ impl WatchTable {
         self.all
             .get_mut(&id)
             .expect("sources use registered watches only")
+    }
+
+    /// Of all watches.
+    pub(super) fn ids(&self) -> Vec<WatchId> {
+        self.all.keys().copied().collect()
     }
 
     /// Gaps that are open, of all watches.
