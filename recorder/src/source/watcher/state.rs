@@ -185,6 +185,10 @@ pub(super) struct Machine<C> {
     pub(super) newest: Option<Version>,
     /// Of [`History`], as far as it was taken in.
     pub(super) epoch: u64,
+    /// The last check failed; how often the API server had been found to be back then.
+    pub(super) failed_at: Option<u64>,
+    /// When another kind last ended a wait.
+    pub(super) woken: Option<Instant>,
     /// A check failed since the last watch: the API server may have come back with another history.
     pub(super) was_away: bool,
     /// When the last list began.

@@ -19,6 +19,12 @@ use crate::pipeline::signals::{Resume, Start};
 use crate::source::api::{ApiError, Shape};
 use crate::source::pages::watch_path;
 
+/// Between the kinds that another one wakes.
+const WAKE_STEP: Duration = Duration::from_millis(50);
+
+/// A history that goes back more often is listed with growing pauses.
+const REGRESSED_EVERY: Duration = Duration::from_secs(10);
+
 impl<C: Consumer> Machine<C> {
     pub(super) async fn step(&mut self, state: State) -> Result<State, Closed> {
         if let Some((epoch, found)) = self.watcher.history.later_than(self.epoch) {
@@ -39,12 +45,28 @@ impl<C: Consumer> Machine<C> {
                 Ok(State::Check(Next::Connect(at)))
             }
             State::Wait(time, next) => {
-                tokio::select! {
-                    () = tokio::time::sleep(time) => {}
-                    () = self.watcher.history.leaves(self.epoch) => {}
+                let is_woken = tokio::select! {
+                    () = tokio::time::sleep(time) => false,
+                    () = self.watcher.history.leaves(self.epoch) => false,
+                    () = self.is_back() => true,
+                };
+                if is_woken {
+                    self.woken = Some(Instant::now());
+                    // Not all in the same moment.
+                    tokio::time::sleep(WAKE_STEP * self.watcher.kind.index() as u32).await;
                 }
                 Ok(*next)
             }
+        }
+    }
+
+    /// Waits until another kind finds that the API server is back, where the last check of this one failed. It answers a
+    /// small list: no more is known, so nobody is woken often.
+    async fn is_back(&self) {
+        let may = self.woken.is_none_or(|at| at.elapsed() >= SETTLED);
+        match self.failed_at.filter(|_| may) {
+            Some(returns) => self.watcher.history.comes_back(returns).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -52,13 +74,20 @@ impl<C: Consumer> Machine<C> {
         match self.newest_version().await {
             Err(error) => {
                 self.was_away |= error.is_away();
+                // Who is told when to come again comes then.
+                let is_told = matches!(error, ApiError::Busy { .. });
+                self.failed_at = (!is_told).then(|| self.watcher.history.returns());
                 let wait = self.failed("watch", &error).await?;
                 return Ok(State::Wait(wait, Box::new(State::Check(next))));
             }
             Ok(version) if self.is_regressed(&version) => {
+                self.failed_at = None;
                 return self.regressed(version, true).await;
             }
             Ok(version) => self.note(&version),
+        }
+        if self.failed_at.take().is_some() {
+            self.watcher.history.is_back();
         }
         Ok(match next {
             Next::List(cause) => State::List(cause),
@@ -307,6 +336,9 @@ impl<C: Consumer> Machine<C> {
         );
         self.watcher.report.disconnected();
         self.watcher.report.restarted(RestartCause::Regressed);
+        if self.listed.is_none_or(|at| at.elapsed() >= REGRESSED_EVERY) {
+            self.backoff.reset(); // the API server is there; what failed before says nothing of it
+        }
         let at = self.watcher.clock.now();
         self.take(Told::Regressed(Regressed {
             found,
@@ -389,8 +421,10 @@ impl<C: Consumer> Watcher<C> {
             page_size: self.consumer.page_size(),
             failing: true,
             denied: 0,
-            epoch: self.history.epoch(),
+            epoch: 0, // also of what another kind found before this one began
             newest: position,
+            failed_at: None,
+            woken: None,
             was_away: false,
             listed: None,
             watcher: self,
