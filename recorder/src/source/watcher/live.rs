@@ -282,6 +282,14 @@ async fn waited<F: Future>(future: F) -> (F::Output, bool) {
     (output, begun.elapsed() >= DRAINED_AFTER)
 }
 
+/// Waits until that moment; without one, without end.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,13 +300,5 @@ mod tests {
         assert!(!waited(tokio::task::yield_now()).await.1);
         assert!(!waited(std::future::ready(())).await.1);
         assert!(waited(tokio::time::sleep(DRAINED_AFTER)).await.1);
-    }
-}
-
-/// Waits until that moment; without one, without end.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
-        None => std::future::pending().await,
     }
 }
