@@ -329,6 +329,14 @@ impl Store {
         (a, b)
     }
 
+    /// After a restart: both are registered again.
+    fn two_are_known(&mut self) {
+        for kind in ["Pod", "Service"] {
+            let watches = &mut self.applier.watches;
+            watches.register(&self.conn, "cluster", kind, "").unwrap();
+        }
+    }
+
     /// Rows by the counters and by the table; both by severity.
     fn check_counters(&self) {
         let by_severity =
@@ -427,6 +435,70 @@ fn watch_that_is_blind_again_and_again_has_one_row() {
         (&"partial".into(), &3.into(), &3.into())
     );
     store.check_counters();
+}
+
+#[test]
+fn gap_that_is_opened_again_keeps_what_was_missing_over_a_restart() {
+    let mut store = Store::new();
+    let (pods, _) = store.two();
+    store.commit(&pods.blind(RelistCause::Expired, 10, 60));
+    store.commit(&[pods.synced(61, 2)]);
+    let begun = pods.mark(Mark::ListBegun {
+        listing: 0,
+        cause: RelistCause::Expired,
+        at: at(62),
+    });
+    store.commit(&[begun]);
+    assert_eq!(store.rows()[0].2["open"], true);
+    store.applier = Applier::default();
+    store.two_are_known();
+    store.commit(&[pods.synced(70, 1)]);
+    let rows = store.rows();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0].2;
+    assert_eq!(
+        (&row["healed"], &row["vanished"], &row["listed"]),
+        (&"partial".into(), &3.into(), &3.into())
+    );
+    assert_eq!(row["from"], at(10).to_string());
+    assert_eq!(row["sources"][0]["open"], Value::Null);
+    store.check_counters();
+}
+
+#[test]
+fn list_that_does_not_end_takes_no_later_gap_of_another_kind_into_its_row() {
+    let mut store = Store::new();
+    let (pods, services) = store.two();
+    store.commit(&pods.blind(RelistCause::Expired, 10, 60));
+    store.commit(&services.blind(RelistCause::Expired, 1_000, 1_060));
+    store.commit(&[services.synced(1_061, 0)]);
+    let rows = store.rows();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| (&row.2["from"], &row.2["healed"]))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (&at(10).to_string().into(), &Value::Null),
+            (&at(1_000).to_string().into(), &"true".into())
+        ]
+    );
+}
+
+#[test]
+fn row_of_a_gap_ends_with_the_last_of_its_watches() {
+    let mut store = Store::new();
+    let (pods, services) = store.two();
+    store.commit(&pods.blind(RelistCause::Expired, 10, 60));
+    store.commit(&services.blind(RelistCause::Expired, 10, 60));
+    store.commit(&[services.synced(401, 0)]);
+    store.commit(&[pods.synced(61, 0)]); // another API server's clock
+    let row = &store.rows()[0].2;
+    assert_eq!(row["to"], at(401).to_string());
+    let length = "SELECT last_ms FROM event";
+    let length: i64 = store.conn.query_row(length, [], |row| row.get(0)).unwrap();
+    assert_eq!(length, 391_000);
 }
 
 #[test]

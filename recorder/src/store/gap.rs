@@ -100,6 +100,8 @@ pub struct Part {
     pub from: Timestamp,
     /// How it ended; `None`: it is open.
     pub end: Option<End>,
+    /// Where it is open again: how it had ended before. Nothing that was missing then is forgotten.
+    before: Option<End>,
 }
 
 /// How a gap ended for one watch.
@@ -133,7 +135,14 @@ impl Part {
             scope: scope(namespace),
             from,
             end: None,
+            before: None,
         }
+    }
+
+    /// The watch is blind again, from `from` on.
+    pub fn open_again(&mut self, from: Timestamp) {
+        self.from = self.from.min(from);
+        self.before = self.end.take().or(self.before.take());
     }
 
     /// Whether this is about that watch.
@@ -141,9 +150,9 @@ impl Part {
         self.kind == kind && self.scope == scope(namespace)
     }
 
-    /// Ends it. Where it had ended before, in the same row, nothing that was missing then is forgotten.
-    pub fn close(&mut self, mut end: End, before: Option<End>) {
-        if let Some(before) = before {
+    /// Ends it.
+    pub fn close(&mut self, mut end: End) {
+        if let Some(before) = self.before.take() {
             end.to = end.to.max(before.to);
             end.healed = end.healed.max(before.healed);
             for key in &SUMS[1..] {
@@ -174,10 +183,14 @@ impl Part {
             ("scope".to_owned(), json!(self.scope)),
             ("from".to_owned(), json!(self.from.to_string())),
         ]);
-        if let Some(end) = &self.end {
+        if let Some(end) = self.end.as_ref().or(self.before.as_ref()) {
             json.insert("to".to_owned(), json!(end.to.to_string()));
             json.insert("healed".to_owned(), json!(end.healed.as_str()));
             json.extend(end.counts.clone());
+        }
+        if self.before.is_some() {
+            json.shift_remove(SUMS[0]); // the next list counts anew
+            json.insert("open".to_owned(), json!(true));
         }
         Value::Object(json)
     }
@@ -188,18 +201,21 @@ impl Part {
         let counts = SUMS
             .iter()
             .filter_map(|key| Some(((*key).to_owned(), json.get(*key)?.clone())));
+        let end = match (time("to"), text("healed").and_then(Healed::parse)) {
+            (Some(to), Some(healed)) => Some(End {
+                to,
+                healed,
+                counts: counts.collect(),
+            }),
+            _ => None,
+        };
+        let is_open = json.get("open").is_some();
         Some(Self {
             kind: text("source")?.to_owned(),
             scope: text("scope")?.to_owned(),
             from: time("from")?,
-            end: match (time("to"), text("healed").and_then(Healed::parse)) {
-                (Some(to), Some(healed)) => Some(End {
-                    to,
-                    healed,
-                    counts: counts.collect(),
-                }),
-                _ => None,
-            },
+            before: end.clone().filter(|_| is_open),
+            end: end.filter(|_| !is_open),
         })
     }
 }
@@ -246,6 +262,15 @@ pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
             ("listed".to_owned(), json!(listed)),
             ("vanished".to_owned(), json!(vanished)),
         ]),
+    }
+}
+
+/// How a watch that is no longer run ended its gap: nothing was brought back.
+pub fn abandoned(to: Timestamp) -> End {
+    End {
+        to,
+        healed: Healed::False,
+        counts: Map::new(),
     }
 }
 
@@ -299,7 +324,14 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             text.push(' ');
             text.push_str(&verdict);
         }
-        if !objects.is_empty() {
+        let is_abandoned =
+            |part: &&Part| part.end.as_ref().map(|end| end.healed) == Some(Healed::False);
+        if objects.iter().any(is_abandoned) {
+            text.push_str(
+                " Some of them are no longer watched, so nothing of theirs was brought back.",
+            );
+        }
+        if !objects.iter().all(is_abandoned) {
             text.push_str(
                 " What changed in between and stayed so is recorded as observed late; what came and went in between is \
                  not.",

@@ -3,6 +3,7 @@
 //! `watch_state` knows which row is that of an open gap (`Watch::gap`): one a watch at most.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
@@ -47,17 +48,16 @@ impl<'a> GapTable<'a> {
             let mut parts = gap::parts(&extra);
             if let Some(index) = place(&parts, &part) {
                 match parts.get_mut(index) {
-                    // It is blind again: how it ended before is added when it ends.
-                    Some(known) => known.from = known.from.min(from),
+                    // How it ended before is added when it ends.
+                    Some(known) => known.open_again(from),
                     None => parts.push(part.clone()),
                 }
-                joined = Some((*key, parts, index));
+                joined = Some((*key, parts));
                 break;
             }
         }
         let key = match joined {
-            Some((key, mut parts, index)) => {
-                watch.gap_before = parts.get_mut(index).and_then(|part| part.end.take());
+            Some((key, parts)) => {
                 self.rewrite(key, cause.as_str(), &parts, at)?;
                 key
             }
@@ -70,6 +70,15 @@ impl<'a> GapTable<'a> {
         watch.gap_from = Some(from);
         watch.gap_cause = Some(cause.as_str().to_owned());
         watch.touch();
+        Ok(())
+    }
+
+    /// Closes the open gap of a watch that is no longer run: nobody knows what happened since.
+    pub(super) fn abandon(&mut self, watch: &mut Watch, now: Timestamp) -> rusqlite::Result<()> {
+        let Some(from) = self.begin(watch)? else {
+            return Ok(());
+        };
+        self.close(watch, gap::abandoned(now.max(from)))?;
         Ok(())
     }
 
@@ -99,7 +108,6 @@ impl<'a> GapTable<'a> {
             return Ok(None);
         };
         let cause = watch.gap_cause.take().unwrap_or_default();
-        let before = watch.gap_before.take();
         watch.gap_from = None;
         watch.last_gap = Some((key, cause.clone()));
         watch.touch();
@@ -115,8 +123,10 @@ impl<'a> GapTable<'a> {
             parts.len() - 1
         });
         let to = end.to;
-        parts[own].close(end, before);
-        self.rewrite(key, &cause, &parts, to)?;
+        parts[own].close(end);
+        let ends = parts.iter().filter_map(|part| part.end.as_ref());
+        let last = ends.map(|end| end.to).max().unwrap_or(to);
+        self.rewrite(key, &cause, &parts, last)?;
         Ok(Some(healed))
     }
 
@@ -143,17 +153,22 @@ impl<'a> GapTable<'a> {
 /// Most watches in one row: each takes up to 300 bytes of its metadata, of 10 KiB, and 9 of its 128 fields.
 const PARTS_MAX: usize = 12;
 
+/// How far apart the gaps of one row begin at most: a position is proven every two minutes, if the check succeeds. A list
+/// that fails for days must not take in the gaps of other kinds, which began and ended since.
+const APART_MAX: Duration = Duration::from_secs(300);
+
 /// Where `part` belongs among the parts of a row; `None`: it is another gap.
 fn place(parts: &[Part], part: &Part) -> Option<usize> {
     let reaches = |one: &Part| one.end.as_ref().is_none_or(|end| end.to >= part.from);
-    if !parts.iter().any(reaches) {
-        return None;
-    }
     let own = parts
         .iter()
         .position(|one| one.kind == part.kind && one.scope == part.scope);
-    match own {
-        Some(own) => reaches(&parts[own]).then_some(own),
-        None => (parts.len() < PARTS_MAX).then_some(parts.len()),
+    if let Some(own) = own {
+        return reaches(&parts[own]).then_some(own);
     }
+    let apart = |one: &Part| one.from.since(part.from).max(part.from.since(one.from));
+    let is_one = parts
+        .iter()
+        .any(|one| reaches(one) && apart(one) <= APART_MAX);
+    (is_one && parts.len() < PARTS_MAX).then_some(parts.len())
 }

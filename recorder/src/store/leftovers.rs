@@ -4,6 +4,7 @@
 //! Of `dedup` only entries whose row is gone: until then they keep a namespace that comes back from being recorded twice.
 //! Of `facts` all, once nobody has looked for as long as changes are kept: a difference over such a time tells little.
 //! The watch then begins anew, as on its very first start, where nothing counts as added.
+//! An open gap is closed as not healed: no list will ever end it.
 
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use rusqlite::types::Value;
 use super::apply::Applier;
 use super::dedup::DedupTable;
 use super::facts::FactsTable;
+use super::gaps::GapTable;
 use super::run::Progress;
 use super::watches::WatchTable;
 use crate::pipeline::item::WatchId;
@@ -37,18 +39,22 @@ impl Default for Leftovers {
 }
 
 impl Leftovers {
-    /// Works until `deadline`, within a transaction of the caller's; returns where to go on. Facts go of watches that were
+    /// Works until `deadline`, within a transaction of the caller's; returns where to go on. Facts are deleted of watches that were
     /// last current before `forgotten`.
     pub(super) fn step(
         self,
         conn: &Connection,
         applier: &mut Applier,
-        forgotten: Timestamp,
+        (now, forgotten): (Timestamp, Timestamp),
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
         let left_over = applier.watches.left_over(conn)?;
         if left_over.is_empty() {
             return Ok(None); // the usual case: nothing to look for
+        }
+        for (id, mut watch) in applier.watches.left_over_gaps(conn)? {
+            GapTable::of(conn, &mut applier.rows).abandon(&mut watch, now)?;
+            WatchTable::forget_gap(conn, id)?;
         }
         for watch in left_over {
             if delete_facts(conn, watch, forgotten, deadline)? == Progress::More {

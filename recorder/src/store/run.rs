@@ -167,7 +167,7 @@ impl Run {
             Phase::Leftovers(leftovers) => {
                 let forgotten = self.began.minus(config.info_warning);
                 let next = within(conn, applier, |tx, applier| {
-                    leftovers.step(tx, applier, forgotten, deadline)
+                    leftovers.step(tx, applier, (self.began, forgotten), deadline)
                 })?;
                 next.map_or_else(|| Phase::Sweep(Sweep::begin()), Phase::Leftovers)
             }

@@ -6,7 +6,6 @@ use kube9_shared::id::EventKey;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::gap::End;
 use super::holes::HoleTable;
 use super::statements::Counting as _;
 use crate::pipeline::identity::Version;
@@ -34,8 +33,6 @@ pub struct Watch {
     pub gap_cause: Option<String>,
     /// When this watch became blind; the row may begin earlier.
     pub(super) gap_from: Option<Timestamp>,
-    /// How it had ended for this watch before, where it was opened again.
-    pub(super) gap_before: Option<End>,
     /// The gap row before, with its cause: the next gap may be one with it.
     pub(super) last_gap: Option<(EventKey, String)>,
     /// Stored sights of the list under way that were new.
@@ -174,6 +171,28 @@ impl WatchTable {
             .collect())
     }
 
+    /// Of the watches that this process does not run, those whose gap is open.
+    pub(super) fn left_over_gaps(
+        &self,
+        conn: &Connection,
+    ) -> rusqlite::Result<Vec<(WatchId, Watch)>> {
+        let mut gaps = Vec::new();
+        for id in self.left_over(conn)? {
+            let watch = read(conn, id)?;
+            if watch.gap.is_some() {
+                gaps.push((id, watch));
+            }
+        }
+        Ok(gaps)
+    }
+
+    /// The gap of a watch that this process does not run is closed.
+    pub(super) fn forget_gap(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
+        conn.counted("UPDATE watch_state SET gap = NULL, gap_cause = NULL WHERE id = ?1")?
+            .execute([id.0])?;
+        Ok(())
+    }
+
     /// Whether a watch was last current before `time` and has facts.
     pub(super) fn has_old_facts(
         conn: &Connection,
@@ -307,7 +326,6 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
             gap: row.get::<_, Option<i64>>(6)?.map(EventKey::from_i64),
             gap_cause: row.get(7)?,
             gap_from: None,
-            gap_before: None,
             last_gap: None,
             recovered: 0,
             repeats: 0,

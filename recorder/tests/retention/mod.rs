@@ -671,6 +671,35 @@ fn facts_of_a_watch_that_is_no_longer_run_go_once_they_are_old() {
 }
 
 #[test]
+fn open_gap_of_a_watch_that_is_no_longer_run_is_closed_as_not_healed() {
+    let mut store = Store::new();
+    let watch = store.watch;
+    let mark = |mark| Item::Mark { watch, mark };
+    let begun = |cause, at| {
+        mark(Mark::ListBegun {
+            listing: 1,
+            cause,
+            at: Timestamp::from_secs(at),
+        })
+    };
+    store.commit(&[
+        begun(RelistCause::FirstStart, days_ago(3)),
+        begun(RelistCause::Failed, days_ago(2)),
+    ]);
+    let open = "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL";
+    assert_eq!(store.number(open), 1);
+    store.applier = Applier::default();
+    store.clean();
+    assert_eq!(store.number(open), 0);
+    let rows = store.texts(
+        "SELECT metadata ->> 'healed' || ' ' || (metadata ->> 'open' IS NULL) FROM events \
+         WHERE title = 'Recording gap'",
+    );
+    assert_eq!(rows, ["false 1"]);
+    store.check();
+}
+
+#[test]
 fn failed_clean_up_says_so_once_and_is_tried_again() {
     let mut store = Store::new();
     store.add(what(days_ago(9), Severity::Info, "old"));
