@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction: sight · passed · list · gaps) ─ fold (pure) · gap (pure) · facts · findings
-//!                   └─ rows ─ keys · intern
-//!   at start: open ─ layout (made, or brought up to date) ─ import (the original operator's rows)
+//!              └─ apply (one transaction) ─ sight · stubs · dedup · gaps · holes · facts · findings · watches
+//!                   └─ rows ─ keys · intern            pure: fold · gap
+//!   at start: open ─ layout (made in a new file) ─ import (the original operator's rows)
 //!   between batches: maintenance ─ run (trim · weigh · share · delete · evicted · leftovers · sweep) · cap · checkpoint · report
 //! ```
 
