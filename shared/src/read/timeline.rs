@@ -231,7 +231,7 @@ fn marks(
     visit_where(
         connection,
         &gaps,
-        "e.reason IN (SELECT id FROM reason WHERE title = ?)",
+        "e.imported_id IS NULL AND e.reason IN (SELECT id FROM reason WHERE title = ?)",
         GAP_TITLE,
         &mut keys,
     )?;
@@ -267,12 +267,13 @@ fn marks(
     Ok((marks, left_out))
 }
 
-/// Appends the changes of a filter: a row of the cluster that is no Event was made by kube9 when it saw one.
+/// Appends the changes of a filter: a row of the cluster that is no Event was made by kube9 when it saw one,
+/// unless it came from the original operator, which recorded Events alone.
 fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Result<(), ReadError> {
     visit_where(
         connection,
         filter,
-        "e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
+        "e.imported_id IS NULL AND e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
         POD_ENDED,
         keys,
     )
