@@ -132,12 +132,16 @@ impl Numbers {
             codes.dedup();
             (!codes.is_empty() && codes.len() < all).then_some(codes)
         };
+        let mut details = details(filter);
+        if let Some(until) = filter.until {
+            details.extend(last_second(connection, until)?);
+        }
         Ok(Self {
             types: codes(6, filter.types.iter().map(|t| t.code()).collect()),
             severities: codes(4, filter.severities.iter().map(|s| s.code()).collect()),
             scopes,
             objects,
-            details: details(filter),
+            details,
             search: filter.search.clone(),
             span: Span::of(filter),
             nothing,
@@ -329,6 +333,30 @@ fn owned(filter: &Filter) -> Sql {
     }
     sql.push(")");
     sql
+}
+
+/// What keys cannot tell: which rows of the second that `until` cuts were created in time. Rows of the original operator
+/// have milliseconds; where none of them is too late, there is no condition, and `tally` can count.
+fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>, ReadError> {
+    let second = EventKey::new(until.second(), 0).as_i64();
+    let end = EventKey::first_at(until).as_i64();
+    if second >= end {
+        return Ok(None);
+    }
+    let mut late = Sql::new(
+        "e.imported_at IS NOT NULL AND e.key >= ? AND ifnull(strftime('%Y-%m-%dT%H:%M:%fZ', e.imported_at) >= ?, 0)",
+    );
+    late.values
+        .extend([second.into(), until.to_string().into()]);
+    let mut exists = Sql::new("SELECT e.key FROM event e WHERE e.key < ?");
+    exists.values.push(end.into());
+    exists.and(&late).push(" LIMIT 1");
+    if ids(connection, &exists)?.is_empty() {
+        return Ok(None);
+    }
+    let mut in_time = Sql::new("NOT (");
+    in_time.append(&late).push(")");
+    Ok(Some(in_time))
 }
 
 fn details(filter: &Filter) -> Vec<Sql> {
