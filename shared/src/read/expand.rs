@@ -81,7 +81,7 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     let text =
         |column| -> rusqlite::Result<Option<&str>> { Ok(raw.get_ref(column)?.as_str().ok()) };
     let number = |column| raw.get::<_, Option<i64>>(column);
-    let usual = (0..21).try_fold(true, |usual, column| {
+    let usual = (0..21).chain([22, 23]).try_fold(true, |usual, column| {
         let value = raw.get_ref(column)?;
         Ok::<_, rusqlite::Error>(usual && is_usual(column, value))
     })?;
@@ -106,10 +106,15 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         args.as_deref(),
         &mut description,
     );
-    if filled.is_none() {
+    // The view replaces one placeholder after the other, also in what it has put in: names and arguments have none.
+    if filled.is_none() || placeholders(&description).next().is_some() {
         return Ok(None);
     }
-    let imported = text(22)?.zip(text(23)?);
+    let imported = match (text(22)?, text(23)?) {
+        (None, None) => None,
+        (Some(id), Some(created_at)) => Some((id, created_at)),
+        _ => return Ok(None),
+    };
     let created = EventKey::from_i64(key).created_at();
     let at = |ms: i64| created.millis().checked_add(ms).map(Timestamp::from_millis);
     let (first, last) = (at(number(6)?.unwrap_or(0)), at(raw.get(7)?));

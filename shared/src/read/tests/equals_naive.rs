@@ -657,6 +657,11 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
         "UPDATE event SET args = '[\"a\" ]'",
         "UPDATE reason SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
         "UPDATE reason SET title = x'fffe'",
+        // Placeholders in what is put in for one, and half of what an imported row keeps.
+        "UPDATE object SET name = 'a' || char(2)",
+        r#"UPDATE event SET args = '["\u0004","zz"]'"#,
+        "UPDATE event SET imported_id = 'evt_x'",
+        "UPDATE event SET imported_at = '2025-12-02T10:30:45.123Z'",
         "UPDATE text SET body = x'784f6620ff'",
     ] {
         let dir = tempfile::tempdir().unwrap();
