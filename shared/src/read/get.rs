@@ -10,7 +10,7 @@ use crate::id::EventKey;
 impl Reader {
     /// The row with that id.
     pub fn get(&self, id: &str) -> Result<Option<Row>, ReadError> {
-        // No transaction: a row is one statement, and beginning and ending one takes as long as the row itself.
+        // No transaction at first: a row is one statement, and beginning and ending one takes as long as the row itself.
         self.limited(|connection| {
             let mut rows = expand::Rows::new(connection)?;
             let key = id.parse::<EventKey>().ok();
@@ -20,6 +20,8 @@ impl Reader {
             {
                 return Ok(Some(row));
             }
+            // What is counted below must be of one moment.
+            let _transaction = connection.unchecked_transaction()?;
             // The id of a row taken in from the original operator says nothing of its key.
             if let Some(key) = imported(connection, id)? {
                 return rows.get(key);
