@@ -31,6 +31,8 @@ pub struct Keys {
     highest: HashMap<i64, u32, RandomState>,
     /// No row lies in a later second: most rows are the first of theirs, and need not be looked for.
     newest: Option<i64>,
+    /// Whether rows of the original operator are there, which keep their ids.
+    has_imported: Option<bool>,
     digits: Digits,
 }
 
@@ -39,6 +41,7 @@ impl Keys {
     pub fn clear(&mut self) {
         self.highest.clear();
         self.newest = None;
+        self.has_imported = None;
     }
 
     /// A key that is not used yet, in this second or, when that is full, the next with room.
@@ -59,10 +62,30 @@ impl Keys {
                 }
                 self.highest.insert(second, low);
                 self.newest = self.newest.max(Some(second));
-                return Ok(EventKey::new(second, low));
+                let key = EventKey::new(second, low);
+                if self.is_imported(conn, key)? {
+                    continue;
+                }
+                return Ok(key);
             }
             second += 1;
         }
+    }
+
+    /// Whether the id that a key gives is that of a row of the original operator.
+    fn is_imported(&mut self, conn: &Connection, key: EventKey) -> rusqlite::Result<bool> {
+        let has_imported = match self.has_imported {
+            Some(has_imported) => has_imported,
+            None => conn
+                .counted("SELECT EXISTS (SELECT 1 FROM event WHERE imported_id IS NOT NULL)")?
+                .query_row([], |row| row.get(0))?,
+        };
+        self.has_imported = Some(has_imported);
+        if !has_imported {
+            return Ok(false);
+        }
+        conn.counted("SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1)")?
+            .query_row([key.to_string()], |row| row.get(0))
     }
 
     /// The next key after `highest`: a random step of so many digits, of 1 in the second's last eighth; `None` when full.
@@ -126,7 +149,7 @@ mod tests {
 
     fn database() -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE event (key INTEGER PRIMARY KEY)")
+        conn.execute_batch("CREATE TABLE event (key INTEGER PRIMARY KEY, imported_id TEXT)")
             .unwrap();
         conn
     }
@@ -139,7 +162,7 @@ mod tests {
         for n in 0..2000 {
             let key = keys.next(&conn, 1_700_000_000).unwrap();
             assert!(last < Some(key), "{n}");
-            conn.execute("INSERT INTO event VALUES (?1)", [key.as_i64()])
+            conn.execute("INSERT INTO event (key) VALUES (?1)", [key.as_i64()])
                 .unwrap();
             last = Some(key);
             if n % 100 == 0 {
@@ -153,7 +176,7 @@ mod tests {
         let conn = database();
         let mut keys = Keys::default();
         conn.execute(
-            "INSERT INTO event VALUES (?1)",
+            "INSERT INTO event (key) VALUES (?1)",
             [EventKey::new(10, EventKey::LOW_MAX - 1).as_i64()],
         )
         .unwrap();
@@ -162,5 +185,25 @@ mod tests {
             EventKey::new(10, EventKey::LOW_MAX)
         );
         assert_eq!(keys.next(&conn, 10).unwrap().second(), 11);
+    }
+
+    #[test]
+    fn key_whose_id_an_imported_row_has_is_passed_over() {
+        let conn = database();
+        conn.execute(
+            "INSERT INTO event (key) VALUES (?1)",
+            [EventKey::new(10, EventKey::LOW_MAX - 3).as_i64()],
+        )
+        .unwrap();
+        // Steps are of 1 this high.
+        for low in [EventKey::LOW_MAX - 2, EventKey::LOW_MAX - 1] {
+            conn.execute(
+                "INSERT INTO event VALUES (?1, ?2)",
+                (i64::from(low), EventKey::new(10, low).to_string()),
+            )
+            .unwrap();
+        }
+        let key = Keys::default().next(&conn, 10).unwrap();
+        assert_eq!(key, EventKey::new(10, EventKey::LOW_MAX));
     }
 }
