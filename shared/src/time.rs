@@ -49,6 +49,10 @@ impl Timestamp {
     /// Parses RFC 3339 with any offset; digits past the millisecond are cut.
     pub fn parse(text: &str) -> Result<Self, BadTimestamp> {
         let bad = || BadTimestamp(text.to_owned());
+        // The parser takes any byte between date and time.
+        if !matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' ')) {
+            return Err(bad());
+        }
         let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| bad())?;
         let millis = parsed.unix_timestamp_nanos().div_euclid(1_000_000);
         i64::try_from(millis).map(Self).map_err(|_| bad())
@@ -153,6 +157,10 @@ mod tests {
             "2025-13-01T00:00:00Z",
             "2025-12-02",
             "2025-12-02T25:00:00Z",
+            "2025-12-02\u{1b}10:30:45Z",
+            "2025-12-02\n10:30:45Z",
+            "2025-12-02\u{0}10:30:45Z",
+            "2025-12-02\"10:30:45Z",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }
