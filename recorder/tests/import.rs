@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use kube9_shared::read::{Filter, PageRequest, Pattern, Reader};
+use kube9_shared::read::{Filter, PageRequest, Pattern, Reader, TimelineRequest};
 use kube9_shared::schema::TALLY_DIFFERS;
 use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
@@ -269,12 +269,13 @@ fn a_file_is_taken_in_once_with_ids_and_times_as_they_are() {
     }
     drop(reader);
 
-    // Once more under another name: nothing is doubled.
-    fs::copy(
-        file.with_extension("db.done"),
-        scene.import().join("again.db"),
-    )
-    .unwrap();
+    // Once more under another name: nothing is doubled, and of a row that is known nothing but its id is looked at.
+    let again = scene.import().join("again.db");
+    fs::copy(file.with_extension("db.done"), &again).unwrap();
+    let db = Connection::open_with_flags(&again, OpenFlags::default()).unwrap();
+    db.execute_batch("UPDATE events SET severity = 'fatal'")
+        .unwrap();
+    close(db, &again);
     scene.run();
     assert_eq!(scene.imported(), 3_000);
     let told = scene.told();
@@ -391,15 +392,37 @@ fn hostile_rows_are_cleaned_or_left_out_and_counted() {
         r#"{"reason":"X","last_timestamp":"9999-12-31T23:59:59Z"}"#,
     );
     one(&db, 20, "metadata", "{".repeat(200));
+    let hour_ago = Timestamp::from_secs(now - 3600).to_string();
+    for (n, separator) in (21..).zip(["\u{1b}", "\n", "\0", "\t", "\"", "\\", "\u{7f}"]) {
+        one(&db, n, "created_at", hour_ago.replace('T', separator));
+    }
+    let offset = Timestamp::from_secs(now).to_string().replace('Z', "+01:00");
+    one(&db, 30, "created_at", offset);
+    one(&db, 31, "created_at", hour_ago.to_lowercase());
+    one(&db, 32, "created_at", hour_ago.replace('T', " "));
+    one(&db, 33, "title", "x".repeat(20_000));
+    one(&db, 34, "object_name", "x".repeat(20_000));
+    one(
+        &db,
+        35,
+        "metadata",
+        r#"{"n":123456789012345678901234567890}"#,
+    );
+    one(
+        &db,
+        36,
+        "metadata",
+        r#"{"a":"password=hunter2hunter2","a":1}"#,
+    );
     close(db, &path);
     scene.run();
     let told = scene.told();
     assert_eq!(
         told,
         [
-            "Imported 13 rows of hostile.db; 7 skipped (1 older than the retention, 1 created in the future, \
-          1 not an event id, 1 created_at is not a time, 1 unknown event_type, 1 unknown severity, 1 a value is too long). \
-          9 rows were changed: secrets, invisible characters, lengths, or metadata that is not an object."
+            "Imported 18 rows of hostile.db; 16 skipped (1 older than the retention, 1 created in the future, \
+          1 not an event id, 8 created_at is not a time, 1 unknown event_type, 1 unknown severity, 3 a value is too long). \
+          14 rows were changed: secrets, invisible characters, lengths, times that are not in UTC, or metadata that is not a JSON object in compact form."
         ]
     );
     scene.is_sound();
@@ -420,6 +443,10 @@ fn hostile_rows_are_cleaned_or_left_out_and_counted() {
     assert_eq!(get(5, "metadata"), r#"{"metadata":"no JSON"}"#);
     assert_eq!(get(7, "description").len(), 4096);
     assert_eq!(get(18, "object_name"), r"\u{1}\u{2}\u{3}");
+    for n in [30, 31, 32] {
+        let created = Timestamp::from_secs(now - 3600).to_string();
+        assert_eq!(get(n, "created_at"), created);
+    }
     let last: i64 = db
         .query_row(
             "SELECT max(last_ms) FROM event WHERE imported_id IS NOT NULL",
@@ -432,6 +459,151 @@ fn hostile_rows_are_cleaned_or_left_out_and_counted() {
     assert!(reader.get("evt_20251202_103046_x9y8z7").unwrap().is_some());
     let row = reader.get("evt_20251202_103045_000010").unwrap().unwrap();
     assert!(row.created_at.ends_with(".123456789Z"), "{row:?}");
+}
+
+/// Rows that take long to make safe: a stop is heeded between two of them, not after hundreds.
+#[test]
+fn rows_that_take_long_do_not_delay_a_stop() {
+    let scene = Scene::new();
+    let path = scene.import().join("slow.db");
+    let db = original(&path);
+    let slow = "\u{1}".repeat(250_000);
+    for n in 0..100 {
+        one(&db, n, "description", &slow);
+    }
+    close(db, &path);
+    let (mut recorder, log) = scene.start();
+    log.until("taking in a database of the original operator");
+    signal(&recorder, "-TERM");
+    assert!(recorder.wait().unwrap().success());
+    assert!(scene.imported() < 100, "it took in all of them");
+    assert_eq!(scene.files(), ["slow.db"]);
+    assert!(scene.told()[0].contains("it was interrupted"));
+}
+
+/// A file that stays is read at each start; what the size limit has deleted since does not come back.
+#[test]
+fn evicted_rows_of_a_file_that_stays_do_not_come_back() {
+    let scene = Scene::new();
+    let file = scene.original("kube9.db", 20_000);
+    let long = scene.import().join(format!("{}.db", "n".repeat(252)));
+    fs::rename(&file, &long).unwrap();
+    let evicted = || -> i64 {
+        scene
+            .record()
+            .query_row("SELECT ifnull(sum(rows), 0) FROM evicted", [], |row| {
+                row.get(0)
+            })
+            .unwrap()
+    };
+    let run = || {
+        let mut recorder = scene
+            .place
+            .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
+            .env("KUBE9_DATA_DIR", "data")
+            .env("KUBE9_STORAGE_MAX_BYTES", "4Mi")
+            .spawn()
+            .unwrap();
+        let log = Log::of(&mut recorder);
+        log.until("recording");
+        signal(&recorder, "-TERM");
+        assert!(recorder.wait().unwrap().success());
+    };
+    run();
+    let (first, left) = (evicted(), scene.imported());
+    assert!(first > 0 && left < 20_000, "{first} evicted, {left} left");
+    run();
+    let told = scene.told();
+    assert!(told[1].starts_with("Imported 0 rows"), "{told:?}");
+    assert!(told[1].contains("older than the size limit leaves"));
+    // Each was evicted once, or is there; beside them a few rows of the recorder's own.
+    let known = evicted() + scene.imported();
+    assert!((20_000..20_100).contains(&known), "{known}");
+    scene.is_sound();
+}
+
+/// Times have milliseconds: a time within a second parts the rows of that second.
+#[test]
+fn a_time_within_a_second_parts_its_rows() {
+    let scene = Scene::new();
+    let path = scene.import().join("kube9.db");
+    let db = original(&path);
+    let second = Timestamp::from_secs(Timestamp::now().second() - 3600);
+    let at = |millis: i64| Timestamp::from_millis(second.millis() + millis);
+    for n in 0..10_u32 {
+        let created = at(i64::from(n) * 100).to_string();
+        one(&db, n, "created_at", created);
+    }
+    close(db, &path);
+    scene.run();
+    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    let matching = |since: Option<Timestamp>, until: Option<Timestamp>| {
+        let request = PageRequest {
+            filter: Filter {
+                since,
+                until,
+                ..Filter::default()
+            },
+            limit: 1_000,
+            ..PageRequest::default()
+        };
+        let page = reader.list(&request).unwrap();
+        let rows = page
+            .rows
+            .iter()
+            .filter(|row| row.id.starts_with("evt_20251202_"));
+        let mut rows: Vec<i64> = rows
+            .map(|row| Timestamp::parse(&row.created_at).unwrap().millis() - second.millis())
+            .collect();
+        rows.sort_unstable();
+        rows
+    };
+    for cut in [0, 1, 100, 250, 899, 900, 901, 1_000] {
+        let (before, after): (Vec<i64>, Vec<i64>) =
+            (0..10).map(|n| n * 100).partition(|&ms| ms < cut);
+        assert_eq!(matching(None, Some(at(cut))), before, "until {cut}");
+        assert_eq!(matching(Some(at(cut)), None), after, "since {cut}");
+    }
+}
+
+/// Changes and gaps are what kube9 saw itself; the original recorded neither, whatever its rows are called.
+#[test]
+fn the_timeline_marks_no_imported_row() {
+    let scene = Scene::new();
+    let path = scene.import().join("kube9.db");
+    let db = original(&path);
+    one(&db, 1, "title", "Pod BackOff: web");
+    one(&db, 2, "title", "Recording gap");
+    one(&db, 3, "title", "Recording gap");
+    db.execute_batch("UPDATE events SET event_type = 'system' WHERE id LIKE '%3'")
+        .unwrap();
+    close(db, &path);
+    scene.run();
+    assert_eq!(scene.imported(), 3);
+    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    let to = Timestamp::now();
+    let from = to.minus(Duration::from_secs(7_200));
+    let timeline = reader
+        .timeline(&TimelineRequest {
+            filter: Filter {
+                since: Some(from),
+                until: Some(to),
+                ..Filter::default()
+            },
+            from,
+            to,
+            bucket_ms: 600_000,
+        })
+        .unwrap();
+    let counted: u64 = timeline.buckets.iter().flatten().sum();
+    assert!(counted >= 3, "they are counted: {counted}");
+    let marked: Vec<&str> = timeline
+        .marks
+        .iter()
+        .map(|mark| mark.row.id.as_str())
+        .filter(|id| id.starts_with("evt_20251202_"))
+        .collect();
+    assert!(marked.is_empty(), "{marked:?}");
 }
 
 /// What lies there and is no database of the original: it stays, is named, and the recorder records.

@@ -10,6 +10,7 @@ use super::share::HOLDERS_MAX;
 use super::statements::Counting as _;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
+use crate::pipeline::record::Record;
 
 /// Entries kept: one for each severity of as many holders as are told apart; about 2 MB. Of more, as where thousands of
 /// namespaces come and go a day, the oldest go.
@@ -45,6 +46,22 @@ impl Evicted {
         }
         Ok(())
     }
+}
+
+/// Whether the size limit has deleted rows like this one that were as new: it would be the next, and may have been there.
+pub(super) fn reaches(
+    conn: &Connection,
+    record: &Record,
+    created: Timestamp,
+) -> rusqlite::Result<bool> {
+    let namespace = record.object.as_ref().map(|object| &*object.namespace);
+    let holder = Holder::of(namespace);
+    let (code, namespace) = holder.stored();
+    conn.counted("SELECT EXISTS (SELECT 1 FROM evicted WHERE holder = ?1 AND namespace = ?2 AND severity = ?3 AND until >= ?4)")?
+        .query_row(
+            (code, namespace, record.severity.code(), created.second()),
+            |row| row.get(0),
+        )
 }
 
 /// Deletes entries of rows that would have gone by age meanwhile, and the oldest of too many.

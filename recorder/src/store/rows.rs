@@ -10,6 +10,7 @@ use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
+use super::evicted;
 use super::intern::Interned;
 use super::keys::Keys;
 use super::statements::Counting as _;
@@ -92,6 +93,8 @@ pub enum Taken {
     Stored,
     /// A row with its id is there already.
     Known,
+    /// The size limit has deleted rows like it that were as new.
+    Evicted,
     /// All keys of its second are taken.
     NoKey,
 }
@@ -169,6 +172,12 @@ impl Rows {
         Ok(())
     }
 
+    /// Whether a row was taken in under this id.
+    pub fn has_imported(&self, conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+        conn.counted("SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1)")?
+            .query_row([id], |row| row.get(0))
+    }
+
     /// Inserts a row of the original operator, created at `created`. Followers of the record are not told: it is about the
     /// past, and there may be a million of them.
     pub fn insert_imported(
@@ -181,6 +190,9 @@ impl Rows {
     ) -> rusqlite::Result<Taken> {
         if has_id(conn, &imported.id)? {
             return Ok(Taken::Known);
+        }
+        if evicted::reaches(conn, row.record(), created)? {
+            return Ok(Taken::Evicted);
         }
         let Some(key) = imported_key(conn, created)? else {
             return Ok(Taken::NoKey);

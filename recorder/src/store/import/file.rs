@@ -32,6 +32,9 @@ const VALUE_BYTES_MAX: i32 = 1 << 20;
 /// Longest text of a row that is looked at. The original bounds its metadata to 10 KiB and cuts nothing else above 1 KB.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
+/// Longest value of the columns that hold names and words: making a long text safe takes time.
+const WORD_BYTES_MAX: usize = 16 << 10;
+
 /// SQLite's page cache for it, in KiB (negative: SQLite's convention for KiB).
 const CACHE_KIB: i64 = -1024;
 
@@ -315,11 +318,17 @@ fn has_layout(conn: &Connection) -> Result<(), Refused> {
 
 /// Reads a value only where all of the row are short enough: `octet_length` asks for the size alone.
 fn select() -> String {
-    let longest: Vec<String> = COLUMNS
+    let fits: Vec<String> = COLUMNS
         .iter()
-        .map(|column| format!("ifnull(octet_length({column}), 0)"))
+        .map(|&column| {
+            let most = match column {
+                "description" | "metadata" => TEXT_BYTES_MAX,
+                _ => WORD_BYTES_MAX,
+            };
+            format!("ifnull(octet_length({column}), 0) <= {most}")
+        })
         .collect();
-    let fits = format!("max({}) <= {TEXT_BYTES_MAX}", longest.join(", "));
+    let fits = fits.join(" AND ");
     let columns: Vec<String> = COLUMNS
         .iter()
         .map(|column| format!("CASE WHEN fits THEN {column} END"))

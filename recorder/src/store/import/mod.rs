@@ -31,11 +31,14 @@ use crate::pipeline::sanitize::{Sanitized, sanitize};
 pub const FOLDER: &str = "import";
 
 /// How long a start may take in rows, all files together; what is left then is for the next start. The API server keeps
-/// Events for an hour: the watch must begin well before.
-pub const TIME_MAX: Duration = Duration::from_secs(300);
+/// Events for an hour, and the history of all other objects for five minutes: the watch must begin well before.
+pub const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Rows that are read for one transaction.
 pub const BATCH_ROWS: usize = 500;
+
+/// Bytes of texts that are read for one transaction, where its rows are long.
+pub const BATCH_BYTES: usize = 1 << 20;
 
 /// Why a row is not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +47,8 @@ pub enum Skipped {
     Known,
     /// It is older than rows of its severity are kept.
     Old,
+    /// The size limit has deleted rows of its namespace and severity that were as new: it would delete this one, or did.
+    Evicted,
     /// Its `created_at` lies in the future.
     Future,
     /// Its id is not one of the contract.
@@ -66,6 +71,7 @@ impl Skipped {
         match self {
             Self::Known => "already recorded",
             Self::Old => "older than the retention",
+            Self::Evicted => "older than the size limit leaves",
             Self::Future => "created in the future",
             Self::Id => "not an event id",
             Self::Time => "created_at is not a time",
@@ -82,7 +88,8 @@ impl Skipped {
 pub struct Counts {
     /// Rows taken in.
     pub taken: u64,
-    /// Of these, rows with a text that is not stored as it was: redacted, cut, escaped, or metadata that is not an object.
+    /// Of these, rows with a text that is not stored as it was: redacted, cut, escaped, a time in another form,
+    /// or metadata that is not an object.
     pub changed: u64,
     /// Rows left out, by reason.
     pub skipped: BTreeMap<Skipped, u64>,
@@ -128,7 +135,7 @@ pub fn told(file: &str, counts: &Counts, cause: Option<&str>, at: Timestamp) -> 
     }
     if counts.changed > 0 {
         description.push_str(&format!(
-            ". {} rows were changed: secrets, invisible characters, lengths, or metadata that is not an object",
+            ". {} rows were changed: secrets, invisible characters, lengths, times that are not in UTC, or metadata that is not a JSON object in compact form",
             counts.changed
         ));
     }

@@ -90,6 +90,16 @@ impl<'a> Foreign<'a> {
         Ok(foreign)
     }
 
+    /// Its id, which may be none of ours.
+    pub fn id(&self) -> Option<&str> {
+        self.texts[0].as_deref()
+    }
+
+    /// Bytes of its texts: making them safe takes time.
+    pub fn bytes(&self) -> usize {
+        self.texts.iter().flatten().map(|text| text.len()).sum()
+    }
+
     /// The row as one of ours.
     ///
     /// # Errors
@@ -123,7 +133,7 @@ impl<'a> Foreign<'a> {
             .ok_or(Skipped::EventType)?;
         let severity = word(Severity::ALL, |one| one.as_str(), severity.as_deref())
             .ok_or(Skipped::Severity)?;
-        let (extra, is_object) = object_of(metadata.as_deref());
+        let extra = object_of(metadata.as_deref());
         let last = last(&extra, created, now);
         let kept = match severity {
             Severity::Info | Severity::Warning => keep.info_warning,
@@ -154,14 +164,19 @@ impl<'a> Foreign<'a> {
         };
         let row = sanitize(record.clone());
         let extra = &row.record().extra;
+        let is_utc = is_utc(&created_at, created);
         let imported = Imported {
             id,
-            created_at,
+            created_at: if is_utc {
+                created_at
+            } else {
+                created.to_string()
+            },
             metadata: (metadata.is_some() || !extra.is_empty())
                 .then(|| Value::Object(extra.clone()).to_string()),
         };
         Ok(Ready {
-            changed: odd || !is_object || *row.record() != record,
+            changed: odd || !is_utc || imported.metadata != metadata || *row.record() != record,
             row,
             created,
             last,
@@ -180,21 +195,33 @@ fn is_id(id: &str) -> bool {
         && clean_text(id, ID_BYTES_MAX) == id
 }
 
+/// Whether a time has the form that all others in the record have, to whatever fraction of a second: it sorts as text.
+fn is_utc(text: &str, time: Timestamp) -> bool {
+    let printed = time.to_string();
+    let seconds = printed.get(.."YYYY-MM-DDTHH:MM:SS".len());
+    let fraction = seconds
+        .and_then(|seconds| text.strip_prefix(seconds))
+        .and_then(|rest| rest.strip_suffix('Z'));
+    fraction.is_some_and(|fraction| {
+        fraction.is_empty()
+            || fraction.strip_prefix('.').is_some_and(|digits| {
+                !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+            })
+    })
+}
+
 fn word<T: Copy>(all: &[T], name: fn(T) -> &'static str, given: Option<&str>) -> Option<T> {
     all.iter().copied().find(|one| Some(name(*one)) == given)
 }
 
-/// The metadata, and whether it was an object or nothing. Of what is neither, the text is kept.
-fn object_of(metadata: Option<&str>) -> (Map<String, Value>, bool) {
+/// The metadata. Of what is neither an object nor nothing, the text is kept.
+fn object_of(metadata: Option<&str>) -> Map<String, Value> {
     let Some(text) = metadata else {
-        return (Map::new(), true);
+        return Map::new();
     };
     match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => (map, true),
-        _ => {
-            let text = Value::String(text.to_owned());
-            (Map::from_iter([("metadata".to_owned(), text)]), false)
-        }
+        Ok(Value::Object(map)) => map,
+        _ => Map::from_iter([("metadata".to_owned(), Value::String(text.to_owned()))]),
     }
 }
 

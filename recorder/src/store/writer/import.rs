@@ -11,7 +11,7 @@ use super::Writer;
 use crate::store::apply::{Applier, apply_all};
 use crate::store::import::file::{ForeignFile, Refused, databases, name, set_done};
 use crate::store::import::row::Ready;
-use crate::store::import::{BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, told};
+use crate::store::import::{BATCH_BYTES, BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, told};
 use crate::store::report;
 use crate::store::rows::Taken;
 use crate::store::run::Progress;
@@ -115,19 +115,30 @@ impl Writer {
         let own = [own.database, own.wal, own.shm].map(Option::unwrap_or_default);
         let file = ForeignFile::open(path, &own, go_on.clone())?;
         let (keep, now) = (self.retention.clone(), self.shared.clock.now());
-        let (mut batch, mut seen) = (Vec::with_capacity(BATCH_ROWS), 0_usize);
+        let mut batch = Vec::with_capacity(BATCH_ROWS);
+        let (mut seen, mut bytes) = (0, 0);
         let read = file.rows(|row| -> Result<(), Stopped> {
-            match row.ready(&keep, now) {
-                Ok(ready) => batch.push(ready),
-                Err(why) => counts.skip(why),
+            // A single row may be long, and take as long to be made safe.
+            self.pulse.beat();
+            if !go_on() {
+                return Err(Refused::Interrupted.into());
             }
             seen += 1;
-            if seen.is_multiple_of(BATCH_ROWS) {
+            // Looked for first, since that is cheap: so each start gets further than the last one.
+            let id = row.id().unwrap_or_default();
+            if self.applier.rows.has_imported(&self.conn, id)? {
+                counts.skip(Skipped::Known);
+            } else {
+                bytes += row.bytes();
+                match row.ready(&keep, now) {
+                    Ok(ready) => batch.push(ready),
+                    Err(why) => counts.skip(why),
+                }
+            }
+            if seen >= BATCH_ROWS || bytes >= BATCH_BYTES {
+                (seen, bytes) = (0, 0);
                 self.import_batch(&batch, counts)?;
                 batch.clear();
-                if !go_on() {
-                    return Err(Refused::Interrupted.into());
-                }
             }
             Ok(())
         });
@@ -158,6 +169,7 @@ impl Writer {
                         these.changed += u64::from(ready.changed);
                     }
                     Taken::Known => these.skip(Skipped::Known),
+                    Taken::Evicted => these.skip(Skipped::Evicted),
                     Taken::NoKey => these.skip(Skipped::NoKey),
                 }
             }
