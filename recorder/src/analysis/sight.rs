@@ -47,6 +47,10 @@ pub(super) struct Source {
     pub(super) changed: bool,
     /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
     resumed: Option<Timestamp>,
+    /// The last list was of the stored position: it shows what is stored, not what is current.
+    goes_on: bool,
+    /// The watch reads what happened before it was opened.
+    pub(super) is_behind: bool,
 }
 
 /// All informers, and the kinds.
@@ -75,13 +79,15 @@ impl Source {
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
         self.listing = Some(Set::default());
         self.first = cause == RelistCause::FirstStart;
-        if cause == RelistCause::Resumed {
+        self.goes_on = cause == RelistCause::Resumed;
+        self.is_behind = false;
+        if self.goes_on {
             (self.resumed, self.late) = (self.current, None);
             return;
         }
         self.resumed = None;
         self.late = (!self.first).then(|| Late {
-            from: self.current.unwrap_or(now),
+            from: self.current.unwrap_or(now).min(now),
             to: now,
         });
     }
@@ -92,7 +98,7 @@ impl Source {
         let missing = self.facts.keys().filter(|key| !shown.contains(*key));
         let missing = missing.cloned().collect();
         (self.synced, self.first) = (true, false);
-        if self.resumed.is_none() {
+        if !self.goes_on {
             self.current = Some(proven);
         }
         (missing, self.late.take())
@@ -100,17 +106,18 @@ impl Source {
 
     /// Whether it goes on from the stored position: then its list shows what is stored, and there is no gap.
     pub(super) fn goes_on(&self) -> bool {
-        self.resumed.is_some()
+        self.goes_on
     }
 
-    /// Whether what is seen now happened while nobody recorded: in a list after that time, and in what a resumed watch
-    /// tells first.
+    /// Whether what is seen now happened while nobody recorded: in a list after that time, in what a resumed watch tells
+    /// first, and in a backlog, however long it takes to read.
     pub(super) fn late_at(&mut self, now: Timestamp) -> Option<Late> {
         if self.live.is_some_and(|since| now.since(since) >= THAW) {
             self.resumed = None;
         }
-        let resumed = self.resumed.map(|from| Late { from, to: now });
-        self.late.or(resumed)
+        let behind = self.current.filter(|_| self.is_behind);
+        let from = self.resumed.or(behind).map(|from| from.min(now));
+        self.late.or(from.map(|from| Late { from, to: now }))
     }
 
     /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
@@ -123,7 +130,8 @@ impl Source {
     /// Everything was seen by then. Returns whether that is worth a note in the database: a gap that follows begins there.
     pub(super) fn proven(&mut self, at: Timestamp) -> bool {
         self.current = self.current.max(Some(at));
-        let is_due = |noted| at.since(noted) >= PROVEN_EVERY;
+        // After a clock that was ahead, too: the position must not stand still until it is that late again.
+        let is_due = |noted| at.since(noted) >= PROVEN_EVERY || at < noted;
         let is_due = self.noted.is_none_or(is_due) || std::mem::take(&mut self.changed);
         if is_due {
             self.noted = Some(at);
@@ -165,6 +173,8 @@ impl Sight {
             noted: stored.proven,
             changed: false,
             resumed: None,
+            goes_on: false,
+            is_behind: false,
         };
         if let Some(proven) = stored.proven {
             let since = &mut self.blind_since[kind.index()];

@@ -177,7 +177,7 @@ impl Consumer for EventsConsumer {
                 });
             }
             Told::Connected | Told::Disconnected { .. } | Told::Reset => {}
-            Told::News(never) => match never {},
+            Told::News { news: never, .. } => match never {},
         }
         Ok(())
     }

@@ -161,6 +161,7 @@ pub(super) fn sources(
             throttle: throttle.clone(),
             list: None,
             listed: 0,
+            is_behind: false,
             held: Held::default(),
         };
         let watcher = Watcher {

@@ -94,6 +94,11 @@ impl Analysis {
                     source.lives(now);
                 }
             }
+            News::Behind(is_behind) => {
+                if let Some(source) = self.source(watch) {
+                    source.is_behind = is_behind;
+                }
+            }
             News::Blind { why, forbidden } => {
                 self.sight.blinded(watch, now);
                 if forbidden {

@@ -7,7 +7,8 @@ use super::prelude::*;
 use crate::analysis::state::Before;
 use crate::analysis::subject::key;
 use crate::config::AnalysisConfig;
-use crate::pipeline::item::{Item, RelistCause, Step};
+use crate::pipeline::item::{Item, Mark, RelistCause, Step};
+use crate::pipeline::record::Record;
 use crate::pipeline::signals::Remembered;
 use crate::source::objects::informer::News;
 
@@ -155,6 +156,94 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
         .iter()
         .filter(|item| matches!(item, Item::Finding(found) if found.step != Step::Updated));
     assert_eq!(steps.count(), 0, "{items:?}");
+}
+
+/// Shows that everything was seen by now; returns the position that is noted.
+fn proven(lab: &mut Lab, version: &str) -> Option<Timestamp> {
+    let (at, version, is_last) = (lab.now, version.to_owned(), false);
+    lab.say(
+        Kind::Deployment,
+        News::Proven {
+            version,
+            at,
+            is_last,
+        },
+    );
+    lab.take().into_iter().find_map(|item| match item {
+        Item::Mark {
+            mark: Mark::Proven { at, .. },
+            ..
+        } => Some(at),
+        _ => None,
+    })
+}
+
+fn scaled(lab: &mut Lab, replicas: u32) -> Record {
+    let changed = deployment(json!({"spec": {"replicas": replicas}}));
+    lab.apply(Kind::Deployment, &changed);
+    lab.changes().remove(0)
+}
+
+#[test]
+fn backlog_is_late_however_long_it_takes_to_read() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    proven(&mut lab, "9");
+    let since = lab.now;
+    // The network was away, and the position is still good: no list.
+    let (why, forbidden) = ("cut".to_owned(), false);
+    lab.say(Kind::Deployment, News::Blind { why, forbidden });
+    lab.wait(240);
+    lab.say(Kind::Deployment, News::Live);
+    lab.say(Kind::Deployment, News::Behind(true));
+    lab.wait(30);
+    let row = scaled(&mut lab, 5);
+    assert_eq!(row.extra["observed_late"], true);
+    assert_eq!(
+        row.extra["between"],
+        json!([since.to_string(), lab.now.to_string()])
+    );
+    lab.say(Kind::Deployment, News::Behind(false));
+    assert!(!scaled(&mut lab, 6).extra.contains_key("observed_late"));
+}
+
+#[test]
+fn clock_that_was_ahead_makes_no_late_change_end_before_it_began_and_stops_no_position() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    let right = lab.now;
+    lab.now = right.plus(Duration::from_secs(7_200));
+    assert!(proven(&mut lab, "9").is_some());
+    lab.now = right.plus(Duration::from_secs(10));
+    assert_eq!(proven(&mut lab, "9"), Some(lab.now));
+    lab.say(Kind::Deployment, News::Behind(true));
+    let row = scaled(&mut lab, 5);
+    let now = lab.now.to_string();
+    assert_eq!(row.extra["between"], json!([now, now]));
+}
+
+#[test]
+fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
+    let mut lab = Lab::new();
+    lab.wait(60);
+    lab.take();
+    // Nobody said `Blind`: the analysis itself asked for the list, and the watch has been open for long.
+    lab.list_for(
+        Kind::Deployment,
+        &[deployment(json!({}))],
+        RelistCause::Resumed,
+    );
+    let marks = lab.take();
+    let is_synced = |item: &Item| {
+        matches!(
+            item,
+            Item::Mark {
+                mark: Mark::Synced { .. },
+                ..
+            }
+        )
+    };
+    assert!(!marks.iter().any(is_synced), "{marks:?}");
 }
 
 #[test]

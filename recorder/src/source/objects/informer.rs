@@ -57,6 +57,8 @@ pub struct Informer {
     pub list: Option<RelistCause>,
     /// Objects of the list under way.
     pub listed: u64,
+    /// Whether the analysis was told last that it reads a backlog.
+    pub is_behind: bool,
     /// What there is.
     pub held: Held,
 }
@@ -102,6 +104,8 @@ pub enum News {
     },
     /// The watch is open: what comes next is what happens.
     Live,
+    /// Whether what follows happened before the watch was opened; `false` after a list.
+    Behind(bool),
     /// Nothing new will be seen until `Live`; the words are for people.
     Blind {
         /// What failed.
@@ -223,7 +227,7 @@ impl Consumer for Informer {
             Told::Init(cause) => self.list = Some(cause),
             Told::Page(page) => {
                 if let Some(cause) = self.list.take() {
-                    self.listed = 0;
+                    (self.listed, self.is_behind) = (0, false);
                     self.held.list_begins();
                     let cause = match cause {
                         // Nothing of what was recorded is there: as at the very first start.
@@ -255,7 +259,13 @@ impl Consumer for Informer {
                 .await?;
             }
             Told::Connected => self.say(News::Live).await?,
-            Told::News(news) => self.say(news).await?,
+            Told::News { news, is_behind } => {
+                if self.is_behind != is_behind {
+                    self.is_behind = is_behind;
+                    self.say(News::Behind(is_behind)).await?;
+                }
+                self.say(news).await?;
+            }
             Told::Proven {
                 version,
                 at,

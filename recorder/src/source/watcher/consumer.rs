@@ -26,7 +26,12 @@ pub enum Told<'a, Item, News> {
     /// The watch is open.
     Connected,
     /// What an item of the watch says.
-    News(News),
+    News {
+        /// What it says.
+        news: News,
+        /// It happened before the watch was opened, as far as can be known.
+        is_behind: bool,
+    },
     /// A bookmark, a list or the end of a watch shows that everything up to this version was told by then.
     Proven {
         /// resourceVersion.

@@ -59,6 +59,11 @@ impl Cursor {
         self.proven
     }
 
+    /// Whether the line at hand may have been there before the watch was opened.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.caught_up || self.position == self.target
+    }
+
     /// Whether it has come anywhere.
     pub(super) fn has_moved(&self) -> bool {
         self.moved
@@ -130,9 +135,12 @@ mod tests {
     fn backlog_proves_nothing_and_what_comes_after_it_does() {
         let mut cursor = cursor("10", "30");
         assert_eq!(cursor.reach("20"), None);
+        assert!(cursor.is_behind());
         assert_eq!(cursor.reach("30"), Some(at(1)));
+        assert!(cursor.is_behind(), "the last of the backlog");
         cursor.line(None);
         assert_eq!(cursor.reach("31"), None, "it lay there for a while");
+        assert!(!cursor.is_behind());
         cursor.line(Some(at(2)));
         assert_eq!(cursor.reach("31"), Some(at(2)), "a bookmark repeats it");
         assert_eq!(cursor.version(), "31");

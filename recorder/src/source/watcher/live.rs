@@ -136,7 +136,8 @@ impl<C: Consumer> Machine<C> {
         drop(line);
         let is_told = news.is_some() || is_bookmark;
         if let Some(news) = news {
-            self.take(Told::News(news)).await?;
+            let is_behind = live.cursor.is_behind();
+            self.take(Told::News { news, is_behind }).await?;
         }
         self.works();
         live.suspect |= live.cursor.takes_went_back();
