@@ -592,8 +592,7 @@ def scenes(scene, cluster, copy, near, far, both):
         expect(3, f"{one.name}: objects of the lost history are gone, the others are back", [one],
                [row_of(kind, "lost", 3) for kind in KINDS])
 
-    if os.environ.get("KUBE9_E2E_OVERTAKEN"):
-        overtaken(scene, cluster, copy, near, both)
+    overtaken(scene, cluster, copy, near, both)
 
     scene("recorders that are stopped and killed across a restart of the API server")
     before = {one.name: len(one.gaps()) for one in both}
@@ -625,7 +624,7 @@ def scenes(scene, cluster, copy, near, far, both):
 
 
 def overtaken(scene, cluster, copy, near, both):
-    """A known limit (docs/reliability.md): a resourceVersion does not tell one history from another."""
+    """Here no resourceVersion tells one history from another."""
     scene("etcd is put back: the new history has overtaken the positions before anybody looks")
     before = {one.name: len(one.gaps()) for one in both}
     regressed_before = {one.name: len(one.regressions()) for one in both}
