@@ -461,26 +461,6 @@ fn hostile_rows_are_cleaned_or_left_out_and_counted() {
     assert!(row.created_at.ends_with(".123456789Z"), "{row:?}");
 }
 
-/// Rows that take long to make safe: a stop is heeded between two of them, not after hundreds.
-#[test]
-fn rows_that_take_long_do_not_delay_a_stop() {
-    let scene = Scene::new();
-    let path = scene.import().join("slow.db");
-    let db = original(&path);
-    let slow = "\u{1}".repeat(250_000);
-    for n in 0..100 {
-        one(&db, n, "description", &slow);
-    }
-    close(db, &path);
-    let (mut recorder, log) = scene.start();
-    log.until("taking in a database of the original operator");
-    signal(&recorder, "-TERM");
-    assert!(recorder.wait().unwrap().success());
-    assert!(scene.imported() < 100, "it took in all of them");
-    assert_eq!(scene.files(), ["slow.db"]);
-    assert!(scene.told()[0].contains("it was interrupted"));
-}
-
 /// A file that stays is read at each start; what the size limit has deleted since does not come back.
 #[test]
 fn evicted_rows_of_a_file_that_stays_do_not_come_back() {
