@@ -391,6 +391,32 @@ fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
     recorder.stop().unwrap();
 }
 
+/// The same, while every kind waits for its next attempt, so that nothing is asked of an API server that is away.
+#[test]
+fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
+    let mut rewound = Rewound::new();
+    let setup = &mut rewound.scene.setup;
+    let waits = "backoff: {initial: 6s, max: 6s}";
+    setup.yaml = setup
+        .yaml
+        .replace("backoff: {initial: 100ms, max: 1s}", waits);
+    assert!(setup.yaml.contains(waits), "{}", setup.yaml);
+    let recorder = rewound.watching();
+    let scene = &rewound.scene;
+    let position = scene.server.store().version();
+    scene.server.restore_backup(rewound.backup);
+    for n in 0..30 {
+        scene.put(Kind::Pod, &format!("new-{n}"));
+        scene.put(Kind::Event, &format!("new-{n}"));
+    }
+    assert!(scene.server.store().version() > position);
+    for kind in [Kind::Pod, Kind::Event] {
+        scene.wait_for(kind, "new-0");
+    }
+    rewound.is_right("history went back and has overtaken, every kind waiting");
+    recorder.stop().unwrap();
+}
+
 /// An API server that was away, and has the same history: nothing is listed, and no gap row claims anything.
 #[test]
 fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {

@@ -29,6 +29,10 @@ pub(super) const WORKS_AFTER: Duration = Duration::from_secs(2);
 /// has read its roles, which takes one to three seconds. The fourth comes about five seconds after the first.
 pub(super) const DENIED_TRIES: u32 = 4;
 
+/// A watch that is opened again sooner than this after the last one follows the same history: etcd cannot be put back in
+/// less. What is done in a rolling restart of API servers costs no list.
+pub(super) const AWAY_AFTER: Duration = Duration::from_secs(2);
+
 /// Smallest page asked for when pages do not arrive in time.
 pub(super) const PAGE_SIZE_MIN: u32 = 10;
 
@@ -191,6 +195,9 @@ pub(super) struct Machine<C> {
     pub(super) woken: Option<Instant>,
     /// A check failed since the last watch: the API server may have come back with another history.
     pub(super) was_away: bool,
+    /// When the last watch ended, or an attempt at one found nobody: a kind may wait for the next attempt for as long as the
+    /// API server is away, so that no check fails.
+    pub(super) blind_since: Option<Instant>,
     /// When the last list began.
     pub(super) listed: Option<Instant>,
 }

@@ -8,8 +8,8 @@ use super::consumer::{Closed, Consumer, Regressed, Told};
 use super::cursor::Cursor;
 use super::list::ListEnd;
 use super::state::{
-    DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State, Trouble,
-    WORKS_AFTER, Watcher, went_back,
+    AWAY_AFTER, DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State,
+    Trouble, WORKS_AFTER, Watcher, went_back,
 };
 use crate::backoff::Backoff;
 use crate::metrics::{Label, RestartCause};
@@ -92,9 +92,15 @@ impl<C: Consumer> Machine<C> {
         Ok(match next {
             Next::List(cause) => State::List(cause),
             Next::Exact(at) => State::Exact(at),
-            Next::Connect(at) if self.was_away => State::Compare(at),
+            Next::Connect(at) if self.may_be_another() => State::Compare(at),
             Next::Connect(at) => State::Connect(at),
         })
+    }
+
+    /// Whether the API server may have come back with another history since the last watch.
+    fn may_be_another(&self) -> bool {
+        let blind = self.blind_since.map(|since| since.elapsed());
+        self.was_away || blind.is_some_and(|blind| blind >= AWAY_AFTER)
     }
 
     async fn list_all(&mut self, cause: RelistCause) -> Result<State, Closed> {
@@ -155,7 +161,10 @@ impl<C: Consumer> Machine<C> {
     /// differs.
     async fn compare(&mut self, at: Position) -> Result<State, Closed> {
         match self.is_as_held(&at.version).await {
-            Ok(true) => Ok(State::Connect(at)),
+            Ok(true) => {
+                (self.was_away, self.blind_since) = (false, None);
+                Ok(State::Connect(at))
+            }
             Ok(false) => self.regressed(at.version, true).await,
             Err(error) if error.is_away() => self.broken(at, &error, Instant::now(), false).await,
             // The watch meets what it means: too old, busy, not allowed.
@@ -178,7 +187,7 @@ impl<C: Consumer> Machine<C> {
             Err(error) => return self.broken(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
-        self.was_away = false;
+        (self.was_away, self.blind_since) = (false, None);
         let idle_after = config.idle_renewal;
         self.watcher.report.opened();
         self.denied = 0;
@@ -204,6 +213,9 @@ impl<C: Consumer> Machine<C> {
     /// What follows the end of a watch.
     pub(super) async fn ended(&mut self, live: Live, end: End) -> Result<State, Closed> {
         let settled = live.opened.elapsed() >= SETTLED;
+        self.blind_since = Some(Instant::now());
+        // Since when it was silent is not known.
+        self.was_away |= matches!(end, End::Failed(ApiError::Timeout(_)));
         let moved = live.cursor.has_moved();
         let mut at = Position {
             version: live.cursor.version(),
@@ -281,6 +293,9 @@ impl<C: Consumer> Machine<C> {
         moved: bool,
     ) -> Result<State, Closed> {
         let settled = opened.elapsed() >= SETTLED;
+        if error.is_away() {
+            self.blind_since.get_or_insert_with(Instant::now);
+        }
         let trouble = Trouble::of(error);
         if matches!(trouble, Trouble::Expired) {
             self.watcher.report.restarted(RestartCause::Gone);
@@ -426,6 +441,7 @@ impl<C: Consumer> Watcher<C> {
             failed_at: None,
             woken: None,
             was_away: false,
+            blind_since: None,
             listed: None,
             watcher: self,
         };
