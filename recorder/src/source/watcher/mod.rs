@@ -6,14 +6,14 @@
 //!        ▼   history went back (here or at another kind)              ▼
 //!      Check ───────────────────────────────────────────────────▶   List ◀──┐
 //!      ▲ ▲ │  410, hole, failed too often ─────────────────────────▶ │ └────┘ failed
-//!      │ │ │                                                         │
-//!      │ │ ├─ objects at a start, or asked to ─▶ Exact ─ done ─┐     │ done
-//!      │ │ ├─ objects, a check failed ─▶ Compare ─ the same ──┐│     │
-//!      │ │ │                                                  ▼▼     ▼
-//!      │ │ └───────────────────────────────────────────────▶ Connect(position)
-//!      │ │                                                     │
-//!      │ └── Full: the queue has no room ◀───┐                 ▼
-//!      └──── Wait ◀── ended, in any way ─────┴────────────── Live ⟲ lines, renewal or check while idle
+//!      │ │ │                                                         ▼ done
+//!      │ │ ├─ objects at a start, or asked to ─▶ Exact ─ done ──▶  Check
+//!      │ │ ├─ objects, a check failed ─▶ Compare ─ the same ─┐
+//!      │ │ │                                                 ▼
+//!      │ │ └────────────────────────────────────────▶ Connect(position)
+//!      │ │                                                   │
+//!      │ └── Full: the queue has no room ◀───┐               ▼
+//!      └──── Wait ◀── ended, in any way ─────┴──────────── Live ⟲ lines, renewal or check while idle
 //! ```
 //!
 //! The consumer hears what kube-runtime's `watcher` would say: Init, its items, InitDone, items, Bookmark (here: a proof),

@@ -111,7 +111,7 @@ impl<C: Consumer> Machine<C> {
         }
         self.take(Told::Init(cause)).await?;
         match self.list(cause, None).await? {
-            Ok(version) => Ok(State::Connect(Position::new(version))),
+            Ok(version) => Ok(self.listed_at(Position::new(version))),
             Err(ListEnd::Regressed(found)) => self.regressed(found, true).await,
             Err(ListEnd::Failed(error)) => {
                 let wait = self.failed("list", &error).await?;
@@ -120,10 +120,17 @@ impl<C: Consumer> Machine<C> {
         }
     }
 
+    /// A list is complete. While its pages were read the API server went on: what the watch has to deliver before it has
+    /// caught up is asked for after the list.
+    fn listed_at(&mut self, at: Position) -> State {
+        (self.was_away, self.blind_since) = (false, None);
+        State::Check(Next::Connect(at))
+    }
+
     async fn list_exactly(&mut self, mut at: Position) -> Result<State, Closed> {
         let error = match self.list(RelistCause::Expired, Some(&at.version)).await? {
-            Ok(version) if version == at.version => return Ok(State::Connect(at)),
-            Ok(version) => return Ok(State::Connect(Position::new(version))),
+            Ok(version) if version == at.version => return Ok(self.listed_at(at)),
+            Ok(version) => return Ok(self.listed_at(Position::new(version))),
             Err(ListEnd::Regressed(found)) => return self.regressed(found, true).await,
             Err(ListEnd::Failed(error)) => error,
         };
