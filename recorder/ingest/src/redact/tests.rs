@@ -168,6 +168,12 @@ fn secrets_that_show_by_themselves() {
         r#"{"auths":{"r.io":{"auth":"dXNlcjpwYXNz"}}}"#,
         r#"{"auths":{"r.io":{"auth":"[REDACTED]"}}}"#,
     );
+    // What could be the name of an object is the beginning of a secret where the text breaks off.
+    check(
+        r#"{"auths":{"r.io":{"auth":"yvy9jd"#,
+        r#"{"auths":{"r.io":{"auth":"[REDACTED]"#,
+    );
+    check(r#"{"auth":"yvy9jd","n":1}"#, r#"{"auth":"yvy9jd","n":1}"#);
     check(
         ".dockerconfigjson: eyJhdXRocyI6e30",
         ".dockerconfigjson: [REDACTED]",

@@ -209,6 +209,8 @@ impl Scan<'_> {
         if slashes == 0 && joined {
             return Some((at, self.end_of_unquoted(pair, to, end)));
         }
+        // What looks like the name of an object may be the beginning of a value that breaks off.
+        let key = if to == end { "" } else { key };
         let secret =
             to - from >= NEAR_BYTES || !is_harmless_text(pair.secrecy, key, &self.text[from..to]);
         (from < to && secret).then_some((from, to))
