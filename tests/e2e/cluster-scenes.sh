@@ -420,9 +420,16 @@ reader_states() {
   k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
   kubectl -n "$victims" run late --image=kube9.test/pause:1 --restart=Never >/dev/null
   wait_for 30 "a row that is in the WAL alone" has_row --object-namespace="$victims" --object-name=late || true
-  local pid
+  local pid n
   pid=$(host_pid recorder)
-  kill -STOP "$pid"
+  for n in 1 2 3 4 5; do
+    kill -STOP "$pid"
+    [[ -s $volume/kube9.db-wal ]] && break
+    # A checkpoint has just emptied it: the process goes on until another row is there.
+    kill -CONT "$pid"
+    kubectl -n "$victims" run "late-$n" --image=kube9.test/pause:1 --restart=Never >/dev/null
+    until_true 30 test -s "$volume/kube9.db-wal" || true
+  done
   k scale deploy/kube9 --replicas=0 >/dev/null
   is_ending() { [[ -n $(k get pods -l app.kubernetes.io/component=recorder -o jsonpath='{.items[*].metadata.deletionTimestamp}') ]]; }
   until_true 20 is_ending || fail "the pod is told to end"
