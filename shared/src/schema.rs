@@ -24,6 +24,20 @@ pub const VERSION: i64 = 1;
 /// What `schema_version.description` says of a file that was made with [`CREATE`].
 pub const DESCRIPTION: &str = "interned layout, view events";
 
+/// The columns of the relation `events`: of our view, and of the original operator's table.
+pub const EVENT_COLUMNS: [&str; 10] = [
+    "id",
+    "event_type",
+    "severity",
+    "title",
+    "description",
+    "object_kind",
+    "object_namespace",
+    "object_name",
+    "metadata",
+    "created_at",
+];
+
 /// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and left alone.
 pub const APPLICATION_ID: i32 = 0x6b75_6239;
 

@@ -33,19 +33,6 @@ const RETRY_EVERY: Duration = Duration::from_millis(20);
 const STEPS_PER_CLOCK_LOOK: i32 = 2_000;
 /// Page cache, KiB. A scan gains nothing from more, and the query container counts its megabytes.
 const CACHE_KIB: i32 = 1_024;
-/// The columns of the table `events` of the original kube9 operator.
-const ORIGINAL_COLUMNS: [&str; 10] = [
-    "id",
-    "event_type",
-    "severity",
-    "title",
-    "description",
-    "object_kind",
-    "object_namespace",
-    "object_name",
-    "metadata",
-    "created_at",
-];
 
 /// Why a database cannot be opened. Each says what the person in front of it can do.
 #[derive(Debug, thiserror::Error)]
@@ -476,7 +463,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), Failed> {
             .prepare("SELECT name FROM pragma_table_info('events')")
             .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
             .map_err(failed)?;
-        let is_original = ORIGINAL_COLUMNS
+        let is_original = schema::EVENT_COLUMNS
             .iter()
             .all(|column| columns.iter().any(|c| c == column));
         return Err(Failed::Final(if is_original {

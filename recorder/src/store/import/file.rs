@@ -11,13 +11,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use kube9_shared::schema::APPLICATION_ID;
+use kube9_shared::schema::{APPLICATION_ID, EVENT_COLUMNS};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use rustix::fs::OFlags;
 
-use super::row::{COLUMNS, Foreign};
+use super::row::Foreign;
 use super::schema;
 
 /// Files that one start looks at, in the order of their names.
@@ -69,7 +69,7 @@ pub enum Refused {
         "it was interrupted: the recorder stops, or its time for imports was over; the next start goes on"
     )]
     Interrupted,
-    /// Somebody wrote to it meanwhile.
+    /// Another process wrote to it meanwhile.
     #[error("it was changed while it was read")]
     Changed,
     /// Reading failed.
@@ -142,7 +142,7 @@ impl ForeignFile {
         own: &[(u64, u64)],
         go_on: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, Refused> {
-        // Not through links, which somebody else may turn elsewhere, and not waiting for a pipe's other end.
+        // Not through links, which another process may turn elsewhere, and not waiting for a pipe's other end.
         let found = fs::symlink_metadata(path)?;
         if !found.is_file() {
             return Err(Refused::NotAFile);
@@ -203,7 +203,7 @@ impl ForeignFile {
         Ok(())
     }
 
-    /// Whether it is the same as when it was opened. Nobody locks an immutable file.
+    /// Whether it is the same as when it was opened. An immutable file is not locked.
     ///
     /// # Errors
     /// It is not.
@@ -306,7 +306,7 @@ fn has_layout(conn: &Connection) -> Result<(), Refused> {
             Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
-    for column in COLUMNS {
+    for column in EVENT_COLUMNS {
         match columns.get(column) {
             Some(0) => {}
             Some(_) => return layout(&format!("the column {column} is computed")),
@@ -318,7 +318,7 @@ fn has_layout(conn: &Connection) -> Result<(), Refused> {
 
 /// Reads a value only where all of the row are short enough: `octet_length` asks for the size alone.
 fn select() -> String {
-    let fits: Vec<String> = COLUMNS
+    let fits: Vec<String> = EVENT_COLUMNS
         .iter()
         .map(|&column| {
             let most = match column {
@@ -329,13 +329,13 @@ fn select() -> String {
         })
         .collect();
     let fits = fits.join(" AND ");
-    let columns: Vec<String> = COLUMNS
+    let columns: Vec<String> = EVENT_COLUMNS
         .iter()
         .map(|column| format!("CASE WHEN fits THEN {column} END"))
         .collect();
     format!(
         "SELECT fits, {} FROM (SELECT {fits} AS fits, {} FROM main.events NOT INDEXED)",
         columns.join(", "),
-        COLUMNS.join(", ")
+        EVENT_COLUMNS.join(", ")
     )
 }

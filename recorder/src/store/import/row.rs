@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube9_shared::model::{EventType, ObjectRef, Severity};
+use kube9_shared::schema::EVENT_COLUMNS;
 use kube9_shared::time::Timestamp;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
@@ -14,20 +15,6 @@ use crate::pipeline::record::{Occurred, Record};
 use crate::pipeline::sanitize::{Sanitized, clean_text, sanitize};
 use crate::store::rows::Imported;
 
-/// The columns of the original's table.
-pub const COLUMNS: [&str; 10] = [
-    "id",
-    "event_type",
-    "severity",
-    "title",
-    "description",
-    "object_kind",
-    "object_namespace",
-    "object_name",
-    "metadata",
-    "created_at",
-];
-
 /// Longest id: the contract's have 26 characters, and who made ids with a longer random part may keep them.
 const ID_BYTES_MAX: usize = 64;
 
@@ -37,10 +24,10 @@ const TIME_BYTES_MAX: usize = 40;
 /// How far `created_at` may lie ahead: another node's clock, not another day.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// A row as it was read; the texts in the order of [`COLUMNS`].
+/// A row as it was read; the texts in the order of [`EVENT_COLUMNS`].
 pub struct Foreign<'a> {
     fits: bool,
-    texts: [Option<Cow<'a, str>>; COLUMNS.len()],
+    texts: [Option<Cow<'a, str>>; EVENT_COLUMNS.len()],
     /// A value was no text.
     odd: bool,
 }
