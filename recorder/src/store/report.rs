@@ -1,4 +1,4 @@
-//! Rows of type `system` that tell what the clean-up did.
+//! Rows of type `system` that report what was done to the record: by the clean-up and by imports.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -147,7 +147,8 @@ pub(super) fn insert(
     Ok(())
 }
 
-fn record(
+/// A row of kube9's own that says what was done to the record.
+pub(super) fn record(
     reason: &str,
     title: &str,
     severity: Severity,

@@ -20,12 +20,12 @@ mod schema;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kube9_shared::model::{EventType, Severity};
+use kube9_shared::model::Severity;
 use kube9_shared::time::Timestamp;
 use serde_json::{Map, json};
 
-use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::{Sanitized, sanitize};
+use super::report::record;
+use crate::pipeline::sanitize::Sanitized;
 
 /// Folder within the data directory.
 pub const FOLDER: &str = "import";
@@ -154,13 +154,5 @@ pub fn told(file: &str, counts: &Counts, cause: Option<&str>, at: Timestamp) -> 
             (Severity::Warning, "Import failed", "ImportFailed")
         }
     };
-    sanitize(Record {
-        event_type: EventType::System,
-        severity,
-        title: title.to_owned(),
-        description,
-        reason: reason.to_owned(),
-        extra,
-        ..Record::own(at)
-    })
+    record(reason, title, severity, description, extra, at)
 }
