@@ -61,7 +61,7 @@ impl<C: Consumer> Machine<C> {
     }
 
     /// Waits until another kind finds that the API server is back, where the last check of this one failed. It answers a
-    /// small list: no more is known, so nobody is woken often.
+    /// small list: no more is known, so a kind is not woken often.
     async fn is_back(&self) {
         let may = self.woken.is_none_or(|at| at.elapsed() >= SETTLED);
         match self.failed_at.filter(|_| may) {
@@ -74,7 +74,7 @@ impl<C: Consumer> Machine<C> {
         match self.newest_version().await {
             Err(error) => {
                 self.was_away |= error.is_away();
-                // Who is told when to come again comes then.
+                // A kind that is given a time to wait waits for that time.
                 let is_told = matches!(error, ApiError::Busy { .. });
                 self.failed_at = (!is_told).then(|| self.watcher.history.returns());
                 let wait = self.failed("watch", &error).await?;
@@ -95,6 +95,11 @@ impl<C: Consumer> Machine<C> {
             Next::Connect(at) if self.may_be_another() => State::Compare(at),
             Next::Connect(at) => State::Connect(at),
         })
+    }
+
+    /// What is seen now is of the history that was seen before.
+    fn follows_on(&mut self) {
+        (self.was_away, self.blind_since) = (false, None);
     }
 
     /// Whether the API server may have come back with another history since the last watch.
@@ -123,7 +128,7 @@ impl<C: Consumer> Machine<C> {
     /// A list is complete. While its pages were read the API server went on: what the watch has to deliver before it has
     /// caught up is asked for after the list.
     fn listed_at(&mut self, at: Position) -> State {
-        (self.was_away, self.blind_since) = (false, None);
+        self.follows_on();
         State::Check(Next::Connect(at))
     }
 
@@ -169,7 +174,7 @@ impl<C: Consumer> Machine<C> {
     async fn compare(&mut self, at: Position) -> Result<State, Closed> {
         match self.is_as_held(&at.version).await {
             Ok(true) => {
-                (self.was_away, self.blind_since) = (false, None);
+                self.follows_on();
                 Ok(State::Connect(at))
             }
             Ok(false) => self.regressed(at.version, true).await,
@@ -194,8 +199,8 @@ impl<C: Consumer> Machine<C> {
             Err(error) => return self.broken(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
-        (self.was_away, self.blind_since) = (false, None);
         let idle_after = config.idle_renewal;
+        self.follows_on();
         self.watcher.report.opened();
         self.denied = 0;
         self.take(Told::Connected).await?;
