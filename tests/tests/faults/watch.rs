@@ -98,6 +98,14 @@ impl Scene {
         });
     }
 
+    fn put_each(&self, kinds: &[Kind], name: &str) {
+        kinds.iter().for_each(|kind| self.put(*kind, name));
+    }
+
+    fn wait_for_each(&self, kinds: &[Kind], name: &str) {
+        kinds.iter().for_each(|kind| self.wait_for(*kind, name));
+    }
+
     /// Starts it and waits until all kinds are watched.
     fn watching(&self) -> Recorder {
         let recorder = self.start();
@@ -279,9 +287,7 @@ struct Rewound {
 impl Rewound {
     fn new() -> Self {
         let scene = Scene::new();
-        for kind in WATCHED {
-            scene.put(kind, "kept");
-        }
+        scene.put_each(&WATCHED, "kept");
         let backup = scene.server.store().version();
         for n in 0..20 {
             scene.put(Kind::Pod, &format!("undone-{n}"));
@@ -292,9 +298,7 @@ impl Rewound {
 
     fn watching(&self) -> Recorder {
         let recorder = self.scene.watching();
-        for kind in WATCHED {
-            self.scene.wait_for(kind, "kept");
-        }
+        self.scene.wait_for_each(&WATCHED, "kept");
         self.scene.wait_for(Kind::Pod, "undone-19");
         self.scene.wait_for(Kind::Event, "undone-19");
         recorder
@@ -304,12 +308,8 @@ impl Rewound {
     /// says what happened, and one gap row names all kinds.
     fn is_right(&self, what: &str) {
         let (scene, since) = (&self.scene, Instant::now());
-        for kind in WATCHED {
-            scene.put(kind, "other");
-        }
-        for kind in WATCHED {
-            scene.wait_for(kind, "other");
-        }
+        scene.put_each(&WATCHED, "other");
+        scene.wait_for_each(&WATCHED, "other");
         scene.wait("no pod that was undone is left", || {
             !scene.has(Kind::Pod, "undone-3")
         });
@@ -421,9 +421,7 @@ fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
 #[test]
 fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
     let scene = Scene::new();
-    for kind in WATCHED {
-        scene.put(kind, "old");
-    }
+    scene.put_each(&WATCHED, "old");
     let recorder = scene.watching();
     for kind in WATCHED {
         scene.put(kind, "before");
@@ -438,13 +436,9 @@ fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
     scene.server.cut_connections();
     scene.wait("it has asked", || !scene.is_healthy());
     std::thread::sleep(Duration::from_secs(2));
-    for kind in WATCHED {
-        scene.put(kind, "meanwhile");
-    }
+    scene.put_each(&WATCHED, "meanwhile");
     scene.server.faults().clear(away);
-    for kind in WATCHED {
-        scene.wait_for(kind, "meanwhile");
-    }
+    scene.wait_for_each(&WATCHED, "meanwhile");
     assert_eq!(scene.gap_rows(), Vec::<Value>::new());
     assert_eq!(scene.regressions(), Some(0));
     recorder.stop().unwrap();
@@ -603,9 +597,7 @@ fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_
 #[test]
 fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
     let scene = Scene::new();
-    for kind in WATCHED {
-        scene.put(kind, "old");
-    }
+    scene.put_each(&WATCHED, "old");
     let recorder = scene.watching();
     let kinds = [Kind::Pod, Kind::Service, Kind::ConfigMap];
     for kind in kinds {
@@ -623,15 +615,11 @@ fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
         WATCHED.iter().all(|kind| requests.open_watches(*kind) == 0)
     });
     let stopped = Timestamp::now();
-    for kind in kinds {
-        scene.put(kind, "in");
-    }
+    scene.put_each(&kinds, "in");
     std::thread::sleep(Duration::from_secs(2));
     scene.server.start_again();
     let started = Timestamp::now();
-    for kind in kinds {
-        scene.put(kind, "after");
-    }
+    scene.put_each(&kinds, "after");
     for kind in kinds {
         scene.wait_for(kind, "in");
         scene.wait_for(kind, "after");
