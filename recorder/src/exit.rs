@@ -36,8 +36,8 @@ pub fn code_of(outcome: &anyhow::Result<()>) -> u8 {
 /// The kernel writes no core dump of this process from now on, and lets no process of the same user read its memory.
 ///
 /// Values of ConfigMaps and of environment variables are dropped while they are decoded, but the buffers that they came
-/// through hold them until they are used again, and the token is in memory for as long as it is used. Nobody needs to read
-/// them from a file after a crash.
+/// through hold them until they are used again, and the token is in memory for as long as it is used. None of it
+/// is worth reading from a file after a crash.
 ///
 /// # Errors
 /// The kernel refuses it.

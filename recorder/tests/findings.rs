@@ -410,7 +410,7 @@ fn gaps_of_other_times_or_causes_have_rows_of_their_own() {
     store.check_counters();
 }
 
-/// A server that ends every watch at once makes a list a minute, and one row.
+/// A server that ends every watch immediately makes a list a minute, and one row.
 #[test]
 fn watch_that_is_blind_again_and_again_has_one_row() {
     let mut store = Store::new();

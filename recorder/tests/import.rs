@@ -586,7 +586,7 @@ fn the_timeline_marks_no_imported_row() {
     assert!(marked.is_empty(), "{marked:?}");
 }
 
-/// What lies there and is no database of the original: it stays, is named, and the recorder records.
+/// A file that is not a database of the original stays, is named, and the recorder records.
 #[test]
 fn files_that_are_none_stay_and_keep_nobody_from_recording() {
     let scene = Scene::new();

@@ -29,7 +29,7 @@ image_values=(
   --set query.image.registry=localhost,query.image.repository=kube9-query,query.image.tag=dev
   --set recorder.image.pullPolicy=Never,query.image.pullPolicy=Never
 )
-# With hardly any patience, so that a trouble is found and over within seconds, and a right that is back is used at once.
+# With hardly any patience, so that a trouble is found and over within seconds, and a right that is back is used immediately.
 helm_values=("${image_values[@]}"
   --set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s
   --set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s
@@ -72,7 +72,7 @@ namespaces() {
 dry_runs() {
   "$e2e/crds.sh" || fail "CRDs of the Prometheus operator"
   check "CRDs of the Prometheus operator" kubectl apply --server-side --force-conflicts -f "$work/crds"
-  # `kubectl wait` fails at once where the status has no conditions yet.
+  # `kubectl wait` fails immediately where the status has no conditions yet.
   wait_for 120 "CRDs are established" kubectl wait --for=condition=Established --timeout=60s crd/servicemonitors.monitoring.coreos.com \
     crd/podmonitors.monitoring.coreos.com crd/prometheusrules.monitoring.coreos.com || true
   local values out release=dry-run # the real one is being installed
@@ -181,7 +181,7 @@ rights() {
   for kind in exec log portforward; do
     for verb in get create; do asked+=("pods/$kind-$verb"); done
   done
-  # Asked all at once, since each kubectl takes its time.
+  # Asked side by side, since each kubectl takes its time.
   allowed=$(printf '%s\n' "${asked[@]}" | jq -R --arg account "$account" --arg ns "$ns" '
       capture("^(?<resource>[a-z]+)(\\.(?<group>[a-z]+))?(/(?<subresource>[a-z]+))?-(?<verb>[a-z]+)$") as $asked
       | {apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: {

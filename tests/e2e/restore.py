@@ -319,7 +319,7 @@ def expect(seconds, what, recorders, keys):
 
 
 class Probes:
-    """Makes, once a second, an object of each kind, and notes when. A Pod is ended at once, which is its row."""
+    """Makes, once a second, an object of each kind, and notes when. A Pod is ended immediately, which is its row."""
 
     def __init__(self, cluster, prefix):
         self.cluster, self.prefix = cluster, prefix

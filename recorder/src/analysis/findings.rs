@@ -105,7 +105,7 @@ pub struct Findings {
     unsure: maps::Map<String, Late>,
     /// Bytes of all of them.
     ledger: Ledger,
-    /// Who bears the bytes of what is in no namespace.
+    /// The namespace that is charged for what is not in a namespace.
     bearers: maps::Map<Subject, Box<str>>,
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Source {
     noted: Option<Timestamp>,
     /// A change was recorded since.
     pub(super) changed: bool,
-    /// Since when what the watch tells happened while nobody recorded: it goes on from the stored position.
+    /// Since when what the watch tells happened while the recorder was away: it goes on from the stored position.
     resumed: Option<Timestamp>,
     /// The last list was of the stored position: it shows what is stored, not what is current.
     goes_on: bool,
@@ -109,7 +109,7 @@ impl Source {
         self.goes_on
     }
 
-    /// Whether what is seen now happened while nobody recorded: in a list after that time, in what a resumed watch tells
+    /// Whether what is seen now happened while the recorder was away: in a list after that time, in what a resumed watch tells
     /// first, and in a backlog, however long it takes to read.
     pub(super) fn late_at(&mut self, now: Timestamp) -> Option<Late> {
         if self.live.is_some_and(|since| now.since(since) >= THAW) {

@@ -234,7 +234,7 @@ pub fn split(path: &str) -> (&str, &str) {
     path.split_once('/').unwrap_or(("", path))
 }
 
-/// Who an object is, for the rows.
+/// The identity of an object, for the rows.
 pub fn object_ref(kind: &str, meta: &Meta) -> ObjectRef {
     ObjectRef {
         kind: kind.to_owned(),

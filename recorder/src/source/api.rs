@@ -388,7 +388,7 @@ impl Lines {
         self.start < self.buffer.len() || self.skipping
     }
 
-    /// Gives back the right to hold a large line while nobody reads on; `next` asks for it again.
+    /// Gives back the right to hold a large line while the watch is not read; `next` asks for it again.
     pub fn let_go(&mut self) {
         self.large = None;
     }

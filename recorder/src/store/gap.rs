@@ -288,7 +288,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             kinds.push(&part.kind);
         }
     }
-    // Who reads only the first one reads of the most important.
+    // A reader who stops after the first one has read the most important.
     kinds.sort_by_key(|kind| *kind != EVENT);
     let scope = match parts {
         [first, others @ ..] if others.iter().all(|part| part.scope == first.scope) => &first.scope,

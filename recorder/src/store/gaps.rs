@@ -73,7 +73,7 @@ impl<'a> GapTable<'a> {
         Ok(())
     }
 
-    /// Closes the open gap of a watch that is no longer run: nobody knows what happened since.
+    /// Closes the open gap of a watch that is no longer run: what happened since is unknown.
     pub(super) fn abandon(&mut self, watch: &mut Watch, now: Timestamp) -> rusqlite::Result<()> {
         let Some(from) = self.begin(watch)? else {
             return Ok(());

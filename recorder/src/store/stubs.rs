@@ -12,8 +12,8 @@ use crate::pipeline::item::WatchId;
 use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
-/// Rows about Events that cannot be recorded, in a minute. They are no more worth than the first few: who sends thousands
-/// of them would fill the database.
+/// Rows about Events that cannot be recorded, in a minute. The first few say all: a sender of
+/// thousands of them would fill the database.
 const STUBS_A_MINUTE: u64 = 60;
 
 /// An Event that cannot be recorded.
@@ -92,7 +92,7 @@ impl Stubs {
         self.committed = self.count;
     }
 
-    /// After a rollback: whoever tries the transaction again counts its Events again.
+    /// After a rollback: the next attempt at the transaction counts its Events again.
     pub(super) fn rolled_back(&mut self) {
         self.count = self.committed;
     }

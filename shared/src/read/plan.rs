@@ -78,7 +78,7 @@ pub(super) fn choose(connection: &Connection, numbers: &Numbers) -> Result<Way, 
     Ok(in_key_order)
 }
 
-/// Whether a stretch has no more rows than are read at once.
+/// Whether a stretch has no more rows than one scan reads.
 fn has_few_rows(connection: &Connection, keys: Keys) -> Result<bool, ReadError> {
     let sql = format!(
         "SELECT count(*) FROM (SELECT 1 FROM event NOT INDEXED WHERE key >= ? AND key < ? LIMIT {})",

@@ -267,7 +267,7 @@ fn marks(
     Ok((marks, left_out))
 }
 
-/// Appends the changes of a filter: a row of the cluster that is no Event was made by kube9 when it saw one,
+/// Appends the changes of a filter: a row of the cluster that is not an Event was made by kube9 when it saw one,
 /// unless it came from the original operator, which recorded Events alone.
 fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Result<(), ReadError> {
     visit_where(

@@ -112,7 +112,7 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
         scene.wait_known(what, pods);
         scene.wait("healthy again", || scene.is_healthy());
     }
-    // After a silence whose begin nobody knows, what was there is compared with what is known: metadata, at the position.
+    // After a silence whose begin is unknown, what was there is compared with what is known: metadata, at the position.
     let listed = scene.server.requests().all();
     let lists = listed
         .iter()

@@ -285,7 +285,7 @@ impl Analysis {
         self.agenda.add(self.findings.of_namespace(namespace));
     }
 
-    /// A list is complete, or is refused: whoever was tried with it and all others is on again.
+    /// A list is complete, or is refused: a namespace that was tried with it and all others is on again.
     fn tried(&mut self, watch: WatchId, refused: bool, out: &mut Vec<Item>) {
         let sight = &self.sight;
         let all = |listed: &Set<WatchId>| sight.watches().all(|watch| listed.contains(&watch));

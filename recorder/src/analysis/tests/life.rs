@@ -227,7 +227,7 @@ fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
     let mut lab = Lab::new();
     lab.wait(60);
     lab.take();
-    // Nobody said `Blind`: the analysis itself asked for the list, and the watch has been open for long.
+    // There was no `Blind`: the analysis itself asked for the list, and the watch has been open for long.
     lab.list_for(
         Kind::Deployment,
         &[deployment(json!({}))],

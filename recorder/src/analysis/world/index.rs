@@ -102,7 +102,7 @@ impl ByLabel {
     }
 
     /// The objects that have that pair of a selector which the fewest have: it decides how many are looked at, and a label
-    /// that nobody has ends it.
+    /// that none has ends it.
     fn rarest(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
         let sets = selector.iter().map(|(label, value)| self.get(label, value));
         sets.min_by_key(|set| set.map_or(0, Keys::len)).flatten()

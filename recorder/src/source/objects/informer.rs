@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each start lists, since the analysis needs every object: exactly at the stored position, so that what came after it is
-//! seen as it happened, and not even an object that came and went while nobody recorded is missed. The API server keeps
+//! seen as it happened, and not even an object that came and went while the recorder was stopped is missed. The API server keeps
 //! that history for some minutes; after that the difference to the stored facts is what is known of a gap.
 //!
 //! Asked to (`RelistCause::Resumed`), it lists in between, exactly at the position that its watch has reached: what is

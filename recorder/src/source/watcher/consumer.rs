@@ -1,4 +1,4 @@
-//! Who takes what a watcher sees.
+//! The receiver of what a watcher sees.
 
 use std::future::Future;
 
@@ -72,7 +72,7 @@ pub struct Regressed {
     pub found: String,
     /// When that was seen.
     pub at: Timestamp,
-    /// Nobody has told of it yet.
+    /// This kind is the first to report it.
     pub is_first: bool,
 }
 
@@ -113,7 +113,7 @@ pub trait Consumer: Send {
     /// The objects at the position, where they are known; not of Events.
     fn held(&self) -> Option<&Held>;
 
-    /// Takes note of a line that is no item.
+    /// Takes note of a line that is not an item.
     fn undecodable(&mut self, cause: &str);
 
     /// Takes what the watcher tells.

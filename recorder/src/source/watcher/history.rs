@@ -2,8 +2,8 @@
 //!
 //! etcd that was restored from a backup gives out versions again that it gave out before. Each kind compares the API
 //! server's newest version with the highest that it has seen itself: another kind may lie in another etcd
-//! (`--etcd-servers-overrides`). Who finds that it went back tells all, since the cluster as a whole went back.
-//! Who is answered again after a failure tells all, too: they need not wait for their own back-off to end.
+//! (`--etcd-servers-overrides`). The kind that finds that it went back recalls all, since the cluster as a whole went back.
+//! A kind that is answered again after a failure wakes all, so that they do not wait for their own back-off to end.
 
 use std::sync::Arc;
 

@@ -22,7 +22,8 @@
 //! Before each watch, whatever ended the last one, the API server is asked for its newest resourceVersion: one above it
 //! (etcd was restored) would be accepted and then wait in silence until the new history has passed it. An idle watch
 //! asks again. After a check that failed the new history may have passed it already: of objects, uid and version of all
-//! that there was at the position are compared with what the watch has shown. Who finds a history that went back recalls all kinds ([`History`]).
+//! that there was at the position are compared with what the watch has shown. The kind that finds a history that went back
+//! recalls all kinds ([`History`]).
 //!
 //! A position is given up for a list when the API server no longer has it (410, by reason or code), or when attempts in
 //! a row, each after a check that went well, did not move it: see `Trouble::tries`.

@@ -56,7 +56,7 @@ pub struct Watcher<C> {
     pub report: Report,
     /// Time.
     pub clock: Clock,
-    /// Who takes what is seen.
+    /// Takes what is seen.
     pub consumer: C,
 }
 
@@ -195,7 +195,7 @@ pub(super) struct Machine<C> {
     pub(super) woken: Option<Instant>,
     /// A check failed since the last watch: the API server may have come back with another history.
     pub(super) was_away: bool,
-    /// When the last watch ended, or an attempt at one found nobody: a kind may wait for the next attempt for as long as the
+    /// When the last watch ended, or an attempt at one found no API server: a kind may wait for the next attempt for as long as the
     /// API server is away, so that no check fails.
     pub(super) blind_since: Option<Instant>,
     /// When the last list began.

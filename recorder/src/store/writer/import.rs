@@ -29,7 +29,7 @@ enum Stopped {
 
 impl Writer {
     /// Takes in what lies in the folder `import` of the data directory; before a watch is registered. What cannot be taken
-    /// in stays there: `/healthz` names it until a start could, or somebody took it away.
+    /// in stays there: `/healthz` names it until a start could, or it was removed.
     pub fn import(&mut self) {
         let until = Instant::now() + TIME_MAX;
         let folder = self.data.directory().join(FOLDER);

@@ -101,7 +101,7 @@ struct LastCommit {
     lag_ms: Option<i64>,
 }
 
-/// The grace period is over: whoever gets this stops what it does and returns.
+/// The grace period is over: the caller that gets this stops what it does and returns.
 #[derive(Debug)]
 struct Abandoned;
 
