@@ -441,34 +441,61 @@ fn wrong_entries_of_a_list_are_named_by_their_index() {
     );
 }
 
+/// Heading of a setting without a section.
+fn top_level(path: &str) -> &'static str {
+    match path {
+        "filters" | "severity_overrides" => "Events",
+        _ => "general",
+    }
+}
+
 /// `KUBE9_UPDATE_DOCS=1 cargo test` writes the page anew.
 #[test]
 fn the_documentation_lists_every_setting_with_its_default() {
     let mut page = String::from(
         "# Configuration of kube9-recorder\n\n\
          <!-- Generated from recorder/src/config: KUBE9_UPDATE_DOCS=1 cargo test -p kube9-recorder documentation -->\n\n\
-         A setting comes from the first of these that names it:\n\n\
+         The value of a setting comes from the first of these that contains it:\n\n\
          1. a flag (`kube9-recorder --help` lists them);\n\
-         2. an environment variable: `KUBE9_` and the setting's path, in capitals with `_` for `.`;\n\
-         3. the config file, YAML, named by `--config FILE` or `KUBE9_CONFIG`;\n\
-         4. the default below.\n\n\
+         2. an environment variable: `KUBE9_` and the path of the setting in capitals, with `_` instead of `.`;\n\
+         3. the YAML config file named by `--config FILE` or `KUBE9_CONFIG`;\n\
+         4. the default.\n\n\
          An empty variable or key counts as not set.\n\
-         \n\
-         Inside a pod the config file is `/etc/kube9/config.yaml`, where the chart mounts it, and no other is read.\n\
-         A setting that names an address, a credential or a file comes from it alone there: as a flag or a variable it is refused with exit code 2, since anyone who may exec into the container chooses the flags of what they start.\n\
-         kube9 takes a process for one in a pod if `KUBERNETES_SERVICE_HOST` is set or a service account is mounted.\n\
-         \n\
-         Unknown keys and wrong values are refused, all of them at once, before anything starts; a variable that looks like a setting and is none is a warning in the log.\n\
-         `kube9-recorder check` prints the effective configuration; no setting holds a secret.\n\n\
-         Durations are written `250ms`, `30s`, `5m`, `6h`, `7d`; sizes `512Mi`, `2Gi` or a number of bytes.\n\
-         A list in a variable is comma-separated.\n",
+         Unknown keys and invalid values are errors: all of them are reported together, before anything starts.\n\
+         An unknown environment variable that begins with `KUBE9_` only logs a warning.\n\
+         `kube9-recorder check` prints the effective configuration; no setting contains a secret.\n\n\
+         Durations are written as `250ms`, `30s`, `5m`, `6h` or `7d`; sizes as `512Mi`, `2Gi` or a number of bytes.\n\
+         A list in an environment variable is comma-separated.\n\n\
+         ## In a pod\n\n\
+         In a pod, the config file is `/etc/kube9/config.yaml`, which the chart mounts; no other file is read.\n\
+         Settings that name an address, a credential or a file must be in that file.\n\
+         As a flag or a variable they cause exit code 2, because anyone who can exec into the container chooses the flags of the process they start.\n\
+         kube9 assumes that it runs in a pod if `KUBERNETES_SERVICE_HOST` is set or a service account is mounted.\n\n\
+         ## Filter rules\n\n\
+         `filters` decides which Events are recorded, and `severity_overrides` sets the severity of those that are:\n\n\
+         ```yaml\n\
+         filters:\n  \
+           - name: keep-failures        # 1 to 63 characters a-z, 0-9 or -, unique\n    \
+             action: include\n    \
+             match: {types: [Warning]}\n  \
+           - name: no-leases            # kube9_events_filtered_total{rule=\"no-leases\"} counts what it excludes\n    \
+             action: exclude\n    \
+             match: {reasons: [LeaderElection], namespaces: [\"kube-*\"]}\n\
+         severity_overrides:\n  \
+           - match: {reasons: [Unhealthy], namespaces: [\"staging-*\"]}\n    \
+             severity: info\n\
+         ```\n\n\
+         - The first rule that matches applies. An Event that no filter matches is recorded.\n\
+         - `match` has at least one of `namespaces`, `kinds`, `names`, `reasons` and `types`. Every field that is present must match, and a field matches if one of its patterns does.\n\
+         - In a pattern, `*` matches any text, including none (the namespace of a cluster-scoped object is empty), and `?` matches one character.\n\
+         - Kinds, reasons and types are compared without regard to case; names and namespaces are compared exactly.\n",
     );
     let mut section = None;
     for setting in Config::settings() {
         let here = setting
             .path
             .rsplit_once('.')
-            .map_or("general", |(section, _)| section);
+            .map_or_else(|| top_level(&setting.path), |(section, _)| section);
         if section.as_deref() != Some(here) {
             page += &format!("\n## {here}\n");
             section = Some(here.to_owned());
@@ -497,7 +524,7 @@ fn the_documentation_lists_every_setting_with_its_default() {
         }
         page += ".\n";
         if setting.origin == Origin::Mounted {
-            page += "In a pod: from the mounted config file alone.\n";
+            page += "In a pod: only in the mounted config file.\n";
         }
     }
     crate::docs::assert_page("configuration.md", &page);

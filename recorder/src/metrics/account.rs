@@ -83,7 +83,7 @@ impl Account {
         let filtered = counters(
             r,
             "kube9_events_filtered_total",
-            "Events received that a filter rule left out.",
+            "Events received that a filter rule excluded.",
             &["rule"],
         );
         let rules = filter_rules.iter().map(String::as_str).chain([OTHER_RULE]);
@@ -108,17 +108,17 @@ impl Account {
             folded: counter(
                 r,
                 "kube9_events_folded_total",
-                "Events received that updated a row: repeats.",
+                "Events received that updated an existing row (repeats).",
             ),
             duplicate: counter(
                 r,
                 "kube9_events_duplicate_total",
-                "Events received that had been seen before.",
+                "Events received that were already recorded.",
             ),
             deleted: counter(
                 r,
                 "kube9_events_deleted_total",
-                "Deletions of Events received; no row is deleted by them.",
+                "Deletions of Events received; they delete no rows.",
             ),
             filtered: rules
                 .map(|rule| filtered.with_label_values(&[rule]))
@@ -126,24 +126,24 @@ impl Account {
             set_aside: By::resolve(&counters(
                 r,
                 "kube9_events_set_aside_total",
-                "Events received that failed at a stage and were set aside.",
+                "Events received that failed at a stage and were skipped.",
                 &["stage"],
             )),
             dropped: counter(
                 r,
                 "kube9_events_dropped_total",
-                "Items of any kind that a full queue dropped.",
+                "Items of any kind that were dropped because the queue was full.",
             ),
             dropped_by: By2::resolve(&counters(
                 r,
                 "kube9_queue_dropped_total",
-                "Items that a full queue dropped, by kind of item and bound reached.",
+                "Items that were dropped because the queue was full, by kind of item and by the limit that was reached.",
                 &["item", "bound"],
             )),
             pending: gauge(
                 r,
                 "kube9_events_pending",
-                "Events received whose outcome is not committed yet: in the queue or in the batch.",
+                "Events received that are in the queue or in the current batch, and not committed yet.",
             ),
         }
     }

@@ -371,15 +371,16 @@ fn the_documentation_lists_every_metric() {
         "# Metrics of kube9-recorder\n\n\
          <!-- Generated from recorder/src/metrics: KUBE9_UPDATE_DOCS=1 cargo test -p kube9-recorder documentation -->\n\n\
          `/metrics` serves them in the Prometheus text format.\n\
-         Every series exists from the start (`kube9_watch_connected` for the kinds that are watched), and no label ever holds a name or a uid of the cluster.\n\n\
-         For Events, in every scrape:\n\n\
+         Every series exists from the start; `kube9_watch_connected` exists for the kinds that are watched.\n\
+         No label contains the name or uid of an object.\n\n\
+         Every Event that the recorder receives is counted once by its outcome, so that this equation holds in every scrape:\n\n\
          ```text\n\
          kube9_events_received_total\n    \
              = kube9_events_stored_total + kube9_events_folded_total + kube9_events_duplicate_total\n    \
              + kube9_events_deleted_total + sum(kube9_events_filtered_total) + sum(kube9_events_set_aside_total)\n    \
              + sum(kube9_queue_dropped_total{item=\"event\"}) + kube9_events_pending\n\
          ```\n\n\
-         `kube9_events_total` counts rows, of Events and of everything else that kube9 records; `kube9_events_stored_total` counts the Events among them.\n\n\
+         `kube9_events_total` counts new rows of every type: Events, changes, findings and rows about kube9 itself. `kube9_events_stored_total` counts the Events among them.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for (name, (kind, help, labels)) in families(&complete()) {
