@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use kube9_shared::read::{Damage, OpenError, ReadError};
+use kube9_db::read::{Damage, OpenError, ReadError};
 use serde::Serialize;
 
 /// Why a command failed. Each has its exit code, a sentence, and what to do.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 
 /// The longest span that makes sense; keeps all arithmetic within the calendar.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);

@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, IsTerminal};
 
-use kube9_shared::model::Severity;
+use kube9_model::Severity;
 
 /// Where the result goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Text from a cluster on its way to a terminal. It is hostile: a container can write what it likes into an Event.
 
-use kube9_shared::visible::{hides_in_name, hides_in_text};
+use kube9_model::visible::{hides_in_name, hides_in_text};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Marks that one character may carry, the rest is escaped. Written languages need up to four (pointed Hebrew, Tibetan
@@ -180,7 +180,7 @@ pub(crate) fn bytes(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube9_shared::visible::hides;
+    use kube9_model::visible::hides;
 
     use super::*;
 

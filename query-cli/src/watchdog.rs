@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kube9_shared::read::ReadError;
+use kube9_db::read::ReadError;
 
 use crate::failure::Failure;
 

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use crate::support::recorder::{self, End};
 use crate::support::{Answer, Dir, TEN, fixture, gap, story};
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 
 /// A directory's files: bytes and times.
 fn contents(dir: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime, u64)> {
@@ -318,7 +318,7 @@ fn damaged_file_is_told() {
     let page: u32 = db.query_row(root, [], |row| row.get(0)).unwrap();
     db.close().unwrap();
     let mut bytes = fs::read(dir.db()).unwrap();
-    let size = usize::try_from(kube9_shared::schema::PAGE_BYTES).unwrap();
+    let size = usize::try_from(kube9_db::schema::PAGE_BYTES).unwrap();
     let end = usize::try_from(page).unwrap() * size;
     bytes[end - size..end].fill(0x5a);
     fs::write(dir.db(), bytes).unwrap();
@@ -534,7 +534,7 @@ fn status_follows_the_recorder() {
     assert_eq!(of_recorder["lag_seconds"], 0.12);
     let committed = of_recorder["last_commit_at"].as_str().unwrap();
     assert_eq!(
-        kube9_shared::time::Timestamp::parse(committed)
+        kube9_model::time::Timestamp::parse(committed)
             .unwrap()
             .millis(),
         now - 5_000

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2317,SC2119,SC2154
 # capture-fixtures.sh: has a real cluster get into every kind of trouble that the rules know and that one node can have,
-# and keeps the objects as they were: recorder/tests/fixtures/objects/SCENE.json, a moment a line.
+# and keeps the objects as they were: recorder/app/tests/fixtures/objects/SCENE.json, a moment a line.
 #
-# The case tables beside the rules read them (recorder/src/analysis/rules). Run it again for another version of Kubernetes;
+# The case tables beside the rules read them (recorder/app/src/analysis/rules). Run it again for another version of Kubernetes;
 # `git diff` then shows what that version says differently. Nothing of an object is changed but what it is stored without:
 # managedFields, and the numbers that identify this machine.
 #
@@ -15,7 +15,7 @@ source "$(dirname "$0")/lib.sh"
 need jq jq
 cluster_up
 need kubectl
-fixtures=${KUBE9_E2E_FIXTURES:-$root/recorder/tests/fixtures/objects}
+fixtures=${KUBE9_E2E_FIXTURES:-$root/recorder/app/tests/fixtures/objects}
 mkdir -p "$fixtures"
 moments=$work/moments
 rm -rf "$moments"

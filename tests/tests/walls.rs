@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const RECORDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../recorder/src");
+const RECORDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../recorder/app/src");
 
 /// Names of all crates that a package's binary or library is made of.
 fn crates_in(package: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ fn crates_in(package: &str) -> Vec<String> {
 
 #[test]
 fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
-    for package in ["kube9-query", "kube9-shared"] {
+    for package in ["kube9-query", "kube9-db"] {
         let crates = crates_in(package);
         assert!(crates.iter().any(|name| name == "rusqlite"), "{crates:?}");
         for forbidden in [
@@ -61,7 +61,7 @@ fn nobody_depends_on_a_binary_crate_but_the_tests() {
 /// builds tests so that they unwind, whatever a profile says.
 #[test]
 fn no_build_aborts_at_a_panic() {
-    let root = Path::new(RECORDER).join("../..");
+    let root = Path::new(RECORDER).join("../../..");
     for file in [
         "Cargo.toml",
         ".cargo/config.toml",
@@ -86,7 +86,7 @@ fn every_file_of_tests_is_a_module_of_a_binary() {
         ("tests", &["system.rs", "watch.rs"]),
     ] {
         let folder = Path::new(RECORDER)
-            .join("../..")
+            .join("../../..")
             .join(package)
             .join("tests");
         let read = |name: &&str| fs::read_to_string(folder.join(name)).expect("a binary's root");

@@ -1,9 +1,9 @@
 //! The filters that all event commands share.
 
 use clap::Args;
-use kube9_shared::model::{EventType, Severity};
-use kube9_shared::read::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
 
 use super::value::Words;
 use crate::failure::Failure;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use kube9_shared::read::{Cursor, Property};
+use kube9_db::read::{Cursor, Property};
 
 pub(crate) use filter::FilterArgs;
 pub(crate) use value::{Field, Format, Shell};

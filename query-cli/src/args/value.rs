@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
-use kube9_shared::read::{Cursor, Property};
+use kube9_db::read::{Cursor, Property};
 
 /// A parser that also knows some of its words, for completion scripts.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 
 use super::Context;
 use crate::args::{ExportArgs, Field, Format};

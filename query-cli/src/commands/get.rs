@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use kube9_shared::read::Row;
-use kube9_shared::time::Timestamp;
+use kube9_db::read::Row;
+use kube9_model::time::Timestamp;
 use serde_json::Value;
 
 use super::{Context, rows};

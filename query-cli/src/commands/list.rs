@@ -2,8 +2,8 @@
 
 use std::io::{Write, stderr};
 
-use kube9_shared::read::{Page, PageRequest};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Page, PageRequest};
+use kube9_model::time::Timestamp;
 
 use super::{Context, rows};
 use crate::args::{Field, Format, ListArgs};

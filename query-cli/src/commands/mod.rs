@@ -13,7 +13,7 @@ mod watch;
 
 use std::time::Duration;
 
-use kube9_shared::read::{Reader, limit_heap};
+use kube9_db::read::{Reader, limit_heap};
 
 use crate::args::{Command, EventsCommand, Format, Options, Request};
 use crate::failure::Failure;

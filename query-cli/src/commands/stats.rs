@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use kube9_shared::read::{Group, Property};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Group, Property};
+use kube9_model::time::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 

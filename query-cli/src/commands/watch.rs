@@ -17,8 +17,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kube9_shared::read::{Filter, Position, Reader, Row};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Filter, Position, Reader, Row};
+use kube9_model::time::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::process::{getpid, getppid};

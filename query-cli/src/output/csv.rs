@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use kube9_shared::read::Row;
+use kube9_db::read::Row;
 use serde_json::Value;
 
 use super::{cell, metadata_value, raw_metadata, text_of, to_line};

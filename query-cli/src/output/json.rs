@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use kube9_shared::visible::hides;
+use kube9_model::visible::hides;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 

@@ -6,8 +6,8 @@ mod json;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use kube9_shared::read::{Page, Row};
-use kube9_shared::visible::hides_in_text;
+use kube9_db::read::{Page, Row};
+use kube9_model::visible::hides_in_text;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -8,7 +8,7 @@
     reason = "each test binary uses its part"
 )]
 
-#[path = "../../../shared/tests/fixture/mod.rs"]
+#[path = "../../../shared/db/tests/fixture/mod.rs"]
 pub mod fixture;
 pub mod recorder;
 pub mod schema;

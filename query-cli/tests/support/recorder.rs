@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
 use kube9_recorder::health::Health;
@@ -19,8 +21,6 @@ use kube9_recorder::pipeline::signals::Recall;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
-use kube9_shared::model::{EventType, ObjectRef, Severity};
-use kube9_shared::time::Timestamp;
 
 /// How the recorder ends.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_model::Severity;
 use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
 use kube9_recorder::metrics::Removal;
-use kube9_shared::model::Severity;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fill::filled;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use kube9_model::time::Timestamp;
 use kube9_recorder::pipeline::decode::{
     EventSeries, EventSource, InvolvedObject, KubeEvent, ObjectMeta,
 };
-use kube9_shared::time::Timestamp;
 
 use crate::clock::Micros;
 use crate::world::{Event, History, Observation, Reporter, Uid};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use kube9_model::time::Timestamp;
 use kube9_recorder::pipeline::filter::SeverityOverrides;
 use kube9_recorder::pipeline::identity::Version;
 use kube9_recorder::pipeline::item::{Item, Passed, Via, WatchId};
@@ -13,7 +14,6 @@ use kube9_recorder::pipeline::normalize::normalize;
 use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::{Applier, apply_all};
 use kube9_recorder::store::open::DataDir;
-use kube9_shared::time::Timestamp;
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 

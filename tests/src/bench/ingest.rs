@@ -14,8 +14,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use kube9_model::time::Timestamp;
 use kube9_recorder::pipeline::item::Item;
-use kube9_shared::time::Timestamp;
 
 use super::bare::Journal;
 use super::data::{Delivery, Feed};

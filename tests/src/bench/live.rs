@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use kube9_model::time::Timestamp;
 use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
 use kube9_recorder::health::Health;
@@ -19,7 +20,6 @@ use kube9_recorder::pipeline::signals::Recall;
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
-use kube9_shared::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use kube9_model::Severity;
 use kube9_recorder::config::{RetentionConfig, StorageConfig};
 use kube9_recorder::metrics::Removal;
-use kube9_shared::model::Severity;
 use rusqlite::{Connection, OpenFlags};
 
 use super::cap;

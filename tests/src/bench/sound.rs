@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kube9_shared::schema;
+use kube9_db::schema;
 use rusqlite::{Connection, OpenFlags};
 
 /// Whether the file is sound, names and counters agree with the rows, and every row can be read as the contract says.

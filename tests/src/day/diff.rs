@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use kube9_shared::model::{ObjectRef, Severity};
+use kube9_model::{ObjectRef, Severity};
 
 use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
 use super::{MINUTE, MORNING, Ms, SECOND};

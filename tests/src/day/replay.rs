@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use kube9_model::time::Timestamp;
 use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
 use kube9_recorder::metrics::{Kind, Label};
@@ -11,7 +12,6 @@ use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::signals::Remembered;
 use kube9_recorder::source::objects::Object;
 use kube9_recorder::source::objects::informer::{News, Seen};
-use kube9_shared::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::diff::Found;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 use serde_json::Value;
 
 use super::load::Deaths;

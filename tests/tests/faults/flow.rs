@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use kube9_model::{EventType, Severity};
 use kube9_recorder::clock::Clock;
 use kube9_recorder::config::KubeConfig;
 use kube9_recorder::health::Health;
@@ -25,7 +26,6 @@ use kube9_recorder::source::watcher::{History, Watcher};
 use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
-use kube9_shared::model::{EventType, Severity};
 use kube9_tests::apiserver::Kind;
 use kube9_tests::clock::Micros;
 use kube9_tests::recorder::wait_until;

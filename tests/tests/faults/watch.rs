@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 use kube9_tests::apiserver::{Fault, Kind, On};
 use kube9_tests::recorder::Recorder;
 use serde_json::{Value, json};

@@ -5,9 +5,9 @@ mod sheet;
 use std::path::Path;
 use std::time::Duration;
 
-use kube9_shared::model::{EventType, Holder, Severity};
-use kube9_shared::read::{Filter, Gap, PageRequest, Reader, RecorderState, Shortened, Status};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Filter, Gap, PageRequest, Reader, RecorderState, Shortened, Status};
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Holder, Severity};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 
 use super::{Counts, Document, PastGaps, Recorder};
 use crate::failure::Failure;

@@ -1,8 +1,8 @@
 //! The timeline as a picture of characters: one screen, one column a bucket.
 
-use kube9_shared::model::Severity;
-use kube9_shared::read::{Mark, MarkKind};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Mark, MarkKind};
+use kube9_model::Severity;
+use kube9_model::time::Timestamp;
 
 use super::{Answer, Healed, LABEL};
 use crate::moment::short;

@@ -6,11 +6,9 @@ mod story;
 use std::io::Write;
 use std::time::Duration;
 
-use kube9_shared::model::Severity;
-use kube9_shared::read::{
-    Filter, Mark, MarkKind, Property, Reader, Row, Timeline, TimelineRequest,
-};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Filter, Mark, MarkKind, Property, Reader, Row, Timeline, TimelineRequest};
+use kube9_model::Severity;
+use kube9_model::time::Timestamp;
 use serde::Serialize;
 
 use super::Context;

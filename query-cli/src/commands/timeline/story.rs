@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use kube9_shared::read::{Mark, Row};
-use kube9_shared::time::Timestamp;
+use kube9_db::read::{Mark, Row};
+use kube9_model::time::Timestamp;
 
 use super::{Answer, Healed, LABEL};
 use crate::commands::rows::{object, text};
@@ -123,7 +123,7 @@ fn began(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) -> Option<Times
 /// The severity as a word that lives for ever.
 fn known(severity: &str) -> &'static str {
     severity
-        .parse::<kube9_shared::model::Severity>()
+        .parse::<kube9_model::Severity>()
         .map_or("info", |severity| severity.as_str())
 }
 

@@ -1,0 +1,291 @@
+//! Rows of objects that are there before and after, and differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube9_model::Severity;
+use serde_json::{Value, json};
+
+use super::comes_and_goes::pod_ended;
+use super::compared::Compared;
+use super::facts::{Facts, KindFacts};
+use super::row::{Row, listed, place, row};
+use crate::source::objects::Fit;
+
+pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
+    match (&before.of, &after.of) {
+        (KindFacts::Node { .. }, KindFacts::Node { .. }) => {
+            node_differs(change, &before.of, &after.of)
+        }
+        (KindFacts::Pod { ended: false, .. }, KindFacts::Pod { ended: true, .. }) => {
+            pod_ended(change)
+        }
+        (KindFacts::Deployment { .. }, KindFacts::Deployment { .. }) => {
+            deployment_differs(change, &before.of, &after.of)
+        }
+        (KindFacts::Service { .. }, KindFacts::Service { .. }) => {
+            service_differs(change, &before.of, &after.of)
+        }
+        (KindFacts::ConfigMap { .. }, KindFacts::ConfigMap { .. }) => {
+            config_map_differs(change, &before.of, &after.of)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn node_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+    let (
+        KindFacts::Node {
+            cordoned: was,
+            taints: old,
+            version: from,
+        },
+        KindFacts::Node {
+            cordoned: is,
+            taints: new,
+            version: to,
+        },
+    ) = (before, after)
+    else {
+        return Vec::new();
+    };
+    let name = &change.subject.name;
+    let mut rows = Vec::new();
+    match (was, is) {
+        (false, true) => {
+            let text = format!("Node {name} was cordoned: no new pods are scheduled to it.");
+            rows.push(row("NodeCordoned", "Node cordoned", text).severity(Severity::Warning));
+        }
+        (true, false) => {
+            let text = format!("Node {name} was uncordoned: pods are scheduled to it again.");
+            rows.push(row("NodeUncordoned", "Node uncordoned", text));
+        }
+        _ => {}
+    }
+    if old != new {
+        let added: Vec<String> = new.iter().filter(|t| !old.contains(t)).cloned().collect();
+        let removed: Vec<String> = old.iter().filter(|t| !new.contains(t)).cloned().collect();
+        let text = format!(
+            "Taints of node {name} changed: added {}, removed {}.",
+            listed(&added),
+            listed(&removed)
+        );
+        rows.push(
+            row("NodeTaintsChanged", "Node taints changed", text)
+                .with("added", added)
+                .with("removed", removed),
+        );
+    }
+    if from != to {
+        let text = format!("The kubelet of node {name} changed from {from} to {to}.");
+        let title = format!("Kubelet version changed: {from} → {to}");
+        rows.push(
+            row("NodeVersionChanged", title, text)
+                .with("from", from.as_str())
+                .with("to", to.as_str()),
+        );
+    }
+    rows
+}
+
+fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+    let (
+        KindFacts::Deployment {
+            images: old,
+            replicas: had,
+            paused: was_paused,
+            rolling: was_rolling,
+        },
+        KindFacts::Deployment {
+            images: new,
+            replicas: has,
+            paused,
+            rolling,
+        },
+    ) = (before, after)
+    else {
+        return Vec::new();
+    };
+    let place = place(&change.subject);
+    let mut rows = Vec::new();
+    let containers: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed: Vec<_> = containers
+        .into_iter()
+        .map(|c| (c, old.get(c), new.get(c)))
+        .filter(|(_, from, to)| from != to)
+        .collect();
+    if let Some((container, from, to)) = changed.first() {
+        let title = match (from, to, changed.len()) {
+            (Some(from), Some(to), 1) => {
+                format!("Image changed: {container} {}", tags(from, to))
+            }
+            _ => format!("Images changed: {} containers", changed.len()),
+        };
+        let word = |image: &Option<&String>| image.map_or("none".to_owned(), Clone::clone);
+        let list: Vec<String> = changed
+            .iter()
+            .map(|(container, from, to)| format!("{container} from {} to {}", word(from), word(to)))
+            .collect();
+        let images: Vec<Value> = changed
+            .iter()
+            .map(|(container, from, to)| json!({"container": container, "from": from, "to": to}))
+            .collect();
+        let text = format!(
+            "Deployment {place} changed the image of {}.",
+            list.join("; ")
+        );
+        rows.push(row("ImageChanged", title, text).with("images", images));
+    }
+    if had != has {
+        let title = format!("Scaled from {had} to {has} replicas");
+        let text = format!("Deployment {place} was scaled from {had} to {has} replicas.");
+        let severity = if *has == 0 {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        rows.push(
+            row("Scaled", title, text)
+                .severity(severity)
+                .with("from", *had)
+                .with("to", *has),
+        );
+    }
+    match (was_paused, paused) {
+        (false, true) => {
+            let text =
+                format!("Rollouts of Deployment {place} are paused: changes of its template wait.");
+            rows.push(row("RolloutPaused", "Rollout paused", text));
+        }
+        (true, false) => {
+            let text = format!("Rollouts of Deployment {place} go on.");
+            rows.push(row("RolloutResumed", "Rollout resumed", text));
+        }
+        _ => {}
+    }
+    if *was_rolling && !rolling {
+        let text = format!(
+            "Deployment {place} finished its rollout: {has} replicas of the newest template."
+        );
+        rows.push(row("RolloutFinished", "Rollout finished", text));
+    }
+    rows
+}
+
+/// `v1 → v2` where only the tag differs, else both whole.
+fn tags(from: &str, to: &str) -> String {
+    if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':'))
+        && name == other
+        && !name.is_empty()
+    {
+        return format!("{old} → {new}");
+    }
+    format!("{from} → {to}")
+}
+
+fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+    let (
+        KindFacts::Service {
+            kind: old_kind,
+            selector: old,
+            ports: old_ports,
+        },
+        KindFacts::Service {
+            kind: new_kind,
+            selector: new,
+            ports: new_ports,
+        },
+    ) = (before, after)
+    else {
+        return Vec::new();
+    };
+    let place = place(&change.subject);
+    let mut rows = Vec::new();
+    if old != new {
+        let text = format!(
+            "The selector of Service {place} changed from {} to {}: other pods get its traffic.",
+            listed(old),
+            listed(new)
+        );
+        let made = row("ServiceSelectorChanged", "Service selector changed", text);
+        rows.push(
+            made.severity(Severity::Warning)
+                .with("from", old.clone())
+                .with("to", new.clone()),
+        );
+    }
+    if old_kind != new_kind {
+        let title = format!("Service type changed: {old_kind} → {new_kind}");
+        let text = format!("The type of Service {place} changed from {old_kind} to {new_kind}.");
+        rows.push(row("ServiceTypeChanged", title, text));
+    }
+    if old_ports != new_ports && !is_cut(change) {
+        let text = format!(
+            "The ports of Service {place} changed from {} to {}.",
+            listed(old_ports),
+            listed(new_ports)
+        );
+        let made = row("ServicePortsChanged", "Service ports changed", text);
+        rows.push(
+            made.with("from", old_ports.clone())
+                .with("to", new_ports.clone()),
+        );
+    }
+    rows
+}
+
+/// Details of the object are missing, and may be others than before: what comes and goes among them is not known.
+fn is_cut(change: &Compared<'_>) -> bool {
+    change
+        .object
+        .is_some_and(|object| object.meta().fit != Fit::Whole)
+}
+
+fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+    let (
+        KindFacts::ConfigMap { keys: old, .. },
+        KindFacts::ConfigMap {
+            keys: new,
+            quiet: false,
+        },
+    ) = (before, after)
+    else {
+        return Vec::new();
+    };
+    let without = |these: &BTreeMap<String, u32>, those: &BTreeMap<String, u32>| -> Vec<String> {
+        let these = these.keys().filter(|key| !those.contains_key(*key));
+        these.filter(|_| !is_cut(change)).cloned().collect()
+    };
+    let (added, removed) = (without(new, old), without(old, new));
+    let resized = new
+        .iter()
+        .filter(|(key, bytes)| old.get(*key).is_some_and(|old| old != *bytes));
+    let mut changed: Vec<String> = resized.map(|(key, _)| key.clone()).collect();
+    changed.extend(change.rewritten.iter().cloned());
+    changed.sort();
+    changed.dedup();
+    if added.is_empty() && removed.is_empty() && changed.is_empty() {
+        return Vec::new();
+    }
+    let parts = [
+        ("changed", &changed),
+        ("added", &added),
+        ("removed", &removed),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .map(|(word, keys)| format!("{word} {}", listed(keys)))
+        .collect();
+    let text = format!(
+        "ConfigMap {}: keys {}.",
+        place(&change.subject),
+        parts.join("; keys ")
+    );
+    // `keys` holds names; an array is no `key: value` pair that the sanitizer would take for a secret.
+    let made = row("ConfigMapChanged", "ConfigMap changed", text);
+    vec![
+        made.with("changed", changed)
+            .with("added", added)
+            .with("removed", removed),
+    ]
+}

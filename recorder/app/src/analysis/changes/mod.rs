@@ -1,0 +1,110 @@
+//! What changed: the facts of an object before and after, compared. Pure.
+//!
+//! ```text
+//!   facts before ─┬─ none ──▶ comes_and_goes ─┐
+//!   facts after  ─┴─ both ──▶ differs ────────┴─▶ rows
+//! ```
+//!
+//! The facts are what is stored of an object, so that a change while the recorder was away is seen by its first list.
+
+mod comes_and_goes;
+mod compared;
+mod differs;
+mod facts;
+mod row;
+
+use kube9_model::EventType;
+use serde_json::{Map, Value, json};
+
+pub use compared::{Compared, Late};
+pub use facts::{Facts, KindFacts, LastChange};
+
+use super::controller::controller;
+use crate::pipeline::record::Record;
+use crate::source::objects::{ConfigMap, Object};
+use comes_and_goes::{appeared, vanished};
+use differs::differs;
+use row::Row;
+
+/// The rows that a change makes.
+pub fn rows(change: &Compared<'_>) -> Vec<Record> {
+    let made = match (change.before, change.after) {
+        (None, None) => Vec::new(),
+        (None, Some(after)) => appeared(change, after),
+        (Some(before), None) => vanished(change, before),
+        (Some(before), Some(after)) => differs(change, before, after),
+    };
+    made.into_iter().map(|row| record(change, row)).collect()
+}
+
+/// The change among `rows` that can break pods, if there is one.
+pub fn breaking(rows: &[Record]) -> Option<String> {
+    let row = rows.iter().find(|row| {
+        matches!(
+            row.reason.as_str(),
+            "ImageChanged" | "ConfigMapChanged" | "ConfigMapDeleted"
+        )
+    })?;
+    let name = &row.object.as_ref()?.name;
+    let mut what = match row.reason.as_str() {
+        "ConfigMapChanged" => format!("ConfigMap {name} changed"),
+        "ConfigMapDeleted" => format!("ConfigMap {name} deleted"),
+        _ => row.title.replacen("Image", "image", 1),
+    };
+    what.truncate(what.floor_char_boundary(WHAT_BYTES_MAX));
+    Some(what)
+}
+
+/// Longest name of a change: it is kept with its object.
+const WHAT_BYTES_MAX: usize = 300;
+
+/// Keys whose values changed between two sights of a ConfigMap.
+pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, facts) in &after.keys {
+        if before
+            .keys
+            .get(key)
+            .is_some_and(|old| old.hash != facts.hash)
+        {
+            keys.push(key.to_string());
+        }
+    }
+    keys
+}
+
+fn record(change: &Compared<'_>, row: Row) -> Record {
+    let mut extra: Map<String, Value> = row
+        .extra
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    if let Some(late) = change.late {
+        extra.insert("observed_late".to_owned(), json!(true));
+        extra.insert(
+            "between".to_owned(),
+            json!([late.from.to_string(), late.to.to_string()]),
+        );
+    }
+    let (mut node, mut owner) = (None, None);
+    match change.object {
+        Some(Object::Pod(pod)) => {
+            node = pod.node.as_deref().map(str::to_owned);
+            owner = controller(&pod.meta);
+        }
+        Some(Object::Node(one)) => node = Some(one.meta.name.to_string()),
+        _ => {}
+    }
+    Record {
+        event_type: EventType::Cluster,
+        severity: row.severity,
+        title: row.title,
+        description: row.description,
+        object: Some(change.subject.clone()),
+        owner,
+        reason: row.reason.to_owned(),
+        node,
+        extra,
+        ..Record::own(change.at)
+    }
+}

@@ -1,0 +1,129 @@
+//! Who made a pod, as its metadata tells.
+
+use std::time::Duration;
+
+use kube9_model::ObjectRef;
+use kube9_model::time::Timestamp;
+
+use crate::source::objects::Meta;
+
+/// The controller of a pod: the Deployment where a ReplicaSet of one owns it, the CronJob where a Job of one does.
+pub fn controller(meta: &Meta) -> Option<ObjectRef> {
+    let owner = meta.owner.as_ref()?;
+    // Free text to the API server: with a slash, what is about the controller would be about another namespace.
+    if owner.kind.contains('/') {
+        return None;
+    }
+    let (kind, name) = match (&*owner.kind, meta.labels.get("pod-template-hash")) {
+        ("ReplicaSet", Some(hash)) => match owner.name.strip_suffix(&format!("-{hash}")) {
+            Some(deployment) => ("Deployment", deployment),
+            None => ("ReplicaSet", &*owner.name),
+        },
+        ("Job", _) => match cron_job(&owner.name, meta.created) {
+            Some(cron_job) => ("CronJob", cron_job),
+            None => ("Job", &*owner.name),
+        },
+        (kind, _) => (kind, &*owner.name),
+    };
+    let namespace = if kind == "Node" { "" } else { &meta.namespace };
+    Some(ObjectRef {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+/// A run that could not start is made up for this much later at most: a CronJob gives up after a hundred missed runs, and
+/// one that was suspended starts the last of them.
+const RUN_LATE_MAX: Duration = Duration::from_secs(8 * 86_400);
+
+/// A node's clock and that of the control plane may differ.
+const RUN_EARLY_MAX: Duration = Duration::from_secs(120);
+
+/// The CronJob whose Job has this name: it ends in the minute for which the run was planned, counted from 1970. Nothing
+/// else says so in a pod, so the minute must be one at which the pod can have been created: a Job `import-20261122` is
+/// nobody's run.
+fn cron_job(job: &str, created: Timestamp) -> Option<&str> {
+    let (name, minute) = job.rsplit_once('-')?;
+    if name.is_empty() || minute.len() != 8 || !minute.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let planned = Timestamp::from_secs(minute.parse::<i64>().ok()? * 60);
+    let fits = planned <= created.plus(RUN_EARLY_MAX) && created.since(planned) <= RUN_LATE_MAX;
+    fits.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(json: &str) -> Meta {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn controller_of_a_kind_with_a_slash_is_not_one() {
+        let owned = |kind: &str| {
+            meta(&format!(
+                r#"{{"namespace":"team","ownerReferences":[{{"kind":"{kind}","name":"n","uid":"u","controller":true}}]}}"#
+            ))
+        };
+        assert!(controller(&owned("Rollout")).is_some());
+        assert_eq!(controller(&owned("x/prod")), None);
+        assert_eq!(controller(&owned("x/")), None);
+    }
+
+    #[test]
+    fn a_replica_set_and_a_job_stand_for_what_made_them() {
+        for (json, expected) in [
+            (
+                r#"{"namespace":"n","labels":{"pod-template-hash":"5d4f"},
+                    "ownerReferences":[{"kind":"ReplicaSet","name":"cart-5d4f","controller":true}]}"#,
+                Some(("Deployment", "n", "cart")),
+            ),
+            (
+                r#"{"namespace":"n","ownerReferences":[{"kind":"ReplicaSet","name":"cart-5d4f","controller":true}]}"#,
+                Some(("ReplicaSet", "n", "cart-5d4f")),
+            ),
+            (
+                r#"{"namespace":"n","ownerReferences":[{"kind":"Node","name":"w1","controller":true}]}"#,
+                Some(("Node", "", "w1")),
+            ),
+            (
+                r#"{"namespace":"n","ownerReferences":[{"kind":"X","name":"y"}]}"#,
+                None,
+            ),
+            // 2026-11-22T12:00:00Z
+            (
+                r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
+                    "ownerReferences":[{"kind":"Job","name":"nightly-29922480","controller":true}]}"#,
+                Some(("CronJob", "n", "nightly")),
+            ),
+            (
+                r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
+                    "ownerReferences":[{"kind":"Job","name":"nightly","controller":true}]}"#,
+                Some(("Job", "n", "nightly")),
+            ),
+            // A date is no minute, nor is a minute of another month, nor one that is yet to come.
+            (
+                r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
+                    "ownerReferences":[{"kind":"Job","name":"import-20261122","controller":true}]}"#,
+                Some(("Job", "n", "import-20261122")),
+            ),
+            (
+                r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
+                    "ownerReferences":[{"kind":"Job","name":"nightly-29879280","controller":true}]}"#,
+                Some(("Job", "n", "nightly-29879280")),
+            ),
+            (
+                r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
+                    "ownerReferences":[{"kind":"Job","name":"nightly-29922490","controller":true}]}"#,
+                Some(("Job", "n", "nightly-29922490")),
+            ),
+        ] {
+            let found = controller(&meta(json));
+            let found = found.as_ref().map(|o| (&*o.kind, &*o.namespace, &*o.name));
+            assert_eq!(found, expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A container cannot be created as it is specified.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::analysis::failure::config_fails;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H5",
+    event_type: EventType::Health,
+    name: "container cannot be created",
+    doc: "\
+Opens when a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or a failed hook; severity error.
+Closes when it waits for that no more, or the pod is gone.
+Next: the message names the missing ConfigMap, Secret or key, or what the container runtime refused.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() {
+        return;
+    }
+    for state in pod.containers.iter().filter(|state| config_fails(state)) {
+        let (name, place, reason) = (&state.name, place(entry), &state.waiting);
+        let since = entry
+            .traces
+            .get(name)
+            .and_then(|trace| trace.failing)
+            .unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of pod {place} cannot be created: {}. \
+             It does not start until the manifest or what it refers to is corrected.",
+            said(reason, &state.waiting_message)
+        );
+        let title = format!("Container {name} of pod {place} cannot be created: {reason}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .with("waiting", &**reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a ConfigMap is missing, then it is there",
+                vec![
+                    Seen("config-error", "bad"),
+                    Opens(Error),
+                    Seen("config-error", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "creating is no error",
+                vec![
+                    apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a volume that is waited for",
+                vec![Seen("creating", "bad"), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,109 @@
+//! A secret where everybody reads it.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::metrics::Kind;
+use crate::source::objects::ConfigMap;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A8",
+    event_type: EventType::Assessment,
+    name: "secret in a ConfigMap",
+    doc: "\
+Opens when a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key; severity warning.
+ConfigMaps are readable by many, and are not encrypted at rest where Secrets are.
+kube9 looks at a value while it decodes it and keeps nothing of it.
+Closes when the key is gone.
+Next: move it to a Secret, and change the secret: it was readable.",
+    reads: &[Kind::ConfigMap],
+    check: Check::ConfigMap(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
+    let keys: Vec<&str> = map
+        .keys
+        .iter()
+        .filter(|(_, facts)| facts.looks_secret)
+        .map(|(key, _)| &**key)
+        .collect();
+    if keys.is_empty() {
+        return;
+    }
+    let place = format!("{}/{}", map.meta.namespace, map.meta.name);
+    let description = format!(
+        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and change them: they were \
+         readable.",
+        keys.join(", ")
+    );
+    let title = format!("ConfigMap {place} seems to hold a secret");
+    let sign = signs.add(Severity::Warning, map.meta.created, title, description);
+    sign.hold(context.thresholds.assessment).with("names", keys);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn secret() -> Value {
+        config_map(json!({"data": {"db-password": "hunter2hunter2"}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a password in a ConfigMap, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "opens, closes when the key goes",
+                vec![
+                    apply(Kind::ConfigMap, secret()),
+                    Wait(31),
+                    Opens(Warning),
+                    apply(Kind::ConfigMap, config_map(json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "opted out",
+                vec![
+                    apply(
+                        Kind::ConfigMap,
+                        over(
+                            secret(),
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "A1_A8"}}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "not the user's to change",
+                vec![
+                    apply(
+                        Kind::ConfigMap,
+                        over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,176 @@
+//! A container ended with an error.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, restarted};
+use crate::analysis::failure::{is_oom, unsettled};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H3",
+    event_type: EventType::Health,
+    name: "container exited with an error",
+    doc: "\
+Opens when a container ended with an exit code other than 0 and 137 (see H1) and is not known to do so again and again (H2) after `exit`; severity warning.
+At once, and with severity error, where the pod failed for good.
+Closes when the container has run for `settle` or ended well, or its pod is gone; when it becomes a crash loop, H2 takes its place.
+Next: `kubectl logs`, with `--previous` once it was started again; the exit code is in the metadata (126 and 127: the command cannot be run; 128 + n: ended by signal n).",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    // A pod that is deleted or evicted ends by signals: that is no failure of its containers.
+    if pod.meta.deleting.is_some() || !pod.reason.is_empty() {
+        return;
+    }
+    for state in &pod.containers {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
+            continue;
+        };
+        if is_oom(end) || end.exit_code == 137 {
+            continue;
+        }
+        if let Some(at) = settled {
+            signs.look_again(at);
+        }
+        if (context.other_is_open)("H2", &state.name) {
+            signs.became(&state.name, "a crash loop");
+            continue;
+        }
+        let (name, place, code) = (&state.name, place(entry), end.exit_code);
+        let is_final = pod.phase.is_final();
+        let (severity, fate) = if is_final {
+            (
+                Severity::Error,
+                "Its pod failed and is not started again.".to_owned(),
+            )
+        } else {
+            (Severity::Warning, restarted(state.restarts))
+        };
+        // What has not been started again has no log before the last one.
+        let previous = if state.terminated.is_some() {
+            ""
+        } else {
+            "--previous "
+        };
+        let meaning = match code {
+            126 | 127 => " The command of the image or of the manifest cannot be run.".to_owned(),
+            129..=192 => format!(" That is signal {}.", code - 128),
+            _ => String::new(),
+        };
+        let description = format!(
+            "Container {name} of pod {place} ended at {} with exit code {code} ({}).{meaning} {fate} \
+             Read `kubectl logs {previous}-n {} {} -c {name}`.",
+            end.at, end.reason, pod.meta.namespace, pod.meta.name,
+        );
+        let title = format!("Container {name} of pod {place} exited with code {code}");
+        let sign = signs.add(severity, end.at, title, description);
+        sign.container(name).of_pod(entry);
+        if !is_final {
+            sign.hold(context.thresholds.exit);
+        }
+        sign.with("exit_code", code)
+            .with("restarts", state.restarts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn end() -> Value {
+        terminated("Error", 3, 0, 1)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a Job that failed for good, deleted afterwards",
+                vec![
+                    Seen("job", "bad"),
+                    Opens(Error),
+                    Seen("job", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens when it is no loop, closes when settled",
+                vec![
+                    apply(Kind::Pod, one(running(2), end())),
+                    Wait(10),
+                    Quiet,
+                    Wait(15),
+                    Opens(Warning),
+                    Wait(700),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: a crash loop is one finding, not two",
+                vec![
+                    Seen("crash-loop", "bad"),
+                    Wait(60),
+                    Seen("crash-loop", "repaired"),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a crash that becomes a loop later gives way, also while it runs in between",
+                vec![
+                    apply(Kind::Pod, one(running(2), end())),
+                    Wait(30),
+                    Opens(Warning),
+                    apply(
+                        Kind::Pod,
+                        pod_with(
+                            "web-1",
+                            2,
+                            waiting("CrashLoopBackOff"),
+                            terminated("Error", 3, 2, 40),
+                        ),
+                    ),
+                    Becomes,
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 3, running(60), terminated("Error", 3, 2, 40)),
+                    ),
+                    Wait(700),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a good end is none",
+                vec![
+                    apply(Kind::Pod, one(running(2), terminated("Completed", 0, 0, 1))),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a deleted pod may end as it likes",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        over(
+                            one(end(), json!({})),
+                            json!({"metadata": {"deletionTimestamp": t(30)}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

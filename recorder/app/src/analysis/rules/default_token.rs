@@ -1,0 +1,147 @@
+//! Pods that can talk to the API server though nothing says that they do.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, owner_words};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A7",
+    event_type: EventType::Assessment,
+    name: "default service account's token mounted",
+    doc: "\
+Opens when pods of a namespace run as its `default` service account and do not switch its token off; severity info.
+What is granted to `default` is granted to each of them.
+One finding for a namespace, with the controllers in the metadata: it is the default of Kubernetes, so one for each workload would be a list of all workloads.
+Pods of Jobs come and go by the minute and are left out.
+Closes when every running pod has an account of its own, or `automountServiceAccountToken: false`.
+Next: switch the token off at the account itself (`kubectl patch serviceaccount default -p '{\"automountServiceAccountToken\": false}'`), and exclude the namespace or opt its pods out: kube9 does not read accounts.",
+    reads: &[Kind::Pod],
+    check: Check::Namespace(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Controllers named.
+const NAMED_MAX: usize = 20;
+
+/// Whether a pod with these words in its label or annotation is left out.
+pub(in crate::analysis) fn is_ignored(words: &[Box<str>]) -> bool {
+    words.iter().any(|word| RULE.is_named(word))
+}
+
+fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+    let Some(mounting) = context.world.default_tokens.of(namespace) else {
+        return;
+    };
+    let Some(since) = mounting.since() else {
+        return;
+    };
+    let owners = mounting.controllers();
+    let controllers = owners.len();
+    let names = owners.take(NAMED_MAX);
+    let names: Vec<String> = names.map(|owner| owner_words(owner)).collect();
+    let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let description = format!(
+        "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \
+         `default` is granted to each of them. Set `automountServiceAccountToken: false`, or give them accounts of their own.",
+        count(controllers, "controller"),
+        if controllers > 3 { " and others" } else { "" }
+    );
+    let title = format!("Pods of namespace {namespace} mount the default service account's token");
+    let sign = signs.add(Severity::Info, since, title, description);
+    sign.hold(context.thresholds.assessment);
+    sign.with("controllers", controllers).with("members", names);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn token(name: &str, patch: Value) -> Value {
+        let labels = json!({"metadata": {"labels": {"pod-template-hash": "1a"}, "ownerReferences":
+            [{"kind": "ReplicaSet", "name": format!("{name}-1a"), "controller": true}]},
+            "spec": {"automountServiceAccountToken": null}});
+        pod(name, over(labels, patch))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the default account's token, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Info),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "one finding for a namespace, whatever the number of workloads; closes with the last",
+                vec![
+                    apply(Kind::Pod, token("web", json!({}))),
+                    apply(Kind::Pod, token("api", json!({}))),
+                    Wait(31),
+                    Opens(Info),
+                    Gone(Kind::Pod, token("web", json!({}))),
+                    Wait(31),
+                    Quiet,
+                    Gone(Kind::Pod, token("api", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "an account of its own",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token("web", json!({"spec": {"serviceAccountName": "web"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a Job's pods, which would open and close it by the minute",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token(
+                            "nightly",
+                            json!({"metadata": {"ownerReferences":
+                            [{"kind": "Job", "name": "nightly", "controller": true}]}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "opted out by the pod's label, or over",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        token(
+                            "web",
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "A7"}}}),
+                        ),
+                    ),
+                    apply(
+                        Kind::Pod,
+                        token("job", json!({"status": {"phase": "Succeeded"}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,79 @@
+//! A pod was evicted.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Phase};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H10",
+    event_type: EventType::Health,
+    name: "pod evicted",
+    doc: "\
+Opens when a pod was evicted by its node, for want of memory, disk or processes; severity warning.
+Closes when the failed pod is deleted.
+Next: H12 tells whether the node is still short; set requests that match what the pod uses.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if &*pod.reason != "Evicted" || pod.phase != Phase::Failed {
+        return;
+    }
+    let (place, node) = (place(entry), pod.node.as_deref().unwrap_or("unknown"));
+    let target = Condition::of(&pod.conditions, "DisruptionTarget");
+    let since = target.and_then(|c| c.since).unwrap_or(context.now);
+    let description = format!(
+        "Node {node} evicted pod {place}: {}. Raise the limit if it exceeded one, else set requests that match what it uses; \
+         see whether the node is still short.",
+        said("", &pod.message)
+    );
+    let title = format!("Pod {place} evicted from node {node}");
+    signs
+        .add(Severity::Warning, since, title, description)
+        .of_pod(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a pod that filled its volume, deleted afterwards",
+                vec![
+                    Seen("evicted", "bad"),
+                    Opens(Warning),
+                    Seen("evicted", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "another failure is none",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod(
+                            "web-1",
+                            json!({"status": {"phase": "Failed", "reason": "NodeShutdown"}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a failed Job",
+                vec![Seen("job", "bad"), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,102 @@
+//! An image cannot be pulled.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::analysis::failure::pull_fails;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H4",
+    event_type: EventType::Health,
+    name: "image cannot be pulled",
+    doc: "\
+Opens when a container has waited for its image (`ErrImagePull`, `ImagePullBackOff` and the like) for `image_pull`; severity error.
+Closes when the image is there, or the pod is gone.
+Next: the message says whether the image does not exist, the registry refuses or does not answer; I5 and I6 tell whether it is the registry or the node.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() {
+        return;
+    }
+    for state in pod.containers.iter().filter(|state| pull_fails(state)) {
+        let (name, place) = (&state.name, place(entry));
+        let image = pod
+            .spec
+            .named(name)
+            .map_or("its image", |container| &container.image);
+        let since = entry
+            .traces
+            .get(name)
+            .and_then(|trace| trace.pull_failing)
+            .unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of pod {place} waits for image {image}: {}. \
+             Check the image's name and tag, the registry, and the pod's imagePullSecrets.",
+            said(&state.waiting, &state.waiting_message)
+        );
+        let title = format!("Image {image} cannot be pulled for pod {place}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .hold(context.thresholds.image_pull);
+        sign.with("image", image).with("waiting", &*state.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: opens after a minute, closes when the image is another",
+                vec![
+                    Seen("image-pull", "bad"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("image-pull", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after a minute, also between the two words for it",
+                vec![
+                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                    Wait(30),
+                    apply(Kind::Pod, one(waiting("ImagePullBackOff"), json!({}))),
+                    Wait(29),
+                    Quiet,
+                    Wait(2),
+                    Opens(Error),
+                    apply(Kind::Pod, one(running(70), json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a pull that works in time is none",
+                vec![
+                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                    Wait(50),
+                    apply(Kind::Pod, one(running(50), json!({}))),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

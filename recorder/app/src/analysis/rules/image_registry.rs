@@ -1,0 +1,99 @@
+//! An image fails on several nodes: it is not the nodes.
+
+use std::collections::BTreeSet;
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::members;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I5",
+    event_type: EventType::Insight,
+    name: "image fails on several nodes",
+    doc: "\
+Opens when an image cannot be pulled on two nodes or more for `image_pull`; severity error.
+Then the image's name, its registry or the credentials are at fault, not a node.
+Closes when at most one node waits for it.
+Next: pull the image by hand with the pods' credentials; look at the registry's status.",
+    reads: &[Kind::Pod],
+    check: Check::Image(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let nodes: BTreeSet<&str> = group
+        .pods
+        .iter()
+        .filter_map(|entry| entry.pod.node.as_deref())
+        .collect();
+    if nodes.len() < 2 {
+        return;
+    }
+    let image = group.name;
+    let traces = group.pods.iter().flat_map(|entry| entry.traces.values());
+    let since = traces
+        .filter_map(|trace| trace.pull_failing)
+        .min()
+        .unwrap_or(context.now);
+    let description = format!(
+        "{} pods on {} nodes wait for image {image}. As it fails everywhere, the image's name, its registry or the \
+         credentials are at fault, not a node. Pull it by hand with the pods' credentials, and look at the registry's status.",
+        group.pods.len(),
+        nodes.len()
+    );
+    let title = format!(
+        "Image {image} cannot be pulled on any of {} nodes",
+        nodes.len()
+    );
+    let sign = signs.add(Severity::Error, since, title, description);
+    sign.hold(context.thresholds.image_pull)
+        .with("image", image)
+        .with("nodes", nodes.len());
+    sign.with("members", members(group.pods.iter().copied()));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two images on one node, then one of them on another one as well",
+                vec![
+                    Seen("registry", "one-node"),
+                    Wait(100),
+                    Quiet,
+                    Seen("registry", "two-nodes"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("registry", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "one image on two nodes; closes when one node has it",
+                vec![
+                    two_nodes(),
+                    one_image_on_two_nodes(),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "two images on one node",
+                vec![two_nodes(), two_images_on_one_node(), Wait(100), Quiet],
+            ),
+            case(
+                "captured: one image on one node",
+                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
+            ),
+        ]
+    }
+}

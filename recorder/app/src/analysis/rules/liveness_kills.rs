@@ -1,0 +1,164 @@
+//! A liveness probe has containers killed that do not fail by themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{members, owner_words};
+use crate::analysis::failure::is_oom;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::ContainerState;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I9",
+    event_type: EventType::Insight,
+    name: "liveness probe kills a container that does not crash",
+    doc: "\
+Opens when a liveness probe had the same container of a controller's pods killed `restarts` times within an hour, and none of its ends in that time was a crash (an exit code other than 0, 137 and 143) or for want of memory; severity error.
+The kubelet's Events tell the kills; the exit code does not, since a well-written program ends with 0 when it is told to.
+Closes when the container has run for an hour, or no such pod is left.
+Next: it hangs, or the probe is too strict: compare `timeoutSeconds` and `failureThreshold` with how long it takes to answer under load, and use a startup probe for a slow start.",
+    reads: &[Kind::Pod, Kind::Event],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let since = context.now.minus(WINDOW);
+    let mut found: BTreeMap<&str, (Vec<Timestamp>, Vec<&PodEntry>, bool)> = BTreeMap::new();
+    for entry in &group.pods {
+        if entry.pod.meta.deleting.is_some() {
+            continue;
+        }
+        for state in &entry.pod.containers {
+            let (kills, pods, crashed) = found.entry(&state.name).or_default();
+            *crashed |= has_crashed(state, since);
+            let trace = entry.traces.get(&state.name);
+            let recent = trace.map_or(&[][..], |trace| &trace.probe_kills[..]);
+            let before = kills.len();
+            kills.extend(recent.iter().filter(|at| **at > since));
+            // Kills before a restart of the recorder are not known; that it was started again lately is.
+            let unsettled =
+                state.restarts > 0 && state.running.is_none_or(|running| running > since);
+            if kills.len() > before || ((context.is_open)(&state.name) && unsettled) {
+                pods.push(entry);
+                let running = state.running.unwrap_or(context.now);
+                signs.look_again(running.plus(WINDOW));
+            }
+        }
+    }
+    for (name, (kills, pods, crashed)) in found {
+        let enough = kills.len() >= context.thresholds.restarts as usize && !crashed;
+        if !enough && (!(context.is_open)(name) || pods.is_empty()) {
+            continue;
+        }
+        let words = owner_words(&pods[0].owner);
+        let since = kills.iter().min().copied().unwrap_or(context.now);
+        let description = format!(
+            "The kubelet killed container {name} of {words} {} times within the last hour because its liveness probe failed; \
+             it never ended by itself. It hangs, or the probe is too strict: compare the probe's timeoutSeconds and \
+             failureThreshold with how long it takes to answer under load, and add a startup probe if it starts slowly.",
+            kills.len()
+        );
+        let title =
+            format!("Liveness probe keeps killing container {name} of {words} (it never crashes)");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .with("kills", kills.len())
+            .with("members", members(pods.into_iter()));
+    }
+}
+
+fn has_crashed(state: &ContainerState, since: Timestamp) -> bool {
+    let ends = [&state.last, &state.terminated].into_iter().flatten();
+    ends.filter(|end| end.at > since)
+        .any(|end| is_oom(end) || !matches!(end.exit_code, 0 | 137 | 143))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    use kube9_model::ObjectRef;
+    use kube9_model::time::Timestamp;
+
+    use crate::analysis::subject::key;
+    use crate::pipeline::heard::{ProbeKill, Told};
+
+    fn killed(second: i64, times: i64) -> Do {
+        Hear(Told {
+            kills: vec![ProbeKill {
+                pod: ObjectRef::clone(&key("Pod", "shop", "web-1")),
+                container: "app".into(),
+                at: Timestamp::from_secs(start().second() + second),
+                times,
+            }],
+            ..Told::default()
+        })
+    }
+
+    fn restarted(times: i64, at: i64, code: i64) -> Do {
+        let end = terminated("Error", code, at - 30, at);
+        apply(Kind::Pod, pod_with("web-1", times, running(at), end))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the third kill of a container that ends with 0; closes without the probe",
+                vec![
+                    Seen("liveness", "kill-1"),
+                    Seen("liveness", "kill-2"),
+                    Quiet,
+                    Seen("liveness", "kill-3"),
+                    Opens(Error),
+                    Seen("liveness", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "three kills by SIGKILL; a further one is no new finding",
+                vec![
+                    restarted(1, 60, 137),
+                    killed(60, 2),
+                    Quiet,
+                    killed(120, 1),
+                    Opens(Error),
+                    killed(180, 1),
+                    Quiet,
+                    Wait(3_500),
+                    Quiet,
+                    Wait(300),
+                    Closes,
+                ],
+            ),
+            case(
+                "it crashes, too: then the probe is not the cause",
+                vec![restarted(3, 60, 1), killed(60, 3), Wait(60), Quiet],
+            ),
+            case(
+                "kills in different hours",
+                vec![
+                    restarted(1, 60, 0),
+                    killed(60, 2),
+                    Wait(4_000),
+                    killed(4_000, 1),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: a crash loop",
+                vec![Seen("crash-loop", "bad"), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,92 @@
+//! A pod refers to a ConfigMap that is not there.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A10",
+    event_type: EventType::Assessment,
+    name: "referenced ConfigMap is missing",
+    doc: "\
+Opens when a pod refers to a ConfigMap that does not exist, and the reference is not optional; severity error.
+Pods that run go on, but none starts again.
+Closes when the ConfigMap is there, or the newest pod no longer refers to it.
+Next: create it, or correct the name.",
+    reads: &[Kind::Pod, Kind::ConfigMap],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let namespace = &newest.pod.meta.namespace;
+    let owner = owner_words(&newest.owner);
+    for map in &newest.pod.spec.config_maps {
+        if context.world.config_map(namespace, map).is_some() {
+            continue;
+        }
+        let name = format!("{namespace}/{map}");
+        let description = format!(
+            "Pods of {owner} need ConfigMap {name}, which does not exist: those that run go on, but none starts again. \
+             Create it, or correct the name."
+        );
+        let title = format!("ConfigMap {name}, needed by {owner}, is missing");
+        let sign = signs.add(Severity::Error, context.now, title, description);
+        sign.part(&**map)
+            .hold(context.thresholds.assessment)
+            .with("config_map", name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn needs(optional: bool) -> Value {
+        pod(
+            "web-1",
+            json!({"spec": {"volumes": [{"configMap": {"name": "conf", "optional": optional}}]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: opens, closes when it is created",
+                vec![
+                    Seen("config-error", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("config-error", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens, closes when it comes, opens when it goes",
+                vec![
+                    apply(Kind::Pod, needs(false)),
+                    Wait(31),
+                    Opens(Error),
+                    apply(Kind::ConfigMap, config_map(json!({}))),
+                    Closes,
+                    Gone(Kind::ConfigMap, config_map(json!({}))),
+                    Wait(31),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "optional is not needed",
+                vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet],
+            ),
+            case(
+                "captured: it is there",
+                vec![Seen("config-change", "well"), Wait(60), Quiet],
+            ),
+        ]
+    }
+}

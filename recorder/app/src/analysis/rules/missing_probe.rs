@@ -1,0 +1,100 @@
+//! Traffic goes to containers that do not say when they are ready.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::analysis::subject::path;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A3",
+    event_type: EventType::Assessment,
+    name: "no readiness probe behind a Service",
+    doc: "\
+Opens when a Service selects pods none of whose containers has a readiness probe; severity warning.
+They get traffic before they can answer, at each start and each rollout.
+Closes when the newest pod has one, or no Service selects it.
+Next: add a readiness probe.",
+    reads: &[Kind::Pod, Kind::Service],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let probed = newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .any(|c| !c.init && c.readiness_probe);
+    if probed || newest.pod.phase.is_final() {
+        return;
+    }
+    let services = context.world.services_of(&newest.pod.meta);
+    let Some(service) = services.first().map(|key| path(key)) else {
+        return;
+    };
+    let owner = owner_words(&newest.owner);
+    let description = format!(
+        "Service {service} sends traffic to the pods of {owner} as soon as they start, since none of their containers has \
+         a readiness probe. Add one, so that rollouts lose no request."
+    );
+    let title = format!("Pods of {owner} have no readiness probe behind Service {service}");
+    let sign = signs.add(
+        Severity::Warning,
+        newest.pod.meta.created,
+        title,
+        description,
+    );
+    sign.hold(context.thresholds.assessment)
+        .with("service", &*service);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn bare() -> Value {
+        with_container(json!({"readinessProbe": null}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: no probe behind a Service, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "opens behind a Service, closes when that goes",
+                vec![
+                    apply(Kind::Pod, bare()),
+                    Wait(60),
+                    Quiet,
+                    apply(Kind::Service, service(json!({}))),
+                    Opens(Warning),
+                    Gone(Kind::Service, service(json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "nobody sends to it",
+                vec![apply(Kind::Pod, bare()), Wait(60), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,116 @@
+//! A node reports another problem: its network, or what a problem detector found.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::said;
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H13",
+    event_type: EventType::Health,
+    name: "node reports a problem",
+    doc: "\
+Opens when a node has the condition `NetworkUnavailable`, or one that a problem detector sets (`KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart` and any other `…Problem`, `…Failure`, `…Unhealthy`, `Frequent…`); severity error.
+Closes when the condition is no longer `True`, or the node is removed.
+Next: the condition's message says what was found.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Conditions of which `True` is bad. Others may mean either, so they say nothing.
+fn is_problem(kind: &str) -> bool {
+    const KNOWN: [&str; 5] = [
+        "NetworkUnavailable",
+        "KernelDeadlock",
+        "ReadonlyFilesystem",
+        "XfsShutdown",
+        "CperHardwareErrorFatal",
+    ];
+    KNOWN.contains(&kind)
+        || kind.starts_with("Frequent")
+        || kind.starts_with("Corrupt")
+        || ["Problem", "Failure", "Unhealthy"]
+            .iter()
+            .any(|end| kind.ends_with(end))
+}
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let name = &entry.node.meta.name;
+    for condition in entry
+        .node
+        .conditions
+        .iter()
+        .filter(|c| c.is_true() && is_problem(&c.kind))
+    {
+        let kind = &*condition.kind;
+        let since = condition.since.unwrap_or(context.now);
+        let description = format!(
+            "Node {name} reports {kind} since {since}: {}. \
+             See the log of the node's kubelet and kernel (`journalctl -k`, `kubectl describe node {name}`).",
+            said(&condition.reason, &condition.message)
+        );
+        let sign = signs.add(
+            Severity::Error,
+            since,
+            format!("Node {name} reports {kind}"),
+            description,
+        );
+        sign.part(kind).with("condition", kind);
+        sign.node = Some(name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "the network",
+                vec![
+                    apply(Kind::Node, node_reporting("NetworkUnavailable", "True")),
+                    Opens(Error),
+                    apply(Kind::Node, node_reporting("NetworkUnavailable", "False")),
+                    Closes,
+                ],
+            ),
+            case(
+                "what a problem detector finds",
+                vec![
+                    apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                    Opens(Error),
+                    Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                    Closes,
+                ],
+            ),
+            case(
+                "a condition that may mean anything",
+                vec![
+                    apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: the kernel's deadlock on a real node, set as a problem detector sets it",
+                vec![
+                    Seen("node", "well"),
+                    Quiet,
+                    Seen("node", "problem"),
+                    Opens(Error),
+                    Seen("node", "no-problem"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: pressure is H12's",
+                vec![Seen("node", "pressure"), Quiet],
+            ),
+        ]
+    }
+}

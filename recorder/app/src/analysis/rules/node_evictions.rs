@@ -1,0 +1,139 @@
+//! A node under pressure evicts pods.
+
+use std::time::Duration;
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, members};
+use crate::analysis::world::{NodeEntry, PodEntry};
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Phase};
+
+pub(super) const RULE: Rule = Rule {
+    id: "I11",
+    event_type: EventType::Insight,
+    name: "node under pressure evicts pods",
+    doc: "\
+Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure` and two pods or more were evicted from it since shortly before that; severity error.
+One row with the pods in the metadata, instead of one to look at for each.
+Closes when the node reports no pressure any more, or is removed; the evicted pods stay until somebody deletes them (H10).
+Next: find what uses the memory, disk or processes: mostly a pod without limits, or logs and images on the node's disk.",
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
+
+/// Evictions that make it.
+const EVICTED: usize = 2;
+
+/// The kubelet may evict before it next reports its conditions, which it does every five minutes if nothing else changes.
+const BEFORE: Duration = Duration::from_secs(300);
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let name = &*entry.node.meta.name;
+    let conditions = entry.node.conditions.iter();
+    let pressures: Vec<&Condition> = conditions
+        .filter(|c| c.is_true() && PRESSURES.contains(&&*c.kind))
+        .collect();
+    let began = pressures.iter().filter_map(|c| c.since).min();
+    let Some(began) = began else { return };
+    let evicted: Vec<&PodEntry> = context
+        .world
+        .pods_on(name)
+        .filter(|entry| {
+            let pod = &entry.pod;
+            let target = Condition::of(&pod.conditions, "DisruptionTarget");
+            let at = target.and_then(|c| c.since).unwrap_or(pod.meta.created);
+            pod.phase == Phase::Failed && &*pod.reason == "Evicted" && at > began.minus(BEFORE)
+        })
+        .collect();
+    if evicted.len() < EVICTED && !(context.is_open)("") {
+        return;
+    }
+    let kinds: Vec<&str> = pressures.iter().map(|c| &*c.kind).collect();
+    let kinds = kinds.join(", ");
+    let description = format!(
+        "Node {name} reports {kinds} since {began} and has evicted {}. It takes no new pods meanwhile. \
+         Find what uses it up: mostly a pod without limits, or logs and images on the node's disk.",
+        count(evicted.len(), "pod")
+    );
+    let title = format!("Node {name} evicts pods: {kinds}");
+    let sign = signs.add(Severity::Error, began, title, description);
+    sign.with("pressure", kinds)
+        .with("evicted", evicted.len())
+        .with("members", members(evicted.into_iter()));
+    sign.node = Some(name.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn under(kind: &str, status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", "True", 0), condition(kind, status, since)]}}),
+        )
+    }
+
+    fn evicted_at(name: &str, at: i64) -> Value {
+        pod(
+            name,
+            json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+                   "conditions": [condition("DisruptionTarget", "True", at)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: too little memory, and the pods go; closes when there is enough",
+                vec![
+                    Seen("node", "uncordoned"),
+                    Quiet,
+                    Seen("node", "pressure"),
+                    Opens(Error),
+                    Seen("node", "over"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens with the second eviction, in either order",
+                vec![
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
+                    apply(Kind::Pod, evicted_at("web-2", 12)),
+                    Quiet,
+                    apply(Kind::Node, under("DiskPressure", "True", 15)),
+                    Opens(Error),
+                    Gone(Kind::Pod, evicted_at("web-2", 12)),
+                    Quiet,
+                    apply(Kind::Node, under("DiskPressure", "False", 400)),
+                    Closes,
+                ],
+            ),
+            case(
+                "one eviction is H10's, pressure alone H12's",
+                vec![
+                    apply(Kind::Node, under("MemoryPressure", "True", 0)),
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "evicted pods of long ago are not of this pressure",
+                vec![
+                    apply(Kind::Pod, evicted_at("web-1", 10)),
+                    apply(Kind::Pod, evicted_at("web-2", 12)),
+                    apply(Kind::Node, under("MemoryPressure", "True", 5_000)),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

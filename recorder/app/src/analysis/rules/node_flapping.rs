@@ -1,0 +1,119 @@
+//! A node is ready, not ready, ready, …
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::span;
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I4",
+    event_type: EventType::Insight,
+    name: "node flapping",
+    doc: "\
+Opens when a node changed between ready and not ready `flapping` times within `flapping_window`; severity error.
+Closes when it has not changed for half of `flapping_window`, or is removed.
+Next: its network to the API server, or a machine that is overloaded, more often than the kubelet.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let window = context.thresholds.flapping_window;
+    let recent: Vec<_> = entry
+        .flaps
+        .iter()
+        .filter(|at| context.now.since(**at) < window)
+        .collect();
+    let ready = Condition::of(&entry.node.conditions, "Ready");
+    let quiet_at = ready
+        .and_then(|c| c.since)
+        .map(|since| since.plus(window / 2));
+    let restless = quiet_at.is_some_and(|at| context.now < at);
+    if let Some(at) = quiet_at.filter(|_| restless) {
+        signs.look_again(at);
+    }
+    let opens = recent.len() >= context.thresholds.flapping as usize && restless;
+    let stays = (context.is_open)("") && restless;
+    if !opens && !stays {
+        return;
+    }
+    let name = &entry.node.meta.name;
+    let since = recent.first().copied().copied().unwrap_or(context.now);
+    let description = format!(
+        "Node {name} changed between ready and not ready {} times within {}. \
+         Look at its network to the API server and at the load of the machine.",
+        recent.len(),
+        span(window)
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Node {name} is flapping"),
+        description,
+    );
+    sign.with("changes", recent.len());
+    sign.node = Some(name.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn is(status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", status, since)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "four changes within an hour; closes after half an hour of quiet",
+                vec![
+                    apply(Kind::Node, is("True", 0)),
+                    apply(Kind::Node, is("False", 10)),
+                    apply(Kind::Node, is("True", 20)),
+                    apply(Kind::Node, is("False", 30)),
+                    Quiet,
+                    apply(Kind::Node, is("True", 40)),
+                    Opens(Error),
+                    Wait(1700),
+                    Quiet,
+                    Wait(200),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: down and back twice",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "lost"),
+                    Seen("node", "back"),
+                    Seen("node", "lost-again"),
+                    Quiet,
+                    Seen("node", "back-again"),
+                    Opens(Error),
+                    Wait(1_900),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: down once, and back",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "lost"),
+                    Seen("node", "back"),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,113 @@
+//! The pods of a node have asked for nearly all it has.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::count;
+use crate::analysis::world::{Asked, NodeEntry};
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I8",
+    event_type: EventType::Insight,
+    name: "node nearly full",
+    doc: "\
+Opens when the requests of a node's pods reach `node_full_percent` of the CPU or memory that it has for pods; severity warning.
+It is about what pods asked for, which decides where they are scheduled, not about what they use.
+Closes 5 points below that, or when the node is removed.
+Next: add a node, or lower requests that are far above use.",
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// It closes this far below the limit, so that one pod more or less does not open and close it.
+const BAND: i64 = 5;
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let node = &entry.node;
+    let name = &*node.meta.name;
+    let asked = context.world.on_node(name).map(|on| on.asked);
+    let Asked { pods, cpu, memory } = asked.unwrap_or_default();
+    for (part, asked, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
+        let Some(has) = has.filter(|has| *has > 0) else {
+            continue;
+        };
+        let percent = i64::try_from(asked * 100 / i128::from(has)).unwrap_or(i64::MAX);
+        let limit = i64::from(context.thresholds.node_full_percent);
+        let limit = if (context.is_open)(part) {
+            limit - BAND
+        } else {
+            limit
+        };
+        if percent < limit {
+            continue;
+        }
+        let pods = count(pods, "pod");
+        let description = format!(
+            "What runs on node {name} ({pods}) has asked for {percent} % of its {part}. Further pods go elsewhere or wait. \
+             Add a node, or lower requests that are far above use."
+        );
+        let title = format!("Node {name} is nearly full by {part} requests");
+        let sign = signs.add(Severity::Warning, context.now, title, description);
+        sign.part(part).with("percent", percent);
+        sign.node = Some(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn asks(name: &str, cpu: &str) -> Value {
+        pod(
+            name,
+            json!({"spec": {"containers": [container(json!({"resources": {"requests": {"cpu": cpu}}}))]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: nearly all of the CPU asked for, then given back",
+                vec![
+                    Seen("full-node", "bad"),
+                    Wait(60),
+                    Opens(Warning), // 96 %
+                    Seen("full-node", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens at 95 %, not closed by one point, closes well below",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(Kind::Pod, asks("web-1", "3700m")),
+                    Quiet,
+                    apply(Kind::Pod, asks("web-1", "3800m")),
+                    Opens(Warning),
+                    apply(Kind::Pod, asks("web-1", "3700m")),
+                    Quiet,
+                    apply(Kind::Pod, asks("web-1", "3500m")),
+                    Closes,
+                ],
+            ),
+            case(
+                "pods that have ended ask for nothing",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    apply(
+                        Kind::Pod,
+                        over(
+                            asks("web-1", "3900m"),
+                            json!({"status": {"phase": "Succeeded"}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

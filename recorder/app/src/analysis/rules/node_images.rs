@@ -1,0 +1,153 @@
+//! Several images fail on one node and nowhere else: it is the node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::members;
+use crate::analysis::failure::unpulled;
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I6",
+    event_type: EventType::Insight,
+    name: "node cannot pull images",
+    doc: "\
+Opens when two images or more cannot be pulled on a node for `image_pull` and fail on no other node, in a cluster of several nodes; severity error.
+Then the node's network, DNS, disk or container runtime is at fault.
+Closes when at most one image fails there, or the node is removed.
+Next: pull an image on the node by hand (`crictl pull`).",
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    if context.world.nodes.len() < 2 {
+        return; // every image fails "on one node" there
+    }
+    let name = &*entry.node.meta.name;
+    let elsewhere = |image: &str| {
+        context
+            .world
+            .pods_without(image)
+            .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
+    };
+    let failing: Vec<_> = context.world.unpulled_on(name).collect();
+    let images: BTreeSet<Arc<str>> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
+    let images: Vec<Arc<str>> = images
+        .into_iter()
+        .filter(|image| !elsewhere(image))
+        .collect();
+    if images.len() < 2 {
+        return;
+    }
+    let description = format!(
+        "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault. \
+         Pull one of them there by hand (`crictl pull`).",
+        images.len(),
+        images
+            .iter()
+            .take(5)
+            .map(|image| &**image)
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let title = format!("Node {name} cannot pull images");
+    // Not since the first pull failed: that images fail nowhere else may be so for a moment, while a registry is down.
+    let sign = signs.add(Severity::Error, context.now, title, description);
+    sign.hold(context.thresholds.image_pull)
+        .with("images", images.len());
+    sign.with("members", members(failing.iter().copied()));
+    sign.node = Some(name.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn elsewhere() -> Value {
+        pulling("a-2", "w2", "i:a")
+    }
+
+    fn registry() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("a-1", "w1", "i:a")),
+            (Kind::Pod, pulling("b-1", "w1", "i:b")),
+            (Kind::Pod, elsewhere()),
+        ])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two images on one node of two; closes when one of them fails on the other as well",
+                vec![
+                    Seen("registry", "one-node"),
+                    Wait(61),
+                    Opens(Error),
+                    Seen("registry", "two-nodes"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: one image on one node",
+                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
+            ),
+            case(
+                "two images on one node; closes when one of them is there",
+                vec![
+                    two_nodes(),
+                    two_images_on_one_node(),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "one image on two nodes",
+                vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
+            ),
+            case(
+                "a pod elsewhere is replaced while the registry is down",
+                vec![
+                    two_nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(20),
+                    apply(Kind::Pod, elsewhere()),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "the images fail nowhere else for a minute",
+                vec![
+                    two_nodes(),
+                    registry(),
+                    Wait(300),
+                    Gone(Kind::Pod, elsewhere()),
+                    Wait(65),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "a cluster of one node cannot tell",
+                vec![
+                    apply(Kind::Node, node("w1", json!({}))),
+                    two_images_on_one_node(),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,107 @@
+//! A node does not work.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{count, said, span};
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H11",
+    event_type: EventType::Health,
+    name: "node not ready",
+    doc: "\
+Opens when a node's condition Ready is not `True`; severity error, critical after `node_critical`, when its pods begin to be evicted.
+Closes when it is ready again, or removed.
+Next: `Unknown` means that the kubelet does not report (machine, network or kubelet down); `False` that it says itself what is wrong.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let node = &entry.node;
+    let Some(ready) = Condition::of(&node.conditions, "Ready").filter(|c| !c.is_true()) else {
+        return;
+    };
+    let name = &node.meta.name;
+    let since = ready.since.unwrap_or(context.now);
+    let critical_at = since.plus(context.thresholds.node_critical);
+    let pods = context.world.on_node(name).map_or(0, |on| on.pods.len());
+    let why = if &*ready.status == "Unknown" {
+        "its kubelet does not report: the machine, its network or the kubelet is down"
+    } else {
+        "its kubelet reports that it cannot run pods"
+    };
+    let description = format!(
+        "Node {name} has not been ready since {since}: {why} ({}). It has {}. \
+         Look at the machine, then at its kubelet (`kubectl describe node {name}`).",
+        said(&ready.reason, &ready.message),
+        count(pods, "pod")
+    );
+    let (severity, title) = if context.now >= critical_at {
+        let minutes = span(context.thresholds.node_critical);
+        (
+            Severity::Critical,
+            format!("Node {name} not ready for more than {minutes}"),
+        )
+    } else {
+        signs.look_again(critical_at);
+        (Severity::Error, format!("Node {name} not ready"))
+    };
+    let sign = signs.add(severity, since, title, description);
+    sign.with("pods", pods).with("status", &*ready.status);
+    sign.node = Some(name.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn down(status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", status, since)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: the kubelet stops, and is back",
+                vec![
+                    Seen("node", "well"),
+                    Quiet,
+                    Seen("node", "lost"),
+                    Opens(Error),
+                    Wait(301),
+                    Opens(Critical),
+                    Seen("node", "back"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a removed node has no troubles",
+                vec![
+                    apply(Kind::Node, down("False", 0)),
+                    Opens(Error),
+                    Gone(Kind::Node, down("False", 0)),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: a cordoned node is ready",
+                vec![
+                    Seen("node", "well"),
+                    Seen("node", "cordoned"),
+                    Wait(600),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,95 @@
+//! A node is short of something.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::said;
+use crate::analysis::world::NodeEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H12",
+    event_type: EventType::Health,
+    name: "node under pressure",
+    doc: "\
+Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure`; severity error.
+Closes when it reports that no more, or is removed.
+Next: the kubelet evicts pods that use more than they asked for; find what uses the memory, disk or processes.",
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+const CONDITIONS: [(&str, &str); 3] = [
+    ("MemoryPressure", "memory"),
+    ("DiskPressure", "disk space"),
+    ("PIDPressure", "process ids"),
+];
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let name = &entry.node.meta.name;
+    for condition in entry.node.conditions.iter().filter(|c| c.is_true()) {
+        let Some((kind, what)) = CONDITIONS
+            .iter()
+            .find(|(kind, _)| *kind == &*condition.kind)
+        else {
+            continue;
+        };
+        let since = condition.since.unwrap_or(context.now);
+        let description = format!(
+            "Node {name} has been short of {what} since {since} ({}). It takes no new pods and evicts those that use more than \
+             they asked for. Find what uses it up: `kubectl describe node {name}` lists its pods and what they asked for.",
+            said(&condition.reason, &condition.message)
+        );
+        let title = format!("Node {name} is short of {what}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.part(*kind).with("condition", *kind);
+        sign.node = Some(name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: too little memory, then enough",
+                vec![
+                    Seen("node", "uncordoned"),
+                    Quiet,
+                    Seen("node", "pressure"),
+                    Opens(Error),
+                    Seen("node", "over"),
+                    Closes,
+                ],
+            ),
+            case(
+                "the disk",
+                vec![
+                    apply(Kind::Node, node_reporting("DiskPressure", "True")),
+                    Opens(Error),
+                    apply(Kind::Node, node_reporting("DiskPressure", "False")),
+                    Closes,
+                ],
+            ),
+            case(
+                "no pressure",
+                vec![
+                    apply(Kind::Node, node_reporting("PIDPressure", "False")),
+                    Quiet,
+                ],
+            ),
+            case(
+                "a problem of another kind is H13's",
+                vec![
+                    apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

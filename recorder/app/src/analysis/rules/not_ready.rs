@@ -1,0 +1,159 @@
+//! A pod runs, but is not ready.
+
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::analysis::failure::way;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Phase};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H8",
+    event_type: EventType::Health,
+    name: "pod not ready",
+    doc: "\
+Opens when a running pod has not been ready for `not_ready` and no container of it fails in a way that H1 to H5 report; severity warning.
+The time a container waited before it first started, for its image or a volume, does not count.
+Closes when it is ready, or gone.
+Next: its readiness probe fails: the pod's Events show the probe's answer.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.phase != Phase::Running || pod.meta.deleting.is_some() {
+        return;
+    }
+    let Some(ready) = Condition::of(&pod.conditions, "Ready").filter(|c| &*c.status == "False")
+    else {
+        return;
+    };
+    let settle = context.thresholds.settle;
+    let fails = pod
+        .containers
+        .iter()
+        // Also while it runs between two crashes.
+        .any(|state| way(state, context.now, settle).is_some());
+    if fails || &*ready.reason == "PodCompleted" {
+        return;
+    }
+    let waiting: Vec<&str> = pod
+        .containers
+        .iter()
+        .filter(|c| c.running.is_some() && !c.ready)
+        .map(|c| &*c.name)
+        .collect();
+    let place = place(entry);
+    // The condition is as old as the pod: one whose image took long has not failed its probe for that long.
+    let first_runs = pod
+        .containers
+        .iter()
+        .filter(|c| c.restarts == 0 && !c.ready);
+    let started = first_runs.filter_map(|c| c.running).max();
+    let since = ready
+        .since
+        .unwrap_or(pod.meta.created)
+        .max(started.unwrap_or(Timestamp::EPOCH));
+    let description = format!(
+        "Pod {place} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
+         `kubectl describe pod -n {} {}` shows what the readiness probe answers.",
+        match waiting.as_slice() {
+            [] => said(&ready.reason, &ready.message),
+            [one] => format!("container {one} is not"),
+            several => format!("containers {} are not", several.join(", ")),
+        },
+        pod.meta.namespace,
+        pod.meta.name,
+    );
+    let sign = signs.add(
+        Severity::Warning,
+        since,
+        format!("Pod {place} is not ready"),
+        description,
+    );
+    sign.of_pod(entry).hold(context.thresholds.not_ready);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn unready() -> Value {
+        pod_with("web-1", 0, running(0), json!({}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "a pod that crashes is not called unready between two crashes, but when it runs on",
+                vec![
+                    Wait(1300),
+                    apply(
+                        Kind::Pod,
+                        pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
+                    ),
+                    Wait(3),
+                    Quiet,
+                    Wait(600),
+                    Opens(Warning),
+                ],
+            ),
+            case(
+                "captured: two pods whose probe fails, until it does not",
+                vec![
+                    Seen("not-ready", "bad"),
+                    Wait(901),
+                    OpensEach(2, Warning),
+                    Seen("not-ready", "repaired"),
+                    ClosesEach(2),
+                ],
+            ),
+            case(
+                "opens after a quarter of an hour",
+                vec![
+                    apply(Kind::Pod, unready()),
+                    Wait(890),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a quarter of an hour for the image does not count",
+                vec![
+                    Wait(1000),
+                    apply(Kind::Pod, pod_with("web-1", 0, running(1000), json!({}))),
+                    Quiet,
+                    Wait(890),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
+                ],
+            ),
+            case(
+                "captured: a crash has its own rules",
+                vec![Seen("crash-loop", "bad"), Wait(1000), Quiet],
+            ),
+            case(
+                "a finished pod is not ready by right",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        over(unready(), json!({"status": {"phase": "Succeeded"}})),
+                    ),
+                    Wait(1000),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

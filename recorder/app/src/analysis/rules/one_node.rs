@@ -1,0 +1,129 @@
+//! Replicas that fall together.
+
+use std::collections::BTreeSet;
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A5",
+    event_type: EventType::Assessment,
+    name: "all replicas on one node",
+    doc: "\
+Opens when two or more ready pods of a Deployment, ReplicaSet or StatefulSet, and no others, are all on one node while another node is ready and takes pods; severity warning.
+The loss of that node takes all of them.
+Closes when a ready pod is on another node, or fewer than two are left.
+Next: add a topology spread constraint or pod anti-affinity.",
+    reads: &[Kind::Pod, Kind::Node],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let owner = &group.pods[0].owner;
+    if !matches!(&*owner.kind, "Deployment" | "ReplicaSet" | "StatefulSet") {
+        return;
+    }
+    let ready: Vec<_> = group
+        .pods
+        .iter()
+        .filter(|entry| entry.pod.is_ready())
+        .collect();
+    let nodes: BTreeSet<&str> = ready
+        .iter()
+        .filter_map(|entry| entry.pod.node.as_deref())
+        .collect();
+    if ready.len() < 2 || nodes.len() != 1 {
+        return;
+    }
+    let node = nodes.first().copied().unwrap_or_default();
+    if !context.world.another_takes_pods(node) {
+        return;
+    }
+    let words = owner_words(owner);
+    let description = format!(
+        "All {} ready pods of {words} are on node {node}: its loss takes all of them. \
+         Add a topology spread constraint or pod anti-affinity.",
+        ready.len()
+    );
+    let since = group.newest().pod.meta.created;
+    let sign = signs.add(
+        Severity::Warning,
+        since,
+        format!("All pods of {words} are on one node"),
+        description,
+    );
+    // Pods of a rollout come one after the other; the first two say nothing.
+    sign.hold(context.thresholds.assessment * 10)
+        .with("pods", ready.len());
+    sign.node = Some(node.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn two() -> Do {
+        Apply(vec![
+            (Kind::Pod, pod("web-1", json!({}))),
+            (Kind::Pod, pod("web-2", json!({}))),
+        ])
+    }
+
+    fn nodes(second: Value) -> Do {
+        Apply(vec![
+            (Kind::Node, node("w1", json!({}))),
+            (Kind::Node, node("w2", second)),
+        ])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "two pods on one of two nodes; closes when one moves",
+                vec![
+                    nodes(json!({})),
+                    two(),
+                    Wait(310),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "the other node takes no pods",
+                vec![
+                    nodes(json!({"spec": {"unschedulable": true}})),
+                    two(),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: another node registers, and goes",
+                vec![
+                    Seen("neighbour", "beside"),
+                    Wait(310),
+                    Opens(Warning),
+                    Seen("neighbour", "alone"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: there is no other node",
+                vec![
+                    Seen("full-node", "bad"),
+                    Seen("not-ready", "repaired"),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

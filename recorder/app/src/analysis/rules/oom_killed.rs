@@ -1,0 +1,166 @@
+//! A container ran out of memory, or was killed.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, restarted};
+use crate::analysis::failure::{is_evicted, is_oom, unsettled};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H1",
+    event_type: EventType::Health,
+    name: "container killed for memory",
+    doc: "\
+Opens when a container ended with the reason `OOMKilled`, or with exit code 137 (SIGKILL), which also comes from a failed liveness probe or a full node; severity error.
+A pod that its node evicted is H10's.
+Closes when the container has run for `settle`, or its pod is gone.
+Kubernetes makes no Event for it.
+Next: compare the container's memory limit with what it uses; raise the limit or find the leak.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() || is_evicted(pod) {
+        return; // H10 names the node that did it
+    }
+    for state in &pod.containers {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
+            continue;
+        };
+        let oom = is_oom(end);
+        if !oom && end.exit_code != 137 {
+            continue;
+        }
+        if let Some(at) = settled {
+            signs.look_again(at);
+        }
+        let (name, place) = (&state.name, place(entry));
+        let limit = pod
+            .spec
+            .named(name)
+            .and_then(|c| c.memory_limit)
+            .map(|limit| limit / 1000);
+        let (title, why) = if oom {
+            let why = match limit {
+                Some(bytes) => format!("used more than its memory limit of {} Mi", bytes >> 20),
+                None => "has no memory limit, so the node itself ran out of memory".to_owned(),
+            };
+            (
+                format!("Container {name} of pod {place} out of memory (OOMKilled)"),
+                why,
+            )
+        } else {
+            let why = "was killed by SIGKILL: by the kubelet after a failed liveness probe, or by the node for want of memory";
+            (
+                format!("Container {name} of pod {place} killed (exit code 137)"),
+                why.to_owned(),
+            )
+        };
+        let description = format!(
+            "Container {name} of pod {place} {why}, last at {}. {} \
+             Compare its memory limit with what it uses; raise the limit or find the leak.",
+            end.at,
+            restarted(state.restarts)
+        );
+        let sign = signs.add(Severity::Error, end.at, title, description);
+        sign.container(name).of_pod(entry);
+        sign.with("exit_code", end.exit_code)
+            .with("restarts", state.restarts);
+        if let Some(limit) = limit {
+            sign.with("memory_limit_bytes", limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn oom() -> Value {
+        terminated("OOMKilled", 137, 0, 10)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "an eviction is H10's",
+                vec![apply(Kind::Pod, evicted("web-1")), Quiet],
+            ),
+            case(
+                "captured: opens at the first kill, stays, closes when it is repaired",
+                vec![
+                    Seen("out-of-memory", "kill-1"),
+                    Opens(Error),
+                    Seen("out-of-memory", "kill-2"),
+                    Seen("out-of-memory", "kill-3"),
+                    Quiet,
+                    Seen("out-of-memory", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "stays between two kills, closes when it has run for long",
+                vec![
+                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Opens(Error),
+                    apply(Kind::Pod, one(running(20), oom())),
+                    Wait(300),
+                    Quiet,
+                    Wait(400),
+                    Closes,
+                ],
+            ),
+            case(
+                "SIGKILL without OOM",
+                vec![
+                    apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
+                    Opens(Error),
+                ],
+            ),
+            case(
+                "another code is not its business",
+                vec![
+                    apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: nor is a crash loop",
+                vec![Seen("crash-loop", "bad"), Quiet],
+            ),
+            case(
+                "a deleted pod is killed by right",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        over(
+                            one(terminated("Error", 137, 0, 3), json!({})),
+                            json!({"metadata": {"deletionTimestamp": t(30)}}),
+                        ),
+                    ),
+                    Quiet,
+                ],
+            ),
+            case(
+                "closes with its pod",
+                vec![
+                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Opens(Error),
+                    Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                    Closes,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,95 @@
+//! The volume of kube9's database is nearly full.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::analysis::own::Own;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H21",
+    event_type: EventType::Health,
+    name: "kube9: disk near full",
+    doc: "\
+Opens when less than `disk_free_percent` of the volume of the database is free; severity warning, critical below a quarter of that.
+kube9 keeps its own files within `storage.max_bytes`, so mostly something else fills the volume.
+Closes 5 points above that.
+Next: free space or enlarge the volume; when it is full, the oldest rows are deleted to go on recording.",
+    reads: &[],
+    check: Check::Recorder(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// It closes this far above the limit, so that one batch more or less does not open and close it.
+const BAND: u64 = 5;
+
+fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
+    let Some(space) = own.volume else { return };
+    let limit = u64::from(context.thresholds.disk_free_percent);
+    let free = space.free_percent();
+    let band = if (context.is_open)("") { BAND } else { 0 };
+    if free >= limit + band {
+        return;
+    }
+    let severity = if free < limit.div_ceil(4) {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
+    let description = format!(
+        "{free} % of the volume of kube9's database are free: {} MiB of {} MiB. When it is full, the oldest rows are deleted \
+         to go on recording. Free space, or enlarge the volume.",
+        space.free >> 20,
+        space.total >> 20
+    );
+    signs
+        .add(
+            severity,
+            context.now,
+            "The volume of kube9's database is nearly full",
+            description,
+        )
+        .with("free_percent", free);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    use crate::analysis::own::{Own, Space};
+
+    fn free(percent: u64) -> Do {
+        Notice(Own {
+            volume: Some(Space {
+                total: 1 << 30,
+                free: (1 << 30) / 100 * percent + (1 << 20),
+            }),
+            ..Own::default()
+        })
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "opens below 10 %, gets worse, closes well above",
+                vec![
+                    free(9),
+                    Opens(Warning),
+                    free(1),
+                    Opens(Critical),
+                    free(12),
+                    Quiet,
+                    free(15),
+                    Closes,
+                ],
+            ),
+            case("enough is free", vec![free(10), Wait(60), Quiet]),
+            case(
+                "a volume that cannot be measured",
+                vec![Notice(Own::default()), Quiet],
+            ),
+        ]
+    }
+}

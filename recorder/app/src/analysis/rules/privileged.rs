@@ -1,0 +1,193 @@
+//! A pod that could take over its node.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A6",
+    event_type: EventType::Assessment,
+    name: "privileged access to the node",
+    doc: "\
+Opens when a pod has a privileged container, the node's network, process or IPC namespace, a directory of the node, added capabilities, or is set to run as user 0; severity error for what opens the whole node (privileged, `hostPID`, a writable root of it, `SYS_ADMIN`), else warning.
+Closes when the newest pod has none of these.
+Next: drop what it does not need; opt out with the label where it is meant, as for network plugins.",
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Capabilities that the runtime gives to every container, or that do no harm.
+const HARMLESS: [&str; 2] = ["NET_BIND_SERVICE", "CHOWN"];
+
+/// Capabilities that are as good as all of them.
+const TOTAL: [&str; 4] = ["ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE"];
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let spec = &newest.pod.spec;
+    let mut found: Vec<String> = spec
+        .host_namespaces
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    let mut whole = spec.host_namespaces.contains(&"hostPID");
+    for path in &spec.host_paths {
+        whole |= &**path == "/";
+        found.push(format!("hostPath {path}"));
+    }
+    for container in &spec.containers {
+        let name = &container.name;
+        if container.privileged {
+            whole = true;
+            found.push(format!("privileged container {name}"));
+        }
+        if container.root {
+            found.push(format!("container {name} runs as user 0"));
+        }
+        for capability in container
+            .capabilities
+            .iter()
+            .filter(|c| !HARMLESS.contains(&&***c))
+        {
+            whole |= TOTAL.contains(&&**capability);
+            found.push(format!("capability {capability} of container {name}"));
+        }
+    }
+    if found.is_empty() {
+        return;
+    }
+    let owner = owner_words(&newest.owner);
+    let severity = if whole {
+        Severity::Error
+    } else {
+        Severity::Warning
+    };
+    let description = format!(
+        "Pods of {owner} have access to their node: {}. Whoever takes over such a pod has that access too. Drop what it does not need.",
+        found.join(", ")
+    );
+    let title = format!("Pods of {owner} have privileged access to their node");
+    let sign = signs.add(severity, newest.pod.meta.created, title, description);
+    sign.hold(context.thresholds.assessment)
+        .with("access", found);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a privileged container, the process namespace and a path of the node, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "a privileged container",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"securityContext": {"privileged": true}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "the process namespace",
+                vec![
+                    apply(Kind::Pod, pod("web-1", json!({"spec": {"hostPID": true}}))),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a path of the node",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod(
+                            "web-1",
+                            json!({"spec": {"volumes": [{"hostPath": {"path": "/var/log"}}]}}),
+                        ),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "user 0",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"securityContext": {"runAsUser": 0}})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a capability that is as good as all",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(
+                            json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}),
+                        ),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a user and a harmless capability",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(
+                            json!({"securityContext": {"runAsUser": 1000, "capabilities": {"add": ["NET_BIND_SERVICE"]}}}),
+                        ),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,71 @@
+//! Pods of a Deployment cannot be created at all.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::said;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Deployment};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H16",
+    event_type: EventType::Health,
+    name: "pods cannot be created",
+    doc: "\
+Opens when a Deployment has the condition `ReplicaFailure`: the API server refuses its pods; severity error.
+Closes when the condition goes, or the Deployment is deleted.
+Next: the message names the quota, the admission policy or the missing service account.",
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let failure = Condition::of(&deployment.conditions, "ReplicaFailure");
+    let Some(failure) = failure.filter(|c| c.is_true()) else {
+        return;
+    };
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = failure.since.unwrap_or(context.now);
+    let description = format!(
+        "The API server refuses pods of Deployment {place} since {since}: {}. \
+         Correct the quota, the admission policy or the service account that it names.",
+        said(&failure.reason, &failure.message)
+    );
+    signs.add(
+        Severity::Error,
+        since,
+        format!("Pods of Deployment {place} cannot be created"),
+        description,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn failure(status: &str) -> Value {
+        deployment(json!({"status": {"conditions": [condition("ReplicaFailure", status, 0)]}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a quota refuses the pods, until it is gone",
+                vec![
+                    Seen("quota", "bad"),
+                    Opens(Error),
+                    Seen("quota", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "the condition is there and does not hold",
+                vec![apply(Kind::Deployment, failure("False")), Quiet],
+            ),
+        ]
+    }
+}

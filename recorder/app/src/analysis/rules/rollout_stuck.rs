@@ -1,0 +1,80 @@
+//! A rollout does not get on.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Deployment};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H14",
+    event_type: EventType::Health,
+    name: "rollout stuck",
+    doc: "\
+Opens when a Deployment's condition Progressing is `False` with `ProgressDeadlineExceeded`; severity error.
+Closes when the rollout gets on (mostly: a new one is made, or it is rolled back), or the Deployment is deleted.
+Next: the findings of its newest pods say why they do not become available; `kubectl rollout undo` brings the old ones back.",
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let progressing = Condition::of(&deployment.conditions, "Progressing");
+    let Some(stuck) = progressing.filter(|c| &*c.reason == "ProgressDeadlineExceeded") else {
+        return;
+    };
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = stuck.since.unwrap_or(context.now);
+    let description = format!(
+        "The rollout of Deployment {place} exceeded its progress deadline: of the pods asked for ({}), \
+         those of the newest template ({}) do not all become available ({} are). See why in the findings of the newest pods; \
+         `kubectl rollout undo -n {} deployment/{}` brings the old template back.",
+        deployment.replicas, deployment.updated, deployment.available, meta.namespace, meta.name
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Rollout of Deployment {place} is stuck"),
+        description,
+    );
+    sign.with("replicas", deployment.replicas)
+        .with("updated", deployment.updated);
+    sign.with("available", deployment.available);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: an image that cannot be pulled, taken back",
+                vec![
+                    Seen("rollout", "well"),
+                    Quiet,
+                    Seen("rollout", "stuck"),
+                    Opens(Error),
+                    Seen("rollout", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a rollout under way",
+                vec![
+                    apply(
+                        Kind::Deployment,
+                        deployment(json!({"status": {"conditions": [
+                            over(condition("Progressing", "True", 0), json!({"reason": "ReplicaSetUpdated"}))]}})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

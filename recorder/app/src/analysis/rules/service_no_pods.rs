@@ -1,0 +1,142 @@
+//! A Service selects no pod.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::analysis::subject::path;
+use crate::metrics::Kind;
+use crate::source::objects::Service;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H17",
+    event_type: EventType::Health,
+    name: "Service selects no pod",
+    doc: "\
+Opens when no pod has had the labels of a Service's selector for `service`; severity error, info where a Deployment whose pods it would select is scaled to 0, which looks meant.
+Closes when a pod has them, the selector goes, or the Service is deleted.
+Services without a selector, whose endpoints somebody else writes, are left alone.
+Next: compare the selector with the labels of the pods' template.",
+    reads: &[Kind::Service, Kind::Pod, Kind::Deployment],
+    check: Check::Service(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+    if service.selector.is_empty() || &*service.kind == "ExternalName" {
+        return;
+    }
+    if context.world.selected(service).next().is_some() {
+        return;
+    }
+    let meta = &service.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let selector: Vec<String> = service
+        .selector
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
+    let selector = selector.join(",");
+    let resting = context.world.resting(service);
+    let (severity, hint) = match &resting {
+        Some(key) => (
+            Severity::Info,
+            format!("Deployment {} is scaled to 0.", path(key)),
+        ),
+        None => (
+            Severity::Error,
+            format!(
+                "Compare it with `kubectl get pods -n {} --show-labels`.",
+                meta.namespace
+            ),
+        ),
+    };
+    let description = format!(
+        "No pod of namespace {} has the labels that Service {place} selects ({selector}): nobody answers its clients. {hint}",
+        meta.namespace
+    );
+    let title = format!("Service {place} selects no pod");
+    signs
+        .add(severity, context.now, title, description)
+        .hold(context.thresholds.service)
+        .with("selector", selector);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a selector that matches nothing, corrected",
+                vec![
+                    Seen("service-no-pods", "bad"),
+                    Wait(59),
+                    Quiet,
+                    Wait(2),
+                    Opens(Error),
+                    Seen("service-no-pods", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens when the last pod goes",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, pod("web-1", json!({}))),
+                        (Kind::Service, service(json!({}))),
+                    ]),
+                    Wait(100),
+                    Quiet,
+                    Gone(Kind::Pod, pod("web-1", json!({}))),
+                    Wait(61),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "scaled to 0 looks meant",
+                vec![
+                    apply(
+                        Kind::Deployment,
+                        deployment(json!({"spec": {"replicas": 0}})),
+                    ),
+                    apply(Kind::Service, service(json!({}))),
+                    Wait(61),
+                    Opens(Info),
+                ],
+            ),
+            case(
+                "no selector, no claim",
+                vec![
+                    apply(Kind::Service, service(json!({"spec": {"selector": null}}))),
+                    Wait(100),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: pods that are not ready are H18's",
+                vec![Seen("not-ready", "bad"), Wait(100), Quiet],
+            ),
+            case(
+                "a pod with another label, or in another namespace, is none",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        pod("web-1", json!({"metadata": {"labels": {"app": "other"}}})),
+                    ),
+                    apply(
+                        Kind::Pod,
+                        pod("web-2", json!({"metadata": {"namespace": "else"}})),
+                    ),
+                    apply(Kind::Service, service(json!({}))),
+                    Wait(61),
+                    Opens(Error),
+                ],
+            ),
+        ]
+    }
+}

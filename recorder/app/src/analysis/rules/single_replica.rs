@@ -1,0 +1,105 @@
+//! A Service that one pod carries.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::analysis::subject::path;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A4",
+    event_type: EventType::Assessment,
+    name: "single replica behind a Service",
+    doc: "\
+Opens when a Deployment of one replica is behind a Service; severity info.
+A restart, a drained node or a crash interrupts the Service.
+Closes when it has more replicas or none, or no Service selects it.
+Next: run two replicas or more, on several nodes; opt out with the label where one is meant.",
+    reads: &[Kind::Pod, Kind::Service, Kind::Deployment],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = &newest.owner;
+    if owner.kind != "Deployment" {
+        return;
+    }
+    let deployment = context.world.deployments.get(owner);
+    let Some(deployment) = deployment.filter(|d| d.replicas == 1) else {
+        return;
+    };
+    let services = context.world.services_of(&newest.pod.meta);
+    let Some(service) = services.first().map(|key| path(key)) else {
+        return;
+    };
+    let words = owner_words(owner);
+    let description = format!(
+        "{words} has one replica, and Service {service} depends on it: a restart, a drained node or a crash interrupts the \
+         Service. Run two replicas or more, on several nodes."
+    );
+    let title = format!("Service {service} depends on one replica of {words}");
+    let since = deployment.meta.created.max(newest.pod.meta.created);
+    signs
+        .add(Severity::Info, since, title, description)
+        .hold(context.thresholds.assessment)
+        .with("service", &*service);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn replicas(n: i64) -> (Kind, Value) {
+        (
+            Kind::Deployment,
+            deployment(json!({"spec": {"replicas": n}})),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: one replica behind a Service, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Info),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "one replica behind a Service; closes with a second one",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, pod("web-1", json!({}))),
+                        replicas(1),
+                        (Kind::Service, service(json!({}))),
+                    ]),
+                    Wait(31),
+                    Opens(Info),
+                    Apply(vec![replicas(2)]),
+                    Closes,
+                ],
+            ),
+            case(
+                "one replica behind none",
+                vec![
+                    Apply(vec![(Kind::Pod, pod("web-1", json!({}))), replicas(1)]),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,100 @@
+//! A pod has a node, but its containers do not come.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::place;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Phase};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H7",
+    event_type: EventType::Health,
+    name: "pod stuck while its containers are created",
+    doc: "\
+Opens when a pod has had a node for `creating` and all its containers still wait with `ContainerCreating` or `PodInitializing` without one of them running; severity warning.
+Closes when a container runs or fails in another way, or the pod is gone.
+Next: the pod's Events name what is waited for: a volume that does not mount or attach, the network plugin, a missing Secret.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.phase != Phase::Pending || pod.node.is_none() || pod.meta.deleting.is_some() {
+        return;
+    }
+    let creating = |word: &str| matches!(word, "" | "ContainerCreating" | "PodInitializing");
+    let idle = pod
+        .containers
+        .iter()
+        .all(|c| c.running.is_none() && c.latest_end().is_none() && creating(&c.waiting));
+    if !idle {
+        return;
+    }
+    let scheduled = Condition::of(&pod.conditions, "PodScheduled").filter(|c| c.is_true());
+    let since = scheduled.and_then(|c| c.since).unwrap_or(pod.meta.created);
+    let place = place(entry);
+    let node = pod.node.as_deref().unwrap_or_default();
+    let description = format!(
+        "Pod {place} has been on node {node} since {since}, and none of its containers has been created. \
+         `kubectl describe pod -n {} {}` names what is waited for: a volume, the network plugin, a Secret.",
+        pod.meta.namespace, pod.meta.name
+    );
+    let title = format!("Pod {place} stuck in ContainerCreating");
+    signs
+        .add(Severity::Warning, since, title, description)
+        .of_pod(entry)
+        .hold(context.thresholds.creating);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn creating(reason: &str) -> Value {
+        over(
+            pod_with("web-1", 1, waiting(reason), json!({})),
+            json!({"status": {"phase": "Pending"}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a Secret is missing, then it is there",
+                vec![
+                    Seen("creating", "bad"),
+                    Wait(601),
+                    Opens(Warning),
+                    Seen("creating", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after ten minutes",
+                vec![
+                    apply(Kind::Pod, creating("ContainerCreating")),
+                    Wait(590),
+                    Quiet,
+                    Wait(20),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "an image pull has its own rule",
+                vec![
+                    apply(Kind::Pod, creating("ImagePullBackOff")),
+                    Wait(700),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

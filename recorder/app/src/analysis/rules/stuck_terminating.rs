@@ -1,0 +1,88 @@
+//! A pod was deleted, but does not go.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::place;
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H9",
+    event_type: EventType::Health,
+    name: "pod stuck while it terminates",
+    doc: "\
+Opens when a deleted pod is still there `terminating` after its grace period; severity warning.
+Closes when it is gone.
+Next: its node is down, a finalizer waits, or a volume does not unmount.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let Some(due) = entry.pod.meta.deleting else {
+        return;
+    };
+    if due > context.now {
+        signs.look_again(due);
+        return;
+    }
+    let place = place(entry);
+    let node = entry.pod.node.as_deref().unwrap_or("none");
+    let description = format!(
+        "Pod {place} was to be gone by {due} and is still there. \
+         Its node ({node}) may be down, a finalizer may wait, or a volume may not unmount: \
+         see `kubectl get pod -n {} {} -o yaml` and `kubectl describe node {node}`.",
+        entry.pod.meta.namespace, entry.pod.meta.name
+    );
+    let title = format!("Pod {place} does not terminate");
+    signs
+        .add(Severity::Warning, due, title, description)
+        .of_pod(entry)
+        .hold(context.thresholds.terminating);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn deleted(due: i64) -> Value {
+        pod("web-1", json!({"metadata": {"deletionTimestamp": t(due)}}))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a finalizer waits, until it does not",
+                vec![
+                    Seen("terminating", "bad"),
+                    Wait(250),
+                    Quiet,
+                    Wait(60),
+                    Opens(Warning),
+                    Seen("terminating", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens five minutes after the grace period",
+                vec![
+                    apply(Kind::Pod, deleted(30)),
+                    Wait(320),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    Gone(Kind::Pod, deleted(30)),
+                    Closes,
+                ],
+            ),
+            case(
+                "a long grace period is not late",
+                vec![apply(Kind::Pod, deleted(3600)), Wait(1000), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,131 @@
+//! A Service sends to a port that its pods do not have.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::metrics::Kind;
+use crate::source::objects::{Fit, Service, TargetPort};
+
+pub(super) const RULE: Rule = Rule {
+    id: "A11",
+    event_type: EventType::Assessment,
+    name: "Service's target port is nowhere",
+    doc: "\
+Opens when no pod that a Service selects declares its target port: by name (severity error: it gets no traffic at all), or by number while the pods declare other ports (severity warning: they may listen all the same).
+Closes when a pod has it, or the Service changes.
+Next: correct `targetPort`, or the containers' ports.",
+    reads: &[Kind::Service, Kind::Pod],
+    check: Check::Service(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Pods looked at: those of a Service are alike, and a thousand of them say no more.
+const PODS_MAX: usize = 50;
+
+fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+    if service.selector.is_empty() {
+        return;
+    }
+    let mut declared = Vec::new();
+    let mut pods = 0;
+    for entry in context
+        .world
+        .selected(service)
+        .filter(|e| !e.pod.phase.is_final())
+        .take(PODS_MAX)
+    {
+        if entry.pod.meta.fit != Fit::Whole {
+            return; // its ports may be among what was cut
+        }
+        pods += 1;
+        declared.extend(
+            entry
+                .pod
+                .spec
+                .containers
+                .iter()
+                .flat_map(|container| &container.ports),
+        );
+    }
+    if pods == 0 {
+        return; // H17
+    }
+    let place = format!("{}/{}", service.meta.namespace, service.meta.name);
+    for port in &service.ports {
+        let (found, severity) = match &port.target {
+            TargetPort::Name(name) => (declared.iter().any(|p| p.name == *name), Severity::Error),
+            TargetPort::Number(number) => (
+                declared.is_empty() || declared.iter().any(|p| p.number == *number),
+                Severity::Warning,
+            ),
+        };
+        if found {
+            continue;
+        }
+        let description = format!(
+            "Port {} of Service {place} goes to target port {}, which none of its pods declares. \
+             Correct `targetPort`, or the containers' ports.",
+            port.port, port.target
+        );
+        let title = format!(
+            "Target port {} of Service {place} is in no pod",
+            port.target
+        );
+        let sign = signs.add(severity, context.now, title, description);
+        sign.part(port.port.to_string())
+            .hold(context.thresholds.assessment);
+        sign.with("port", port.port)
+            .with("target_port", port.target.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    fn to(target: Value) -> (Kind, Value) {
+        let ports = json!({"spec": {"ports": [{"port": 80, "targetPort": target}]}});
+        (Kind::Service, service(ports))
+    }
+
+    fn with(target: Value) -> Do {
+        Apply(vec![(Kind::Pod, pod("web-1", json!({}))), to(target)])
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: a name that no pod has, corrected",
+                vec![
+                    Seen("target-port", "bad"),
+                    Wait(31),
+                    Opens(Error),
+                    Seen("target-port", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "a name that no pod has",
+                vec![
+                    with(json!("htpp")),
+                    Wait(31),
+                    Opens(Error),
+                    Apply(vec![to(json!("http"))]),
+                    Closes,
+                ],
+            ),
+            case(
+                "a number beside the declared ones",
+                vec![with(json!(8081)), Wait(31), Opens(Warning)],
+            ),
+            case("the right number", vec![with(json!(8080)), Wait(60), Quiet]),
+            case(
+                "captured: pods that declare no port may listen on it",
+                vec![Seen("not-ready", "bad"), Wait(60), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,118 @@
+//! A Deployment has fewer pods than it wants.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::count;
+use crate::metrics::Kind;
+use crate::source::objects::{Condition, Deployment};
+
+pub(super) const RULE: Rule = Rule {
+    id: "H15",
+    event_type: EventType::Health,
+    name: "replicas unavailable",
+    doc: "\
+Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical once no pod is available.
+Closes when its condition has been `True` again for `recovery`, or it is deleted or scaled to 0.
+Next: the findings of its pods say why.",
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let available = Condition::of(&deployment.conditions, "Available");
+    let Some(condition) = available else { return };
+    if deployment.replicas == 0 {
+        return;
+    }
+    if condition.is_true() || deployment.available >= deployment.replicas {
+        let well = condition
+            .since
+            .map(|since| since.plus(context.thresholds.recovery));
+        if let Some(well) = well.filter(|well| context.now < *well) {
+            signs.keep("");
+            signs.look_again(well);
+        }
+        return;
+    }
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = condition.since.unwrap_or(context.now);
+    let (severity, title) = if deployment.available == 0 {
+        (
+            Severity::Critical,
+            format!("Deployment {place} has no available pod"),
+        )
+    } else {
+        (
+            Severity::Error,
+            format!("Deployment {place} has too few available pods"),
+        )
+    };
+    let description = format!(
+        "Deployment {place} has {} of {} available, too few since {since}. \
+         `kube9-query events list --owner {} --object-namespace {} --severity warning+` shows why.",
+        deployment.available,
+        count(usize::try_from(deployment.replicas).unwrap_or(0), "pod"),
+        meta.name,
+        meta.namespace
+    );
+    let sign = signs.add(severity, since, title, description);
+    sign.hold(context.thresholds.unavailable);
+    sign.with("replicas", deployment.replicas)
+        .with("available", deployment.available);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn short(available: i64, status: &str) -> Value {
+        deployment(
+            json!({"spec": {"replicas": 4}, "status": {"availableReplicas": available,
+            "conditions": [condition("Available", status, 0)]}}),
+        )
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: no pod gets ready, then all do",
+                vec![
+                    Seen("not-ready", "bad"),
+                    Wait(301),
+                    Opens(Critical),
+                    Seen("not-ready", "repaired"),
+                    Wait(61),
+                    Closes,
+                ],
+            ),
+            case(
+                "opens after five minutes, worse without any",
+                vec![
+                    apply(Kind::Deployment, short(1, "False")),
+                    Wait(290),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Deployment, short(0, "False")),
+                    Opens(Critical),
+                    // Pods that crash in turn: as bad as it was, not one row each time.
+                    apply(Kind::Deployment, short(1, "False")),
+                    Quiet,
+                    apply(Kind::Deployment, short(0, "False")),
+                    Quiet,
+                    apply(Kind::Deployment, short(4, "True")),
+                    Closes, // its condition is true since long ago
+                ],
+            ),
+            case(
+                "within what the rollout may lack",
+                vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
+            ),
+        ]
+    }
+}

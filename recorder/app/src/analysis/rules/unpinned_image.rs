@@ -1,0 +1,171 @@
+//! An image whose tag may mean another image tomorrow.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A1",
+    event_type: EventType::Assessment,
+    name: "image not pinned",
+    doc: "\
+Opens when a container's image has the tag `latest` or none, and no digest; severity warning.
+Pods that start later may run other code than those that run now, and nobody can tell which.
+Closes when the newest pod's image has a tag or digest.
+Next: name a version, or better a digest.",
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// `latest`, or no tag at all; a port of the registry is no tag.
+fn is_unpinned(image: &str) -> bool {
+    if image.is_empty() || image.contains('@') {
+        return false;
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once(':') {
+        Some((_, tag)) => tag == "latest",
+        None => true,
+    }
+}
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = owner_words(&newest.owner);
+    for container in newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .filter(|c| is_unpinned(&c.image))
+    {
+        let (name, image) = (&container.name, &container.image);
+        let description = format!(
+            "Container {name} of {owner} runs {image}: pods that start later may run other code than those that run now. \
+             Name a version or a digest."
+        );
+        let title = format!("Image {image} of {owner} is not pinned");
+        let sign = signs.add(
+            Severity::Warning,
+            newest.pod.meta.created,
+            title,
+            description,
+        );
+        sign.container(name)
+            .hold(context.thresholds.assessment)
+            .with("image", &**image);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unpinned;
+
+    #[test]
+    fn only_latest_and_no_tag_are_unpinned() {
+        for (image, expected) in [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("registry:5000/team/app", true),
+            ("registry:5000/team/app:latest", true),
+            ("nginx:1.27", false),
+            ("registry:5000/team/app:2", false),
+            ("nginx@sha256:abc", false),
+            ("nginx:latest@sha256:abc", false),
+            ("", false),
+        ] {
+            assert_eq!(is_unpinned(image), expected, "{image}");
+        }
+    }
+    use crate::analysis::tests::prelude::*;
+
+    /// A pod of the run of CronJob `nightly` so many minutes after the start, whose Job has the minute in its name.
+    fn run(minute: i64, image: &str) -> Value {
+        let job = format!("nightly-{}", start().second() / 60 + minute);
+        let patch = json!({"metadata": {"labels": null, "creationTimestamp": t(minute * 60 + 1),
+                "ownerReferences": [{"kind": "Job", "name": job, "controller": true}]},
+            "spec": {"containers": [container(json!({"image": image}))]}});
+        pod(&format!("{job}-x"), patch)
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "a CronJob that leaves no pod between its runs; closes when a run has another image",
+                vec![
+                    apply(Kind::Pod, run(0, "registry/web")),
+                    Wait(31),
+                    Opens(Warning),
+                    Gone(Kind::Pod, run(0, "registry/web")),
+                    Wait(3_600),
+                    Quiet,
+                    apply(Kind::Pod, run(61, "registry/web")),
+                    Wait(60),
+                    Quiet,
+                    Gone(Kind::Pod, run(61, "registry/web")),
+                    apply(Kind::Pod, run(63, "registry/web:2")),
+                    Closes,
+                ],
+            ),
+            case(
+                "a CronJob that is gone: a day and an hour after its last pod",
+                vec![
+                    apply(Kind::Pod, run(0, "registry/web")),
+                    Wait(31),
+                    Opens(Warning),
+                    Gone(Kind::Pod, run(0, "registry/web")),
+                    Wait(24 * 3_600),
+                    Quiet,
+                    Wait(3_600),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: an image without a tag, then a careful manifest",
+                vec![
+                    Seen("careless", "bad"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("careless", "repaired"),
+                    Wait(60),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: the careful manifest alone",
+                vec![Seen("careless", "repaired"), Wait(60), Quiet],
+            ),
+            case(
+                "latest",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"image": "registry/web:latest"})),
+                    ),
+                    Wait(25),
+                    Quiet,
+                    Wait(10),
+                    Opens(Warning),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a digest pins whatever the tag",
+                vec![
+                    apply(
+                        Kind::Pod,
+                        with_container(json!({"image": "registry/web:latest@sha256:1"})),
+                    ),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,94 @@
+//! No node takes a pod.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "H6",
+    event_type: EventType::Health,
+    name: "pod cannot be scheduled",
+    doc: "\
+Opens when no node has taken a pod for `unschedulable`; severity error.
+Closes when the pod has a node, or is gone.
+Next: the scheduler's message counts the nodes by what they lack: CPU, memory, a taint that is not tolerated, a volume's zone.",
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    let scheduled = Condition::of(&pod.conditions, "PodScheduled");
+    let Some(scheduled) = scheduled.filter(|c| &*c.status == "False") else {
+        return;
+    };
+    if pod.node.is_some() || pod.meta.deleting.is_some() || pod.phase.is_final() {
+        return;
+    }
+    let gated = &*scheduled.reason == "SchedulingGated";
+    if gated {
+        return; // somebody asked for it to wait
+    }
+    let place = place(entry);
+    let since = scheduled.since.unwrap_or(pod.meta.created);
+    let description = format!(
+        "Pod {place} waits for a node since {since}: {}. Free or add what the nodes lack, or change what the pod asks for.",
+        said("", &scheduled.message)
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Pod {place} cannot be scheduled"),
+        description,
+    );
+    sign.of_pod(entry).hold(context.thresholds.unschedulable);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    const CPU: &str = "0/1 nodes are available: 1 Insufficient cpu.";
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two pods that no node takes, until one does",
+                vec![
+                    Seen("unschedulable", "bad"),
+                    Wait(301),
+                    OpensEach(2, Error),
+                    Seen("unschedulable", "repaired"),
+                    ClosesEach(2),
+                ],
+            ),
+            case(
+                "opens after five minutes, closes with a node",
+                vec![
+                    apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                    Wait(290),
+                    Quiet,
+                    Wait(20),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-1", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "a gate is somebody's wish",
+                vec![
+                    apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,137 @@
+//! Several pods of one controller wait for a node, for the same cause.
+
+use std::collections::BTreeMap;
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule};
+use super::signs::Signs;
+use super::words::{members, owner_words, said};
+use crate::analysis::world::PodEntry;
+use crate::metrics::Kind;
+use crate::source::objects::Condition;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I7",
+    event_type: EventType::Insight,
+    name: "pods wait for a node, for one cause",
+    doc: "\
+Opens when two pods or more of a controller cannot be scheduled for `unschedulable` and the scheduler gives the same main cause; severity error.
+Closes when fewer than two of them wait.
+Next: the cause says what the cluster lacks.",
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Causes in the scheduler's messages, the most telling first.
+const CAUSES: [(&str, &str); 8] = [
+    ("Insufficient cpu", "not enough free CPU"),
+    ("Insufficient memory", "not enough free memory"),
+    ("Insufficient", "not enough of an extended resource"),
+    ("untolerated taint", "taints that they do not tolerate"),
+    (
+        "node affinity",
+        "no node that their affinity or selector allows",
+    ),
+    ("volume", "a volume that no node can have"),
+    ("topology spread", "their topology spread constraints"),
+    ("anti-affinity", "their anti-affinity"),
+];
+
+fn cause(message: &str) -> &'static str {
+    CAUSES
+        .iter()
+        .find(|(text, _)| message.contains(text))
+        .map_or("another cause", |(_, cause)| cause)
+}
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let mut causes: BTreeMap<&str, Vec<(&PodEntry, &Condition)>> = BTreeMap::new();
+    for entry in &group.pods {
+        let pod = &entry.pod;
+        if pod.node.is_some() || pod.meta.deleting.is_some() || entry.owner.kind == "Pod" {
+            continue;
+        }
+        let condition = Condition::of(&pod.conditions, "PodScheduled");
+        if let Some(condition) = condition.filter(|c| &*c.reason == "Unschedulable") {
+            causes
+                .entry(cause(&condition.message))
+                .or_default()
+                .push((entry, condition));
+        }
+    }
+    for (cause, waiting) in causes.into_iter().filter(|(_, waiting)| waiting.len() >= 2) {
+        let owner = owner_words(&waiting[0].0.owner);
+        let since = waiting
+            .iter()
+            .filter_map(|(_, c)| c.since)
+            .min()
+            .unwrap_or(context.now);
+        let description = format!(
+            "{} pods of {owner} have waited for a node since {since}; the main cause is {cause}. The scheduler says: {}. \
+             Add what is missing, or ask for less.",
+            waiting.len(),
+            said("", &waiting[0].1.message)
+        );
+        let title = format!(
+            "{} pods of {owner} cannot be scheduled ({cause})",
+            waiting.len()
+        );
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.part(cause).hold(context.thresholds.unschedulable);
+        sign.with("cause", cause).with("pods", waiting.len());
+        sign.with(
+            "members",
+            members(waiting.into_iter().map(|(entry, _)| entry)),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    const CPU: &str = "0/3 nodes are available: 3 Insufficient cpu.";
+    const TAINT: &str = "0/3 nodes are available: 3 node(s) had untolerated taint {a: b}.";
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "captured: two pods for their node selector, until it is gone",
+                vec![
+                    Seen("unschedulable", "bad"),
+                    Wait(301),
+                    Opens(Error),
+                    Seen("unschedulable", "repaired"),
+                    Closes,
+                ],
+            ),
+            case(
+                "two for CPU; closes when one has a node",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                        (Kind::Pod, unscheduled("web-2", "Unschedulable", CPU)),
+                    ]),
+                    Wait(301),
+                    Opens(Error),
+                    apply(Kind::Pod, pod("web-2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "two for different causes",
+                vec![
+                    Apply(vec![
+                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                        (Kind::Pod, unscheduled("web-2", "Unschedulable", TAINT)),
+                    ]),
+                    Wait(400),
+                    Quiet,
+                ],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,133 @@
+//! Kubelets of versions that are too far apart.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use super::words::count;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "A12",
+    event_type: EventType::Assessment,
+    name: "kubelet version skew",
+    doc: "\
+Opens when the kubelets of some nodes are two minor versions or more behind the newest kubelet of the cluster; severity warning, error from four on, which no API server supports any more (a kubelet may be three behind it).
+One finding for each version that is behind.
+Closes when no node has that version any more.
+One version behind is how every upgrade looks while it runs.
+Next: upgrade those nodes before the control plane is upgraded again.",
+    reads: &[Kind::Node],
+    check: Check::Cluster(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// `v1.33.4-gke.1` → (1, 33).
+fn minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.strip_prefix('v')?.split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn check(context: &Context<'_>, signs: &mut Signs) {
+    let kubelets = context.world.kubelets();
+    let Some((newest, newest_version)) = kubelets
+        .keys()
+        .filter_map(|version| Some((minor(version)?, version)))
+        .max()
+    else {
+        return;
+    };
+    for (version, nodes) in &kubelets {
+        let Some((_, old)) = minor(version).filter(|(major, _)| *major == newest.0) else {
+            continue;
+        };
+        let behind = newest.1.saturating_sub(old);
+        let (severity, what) = match behind {
+            0 | 1 => continue,
+            2 | 3 => (
+                Severity::Warning,
+                "a kubelet may be three behind the API server, so the next upgrades of the control plane may leave them out",
+            ),
+            _ => (
+                Severity::Error,
+                "no API server supports both: a kubelet may be three behind it",
+            ),
+        };
+        let description = format!(
+            "Kubelet {version} runs on {}, {behind} minor versions behind the newest ({newest_version}): {what}. \
+             Upgrade what is behind before the control plane.",
+            count(nodes.len(), "node")
+        );
+        let title = format!("Kubelet {version} is {behind} minor versions behind {newest_version}");
+        let names: Vec<&str> = nodes.iter().take(20).map(|node| &*node.name).collect();
+        let sign = signs.add(severity, context.now, title, description);
+        sign.part(&**version)
+            .hold(context.thresholds.assessment)
+            .with("nodes", nodes.len())
+            .with("members", names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+
+    fn of(name: &str, version: &str) -> (Kind, Value) {
+        let info = json!({"status": {"nodeInfo": {"kubeletVersion": version}}});
+        (Kind::Node, node(name, info))
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case(
+                "two behind; closes when the last such node is upgraded",
+                vec![
+                    Apply(vec![
+                        of("w1", "v1.33.1"),
+                        of("w2", "v1.31.9-eks-1"),
+                        of("w3", "v1.31.9-eks-1"),
+                    ]),
+                    Wait(31),
+                    Opens(Warning),
+                    Apply(vec![of("w2", "v1.33.1")]),
+                    Quiet,
+                    Apply(vec![of("w3", "v1.32.0")]),
+                    Closes,
+                ],
+            ),
+            case(
+                "four behind, until the node is removed",
+                vec![
+                    Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.29.0")]),
+                    Wait(31),
+                    Opens(Error),
+                    Gone(Kind::Node, node("w2", json!({}))),
+                    Closes,
+                ],
+            ),
+            case(
+                "one behind, as every upgrade looks",
+                vec![
+                    Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.32.9"), of("w3", "")]),
+                    Wait(60),
+                    Quiet,
+                ],
+            ),
+            case(
+                "captured: a node of an old version registers, and goes",
+                vec![
+                    Seen("neighbour", "beside"),
+                    Wait(31),
+                    Opens(Warning),
+                    Seen("neighbour", "alone"),
+                    Closes,
+                ],
+            ),
+            case(
+                "captured: a cluster of one version",
+                vec![Seen("node", "well"), Wait(60), Quiet],
+            ),
+        ]
+    }
+}

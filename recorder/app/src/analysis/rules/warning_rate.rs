@@ -1,0 +1,135 @@
+//! A namespace has many more warnings than it usually has.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule};
+use super::signs::Signs;
+use crate::metrics::Kind;
+
+pub(super) const RULE: Rule = Rule {
+    id: "I10",
+    event_type: EventType::Insight,
+    name: "many more warnings than usual",
+    doc: "\
+Opens when a namespace had at least `warnings` recorded warnings within an hour, and `warning_factor` times as many as the median of its hours of the last seven days; severity warning.
+Counted are rows of type `cluster` of severity warning and above: repeats of one Event within ten minutes are one row.
+It needs a day of record to know what is usual; hours in which nothing was recorded do not count as quiet.
+Closes when there are fewer than half as many as open it.
+Next: the reasons are in the metadata, the most frequent first; `kube9-query events timeline --object-namespace NAMESPACE --severity=warning+` shows when it began.",
+    reads: &[Kind::Event],
+    check: Check::Namespace(check),
+    #[cfg(test)]
+    cases: tests::cases,
+};
+
+/// Reasons that are named.
+const REASONS_MAX: usize = 5;
+
+fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+    let Some(rate) = context.world.warnings.rate(namespace, context.now) else {
+        return;
+    };
+    let Some(usual) = rate.usual else { return };
+    let thresholds = context.thresholds;
+    let unusual =
+        (usual * f64::from(thresholds.warning_factor)).max(f64::from(thresholds.warnings));
+    let needed = if (context.is_open)("") {
+        unusual / 2.0
+    } else {
+        unusual
+    };
+    if f64::from(rate.now) < needed {
+        return;
+    }
+    if let Some(at) = rate.changes_at {
+        signs.look_again(at);
+    }
+    let reasons: Vec<String> = rate
+        .reasons
+        .iter()
+        .take(REASONS_MAX)
+        .map(|(reason, rows)| format!("{reason} ({rows})"))
+        .collect();
+    let reasons = reasons.join(", ");
+    let description = format!(
+        "Namespace {namespace} had {} warnings within the last hour; the median of its hours of the last week is {usual}. \
+         Most frequent: {reasons}. See when it began with \
+         `kube9-query events timeline --object-namespace {namespace} --severity=warning+`.",
+        rate.now
+    );
+    let title = format!(
+        "Namespace {namespace} has many more warnings than usual ({} in an hour, not {usual})",
+        rate.now
+    );
+    let sign = signs.add(Severity::Warning, context.now, title, description);
+    sign.with("warnings", rate.now)
+        .with("usual", usual)
+        .with("reasons", reasons);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
+
+    use std::collections::HashMap;
+
+    use crate::pipeline::heard::{History, Place, SLOT_SECONDS, Told};
+
+    /// A day in which half of the hours had so many warnings, and the others none or as many.
+    fn used_to(rows: u32) -> History {
+        let hour = start().second().div_euclid(3600);
+        History {
+            recorded: (hour - 30..hour).collect(),
+            hours: (hour - 30..hour - 5)
+                .map(|hour| ("shop".into(), hour, rows))
+                .collect(),
+            slots: HashMap::new(),
+        }
+    }
+
+    fn warnings(second: i64, rows: u32) -> Do {
+        let place = Place {
+            namespace: "shop".into(),
+            slot: (start().second() + second).div_euclid(SLOT_SECONDS),
+            reason: "BackOff".into(),
+        };
+        Hear(Told {
+            warnings: HashMap::from([(place, rows)]),
+            kills: Vec::new(),
+        })
+    }
+
+    pub(super) fn cases() -> Vec<Case> {
+        vec![
+            case_after(
+                "five times the median; closes when the hour is over",
+                used_to(10),
+                vec![
+                    warnings(0, 49),
+                    Quiet,
+                    warnings(0, 1),
+                    Opens(Warning),
+                    Wait(3_500),
+                    Quiet,
+                    Wait(100),
+                    Closes,
+                ],
+            ),
+            case_after(
+                "a namespace that never had one needs some all the same",
+                used_to(0),
+                vec![warnings(0, 19), Wait(700), Quiet],
+            ),
+            case_after(
+                "as many as usual, spread over two hours",
+                used_to(10),
+                vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), Quiet],
+            ),
+            case(
+                "without a day of record nobody knows what is usual",
+                vec![warnings(0, 1_000), Wait(60), Quiet],
+            ),
+        ]
+    }
+}

@@ -1,0 +1,131 @@
+//! A subject, found in the world, and the rule that looks at it.
+
+use std::borrow::Cow;
+
+use kube9_model::ObjectRef;
+
+use super::rules::rule::{Check, Context, Group, Rule};
+use super::rules::signs::Signs;
+use super::subject::{Subject, SubjectKind, object_ref};
+use super::world::World;
+use crate::metrics::Label;
+
+/// A subject that is there.
+pub(super) struct Target<'a> {
+    subject: &'a Subject,
+    /// Of a controller, or those that wait for an image: found once, though many rules look at them.
+    pods: Option<Group<'a>>,
+    /// uid of the object; its text where it has none.
+    pub(super) identity: Cow<'a, str>,
+    /// Empty where it has none.
+    pub(super) namespace: &'a str,
+    /// The namespace that bears the bytes of what is found: its own, or that of one of its pods.
+    pub(super) bearer: &'a str,
+    /// The object, for the rows.
+    pub(super) object: Option<ObjectRef>,
+    ignore: &'a [Box<str>],
+}
+
+impl<'a> Target<'a> {
+    /// The subject, if it is there.
+    pub(super) fn find(world: &'a World, subject: &'a Subject) -> Option<Self> {
+        let key = &subject.object;
+        Some(match subject.kind {
+            SubjectKind::Pod
+            | SubjectKind::Node
+            | SubjectKind::Deployment
+            | SubjectKind::Service
+            | SubjectKind::ConfigMap => {
+                let kind = subject.kind.kind()?;
+                let meta = world.meta(kind, key)?;
+                Self {
+                    identity: Cow::Borrowed(&meta.uid),
+                    namespace: &meta.namespace,
+                    object: Some(object_ref(kind.name(), meta)),
+                    ignore: &meta.ignore,
+                    ..Self::without_uid(subject)
+                }
+            }
+            SubjectKind::Owner => {
+                let pods = Group::of(&key.name, world.pods_of(key))?;
+                let meta = &pods.newest().pod.meta;
+                Self {
+                    ignore: &meta.ignore,
+                    object: Some(ObjectRef::clone(key)),
+                    // Of a controller's namespace where it is in one.
+                    namespace: if key.namespace.is_empty() {
+                        ""
+                    } else {
+                        &meta.namespace
+                    },
+                    pods: Some(pods),
+                    ..Self::without_uid(subject)
+                }
+            }
+            SubjectKind::Image => {
+                let pods = Group::of(&key.name, world.pods_without(&key.name))?;
+                Self {
+                    bearer: &pods.pods[0].owner.namespace,
+                    pods: Some(pods),
+                    ..Self::without_uid(subject)
+                }
+            }
+            SubjectKind::Namespace => Self {
+                object: Some(ObjectRef::clone(key)),
+                namespace: &key.namespace,
+                ..Self::without_uid(subject)
+            },
+            SubjectKind::Cluster => Self::without_uid(subject),
+            SubjectKind::Recorder => Self {
+                object: world.own.pod.clone(),
+                ..Self::without_uid(subject)
+            },
+            SubjectKind::Watch => return None,
+        })
+    }
+
+    fn without_uid(subject: &'a Subject) -> Self {
+        Self {
+            subject,
+            pods: None,
+            identity: subject.text(),
+            namespace: "",
+            bearer: subject.namespace(),
+            object: None,
+            ignore: &[],
+        }
+    }
+
+    /// Whether the object opts out of a rule.
+    pub(super) fn ignores(&self, rule: &Rule) -> bool {
+        self.ignore.iter().any(|word| rule.is_named(word))
+    }
+
+    /// Has the rule look at it. The caller looks with the rules about what the subject is.
+    pub(super) fn check(&self, rule: &Rule, context: &Context<'_>, signs: &mut Signs) {
+        /// The subject was there when it was found.
+        fn there<T>(found: Option<&T>, check: impl FnOnce(&T)) {
+            if let Some(found) = found {
+                check(found);
+            }
+        }
+        let (world, key) = (context.world, &self.subject.object);
+        match rule.check {
+            Check::Pod(check) => there(world.pods.get(key), |it| check(context, it, signs)),
+            Check::Node(check) => there(world.nodes.get(key), |it| check(context, it, signs)),
+            Check::Deployment(check) => {
+                there(world.deployments.get(key), |it| check(context, it, signs));
+            }
+            Check::Service(check) => there(world.services.get(key), |it| check(context, it, signs)),
+            Check::ConfigMap(check) => {
+                there(world.config_maps.get(key), |it| check(context, it, signs));
+            }
+            Check::Owner(check) | Check::Image(check) => {
+                there(self.pods.as_ref(), |it| check(context, it, signs));
+            }
+            Check::Namespace(check) => check(context, &key.name, signs),
+            Check::Cluster(check) => check(context, signs),
+            Check::Recorder(check) => check(context, &world.own, signs),
+        }
+    }
+}

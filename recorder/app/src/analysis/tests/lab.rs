@@ -1,0 +1,216 @@
+//! An analysis with its time: news in, items out.
+
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use serde_json::Value;
+
+use crate::analysis::own::Own;
+use crate::analysis::state::{Analysis, Before};
+use crate::config::AnalysisConfig;
+use crate::metrics::{Kind, Label};
+use crate::pipeline::heard::Told;
+use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
+use crate::pipeline::owners::Owners;
+use crate::pipeline::record::Record;
+use crate::pipeline::signals::Remembered;
+use crate::source::objects::Object;
+use crate::source::objects::informer::{News, Seen};
+
+pub(in crate::analysis) const KINDS: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+/// The moment at which every test begins.
+pub(in crate::analysis) fn start() -> Timestamp {
+    Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
+}
+
+/// A time of the API, in seconds after the start.
+pub(in crate::analysis) fn t(second: i64) -> String {
+    Timestamp::from_secs(start().second() + second).to_string()
+}
+
+/// An analysis with its time.
+pub(in crate::analysis) struct Lab {
+    pub(in crate::analysis) analysis: Analysis,
+    pub(in crate::analysis) now: Timestamp,
+    pub(in crate::analysis) items: Vec<Item>,
+}
+
+impl Lab {
+    /// Synced on an empty cluster.
+    pub(in crate::analysis) fn new() -> Self {
+        Self::with(AnalysisConfig::default())
+    }
+
+    pub(in crate::analysis) fn with(config: AnalysisConfig) -> Self {
+        Self::going_on(config, Before::default())
+    }
+
+    /// Synced on an empty cluster, with a past.
+    pub(in crate::analysis) fn going_on(config: AnalysisConfig, before: Before) -> Self {
+        let mut lab = Self::started(config, before, |_| Remembered::default());
+        for kind in KINDS {
+            lab.list(kind, &[]);
+        }
+        lab.wait(3);
+        lab
+    }
+
+    /// Just started, on what was stored.
+    pub(in crate::analysis) fn started(
+        config: AnalysisConfig,
+        before: Before,
+        stored: impl Fn(Kind) -> Remembered,
+    ) -> Self {
+        let mut analysis = Analysis::new(config, Owners::default(), before);
+        for kind in KINDS {
+            analysis.add_source(watch(kind), kind, "", stored(kind));
+        }
+        analysis.notice(Own::default(), start());
+        Self {
+            analysis,
+            now: start(),
+            items: Vec::new(),
+        }
+    }
+
+    pub(in crate::analysis) fn say(&mut self, kind: Kind, what: News) {
+        let items = self.analysis.take(
+            Seen {
+                watch: watch(kind),
+                what,
+            },
+            self.now,
+        );
+        self.items.extend(items);
+        self.settle();
+    }
+
+    pub(in crate::analysis) fn settle(&mut self) {
+        loop {
+            let items = self.analysis.evaluate(1000, self.now);
+            self.items.extend(items);
+            if !self.analysis.is_behind() {
+                break;
+            }
+        }
+    }
+
+    /// A complete list, and the watch after it. What was there before is the first list's business.
+    pub(in crate::analysis) fn list(&mut self, kind: Kind, objects: &[Value]) {
+        let seen_before = self
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Mark { watch: w, .. } if *w == watch(kind)));
+        let cause = if seen_before {
+            RelistCause::Expired
+        } else {
+            RelistCause::FirstStart
+        };
+        self.list_for(kind, objects, cause);
+    }
+
+    pub(in crate::analysis) fn list_for(
+        &mut self,
+        kind: Kind,
+        objects: &[Value],
+        cause: RelistCause,
+    ) {
+        self.say(kind, News::ListBegun { cause });
+        for object in objects {
+            self.say(kind, News::Applied(decoded(kind, object)));
+        }
+        let objects = objects.len() as u64;
+        self.say(
+            kind,
+            News::Listed {
+                version: "1".into(),
+                at: self.now,
+                server_time: self.now,
+                objects,
+            },
+        );
+        self.say(kind, News::Live);
+    }
+
+    /// What an informer says of an object.
+    pub(in crate::analysis) fn news(&self, kind: Kind, object: &Value) -> Seen {
+        Seen {
+            watch: watch(kind),
+            what: News::Applied(decoded(kind, object)),
+        }
+    }
+
+    pub(in crate::analysis) fn apply(&mut self, kind: Kind, object: &Value) {
+        self.say(kind, News::Applied(decoded(kind, object)));
+    }
+
+    pub(in crate::analysis) fn delete(&mut self, kind: Kind, object: &Value) {
+        self.say(kind, News::Deleted(decoded(kind, object)));
+    }
+
+    /// The writer tells.
+    pub(in crate::analysis) fn hear(&mut self, told: Told) {
+        self.analysis.hear(told, self.now);
+        self.settle();
+    }
+
+    /// The board says.
+    pub(in crate::analysis) fn notice(&mut self, own: Own) {
+        self.analysis.notice(own, self.now);
+        self.settle();
+    }
+
+    /// Lets time pass, second by second, as the task does.
+    pub(in crate::analysis) fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now.plus(Duration::from_secs(1));
+            self.settle();
+        }
+    }
+
+    /// What came out since the last call.
+    pub(in crate::analysis) fn take(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.items)
+    }
+
+    pub(in crate::analysis) fn findings(&mut self) -> Vec<Finding> {
+        let items = self.take().into_iter();
+        items
+            .filter_map(|item| {
+                if let Item::Finding(f) = item {
+                    Some(*f)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Rows of changes since the last call.
+    pub(in crate::analysis) fn changes(&mut self) -> Vec<Record> {
+        let items = self.take().into_iter();
+        let changes = items.filter_map(|item| {
+            if let Item::Change(c) = item {
+                Some(c.rows)
+            } else {
+                None
+            }
+        });
+        changes.flatten().map(|row| row.record().clone()).collect()
+    }
+}
+
+pub(in crate::analysis) fn watch(kind: Kind) -> WatchId {
+    WatchId(kind.index() as i64 + 1)
+}
+
+pub(in crate::analysis) fn decoded(kind: Kind, object: &Value) -> Object {
+    Object::decode(kind, &object.to_string()).unwrap()
+}

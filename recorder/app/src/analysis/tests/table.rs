@@ -1,0 +1,195 @@
+//! Tables of cases: what one rule does, step by step.
+
+use kube9_model::Severity;
+use serde_json::Value;
+
+use super::lab::Lab;
+use super::scene::Scene;
+use crate::analysis::own::Own;
+use crate::analysis::rules::rule::Rule;
+use crate::analysis::state::Before;
+use crate::config::AnalysisConfig;
+use crate::metrics::Kind;
+use crate::pipeline::heard::{History, Told};
+use crate::pipeline::item::{Finding, Step};
+
+/// A case. What kind it is follows from its steps: it fires, it closes, or it is a near miss, in which the rule does
+/// nothing at all.
+pub(in crate::analysis) struct Case {
+    name: &'static str,
+    history: History,
+    steps: Vec<Do>,
+}
+
+/// One step of a case.
+pub(in crate::analysis) enum Do {
+    /// Objects are there, or change.
+    Apply(Vec<(Kind, Value)>),
+    /// An object goes.
+    Gone(Kind, Value),
+    /// The objects of a captured scene are as they were at that moment, and the time is then.
+    Seen(&'static str, &'static str),
+    /// The writer has committed Events.
+    Hear(Told),
+    /// kube9 itself is like this.
+    Notice(Own),
+    /// Seconds pass.
+    Wait(u64),
+    /// Since the last look the rule opened a finding of this severity, and did nothing else.
+    Opens(Severity),
+    /// As many findings of this severity, and nothing else.
+    OpensEach(usize, Severity),
+    /// Since the last look the rule closed a finding, and did nothing else.
+    Closes,
+    /// As many findings, and nothing else.
+    ClosesEach(usize),
+    /// Since the last look a finding went on as another rule's, and nothing else.
+    Becomes,
+    /// Since the last look the rule did nothing.
+    Quiet,
+}
+
+/// A case of a cluster that was never recorded before.
+pub(in crate::analysis) fn case(name: &'static str, steps: Vec<Do>) -> Case {
+    case_after(name, History::default(), steps)
+}
+
+/// A case of a cluster with a past.
+pub(in crate::analysis) fn case_after(
+    name: &'static str,
+    history: History,
+    steps: Vec<Do>,
+) -> Case {
+    Case {
+        name,
+        history,
+        steps,
+    }
+}
+
+/// One object is there, or changes.
+pub(in crate::analysis) fn apply(kind: Kind, object: Value) -> Do {
+    Do::Apply(vec![(kind, object)])
+}
+
+impl Case {
+    pub(in crate::analysis) fn fires(&self) -> bool {
+        let opens = |step: &Do| matches!(step, Do::Opens(_) | Do::OpensEach(..));
+        self.steps.iter().any(opens)
+    }
+
+    pub(in crate::analysis) fn closes(&self) -> bool {
+        let closes = |step: &Do| matches!(step, Do::Closes | Do::ClosesEach(_));
+        self.steps.iter().any(closes)
+    }
+
+    /// Something is there, and the rule is looked at and does nothing.
+    pub(in crate::analysis) fn is_near_miss(&self) -> bool {
+        let happens = |step: &Do| {
+            matches!(
+                step,
+                Do::Apply(_) | Do::Seen(..) | Do::Hear(_) | Do::Notice(_)
+            )
+        };
+        !self.fires()
+            && self.steps.iter().any(happens)
+            && matches!(self.steps.last(), Some(Do::Quiet))
+    }
+
+    /// Plays it and compares what the rule does with what it should.
+    pub(in crate::analysis) fn play(self, rule: &Rule) {
+        let before = Before {
+            findings: Vec::new(),
+            history: self.history,
+        };
+        let mut lab = Lab::going_on(AnalysisConfig::default(), before);
+        for (index, step) in self.steps.into_iter().enumerate() {
+            let expected = match step {
+                Do::Apply(objects) => {
+                    for (kind, object) in objects {
+                        lab.apply(kind, &object);
+                    }
+                    continue;
+                }
+                Do::Gone(kind, object) => {
+                    lab.delete(kind, &object);
+                    continue;
+                }
+                Do::Seen(scene, moment) => {
+                    Scene::read(scene).show(moment, &mut lab);
+                    continue;
+                }
+                Do::Hear(told) => {
+                    lab.hear(told);
+                    continue;
+                }
+                Do::Notice(own) => {
+                    lab.notice(own);
+                    continue;
+                }
+                Do::Wait(seconds) => {
+                    lab.wait(seconds);
+                    continue;
+                }
+                Do::Opens(severity) => vec![("opens", severity)],
+                Do::OpensEach(number, severity) => vec![("opens", severity); number],
+                Do::Closes => vec![("closes", Severity::Info)],
+                Do::ClosesEach(number) => vec![("closes", Severity::Info); number],
+                Do::Becomes => vec![("becomes", Severity::Info)],
+                Do::Quiet => vec![],
+            };
+            let findings = lab.findings();
+            let of_rule = |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.id);
+            let found: Vec<_> = findings
+                .iter()
+                .filter(of_rule)
+                .filter_map(|finding| {
+                    reads_well(finding);
+                    let record = finding.row.record();
+                    let what = match finding.step {
+                        Step::Opened { .. } => "opens",
+                        Step::Closed if record.title.ends_with(" resolved") => "closes",
+                        Step::Closed => "becomes",
+                        Step::Updated => return None,
+                    };
+                    Some((what, record.severity))
+                })
+                .collect();
+            assert_eq!(found, expected, "{}: {}: step {index}", rule.id, self.name);
+        }
+    }
+}
+
+/// What people read has no trace of how it was put together.
+fn reads_well(finding: &Finding) {
+    let record = finding.row.record();
+    for text in [&record.title, &record.description] {
+        for slip in [
+            "  ",
+            "()",
+            "{}",
+            " .",
+            ": .",
+            "..",
+            " ,",
+            "1970-01-01",
+            ".000Z",
+            " 1 pods",
+            " 1 nodes",
+            "1 node run ",
+        ] {
+            assert!(!text.contains(slip), "{slip:?} in {text:?}");
+        }
+    }
+    assert!(record.title.len() <= 200, "{}", record.title);
+    assert!(
+        record.description.ends_with(['.', '`', '?']),
+        "{}",
+        record.description
+    );
+    assert_ne!(record.title, record.description);
+    if !matches!(finding.step, Step::Closed) {
+        let since = record.extra["since"].as_str().unwrap();
+        assert!(record.title.contains(&since[..10]), "{}", record.title);
+    }
+}

@@ -1,0 +1,390 @@
+//! The objects that are there, and the indexes by which a change finds what it touches; and what is known beside them: the
+//! warnings of each namespace, and how kube9 itself is.
+//!
+//! ```text
+//!   object ─▶ entry (with its trace) ─▶ World ─▶ index, default_tokens (by which it is found)
+//!                                         └───▶ find (what rules ask)
+//! ```
+
+mod default_tokens;
+mod entry;
+mod find;
+mod index;
+mod trace;
+
+use std::collections::BTreeSet;
+
+use kube9_model::time::Timestamp;
+
+pub use entry::{NodeEntry, PodEntry};
+pub use index::Asked;
+
+use super::changes::LastChange;
+use super::controller::controller;
+use super::failure;
+use super::ledger::Ledger;
+use super::own::Own;
+use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
+use super::warnings::Warnings;
+use crate::maps::{Map, trim};
+use crate::metrics::Kind;
+use crate::pipeline::heard::ProbeKill;
+use crate::pipeline::sanitize::clean_name;
+use crate::source::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
+use default_tokens::DefaultTokens;
+use index::Index;
+use trace::{TIMES_MAX, keep_latest};
+
+/// Pods that wait for an image, up to which each concerns the nodes of the others.
+const FEW_PODS: usize = 8;
+
+/// What an object takes beside its own texts and lists: its entries in a dozen maps, its name, its facts. Measured: see
+/// docs/performance.md.
+const OBJECT_COST: usize = 1500;
+
+/// Everything that is there.
+#[derive(Debug)]
+pub struct World {
+    /// Pods.
+    pub pods: Map<ObjectKey, PodEntry>,
+    /// Nodes.
+    pub nodes: Map<ObjectKey, NodeEntry>,
+    /// Deployments.
+    pub deployments: Map<ObjectKey, Deployment>,
+    /// Services.
+    pub services: Map<ObjectKey, Service>,
+    /// ConfigMaps.
+    pub config_maps: Map<ObjectKey, ConfigMap>,
+    /// The last change of a Deployment or ConfigMap that can break pods.
+    pub last_changes: Map<ObjectKey, LastChange>,
+    /// Warnings of each namespace.
+    pub warnings: Warnings,
+    /// Who mounts the token of a default service account.
+    pub default_tokens: DefaultTokens,
+    /// kube9 itself.
+    pub own: Own,
+    /// Bytes of all that is here.
+    pub ledger: Ledger,
+    index: Index,
+    /// Nodes that are ready and take any pod.
+    open_nodes: usize,
+}
+
+impl World {
+    /// Nothing is there yet; `opts_out` says whether a pod with these words does not count among those that mount the
+    /// token of a default service account.
+    pub fn new(warnings: Warnings, opts_out: fn(&[Box<str>]) -> bool) -> Self {
+        Self {
+            pods: Map::default(),
+            nodes: Map::default(),
+            deployments: Map::default(),
+            services: Map::default(),
+            config_maps: Map::default(),
+            last_changes: Map::default(),
+            warnings,
+            default_tokens: DefaultTokens::new(opts_out),
+            own: Own::default(),
+            ledger: Ledger::default(),
+            index: Index::default(),
+            open_nodes: 0,
+        }
+    }
+
+    /// Takes in an object; adds what it touches to `dirty`.
+    pub fn apply(
+        &mut self,
+        key: ObjectKey,
+        object: Object,
+        now: Timestamp,
+        settle: std::time::Duration,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let kind = object.kind();
+        let before = self.cost(kind, &key);
+        self.replace(key.clone(), object, now, settle, dirty);
+        let after = self.cost(kind, &key);
+        self.ledger.sub(&key.namespace, before);
+        self.ledger.add(&key.namespace, after);
+    }
+
+    fn replace(
+        &mut self,
+        key: ObjectKey,
+        object: Object,
+        now: Timestamp,
+        settle: std::time::Duration,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        match object {
+            Object::Pod(pod) => self.apply_pod(key, *pod, now, settle, dirty),
+            Object::Node(node) => self.apply_node(key, node, now, dirty),
+            Object::Deployment(one) => {
+                if let Some(before) = self.deployments.get(&key) {
+                    self.index.drop_deployment(&mut self.ledger, &key, before);
+                }
+                self.index.add_deployment(&mut self.ledger, &key, &one);
+                self.deployments.insert(key.clone(), *one);
+                self.touched(Kind::Deployment, &key, dirty);
+            }
+            Object::ConfigMap(map) => self.apply_config_map(key, map, dirty),
+            Object::Service(service) => {
+                // What it selected concerns it as much as what it selects.
+                self.touched(Kind::Service, &key, dirty);
+                if let Some(before) = self.services.get(&key) {
+                    self.index.drop_service(&mut self.ledger, &key, before);
+                }
+                self.index.add_service(&mut self.ledger, &key, &service);
+                self.services.insert(key.clone(), service);
+                self.touched(Kind::Service, &key, dirty);
+            }
+        }
+    }
+
+    /// Removes an object; adds what it touched to `dirty`.
+    pub fn remove(&mut self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let cost = self.cost(kind, key);
+        self.ledger.sub(&key.namespace, cost);
+        self.touched(kind, key, dirty);
+        match kind {
+            Kind::Pod => self.remove_pod(key, dirty),
+            Kind::Node => {
+                dirty.insert(Subject::cluster());
+                if let Some(before) = self.nodes.remove(key) {
+                    self.open_nodes -= usize::from(before.node.takes_any_pod());
+                }
+            }
+            Kind::Deployment => {
+                if let Some(before) = self.deployments.remove(key) {
+                    self.index.drop_deployment(&mut self.ledger, key, &before);
+                }
+                self.last_changes.remove(key);
+            }
+            Kind::Service => {
+                if let Some(before) = self.services.remove(key) {
+                    self.index.drop_service(&mut self.ledger, key, &before);
+                }
+            }
+            Kind::ConfigMap => {
+                self.config_maps.remove(key);
+                self.last_changes.remove(key);
+            }
+            Kind::Event => {}
+        }
+    }
+
+    /// About how much memory an object takes here and where else it is kept: its facts, the owners of Events, the agenda.
+    fn cost(&self, kind: Kind, key: &ObjectKey) -> usize {
+        // The facts of the others say all of it once more.
+        let copies = if kind == Kind::Pod { 1 } else { 2 };
+        let meta = self.meta(kind, key);
+        meta.map_or(0, |meta| OBJECT_COST + meta.held as usize * copies)
+    }
+
+    /// The metadata of an object that is there.
+    pub fn meta(&self, kind: Kind, key: &ObjectKey) -> Option<&Meta> {
+        match kind {
+            Kind::Pod => self.pods.get(key).map(|entry| &entry.pod.meta),
+            Kind::Node => self.nodes.get(key).map(|entry| &entry.node.meta),
+            Kind::Deployment => self.deployments.get(key).map(|one| &one.meta),
+            Kind::Service => self.services.get(key).map(|one| &one.meta),
+            Kind::ConfigMap => self.config_maps.get(key).map(|one| &one.meta),
+            Kind::Event => None,
+        }
+    }
+
+    /// Gives memory back after many objects have left.
+    pub fn trim(&mut self) {
+        trim(&mut self.pods);
+        trim(&mut self.deployments);
+        trim(&mut self.services);
+        trim(&mut self.config_maps);
+        self.index.trim();
+    }
+
+    /// What a change of this object, as it is now, concerns.
+    fn touched(&self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let mut add = |kind, object| dirty.insert(Subject::new(kind, object));
+        match kind {
+            Kind::Pod => {
+                add(SubjectKind::Pod, key.clone());
+                let Some(entry) = self.pods.get(key) else {
+                    return;
+                };
+                add(SubjectKind::Owner, entry.owner.clone());
+                for service in self.services_of(&entry.pod.meta) {
+                    add(SubjectKind::Service, service);
+                }
+                if let Some(node) = &entry.pod.node {
+                    add(SubjectKind::Node, self.node_key(node));
+                }
+                for image in failure::unpulled(&entry.pod) {
+                    dirty.insert(Subject::named(SubjectKind::Image, &image));
+                    // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
+                    // that fails on many, one more says nothing.
+                    let others: Vec<_> = self.pods_without(&image).take(FEW_PODS + 1).collect();
+                    if others.len() <= FEW_PODS {
+                        for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
+                            dirty.insert(Subject::new(SubjectKind::Node, self.node_key(node)));
+                        }
+                    }
+                }
+            }
+            Kind::Node => {
+                add(SubjectKind::Node, key.clone());
+            }
+            Kind::Deployment => {
+                add(SubjectKind::Deployment, key.clone());
+                add(SubjectKind::Owner, key.clone());
+            }
+            Kind::Service => {
+                add(SubjectKind::Service, key.clone());
+                let Some(service) = self.services.get(key) else {
+                    return;
+                };
+                for pod in self.selected(service) {
+                    add(SubjectKind::Owner, pod.owner.clone());
+                }
+            }
+            Kind::ConfigMap => {
+                add(SubjectKind::ConfigMap, key.clone());
+                let Some(map) = self.config_maps.get(key) else {
+                    return;
+                };
+                for owner in self.readers(&map.meta) {
+                    add(SubjectKind::Owner, owner);
+                }
+            }
+            Kind::Event => {}
+        }
+    }
+
+    /// Notes a change that can break pods; adds whom it concerns to `dirty`.
+    pub fn note_change(
+        &mut self,
+        kind: Kind,
+        key: &ObjectKey,
+        change: LastChange,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        if !matches!(kind, Kind::Deployment | Kind::ConfigMap)
+            || self.last_changes.get(key) == Some(&change)
+        {
+            return; // said once: later states of the object carry it on
+        }
+        self.last_changes.insert(key.clone(), change);
+        self.touched(kind, key, dirty);
+    }
+
+    /// Notes that a liveness probe had a container killed; adds whom it concerns to `dirty`.
+    pub fn note_kill(&mut self, kill: &ProbeKill, dirty: &mut BTreeSet<Subject>) {
+        let Some(entry) = self.pods.get_mut(&kill.pod) else {
+            return; // gone before its Event was committed
+        };
+        let trace = entry.traces.entry(kill.container.clone()).or_default();
+        for _ in 0..kill.times.min(TIMES_MAX as i64) {
+            keep_latest(&mut trace.probe_kills, kill.at);
+        }
+        dirty.insert(Subject::new(SubjectKind::Owner, entry.owner.clone()));
+    }
+
+    fn apply_pod(
+        &mut self,
+        key: ObjectKey,
+        mut pod: Pod,
+        now: Timestamp,
+        settle: std::time::Duration,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let known = self.pods.get_mut(&key);
+        let mut known = known.filter(|known| known.pod.meta.uid == pod.meta.uid);
+        pod.spec = match &known {
+            Some(known) if known.pod.spec == pod.spec => known.pod.spec.clone(),
+            _ => self.index.spec(&mut self.ledger, &key, pod.spec),
+        };
+        let traces = known
+            .as_mut()
+            .map(|known| std::mem::take(&mut known.traces));
+        let old = known.as_ref().map(|known| &known.pod);
+        let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, settle);
+        let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
+        let owner = match (owner, &known) {
+            (None, _) => key.clone(),
+            (Some(owner), Some(known)) if *known.owner == owner => known.owner.clone(),
+            (Some(owner), _) => self.index.owner(clean_key(
+                &clean_name(&owner.kind),
+                &owner.namespace,
+                &owner.name,
+            )),
+        };
+        let entry = PodEntry { pod, traces, owner };
+        if let Some(known) = known.filter(|known| entry.stays_in_place(known)) {
+            *known = entry;
+        } else {
+            // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
+            self.touched(Kind::Pod, &key, dirty);
+            self.remove_pod(&key, dirty);
+            self.index.add_pod(&mut self.ledger, &key, &entry);
+            self.default_tokens.add(&key.namespace, &entry, dirty);
+            self.pods.insert(key.clone(), entry);
+        }
+        self.touched(Kind::Pod, &key, dirty);
+    }
+
+    fn remove_pod(&mut self, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+        let Some(before) = self.pods.remove(key) else {
+            return;
+        };
+        self.index.drop_pod(&mut self.ledger, key, &before);
+        self.default_tokens.remove(&key.namespace, &before, dirty);
+    }
+
+    fn apply_node(
+        &mut self,
+        key: ObjectKey,
+        node: Node,
+        now: Timestamp,
+        dirty: &mut BTreeSet<Subject>,
+    ) {
+        let known = self.nodes.get(&key);
+        if known.is_some_and(|known| node.shows_the_same(&known.node)) {
+            return;
+        }
+        let known = self.nodes.remove(&key);
+        if let Some(known) = &known {
+            self.open_nodes -= usize::from(known.node.takes_any_pod());
+        }
+        self.open_nodes += usize::from(node.takes_any_pod());
+        // About the cluster as a whole: not every heartbeat, since a rule about a whole costs more than one about an object.
+        if known
+            .as_ref()
+            .is_none_or(|known| known.node.kubelet != node.kubelet)
+        {
+            dirty.insert(Subject::cluster());
+        }
+        let same = known.filter(|known| known.node.meta.uid == node.meta.uid);
+        let ready = |node: &Node| Condition::of(&node.conditions, "Ready").map(Condition::is_true);
+        let mut flaps = Vec::new();
+        if let Some(before) = same {
+            flaps = before.flaps;
+            if ready(&before.node) != ready(&node) {
+                keep_latest(&mut flaps, now);
+            }
+        }
+        self.nodes.insert(key.clone(), NodeEntry { node, flaps });
+        self.touched(Kind::Node, &key, dirty);
+    }
+
+    fn apply_config_map(&mut self, key: ObjectKey, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {
+        let Some(known) = self.config_maps.get_mut(&key) else {
+            self.config_maps.insert(key.clone(), map);
+            self.touched(Kind::ConfigMap, &key, dirty);
+            return;
+        };
+        // Its readers care when it comes and goes; of a change they hear by `note_change`.
+        let same = map.meta.shows_the_same(&known.meta) && map.keys == known.keys;
+        *known = map;
+        if !same {
+            dirty.insert(Subject::new(SubjectKind::ConfigMap, key));
+        }
+    }
+}

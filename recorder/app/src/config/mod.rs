@@ -1,0 +1,419 @@
+//! The configuration: every setting with its default, and where each may come from.
+//!
+//! ```text
+//!   flags ─▶ environment (KUBE9_…) ─▶ config file (YAML) ─▶ default below      the first one that has a value wins
+//! ```
+//!
+//! Inside a pod, settings that name an address, a credential or a file come from the mounted file alone (`place.rs`).
+//!
+//! `docs/configuration.md` is generated from this file; a test keeps them equal.
+//!
+//! Invariants: all problems are reported together, with their paths, before a port or a file is opened. No
+//! setting holds a secret, so that the whole configuration can be printed.
+
+mod layers;
+pub mod load;
+mod log;
+mod place;
+mod relations;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube9_model::Severity;
+use serde_json::{Map, Value};
+
+use crate::pipeline::filter::{FilterRule, OverrideRule};
+
+pub use layers::{
+    Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
+};
+pub use log::{LogFormat, LogLevel};
+pub use place::{MOUNTED, Place};
+pub use setting::{ByteSize, Leaf, Origin};
+
+/// Declares sections: a struct, its defaults, and how it is read, shown and documented.
+/// A field is `name: type = default => allowed range; origin`. A free text needs the origin: `anywhere` if it names no
+/// address, credential or file, else `mounted`; other types know their own.
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        pub struct $section:ident {$(
+            $(#[doc = $doc:literal])*
+            $field:ident: $type:ty = $default:expr $(=> $bounds:expr)? $(; $origin:ident)?,
+        )*}
+    )*) => {$(
+        $(#[doc = $section_doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $section {$(
+            $(#[doc = $doc])*
+            pub $field: $type,
+        )*}
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl Setting for $section {
+            fn read(
+                layers: &mut Layers<'_>,
+                path: &str,
+                default: Self,
+                _: Option<RangeInclusive<Self>>,
+                _: Option<Origin>,
+            ) -> Self {
+                layers::enter(layers, path);
+                Self {$(
+                    $field: {
+                        let path = layers::join(path, stringify!($field));
+                        let bounds = sections!(@bounds $($bounds)?);
+                        Setting::read(layers, &path, default.$field, bounds, sections!(@origin $($origin)?))
+                    },
+                )*}
+            }
+
+            fn show(&self) -> Value {
+                let mut map = Map::new();
+                $(map.insert(stringify!($field).to_owned(), Setting::show(&self.$field));)*
+                Value::Object(map)
+            }
+
+            fn describe(
+                &self,
+                path: &str,
+                _: Option<RangeInclusive<Self>>,
+                _: Option<Origin>,
+                _: &str,
+                out: &mut Vec<Described>,
+            ) {
+                $(
+                    let doc: &[&str] = &[$($doc),*];
+                    let path_here = layers::join(path, stringify!($field));
+                    let bounds = sections!(@bounds $($bounds)?);
+                    let origin = sections!(@origin $($origin)?);
+                    Setting::describe(&self.$field, &path_here, bounds, origin, &doc.concat(), out);
+                )*
+            }
+        }
+    )*};
+    (@bounds) => { None };
+    (@bounds $bounds:expr) => { Some($bounds) };
+    (@origin) => { None };
+    (@origin anywhere) => { Some(Origin::Anywhere) };
+    (@origin mounted) => { Some(Origin::Mounted) };
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn hours(hours: u64) -> Duration {
+    seconds(hours * 3600)
+}
+
+const fn days(days: u64) -> Duration {
+    hours(days * 24)
+}
+
+sections! {
+    /// The whole configuration. Only `main` and `run` see it; each room takes its own section.
+    pub struct Config {
+        /// Directory of the database `kube9.db`.
+        /// The default is `/data` in a pod and `./kube9-data` elsewhere.
+        data_dir: PathBuf = PathBuf::from("/data"),
+        /// Address of `/metrics`, `/healthz`, `/livez` and `/readyz`.
+        /// Use `[::]:8080` in an IPv6-only cluster.
+        listen: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+        /// Time limit for a clean shutdown, in which the queue is drained and the last batch and the position are
+        /// committed.
+        /// It must be less than the pod's `terminationGracePeriodSeconds` (30), so that the kubelet does not kill the
+        /// process first.
+        shutdown_grace: Duration = seconds(20) => seconds(1)..=hours(1),
+        /// What is logged.
+        log: LogConfig = LogConfig::default(),
+        /// Which cluster, and which part of it.
+        kube: KubeConfig = KubeConfig::default(),
+        /// How the cluster is watched.
+        source: SourceConfig = SourceConfig::default(),
+        /// The queue before the writer.
+        queue: QueueConfig = QueueConfig::default(),
+        /// How rows are committed.
+        writer: WriterConfig = WriterConfig::default(),
+        /// How long rows are kept.
+        retention: RetentionConfig = RetentionConfig::default(),
+        /// Maximum size of the database.
+        storage: StorageConfig = StorageConfig::default(),
+        /// What is watched besides Events, and the rules that evaluate it.
+        analysis: AnalysisConfig = AnalysisConfig::default(),
+        /// Limits of the HTTP server.
+        http: HttpConfig = HttpConfig::default(),
+        /// Which Events are recorded; the first rule that matches applies.
+        filters: Entries<FilterRule> = Entries::default(),
+        /// Severities that replace kube9's own; the first rule that matches applies.
+        severity_overrides: Entries<OverrideRule> = Entries::default(),
+    }
+
+    /// What is logged, and in which form. Always to stderr.
+    pub struct LogConfig {
+        /// `off`, `error`, `warn`, `info`, `debug` or `trace`; or directives such as
+        /// `warn,kube9_recorder::store=debug`.
+        /// A level alone applies to kube9's own code; libraries log warnings and errors only.
+        level: LogLevel = LogLevel("info".to_owned()),
+        /// `json` or `text`.
+        /// The default is `json` in a pod and `text` elsewhere.
+        format: LogFormat = LogFormat::Json,
+    }
+
+    /// Which cluster, and which part of it.
+    pub struct KubeConfig {
+        /// Kubeconfig file to use instead of `KUBECONFIG` or `~/.kube/config`.
+        /// In a pod, the service account is used unless this is set.
+        /// A kubeconfig in a pod must contain its credentials: `tokenFile`, `exec`, `auth-provider` and paths of
+        /// certificates and keys are rejected.
+        kubeconfig: Option<PathBuf> = None,
+        /// Context of the kubeconfig; its current context if unset.
+        /// In a pod, this requires `kube.kubeconfig`.
+        context: Option<String> = None; mounted,
+        /// Namespaces to watch; empty means all.
+        /// Nodes are not namespaced and are always watched.
+        namespaces: Vec<String> = Vec::new(); anywhere,
+        /// Name of the pod that the recorder runs in; the chart sets it from the downward API.
+        /// The recorder's own rows (`operator`) are about this object.
+        pod_name: Option<String> = None; anywhere,
+        /// Namespace of that pod.
+        pod_namespace: Option<String> = None; anywhere,
+        /// ConfigMap in that namespace whose key `status` the recorder updates for the kube9 extension of VS Code.
+        /// If unset, the recorder writes nothing in the cluster.
+        status_configmap: Option<String> = None; anywhere,
+    }
+
+    /// How the cluster is watched.
+    pub struct SourceConfig {
+        /// How long the API server keeps an Event (its flag `--event-ttl`).
+        /// A recording gap shorter than this can be recovered completely.
+        event_ttl: Duration = hours(1) => seconds(60)..=days(30),
+        /// Objects per page of an Events list.
+        /// 500 is client-go's default: a page of about 0.5 MB, and only one page is in memory at a time.
+        page_size: u32 = 500 => 10..=10_000,
+        /// How long the API server keeps one watch open (`timeoutSeconds`).
+        /// It must be less than the 5 minutes between compactions of etcd, so that a watch that has ended can resume.
+        watch_timeout: Duration = seconds(290) => seconds(10)..=hours(1),
+        /// Time in addition to `watch_timeout` after which a watch without data is considered dead and is opened
+        /// again.
+        read_slack: Duration = seconds(15) => seconds(1)..=seconds(300),
+        /// Time without an item after which the position of an Events watch is renewed with a metadata-only list.
+        /// It should be well below the 5 minutes between compactions of etcd: at the default, two renewals can fail
+        /// before the position is lost.
+        idle_renewal: Duration = seconds(120) => seconds(5)..=hours(1),
+        /// Time limit for opening a connection to the API server.
+        connect_timeout: Duration = seconds(10) => seconds(1)..=seconds(300),
+        /// Time limit for one page of a list.
+        /// The API server's own limit is 60 s.
+        list_timeout: Duration = seconds(75) => seconds(1)..=hours(1),
+        /// Delay between attempts after a failure.
+        backoff: BackoffConfig = BackoffConfig::default(),
+    }
+
+    /// Exponential delay, with jitter.
+    pub struct BackoffConfig {
+        /// First delay; it doubles with each consecutive failure.
+        /// The default is that of client-go's reflector.
+        initial: Duration = millis(800) => millis(10)..=seconds(60),
+        /// Longest delay, including jitter.
+        /// The default is that of client-go's reflector.
+        max: Duration = seconds(30) => millis(100)..=hours(1),
+    }
+
+    /// The queue before the writer.
+    pub struct QueueConfig {
+        /// Rows held in memory; when the queue is full, the oldest row is dropped.
+        capacity: usize = 1000 => 1..=1_000_000,
+        /// Bytes held in memory; a second limit on the same queue.
+        /// A row has 1 KiB on average and at most about 15 KiB (4 KiB of text, 10 KiB of metadata), so 8 MiB is
+        /// reached before `capacity` only if every row is large.
+        max_bytes: ByteSize = ByteSize::mib(8) => ByteSize::kib(64)..=ByteSize::mib(16 * 1024),
+        /// Share of either limit, in percent, at which the recorder stops reading Events.
+        /// The rest is reserved for producers that cannot wait.
+        high_water_percent: u8 = 80 => 10..=100,
+        /// How long the Events watch waits for a full queue before it is closed; it resumes later.
+        /// It must be shorter than the time after which the API server closes a watch whose client does not read.
+        max_wait: Duration = seconds(30) => seconds(1)..=hours(1),
+    }
+
+    /// How rows are committed.
+    pub struct WriterConfig {
+        /// Maximum rows per transaction.
+        /// Inserting 1,000 rows takes about 20 ms, so that a batch is committed within 50 ms.
+        batch_rows: usize = 1000 => 1..=100_000,
+        /// Maximum bytes per transaction.
+        /// The default is half of the queue: while one half is written, the other can fill.
+        batch_bytes: ByteSize = ByteSize::mib(4) => ByteSize::kib(16)..=ByteSize::mib(1024),
+        /// How long the writer waits for more rows after the first row of a batch.
+        /// At the default, a single row is still committed within 50 ms.
+        linger: Duration = millis(10) => millis(0)..=seconds(10),
+        /// Retries of a failed commit before the recorder is degraded; it keeps retrying after that.
+        retries: u32 = 3 => 0..=100,
+        /// Delay before the first retry; it doubles each time.
+        retry_initial: Duration = millis(100) => millis(1)..=seconds(60),
+        /// Longest delay between retries, including jitter.
+        /// It limits how late the recorder notices that a disk works again.
+        retry_max: Duration = seconds(5) => millis(10)..=seconds(600),
+        /// How often the writer commits a heartbeat.
+        /// The database is unhealthy after three missed heartbeats.
+        heartbeat: Duration = seconds(10) => seconds(1)..=seconds(60),
+    }
+
+    /// How long rows are kept, by the time of their last occurrence.
+    pub struct RetentionConfig {
+        /// How long rows of severity info and warning are kept after their last occurrence.
+        info_warning: Duration = days(7) => hours(1)..=days(3650),
+        /// How long rows of severity error and critical are kept after their last occurrence.
+        error_critical: Duration = days(30) => hours(1)..=days(3650),
+        /// How often old rows are deleted, in addition to once at the start.
+        interval: Duration = hours(6) => seconds(60)..=days(7),
+    }
+
+    /// Maximum size of the database.
+    pub struct StorageConfig {
+        /// Size limit of the database, in used bytes.
+        /// Above it, rows are deleted: the least severe first, and of those the oldest of the namespace that uses
+        /// most.
+        /// Unset means 60 % of the volume.
+        max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(16 << 20)),
+    }
+
+    /// What is watched besides Events, and the rules that evaluate it. `docs/rules.md` describes the rules.
+    pub struct AnalysisConfig {
+        /// Watch Nodes, Pods, Deployments, Services and ConfigMaps.
+        /// If false, the record has no changes, no findings, and no owners on Events.
+        enabled: bool = true,
+        /// Rules that do not run, by their number, such as `A1`, or all rules of a type, such as `assessment`.
+        disabled_rules: Vec<String> = Vec::new(); anywhere,
+        /// Namespaces whose objects open no findings.
+        exclude_namespaces: Vec<String> = Vec::new(); anywhere,
+        /// Namespaces whose objects open no assessments.
+        /// The default excludes what the Kubernetes distribution installs, because users cannot change it.
+        assessment_exclude_namespaces: Vec<String> = vec![
+            "kube-system".to_owned(), "kube-public".to_owned(), "kube-node-lease".to_owned(),
+        ]; anywhere,
+        /// Memory budget of the analysis for objects and findings, in bytes, by its own estimate.
+        /// If it is exceeded, the analysis of the namespace that uses most is turned off, and `/healthz` reports it;
+        /// the
+        /// Events of the namespace are still recorded.
+        /// Unset means half of the container's memory limit (64Mi of 128Mi), or 512Mi without a limit.
+        /// The other half is for the process itself (15 MiB), the queue and the batch that is written (12 MiB), pages
+        /// and lines of the API server that are being read (up to 20 MiB), and memory that the allocator cannot
+        /// return.
+        max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(4))..=Some(ByteSize::mib(1 << 20)); anywhere,
+        /// The part of `max_bytes` that one namespace can use.
+        /// Unset means half of it, so that a user who can edit one namespace cannot use all of it.
+        namespace_max_bytes: Option<ByteSize> = None => Some(ByteSize::mib(1))..=Some(ByteSize::mib(1 << 20)); anywhere,
+        /// Thresholds of the rules.
+        thresholds: ThresholdConfig = ThresholdConfig::default(),
+    }
+
+    /// Thresholds of the rules.
+    pub struct ThresholdConfig {
+        /// How long a container must run without failing before a finding about its failure closes.
+        /// It should be longer than the longest delay of a crash loop (5 min), so that a finding does not close
+        /// between two crashes.
+        settle: Duration = seconds(600) => seconds(1)..=days(1),
+        /// Restarts of a container within `restart_window` that are a crash loop.
+        restarts: u32 = 3 => 1..=1000,
+        /// Time in which `restarts` are counted.
+        restart_window: Duration = seconds(600) => seconds(1)..=days(1),
+        /// How long kube9 waits after a crash of a container before it reports it. If a crash loop follows, only the
+        /// loop is reported.
+        exit: Duration = seconds(20) => seconds(0)..=hours(1),
+        /// How long an image pull must fail before a finding opens.
+        image_pull: Duration = seconds(60) => seconds(0)..=days(1),
+        /// How long a pod must be unschedulable before a finding opens.
+        unschedulable: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a scheduled pod may wait for its containers to be created before a finding opens.
+        creating: Duration = seconds(600) => seconds(0)..=days(1),
+        /// How long a running pod must be not ready before a finding opens.
+        not_ready: Duration = seconds(900) => seconds(0)..=days(1),
+        /// How long after its grace period a pod must still be terminating before a finding opens.
+        terminating: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a node must be not ready before its finding becomes critical.
+        node_critical: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a Deployment must have fewer available pods than desired before a finding opens.
+        unavailable: Duration = seconds(300) => seconds(0)..=days(1),
+        /// How long a Service must have no pods, or no ready pods, before a finding opens.
+        service: Duration = seconds(60) => seconds(0)..=days(1),
+        /// How long a Deployment or Service must be healthy before its finding closes.
+        /// Pods in a crash loop are ready for short moments.
+        recovery: Duration = seconds(60) => seconds(0)..=days(1),
+        /// Time after a change of an image or a ConfigMap in which a failure is attributed to that change.
+        after_change: Duration = seconds(600) => seconds(1)..=days(1),
+        /// Pods of one owner with the same failure before an insight opens.
+        same_failure: u32 = 3 => 2..=1000,
+        /// Changes of a node between ready and not ready, within `flapping_window`, before a finding opens.
+        flapping: u32 = 4 => 2..=1000,
+        /// Time in which `flapping` changes are counted.
+        flapping_window: Duration = hours(1) => seconds(1)..=days(7),
+        /// Share of a node's CPU or memory, in percent, that the requests of its pods must reach before a finding
+        /// opens.
+        node_full_percent: u8 = 95 => 1..=100,
+        /// Warnings per hour that a namespace must have before its rate can be reported as unusual.
+        warnings: u32 = 20 => 1..=1_000_000,
+        /// Factor above the usual number of warnings per hour at which a finding opens.
+        warning_factor: u32 = 5 => 2..=1000,
+        /// How long the check of kube9's database or of a watch must be degraded before a finding opens.
+        own: Duration = seconds(60) => seconds(0)..=days(1),
+        /// Free share of the volume of kube9's database, in percent, below which a finding opens.
+        disk_free_percent: u8 = 10 => 1..=90,
+        /// How long an assessment waits after a change, so that a manifest that is applied in parts is evaluated as a
+        /// whole.
+        assessment: Duration = seconds(30) => seconds(0)..=days(1),
+    }
+
+    /// Limits of the HTTP server.
+    pub struct HttpConfig {
+        /// Maximum open connections; a new connection beyond that replaces the oldest.
+        /// Each scraper or probe needs one connection for a few milliseconds.
+        max_connections: usize = 64 => 2..=10_000,
+        /// Time limit for the head of a request, and for an idle connection.
+        header_timeout: Duration = seconds(10) => millis(100)..=seconds(600),
+        /// Maximum lifetime of a connection.
+        /// The client opens a new one for its next request.
+        connection_timeout: Duration = seconds(30) => millis(100)..=hours(1),
+    }
+}
+
+impl RetentionConfig {
+    /// How long rows of a severity are kept.
+    pub fn keep(&self, severity: Severity) -> Duration {
+        if severity >= Severity::Error {
+            self.error_critical
+        } else {
+            self.info_warning
+        }
+    }
+}
+
+impl Config {
+    /// The effective configuration, as a config file.
+    pub fn to_yaml(&self) -> String {
+        // Invariant: a tree of plain values always serializes.
+        serde_yaml::to_string(&self.show()).unwrap_or_default()
+    }
+
+    /// All settings with their defaults and documentation.
+    pub fn settings() -> Vec<Described> {
+        let mut out = Vec::new();
+        Self::default().describe("", None, None, "", &mut out);
+        out
+    }
+}

@@ -1,0 +1,432 @@
+//! The board on which the rooms write how they are, and what the probes conclude from it.
+//!
+//! ```text
+//!   Check  (database, each watch, queue)  report ──▶ /healthz   degraded: somebody should look
+//!   Pulse  (each task)                    beat ────▶ /livez     overdue: a restart helps
+//!   set_ready (first sync)                ─────────▶ /readyz    one-way
+//! ```
+//!
+//! Asking reads what was written; it never makes anybody do something. So no request can cause a write, and a database
+//! that hangs cannot hang a probe.
+//!
+//! Invariant: silence is not health. A check that has not reported yet, or not for too long, is degraded.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+
+/// Longest message of a check, in characters: it stands in a JSON document that a probe reads.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// The board; cheap to clone, shared by all rooms.
+#[derive(Clone)]
+pub struct Health(Arc<Board>);
+
+struct Board {
+    clock: Clock,
+    ready: AtomicBool,
+    checks: Mutex<Vec<CheckState>>,
+    /// How often a check has become what it was not before.
+    changes: AtomicU64,
+    tasks: Mutex<Vec<Arc<Task>>>,
+}
+
+struct CheckState {
+    name: String,
+    stale_after: Option<Duration>,
+    last: Option<Report>,
+}
+
+struct Report {
+    /// `Err` with what is wrong.
+    result: Result<(), String>,
+    /// When the result became what it is: healthy or degraded.
+    since: Timestamp,
+    /// When it was last reported, on both clocks.
+    at: Timestamp,
+    at_steady: Duration,
+}
+
+struct Task {
+    name: String,
+    overdue_after: Duration,
+    /// The steady clock's milliseconds at the last beat.
+    beat: AtomicU64,
+    /// Ended in an orderly way: no longer expected to beat.
+    stopped: AtomicBool,
+}
+
+/// Where a room reports one check. Reports of equal result cost a lock and no log line.
+pub struct Check {
+    board: Arc<Board>,
+    index: usize,
+}
+
+/// Where a task shows that it still runs. A beat is one atomic store.
+pub struct Pulse {
+    clock: Clock,
+    task: Arc<Task>,
+}
+
+/// What `/healthz` says of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckView {
+    /// Its name, e.g. `database` or `watch/Pod`.
+    pub name: String,
+    /// Whether it is healthy.
+    pub healthy: bool,
+    /// What is wrong; empty while it is healthy.
+    pub message: String,
+    /// Since when it is as it is; `None` before the first report.
+    pub since: Option<Timestamp>,
+    /// When it last reported; `None` before the first report.
+    pub last_report: Option<Timestamp>,
+}
+
+impl Health {
+    /// An empty board: not ready, nothing to check.
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Board {
+            clock,
+            ready: AtomicBool::new(false),
+            checks: Mutex::default(),
+            changes: AtomicU64::new(0),
+            tasks: Mutex::default(),
+        }))
+    }
+
+    /// Adds a check. With `stale_after`, it is degraded when the last report is older than that.
+    pub fn check(&self, name: impl Into<String>, stale_after: Option<Duration>) -> Check {
+        let mut checks = self.0.checks();
+        checks.push(CheckState {
+            name: name.into(),
+            stale_after,
+            last: None,
+        });
+        Check {
+            board: self.0.clone(),
+            index: checks.len() - 1,
+        }
+    }
+
+    /// Adds a task, which begins with a beat now. It counts as stuck when no beat came for longer than
+    /// `overdue_after`, which must be generous: a restart is the answer.
+    pub fn task(&self, name: impl Into<String>, overdue_after: Duration) -> Pulse {
+        let task = Arc::new(Task {
+            name: name.into(),
+            overdue_after,
+            beat: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        self.0
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(task.clone());
+        let pulse = Pulse {
+            clock: self.0.clock.clone(),
+            task,
+        };
+        pulse.beat();
+        pulse
+    }
+
+    /// The first sync is complete. There is no way back: a recorder that lost its cluster is degraded, not new.
+    pub fn set_ready(&self) {
+        if !self.0.ready.swap(true, Ordering::Relaxed) {
+            info!("ready: the first sync is complete");
+        }
+    }
+
+    /// Whether the first sync is complete.
+    pub fn ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed)
+    }
+
+    /// Why a restart would help: stuck tasks. Empty while there are none. A task that panics ends the process.
+    pub fn faults(&self) -> Vec<String> {
+        let now = self.0.clock.elapsed();
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().filter_map(|task| task.fault(now)).collect()
+    }
+
+    /// All checks, in the order in which they were added.
+    pub fn checks(&self) -> Vec<CheckView> {
+        let now = self.0.clock.elapsed();
+        self.0
+            .checks()
+            .iter()
+            .map(|check| check.view(now))
+            .collect()
+    }
+
+    /// How often a check has begun, failed or healed: whoever tells others of the health tells it anew when this grows.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
+    }
+
+    /// Whether every check is healthy and no task is stuck.
+    pub fn healthy(&self) -> bool {
+        self.faults().is_empty() && self.checks().iter().all(|check| check.healthy)
+    }
+}
+
+impl Board {
+    fn checks(&self) -> MutexGuard<'_, Vec<CheckState>> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Check {
+    /// All is well.
+    pub fn healthy(&self) {
+        self.report(Ok(()));
+    }
+
+    /// Something is wrong. `message` is for people and must hold no secret.
+    pub fn degraded(&self, message: impl Into<String>) {
+        self.report(Err(message.into()));
+    }
+
+    /// One or the other. A change is logged.
+    pub fn report(&self, result: Result<(), String>) {
+        let result = result.map_err(|message| shorten(&message));
+        let (at, at_steady) = (self.board.clock.now(), self.board.clock.elapsed());
+        let mut checks = self.board.checks();
+        let check = &mut checks[self.index];
+        let before = check
+            .last
+            .as_ref()
+            .map(|last| (last.result.is_ok(), last.since));
+        let since = match before {
+            Some((ok, since)) if ok == result.is_ok() => since,
+            _ => at,
+        };
+        let changed = before.map(|(ok, _)| ok) != Some(result.is_ok());
+        if changed {
+            self.board.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        let name = changed.then(|| check.name.clone());
+        let message = result.as_ref().err().cloned();
+        check.last = Some(Report {
+            result,
+            since,
+            at,
+            at_steady,
+        });
+        // Logging may block on a full pipe; nobody should wait for the board meanwhile.
+        drop(checks);
+        match (name, message) {
+            (Some(check), Some(message)) => warn!(check, message, "degraded"),
+            (Some(check), None) if before.is_some() => info!(check, "healthy again"),
+            _ => {}
+        }
+    }
+}
+
+impl CheckState {
+    fn view(&self, now: Duration) -> CheckView {
+        let view = |message: String, since, last_report| CheckView {
+            name: self.name.clone(),
+            healthy: message.is_empty(),
+            message,
+            since,
+            last_report,
+        };
+        let Some(last) = &self.last else {
+            return view("no report yet".to_owned(), None, None);
+        };
+        let age = now.saturating_sub(last.at_steady);
+        match &last.result {
+            Err(message) => view(message.clone(), Some(last.since), Some(last.at)),
+            Ok(()) => match self.stale_after.filter(|bound| age > *bound) {
+                // It became stale one bound after its last report; it was healthy till then.
+                Some(bound) => {
+                    let message = format!("no report for {} s", age.as_secs());
+                    view(message, Some(last.at.plus(bound)), Some(last.at))
+                }
+                None => view(String::new(), Some(last.since), Some(last.at)),
+            },
+        }
+    }
+}
+
+impl Pulse {
+    /// The task still runs.
+    pub fn beat(&self) {
+        let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.task.beat.store(now, Ordering::Relaxed);
+    }
+
+    /// The task ends in an orderly way and will not beat again.
+    pub fn stop(&self) {
+        self.task.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Task {
+    fn fault(&self, now: Duration) -> Option<String> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return None;
+        }
+        let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
+        let silence = now.saturating_sub(beat);
+        (silence > self.overdue_after).then(|| {
+            format!(
+                "task {} has not moved for {} s",
+                self.name,
+                silence.as_secs()
+            )
+        })
+    }
+}
+
+/// Cut at [`MESSAGE_CHARS_MAX`]; never empty, since an empty message means healthy.
+fn shorten(message: &str) -> String {
+    if message.is_empty() {
+        return "no reason given".to_owned();
+    }
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualTime;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn board() -> (Arc<ManualTime>, Health) {
+        let time = ManualTime::at(Timestamp::from_secs(1_000_000));
+        let health = Health::new(Clock::new(time.clone()));
+        (time, health)
+    }
+
+    fn only(health: &Health) -> CheckView {
+        let [check] = &health.checks()[..] else {
+            panic!("one check expected")
+        };
+        check.clone()
+    }
+
+    #[test]
+    fn a_check_that_has_not_reported_is_degraded() {
+        let (_, health) = board();
+        assert!(health.healthy());
+        let check = health.check("database", None);
+        assert!(!health.healthy());
+        let view = only(&health);
+        assert_eq!((view.message.as_str(), view.since), ("no report yet", None));
+        check.healthy();
+        assert!(health.healthy());
+    }
+
+    #[test]
+    fn silence_degrades_after_the_bound_and_a_report_heals() {
+        let (time, health) = board();
+        let check = health.check("database", Some(S(30)));
+        check.healthy();
+        time.advance(S(30));
+        assert!(health.healthy());
+        time.advance(Duration::from_millis(1));
+        let view = only(&health);
+        assert_eq!(view.message, "no report for 30 s");
+        assert_eq!(view.since, Some(Timestamp::from_secs(1_000_030)));
+        assert_eq!(view.last_report, Some(Timestamp::from_secs(1_000_000)));
+        check.healthy();
+        assert!(health.healthy());
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_makes_nothing_stale() {
+        let (time, health) = board();
+        let check = health.check("database", Some(S(30)));
+        let pulse = health.task("writer", S(60));
+        check.healthy();
+        pulse.beat();
+        time.jump_to(Timestamp::from_secs(9_000_000));
+        assert!(health.healthy());
+        time.jump_to(Timestamp::EPOCH);
+        assert!(health.healthy());
+    }
+
+    #[test]
+    fn since_tells_when_the_state_changed_not_when_it_was_repeated() {
+        let (time, health) = board();
+        let check = health.check("watch/Event", None);
+        check.degraded("403");
+        time.advance(S(5));
+        let changes = health.changes();
+        check.degraded("connection refused");
+        assert_eq!(health.changes(), changes, "it was degraded before");
+        let view = only(&health);
+        assert_eq!(
+            (view.message.as_str(), view.since),
+            ("connection refused", Some(Timestamp::from_secs(1_000_000)))
+        );
+        assert_eq!(view.last_report, Some(Timestamp::from_secs(1_000_005)));
+        time.advance(S(5));
+        check.healthy();
+        assert!(health.changes() > changes);
+        assert_eq!(only(&health).since, Some(Timestamp::from_secs(1_000_010)));
+    }
+
+    #[test]
+    fn a_degraded_check_is_degraded_whatever_it_says() {
+        let (_, health) = board();
+        let check = health.check("queue", None);
+        check.degraded("");
+        assert!(!health.healthy());
+        check.degraded("é".repeat(1000));
+        assert_eq!(only(&health).message.chars().count(), MESSAGE_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn a_degraded_check_is_no_reason_to_restart() {
+        let (_, health) = board();
+        health.check("database", None).degraded("disk full");
+        assert!(!health.healthy());
+        assert_eq!(health.faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_task_that_stops_beating_is_a_fault_until_it_beats_again() {
+        let (time, health) = board();
+        time.advance(S(500));
+        let pulse = health.task("writer", S(60));
+        time.advance(S(60));
+        assert!(health.faults().is_empty(), "a task begins with a beat");
+        time.advance(S(1));
+        assert_eq!(health.faults(), ["task writer has not moved for 61 s"]);
+        assert!(!health.healthy());
+        pulse.beat();
+        assert!(health.faults().is_empty());
+    }
+
+    #[test]
+    fn a_stopped_task_need_not_beat() {
+        let (time, health) = board();
+        let stopped = health.task("events", S(60));
+        let _stuck = health.task("http", S(60));
+        stopped.stop();
+        time.advance(S(600));
+        assert_eq!(health.faults(), ["task http has not moved for 600 s"]);
+    }
+
+    #[test]
+    fn ready_has_no_way_back() {
+        let (_, health) = board();
+        assert!(!health.ready());
+        health.set_ready();
+        health.check("watch/Event", None).degraded("gone");
+        assert!(health.ready());
+    }
+}

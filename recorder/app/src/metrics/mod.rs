@@ -1,0 +1,457 @@
+//! What the recorder says of itself in numbers: all metrics, each resolved once, none with a label that can be mistyped.
+//!
+//! Rooms take `Arc<Metrics>` and touch fields; nothing here asks anybody. `docs/metrics.md` is generated from this room.
+//!
+//! Invariants: all label sets are closed and all their series exist from the start, at 0; `kube9_watch_connected` has
+//! one for each kind that the configuration watches. Counters of what is stored
+//! grow after the commit, never before. The names, labels and meanings of the mission's five metrics never change:
+//! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
+//! `kube9_database_operations_total`.
+
+mod account;
+mod families;
+mod labels;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube9_model::{EventType, Severity};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
+
+use account::Account;
+pub use account::Outcomes;
+use families::{
+    counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
+};
+pub use labels::{
+    Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
+};
+
+/// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Names of the filter rules, by position.
+    pub filters: Vec<String>,
+    /// Names of the analysis rules, e.g. `A4`.
+    pub findings: Vec<String>,
+}
+
+/// Brings gauges up to date; see [`Metrics::before_scrape`].
+type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All metrics of the recorder.
+pub struct Metrics {
+    registry: Registry,
+    account: Account,
+    before_scrape: Mutex<Vec<BeforeScrape>>,
+
+    /// Rows committed as new, whatever they come from.
+    pub rows_inserted: By2<EventType, Severity, IntCounter>,
+    /// Rows in the queue now.
+    pub queue_size: IntGauge,
+    /// Bytes in the queue now.
+    pub queue_bytes: IntGauge,
+    /// Rows that the queue can hold.
+    pub queue_capacity: IntGauge,
+    /// Bytes of the database's files.
+    pub storage_bytes: IntGauge,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: IntGauge,
+    /// Rows in the database.
+    pub rows: By<Severity, IntGauge>,
+    /// `created_at` of the oldest row; seconds since 1970, 0 while there is none.
+    pub oldest_event: Gauge,
+    /// Statements of the recorder.
+    pub operations: By<Operation, IntCounter>,
+    /// From an Event's last occurrence to its commit, in seconds.
+    pub store_delay: Histogram,
+    /// Rows in a committed transaction.
+    pub batch_rows: Histogram,
+    /// From BEGIN to the end of COMMIT, in seconds.
+    pub write_duration: Histogram,
+    /// Commits that failed and were tried again.
+    pub write_retries: IntCounter,
+    /// Checkpoints that a reader kept from finishing.
+    pub checkpoint_busy: IntCounter,
+    /// Rows deleted by retention.
+    pub retention_deleted: By2<Severity, Removal, IntCounter>,
+    /// Share of the time that rows are to be kept which the most shortened record lacks, by the size limit.
+    pub record_shortened: By<Severity, Gauge>,
+    /// Namespaces, objects without one and kube9 itself, whose record the size limit has shortened.
+    pub record_shortened_holders: By<Severity, IntGauge>,
+    /// When retention last ran to its end; seconds since 1970, 0 before.
+    pub retention_last_success: Gauge,
+    /// Which watches there are, and which are connected.
+    pub watches: Connections,
+    /// Watches opened again.
+    pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
+    /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
+    pub watch_last_activity: By<Kind, Gauge>,
+    /// From a list's request to its last page, in seconds.
+    pub list_duration: By<Kind, Histogram>,
+    /// Recording gaps closed.
+    pub gaps: By<Healed, IntCounter>,
+    /// Recording gaps open now.
+    pub gaps_open: IntGauge,
+    /// Holes open now: dropped Events that no list has brought back yet.
+    pub holes_open: IntGauge,
+    /// Failures by stage; an item may fail more than once.
+    pub event_errors: By<Stage, IntCounter>,
+    /// Events whose reason is not in the table of reasons.
+    pub unknown_reason: IntCounter,
+    /// Connections that a panic ended.
+    pub http_panics: IntCounter,
+    /// Objects of which not all was kept.
+    pub objects_cut: IntCounter,
+    /// Sights of objects that the analysis left out.
+    pub objects_left_out: IntCounter,
+    /// Bytes that the analysis holds.
+    pub analysis_bytes: IntGauge,
+    /// Bytes that the analysis may hold.
+    pub analysis_bytes_max: IntGauge,
+    /// Namespaces whose analysis is off.
+    pub namespaces_off: IntGauge,
+    /// 1 while `/healthz` is healthy; set by the HTTP server at each scrape.
+    pub healthy: IntGauge,
+    findings_open: BTreeMap<String, IntGauge>,
+}
+
+impl Metrics {
+    /// Creates and registers everything.
+    ///
+    /// # Panics
+    /// When two metrics have one name, which a test excludes.
+    pub fn new(rules: &Rules) -> Arc<Self> {
+        let registry = Registry::new();
+        register(&registry, process::Process::new());
+        build_info(&registry);
+        let r = &registry;
+        let metrics = Self {
+            account: Account::new(r, &rules.filters),
+            before_scrape: Mutex::default(),
+            rows_inserted: By2::resolve(&counters(
+                r,
+                "kube9_events_total",
+                "Rows committed as new.",
+                &["event_type", "severity"],
+            )),
+            queue_size: gauge(
+                r,
+                "kube9_events_queue_size",
+                "Rows in the queue before the writer.",
+            ),
+            queue_bytes: gauge(
+                r,
+                "kube9_queue_bytes",
+                "Bytes in the queue before the writer.",
+            ),
+            queue_capacity: gauge(
+                r,
+                "kube9_queue_capacity",
+                "Rows that the queue before the writer can hold.",
+            ),
+            storage_bytes: gauge(
+                r,
+                "kube9_events_storage_size_bytes",
+                "Bytes of the database: main file, write-ahead log and its index.",
+            ),
+            wal_bytes: gauge(r, "kube9_wal_bytes", "Bytes of the write-ahead log."),
+            rows: By::resolve(&gauges(
+                r,
+                "kube9_rows",
+                "Rows in the database.",
+                &["severity"],
+            )),
+            oldest_event: seconds(
+                r,
+                "kube9_oldest_event_timestamp_seconds",
+                "Creation time of the oldest row, in unix time; 0 if there are no rows.",
+            ),
+            operations: By::resolve(&counters(
+                r,
+                "kube9_database_operations_total",
+                "SQL statements that the recorder executed.",
+                &["operation"],
+            )),
+            store_delay: histogram(
+                r,
+                "kube9_store_delay_seconds",
+                "Time from an Event's last occurrence to its commit.",
+                &STORE_DELAY_SECONDS,
+            ),
+            batch_rows: histogram(
+                r,
+                "kube9_write_batch_rows",
+                "Rows in a committed transaction.",
+                &BATCH_ROWS,
+            ),
+            write_duration: histogram(
+                r,
+                "kube9_write_duration_seconds",
+                "Duration of a write transaction.",
+                &WRITE_SECONDS,
+            ),
+            write_retries: counter(
+                r,
+                "kube9_write_retries_total",
+                "Write transactions that failed and were retried.",
+            ),
+            checkpoint_busy: counter(
+                r,
+                "kube9_checkpoint_busy_total",
+                "Checkpoints that could not complete because a reader kept a transaction open.",
+            ),
+            retention_deleted: By2::resolve(&counters(
+                r,
+                "kube9_retention_deleted_total",
+                "Rows deleted by retention.",
+                &["severity", "cause"],
+            )),
+            record_shortened: By::resolve(&seconds_by(
+                r,
+                "kube9_record_shortened_ratio",
+                "Share of the configured retention that the size limit has deleted, in the namespace where it is largest; 0 if it has deleted nothing early.",
+                &["severity"],
+            )),
+            record_shortened_holders: By::resolve(&gauges(
+                r,
+                "kube9_record_shortened_namespaces",
+                "Namespaces whose rows the size limit has deleted early; cluster-scoped objects and kube9's own rows count as one namespace each.",
+                &["severity"],
+            )),
+            retention_last_success: seconds(
+                r,
+                "kube9_retention_last_success_timestamp_seconds",
+                "Time of the last complete retention run, in unix time; 0 before the first.",
+            ),
+            watches: Connections::new(r),
+            watch_restarts: By2::resolve(&counters(
+                r,
+                "kube9_watch_restarts_total",
+                "Watches that ended and were opened again, by cause.",
+                &["kind", "cause"],
+            )),
+            watch_last_activity: By::resolve(&seconds_by(
+                r,
+                "kube9_watch_last_activity_timestamp_seconds",
+                "Time of the last data from the API server, also a bookmark or an empty list, in unix time; 0 before the first.",
+                &["kind"],
+            )),
+            list_duration: By::resolve(&histograms(
+                r,
+                "kube9_list_duration_seconds",
+                "Duration of a list, from its request to its last page.",
+                &["kind"],
+                &LIST_SECONDS,
+            )),
+            gaps: By::resolve(&counters(
+                r,
+                "kube9_gaps_total",
+                "Recording gaps that were closed, by whether everything in them was recovered.",
+                &["healed"],
+            )),
+            gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
+            holes_open: gauge(
+                r,
+                "kube9_holes_open",
+                "Ranges of dropped Events that no list has recovered yet.",
+            ),
+            event_errors: By::resolve(&counters(
+                r,
+                "kube9_event_errors_total",
+                "Items that failed, by processing stage.",
+                &["stage"],
+            )),
+            unknown_reason: counter(
+                r,
+                "kube9_unknown_reason_total",
+                "Events whose reason is not in kube9's table of known reasons.",
+            ),
+            http_panics: counter(
+                r,
+                "kube9_http_panics_total",
+                "Connections that were closed because a request made the server panic; any value above 0 is a bug in kube9.",
+            ),
+            objects_cut: counter(
+                r,
+                "kube9_analysis_objects_cut_total",
+                "Objects of which the analysis keeps only a part, because they are too large.",
+            ),
+            objects_left_out: counter(
+                r,
+                "kube9_analysis_objects_left_out_total",
+                "Objects that the analysis ignored, because the analysis of their namespace is off.",
+            ),
+            analysis_bytes: gauge(
+                r,
+                "kube9_analysis_bytes",
+                "Estimated bytes of memory that the analysis uses for objects and findings.",
+            ),
+            analysis_bytes_max: gauge(
+                r,
+                "kube9_analysis_max_bytes",
+                "Memory budget of the analysis, in bytes.",
+            ),
+            namespaces_off: gauge(
+                r,
+                "kube9_analysis_namespaces_off",
+                "Namespaces whose analysis is off because they exceed the memory budget.",
+            ),
+            healthy: gauge(
+                r,
+                "kube9_healthy",
+                "1 if every check of /healthz is healthy, otherwise 0.",
+            ),
+            findings_open: findings(r, &rules.findings),
+            registry,
+        };
+        Arc::new(metrics)
+    }
+
+    /// An object arrived from the API server. For an Event this opens its entry in the account.
+    pub fn received(&self, kind: Kind, action: Action) {
+        self.account.received(kind, action);
+    }
+
+    /// Events reached their outcome, one each; to be called after the commit that made it final.
+    pub fn account(&self, outcomes: &Outcomes) {
+        self.account.settle(outcomes);
+    }
+
+    /// A full queue dropped an item. For an Event this closes its entry in the account.
+    pub fn dropped(&self, item: Item, bound: Bound) {
+        self.account.dropped(item, bound);
+    }
+
+    /// Open findings of a rule; `None` if the rule was not named at the start.
+    pub fn findings_open(&self, rule: &str) -> Option<&IntGauge> {
+        self.findings_open.get(rule)
+    }
+
+    /// Runs `update` at each scrape, before anything is read: for gauges whose value somebody else holds, such as the
+    /// length of the queue. It must be quick, and must neither block nor scrape.
+    pub fn before_scrape(&self, update: impl Fn(&Self) + Send + Sync + 'static) {
+        let mut updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        updates.push(Arc::new(update));
+    }
+
+    /// Everything, in the Prometheus text format.
+    ///
+    /// # Errors
+    /// When a family cannot be written; a test excludes it for all families there are.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        // Copied, so that the lock is not held while foreign code runs.
+        let updates = self
+            .before_scrape
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        updates.iter().for_each(|update| update(self));
+        let families = {
+            let _balanced = self.account.lock();
+            self.registry.gather()
+        };
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+/// Which watches there are, and which of them are connected. A kind has one watch, or one for each namespace. Only kinds
+/// that are watched have a series: a 0 means trouble.
+pub struct Connections {
+    family: IntGaugeVec,
+    /// By the position of the kind: how many there are, and how many are connected.
+    watches: Mutex<[(usize, usize); Kind::ALL.len()]>,
+}
+
+impl Connections {
+    fn new(r: &Registry) -> Self {
+        Self {
+            family: gauges(
+                r,
+                "kube9_watch_connected",
+                "1 if every watch of the kind is connected, otherwise 0; only for kinds that are watched.",
+                &["kind"],
+            ),
+            watches: Mutex::default(),
+        }
+    }
+
+    /// There is one more watch of `kind`; it is not connected yet.
+    pub fn expect(&self, kind: Kind) {
+        self.change(kind, |(all, _)| *all += 1);
+    }
+
+    /// A watch of `kind` is connected that was not.
+    pub fn connected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| *connected += 1);
+    }
+
+    /// A watch of `kind` that was connected is not any more.
+    pub fn disconnected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| {
+            *connected = connected.saturating_sub(1);
+        });
+    }
+
+    fn change(&self, kind: Kind, change: impl FnOnce(&mut (usize, usize))) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let watches = &mut watches[kind.index()];
+        change(watches);
+        let (all, connected) = *watches;
+        let gauge = self.family.with_label_values(&[kind.name()]);
+        gauge.set(i64::from(connected >= all));
+    }
+}
+
+/// What a scrape's `Content-Type` says.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// From "committed within 50 ms" to "an Event of a gap, healed by a relist an hour later".
+/// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
+const STORE_DELAY_SECONDS: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
+];
+
+/// Up to `writer.batch_rows`.
+const BATCH_ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
+/// A commit takes 0.1 ms on a good disk; 50 ms is the promise; seconds mean trouble.
+const WRITE_SECONDS: [f64; 13] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
+
+/// A page takes some 10 ms; the API server gives a page up after 60 s.
+const LIST_SECONDS: [f64; 11] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
+
+fn findings(r: &Registry, rules: &[String]) -> BTreeMap<String, IntGauge> {
+    let family = gauges(
+        r,
+        "kube9_findings_open",
+        "Findings that are open.",
+        &["rule"],
+    );
+    rules
+        .iter()
+        .map(|rule| (rule.clone(), family.with_label_values(&[rule])))
+        .collect()
+}
+
+fn build_info(r: &Registry) {
+    let labels = ["version", "revision", "sqlite"];
+    let info = gauges(
+        r,
+        "kube9_build_info",
+        "1, labelled with what this recorder was built from.",
+        &labels,
+    );
+    info.with_label_values(&[crate::VERSION, crate::REVISION, rusqlite::version()])
+        .set(1);
+}

@@ -1,0 +1,418 @@
+//! Severity and title of an Event: its row in the reason table, or what can be guessed without one. Pure.
+
+use std::borrow::Cow;
+
+use kube9_ingest::redact::redact;
+use kube9_model::Severity::{self, Info, Warning};
+
+use super::reason_table::{Row, TABLE};
+
+/// What an Event means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meaning {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What happened, without the object's name.
+    pub title: Cow<'static, str>,
+    /// False if the table has no row for it, so that severity and title are guesses.
+    pub known: bool,
+}
+
+/// Looks an Event up. A reason without a row gets its severity from the Event's type and its title from itself.
+pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) -> Meaning {
+    // Reporters that leave the type out, or write `normal`, mean Normal; what is neither is no good news.
+    let normal = kube_type.is_empty() || kube_type.eq_ignore_ascii_case("Normal");
+    let by_type = if normal { Info } else { Warning };
+    let rows = &TABLE[TABLE.partition_point(|row| row.reason < reason)..];
+    let mut rows = rows.iter().take_while(|row| row.reason == reason);
+    match rows.find(|row| fits(row, component, kube_type, message)) {
+        Some(row) => {
+            // The reporter knows of a trouble that the row does not expect, unless the row asks for this very type.
+            let severity = if row.of_type.is_empty() {
+                row.severity.max(by_type)
+            } else {
+                row.severity
+            };
+            Meaning {
+                severity,
+                title: row.title.into(),
+                known: true,
+            }
+        }
+        None => Meaning {
+            severity: by_type,
+            // Taken apart, a secret in it could no longer be recognized.
+            title: if is_redacted(reason) {
+                reason.to_owned()
+            } else {
+                sentence(reason)
+            }
+            .into(),
+            known: false,
+        },
+    }
+}
+
+/// Whether the Event is one of those that the row is about.
+fn fits(row: &Row, component: &str, kube_type: &str, message: &str) -> bool {
+    let by = match row.by.strip_suffix('*') {
+        Some(start) => component.starts_with(start),
+        None => row.by.is_empty() || row.by == component,
+    };
+    by && (row.of_type.is_empty() || row.of_type == kube_type)
+        && (row.says.is_empty()
+            || row
+                .says
+                .iter()
+                .any(|all| all.iter().all(|part| message.contains(part))))
+}
+
+fn is_redacted(text: &str) -> bool {
+    matches!(redact(text), Cow::Owned(_))
+}
+
+/// `FailedToFrobnicate` → `Failed to frobnicate`.
+fn sentence(reason: &str) -> String {
+    let chars: Vec<char> = reason.trim().chars().collect();
+    let mut title = String::with_capacity(reason.len() + 8);
+    for (i, &c) in chars.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| chars[i]);
+        let after_is_lower = chars.get(i + 1).is_some_and(|c| c.is_lowercase());
+        let begins_word = c.is_uppercase()
+            && before.is_some_and(|b| {
+                b.is_lowercase() || b.is_numeric() || (b.is_uppercase() && after_is_lower)
+            });
+        if matches!(c, '_' | '-' | '.' | '/') || c.is_whitespace() {
+            if !title.ends_with(' ') && !title.is_empty() {
+                title.push(' ');
+            }
+            continue;
+        }
+        if begins_word && !title.ends_with(' ') {
+            title.push(' ');
+        }
+        if title.is_empty() {
+            title.extend(c.to_uppercase());
+        } else if c.is_uppercase() && after_is_lower && title.ends_with(' ') {
+            // A word, no acronym.
+            title.extend(c.to_lowercase());
+        } else {
+            title.push(c);
+        }
+    }
+    title.truncate(title.trim_end().len());
+    if title.is_empty() {
+        "Event without a reason".to_owned()
+    } else {
+        title
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube9_model::Severity::Error;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_each_can_be_reached() {
+        for pair in TABLE.windows(2) {
+            let [before, after] = pair else {
+                unreachable!()
+            };
+            assert!(
+                before.reason <= after.reason,
+                "{} stands before {}",
+                before.reason,
+                after.reason
+            );
+            let hides = before.says.is_empty() && before.by.is_empty() && before.of_type.is_empty();
+            assert!(
+                before.reason != after.reason || !hides,
+                "a row of {} is never reached",
+                after.reason
+            );
+        }
+        for row in TABLE {
+            let message = row.says.first().map_or(String::new(), |all| all.join(" "));
+            let found = meaning(row.reason, row.by, row.of_type, &message);
+            assert_eq!(
+                found.title, row.title,
+                "{} is hidden by an earlier row",
+                row.reason
+            );
+        }
+    }
+
+    #[test]
+    fn titles_are_sentences_of_bounded_length() {
+        for row in TABLE {
+            let first = row.title.chars().next().unwrap();
+            assert!(
+                first.is_uppercase() && row.title.len() <= 80 && !row.title.ends_with('.'),
+                "{}",
+                row.title
+            );
+        }
+    }
+
+    #[test]
+    fn every_reason_of_kubernetes_has_a_row() {
+        let list = include_str!("../../tests/fixtures/kubernetes-reasons.txt");
+        let rows = list.lines().filter(|line| !line.starts_with('#'));
+        let (mut seen, mut unknown) = (0, Vec::new());
+        for (component, reason) in rows.map(|line| line.split_once('\t').unwrap()) {
+            seen += 1;
+            for kube_type in ["Normal", "Warning"] {
+                if !meaning(reason, component, kube_type, "").known {
+                    unknown.push((component, reason, kube_type));
+                }
+            }
+        }
+        assert!(seen > 200, "the list is cut: {seen}");
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn message_and_reporter_tell_what_the_reason_does_not() {
+        for (reason, component, kube_type, message, severity, title) in [
+            (
+                "BackOff",
+                "kubelet",
+                "Warning",
+                "Back-off restarting failed container app in pod crash_ns(1-2)",
+                Error,
+                "Container crash loop",
+            ),
+            (
+                "BackOff",
+                "kubelet",
+                "Normal",
+                "Back-off pulling image \"nope:1\"",
+                Error,
+                "Image pull back-off",
+            ),
+            (
+                "CrashLoopBackOff",
+                "",
+                "",
+                "",
+                Error,
+                "Container crash loop",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Error: ErrImagePull",
+                Error,
+                "Image pull failed",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Error: ImagePullBackOff",
+                Error,
+                "Image pull back-off",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Failed to pull image \"x\": no such file or directory",
+                Error,
+                "Image pull failed",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Error: secret \"db-creds\" not found",
+                Error,
+                "Container configuration incomplete",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Error: couldn't find key password in Secret ns/name",
+                Error,
+                "Container configuration incomplete",
+            ),
+            (
+                "Failed",
+                "kubelet",
+                "Warning",
+                "Error: something new",
+                Error,
+                "Container failed to start",
+            ),
+            (
+                "Failed",
+                "my-operator",
+                "Warning",
+                "cannot",
+                Warning,
+                "Failed",
+            ),
+            (
+                "Unhealthy",
+                "kubelet",
+                "Warning",
+                "Liveness probe failed: ",
+                Warning,
+                "Liveness probe failed",
+            ),
+            (
+                "Unhealthy",
+                "kubelet",
+                "Warning",
+                "Readiness probe errored and resulted in unknown state",
+                Warning,
+                "Readiness probe failed",
+            ),
+            (
+                "Killing",
+                "kubelet",
+                "Normal",
+                "Stopping container app",
+                Info,
+                "Container stopping",
+            ),
+            (
+                "Killing",
+                "kubelet",
+                "Normal",
+                "Container app failed liveness probe, will be restarted",
+                Warning,
+                "Container restarted by its liveness probe",
+            ),
+            (
+                "NodeNotReady",
+                "node-controller",
+                "Normal",
+                "Node n status is now: NodeNotReady",
+                Error,
+                "Node not ready",
+            ),
+            (
+                "NodeNotReady",
+                "node-controller",
+                "Warning",
+                "Node is not ready",
+                Error,
+                "Node of the pod not ready",
+            ),
+            (
+                "Starting",
+                "kube-proxy",
+                "Normal",
+                "",
+                Info,
+                "Kube-proxy starting",
+            ),
+            (
+                "FailedMount",
+                "kubelet",
+                "Warning",
+                "MountVolume.SetUp failed for volume \"s\" : secret \"a\" not found",
+                Error,
+                "Volume mount failed, secret not found",
+            ),
+            (
+                "FailedMount",
+                "kubelet",
+                "Warning",
+                "MountVolume.SetUp failed for volume \"s\" : failed to sync secret cache: timed out waiting for the condition",
+                Warning,
+                "Volume mount waits for the node's caches",
+            ),
+            (
+                "FailedCreate",
+                "replicaset-controller",
+                "Warning",
+                "Error creating: pods \"x\" is forbidden: exceeded quota: q",
+                Error,
+                "Pod not created, quota exceeded",
+            ),
+            (
+                "FailedCreate",
+                "cronjob-controller",
+                "Warning",
+                "Error creating job: x",
+                Error,
+                "Job not created",
+            ),
+            (
+                "NoPods",
+                "controllermanager",
+                "Normal",
+                "No matching pods found",
+                Info,
+                "Disruption budget matches no pods",
+            ),
+            (
+                "Completed",
+                "job-controller",
+                "Normal",
+                "Job completed",
+                Info,
+                "Job completed",
+            ),
+            (
+                "OOMKilling",
+                "kernel-monitor",
+                "Warning",
+                "Memory cgroup out of memory: Killed process 1",
+                Error,
+                "Process killed, out of memory",
+            ),
+        ] {
+            let found = meaning(reason, component, kube_type, message);
+            assert_eq!(
+                (found.severity, found.title.as_ref(), found.known),
+                (severity, title, true),
+                "{reason}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_warning_is_never_less_than_a_warning() {
+        let found = meaning("Scheduled", "x", "Warning", "");
+        assert_eq!((found.severity, found.known), (Warning, true));
+    }
+
+    #[test]
+    fn unknown_reasons_speak_for_themselves() {
+        for (reason, title) in [
+            ("FailedToFrobnicate", "Failed to frobnicate"),
+            ("frobnicated", "Frobnicated"),
+            ("DNSLookupSlow", "DNS lookup slow"),
+            ("HTTP", "HTTP"),
+            ("GetIPFailed", "Get IP failed"),
+            ("oauth2Denied", "Oauth2 denied"),
+            ("my-reason_of.mine", "My reason of mine"),
+            ("Two words", "Two words"),
+            ("ÄrgerMitÜmlaut", "Ärger mit ümlaut"),
+            ("ghp_AbCdEfGhIjKlMnOp", "ghp_AbCdEfGhIjKlMnOp"),
+            ("", "Event without a reason"),
+            ("--", "Event without a reason"),
+        ] {
+            for (kube_type, severity) in [
+                ("Normal", Info),
+                ("", Info),
+                ("Warning", Warning),
+                ("Fatal", Warning),
+            ] {
+                let found = meaning(reason, "x", kube_type, "");
+                assert_eq!(
+                    (found.severity, found.title.as_ref(), found.known),
+                    (severity, title, false),
+                    "{reason}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Takes the variable parts out of a description, so that the rest is stored once for many rows.
+//!
+//! `Back-off 5m0s restarting container app in pod web-1` about pod `web-1` becomes the text
+//! `Back-off ␃ restarting container app in pod ␁` and the argument `5m0s`. The view `event_detail` puts them back;
+//! which parts are taken out decides only the size of the file, never what is read.
+
+use std::borrow::Cow;
+
+use kube9_db::schema::placeholder;
+
+/// A description in two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// With placeholders; goes to the table `text`.
+    pub body: String,
+    /// What stands for the argument placeholders; goes to the row.
+    pub args: Vec<String>,
+}
+
+/// A description as a row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// With placeholders; `text.body`.
+    pub body: String,
+    /// What stands for them, as JSON; `event.args`.
+    pub args: Option<String>,
+}
+
+impl From<Template> for Text {
+    fn from(template: Template) -> Self {
+        Self {
+            args: (!template.args.is_empty()).then(|| template.args_json()),
+            body: template.body,
+        }
+    }
+}
+
+impl Template {
+    /// The arguments as `event.args` holds them: a JSON array; whole numbers without quotes, which read the same.
+    pub fn args_json(&self) -> String {
+        let mut json =
+            String::with_capacity(4 + self.args.iter().map(|arg| arg.len() + 3).sum::<usize>());
+        for arg in &self.args {
+            json.push(if json.is_empty() { '[' } else { ',' });
+            if is_whole_number(arg) {
+                json.push_str(arg);
+            } else {
+                // Stored text has no control characters, so these two are all that JSON wants escaped.
+                json.push('"');
+                for part in arg.split_inclusive(['"', '\\']) {
+                    match part.strip_suffix(['"', '\\']) {
+                        Some(before) => {
+                            json.push_str(before);
+                            json.push('\\');
+                            json.push_str(&part[before.len()..]);
+                        }
+                        None => json.push_str(part),
+                    }
+                }
+                json.push('"');
+            }
+        }
+        json.push(']');
+        json
+    }
+}
+
+/// Only what prints as it was: no leading zero, no sign before zero, no more than an i64 surely holds.
+fn is_whole_number(arg: &str) -> bool {
+    const DIGITS_MAX: usize = 18;
+    let digits = arg.strip_prefix('-').unwrap_or(arg).as_bytes();
+    let plain = match digits {
+        [b'0'] => digits.len() == arg.len(),
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    plain && digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Names shorter than this are not taken out: they occur in ordinary words.
+const NAME_MIN: usize = 4;
+
+/// Splits a description. `name` and `namespace` are the object's, empty where there is none.
+pub fn split(description: &str, name: &str, namespace: &str) -> Template {
+    // Stored text has no control characters (Sanitized); should one come through, it must not act as a placeholder.
+    let mut body = if description.bytes().any(|byte| byte < 8) {
+        Cow::Owned(description.replace(|c: char| c < '\u{8}', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(description)
+    };
+    for (word, place) in [
+        (name, placeholder::NAME),
+        (namespace, placeholder::NAMESPACE),
+    ] {
+        if word.len() >= NAME_MIN
+            && let Some(replaced) = replace(&body, word, place)
+        {
+            body = Cow::Owned(replaced);
+        }
+    }
+    take_arguments(&body)
+}
+
+/// `text` with each `word` replaced, as `str::replace` does; `None` where there is none. Names are short and texts too, so
+/// that the searcher of the standard library takes longer to be built than to look.
+fn replace(text: &str, word: &str, place: char) -> Option<String> {
+    let (bytes, word) = (text.as_bytes(), word.as_bytes());
+    let first = word[0];
+    let mut replaced = None;
+    let (mut at, mut copied) = (0, 0);
+    while at + word.len() <= bytes.len() {
+        if bytes[at] == first && bytes[at..].starts_with(word) {
+            let into = replaced.get_or_insert_with(|| String::with_capacity(text.len()));
+            into.push_str(&text[copied..at]);
+            into.push(place);
+            at += word.len();
+            copied = at;
+        } else {
+            at += 1;
+        }
+    }
+    replaced.map(|mut into| {
+        into.push_str(&text[copied..]);
+        into
+    })
+}
+
+fn take_arguments(text: &str) -> Template {
+    let bytes = text.as_bytes();
+    let mut body = String::with_capacity(text.len());
+    let mut args: Vec<String> = Vec::new();
+    let (mut at, mut copied) = (0, 0);
+    while at < bytes.len() {
+        let end = bytes[at..]
+            .iter()
+            .position(|byte| SEPARATES[*byte as usize])
+            .map_or(bytes.len(), |length| at + length);
+        // A full stop that ends a sentence is no part of the word.
+        let word = text[at..end].trim_end_matches(['.', ':']);
+        if is_variable(word) {
+            let known = args.iter().position(|arg| arg == word);
+            let index = known.or_else(|| {
+                (args.len() < placeholder::ARGS.len()).then(|| {
+                    args.push(word.to_owned());
+                    args.len() - 1
+                })
+            });
+            if let Some(index) = index {
+                body.push_str(&text[copied..at]);
+                body.push(placeholder::ARGS[index]);
+                copied = at + word.len();
+            }
+        }
+        at = end + 1;
+    }
+    body.push_str(&text[copied..]);
+    Template { body, args }
+}
+
+/// Bytes between words. Placeholders separate too: an argument must not hold one.
+const SEPARATES: [bool; 256] = {
+    let mut separates = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        separates[byte] = byte < b' ' as usize || is_mark(byte as u8);
+        byte += 1;
+    }
+    separates
+};
+
+#[rustfmt::skip]
+const fn is_mark(byte: u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'"' | b'\'' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b';' | b'=' | b'/' | b'@' | b'<' | b'>'
+    )
+}
+
+/// Whether a word differs from row to row: a measure (`1.523s`, `31457280`, `10.2.3.4:8080`) or a generated name
+/// (`web-7c9f8-x2x9p`). UUIDs stay: they name an object, and its rows repeat them.
+fn is_variable(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    if bytes.len() < 4 {
+        return false;
+    }
+    // What follows a name that was taken out begins with its hyphen: `-29882145`, a CronJob's run.
+    let number = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let measure = number.len() > 3 && number[0].is_ascii_digit();
+    let digits = || bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    (measure && digits() > 1 && !is_uuid(word)) || is_generated_name(word)
+}
+
+fn is_uuid(word: &str) -> bool {
+    word.len() == 36 && word.bytes().filter(|b| *b == b'-').count() == 4
+}
+
+/// Ends in `-` and characters of Kubernetes' alphabet for generated names (apimachinery, `util/rand`): five of a pod, or
+/// the eight to ten of a pod template's hash. The alphabet has no vowels, so that ordinary words are none.
+fn is_generated_name(word: &str) -> bool {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    // The last hyphen of such a word is one of its last eleven characters.
+    let end = &word.as_bytes()[word.len().saturating_sub(11)..];
+    let Some(hyphen) = end.iter().rposition(|byte| *byte == b'-') else {
+        return false;
+    };
+    let suffix = &end[hyphen + 1..];
+    matches!(suffix.len(), 5 | 8..=10) && suffix.iter().all(|c| ALPHABET.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the view does, step by step.
+    fn expand(template: &Template, name: &str, namespace: &str) -> String {
+        let mut text = template
+            .body
+            .replace(placeholder::NAME, name)
+            .replace(placeholder::NAMESPACE, namespace);
+        for (place, arg) in placeholder::ARGS.iter().zip(&template.args) {
+            text = text.replace(*place, arg);
+        }
+        text
+    }
+
+    #[test]
+    fn variable_parts_are_taken_out() {
+        for (given, name, namespace, body, args) in [
+            (
+                "Back-off 5m0s restarting failed container=app in pod checkout-1_shop",
+                "checkout-1",
+                "shop",
+                "Back-off \u{3} restarting failed container=app in pod \u{1}_\u{2}",
+                vec!["5m0s"],
+            ),
+            (
+                "Successfully pulled image \"nginx:1.25\" in 1.523s (1.523s including waiting). Image size: 31457280 bytes.",
+                "web-1",
+                "default",
+                "Successfully pulled image \"nginx:1.25\" in \u{3} (\u{3} including waiting). Image size: \u{4} bytes.",
+                vec!["1.523s", "31457280"],
+            ),
+            (
+                "Created pod: web-7c9f8-x2x9p",
+                "web-7c9f8",
+                "a",
+                "Created pod: \u{1}\u{3}",
+                vec!["-x2x9p"],
+            ),
+            (
+                "Created pod: api-7c9f8-x2x9p",
+                "web",
+                "a",
+                "Created pod: \u{3}",
+                vec!["api-7c9f8-x2x9p"],
+            ),
+            (
+                "Scaled down replica set web-6cd6ff7d7b from 3 to 2",
+                "web1",
+                "a",
+                "Scaled down replica set \u{3} from 3 to 2",
+                vec!["web-6cd6ff7d7b"],
+            ),
+            (
+                "Created job report-29882145",
+                "report",
+                "a",
+                "Created job \u{1}\u{3}",
+                vec!["-29882145"],
+            ),
+            (
+                "Created job report-503",
+                "report",
+                "a",
+                "Created job \u{1}-503",
+                vec![],
+            ),
+            (
+                "run 2026-11-27-10-15 of 0a1b2c3d-1234-4abc-8def-0123456789ab",
+                "",
+                "",
+                "run \u{3} of 0a1b2c3d-1234-4abc-8def-0123456789ab",
+                vec!["2026-11-27-10-15"],
+            ),
+            (
+                "1.1s 2.2s 3.3s 4.4s 5.5s 6.6s 1.1s",
+                "",
+                "",
+                "\u{3} \u{4} \u{5} \u{6} \u{7} 6.6s \u{3}",
+                vec!["1.1s", "2.2s", "3.3s", "4.4s", "5.5s"],
+            ),
+            (
+                "Created pod: web-queue at its 3rd-time",
+                "",
+                "",
+                "Created pod: web-queue at its 3rd-time",
+                vec![],
+            ),
+            (
+                "HTTP probe failed with statuscode: 503",
+                "",
+                "",
+                "HTTP probe failed with statuscode: 503",
+                vec![],
+            ),
+        ] {
+            let template = split(given, name, namespace);
+            assert_eq!(template.body, body);
+            assert_eq!(template.args, args);
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_act_as_placeholders() {
+        for (given, body) in [
+            ("\u{3}", "\u{fffd}"),
+            ("of \u{1} and \u{7}\u{8}", "of \u{fffd} and \u{fffd}\u{8}"),
+        ] {
+            let template = split(given, "web-1", "shop");
+            assert_eq!((template.body.as_str(), template.args.len()), (body, 0));
+        }
+    }
+
+    #[test]
+    fn a_text_without_arguments_keeps_none() {
+        let args = |text| Text::from(split(text, "", "")).args;
+        assert_eq!(args("nothing varies"), None);
+        assert_eq!(args("took 1.523s"), Some(r#"["1.523s"]"#.to_owned()));
+    }
+
+    #[test]
+    fn only_numbers_that_print_the_same_lose_their_quotes() {
+        let template = Template {
+            body: String::new(),
+            args: [
+                "31457280",
+                "-29882145",
+                "007",
+                "-0",
+                "1.50",
+                "99999999999999999999",
+                "+5",
+                "0",
+                "a\\b",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        };
+        assert_eq!(
+            template.args_json(),
+            r#"[31457280,-29882145,"007","-0","1.50","99999999999999999999","+5",0,"a\\b"]"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn template_expands_to_what_was_split(
+            text in "([a-z]{1,6}|[0-9]{1,6}[a-z]?|[ /:.,()=\"-]|web-1|shop|é|x-bcdfg){0,40}",
+            name in "web-1|shop|[a-z]{0,5}", namespace in "shop|[a-z]{0,4}",
+        ) {
+            let template = split(&text, &name, &namespace);
+            prop_assert_eq!(expand(&template, &name, &namespace), text);
+            prop_assert!(template.args.len() <= placeholder::ARGS.len());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Events, from their watcher to the queue.
+//!
+//! ```text
+//!   watcher ─▶ EventsConsumer ─▶ intake ─▶ queue
+//! ```
+//!
+//! Invariant: what is told is in the queue when [`Consumer::take`] or [`Consumer::item`] returns; the queue never waits,
+//! so the watcher waits for room before it tells.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use serde_json::value::RawValue;
+
+use super::intake::Intake;
+use super::objects::held::Held;
+use super::pages::{Action, ListPage};
+use super::watcher::{Closed, Consumer, Cursor, List, Told};
+use crate::pipeline::identity::Version;
+use crate::pipeline::item::{Item, Mark, WatchId};
+use crate::pipeline::signals::Start;
+
+/// Takes what the watcher of Events sees.
+pub struct EventsConsumer {
+    watch: WatchId,
+    intake: Intake,
+    page_size: u32,
+    event_ttl: Duration,
+    /// Number of the last list begun.
+    listing: i64,
+    /// What the watch has reached.
+    position: Option<Version>,
+    /// The list under way.
+    list: Listing,
+}
+
+#[derive(Default)]
+struct Listing {
+    listed: u64,
+    /// Oldest last change among the Events that the position covered before: what is still there of them has not expired
+    /// meanwhile.
+    oldest_change: Option<Timestamp>,
+}
+
+impl EventsConsumer {
+    /// Puts the Events of `watch` through `intake`, going on from `start`.
+    pub fn new(
+        watch: WatchId,
+        intake: Intake,
+        start: &Start,
+        page_size: u32,
+        event_ttl: Duration,
+    ) -> Self {
+        Self {
+            watch,
+            intake,
+            page_size,
+            event_ttl,
+            listing: start.listing,
+            position: start.position.as_deref().map(Version::new),
+            list: Listing::default(),
+        }
+    }
+
+    fn mark(&self, mark: Mark) {
+        self.intake.push(Item::Mark {
+            watch: self.watch,
+            mark,
+        });
+    }
+
+    /// Puts a page's items into the queue, oldest version first.
+    async fn page(&mut self, page: &ListPage) {
+        self.list.listed += page.items.len() as u64;
+        for item in &page.items {
+            self.intake.queue.room().await;
+            let change = self.intake.listed(self.watch, item);
+            let is_old = self.position.as_ref().is_some_and(|covered| {
+                let version = Version::new(&item.version);
+                version == *covered || version.is_certainly_before(covered)
+            });
+            if let Some(change) = change.filter(|_| is_old) {
+                let oldest = &mut self.list.oldest_change;
+                *oldest = Some(oldest.map_or(change, |oldest| oldest.min(change)));
+            }
+        }
+    }
+
+    fn init_done(&mut self, list: List) {
+        let Listing {
+            listed,
+            oldest_change,
+        } = std::mem::take(&mut self.list);
+        self.position = Some(Version::new(&list.version));
+        self.mark(Mark::ListDone {
+            listing: self.listing,
+            at: list.asked,
+            version: list.version,
+            server_time: list.server_time,
+            listed,
+            oldest_change,
+            event_ttl: self.event_ttl,
+        });
+    }
+}
+
+impl Consumer for EventsConsumer {
+    type Item = Box<RawValue>;
+    type News = Infallible;
+
+    const RENEWS: bool = true;
+    const STARTS_WITH_A_LIST: bool = false;
+    const OPTIONAL: bool = false;
+
+    fn page_size(&self) -> u32 {
+        self.page_size
+    }
+
+    async fn room(&self) {
+        self.intake.queue.room().await;
+    }
+
+    fn has_room(&self) -> bool {
+        self.intake.queue.has_room()
+    }
+
+    fn read(&self, json: &RawValue) -> Self::Item {
+        json.to_owned()
+    }
+
+    fn item(
+        &mut self,
+        action: Action,
+        object: &RawValue,
+        cursor: &mut Cursor,
+    ) -> Option<Self::News> {
+        self.intake.watched(self.watch, action, object, cursor);
+        self.position = Some(cursor.position().clone());
+        None
+    }
+
+    fn held(&self) -> Option<&Held> {
+        None
+    }
+
+    fn undecodable(&mut self, cause: &str) {
+        self.intake.undecodable(self.watch, cause);
+    }
+
+    async fn take(&mut self, told: Told<'_, Self::Item, Self::News>) -> Result<(), Closed> {
+        match told {
+            Told::Init(cause) => {
+                self.listing += 1;
+                self.list = Listing::default();
+                self.mark(Mark::ListBegun {
+                    listing: self.listing,
+                    cause,
+                    at: self.intake.now(),
+                });
+            }
+            Told::Page(page) => self.page(&page).await,
+            Told::InitDone(list) => self.init_done(list),
+            Told::Proven { version, at, .. } => {
+                self.position = Some(Version::new(version));
+                self.mark(Mark::Proven {
+                    version: version.to_owned(),
+                    at,
+                });
+            }
+            Told::Regressed(regressed) => {
+                self.position = None;
+                self.mark(Mark::Regressed {
+                    version: regressed.found,
+                    at: regressed.at,
+                    is_first: regressed.is_first,
+                });
+            }
+            Told::Connected | Told::Disconnected { .. } | Told::Reset => {}
+            Told::News { news: never, .. } => match never {},
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! From a raw item to the queue: decode → filter → normalize → sanitize → push.
+
+use std::sync::Arc;
+
+use kube9_model::time::Timestamp;
+use serde_json::value::RawValue;
+use tracing::warn;
+
+use super::pages::{Action, RawItem};
+use super::watcher::Cursor;
+use crate::clock::Clock;
+use crate::logging::Throttle;
+use crate::metrics::{self, Metrics, Stage};
+use crate::pipeline::decode::{Identity, decode_event, decode_identity};
+use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
+use crate::pipeline::item::{Item, Passed, Via, WatchId};
+use crate::pipeline::normalize::normalize;
+use crate::pipeline::owners::Owners;
+use crate::pipeline::push::push;
+use crate::pipeline::queue::Queue;
+use crate::pipeline::record::{Occurred, TIME_SUSPECT};
+use crate::pipeline::sanitize::sanitize;
+
+/// What every Events source puts its items through.
+#[derive(Clone)]
+pub struct Intake {
+    /// Where they go.
+    pub queue: Arc<Queue>,
+    /// Which are recorded.
+    pub filter: Arc<Filter>,
+    /// How bad the operator says they are.
+    pub overrides: Arc<SeverityOverrides>,
+    /// Counts them.
+    pub metrics: Arc<Metrics>,
+    /// When they came.
+    pub clock: Clock,
+    /// Who owns the pods that they are about.
+    pub owners: Owners,
+    /// Of the lines about Events that cannot be recorded.
+    pub throttle: Arc<Throttle>,
+}
+
+/// Where an item was seen.
+enum Seen<'a> {
+    List,
+    Watch(&'a mut Cursor),
+}
+
+impl Seen<'_> {
+    /// It has this version: how it was seen, and when.
+    fn at(self, version: &str, now: Timestamp) -> (Via, Timestamp) {
+        match self {
+            Self::List => (Via::List, now),
+            Self::Watch(cursor) => match cursor.reach(version) {
+                Some(received) => (Via::Live, received),
+                None => (Via::Watch, now),
+            },
+        }
+    }
+}
+
+impl Intake {
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Takes an item of a list page; returns its last occurrence, where it makes a row and the time can be true.
+    pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
+        self.metrics
+            .received(metrics::Kind::Event, metrics::Action::Listed);
+        self.take(watch, Seen::List, &item.json)
+    }
+
+    /// Takes an item of a watch, and moves `cursor` to it.
+    pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue, cursor: &mut Cursor) {
+        self.metrics.received(metrics::Kind::Event, action.into());
+        let seen = Seen::Watch(cursor);
+        match action {
+            Action::Added | Action::Modified => {
+                self.take(watch, seen, object);
+            }
+            Action::Deleted => {
+                let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
+                self.pass(watch, seen, identity, Passed::Deleted);
+            }
+        }
+    }
+
+    /// Takes note of a line that cannot be read at all.
+    pub fn undecodable(&self, watch: WatchId, cause: &str) {
+        self.metrics
+            .received(metrics::Kind::Event, metrics::Action::Undecodable);
+        let (via, received) = (Via::Watch, self.now());
+        let identity = Identity::default();
+        self.set_aside(
+            watch,
+            (via, received),
+            identity,
+            Stage::Decode,
+            cause.to_owned(),
+        );
+    }
+
+    fn take(&self, watch: WatchId, seen: Seen<'_>, json: &RawValue) -> Option<Timestamp> {
+        let now = self.now();
+        let bytes = json.get().as_bytes();
+        let refuse = |seen: Seen<'_>, stage, cause| {
+            let identity = decode_identity(bytes).unwrap_or_default();
+            let seen = seen.at(&identity.version, now);
+            self.set_aside(watch, seen, identity, stage, cause);
+            None
+        };
+        let event = match decode_event(bytes) {
+            Ok(event) => event,
+            Err(error) => return refuse(seen, Stage::Decode, error.to_string()),
+        };
+        if let Decision::Exclude { rule } = self.filter.decide(Subject::from(&event)) {
+            let index = self
+                .filter
+                .excluding_rules()
+                .position(|name| name == rule)
+                .unwrap_or_default();
+            let identity = Identity {
+                uid: event.metadata.uid.unwrap_or_default(),
+                version: event.metadata.resource_version.unwrap_or_default(),
+                ..Identity::default()
+            };
+            self.pass(watch, seen, identity, Passed::Filtered(index));
+            return None;
+        }
+        let version = event.metadata.resource_version.clone().unwrap_or_default();
+        let mut normalized = match normalize(event, now, &self.overrides) {
+            Ok(normalized) => normalized,
+            Err(error) => return refuse(seen, Stage::Normalize, error.to_string()),
+        };
+        if normalized.unknown_reason {
+            self.metrics.unknown_reason.inc();
+        }
+        let is_suspect = normalized.record.extra.contains_key(TIME_SUSPECT);
+        let object = normalized.record.object.as_ref();
+        normalized.record.owner = object.and_then(|object| self.owners.of(object));
+        let last = match &normalized.record.occurred {
+            Occurred::Observed(seen) if !is_suspect => Some(seen.last),
+            _ => None, // a time that had to be replaced proves nothing
+        };
+        let row = Box::new(sanitize(normalized.record));
+        let (via, received) = seen.at(&version, now);
+        self.push(Item::Observed {
+            watch,
+            via,
+            received,
+            row,
+        });
+        last
+    }
+
+    fn set_aside(
+        &self,
+        watch: WatchId,
+        (via, received): (Via, Timestamp),
+        identity: Identity,
+        stage: Stage,
+        cause: String,
+    ) {
+        let Identity { uid, version, .. } = identity;
+        // Each is counted, and has a row as long as there are few.
+        if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
+            warn!(uid, version, cause, suppressed, "Event set aside");
+        }
+        self.metrics.event_errors.of(stage).inc();
+        self.push(Item::Passed {
+            watch,
+            via,
+            received,
+            uid,
+            version,
+            why: Passed::SetAside(stage, cause),
+        });
+    }
+
+    fn pass(&self, watch: WatchId, seen: Seen<'_>, identity: Identity, why: Passed) {
+        let Identity { uid, version, .. } = identity;
+        let (via, received) = seen.at(&version, self.now());
+        self.push(Item::Passed {
+            watch,
+            via,
+            received,
+            uid,
+            version,
+            why,
+        });
+    }
+
+    /// Puts an item into the queue; counts what had to go for it.
+    pub fn push(&self, item: Item) {
+        push(&self.queue, &self.metrics, item, self.now());
+    }
+}

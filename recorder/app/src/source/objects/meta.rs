@@ -1,0 +1,287 @@
+//! Metadata that every kind has.
+
+use std::collections::BTreeMap;
+
+use kube9_model::time::Timestamp;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+use super::bounds::{ELEMENTS_MAX, Few, FewPairs, Fit, Room};
+use super::lenient::lenient;
+
+/// Standard metadata, as far as it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Identity over all time.
+    pub uid: Box<str>,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Box<str>,
+    /// Name.
+    pub name: Box<str>,
+    /// resourceVersion.
+    pub version: Box<str>,
+    /// Number of the spec.
+    pub generation: i64,
+    /// Labels.
+    pub labels: BTreeMap<Box<str>, Box<str>>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it has to be gone: the grace period ends then.
+    pub deleting: Option<Timestamp>,
+    /// Its controller.
+    pub owner: Option<OwnerRef>,
+    /// Rules that it opts out of, or `all`; from the label or annotation `kube9.io/ignore`.
+    pub ignore: Vec<Box<str>>,
+    /// It is a lock of a leader election: it changes every few seconds and means nothing.
+    pub is_lock: bool,
+    /// How much of the object is kept.
+    pub fit: Fit,
+    /// Bytes that are kept of the object, but of what it shares with others.
+    pub held: u32,
+}
+
+impl Meta {
+    /// Whether all but the resourceVersion is as it was.
+    pub fn shows_the_same(&self, before: &Self) -> bool {
+        let Self {
+            uid,
+            namespace,
+            name,
+            version: _,
+            generation,
+            labels,
+            created,
+            deleting,
+            owner,
+            ignore,
+            is_lock,
+            fit: _,
+            held: _,
+        } = self;
+        (uid, namespace, name, generation)
+            == (
+                &before.uid,
+                &before.namespace,
+                &before.name,
+                &before.generation,
+            )
+            && (labels, ignore, owner) == (&before.labels, &before.ignore, &before.owner)
+            && (created, deleting, is_lock) == (&before.created, &before.deleting, &before.is_lock)
+    }
+}
+
+impl Meta {
+    /// Bounds the metadata; all of it is essential, but for words that opt out of nothing.
+    pub(super) fn bound(&mut self, room: &mut Room) {
+        for text in [
+            &mut self.uid,
+            &mut self.namespace,
+            &mut self.name,
+            &mut self.version,
+        ] {
+            room.text(text);
+        }
+        room.ended_early(self.fit == Fit::TooLarge);
+        room.pairs(&mut self.labels);
+        room.list(&mut self.ignore, Room::text);
+        if let Some(owner) = &mut self.owner {
+            room.text(&mut owner.kind);
+            room.text(&mut owner.name);
+        }
+    }
+
+    /// What stays of an object that is too large.
+    pub(super) fn identity(self) -> Self {
+        let mut room = Room::new();
+        let mut identity = Self {
+            uid: self.uid,
+            namespace: self.namespace,
+            name: self.name,
+            version: self.version,
+            ..Self::default()
+        };
+        identity.bound(&mut room);
+        identity.fit = Fit::TooLarge;
+        identity
+    }
+
+    /// Notes how much of the object is kept.
+    pub(super) fn bounded(&mut self, room: &Room) {
+        self.fit = room.fit();
+        self.held = room.used();
+    }
+}
+
+/// A controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnerRef {
+    /// Kind.
+    pub kind: Box<str>,
+    /// Name.
+    pub name: Box<str>,
+}
+
+/// Opts an object out of rules.
+const IGNORE: &str = "kube9.io/ignore";
+
+/// Rules that it can opt out of, more than there are.
+const IGNORED_MAX: usize = 128;
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Wire {
+    #[serde(deserialize_with = "lenient")]
+    uid: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    namespace: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    name: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    resource_version: Box<str>,
+    generation: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    labels: FewPairs<Box<str>>,
+    #[serde(deserialize_with = "lenient")]
+    annotations: WireAnnotations,
+    creation_timestamp: Option<String>,
+    deletion_timestamp: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    owner_references: Few<WireOwner, ELEMENTS_MAX>,
+}
+
+/// By name, so that the others (`last-applied-configuration` holds whole objects) are skipped unread.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireAnnotations {
+    #[serde(rename = "kube9.io/ignore")]
+    ignore: Option<Box<str>>,
+    #[serde(rename = "control-plane.alpha.kubernetes.io/leader")]
+    leader: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireOwner {
+    kind: Box<str>,
+    name: Box<str>,
+    controller: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Meta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let mut ignore = Vec::new();
+        let listed = [
+            wire.labels.kept.get(IGNORE),
+            wire.annotations.ignore.as_ref(),
+        ];
+        for text in listed.into_iter().flatten() {
+            // A label's value has no commas: `A1_A4`, `A1.A4` and `A1-A4` mean the same there.
+            let words = text.split([',', '_', '.', '-', ' ']);
+            let words = words.filter(|word| !word.is_empty());
+            ignore.extend(words.take(IGNORED_MAX).map(Box::from));
+        }
+        let time = |text: Option<String>| text.and_then(|text| Timestamp::parse(&text).ok());
+        let owner = wire
+            .owner_references
+            .kept
+            .into_iter()
+            .find(|o| o.controller == Some(true));
+        Ok(Self {
+            uid: wire.uid,
+            namespace: wire.namespace,
+            name: wire.name,
+            version: wire.resource_version,
+            generation: wire.generation.unwrap_or_default(),
+            fit: if wire.labels.cut {
+                Fit::TooLarge
+            } else {
+                Fit::Whole
+            },
+            labels: wire.labels.kept,
+            created: time(wire.creation_timestamp).unwrap_or_default(),
+            deleting: time(wire.deletion_timestamp),
+            owner: owner.map(|WireOwner { kind, name, .. }| OwnerRef { kind, name }),
+            ignore,
+            is_lock: wire.annotations.leader.is_some(),
+            held: 0,
+        })
+    }
+}
+
+/// A condition of a status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// E.g. `Ready`.
+    pub kind: Box<str>,
+    /// `True`, `False` or `Unknown`.
+    pub status: Box<str>,
+    /// One word.
+    pub reason: Box<str>,
+    /// For people.
+    pub message: Box<str>,
+    /// Since when the status is as it is.
+    pub since: Option<Timestamp>,
+}
+
+impl Condition {
+    /// Whether its status is `True`.
+    pub fn is_true(&self) -> bool {
+        &*self.status == "True"
+    }
+
+    /// The condition of that kind.
+    pub fn of<'a>(all: &'a [Self], kind: &str) -> Option<&'a Self> {
+        all.iter().find(|condition| &*condition.kind == kind)
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WireCondition {
+    #[serde(rename = "type")]
+    kind: Box<str>,
+    status: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    reason: Box<str>,
+    #[serde(deserialize_with = "lenient")]
+    message: Box<str>,
+    last_transition_time: Option<String>,
+}
+
+/// Longest message of a condition that is kept: the scheduler writes one word for each node.
+const MESSAGE_BYTES_MAX: usize = 300;
+
+impl Condition {
+    /// Bounds the texts of a condition.
+    pub(super) fn bound(room: &mut Room, condition: &mut Self) {
+        room.text(&mut condition.kind);
+        room.text(&mut condition.status);
+        room.text(&mut condition.reason);
+        room.text(&mut condition.message);
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireCondition::deserialize(deserializer)?;
+        Ok(Self {
+            kind: wire.kind,
+            status: wire.status,
+            reason: wire.reason,
+            message: shortened(wire.message),
+            since: wire
+                .last_transition_time
+                .and_then(|text| Timestamp::parse(&text).ok()),
+        })
+    }
+}
+
+/// A text of the API, cut to what is kept.
+pub(super) fn shortened(text: Box<str>) -> Box<str> {
+    if text.len() <= MESSAGE_BYTES_MAX {
+        return text;
+    }
+    let end = text.floor_char_boundary(MESSAGE_BYTES_MAX);
+    format!("{}…", &text[..end]).into()
+}

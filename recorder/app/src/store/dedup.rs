@@ -1,0 +1,226 @@
+//! The table `dedup`: which Events the API server still holds, the version last stored of each, and its newest row.
+//!
+//! Invariant: an entry lives until its Event is DELETED or absent from a completed list, never by age.
+
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, ToSql};
+
+use super::statements::Counting as _;
+use crate::pipeline::identity::{Uid, Version};
+use crate::pipeline::item::WatchId;
+
+/// The table, within a transaction of the caller's.
+pub(super) struct DedupTable<'c> {
+    conn: &'c Connection,
+}
+
+/// What is stored of an Event.
+pub(super) struct Entry<'a> {
+    pub(super) uid: &'a Uid,
+    pub(super) watch: WatchId,
+    /// The list that last showed it.
+    pub(super) listing: i64,
+    pub(super) version: &'a Version,
+    pub(super) count: i64,
+    /// Its newest row.
+    pub(super) event: EventKey,
+}
+
+/// An entry as it was found.
+pub(super) struct Stored {
+    pub(super) version: Version,
+    pub(super) count: i64,
+    pub(super) event: EventKey,
+    /// `None` when retention took it.
+    pub(super) row: Option<StoredRow>,
+}
+
+/// The columns of the newest row that decide what a repeat does, and those that it may change.
+pub(super) struct StoredRow {
+    pub(super) severity: i64,
+    pub(super) reason: i64,
+    pub(super) last: Timestamp,
+    pub(super) text: i64,
+    pub(super) args: Option<String>,
+    pub(super) extra: Option<String>,
+}
+
+impl<'c> DedupTable<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self { conn }
+    }
+
+    /// What is stored of an Event.
+    pub(super) fn find(&self, uid: &Uid) -> rusqlite::Result<Option<Stored>> {
+        self.conn
+            .counted(
+                // The row must be the Event's own: once the clean-up has taken it, another may get its key.
+                "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
+                 FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1",
+            )?
+            .query_row([uid], |row| {
+                let event = EventKey::from_i64(row.get(2)?);
+                let newest = match row.get::<_, Option<i64>>(3)? {
+                    Some(severity) => Some(StoredRow {
+                        severity,
+                        reason: row.get(4)?,
+                        last: Timestamp::from_millis(
+                            event.created_at().millis() + row.get::<_, i64>(5)?,
+                        ),
+                        text: row.get::<_, Option<i64>>(6)?.unwrap_or_default(),
+                        args: row.get(7)?,
+                        extra: row.get(8)?,
+                    }),
+                    None => None,
+                };
+                Ok(Stored {
+                    version: row.get(0)?,
+                    count: row.get(1)?,
+                    event,
+                    row: newest,
+                })
+            })
+            .optional()
+    }
+
+    /// The version last stored of an Event.
+    pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<Version>> {
+        self.conn
+            .counted("SELECT version FROM dedup WHERE uid = ?1")?
+            .query_row([uid], |row| row.get(0))
+            .optional()
+    }
+
+    /// Writes the entry of a new Event. `false`: it has one, which stays as it is.
+    pub(super) fn insert(&self, entry: &Entry<'_>) -> rusqlite::Result<bool> {
+        let inserted = self
+            .conn
+            .counted(
+                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT (uid) DO NOTHING",
+            )?
+            .execute(entry.values())?;
+        Ok(inserted > 0)
+    }
+
+    /// Writes the entry of a known Event.
+    pub(super) fn update(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "UPDATE dedup SET watch = ?2, version = ?3, count = ?4, event = ?5, listing = ?6 WHERE uid = ?1",
+            )?
+            .execute(entry.values())?;
+        Ok(())
+    }
+
+    /// Writes the entry of an Event that cannot be stored: with the stub's key if it is new; count and row of a known one stay.
+    pub(super) fn set_aside(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
+                 listing = excluded.listing",
+            )?
+            .execute(entry.values())?;
+        Ok(())
+    }
+
+    /// Notes that a list holds the Event.
+    pub(super) fn listed(&self, uid: &Uid, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
+        self.conn
+            .counted("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
+            .execute((uid, listing, watch.0))?;
+        Ok(())
+    }
+
+    /// The Event was deleted.
+    pub(super) fn delete(&self, uid: &impl ToSql) -> rusqlite::Result<()> {
+        self.conn
+            .counted("DELETE FROM dedup WHERE uid = ?1")?
+            .execute([uid])?;
+        Ok(())
+    }
+
+    /// How many Events of a watch its list does not hold although they occurred after `young`.
+    pub(super) fn missing(
+        &self,
+        watch: WatchId,
+        listing: i64,
+        young: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        self.conn
+            .counted(
+                "SELECT count(*) FROM dedup d JOIN event e ON e.key = d.event \
+                 WHERE d.watch = ?1 AND d.listing <> ?2 AND (e.key >> 24) * 1000 + e.last_ms > ?3",
+            )?
+            .query_row((watch.0, listing, young.millis()), |row| {
+                row.get::<_, i64>(0)
+            })
+            .map(i64::unsigned_abs)
+    }
+
+    /// A list is complete: what it does not hold is gone.
+    pub(super) fn delete_unlisted(&self, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
+        self.conn
+            .counted("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
+            .execute((watch.0, listing))?;
+        Ok(())
+    }
+
+    /// The row of an Event goes, and its entry with it.
+    pub(super) fn delete_with_row(&self, uid: &Value, event: i64) -> rusqlite::Result<()> {
+        self.conn
+            .counted("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
+            .execute((uid, event))?;
+        Ok(())
+    }
+
+    /// Entries after `uid` in the table's order: uid, watch, and whether the row is gone.
+    pub(super) fn after(
+        &self,
+        uid: &Value,
+        at_most: i64,
+    ) -> rusqlite::Result<Vec<(Value, WatchId, bool)>> {
+        self.conn
+            .counted(
+                "SELECT d.uid, d.watch, e.key IS NULL FROM dedup d LEFT JOIN event e ON e.key = d.event \
+                 WHERE d.uid > ?1 ORDER BY d.uid LIMIT ?2",
+            )?
+            .query_map((uid, at_most), |row| {
+                Ok((row.get(0)?, WatchId(row.get(1)?), row.get(2)?))
+            })?
+            .collect()
+    }
+
+    /// Entries.
+    pub(super) fn count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .counted("SELECT count(*) FROM dedup")?
+            .query_row([], |row| row.get::<_, i64>(0))
+            .map(i64::unsigned_abs)
+    }
+
+    /// The versions of a watch are void: any sight counts as later than the stored one; counts decide whether it says
+    /// anything new.
+    pub(super) fn forget_versions(&self, watch: WatchId) -> rusqlite::Result<()> {
+        self.conn
+            .counted("UPDATE dedup SET version = 0 WHERE watch = ?1")?
+            .execute([watch.0])?;
+        Ok(())
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn values(&self) -> (&'a Uid, i64, &'a Version, i64, i64, i64) {
+        (
+            self.uid,
+            self.watch.0,
+            self.version,
+            self.count,
+            self.event.as_i64(),
+            self.listing,
+        )
+    }
+}

@@ -1,0 +1,115 @@
+//! The table `evicted`: how far the size limit has shortened the record, and whose.
+
+use std::collections::HashMap;
+
+use kube9_model::time::Timestamp;
+use kube9_model::{Holder, Severity};
+use rusqlite::Connection;
+
+use super::share::HOLDERS_MAX;
+use super::statements::Counting as _;
+use crate::config::RetentionConfig;
+use crate::metrics::Metrics;
+use crate::pipeline::record::Record;
+
+/// Entries kept: one for each severity of as many holders as are told apart; about 2 MB. Of more, as where thousands of
+/// namespaces come and go a day, the oldest go.
+const ENTRIES_MAX: i64 = (HOLDERS_MAX * Severity::ALL.len()) as i64;
+
+/// Rows that a step deleted for their size.
+#[derive(Debug, Default)]
+pub(super) struct Evicted(HashMap<(Holder, Severity), (i64, i64)>);
+
+impl Evicted {
+    /// Notes a row created at `second`.
+    pub(super) fn add(&mut self, holder: Holder, severity: Severity, second: i64) {
+        let (rows, until) = self.0.entry((holder, severity)).or_insert((0, i64::MIN));
+        *rows += 1;
+        *until = (*until).max(second);
+    }
+
+    /// Rows by holder.
+    pub(super) fn by_holder(&self) -> impl Iterator<Item = (&Holder, u64)> {
+        self.0
+            .iter()
+            .map(|((holder, _), (rows, _))| (holder, rows.unsigned_abs()))
+    }
+
+    /// Writes it, in the transaction that deletes the rows.
+    pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
+        for ((holder, severity), (rows, until)) in &self.0 {
+            let (code, namespace) = holder.stored();
+            conn.counted("INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, until = max(until, excluded.until)",
+                )?
+                .execute((code, namespace, severity.code(), rows, until))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the size limit has deleted rows like this one that were as new: it would be the next, and may have been there.
+pub(super) fn reaches(
+    conn: &Connection,
+    record: &Record,
+    created: Timestamp,
+) -> rusqlite::Result<bool> {
+    let namespace = record.object.as_ref().map(|object| &*object.namespace);
+    let holder = Holder::of(namespace);
+    let (code, namespace) = holder.stored();
+    conn.counted("SELECT EXISTS (SELECT 1 FROM evicted WHERE holder = ?1 AND namespace = ?2 AND severity = ?3 AND until >= ?4)")?
+        .query_row(
+            (code, namespace, record.severity.code(), created.second()),
+            |row| row.get(0),
+        )
+}
+
+/// Deletes entries of rows that would have gone by age meanwhile, and the oldest of too many.
+pub(super) fn forget(
+    conn: &Connection,
+    config: &RetentionConfig,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for &severity in Severity::ALL {
+        let before = now.minus(config.keep(severity)).second();
+        conn.counted("DELETE FROM evicted WHERE severity = ?1 AND until < ?2")?
+            .execute((severity.code(), before))?;
+    }
+    conn.counted("DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
+             ORDER BY until DESC LIMIT -1 OFFSET ?1)",
+        )?
+        .execute([ENTRIES_MAX])?;
+    Ok(())
+}
+
+/// Sets the gauges that say how much of its time the most shortened record lacks, and how many are shortened.
+pub(super) fn set_gauges(
+    conn: &Connection,
+    config: &RetentionConfig,
+    now: Timestamp,
+    metrics: &Metrics,
+) -> rusqlite::Result<()> {
+    let mut found = [(None, 0); Severity::ALL.len()];
+    let mut statement =
+        conn.counted("SELECT severity, max(until), count(*) FROM evicted GROUP BY severity")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(severity) = Severity::from_code(row.get(0)?) {
+            found[severity as usize] = (Some(row.get::<_, i64>(1)?), row.get::<_, i64>(2)?);
+        }
+    }
+    for &severity in Severity::ALL {
+        let (until, holders) = found[severity as usize];
+        let keep = config.keep(severity).as_secs_f64().max(1.0);
+        let lacks = until.map_or(0.0, |until| {
+            let reach = (now.second() - until) as f64;
+            (1.0 - reach / keep).clamp(0.0, 1.0)
+        });
+        metrics.record_shortened.of(severity).set(lacks);
+        metrics
+            .record_shortened_holders
+            .of(severity)
+            .set(if lacks > 0.0 { holders } else { 0 });
+    }
+    Ok(())
+}

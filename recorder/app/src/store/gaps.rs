@@ -1,0 +1,174 @@
+//! The rows of recording gaps: opened with a list, rewritten when it is complete. What they say is in `gap`.
+//!
+//! `watch_state` knows which row is that of an open gap (`Watch::gap`): one a watch at most.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use rusqlite::Connection;
+
+use super::gap::{self, End, Healed, Part};
+use super::rows::Rows;
+use super::watches::Watch;
+use crate::pipeline::item::RelistCause;
+use crate::pipeline::queue::Drops;
+use crate::pipeline::sanitize::sanitize;
+
+/// The rows of gaps, within a transaction of the caller's.
+pub(super) struct GapTable<'a> {
+    conn: &'a Connection,
+    rows: &'a mut Rows,
+}
+
+impl<'a> GapTable<'a> {
+    pub(super) const fn of(conn: &'a Connection, rows: &'a mut Rows) -> Self {
+        Self { conn, rows }
+    }
+
+    /// Opens a gap from `from` on, unless one is open. `others` are the rows of the same cause that other watches have, or
+    /// had last: where one's interval reaches into this one, it is this gap's row too.
+    pub(super) fn open(
+        &mut self,
+        watch: &mut Watch,
+        others: &BTreeSet<EventKey>,
+        cause: RelistCause,
+        from: Timestamp,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        if watch.gap.is_some() {
+            return Ok(());
+        }
+        let part = Part::open(&watch.kind, &watch.namespace, from);
+        let mut joined = None;
+        // The newest first.
+        for key in others.iter().rev() {
+            let extra = self.rows.extra(self.conn, *key)?.unwrap_or_default();
+            let mut parts = gap::parts(&extra);
+            if let Some(index) = place(&parts, &part) {
+                match parts.get_mut(index) {
+                    // How it ended before is added when it ends.
+                    Some(known) => known.open_again(from),
+                    None => parts.push(part.clone()),
+                }
+                joined = Some((*key, parts));
+                break;
+            }
+        }
+        let key = match joined {
+            Some((key, parts)) => {
+                self.rewrite(key, cause.as_str(), &parts, at)?;
+                key
+            }
+            None => {
+                let row = sanitize(gap::row(cause.as_str(), &[part]));
+                self.rows.insert_own(self.conn, &row, from, at)?
+            }
+        };
+        watch.gap = Some(key);
+        watch.gap_from = Some(from);
+        watch.gap_cause = Some(cause.as_str().to_owned());
+        watch.touch();
+        Ok(())
+    }
+
+    /// Closes the open gap of a watch that is no longer run: what happened since is unknown.
+    pub(super) fn abandon(&mut self, watch: &mut Watch, now: Timestamp) -> rusqlite::Result<()> {
+        let Some(from) = self.begin(watch)? else {
+            return Ok(());
+        };
+        self.close(watch, gap::abandoned(now.max(from)))?;
+        Ok(())
+    }
+
+    /// When the open gap of a watch began: its row says it to the millisecond, its key only to the second.
+    pub(super) fn begin(&self, watch: &Watch) -> rusqlite::Result<Option<Timestamp>> {
+        let Some(key) = watch.gap else {
+            return Ok(None);
+        };
+        if watch.gap_from.is_some() {
+            return Ok(watch.gap_from);
+        }
+        let extra = self.rows.extra(self.conn, key)?.unwrap_or_default();
+        let parts = gap::parts(&extra);
+        let own = parts
+            .iter()
+            .find(|part| part.is_of(&watch.kind, &watch.namespace));
+        Ok(Some(own.map_or_else(|| key.created_at(), |part| part.from)))
+    }
+
+    /// Closes the gap of a watch, if one is open, once its list is complete.
+    pub(super) fn close(
+        &mut self,
+        watch: &mut Watch,
+        end: End,
+    ) -> rusqlite::Result<Option<Healed>> {
+        let Some(key) = watch.gap.take() else {
+            return Ok(None);
+        };
+        let cause = watch.gap_cause.take().unwrap_or_default();
+        watch.gap_from = None;
+        watch.last_gap = Some((key, cause.clone()));
+        watch.touch();
+        let healed = end.healed;
+        let extra = self.rows.extra(self.conn, key)?.unwrap_or_default();
+        let mut parts = gap::parts(&extra);
+        let own = parts
+            .iter()
+            .position(|part| part.is_of(&watch.kind, &watch.namespace));
+        let own = own.unwrap_or_else(|| {
+            let from = key.created_at();
+            parts.push(Part::open(&watch.kind, &watch.namespace, from));
+            parts.len() - 1
+        });
+        let to = end.to;
+        parts[own].close(end);
+        let ends = parts.iter().filter_map(|part| part.end.as_ref());
+        let last = ends.map(|end| end.to).max().unwrap_or(to);
+        self.rewrite(key, &cause, &parts, last)?;
+        Ok(Some(healed))
+    }
+
+    fn rewrite(
+        &mut self,
+        key: EventKey,
+        cause: &str,
+        parts: &[Part],
+        to: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let row = sanitize(gap::row(cause, parts));
+        self.rows.rewrite_gap(self.conn, key, &row, to)
+    }
+
+    /// A closed gap of its own: rows of kube9's own that a full queue dropped.
+    pub(super) fn lost_rows(&mut self, drop: &Drops, now: Timestamp) -> rusqlite::Result<Healed> {
+        let row = sanitize(gap::lost_rows(drop.items, drop.since, now));
+        self.rows
+            .insert_own(self.conn, &row, drop.since.min(now), now)?;
+        Ok(Healed::False)
+    }
+}
+
+/// Most watches in one row: each takes up to 300 bytes of its metadata, of 10 KiB, and 9 of its 128 fields.
+const PARTS_MAX: usize = 12;
+
+/// How far apart the gaps of one row begin at most: a position is proven every two minutes, if the check succeeds. A list
+/// that fails for days must not take in the gaps of other kinds, which began and ended since.
+const APART_MAX: Duration = Duration::from_secs(300);
+
+/// Where `part` belongs among the parts of a row; `None`: it is another gap.
+fn place(parts: &[Part], part: &Part) -> Option<usize> {
+    let reaches = |one: &Part| one.end.as_ref().is_none_or(|end| end.to >= part.from);
+    let own = parts
+        .iter()
+        .position(|one| one.kind == part.kind && one.scope == part.scope);
+    if let Some(own) = own {
+        return reaches(&parts[own]).then_some(own);
+    }
+    let apart = |one: &Part| one.from.since(part.from).max(part.from.since(one.from));
+    let is_one = parts
+        .iter()
+        .any(|one| reaches(one) && apart(one) <= APART_MAX);
+    (is_one && parts.len() < PARTS_MAX).then_some(parts.len())
+}

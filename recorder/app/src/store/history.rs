@@ -1,0 +1,64 @@
+//! How many warnings there were before this process: what the analysis compares the present with.
+
+use std::collections::HashMap;
+
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+use rusqlite::Connection;
+
+use crate::pipeline::heard::{History, Place, SLOT_SECONDS};
+
+const HOUR: i64 = 3_600;
+
+/// A week before `now`, from the counters, and the last hour from its rows. Once, before the writer runs.
+pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<History> {
+    let since = now.second() - 7 * 24 * HOUR;
+    let recorded = conn
+        .prepare("SELECT DISTINCT start FROM tally WHERE span = 3600 AND start >= ?1")?
+        .query_map([since], |row| Ok(row.get::<_, i64>(0)?.div_euclid(HOUR)))?
+        .collect::<Result<_, _>>()?;
+    let warnings = (since, EventType::Cluster.code(), Severity::Warning.code());
+    let hours = conn
+        .prepare(
+            "SELECT s.namespace, t.start, sum(t.rows) FROM tally t JOIN scope s ON s.id = t.scope \
+             WHERE t.span = 3600 AND t.start >= ?1 AND t.type = ?2 AND t.severity >= ?3 AND s.namespace <> '' \
+             GROUP BY t.start, s.namespace",
+        )?
+        .query_map(warnings, |row| {
+            let namespace: String = row.get(0)?;
+            Ok((
+                namespace.into(),
+                row.get::<_, i64>(1)?.div_euclid(HOUR),
+                row.get(2)?,
+            ))
+        })?
+        .collect::<Result<_, _>>()?;
+    let recent = (
+        EventKey::first_at(now.minus(std::time::Duration::from_secs(HOUR as u64))).as_i64(),
+        EventType::Cluster.code(),
+        Severity::Warning.code(),
+        SLOT_SECONDS,
+    );
+    let slots = conn
+        .prepare(
+            "SELECT s.namespace, (e.key >> 24) / ?4, r.reason, count(*) FROM event e \
+             JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN reason r ON r.id = e.reason \
+             WHERE e.key >= ?1 AND e.type = ?2 AND e.severity >= ?3 AND s.namespace <> '' GROUP BY 1, 2, 3",
+        )?
+        .query_map(recent, |row| {
+            let (namespace, reason): (String, String) = (row.get(0)?, row.get(2)?);
+            let place = Place {
+                namespace: namespace.into(),
+                slot: row.get(1)?,
+                reason: reason.into(),
+            };
+            Ok((place, row.get(3)?))
+        })?
+        .collect::<Result<HashMap<_, _>, _>>()?;
+    Ok(History {
+        recorded,
+        hours,
+        slots,
+    })
+}

@@ -1,0 +1,89 @@
+//! The table `hole`: what a full queue dropped of a watch and no list has brought back yet.
+
+use kube9_model::time::Timestamp;
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::dedup::DedupTable;
+use super::statements::Counting as _;
+use crate::pipeline::identity::{Uid, Version};
+use crate::pipeline::item::{RelistCause, WatchId};
+use crate::pipeline::queue::Drops;
+
+/// The table, within a transaction of the caller's.
+pub(super) struct HoleTable<'c> {
+    conn: &'c Connection,
+}
+
+impl<'c> HoleTable<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self { conn }
+    }
+
+    /// Remembers what was dropped of a watch.
+    pub(super) fn open(&self, watch: WatchId, drop: &Drops) -> rusqlite::Result<()> {
+        self.conn
+            .counted(
+                "INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                watch.0,
+                drop.since.millis(),
+                RelistCause::Hole.as_str(),
+                drop.items as i64,
+                drop.listing,
+                json!(drop.known).to_string(),
+            ))?;
+        Ok(())
+    }
+
+    /// When the oldest hole of a watch began; `None` if it has no hole.
+    pub(super) fn since(&self, watch: WatchId) -> rusqlite::Result<Option<Timestamp>> {
+        self.conn
+            .counted("SELECT min(since_ms) FROM hole WHERE watch = ?1")?
+            .query_row([watch.0], |row| row.get::<_, Option<i64>>(0))
+            .map(|since| since.map(Timestamp::from_millis))
+    }
+
+    /// Whether items were dropped after that list had begun.
+    pub(super) fn any_of_list(&self, watch: WatchId, listing: i64) -> rusqlite::Result<bool> {
+        self.conn
+            .counted("SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)")?
+            .query_row((watch.0, listing), |row| row.get(0))
+    }
+
+    /// Closes the holes of a watch after a complete list; returns how many dropped items it did not bring back.
+    pub(super) fn close(&self, watch: WatchId) -> rusqlite::Result<u64> {
+        let dedup = DedupTable::of(self.conn);
+        let holes: Vec<(i64, u64, String)> = self
+            .conn
+            .counted("SELECT id, items, known FROM hole WHERE watch = ?1")?
+            .query_map([watch.0], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut missing = 0;
+        for (hole, items, known) in holes {
+            let known: Vec<(String, String)> = serde_json::from_str(&known).unwrap_or_default();
+            let mut back = 0;
+            for (uid, version) in &known {
+                let stored = dedup.version(&Uid::new(uid))?;
+                back += u64::from(
+                    stored.is_some_and(|stored| !Version::new(version).is_after(&stored)),
+                );
+            }
+            missing += items.saturating_sub(back);
+            self.conn
+                .counted("DELETE FROM hole WHERE id = ?1")?
+                .execute([hole])?;
+        }
+        Ok(missing)
+    }
+
+    /// Holes that are open.
+    pub(super) fn count(&self) -> rusqlite::Result<i64> {
+        self.conn
+            .counted("SELECT count(*) FROM hole")?
+            .query_row([], |row| row.get(0))
+    }
+}

@@ -1,0 +1,341 @@
+//! A database that may be the original operator's: looked at before SQLite opens it, then read as something hostile.
+//!
+//! It is opened as immutable: no lock, no log, no journal, and nothing is written beside it. So it must be whole by
+//! itself; one with rows in a `-wal` or `-journal` beside it is refused, since they would be missing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use kube9_db::schema::{APPLICATION_ID, EVENT_COLUMNS};
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rustix::fs::OFlags;
+
+use super::row::Foreign;
+use super::schema;
+
+/// Files that one start looks at, in the order of their names.
+pub const FILES_MAX: usize = 100;
+
+/// Largest schema: the original's has about 8 KiB.
+const SCHEMA_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest value that SQLite may make of the file: what the query side reads of any file, too.
+const VALUE_BYTES_MAX: i32 = 1 << 20;
+
+/// Longest text of a row that is looked at. The original bounds its metadata to 10 KiB and cuts nothing else above 1 KB.
+pub const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// Longest value of the columns that hold names and words: making a long text safe takes time.
+const WORD_BYTES_MAX: usize = 16 << 10;
+
+/// SQLite's page cache for it, in KiB (negative: SQLite's convention for KiB).
+const CACHE_KIB: i64 = -1024;
+
+/// Steps of SQLite's machine between two looks whether to go on: about a millisecond.
+const STEPS_PER_LOOK: i32 = 10_000;
+
+/// Why a file cannot be taken in. It stays as it is, and the next start tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// A folder, a link, a pipe.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// The recorder's own database under another name.
+    #[error("it is the database that is recorded to")]
+    Own,
+    /// No SQLite database.
+    #[error("it is not a SQLite database")]
+    NotADatabase,
+    /// Rows beside it would be missing.
+    #[error(
+        "rows of it lie in {0} beside it: run sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)' on it first"
+    )]
+    Unfinished(String),
+    /// SQLite holds a schema in memory as a whole.
+    #[error("its schema is larger than that of any original")]
+    Schema,
+    /// Another table, or none.
+    #[error("it does not have the original operator's table events: {0}")]
+    Layout(String),
+    /// The time is over, or the process must end.
+    #[error(
+        "it was interrupted: the recorder stops, or its time for imports was over; the next start goes on"
+    )]
+    Interrupted,
+    /// Another process wrote to it meanwhile.
+    #[error("it was changed while it was read")]
+    Changed,
+    /// Reading failed.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// SQLite failed, mostly since the file is damaged.
+    #[error("it cannot be read: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => Self::Interrupted,
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// The names that end in `.db`, in their order; at most [`FILES_MAX`]. None where there is no such folder.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn databases(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = folder.join(entry?.file_name());
+        if path.extension().is_some_and(|end| end == "db") {
+            found.push(path);
+            // Bounded, whatever the folder holds: the first by name stay.
+            if found.len() > 2 * FILES_MAX {
+                found.sort_unstable();
+                found.truncate(FILES_MAX);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.truncate(FILES_MAX);
+    Ok(found)
+}
+
+/// What tells a file from another, and from itself after a write.
+type Stamp = (u64, u64, u64, Option<SystemTime>);
+
+fn stamp(of: &Metadata) -> Stamp {
+    (of.dev(), of.ino(), of.len(), of.modified().ok())
+}
+
+/// The original operator's database, open.
+pub struct ForeignFile {
+    conn: Connection,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl ForeignFile {
+    /// Opens it, if it is one. `own`: device and inode of files that SQLite has open, of which no other handle may be
+    /// closed. `go_on` is asked every now and then; reading ends with [`Refused::Interrupted`] once it says no.
+    ///
+    /// # Errors
+    /// It cannot be taken in.
+    pub fn open(
+        path: &Path,
+        own: &[(u64, u64)],
+        go_on: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, Refused> {
+        // Not through links, which another process may turn elsewhere, and not waiting for a pipe's other end.
+        let found = fs::symlink_metadata(path)?;
+        if !found.is_file() {
+            return Err(Refused::NotAFile);
+        }
+        if own.contains(&(found.dev(), found.ino())) {
+            return Err(Refused::Own);
+        }
+        let stamp = header(path)?;
+        for suffix in ["-wal", "-journal"] {
+            match fs::symlink_metadata(beside(path, suffix)) {
+                Ok(found) if found.is_file() && found.len() == 0 => {}
+                Ok(_) => return Err(Refused::Unfinished(name(&beside(path, suffix)))),
+                // Where the name would be too long there is none either.
+                Err(error)
+                    if [ErrorKind::NotFound, ErrorKind::InvalidFilename]
+                        .contains(&error.kind()) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn = Connection::open_with_flags(uri(path), flags)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+        conn.progress_handler(STEPS_PER_LOOK, Some(move || !go_on()))?;
+        conn.execute_batch(&format!(
+            "PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; \
+             PRAGMA cache_size = {CACHE_KIB}; PRAGMA cell_size_check = 1;"
+        ))?;
+        has_layout(&conn)?;
+        let file = Self {
+            conn,
+            path: path.to_owned(),
+            stamp,
+        };
+        file.is_unchanged()?;
+        Ok(file)
+    }
+
+    /// Calls `each` with every row, in the order of the table.
+    ///
+    /// # Errors
+    /// It cannot be read to its end, or `each` says so.
+    pub fn rows<E: From<Refused>>(
+        &self,
+        mut each: impl FnMut(Foreign<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let failed = |error: rusqlite::Error| E::from(Refused::from(error));
+        let mut statement = self.conn.prepare(&select()).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            each(Foreign::read(row).map_err(failed)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is the same as when it was opened. An immutable file is not locked.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn is_unchanged(&self) -> Result<(), Refused> {
+        if stamp(&fs::symlink_metadata(&self.path)?) == self.stamp {
+            Ok(())
+        } else {
+            Err(Refused::Changed)
+        }
+    }
+}
+
+/// Renames a file that is taken in, so that this happens once; returns its new name. One that is there is kept.
+///
+/// # Errors
+/// It cannot be renamed.
+pub fn set_done(path: &Path) -> io::Result<PathBuf> {
+    for n in 0..FILES_MAX {
+        let suffix = match n {
+            0 => ".done".to_owned(),
+            n => format!(".done.{n}"),
+        };
+        let done = beside(path, &suffix);
+        match fs::symlink_metadata(&done) {
+            Ok(_) => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        fs::rename(path, &done)?;
+        return Ok(done);
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+/// The name of a file, for people.
+pub fn name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Looks at it before SQLite does. Closing the file drops no lock of SQLite's: it is not one that is open.
+fn header(path: &Path) -> Result<Stamp, Refused> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(Refused::NotAFile);
+    }
+    match schema::bytes(&file) {
+        Ok(Some(bytes)) if bytes <= SCHEMA_BYTES_MAX => Ok(stamp(&found)),
+        Ok(Some(_)) => Err(Refused::Schema),
+        Ok(None) => Err(Refused::NotADatabase),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(Refused::NotADatabase),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn uri(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = "file:".to_owned();
+    for &byte in absolute.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri + "?mode=ro&immutable=1"
+}
+
+/// A real table with the ten columns, none of them computed. More tables and columns are none of our business.
+fn has_layout(conn: &Connection) -> Result<(), Refused> {
+    let layout = |what: &str| Err(Refused::Layout(what.to_owned()));
+    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        return layout("it is a database of this kube9");
+    }
+    let kind: Result<String, _> = conn.query_row(
+        "SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = 'events' COLLATE NOCASE",
+        [],
+        |row| row.get(0),
+    );
+    match kind.optional()?.as_deref() {
+        Some("table") => {}
+        Some(other) => return layout(&format!("events is a {other}")),
+        None => return layout("there is none"),
+    }
+    let columns: BTreeMap<String, i64> = conn
+        .prepare("SELECT name, hidden FROM pragma_table_xinfo('events')")?
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?.to_ascii_lowercase(), row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for column in EVENT_COLUMNS {
+        match columns.get(column) {
+            Some(0) => {}
+            Some(_) => return layout(&format!("the column {column} is computed")),
+            None => return layout(&format!("the column {column} is missing")),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a value only where all of the row are short enough: `octet_length` asks for the size alone.
+fn select() -> String {
+    let fits: Vec<String> = EVENT_COLUMNS
+        .iter()
+        .map(|&column| {
+            let most = match column {
+                "description" | "metadata" => TEXT_BYTES_MAX,
+                _ => WORD_BYTES_MAX,
+            };
+            format!("ifnull(octet_length({column}), 0) <= {most}")
+        })
+        .collect();
+    let fits = fits.join(" AND ");
+    let columns: Vec<String> = EVENT_COLUMNS
+        .iter()
+        .map(|column| format!("CASE WHEN fits THEN {column} END"))
+        .collect();
+    format!(
+        "SELECT fits, {} FROM (SELECT {fits} AS fits, {} FROM main.events NOT INDEXED)",
+        columns.join(", "),
+        EVENT_COLUMNS.join(", ")
+    )
+}

@@ -1,0 +1,556 @@
+//! Opening the database for writing: the lock, the file's state, the pragmas.
+//!
+//! Every connection of the recorder comes from this file, so every one keeps the `-wal` and `-shm` files on close
+//! (PERSIST_WAL): a reader on a read-only mount cannot open the database without them.
+//!
+//! Invariant: the writer's lock is `flock` on `kube9.db.lock`, never SQLite's own exclusive mode.
+//! Invariant: while a connection is open, nobody but SQLite opens the database, its `-wal` or its `-shm`: closing such a
+//! file drops SQLite's POSIX locks (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). Sizes come from `stat`.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kube9_db::schema;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
+
+use super::layout::{self, Owner};
+
+/// Name of the database in the data directory.
+pub const FILE_NAME: &str = "kube9.db";
+
+/// How long the start waits for a reader that holds the lock shared; such a reader works for a second at most.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// SQLite's own wait for a lock; only a second process that writes could make us need it.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
+pub(super) const WAL_PAGES: i64 = (4 << 20) / schema::PAGE_BYTES;
+
+/// What the WAL file is cut to after a checkpoint.
+pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
+
+/// Page cache of the writing connection, in KiB (negative: SQLite's convention for KiB).
+const CACHE_KIB: i64 = -4096;
+
+/// Why the database cannot be opened; the process must stop and say so, except for [`OpenError::Unavailable`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another recorder writes here. Stop.
+    #[error("another recorder holds {path}; two recorders must not share a data directory")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Written by another version of kube9. Stop, touch nothing.
+    #[error(
+        "{path} has schema version {found}, this recorder has version {known}: \
+         run the kube9 that wrote it, or give this one another data directory"
+    )]
+    OtherVersion {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A healthy database of another program. Stop, touch nothing.
+    #[error("{path} is a database of another program; give the recorder another data directory")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The disk or the permissions do not allow it now. Try again.
+    #[error("cannot open the database {path}: {source}")]
+    Unavailable {
+        /// What was tried.
+        path: PathBuf,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The lock and what belongs to it; kept as long as the process writes.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A database that is ready for the writer.
+#[derive(Debug)]
+pub struct Opened {
+    /// The writing connection.
+    pub conn: Connection,
+    /// The file was made now.
+    pub created: bool,
+    /// A damaged file was moved here first, and why it was found damaged.
+    pub moved_aside: Option<(PathBuf, String)>,
+}
+
+impl DataDir {
+    /// Creates the directory where needed and takes the writer's lock.
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(path)
+            .map_err(|source| unavailable(path, source))?;
+        let lock_path = path.join(format!("{FILE_NAME}.lock"));
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o640)
+            .open(&lock_path)
+            .map_err(|source| unavailable(&lock_path, source))?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        path: path.to_owned(),
+                        _lock: lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: lock_path }),
+                Err(TryLockError::Error(source)) => return Err(unavailable(&lock_path, source)),
+            }
+        }
+    }
+
+    /// The directory that it is in.
+    pub fn directory(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.path.join(FILE_NAME)
+    }
+
+    /// Opens or creates the database. A damaged one is moved aside (with its `-wal` and `-shm`) and a new one made.
+    pub fn open(&self) -> Result<Opened, OpenError> {
+        let path = self.database();
+        let origin = match look_at_header(&path)? {
+            Header::Absent => Origin::Now,
+            Header::Sqlite => Origin::Before,
+            Header::Garbage => {
+                return self.start_anew("it does not begin as a SQLite database".to_owned());
+            }
+        };
+        match connect(&path, origin) {
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: origin == Origin::Now,
+                moved_aside: None,
+            }),
+            Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
+            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        }
+    }
+
+    /// SQLite calls the file damaged. It also does so where a read fails at the wrong moment (*seen* with EIO), so this
+    /// is believed only when every byte can be read and it says the same again.
+    fn open_damaged(&self) -> Result<Opened, OpenError> {
+        self.read_through()?;
+        let path = self.database();
+        match connect(&path, Origin::Before) {
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: false,
+                moved_aside: None,
+            }),
+            Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
+            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        }
+    }
+
+    /// Reads every byte of the database and its log: an error means that the disk is at fault, not the file. No
+    /// connection may be open.
+    ///
+    /// # Errors
+    /// [`OpenError::Unavailable`]: the disk does not read.
+    pub fn read_through(&self) -> Result<(), OpenError> {
+        for suffix in ["", "-wal"] {
+            let path = with_suffix(&self.database(), suffix);
+            let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+            match read {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(unavailable(&path, source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the damaged database aside and makes a new one. No connection may be open.
+    pub fn start_anew(&self, why: String) -> Result<Opened, OpenError> {
+        let aside = self.move_aside()?;
+        let path = self.database();
+        match connect(&path, Origin::Now) {
+            Ok(conn) => Ok(Opened {
+                conn,
+                created: true,
+                moved_aside: Some((aside, why)),
+            }),
+            Err(Failure::Stop(error)) => Err(error),
+            Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
+        }
+    }
+
+    /// Moves a damaged database aside; returns where to. No connection may be open.
+    pub fn move_aside(&self) -> Result<PathBuf, OpenError> {
+        let path = self.database();
+        let aside = self.path.join(format!("{FILE_NAME}.corrupt"));
+        // At most one copy is kept. The order matters after a crash in between: while kube9.db is here, it is tried again.
+        for suffix in ["-wal", "-shm", ""] {
+            let from = with_suffix(&path, suffix);
+            match fs::rename(&from, with_suffix(&aside, suffix)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(unavailable(&from, error)),
+            }
+        }
+        Ok(aside)
+    }
+
+    /// Which files the three names stand for now. An error says nothing of them: a disk that does not answer has not
+    /// lost its files.
+    pub fn file_ids(&self) -> io::Result<FileIds> {
+        let id = |suffix| match fs::metadata(with_suffix(&self.database(), suffix)) {
+            Ok(found) => Ok(Some((found.dev(), found.ino()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        Ok(FileIds {
+            database: id("")?,
+            wal: id("-wal")?,
+            shm: id("-shm")?,
+        })
+    }
+
+    /// Bytes on disk: database, `-wal`, `-shm`, by `stat`.
+    pub fn bytes(&self) -> DiskUse {
+        let size =
+            |suffix| fs::metadata(with_suffix(&self.database(), suffix)).map_or(0, |m| m.len());
+        DiskUse {
+            database: size(""),
+            wal: size("-wal"),
+            shm: size("-shm"),
+        }
+    }
+}
+
+/// Device and inode of the three files: shows when somebody removes or replaces one that is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileIds {
+    /// `kube9.db`
+    pub database: Option<(u64, u64)>,
+    /// `kube9.db-wal`
+    pub wal: Option<(u64, u64)>,
+    /// `kube9.db-shm`
+    pub shm: Option<(u64, u64)>,
+}
+
+/// Sizes of the three files, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskUse {
+    /// `kube9.db`
+    pub database: u64,
+    /// `kube9.db-wal`
+    pub wal: u64,
+    /// `kube9.db-shm`
+    pub shm: u64,
+}
+
+impl DiskUse {
+    /// All three together.
+    pub const fn total(self) -> u64 {
+        self.database + self.wal + self.shm
+    }
+}
+
+/// A second connection, for `snapshot`, which only reads (`query_only` would forbid VACUUM INTO). Takes no writer lock.
+pub fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    keep_wal(&conn)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(conn)
+}
+
+/// Whether the error says that the file itself is damaged.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+enum Failure {
+    Stop(OpenError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn unavailable(
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> OpenError {
+    OpenError::Unavailable {
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+enum Header {
+    Absent,
+    Sqlite,
+    Garbage,
+}
+
+/// Reads the first bytes; called before any connection is open.
+fn look_at_header(path: &Path) -> Result<Header, OpenError> {
+    let mut header = Vec::with_capacity(16);
+    match File::open(path) {
+        Ok(file) => file
+            .take(16)
+            .read_to_end(&mut header)
+            .map_err(|source| unavailable(path, source))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Header::Absent),
+        Err(error) => return Err(unavailable(path, error)),
+    };
+    Ok(match header.as_slice() {
+        b"" => Header::Absent, // a start that was killed between creating the file and the first commit
+        b"SQLite format 3\0" => Header::Sqlite,
+        _ => Header::Garbage,
+    })
+}
+
+fn keep_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let mut on = 1;
+    conn.file_control(rusqlite::DEFAULT_NAME, FileControl::PersistWal(&mut on))
+}
+
+/// When a file was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It may be somebody else's, and have another layout.
+    Before,
+    /// By this process, now.
+    Now,
+}
+
+/// A connection to a database of this version's layout.
+fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
+    if origin == Origin::Now {
+        // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
+        // reads through the group.
+        let made = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o640)
+            .open(path);
+        made.map_err(|source| Failure::Stop(unavailable(path, source)))?;
+    }
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    // SQLite opens read-only what it may not write; such a connection would stay so after the disk is back.
+    if conn.is_readonly(rusqlite::MAIN_DB)? {
+        return Err(Failure::Stop(unavailable(path, "it is not writable")));
+    }
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    keep_wal(&conn)?;
+    // The file grows by whole pages; without a chunk size SQLite does not listen to `checkpoint::reserve`.
+    let mut chunk = schema::PAGE_BYTES as i32;
+    conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
+    if origin == Origin::Before {
+        let path = path.to_owned();
+        match layout::owner(&conn)? {
+            Owner::Us => {}
+            Owner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
+            Owner::OtherVersion(found) => {
+                return Err(Failure::Stop(OpenError::OtherVersion {
+                    path,
+                    found,
+                    known: schema::VERSION,
+                }));
+            }
+        }
+    }
+    // Before the first table, else they have no effect.
+    for (pragma, value) in [("page_size", schema::PAGE_BYTES), ("auto_vacuum", 2)] {
+        match origin {
+            Origin::Before => conn.pragma_update(None, pragma, value)?,
+            Origin::Now => set(&conn, pragma, value)?,
+        }
+    }
+    conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
+        row.get::<_, String>(0)
+    })?;
+    let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Failure::Stop(unavailable(
+            path,
+            format!("journal mode is {mode}, WAL was refused"),
+        )));
+    }
+    set(&conn, "synchronous", 1)?;
+    set(&conn, "journal_size_limit", WAL_BYTES_KEPT)?;
+    set(&conn, "wal_autocheckpoint", WAL_PAGES)?;
+    set(&conn, "cache_size", CACHE_KIB)?;
+    set(&conn, "temp_store", 2)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+    // No plan may depend on a bound value: else statements that meet a partial index are prepared again at each use,
+    // which took 56 % of the store's time (measured).
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    layout::create_if_empty(&conn)?;
+    // One read right after opening makes SQLite create -shm, which a reader on a read-only mount cannot.
+    conn.query_row("SELECT max(version) FROM schema_version", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    Ok(conn)
+}
+
+/// Sets a pragma and reads it back.
+fn set(conn: &Connection, pragma: &str, value: i64) -> Result<(), Failure> {
+    conn.pragma_update(None, pragma, value)?;
+    let now: i64 = conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
+    if now != value {
+        let path = conn.path().map(PathBuf::from).unwrap_or_default();
+        return Err(Failure::Stop(unavailable(
+            &path,
+            format!("pragma {pragma} is {now} after setting it to {value}"),
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn second_recorder_is_refused() {
+        let dir = dir();
+        let _first = DataDir::lock(dir.path()).unwrap();
+        // flock is per open file, so one process can play both recorders; LOCK_WAIT is what makes this test slow.
+        assert!(matches!(
+            DataDir::lock(dir.path()),
+            Err(OpenError::Locked { .. })
+        ));
+    }
+
+    #[test]
+    fn wal_and_shm_stay_after_a_clean_close() {
+        let dir = dir();
+        let data = DataDir::lock(dir.path()).unwrap();
+        let opened = data.open().unwrap();
+        assert!(opened.created);
+        drop(opened);
+        for suffix in ["", "-wal", "-shm"] {
+            let path = with_suffix(&data.database(), suffix);
+            let mode = std::os::unix::fs::PermissionsExt::mode(
+                &fs::metadata(&path).unwrap().permissions(),
+            );
+            assert_eq!(mode & 0o777, 0o640, "{}", path.display());
+        }
+        let again = data.open().unwrap();
+        assert!(!again.created);
+    }
+
+    #[test]
+    fn garbage_is_moved_aside_and_not_lost() {
+        let dir = dir();
+        let data = DataDir::lock(dir.path()).unwrap();
+        fs::write(
+            data.database(),
+            b"this was a database once, before the disk went",
+        )
+        .unwrap();
+        let opened = data.open().unwrap();
+        let (aside, _) = opened.moved_aside.unwrap();
+        assert!(fs::read(aside).unwrap().starts_with(b"this was a database"));
+        assert!(opened.created);
+    }
+
+    #[test]
+    fn torn_page_is_moved_aside() {
+        let dir = dir();
+        let data = DataDir::lock(dir.path()).unwrap();
+        drop(data.open().unwrap());
+        for suffix in ["-wal", "-shm"] {
+            fs::remove_file(with_suffix(&data.database(), suffix)).unwrap();
+        }
+        fs::write(
+            data.database(),
+            [b"SQLite format 3\0".as_slice(), &[0xff; 8000]].concat(),
+        )
+        .unwrap();
+        assert!(data.open().unwrap().moved_aside.is_some());
+    }
+
+    #[test]
+    fn another_programs_database_is_left_alone() {
+        let dir = dir();
+        let data = DataDir::lock(dir.path()).unwrap();
+        let other = Connection::open_with_flags(data.database(), OpenFlags::default()).unwrap();
+        other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        drop(other);
+        let before = fs::read(data.database()).unwrap();
+        assert!(matches!(data.open(), Err(OpenError::Foreign { .. })));
+        assert_eq!(fs::read(data.database()).unwrap(), before);
+    }
+
+    #[test]
+    fn another_version_is_left_alone() {
+        for version in [0, 2, 99] {
+            let dir = dir();
+            let data = DataDir::lock(dir.path()).unwrap();
+            let opened = data.open().unwrap();
+            opened
+                .conn
+                .execute("UPDATE schema_version SET version = ?", [version])
+                .unwrap();
+            drop(opened);
+            let before = fs::read(data.database()).unwrap();
+            assert!(matches!(
+                data.open(),
+                Err(OpenError::OtherVersion { found, .. }) if found == version
+            ));
+            assert_eq!(fs::read(data.database()).unwrap(), before);
+        }
+    }
+}

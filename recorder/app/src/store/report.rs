@@ -1,0 +1,168 @@
+//! Rows of type `system` that report what was done to the record: by the clean-up and by imports.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Holder, Severity};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use super::apply::Applier;
+use super::delete::Deleted;
+use crate::metrics::{Label, Removal};
+use crate::pipeline::record::{Occurred, Record};
+use crate::pipeline::sanitize::{Sanitized, sanitize};
+
+/// Holders that a row names.
+const NAMED_MAX: usize = 10;
+
+/// What a run by age or by size did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Report<'a> {
+    pub(super) cause: Removal,
+    pub(super) deleted: Deleted,
+    /// Whose rows they were, for runs by size.
+    pub(super) holders: &'a HashMap<Holder, u64>,
+    /// Facts cut, for runs by size.
+    pub(super) cut: u64,
+    pub(super) names: u64,
+    /// Bytes the database may use, for a run by size.
+    pub(super) limit: Option<u64>,
+    pub(super) volume_is_short: bool,
+    /// How long info and warning, error and critical are kept.
+    pub(super) keep: (Duration, Duration),
+    pub(super) at: Timestamp,
+}
+
+/// Rows were deleted.
+pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
+    let total = report.deleted.total();
+    let mut extra = Map::from_iter([
+        ("cause".to_owned(), json!(report.cause.name())),
+        ("deleted".to_owned(), json!(total)),
+    ]);
+    for &severity in Severity::ALL {
+        let rows = report.deleted.of(severity);
+        extra.insert(format!("deleted_{}", severity.as_str()), json!(rows));
+    }
+    extra.insert("unused_names".to_owned(), json!(report.names));
+    let (reason, title, severity, description) = match report.cause {
+        Removal::Age => {
+            let days = |keep: Duration| keep.as_secs_f64() / 86_400.0;
+            let (short, long) = report.keep;
+            let description = format!(
+                "{total} rows were deleted: info and warning are kept for {:.1} days, error and critical for {:.1}.",
+                days(short),
+                days(long)
+            );
+            (
+                "RetentionRun",
+                "Old rows deleted",
+                Severity::Info,
+                description,
+            )
+        }
+        Removal::Size => {
+            let why = match report.limit {
+                _ if report.volume_is_short => "the volume is nearly full".to_owned(),
+                Some(limit) => format!("the database may use {} MiB", limit >> 20),
+                None => "the database is too large".to_owned(),
+            };
+            extra.insert("limit_bytes".to_owned(), json!(report.limit));
+            let important =
+                report.deleted.of(Severity::Error) + report.deleted.of(Severity::Critical);
+            let severity = if important > 0 {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let mut most: Vec<(&Holder, &u64)> = report.holders.iter().collect();
+            most.sort_unstable_by_key(|(holder, rows)| (Reverse(**rows), *holder));
+            let named = &most[..most.len().min(NAMED_MAX)];
+            let whose = named.first().map_or(String::new(), |(holder, rows)| {
+                format!(" {rows} of them were of {holder}, which took most space.")
+            });
+            let by_holder = named
+                .iter()
+                .map(|(holder, rows)| (holder.to_string(), json!(rows)));
+            extra.insert("deleted_of".to_owned(), Value::Object(by_holder.collect()));
+            extra.insert(
+                "deleted_of_others".to_owned(),
+                json!(
+                    most[named.len()..]
+                        .iter()
+                        .map(|(_, rows)| **rows)
+                        .sum::<u64>()
+                ),
+            );
+            let cut = match report.cut {
+                0 => String::new(),
+                cut => {
+                    extra.insert("facts_cut".to_owned(), json!(cut));
+                    format!(
+                        " Of {cut} objects the last known state was dropped: \
+                         changes of them while the recorder is down will not be told."
+                    )
+                }
+            };
+            let description = format!(
+                "{total} rows were deleted before their time, the oldest and least severe of those who hold most: \
+                 {why}.{whose}{cut} Raise storage.max_bytes and the volume, or shorten retention."
+            );
+            (
+                "SizeCapReached",
+                "Rows deleted for lack of space",
+                severity,
+                description,
+            )
+        }
+    };
+    record(reason, title, severity, description, extra, report.at)
+}
+
+/// A run failed.
+pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
+    record(
+        "RetentionFailed",
+        "Clean-up failed",
+        Severity::Warning,
+        format!("Old rows could not be deleted: {cause}. It is tried again every minute."),
+        Map::from_iter([("cause".to_owned(), json!(cause))]),
+        at,
+    )
+}
+
+/// Inserts such a row.
+pub(super) fn insert(
+    conn: &Connection,
+    applier: &mut Applier,
+    row: &Sanitized,
+) -> rusqlite::Result<()> {
+    let Occurred::At(at) = row.record().occurred else {
+        return Ok(()); // `record` below makes no other
+    };
+    applier.rows.insert_own(conn, row, at, at)?;
+    Ok(())
+}
+
+/// A row of kube9's own that says what was done to the record.
+pub(super) fn record(
+    reason: &str,
+    title: &str,
+    severity: Severity,
+    description: String,
+    extra: Map<String, Value>,
+    at: Timestamp,
+) -> Sanitized {
+    sanitize(Record {
+        event_type: EventType::System,
+        severity,
+        title: title.to_owned(),
+        description,
+        reason: reason.to_owned(),
+        extra,
+        ..Record::own(at)
+    })
+}

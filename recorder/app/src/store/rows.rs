@@ -1,0 +1,573 @@
+//! Inserts, updates and deletes rows of `event`, with the counters and the change sequence that belong to them.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use kube9_db::schema::tally;
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Map, Value};
+
+use super::evicted;
+use super::intern::Interned;
+use super::keys::Keys;
+use super::statements::Counting as _;
+use crate::pipeline::heard::Told;
+use crate::pipeline::identity::Uid;
+use crate::pipeline::sanitize::Sanitized;
+
+/// Change entries kept for `events watch`: a follower that polls twice a second may fall ten seconds behind a burst of
+/// 2,000 rows a second.
+const CHANGES_KEPT: i64 = 20_000;
+
+/// Writes rows within the caller's transaction.
+#[derive(Debug, Default)]
+pub struct Rows {
+    pub(super) interned: Interned,
+    keys: Keys,
+    tally: HashMap<Place, i64, RandomState>,
+    /// Rows that are new or different, in the order in which they became so.
+    changed: Vec<EventKey>,
+    trimmed_to: i64,
+    /// Rows inserted since the last [`Rows::take_inserted`], by type and severity.
+    inserted: Inserted,
+    /// What the transactions since the last [`Rows::take_told`] tell the analysis.
+    pub(super) told: Told,
+}
+
+/// What rows are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
+    /// Of the hour, or of a longer span. Seconds since 1970.
+    start: i64,
+    scope: i64,
+    event_type: i64,
+    severity: i64,
+}
+
+/// The columns that only recorded Events have, and the row's place in time.
+#[derive(Debug, Clone, Default)]
+pub struct Span<'a> {
+    /// uid of the Event.
+    pub uid: Option<&'a Uid>,
+    /// The Event's own count.
+    pub count: Option<i64>,
+    /// What the row stands for.
+    pub occurrences: Option<i64>,
+    /// First occurrence, where it is not `created_at`.
+    pub first: Option<Timestamp>,
+    /// Last occurrence.
+    pub last: Timestamp,
+}
+
+/// What a repeat of an Event changes of its row.
+pub(super) struct Repeat<'a> {
+    /// The Event's count.
+    pub(super) count: i64,
+    /// Occurrences to add.
+    pub(super) add: i64,
+    /// The last occurrence from now on.
+    pub(super) last: Timestamp,
+    pub(super) text: i64,
+    pub(super) args: Option<&'a str>,
+    pub(super) extra: Option<String>,
+}
+
+/// What a row taken in from the original operator keeps as it was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// Its id.
+    pub id: String,
+    /// Its created_at.
+    pub created_at: String,
+    /// Its metadata: a JSON object, where it had one.
+    pub metadata: Option<String>,
+}
+
+/// What became of an imported row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is stored.
+    Stored,
+    /// A row with its id is there already.
+    Known,
+    /// The size limit has deleted rows like it that were as new.
+    Evicted,
+    /// All keys of its second are taken.
+    NoKey,
+}
+
+/// Keys between two milliseconds of imported rows. An eighth of a second's keys lies above them all, for other rows.
+const KEYS_PER_MS: u32 = EventKey::LOW_MAX / 8 * 7 / 1000;
+
+/// Keys looked at one by one for a free one: rows of one millisecond mostly are a few.
+const KEYS_TRIED: i64 = 64;
+
+impl Rows {
+    /// Forgets what a rollback may have undone.
+    pub fn clear(&mut self) {
+        self.interned.forget();
+        self.keys.clear();
+        self.tally.clear();
+        self.changed.clear();
+        self.trimmed_to = 0;
+        self.inserted = Inserted::default();
+        self.told = Told::default();
+    }
+
+    /// Number of the reason and title of a row.
+    pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
+        self.interned.reason(conn, row)
+    }
+
+    /// Inserts a row created at `created`.
+    pub fn insert(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        created: Timestamp,
+        span: &Span<'_>,
+        extra: &Map<String, Value>,
+    ) -> rusqlite::Result<EventKey> {
+        let key = self.key(conn, created)?;
+        self.insert_as(conn, row, key, span, extra)?;
+        Ok(key)
+    }
+
+    /// Inserts a row of kube9's own, of something that was from `created` to `last`.
+    pub fn insert_own(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        created: Timestamp,
+        last: Timestamp,
+    ) -> rusqlite::Result<EventKey> {
+        let span = Span {
+            last,
+            ..Span::default()
+        };
+        self.insert(conn, row, created, &span, &row.record().extra)
+    }
+
+    /// A key for a row created at `created`.
+    pub fn key(&mut self, conn: &Connection, created: Timestamp) -> rusqlite::Result<EventKey> {
+        self.keys.next(conn, created.second())
+    }
+
+    /// Inserts a row under a key of [`Rows::key`].
+    pub fn insert_as(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        key: EventKey,
+        span: &Span<'_>,
+        extra: &Map<String, Value>,
+    ) -> rusqlite::Result<()> {
+        let extra = json(extra);
+        self.put(conn, row, key, span, extra.as_deref())?;
+        self.told.row(row.record(), key.created_at());
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Whether a row was taken in under this id.
+    pub fn has_imported(&self, conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+        conn.counted("SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1)")?
+            .query_row([id], |row| row.get(0))
+    }
+
+    /// Inserts a row of the original operator, created at `created`. Followers of the record are not told: it is about the
+    /// past, and there may be a million of them.
+    pub fn insert_imported(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        created: Timestamp,
+        last: Timestamp,
+        imported: &Imported,
+    ) -> rusqlite::Result<Taken> {
+        if has_id(conn, &imported.id)? {
+            return Ok(Taken::Known);
+        }
+        if evicted::reaches(conn, row.record(), created)? {
+            return Ok(Taken::Evicted);
+        }
+        let Some(key) = imported_key(conn, created)? else {
+            return Ok(Taken::NoKey);
+        };
+        let span = Span {
+            last,
+            ..Span::default()
+        };
+        self.put(conn, row, key, &span, imported.metadata.as_deref())?;
+        conn.counted("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
+            .execute((key.as_i64(), &imported.id, &imported.created_at))?;
+        // It took a key that the others do not know of.
+        self.keys.clear();
+        Ok(Taken::Stored)
+    }
+
+    fn put(
+        &mut self,
+        conn: &Connection,
+        row: &Sanitized,
+        key: EventKey,
+        span: &Span<'_>,
+        extra: Option<&str>,
+    ) -> rusqlite::Result<()> {
+        let record = row.record();
+        let reason = self.reason(conn, row)?;
+        let object = self.interned.object(conn, row)?;
+        let node = match &record.node {
+            Some(node) => Some(self.interned.node(conn, node)?),
+            None => None,
+        };
+        let (text, args) = self.text(conn, row)?;
+        let created = key.created_at();
+        // Absent where it would be 0: nearly always, and then it takes no byte.
+        let first_ms = span
+            .first
+            .map(|first| first.millis() - created.millis())
+            .filter(|ms| *ms != 0);
+        let last_ms = span.last.since(created).as_millis() as i64;
+        conn.counted("INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
+                 first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
+            .execute(rusqlite::params![
+                key.as_i64(),
+                record.event_type.code(),
+                record.severity.code(),
+                reason,
+                object.map(|ids| ids.object),
+                node,
+                text,
+                args,
+                span.uid,
+                span.count,
+                span.occurrences,
+                first_ms,
+                last_ms,
+                extra,
+            ])?;
+        self.count(
+            key,
+            object.map_or(0, |ids| ids.scope),
+            record.event_type,
+            record.severity,
+            1,
+        );
+        self.inserted.0[record.event_type as usize][record.severity as usize] += 1;
+        Ok(())
+    }
+
+    /// Number and arguments of the row's description.
+    pub fn text<'r>(
+        &mut self,
+        conn: &Connection,
+        row: &'r Sanitized,
+    ) -> rusqlite::Result<(i64, Option<&'r str>)> {
+        let text = row.text();
+        let id = self.interned.text(conn, &text.body)?;
+        Ok((id, text.args.as_deref()))
+    }
+
+    /// Whether `stored` is the number of a reason with the row's title.
+    pub(super) fn has_title(
+        &mut self,
+        conn: &Connection,
+        stored: i64,
+        row: &Sanitized,
+    ) -> rusqlite::Result<bool> {
+        if self.reason(conn, row)? == stored {
+            return Ok(true);
+        }
+        let title: Option<String> = conn
+            .counted("SELECT title FROM reason WHERE id = ?1")?
+            .query_row([stored], |row| row.get(0))
+            .optional()?;
+        Ok(title.as_deref() == Some(row.record().title.as_str()))
+    }
+
+    /// Description of a row that is there.
+    pub(super) fn description(&self, conn: &Connection, key: EventKey) -> rusqlite::Result<String> {
+        conn.counted("SELECT description FROM event_detail WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+    }
+
+    /// Metadata that only some rows have, of a row; `None` if it is not there.
+    pub(super) fn extra(
+        &self,
+        conn: &Connection,
+        key: EventKey,
+    ) -> rusqlite::Result<Option<Map<String, Value>>> {
+        let extra: Option<Option<String>> = conn
+            .counted("SELECT extra FROM event WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+            .optional()?;
+        Ok(extra.map(|extra| {
+            extra
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default()
+        }))
+    }
+
+    /// Adds a repeat of an Event to its row.
+    pub(super) fn grow(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        repeat: &Repeat<'_>,
+    ) -> rusqlite::Result<()> {
+        conn.counted(
+            "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
+             extra = ?7 WHERE key = ?1",
+        )?
+        .execute((
+            key.as_i64(),
+            repeat.count,
+            repeat.add,
+            after_ms(key, repeat.last),
+            repeat.text,
+            repeat.args,
+            &repeat.extra,
+        ))?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Gives a row that is there another text and metadata; it lasted until `last` at least.
+    pub(super) fn rewrite(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        row: &Sanitized,
+        last: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (text, args) = self.text(conn, row)?;
+        conn.counted(
+            "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
+        )?
+        .execute((
+            key.as_i64(),
+            after_ms(key, last),
+            text,
+            args,
+            json(&row.record().extra),
+        ))?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Gives the row of a gap other severity, text and metadata; it reaches until `to`.
+    pub(super) fn rewrite_gap(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        row: &Sanitized,
+        to: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (text, args) = self.text(conn, row)?;
+        let severity = row.record().severity;
+        let before: Option<i64> = conn
+            .counted("SELECT severity FROM event WHERE key = ?1")?
+            .query_row([key.as_i64()], |row| row.get(0))
+            .optional()?;
+        let changed = conn
+            .counted(
+                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+            )?
+            .execute((
+                key.as_i64(),
+                severity.code(),
+                after_ms(key, to),
+                text,
+                args,
+                json(&row.record().extra),
+            ))?;
+        if changed > 0 {
+            let before = before.and_then(Severity::from_code);
+            self.count(key, 0, EventType::System, before.unwrap_or(severity), -1);
+            self.count(key, 0, EventType::System, severity, 1);
+            self.changed(key);
+        }
+        Ok(())
+    }
+
+    /// Moves the end of a row to `last`, with other metadata.
+    pub(super) fn extend(
+        &mut self,
+        conn: &Connection,
+        key: EventKey,
+        last: Timestamp,
+        extra: &Map<String, Value>,
+    ) -> rusqlite::Result<()> {
+        conn.counted("UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1")?
+            .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Notes that a row is new or different, in the sequence that followers read.
+    pub fn changed(&mut self, key: EventKey) {
+        self.changed.push(key);
+    }
+
+    /// Adds `rows` to the counters of a row's place.
+    pub fn count(
+        &mut self,
+        key: EventKey,
+        scope: i64,
+        event_type: EventType,
+        severity: Severity,
+        rows: i64,
+    ) {
+        let second = key.second();
+        let hour = Place {
+            start: second - second.rem_euclid(tally::HOUR),
+            scope,
+            event_type: event_type.code(),
+            severity: severity.code(),
+        };
+        *self.tally.entry(hour).or_default() += rows;
+    }
+
+    /// Writes the counters and the change sequence: the last thing before a commit.
+    pub fn finish(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.write_tally(conn)?;
+        self.write_changes(conn)
+    }
+
+    fn write_tally(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.tally.is_empty() {
+            return Ok(());
+        }
+        let mut add = conn.counted(
+            "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
+        )?;
+        for span in [tally::ALL, tally::DAY, tally::HOUR] {
+            // In the order of the table, so that neighbours find their page again.
+            for (place, rows) in self.sums(span) {
+                let key = (
+                    span,
+                    place.start,
+                    place.scope,
+                    place.event_type,
+                    place.severity,
+                );
+                add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
+                if rows <= 0 {
+                    conn.counted("DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
+                             AND severity = ?5 AND rows <= 0",
+                        )?
+                        .execute(key)?;
+                }
+            }
+        }
+        self.tally.clear();
+        Ok(())
+    }
+
+    /// What the counters of one span grow by, in their order.
+    fn sums(&self, span: i64) -> Vec<(Place, i64)> {
+        let mut sums: HashMap<Place, i64, RandomState> = HashMap::default();
+        for (hour, rows) in &self.tally {
+            let start = match span {
+                tally::ALL => 0,
+                span => hour.start - hour.start.rem_euclid(span),
+            };
+            *sums.entry(Place { start, ..*hour }).or_default() += rows;
+        }
+        let mut sums: Vec<(Place, i64)> = sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
+        sums.sort_unstable_by_key(|(place, _)| *place);
+        sums
+    }
+
+    fn write_changes(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let mut seq: i64 = conn
+            .counted("SELECT ifnull(max(seq), 0) FROM changes")?
+            .query_row([], |row| row.get(0))?;
+        let mut add = conn.counted("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
+        for key in self.changed.drain(..) {
+            seq += 1;
+            add.execute((seq, key.as_i64()))?;
+        }
+        if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
+            self.trimmed_to = seq - CHANGES_KEPT;
+            conn.counted("DELETE FROM changes WHERE seq <= ?1")?
+                .execute([self.trimmed_to])?;
+        }
+        Ok(())
+    }
+
+    /// What the transactions since the last call tell the analysis; to be handed on after the commit.
+    pub fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Rows inserted since the last call, by type and severity; to be counted after the commit.
+    pub fn take_inserted(&mut self) -> impl Iterator<Item = ((EventType, Severity), u64)> + use<> {
+        let Inserted(all) = std::mem::take(&mut self.inserted);
+        EventType::ALL.iter().flat_map(move |event_type| {
+            Severity::ALL
+                .iter()
+                .map(move |severity| (*event_type, *severity))
+                .map(move |place| (place, all[place.0 as usize][place.1 as usize]))
+                .filter(|(_, rows)| *rows > 0)
+        })
+    }
+}
+
+fn has_id(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let key = id.parse::<EventKey>().ok().map(EventKey::as_i64);
+    conn.counted(
+        "SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1) \
+         OR EXISTS (SELECT 1 FROM event WHERE key = ?2 AND imported_id IS NULL)",
+    )?
+    .query_row((id, key), |row| row.get(0))
+}
+
+/// A free key of the second that lies as its millisecond does, so that rows of one second keep their order.
+fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Option<EventKey>> {
+    let second = created.second();
+    let millis = created.millis().rem_euclid(1000) as u32;
+    let first = EventKey::new(second, millis * KEYS_PER_MS).as_i64();
+    let end = EventKey::new(second, EventKey::LOW_MAX).as_i64();
+    let mut free = first;
+    let mut taken =
+        conn.counted("SELECT key FROM event WHERE key >= ?1 AND key <= ?2 ORDER BY key LIMIT ?3")?;
+    let mut taken = taken.query((first, end, KEYS_TRIED))?;
+    while let Some(row) = taken.next()? {
+        if row.get::<_, i64>(0)? != free {
+            return Ok(Some(EventKey::from_i64(free)));
+        }
+        free += 1;
+    }
+    if free - first < KEYS_TRIED {
+        return Ok((free <= end).then_some(EventKey::from_i64(free)));
+    }
+    // Many in one millisecond: after all of the second.
+    let last: i64 = conn
+        .counted("SELECT max(key) FROM event WHERE key <= ?1")?
+        .query_row([end], |row| row.get(0))?;
+    Ok((last < end).then_some(EventKey::from_i64(last + 1)))
+}
+
+/// Numbers of rows by type and severity.
+#[derive(Debug, Default)]
+struct Inserted([[u64; Severity::ALL.len()]; EventType::ALL.len()]);
+
+/// `event.last_ms` of a row whose last occurrence is `last`.
+fn after_ms(key: EventKey, last: Timestamp) -> i64 {
+    last.since(key.created_at()).as_millis() as i64
+}
+
+/// An object as JSON text; `None` when it is empty, which costs no byte in the row.
+pub fn json(extra: &Map<String, Value>) -> Option<String> {
+    (!extra.is_empty())
+        .then(|| serde_json::to_string(extra).expect("a map of JSON values always serializes"))
+}

@@ -1,0 +1,331 @@
+//! One run of the clean-up: what it does, step by step.
+//!
+//! ```text
+//!   by age:  expire ─▶ leftovers ─────────────────────────▶ sweep ─▶ vacuum ─▶ done
+//!   by size: trim (facts) ─▶ weigh (who holds what) ─▶ shed ─▶ sweep
+//! ```
+//!
+//! Each step is one transaction that ends when its time is over.
+//!
+//! Invariant: a run by size deletes as large a part of the rows as of the bytes that have to go, so that it ends whatever
+//! the pages do.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use kube9_model::{Holder, Severity};
+use rusqlite::Connection;
+
+use super::apply::{Applier, apply_all};
+use super::cap::{Pages, Pressure};
+use super::dedup::DedupTable;
+use super::delete::{Candidate, Deleted, Step, Why, delete_some};
+use super::evicted;
+use super::findings::FindingTable;
+use super::leftovers::Leftovers;
+use super::share::Quotas;
+use super::sweep::Sweep;
+use super::trim::Trim;
+use super::weigh::Weigh;
+use crate::config::RetentionConfig;
+use crate::metrics::{Metrics, Removal};
+
+/// What a step works before it commits. The commit itself, and once in a thousand pages a checkpoint, come on top; the
+/// whole has to stay below 50 ms.
+const STEP_TIME: Duration = Duration::from_millis(15);
+
+/// A file with a larger share of free pages gives some back (1 / 8), and keeps this share (1 / 16) for the next rows:
+/// giving all of it back would move pages about in every run, only to grow again.
+const FREE_SHARE_MAX: u64 = 8;
+const FREE_SHARE_KEPT: u64 = 16;
+
+/// Free pages below which giving back is not worth it: half a MiB.
+const FREE_PAGES_MIN: u64 = 256;
+
+/// Open findings keep their rows from a run by size while these take no more than a tenth of the limit, at 1 KiB each.
+const FINDING_SHARE: u64 = 10 << 10;
+
+/// Entries in `dedup` outlive their rows while all of them take no more than a fifth of the limit, at 70 bytes each: a
+/// cluster of 10,000 pods has 40,000, or 3 MB.
+const ENTRY_SHARE: u64 = 5 * 70;
+
+/// What a step leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Progress {
+    /// Its time was over before the work was done.
+    More,
+    /// Nothing.
+    Done,
+}
+
+/// A run, with what it has done so far.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Why.
+    pub(super) cause: Removal,
+    /// When it began.
+    pub(super) began: Timestamp,
+    /// Rows deleted.
+    pub(super) deleted: Deleted,
+    /// Names removed.
+    pub(super) names: u64,
+    /// What called for it, of one by size.
+    pub(super) pressure: Option<Pressure>,
+    /// Rows deleted by holder, of one by size.
+    pub(super) holders: HashMap<Holder, u64>,
+    /// Facts cut, of one by size.
+    pub(super) cut: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Cuts facts that take more than their share.
+    Trim(Box<Trim>),
+    /// Weighs the rows of each holder.
+    Weigh(Box<Weigh>),
+    /// Deletes what is too old, from this key on.
+    Expire { from: i64 },
+    /// Deletes the oldest rows of each holder, from this key on, while its quotas are not used up.
+    Shed {
+        from: i64,
+        quotas: Box<Quotas>,
+        why: Why,
+    },
+    /// Deletes what remains of watches that are gone.
+    Leftovers(Leftovers),
+    /// Removes names that no row uses any more.
+    Sweep(Sweep),
+    /// Gives free pages back to the file system.
+    Vacuum,
+    /// Nothing more; also while a step is under way, so that one that fails ends the run.
+    Done,
+}
+
+impl Run {
+    /// Deletes what is older than its severity is kept.
+    pub(super) fn by_age(began: Timestamp) -> Self {
+        Self::new(Removal::Age, began, Phase::Expire { from: i64::MIN }, None)
+    }
+
+    /// Makes room: what holds most gives its oldest rows, the least severe first.
+    pub(super) fn by_size(began: Timestamp, pressure: Pressure) -> Self {
+        let phase = Phase::Trim(Box::new(Trim::begin(pressure.limit)));
+        Self::new(Removal::Size, began, phase, Some(pressure))
+    }
+
+    fn new(cause: Removal, began: Timestamp, phase: Phase, pressure: Option<Pressure>) -> Self {
+        Self {
+            cause,
+            began,
+            deleted: Deleted::default(),
+            names: 0,
+            pressure,
+            holders: HashMap::new(),
+            cut: 0,
+            phase,
+        }
+    }
+
+    /// One step. `volume_is_short`: free pages are what new rows live on, none is given back.
+    pub(super) fn step(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        config: &RetentionConfig,
+        volume_is_short: bool,
+        metrics: &Metrics,
+    ) -> rusqlite::Result<Progress> {
+        let deadline = Instant::now() + STEP_TIME;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Expire { from } => {
+                self.expire(conn, applier, config, metrics, from, deadline)?
+            }
+            Phase::Trim(mut trim) => {
+                let progress = within(conn, applier, |tx, _| trim.step(tx, deadline))?;
+                self.cut = trim.cut;
+                match progress {
+                    Progress::Done => self.weighing(conn)?,
+                    Progress::More => Phase::Trim(trim),
+                }
+            }
+            Phase::Weigh(mut weigh) => match weigh.step(conn, deadline)? {
+                Progress::Done => self.shedding(conn, &weigh)?,
+                Progress::More => Phase::Weigh(weigh),
+            },
+            Phase::Shed { from, quotas, why } => self.shed(
+                conn,
+                applier,
+                config,
+                metrics,
+                (from, quotas, why),
+                deadline,
+            )?,
+            Phase::Leftovers(leftovers) => {
+                let forgotten = self.began.minus(config.info_warning);
+                let next = within(conn, applier, |tx, applier| {
+                    leftovers.step(tx, applier, (self.began, forgotten), deadline)
+                })?;
+                next.map_or_else(|| Phase::Sweep(Sweep::begin()), Phase::Leftovers)
+            }
+            Phase::Sweep(sweep) => {
+                let step = within(conn, applier, |tx, applier| {
+                    sweep.step(tx, &mut applier.rows, deadline)
+                })?;
+                self.names += step.names;
+                match step.next {
+                    Some(sweep) => Phase::Sweep(sweep),
+                    None => {
+                        Sweep::end(&mut applier.rows);
+                        Phase::Vacuum
+                    }
+                }
+            }
+            Phase::Vacuum if !volume_is_short => match vacuum(conn, deadline)? {
+                Progress::More => Phase::Vacuum,
+                Progress::Done => return Ok(Progress::Done),
+            },
+            Phase::Vacuum | Phase::Done => return Ok(Progress::Done),
+        };
+        Ok(Progress::More)
+    }
+
+    /// Deletes what is too old; one pass over both tiers.
+    fn expire(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        config: &RetentionConfig,
+        metrics: &Metrics,
+        from: i64,
+        deadline: Instant,
+    ) -> rusqlite::Result<Phase> {
+        let began = self.began;
+        let before = |severity| began.minus(config.keep(severity));
+        let latest = before(Severity::Info).max(before(Severity::Error));
+        let end = EventKey::first_at(latest).as_i64();
+        let goes = |row: &Candidate| row.last_ms < before(row.severity).millis();
+        let next = self.delete(conn, applier, metrics, |tx, applier| {
+            let step = delete_some(tx, applier, (from, end), Why::Age, deadline, goes)?;
+            if step.next.is_none() {
+                evicted::forget(tx, config, began)?;
+            }
+            Ok(step)
+        })?;
+        Ok(match next {
+            Some(from) => Phase::Expire { from },
+            None => Phase::Leftovers(Leftovers::default()),
+        })
+    }
+
+    /// After the facts: rows have to go only if too much is used all the same.
+    fn weighing(&self, conn: &Connection) -> rusqlite::Result<Phase> {
+        let Some(pressure) = self.pressure else {
+            return Ok(Phase::Done);
+        };
+        if Pages::of(conn)?.used_bytes() <= pressure.target {
+            return Ok(Phase::Sweep(Sweep::begin()));
+        }
+        Ok(Phase::Weigh(Box::new(Weigh::begin(conn)?)))
+    }
+
+    /// Shares out what has to go: as large a part of the rows as of the bytes; at least one.
+    fn shedding(&self, conn: &Connection, weigh: &Weigh) -> rusqlite::Result<Phase> {
+        let Some(pressure) = self.pressure else {
+            return Ok(Phase::Done);
+        };
+        let used = Pages::of(conn)?.used_bytes();
+        let part = used.saturating_sub(pressure.target) as f64 / used.max(1) as f64;
+        let need = ((weigh.holdings.bytes() as f64 * part).ceil() as u64).max(1);
+        Ok(Phase::Shed {
+            from: i64::MIN,
+            quotas: Box::new(weigh.holdings.quotas(need)),
+            why: Why::Size {
+                findings_stay: FindingTable::of(conn).count()? <= pressure.limit / FINDING_SHARE,
+                entries_go: DedupTable::of(conn).count()? > pressure.limit / ENTRY_SHARE,
+            },
+        })
+    }
+
+    /// Deletes the oldest rows of those who have to give; one pass over all severities.
+    fn shed(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        config: &RetentionConfig,
+        metrics: &Metrics,
+        (from, mut quotas, why): (i64, Box<Quotas>, Why),
+        deadline: Instant,
+    ) -> rusqlite::Result<Phase> {
+        let began = self.began;
+        let next = self.delete(conn, applier, metrics, |tx, applier| {
+            let goes = |row: &Candidate| quotas.take(&row.holder, row.severity);
+            let step = delete_some(tx, applier, (from, i64::MAX), why, deadline, goes)?;
+            if step.next.is_none() {
+                evicted::forget(tx, config, began)?;
+            }
+            Ok(step)
+        })?;
+        Ok(match next {
+            Some(from) if quotas.total() > 0 => Phase::Shed { from, quotas, why },
+            _ => Phase::Sweep(Sweep::begin()),
+        })
+    }
+
+    /// Deletes rows in one transaction, counts them after its commit; returns where to go on.
+    fn delete(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        metrics: &Metrics,
+        work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<Step>,
+    ) -> rusqlite::Result<Option<i64>> {
+        let step = within(conn, applier, work)?;
+        self.deleted.add(step.deleted);
+        for (holder, rows) in step.evicted.by_holder() {
+            *self.holders.entry(holder.clone()).or_default() += rows;
+        }
+        for &severity in Severity::ALL {
+            metrics
+                .retention_deleted
+                .of(severity, self.cause)
+                .inc_by(step.deleted.of(severity));
+        }
+        Ok(step.next)
+    }
+}
+
+/// Does `work` in one transaction and returns what it gave, once that is committed.
+fn within<T>(
+    conn: &mut Connection,
+    applier: &mut Applier,
+    work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let mut done = None;
+    apply_all(conn, applier, |tx, applier| {
+        done = Some(work(tx, applier)?);
+        Ok(())
+    })?;
+    Ok(done.expect("a transaction is committed only after its work"))
+}
+
+/// Gives free pages back until `deadline`.
+fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<Progress> {
+    let pages = Pages::of(conn)?;
+    if pages.free < FREE_PAGES_MIN || pages.free < pages.all / FREE_SHARE_MAX {
+        return Ok(Progress::Done);
+    }
+    let tx = conn.transaction()?;
+    {
+        let give = pages.free - pages.all / FREE_SHARE_KEPT;
+        let mut statement = tx.prepare(&format!("PRAGMA incremental_vacuum({give})"))?;
+        let mut rows = statement.query([])?;
+        // One page a row.
+        while rows.next()?.is_some() && Instant::now() < deadline {}
+    }
+    tx.commit()?;
+    Ok(Progress::More)
+}

@@ -1,0 +1,111 @@
+//! Who holds how much of the database: one pass over all rows, in short steps between the batches.
+//!
+//! A row weighs its own bytes, and those of the names and the text that no row before it used: whoever writes Events
+//! chooses how long and how distinct these are.
+//!
+//! Invariant: memory is bounded by [`WINDOW`] and by the holders that are told apart.
+
+use std::time::Instant;
+
+use kube9_model::{Holder, Severity};
+use rusqlite::Connection;
+
+use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
+use super::run::Progress;
+use super::share::Holdings;
+use super::statements::Counting as _;
+
+/// Ids of a table, the newest, whose names are weighed: 4 million, 512 KiB of bits. Older ones are of few rows.
+const WINDOW: i64 = 4 << 20;
+
+/// Rows read between two looks at the time.
+const CHUNK: u32 = 256;
+
+/// Bytes of a row beside its texts: its columns, its counters, its entries in indexes, in `changes` and in `dedup`.
+const ROW_BYTES: u64 = 100;
+
+/// Of each name: how to find the ids, and what one takes, with its entries in indexes.
+const NAMES: [(&str, &str); SWEPT] = [
+    (
+        "SELECT ifnull(max(id), 0) FROM object",
+        "SELECT 2 * octet_length(name) + 30 FROM object WHERE id = ?1",
+    ),
+    (
+        "SELECT ifnull(max(id), 0) FROM node",
+        "SELECT 2 * octet_length(name) + 20 FROM node WHERE id = ?1",
+    ),
+    (
+        "SELECT ifnull(max(id), 0) FROM reason",
+        "SELECT 2 * (octet_length(reason) + octet_length(title) + octet_length(component) + octet_length(container)) + 30 \
+         FROM reason WHERE id = ?1",
+    ),
+    (
+        "SELECT ifnull(max(id), 0) FROM text",
+        "SELECT octet_length(body) + 20 FROM text WHERE id = ?1",
+    ),
+];
+
+/// A pass under way.
+#[derive(Debug)]
+pub(super) struct Weigh {
+    /// Rows from this key on are still to be weighed.
+    from: i64,
+    seen: [Window; SWEPT],
+    /// What was weighed.
+    pub(super) holdings: Holdings,
+}
+
+impl Weigh {
+    pub(super) fn begin(conn: &Connection) -> rusqlite::Result<Self> {
+        let mut seen: [Window; SWEPT] = Default::default();
+        for (window, (last, _)) in seen.iter_mut().zip(NAMES) {
+            let last: i64 = conn.counted(last)?.query_row([], |row| row.get(0))?;
+            *window = Window::new((last + 1 - WINDOW).max(0), last + 1);
+        }
+        Ok(Self {
+            from: i64::MIN,
+            seen,
+            holdings: Holdings::default(),
+        })
+    }
+
+    /// Works until `deadline`.
+    pub(super) fn step(
+        &mut self,
+        conn: &Connection,
+        deadline: Instant,
+    ) -> rusqlite::Result<Progress> {
+        let mut statement = conn.counted("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0) \
+             + ifnull(2 * octet_length(e.imported_id) + octet_length(e.imported_at), 0), \
+             e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
+             LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
+        )?;
+        let mut rows = statement.query([self.from])?;
+        let mut read = 0;
+        while let Some(row) = rows.next()? {
+            let code = row.get(1)?;
+            let severity = Severity::from_code(code)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, code))?;
+            let namespace = row.get_ref(2)?.as_str_or_null()?;
+            let mut bytes = ROW_BYTES + row.get::<_, i64>(3)?.unsigned_abs();
+            for (column, table) in [(4, OBJECT), (5, NODE), (6, REASON), (7, TEXT)] {
+                if let Some(id) = row.get::<_, Option<i64>>(column)?
+                    && self.seen[table].insert(id)
+                {
+                    let mut name = conn.counted(NAMES[table].1)?;
+                    let mut found = name.query([id])?;
+                    if let Some(name) = found.next()? {
+                        bytes += name.get::<_, i64>(0)?.unsigned_abs();
+                    }
+                }
+            }
+            self.holdings.add(Holder::of(namespace), severity, bytes);
+            read += 1;
+            if read % CHUNK == 0 && Instant::now() >= deadline {
+                self.from = row.get::<_, i64>(0)? + 1;
+                return Ok(Progress::More);
+            }
+        }
+        Ok(Progress::Done)
+    }
+}

@@ -1,0 +1,58 @@
+//! What the writer has to say of its own file, as rows of the record: it was damaged.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+use serde_json::{Map, json};
+use tracing::error;
+
+use super::Writer;
+use crate::pipeline::item::Item;
+use crate::pipeline::push::push;
+use crate::pipeline::record::Record;
+use crate::pipeline::sanitize::sanitize;
+
+impl Writer {
+    /// Reports a damaged file that was moved aside at opening, and why.
+    pub(super) fn report_opened(&mut self, moved_aside: Option<(PathBuf, String)>) {
+        if let Some((aside, why)) = moved_aside {
+            self.report_damage(&aside.display().to_string(), &why);
+        }
+    }
+
+    /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
+    pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
+        let now = self.shared.clock.now();
+        self.moved_aside = Some(Instant::now());
+        self.file_check.degraded(format!(
+            "the database was damaged ({why}): it was moved to {aside} and a new one begun"
+        ));
+        error!(
+            aside,
+            why, "the database was damaged: it was moved aside and a new one begun"
+        );
+        let record = Record {
+            event_type: EventType::System,
+            severity: Severity::Critical,
+            title: "Database was damaged".to_owned(),
+            description: format!(
+                "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
+             what the API server still holds is recorded again."
+            ),
+            reason: "DatabaseDamaged".to_owned(),
+            extra: Map::from_iter([
+                ("moved_to".to_owned(), json!(aside)),
+                ("cause".to_owned(), json!(why)),
+            ]),
+            ..Record::own(now)
+        };
+        self.push(record, now);
+    }
+
+    fn push(&self, record: Record, now: Timestamp) {
+        let row = Item::Row(Box::new(sanitize(record)));
+        push(&self.shared.queue, &self.shared.metrics, row, now);
+    }
+}

@@ -1,0 +1,261 @@
+//! What a panic does to the process: in a connection, in a task, in the writer's thread, in the main future.
+//!
+//! Nothing in the recorder is known to panic. The clock that it is given here does, where a test asks for it, in a child
+//! process: this test again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test, and helpers of tests count as tests"
+)]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use crate::support::{Log, Place, request, signal};
+use kube9_model::time::Timestamp;
+use kube9_recorder::clock::{Clock, TimeSource};
+use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
+use kube9_recorder::{exit, logging, panics};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+/// Set in the child: where the clock panics.
+const WHERE: &str = "KUBE9_TEST_PANIC";
+
+/// The text of each panic: what a request may bring along, and a word that only the child's redaction knows.
+const TEXT: &str = "cannot read \"GET /\u{1b}[2J password=hunter2\"\nsecond line";
+
+/// Readings of the time that go well.
+const WELL: u8 = 3;
+
+/// A clock that panics in one place. Every part of the recorder reads it.
+struct Broken {
+    system: Clock,
+    place: String,
+    /// Where the runtime runs, with its tasks.
+    main: ThreadId,
+    /// How often the time was read there: the first readings go well.
+    readings: AtomicU8,
+}
+
+impl Broken {
+    fn read(&self) {
+        let thread = std::thread::current();
+        let is_task = thread.id() == self.main && tokio::task::try_id().is_some();
+        let is_here = match self.place.as_str() {
+            "connection" | "poison" => panics::is_contained(),
+            "task" => is_task && !panics::is_contained(),
+            thread_name => thread.name() == Some(thread_name),
+        };
+        if is_here && self.readings.fetch_add(1, Ordering::Relaxed) >= WELL {
+            match self.place.as_str() {
+                "poison" => panic!("poison"),
+                _ => panic!("{TEXT}"),
+            }
+        }
+    }
+}
+
+impl TimeSource for Broken {
+    fn now(&self) -> Timestamp {
+        self.read();
+        self.system.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.read();
+        self.system.elapsed()
+    }
+}
+
+/// As `main` does it, with that clock.
+#[test]
+fn child() {
+    let Some(place) = std::env::var_os(WHERE) else {
+        return;
+    };
+    let code = std::panic::catch_unwind(|| {
+        let config = Config::load(None, &Flags::default(), &ProcessEnvironment)
+            .unwrap()
+            .config;
+        let redact = |text: &str| {
+            assert!(text != "poison", "the redaction panics, too");
+            text.replace("hunter2", "[REDACTED]").replace('\n', "\\n")
+        };
+        logging::init(&config.log, redact).unwrap();
+        panics::install();
+        let clock = Clock::new(Arc::new(Broken {
+            system: Clock::system(),
+            place: place.into_string().unwrap(),
+            main: std::thread::current().id(),
+            readings: AtomicU8::new(0),
+        }));
+        let outcome = kube9_recorder::runtime().unwrap().block_on(async {
+            let mut terminate =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+            kube9_recorder::run(config, clock, async move {
+                terminate.recv().await;
+            })
+            .await
+        });
+        exit::code_of(&outcome)
+    });
+    std::process::exit(i32::from(code.unwrap_or(exit::DEFECT)));
+}
+
+fn start(place: &Place, panic: &str) -> (Child, Log) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "panics::child",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .current_dir(place.path())
+        .env_clear()
+        .env(WHERE, panic)
+        .env("KUBE9_KUBE_KUBECONFIG", place.kubeconfig())
+        .env("KUBE9_LISTEN", "127.0.0.1:0")
+        .env("KUBE9_LOG_FORMAT", "json")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Log::of(&mut child);
+    (child, log)
+}
+
+/// Titles and descriptions of the recorder's rows about itself.
+fn rows(place: &Place) -> Vec<(String, String)> {
+    let file = place.path().join("kube9-data/kube9.db");
+    let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut rows = database
+        .prepare("SELECT title, description FROM events WHERE event_type = 'operator' ORDER BY id")
+        .unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+fn about_panics(lines: &[Value]) -> Vec<&Value> {
+    lines
+        .iter()
+        .filter(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|m| m.contains("panic"))
+        })
+        .collect()
+}
+
+#[test]
+fn panic_in_a_connection_ends_that_connection_and_is_logged_once_a_minute() {
+    let place = Place::new();
+    let (mut child, log) = start(&place, "connection");
+    let address = log.address();
+    let asked = 20;
+    let answers: Vec<String> = (0..asked)
+        .map(|_| request(&address, "GET /healthz HTTP/1.1"))
+        .collect();
+    let closed = answers.iter().filter(|answer| answer.is_empty()).count();
+    assert!(closed >= asked - usize::from(WELL), "{answers:?}");
+    let page = request(&address, "GET /metrics HTTP/1.1");
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{page}");
+    let lines = log.rest();
+    let about = about_panics(&lines);
+    assert_eq!(about.len(), 1, "{about:?}");
+    let text = about[0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("password=[REDACTED]\"\\nsecond line"),
+        "{text}"
+    );
+    assert!(
+        about[0]["place"]
+            .as_str()
+            .unwrap()
+            .starts_with("recorder/app/tests/panics.rs:")
+    );
+}
+
+#[test]
+fn panic_whose_text_breaks_the_redaction_is_logged_without_it() {
+    let place = Place::new();
+    let (mut child, log) = start(&place, "poison");
+    let address = log.address();
+    for _ in 0..10 {
+        request(&address, "GET /healthz HTTP/1.1");
+    }
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let lines = log.rest();
+    let about = about_panics(&lines);
+    assert_eq!(about.len(), 1, "{about:?}");
+    assert_eq!(about[0].get("text"), None);
+    assert!(
+        about[0]["place"]
+            .as_str()
+            .unwrap()
+            .starts_with("recorder/app/tests/panics.rs:")
+    );
+}
+
+#[test]
+fn panic_in_a_task_ends_the_process_with_3_after_all_is_committed() {
+    let place = Place::new();
+    let (mut child, log) = start(&place, "task");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let lines = log.rest();
+    let about = about_panics(&lines);
+    assert_eq!(about[0]["message"], "panicked");
+    assert!(about[0]["text"].as_str().unwrap().contains("[REDACTED]"));
+    let rows = rows(&place);
+    let titles: Vec<&str> = rows.iter().map(|(title, _)| title.as_str()).collect();
+    assert_eq!(titles, ["Recorder started", "Recorder stopped"]);
+    let cause = &rows[1].1;
+    assert!(
+        cause.contains("panicked at recorder/app/tests/panics.rs:"),
+        "{cause}"
+    );
+    assert!(!cause.contains("cannot read"), "{cause}");
+}
+
+/// The analysis, the watches and the server are not all that tokio runs: the database is opened in a thread of its own.
+#[test]
+fn panic_before_there_is_a_writer_ends_the_process_with_3() {
+    let place = Place::new();
+    let (mut child, log) = start(&place, "tokio-rt-worker");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let lines = log.rest();
+    assert_eq!(about_panics(&lines)[0]["message"], "panicked");
+    assert_eq!(
+        lines.last().unwrap()["error"],
+        "opening the database panicked"
+    );
+}
+
+#[test]
+fn panic_in_the_writer_ends_the_process_with_3() {
+    let place = Place::new();
+    let (mut child, log) = start(&place, "writer");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let lines = log.rest();
+    let about = about_panics(&lines);
+    assert_eq!(
+        (&about[0]["message"], &about[0]["thread"]),
+        (&Value::from("panicked"), &Value::from("writer"))
+    );
+    let last = lines.last().unwrap();
+    assert!(
+        last["error"]
+            .as_str()
+            .unwrap()
+            .contains("panicked at recorder/app/tests/panics.rs:"),
+        "{last}"
+    );
+}

@@ -1,0 +1,583 @@
+//! Restarts of the analysis on a real database: what a process that is gone had found, and what the next one makes of it.
+//!
+//! Each life has a writer of its own with its thread, and reads what the life before committed; the objects are those that
+//! were captured from a real cluster. Only the informers are played: they say what lists and watches would.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kube9_model::time::Timestamp;
+use kube9_recorder::analysis::own::Own;
+use kube9_recorder::analysis::state::{Analysis, Before, close_all};
+use kube9_recorder::clock::{Clock, ManualTime};
+use kube9_recorder::config::{AnalysisConfig, RetentionConfig, StorageConfig, WriterConfig};
+use kube9_recorder::health::Health;
+use kube9_recorder::metrics::{Kind, Label, Metrics, Rules};
+use kube9_recorder::pipeline::decode::decode_event;
+use kube9_recorder::pipeline::filter::SeverityOverrides;
+use kube9_recorder::pipeline::heard::{Place, SLOT_SECONDS};
+use kube9_recorder::pipeline::item::{Item, RelistCause, Via, WatchId};
+use kube9_recorder::pipeline::normalize::normalize;
+use kube9_recorder::pipeline::owners::Owners;
+use kube9_recorder::pipeline::push::push;
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
+use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::pipeline::signals::Recall;
+use kube9_recorder::source::objects::Object;
+use kube9_recorder::source::objects::informer::{News, Seen};
+use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
+use serde_json::Value;
+
+const KINDS: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+/// The objects of a captured scene at a moment, and when that was.
+fn scene(name: &str, moment: &str) -> (Timestamp, Vec<Value>) {
+    let path = format!(
+        "{}/tests/fixtures/objects/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let scene: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let moments = scene["moments"].as_array().unwrap();
+    let found = moments.iter().find(|one| one["name"] == moment).unwrap();
+    let at = Timestamp::parse(found["at"].as_str().unwrap()).unwrap();
+    (at, found["objects"].as_array().unwrap().clone())
+}
+
+/// The objects of several scenes, each at a moment.
+fn scenes(all: &[(&str, &str)]) -> Vec<Value> {
+    let objects = all.iter().flat_map(|(name, moment)| scene(name, moment).1);
+    objects.collect()
+}
+
+/// After everything that was captured.
+fn late(all: &[(&str, &str)]) -> Timestamp {
+    let times = all.iter().map(|(name, moment)| scene(name, moment).0);
+    times.max().unwrap()
+}
+
+fn queued(queue: &Queue, item: Item, now: Timestamp) {
+    push(queue, &Metrics::new(&Rules::default()), item, now);
+    assert_eq!(queue.dropped_total(), 0, "the queue is large enough");
+}
+
+/// A recorder from its start to its end.
+struct Life {
+    analysis: Analysis,
+    queue: Arc<Queue>,
+    writer: JoinHandle<Ended>,
+    watches: BTreeMap<&'static str, (WatchId, RelistCause)>,
+    now: Timestamp,
+}
+
+impl Life {
+    fn start(dir: &Path, now: Timestamp) -> Self {
+        Self::start_with(dir, now, AnalysisConfig::default())
+    }
+
+    fn start_with(dir: &Path, now: Timestamp, config: AnalysisConfig) -> Self {
+        let (mut writer, queue) = open(dir, now);
+        let mut registered = Vec::new();
+        for kind in KINDS {
+            let recall = Arc::new(Recall::default());
+            let (id, _) = writer.register("cluster", kind.name(), "", recall).unwrap();
+            registered.push((kind, id, writer.remembered(id).unwrap()));
+        }
+        let before = Before {
+            findings: writer.open_findings().unwrap(),
+            history: writer.history().unwrap(),
+        };
+        let mut analysis = Analysis::new(config, Owners::default(), before);
+        let mut watches = BTreeMap::new();
+        for (kind, id, remembered) in registered {
+            let first = analysis.add_source(id, kind, "", remembered);
+            watches.insert(kind.name(), (id, first));
+        }
+        analysis.notice(Own::default(), now);
+        Self {
+            analysis,
+            queue,
+            writer: std::thread::spawn(move || writer.run()),
+            watches,
+            now,
+        }
+    }
+
+    fn push(&self, items: Vec<Item>) {
+        for item in items {
+            queued(&self.queue, item, self.now);
+        }
+    }
+
+    fn say(&mut self, kind: Kind, what: News) {
+        let watch = self.watches[kind.name()].0;
+        let items = self.analysis.take(Seen { watch, what }, self.now);
+        self.push(items);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let items = self.analysis.evaluate(1_000, self.now);
+            self.push(items);
+            if !self.analysis.is_behind() {
+                break;
+            }
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now.plus(Duration::from_secs(1));
+            self.settle();
+        }
+    }
+
+    fn list(&mut self, kind: Kind, objects: &[Value]) {
+        self.list_for(kind, objects, self.watches[kind.name()].1);
+    }
+
+    fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
+        self.say(kind, News::ListBegun { cause });
+        let of_kind: Vec<_> = objects
+            .iter()
+            .filter(|o| o["kind"] == kind.name())
+            .collect();
+        for object in &of_kind {
+            let object = Object::decode(kind, &object.to_string()).unwrap();
+            self.say(kind, News::Applied(object));
+        }
+        self.say(
+            kind,
+            News::Listed {
+                version: "1".into(),
+                at: self.now,
+                server_time: self.now,
+                objects: of_kind.len() as u64,
+            },
+        );
+        self.say(kind, News::Live);
+    }
+
+    /// Lists everything.
+    fn sync(&mut self, objects: &[Value]) {
+        for kind in KINDS {
+            self.list(kind, objects);
+        }
+        self.wait(3);
+    }
+
+    fn apply(&mut self, objects: &[Value]) {
+        for kind in KINDS {
+            for object in objects.iter().filter(|o| o["kind"] == kind.name()) {
+                let object = Object::decode(kind, &object.to_string()).unwrap();
+                self.say(kind, News::Applied(object));
+            }
+        }
+    }
+
+    /// Ends in order: everything is committed.
+    fn stop(self) {
+        self.queue.close();
+        assert_eq!(self.writer.join().unwrap(), Ended::Drained);
+    }
+}
+
+fn open(dir: &Path, now: Timestamp) -> (Writer, Arc<Queue>) {
+    let clock = Clock::new(ManualTime::at(now));
+    let queue = Arc::new(Queue::new(QueueLimits {
+        capacity: 10_000,
+        bytes_max: 64 << 20,
+        high_water: 8_000,
+    }));
+    let shared = Shared {
+        queue: queue.clone(),
+        metrics: Metrics::new(&Rules::default()),
+        health: Health::new(clock.clone()),
+        clock,
+        abandon: Arc::new(AtomicBool::new(false)),
+    };
+    let data = DataDir::lock(dir).unwrap();
+    let writer = Writer::open(
+        data,
+        WriterConfig::default(),
+        RetentionConfig::default(),
+        &StorageConfig::default(),
+        shared,
+    );
+    (writer.unwrap(), queue)
+}
+
+/// A row as a reader sees it.
+#[derive(Debug, Clone)]
+struct Row {
+    id: String,
+    title: String,
+    reason: String,
+    metadata: Value,
+}
+
+/// Rows that are not among those, oldest first.
+fn rows(dir: &Path, known: &[Row]) -> Vec<Row> {
+    let data = DataDir::lock(dir).unwrap();
+    let conn = data.open().unwrap().conn;
+    let mut statement = conn
+        .prepare("SELECT id, title, metadata FROM event_detail ORDER BY key")
+        .unwrap();
+    let rows = statement.query_map([], |row| {
+        let metadata: String = row.get(2)?;
+        let metadata: Value = serde_json::from_str(&metadata).unwrap();
+        Ok(Row {
+            id: row.get(0)?,
+            title: row.get(1)?,
+            reason: metadata["reason"].as_str().unwrap_or_default().to_owned(),
+            metadata,
+        })
+    });
+    rows.unwrap()
+        .map(Result::unwrap)
+        .filter(|row| known.iter().all(|known| known.id != row.id))
+        .collect()
+}
+
+/// Numbers of the rules whose findings are open.
+fn open_rules(dir: &Path) -> Vec<String> {
+    let data = DataDir::lock(dir).unwrap();
+    let conn = data.open().unwrap().conn;
+    let mut statement = conn
+        .prepare("SELECT fingerprint FROM finding ORDER BY fingerprint")
+        .unwrap();
+    let rules = statement.query_map([], |row| {
+        let fingerprint: String = row.get(0)?;
+        Ok(fingerprint.split('/').next().unwrap().to_owned())
+    });
+    rules.unwrap().map(Result::unwrap).collect()
+}
+
+const BAD: [(&str, &str); 4] = [
+    ("out-of-memory", "kill-3"),
+    ("config-error", "bad"),
+    ("service-no-pods", "bad"),
+    ("rollout", "well"),
+];
+
+#[test]
+fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let begun = late(&BAD);
+    let mut life = Life::start(dir.path(), begun);
+    life.sync(&scenes(&BAD));
+    life.wait(70);
+    let ended = life.now;
+    life.stop();
+    let first = rows(dir.path(), &[]);
+    assert_eq!(open_rules(dir.path()), ["A10", "H1", "H17", "H5"]);
+    for row in &first {
+        let news = ["Added", "Created"]
+            .iter()
+            .any(|end| row.reason.ends_with(end));
+        assert!(
+            !news,
+            "what the first list shows is not news: {}",
+            row.title
+        );
+    }
+
+    // Meanwhile: the Service and the ConfigMap are repaired, an image is changed for one that cannot be pulled, and the
+    // container that runs out of memory still does.
+    let now = [
+        ("out-of-memory", "kill-3"),
+        ("config-error", "repaired"),
+        ("service-no-pods", "repaired"),
+        ("rollout", "stuck"),
+    ];
+    let mut life = Life::start(
+        dir.path(),
+        late(&now).max(ended).plus(Duration::from_secs(30)),
+    );
+    life.sync(&scenes(&now));
+    let seen_again = life.now.minus(Duration::from_secs(1));
+    life.wait(61); // an image is waited for a minute before it counts
+    let again = life.now;
+    life.stop();
+    let open = ["A3", "A4", "H1", "H14", "H15", "H4", "I2"];
+    assert_eq!(open_rules(dir.path()), open);
+    let second = rows(dir.path(), &first);
+    for row in &second {
+        match row.reason.as_str() {
+            "A3" | "A4" | "H14" | "H15" | "H4" | "I2" | "RecordingGap" => {}
+            "A10" | "H5" | "H17" => {
+                assert!(row.title.ends_with(" resolved"), "{}", row.title);
+                let between = &row.metadata["closed_between"];
+                assert_eq!(between[1], seen_again.to_string());
+                assert!(row.metadata["resolves"].is_string());
+            }
+            _ => {
+                assert_eq!(row.metadata["observed_late"], true, "{}", row.title);
+                let between = row.metadata["between"].as_array().unwrap();
+                assert!(between[0].as_str().unwrap() >= begun.to_string().as_str());
+            }
+        }
+    }
+    let titles: Vec<&str> = second.iter().map(|row| row.title.as_str()).collect();
+    assert!(titles.contains(&"ConfigMap created"), "{titles:?}");
+    assert!(titles.contains(&"Service selector changed"), "{titles:?}");
+    assert!(
+        titles
+            .iter()
+            .any(|title| title.starts_with("Image changed: app ")),
+        "{titles:?}"
+    );
+    // The history of that time was gone, so a row says of each kind since when it was blind.
+    let gaps = second.iter().filter(|row| row.reason == "RecordingGap");
+    let gaps: Vec<_> = gaps
+        .flat_map(|row| row.metadata["sources"].as_array().unwrap())
+        .collect();
+    let mut gaps: Vec<&str> = gaps
+        .iter()
+        .map(|part| part["source"].as_str().unwrap())
+        .collect();
+    gaps.sort_unstable();
+    assert_eq!(gaps, ["ConfigMap", "Deployment", "Node", "Pod", "Service"]);
+
+    // A third life goes on from the stored position: no gap, nothing is news but what the watch tells.
+    let mut life = Life::start(dir.path(), again.plus(Duration::from_secs(10)));
+    for kind in KINDS {
+        life.list_for(kind, &scenes(&now), RelistCause::Resumed);
+    }
+    life.apply(&scenes(&[("service-no-pods", "bad")]));
+    life.wait(3);
+    assert_eq!(life.analysis.open_by_rule().get("H17"), None, "not yet");
+    life.stop();
+    let third = rows(dir.path(), &[first, second].concat());
+    let titles: Vec<&str> = third.iter().map(|row| row.title.as_str()).collect();
+    let closed = "Pods of Deployment service-no-pods/web have no readiness probe behind Service service-no-pods/web resolved";
+    assert!(titles.contains(&"Service selector changed"), "{titles:?}");
+    assert!(titles.contains(&closed), "{titles:?}");
+    for row in &third {
+        assert_ne!(row.reason, "RecordingGap");
+        if row.reason == "ServiceSelectorChanged" {
+            assert_eq!(row.metadata["observed_late"], true);
+        } else {
+            assert!(row.title.ends_with(" resolved"), "{}", row.title);
+        }
+    }
+}
+
+#[test]
+fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
+    let mut life = Life::start(dir.path(), late(&bad));
+    life.sync(&scenes(&bad));
+    life.wait(70);
+    let ended = life.now;
+    life.stop();
+    let seen = rows(dir.path(), &[]);
+    assert_eq!(open_rules(dir.path()), ["H1", "H17"]);
+
+    // All of it is deleted; but Services may not be read any more.
+    let mut life = Life::start(dir.path(), ended.plus(Duration::from_secs(30)));
+    for kind in KINDS {
+        if kind == Kind::Service {
+            life.say(
+                kind,
+                News::Blind {
+                    why: "403 Forbidden".into(),
+                    forbidden: true,
+                },
+            );
+        } else {
+            life.list(kind, &[]);
+        }
+    }
+    life.wait(100);
+    assert_eq!(life.analysis.open_by_rule()["H17"], 1, "nobody can see it");
+    assert!(!life.analysis.open_by_rule().contains_key("H1"));
+    // The permission comes back: the Service is seen to be gone, and the other kinds are left alone.
+    life.list(Kind::Service, &[]);
+    life.wait(3);
+    life.stop();
+    assert_eq!(open_rules(dir.path()), Vec::<String>::new());
+    let rows = rows(dir.path(), &seen);
+    let of =
+        |reason: &str| -> Vec<&Row> { rows.iter().filter(|row| row.reason == reason).collect() };
+    assert_eq!(of("O1").len(), 2, "said once, and that it is over");
+    assert_eq!(of("H17").len(), 1, "{:?}", of("H17"));
+    assert!(of("H17")[0].metadata["closed_between"].is_array());
+    assert_eq!(of("ServiceDeleted").len(), 1);
+    assert_eq!(of("DeploymentDeleted")[0].metadata["observed_late"], true);
+}
+
+#[test]
+fn a_cut_freezes_and_a_resumed_watch_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [("service-no-pods", "bad")];
+    let mut life = Life::start(dir.path(), late(&bad));
+    life.sync(&scenes(&bad));
+    life.wait(70);
+    let seen = life.analysis.open_by_rule()["H17"];
+    assert_eq!(seen, 1);
+    for kind in [Kind::Pod, Kind::Service] {
+        life.say(
+            kind,
+            News::Blind {
+                why: "connection reset".into(),
+                forbidden: false,
+            },
+        );
+    }
+    life.apply(&scenes(&[("service-no-pods", "repaired")]));
+    life.wait(60);
+    assert_eq!(life.analysis.open_by_rule()["H17"], 1, "frozen");
+    life.say(Kind::Pod, News::Live);
+    life.wait(10);
+    assert_eq!(
+        life.analysis.open_by_rule()["H17"],
+        1,
+        "it reads both kinds"
+    );
+    life.say(Kind::Service, News::Live);
+    life.wait(3);
+    assert!(!life.analysis.open_by_rule().contains_key("H17"));
+    life.stop();
+    let rows = rows(dir.path(), &[]);
+    let closed = rows.iter().find(|row| row.title.ends_with(" resolved"));
+    assert!(closed.unwrap().metadata["closed_between"].is_array());
+}
+
+#[test]
+fn findings_are_closed_when_their_rule_or_the_analysis_is_switched_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
+    let mut life = Life::start(dir.path(), late(&bad));
+    life.sync(&scenes(&bad));
+    life.wait(70);
+    let ended = life.now;
+    life.stop();
+    let config = AnalysisConfig {
+        disabled_rules: vec!["H17".to_owned()],
+        ..AnalysisConfig::default()
+    };
+    let mut life = Life::start_with(dir.path(), ended.plus(Duration::from_secs(5)), config);
+    life.sync(&scenes(&bad));
+    life.stop();
+    assert_eq!(open_rules(dir.path()), ["H1"]);
+
+    let now = ended.plus(Duration::from_secs(20));
+    let (writer, queue) = open(dir.path(), now);
+    for item in close_all(writer.open_findings().unwrap(), now) {
+        queued(&queue, item, now);
+    }
+    queue.close();
+    assert_eq!(writer.run(), Ended::Drained);
+    assert_eq!(open_rules(dir.path()), Vec::<String>::new());
+    let rows = rows(dir.path(), &[]);
+    let because: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.metadata["resolved_because"].as_str())
+        .collect();
+    assert_eq!(
+        because,
+        ["the rule is switched off", "the analysis is switched off"]
+    );
+}
+
+/// An Event as the kubelet writes it, at its n-th sight.
+fn event(name: &str, reason: &str, kind: &str, message: &str, count: i64, at: Timestamp) -> Value {
+    serde_json::json!({
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": (100 + count).to_string(),
+                     "creationTimestamp": at.to_string()},
+        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-1", "fieldPath": "spec.containers{app}"},
+        "reason": reason, "message": message, "type": kind, "count": count,
+        "firstTimestamp": at.to_string(), "lastTimestamp": at.to_string(),
+        "source": {"component": "kubelet"},
+    })
+}
+
+#[test]
+fn warnings_and_kills_are_told_once_and_known_to_the_next_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::parse("2026-01-01T12:34:00Z").unwrap();
+    let (mut writer, queue) = open(dir.path(), now);
+    let recall = Arc::new(Recall::default());
+    let (watch, _) = writer.register("cluster", "Event", "", recall).unwrap();
+    let killed = "Container app failed liveness probe, will be restarted";
+    let long_ago = now.minus(Duration::from_secs(3 * 3600));
+    for event in [
+        event(
+            "a",
+            "BackOff",
+            "Warning",
+            "Back-off restarting failed container",
+            1,
+            now,
+        ),
+        event(
+            "a",
+            "BackOff",
+            "Warning",
+            "Back-off restarting failed container",
+            4,
+            now,
+        ), // the same row
+        event("b", "Scheduled", "Normal", "assigned", 1, now),
+        event("c", "Killing", "Normal", killed, 2, now),
+        event("c", "Killing", "Normal", killed, 2, now), // seen again
+        event("c", "Killing", "Normal", killed, 3, now),
+        event("d", "FailedMount", "Warning", "no such secret", 1, long_ago),
+    ] {
+        let event = decode_event(event.to_string().as_bytes()).unwrap();
+        let row = normalize(event, now, &SeverityOverrides::default()).unwrap();
+        let item = Item::Observed {
+            watch,
+            via: Via::Watch,
+            received: now,
+            row: Box::new(sanitize(row.record)),
+        };
+        queued(&queue, item, now);
+    }
+    queue.close();
+    let heard = writer.heard();
+    assert_eq!(writer.run(), Ended::Drained);
+    let told = heard.take();
+    let rows: u32 = told.warnings.values().sum();
+    assert_eq!(rows, 3, "BackOff, the kill, FailedMount: {told:?}");
+    let kills: i64 = told.kills.iter().map(|kill| kill.times).sum();
+    assert_eq!((&*told.kills[0].pod.name, kills), ("web-1", 3));
+
+    let (writer, _) = open(dir.path(), now);
+    let history = writer.history().unwrap();
+    let hour = now.second() / 3600;
+    let mut hours = history.hours.clone();
+    hours.sort();
+    assert_eq!(
+        hours,
+        [("shop".into(), hour - 3, 1), ("shop".into(), hour, 2)]
+    );
+    assert_eq!(history.recorded, [hour - 3, hour]);
+    let place = Place {
+        namespace: "shop".into(),
+        slot: now.second() / SLOT_SECONDS,
+        reason: "BackOff".into(),
+    };
+    assert_eq!(history.slots.len(), 2, "{:?}", history.slots);
+    assert_eq!(history.slots[&place], 1);
+}

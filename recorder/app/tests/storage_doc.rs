@@ -1,0 +1,111 @@
+//! Every SQL example of docs/storage.md runs on a database of the recorder, without code of ours, and finds something.
+
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, ObjectRef, Severity};
+use kube9_recorder::pipeline::identity::{Uid, Version};
+use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via};
+use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
+use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_recorder::store::apply::Applier;
+use kube9_recorder::store::import::{Counts, told};
+use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::rows::{Imported, Taken};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Map;
+
+const NOW: Timestamp = Timestamp::from_secs(1_764_671_400);
+
+#[test]
+fn every_example_of_the_storage_page_finds_something() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::lock(dir.path()).unwrap();
+    let conn = data.open().unwrap().conn;
+    let mut applier = Applier::default();
+    let (watch, _) = applier.watches.register(&conn, "c", "Event", "").unwrap();
+    let record = |event_type, title: &str| Record {
+        event_type,
+        severity: Severity::Warning,
+        title: title.into(),
+        description: "Back-off 5m0s restarting failed container app in pod nginx-1_default".into(),
+        object: Some(ObjectRef {
+            kind: "Pod".into(),
+            namespace: "default".into(),
+            name: "nginx-1".into(),
+        }),
+        owner: None,
+        reason: "BackOff".into(),
+        component: "kubelet".into(),
+        container: "app".into(),
+        kube_type: "Warning".into(),
+        node: Some("node-1".into()),
+        extra: Map::new(),
+        occurred: Occurred::At(NOW),
+    };
+    let seen = Record {
+        occurred: Occurred::Observed(Observation {
+            uid: Uid::new("6a1e7a52-0000-4000-8000-000000000001"),
+            version: Version::new("7"),
+            count: 3,
+            first: NOW,
+            last: NOW,
+        }),
+        ..record(EventType::Cluster, "Container crash loop")
+    };
+    let items = [
+        Item::Observed {
+            watch,
+            via: Via::Watch,
+            received: NOW,
+            row: Box::new(sanitize(seen)),
+        },
+        Item::Row(Box::new(sanitize(record(
+            EventType::System,
+            "Old rows deleted",
+        )))),
+        Item::Row(Box::new(told("old.db", &Counts::default(), None, NOW))),
+        Item::Mark {
+            watch,
+            mark: Mark::ListBegun {
+                cause: RelistCause::Expired,
+                listing: 1,
+                at: NOW,
+            },
+        },
+    ];
+    let tx = conn.unchecked_transaction().unwrap();
+    for item in &items {
+        applier.apply(&tx, item, NOW).unwrap();
+    }
+    let imported = Imported {
+        id: "evt_20251202_103045_a7f3b9".to_owned(),
+        created_at: "2025-12-02T10:30:45.123Z".to_owned(),
+        metadata: None,
+    };
+    let created = Timestamp::parse(&imported.created_at).unwrap();
+    let row = sanitize(record(EventType::Cluster, "Container crash loop"));
+    let taken = applier
+        .rows
+        .insert_imported(&tx, &row, created, created, &imported)
+        .unwrap();
+    assert_eq!(taken, Taken::Stored);
+    applier.finish(&tx).unwrap();
+    tx.commit().unwrap();
+
+    let client =
+        Connection::open_with_flags(data.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let page = include_str!("../../../docs/storage.md");
+    let examples: Vec<&str> = page
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(examples.len() >= 9, "{} examples found", examples.len());
+    for sql in examples {
+        let mut statement = client
+            .prepare(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let mut rows = statement.query([]).unwrap();
+        assert!(rows.next().unwrap().is_some(), "finds nothing: {sql}");
+        while rows.next().unwrap().is_some() {}
+    }
+}
