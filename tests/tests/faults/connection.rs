@@ -323,6 +323,41 @@ fn etcd_restored_while_down_is_noticed_at_the_start() {
 }
 
 #[test]
+fn clock_that_was_ahead_during_a_watch_does_not_make_the_gap_begin_later() {
+    let scene = Scene::new();
+    let time = ManualTime::at(Timestamp::now());
+    let recorder = scene.setup.start_at(Clock::new(time.clone())).unwrap();
+    scene.create("first");
+    scene.wait_stored(1);
+    time.jump_to(Timestamp::now().plus(Duration::from_secs(3 * 3600)));
+    let proven = Timestamp::now();
+    // What follows the line before without a pause proves nothing.
+    std::thread::sleep(Duration::from_millis(300));
+    scene.create("ahead");
+    scene.wait_stored(2);
+    recorder.stop().unwrap();
+    scene.create("missed");
+    scene.server.compact_now();
+    let gone = Fault::Status {
+        code: 410,
+        retry_after: None,
+    };
+    scene.server.faults().next(1, On::watch(Kind::Event), gone);
+    // An hour later the clock is right.
+    time.jump_to(Timestamp::now().plus(Duration::from_secs(3600)));
+    let recorder = scene.setup.start_at(Clock::new(time)).unwrap();
+    scene.wait("the gap is closed", || {
+        let gaps = scene.gaps();
+        gaps.first().is_some_and(|gap| gap["to"].is_string())
+    });
+    recorder.stop().unwrap();
+    let gap = scene.gaps().remove(0);
+    let from = Timestamp::parse(gap["from"].as_str().unwrap()).unwrap();
+    let late = from.since(proven);
+    assert!(late < Duration::from_secs(60), "{late:?} too late: {gap}");
+}
+
+#[test]
 fn clock_that_jumps_changes_no_count_and_claims_no_healing() {
     let scene = Scene::new();
     let time = ManualTime::at(Timestamp::now());

@@ -23,6 +23,9 @@ const DELIVERY_WAIT: Duration = Duration::from_secs(15);
 /// asked for, so one that is there already takes a moment, too.
 const DRAINED_AFTER: Duration = Duration::from_millis(50);
 
+/// `Date` is cut to whole seconds.
+const DATE_UNIT: Duration = Duration::from_secs(1);
+
 /// What happened on an open watch.
 enum Happened {
     /// A line, or the end; and whether it was waited for.
@@ -34,6 +37,15 @@ enum Happened {
     Works,
     Silent,
     Idle,
+}
+
+impl Live {
+    /// Now, by the earlier of two clocks: one that jumped ahead must not prove a position in the future. Once it is right
+    /// again, a gap would begin where it is found, not where it began.
+    fn not_ahead(&self, now: Timestamp) -> Timestamp {
+        let bound = |(time, read): (Timestamp, Instant)| time.plus(DATE_UNIT + read.elapsed());
+        self.server_time.map_or(now, |read| now.min(bound(read)))
+    }
 }
 
 impl<C: Consumer> Machine<C> {
@@ -82,7 +94,7 @@ impl<C: Consumer> Machine<C> {
         line: Result<Option<Line>, ApiError>,
         waited: bool,
     ) -> Result<Option<End>, Closed> {
-        let now = self.watcher.clock.now();
+        let now = live.not_ahead(self.watcher.clock.now());
         let line = match line {
             Ok(Some(line)) => line,
             Ok(None) => {

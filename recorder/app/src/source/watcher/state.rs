@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kube9_shared::time::Timestamp;
+
 use super::cursor::Cursor;
 use super::history::History;
 use crate::backoff::Backoff;
@@ -107,6 +109,8 @@ pub(super) struct Live {
     pub(super) cursor: Cursor,
     pub(super) tries: u32,
     pub(super) opened: Instant,
+    /// The server's clock when it was opened, and when it was read.
+    pub(super) server_time: Option<(Timestamp, Instant)>,
     /// The last line.
     pub(super) heard: Option<Instant>,
     /// The last proof that the position is current, or the last attempt at one.

@@ -194,8 +194,8 @@ impl<C: Consumer> Machine<C> {
         } = &self.watcher;
         let path = watch_path(*kind, namespace, &at.version, config.watch_timeout);
         let opened = Instant::now();
-        let lines = match api.get(&path, Shape::Objects, config.list_timeout).await {
-            Ok(answer) => answer.lines(),
+        let answer = match api.get(&path, Shape::Objects, config.list_timeout).await {
+            Ok(answer) => answer,
             Err(error) => return self.broken(at, &error, opened, false).await,
         };
         debug!(kind = kind.name(), position = at.version, "watching");
@@ -207,7 +207,8 @@ impl<C: Consumer> Machine<C> {
         let target = self.newest.clone();
         let now = Instant::now();
         Ok(State::Live(Box::new(Live {
-            lines,
+            server_time: answer.server_time.map(|time| (time, now)),
+            lines: answer.lines(),
             cursor: Cursor::new(
                 &at.version,
                 target.unwrap_or_else(|| Version::new(&at.version)),
