@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube9_shared::time::Timestamp;
+use kube9_model::time::Timestamp;
 
 use super::cursor::Cursor;
 use super::history::History;
