@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes charts/kube9/README.md from values.yaml: each key whose comment begins with `# --` becomes a row.
+"""Writes charts/kube9/README.md from values.yaml: one row for each key with a comment that begins with `# --`.
 
 chart-readme.py          writes the file
 chart-readme.py --check  exits 1 if the file is not what would be written, or a value has no description
@@ -15,15 +15,16 @@ CHART = pathlib.Path(__file__).resolve().parents[2] / "charts" / "kube9"
 
 HEAD = """# kube9
 
-The Helm chart of kube9, the flight recorder of a cluster: one pod whose container `recorder` writes Kubernetes Events and changes into SQLite, and whose container `query` answers over `kubectl exec`.
+The Helm chart of kube9, a flight recorder for Kubernetes clusters.
+It installs one pod: the container `recorder` writes Kubernetes Events and changes to SQLite, and the container `query` reads them over `kubectl exec`.
 
 ```sh
 helm install kube9 charts/kube9 --namespace kube9-system --create-namespace
 kubectl exec -it -n kube9-system deploy/kube9 -c query -- kube9-query events list --since=1h
 ```
 
-[docs/install.md](../../docs/install.md) explains the choices, [docs/operations.md](../../docs/operations.md) the alerts.
-Misspelt values are refused (`values.schema.json`).
+[docs/install.md](../../docs/install.md) explains the options, [docs/operations.md](../../docs/operations.md) has the runbooks of the alerts.
+Unknown values are rejected (`values.schema.json`).
 
 ## Values
 
@@ -55,7 +56,7 @@ def described(text):
 
 
 def leaves(value, path=()):
-    """Yields the path of every value that is no map, or an empty one."""
+    """Yields the path of every value that is not a map, or is an empty one."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from leaves(inner, path + (key,))
@@ -67,7 +68,7 @@ def main():
     text = (CHART / "values.yaml").read_text()
     values = yaml.safe_load(text)
     rows = dict(described(text))
-    # A described map stands for all below it; the keys of an alert are explained together.
+    # A description of a map also covers its keys; the keys of an alert are described together.
     missing = [
         ".".join(path)
         for path in leaves(values)
@@ -86,7 +87,7 @@ def main():
     readme = CHART / "README.md"
     if sys.argv[1:] == ["--check"]:
         if not readme.exists() or readme.read_text() != out:
-            sys.exit("charts/kube9/README.md is not what values.yaml says; run tests/e2e/chart-readme.py")
+            sys.exit("charts/kube9/README.md does not match values.yaml: run tests/e2e/chart-readme.py")
     elif sys.argv[1:]:
         sys.exit(__doc__)
     else:

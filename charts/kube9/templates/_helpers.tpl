@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Name of the objects: the release's name where it contains the chart's. */}}
+{{/* Name of the objects: the release's name if it contains the chart's. */}}
 {{- define "kube9.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
@@ -17,13 +17,13 @@
 {{- end }}
 {{- end }}
 
-{{/* What selects the pod. Without app.kubernetes.io/name: the drop-in changes that label and selectors never change. */}}
+{{/* Selector of the pod. Without app.kubernetes.io/name, because compat.vscode changes that label, and selectors are immutable. */}}
 {{- define "kube9.selectorLabels" -}}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: recorder
 {{- end }}
 
-{{/* Labels of every object but the pod. */}}
+{{/* Labels of every object except the pod. */}}
 {{- define "kube9.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ include "kube9.name" . }}
@@ -36,7 +36,7 @@ app.kubernetes.io/part-of: kube9
 {{- end }}
 {{- end }}
 
-{{/* Labels of the pod, without what changes at each version: the recorder must not restart for a label. */}}
+{{/* Labels of the pod, without those that change with each version, so that the recorder does not restart for a label. */}}
 {{- define "kube9.podLabels" -}}
 app.kubernetes.io/name: {{ .Values.compat.vscode.enabled | ternary "kube9-operator" (include "kube9.name" .) }}
 {{ include "kube9.selectorLabels" . }}
@@ -75,7 +75,7 @@ app.kubernetes.io/part-of: kube9
 {{- end }}
 {{- end }}
 
-{{/* Bytes of a Kubernetes quantity, as an integer. The schema allows no other form than number and suffix. */}}
+{{/* Bytes of a Kubernetes quantity, as an integer. The schema allows only a number and a suffix. */}}
 {{- define "kube9.bytes" -}}
 {{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "" 1 }}
 {{- $text := toString . }}
@@ -89,7 +89,7 @@ app.kubernetes.io/part-of: kube9
 {{- default (list .Release.Namespace) .Values.rbac.namespaces | uniq | toJson }}
 {{- end }}
 
-{{/* The recorder's configuration: what the chart knows, with `config` merged over it. */}}
+{{/* The recorder's configuration: derived from the values, overridden by `config`. */}}
 {{- define "kube9.config" -}}
 {{- $config := dict
       "data_dir" "/data"
@@ -98,17 +98,17 @@ app.kubernetes.io/part-of: kube9
 {{- if not .Values.rbac.clusterWide }}
 {{- $_ := set $config "kube" (dict "namespaces" (include "kube9.namespaces" . | fromJsonArray)) }}
 {{- end }}
-{{- /* A volume may be larger than asked for, or an emptyDir's file system shared: the size asked for is the bound. */}}
+{{- /* A volume can be larger than requested, and the file system of an emptyDir is shared, so the limit is derived from the requested size. */}}
 {{- if not .Values.persistence.existingClaim }}
 {{- $bytes := include "kube9.bytes" .Values.persistence.size | int64 }}
-{{- /* The kubelet evicts a pod whose emptyDir is larger than its limit: a snapshot must fit beside the database. */}}
+{{- /* The kubelet evicts a pod whose emptyDir exceeds its limit, so a snapshot must fit in addition to the database. */}}
 {{- $percent := ternary 60 40 .Values.persistence.enabled }}
 {{- $_ := set $config "storage" (dict "max_bytes" (printf "%dKi" (div (mul $bytes $percent) 102400))) }}
 {{- end }}
 {{- toYaml (mergeOverwrite $config (deepCopy .Values.config)) }}
 {{- end }}
 
-{{/* Whether the recorder watches more than Events, as its configuration says; empty for no. */}}
+{{/* Whether the recorder is configured to watch more than Events; empty means no. */}}
 {{- define "kube9.analysis" -}}
 {{- $config := include "kube9.config" . | fromYaml }}
 {{- if ne (get ($config.analysis | default dict) "enabled" | toString) "false" }}true{{ end }}
@@ -126,15 +126,15 @@ app.kubernetes.io/part-of: kube9
 {{- toYaml $resources }}
 {{- end }}
 
-{{/* Whether the policy about exec is made; empty for no. `helm template` knows a version at most, no kinds. */}}
+{{/* Whether the admission policy for exec is created; empty means no. `helm template` knows at most a version, not the kinds. */}}
 {{- define "kube9.queryOnly" -}}
 {{- $there := or (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
 {{- if and .Values.reader.queryOnly $there }}true{{ end }}
 {{- end }}
 
 {{/* Names of the Deployment's pods, as an anchored RE2 pattern: the name, the hash of the ReplicaSet, five characters.
-     Kubernetes makes both of an alphabet without vowels, so `NAME-node-x7k2m` of a DaemonSet is not one of them. A long
-     name is cut to 58 characters before the last five, and the dash between may go with that. */}}
+     Kubernetes uses an alphabet without vowels for both, so `NAME-node-x7k2m` of a DaemonSet does not match. A long name
+     is truncated to 58 characters before the last five, which can remove the dash between them. */}}
 {{- define "kube9.podPattern" -}}
 {{- $name := include "kube9.fullname" . }}
 {{- $letters := "[bcdfghjklmnpqrstvwxz2456789]" }}
@@ -146,26 +146,26 @@ app.kubernetes.io/part-of: kube9
 {{- default (printf "namespace=%q" .Release.Namespace) .Values.prometheusRule.selector }}
 {{- end }}
 
-{{/* Whether the projected token, the config or anything else in the values is impossible: said before it is applied. */}}
+{{/* Values that cannot work fail before anything is applied. */}}
 {{- define "kube9.validate" -}}
 {{- if and (eq .Values.recorder.securityContext.runAsUser .Values.query.securityContext.runAsUser) (not (hasKey .Values.securityContext "runAsUser")) }}
 {{- fail "recorder.securityContext.runAsUser and query.securityContext.runAsUser must differ: the query container must not be able to write what the recorder owns" }}
 {{- end }}
 {{- if eq (include "kube9.queryContainer" .) "recorder" }}
-{{- fail "query.containerName must not be \"recorder\": that is the other container" }}
+{{- fail "query.containerName must not be \"recorder\", the name of the other container" }}
 {{- end }}
 {{- with .Values.import.existingClaim }}
 {{- if and $.Values.persistence.enabled (eq . (default (include "kube9.fullname" $) $.Values.persistence.existingClaim)) }}
-{{- fail "import.existingClaim must not be the claim that the recorder writes to: copy the file to a claim of its own" }}
+{{- fail "import.existingClaim must not be the claim that the recorder writes to: copy the file to a separate claim" }}
 {{- end }}
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
-{{- fail "serviceMonitor.enabled needs service.enabled; use podMonitor.enabled without a Service" }}
+{{- fail "serviceMonitor.enabled requires service.enabled; without a Service, use podMonitor.enabled" }}
 {{- end }}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.apiServerTo) }}
-{{- fail "networkPolicy.enabled needs networkPolicy.apiServerTo: without the API server's address, the policy would let the recorder out to anywhere (docs/install.md says how to find it)" }}
+{{- fail "networkPolicy.enabled requires networkPolicy.apiServerTo: without the API server's address, the policy would allow egress to any address (docs/install.md explains how to find it)" }}
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
-{{- fail "serviceMonitor.enabled and podMonitor.enabled together scrape everything twice; choose one" }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled together would scrape everything twice: choose one" }}
 {{- end }}
 {{- end }}
