@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tries what an attacker in the query container would, though it has no shell: attack.py PID UID GID
+"""Tries what an attacker in the query container could do: attack.py PID UID GID
 
 Runs as root on the node: enters the mount namespace of the container's process PID, gives up everything that the
 container does not have, and then makes the system calls itself. Prints what should not have worked; exits 1 then.
@@ -20,7 +20,7 @@ faults = []
 
 
 def refused(sentence, attempt, *reasons):
-    """The attempt must fail, for one of the reasons."""
+    """The attempt must fail with one of the errors."""
     try:
         attempt()
     except OSError as error:
@@ -96,7 +96,7 @@ refused("a mount namespace of its own", lambda: call("unshare", CLONE_NEWNS), er
 refused("a network namespace of its own", lambda: call("unshare", CLONE_NEWNET), errno.EPERM)
 refused("becoming root", lambda: os.setuid(0), errno.EPERM)
 refused("a raw socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1), errno.EPERM)
-try:  # reading is what it is for
+try:  # reading must work
     with open("/data/kube9.db", "rb") as file:
         if file.read(15) != b"SQLite format 3":
             faults.append("the database is not the database")

@@ -57,7 +57,7 @@ class Server:
         self.connection = None
 
     def ask(self, method, path, body=None, kind="application/json"):
-        """Status and document; OSError or HTTPException where the answer did not come."""
+        """Status and document; OSError or HTTPException without a response."""
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPSConnection(self.host, int(self.port), context=self.tls, timeout=10)
@@ -131,10 +131,10 @@ class Writer(threading.Thread):
             change = {"count": count, "lastTimestamp": stamp(False)}
         if not self.write("PATCH", self.path(new_style, name), change, "application/merge-patch+json", new_style, name, uid):
             if known in self.live:
-                self.live.remove(known)  # it has expired, or nobody knows
+                self.live.remove(known)  # it has expired, or its state is unknown
 
     def write(self, method, path, body, kind, new_style, name, uid=None):
-        """What the API server holds of it afterwards; None if it does not."""
+        """What the API server has of it afterwards; None if nothing."""
         try:
             status, found = self.server.ask(method, path, body, kind)
             if status == 404 and method == "PATCH":
@@ -145,7 +145,7 @@ class Writer(threading.Thread):
             pass
         self.unanswered += 1
         self.unsure.add(name)
-        # No answer, or one that promises nothing (a 500 or 504 after etcd took it).
+        # No response, or an ambiguous one (a 500 or 504 after etcd accepted the write).
         patience = time.monotonic() + TTL
         while time.monotonic() < patience:
             try:
@@ -169,12 +169,12 @@ class Writer(threading.Thread):
         return found
 
     def settle(self, held):
-        """After the last write: `held` is all that the API server still has."""
+        """After the last write: `held` is everything that the API server still has."""
         for found in held:
             self.accept(found)
         names = {found["metadata"]["name"] for found in held}
         for event in self.accepted.values():
-            # A write without an answer may have been taken after it was asked for.
+            # A write without a response may have been accepted after the check.
             event["doubt"] = event["name"] in self.unsure and event["name"] not in names
 
 
@@ -210,7 +210,7 @@ def listed(server, namespace):
             return held
 
 
-# ---- the look at the recorders
+# ---- observing the recorders
 
 OUTCOMES = ["kube9_events_" + name for name in
             ("stored_total", "folded_total", "duplicate_total", "deleted_total", "filtered_total", "set_aside_total", "pending")]
@@ -306,7 +306,7 @@ def compare_one(truth, database):
         elif event["doubt"] and row["count"] >= event["count"]:
             pass
         elif row["count"] < event["count"] or row["last"] < event["last"]:
-            # Blind from before its last write until it had expired: then a gap row must say so, and claim no healing.
+            # Not watched from before its last write until it expired: then a gap row must cover it, with healed=false.
             written, died = event["last"] / 1000, event["last"] / 1000 + TTL
             is_covered = any(
                 gap.get("to") and gap["healed"] != "true"

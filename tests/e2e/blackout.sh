@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# blackout.sh: two recorders against a real API server on its worst days, compared with what the API server accepted.
+# blackout.sh: runs two recorders against a failing real API server, and compares them with what it accepted.
 # Events live for a minute, and etcd is compacted every 5 s, so that what takes hours elsewhere takes seconds here.
 #
-#   "near" meets every fault: stopped across a compaction (410), connections cut, API server killed and restarted, etcd
-#          killed, a network that hangs. It is never blind for longer than Events live, so it must have every one.
-#   "far"  is killed and stays down for longer than Events live. What died meanwhile must be covered by a gap row.
+#   "near" meets every fault: stopped across a compaction (410), connections interrupted, API server killed and restarted,
+#          etcd killed, a network that hangs. It never stops watching for longer than the lifetime of Events, so it must
+#          have every one.
+#   "far"  is killed and stays down for longer than the lifetime of Events. A gap row must cover those that expired.
 source "$(dirname "$0")/lib.sh"
 namespace=kube9-blackout-$$
 need jq jq
@@ -23,7 +24,7 @@ mkdir -p "$data"
 kubectl create namespace "$namespace" >/dev/null
 user=$(events_user)
 
-# Times that suit a minute's life. Everything else is as it comes.
+# Times that fit a lifetime of one minute. Everything else is the default.
 cat >"$data/config.yaml" <<'YAML'
 source:
   event_ttl: 60s
@@ -46,7 +47,7 @@ start_recorder() { # start_recorder NAME
 }
 http() { curl -s --noproxy '*' --max-time 3 "http://${address[$1]}/$2"; }
 is_healthy() { [[ $(http "$1" healthz | jq -r .status) == healthy ]]; }
-# names NAME PATTERN: /healthz is degraded, and a check says so in these words.
+# names NAME PATTERN: /healthz is degraded, and the message of a check matches.
 names() {
   local said
   said=$(http "$1" healthz | jq -r 'select(.status == "degraded") | .checks[] | .message // empty')
@@ -66,7 +67,7 @@ background look python3 "$e2e/blackout.py" look "$data/look.json" "near=${addres
 look_pid=$pid
 sleep 2
 
-# First of all: a restart of etcd gives every Event its whole life again.
+# First, because a restart of etcd restarts the lifetime of every Event.
 process kill etcd || fail "SIGKILL of etcd"
 wait_for 25 "an API server without etcd is named" names near 'no answer|500|503|504|timeout|timed out|closed|ends' || true
 process start etcd || fail "start of etcd"
@@ -76,7 +77,7 @@ wait_for 40 "healthy after etcd was killed" is_healthy near || true
 
 terminate "${pid_of[near]}"
 equals "near is stopped: exit code" 0 "$status"
-sleep 12 # two compactions: the position is gone
+sleep 12 # two compactions: the position is lost
 start_recorder near
 wait_for 30 "near is back, across compactions" is_healthy near || true
 
@@ -84,7 +85,7 @@ process restart forward || fail "restart of the forwarder"
 wait_for 30 "healthy after all connections were cut" is_healthy near || true
 
 process kill apiserver || fail "SIGKILL of the API server"
-wait_for 10 "an API server that is gone is named" names near 'connection|connect|reset|closed' || true
+wait_for 10 "an API server that is down is named" names near 'connection|connect|reset|closed' || true
 process start apiserver || fail "start of the API server"
 wait_for 30 "healthy after the API server was killed" is_healthy near || true
 
@@ -96,7 +97,7 @@ wait_for 30 "healthy after the network hung" is_healthy near || true
 process restart apiserver || fail "restart of the API server"
 wait_for 30 "healthy after the API server was restarted" is_healthy near || true
 
-# The lease of an Event is up to 3 s longer than its life, since those of one time share one.
+# The lease of an Event is up to 3 s longer than its lifetime, because Events of one time share a lease.
 rest=$((far_down + 68 - SECONDS))
 if ((rest > 0)); then sleep "$rest"; fi
 say "far was down for $((SECONDS - far_down)) s, Events live for 60 s"
@@ -114,11 +115,11 @@ else
   fail "nothing lost, doubled, wrong or unaccounted"
 fi
 sed 's/^/     /' <<<"$said"
-contains "near needed no excuse" "^near: .* died in a gap that says so 0$" "$said"
+contains "near has lost no Event to a gap" "^near: .* died in a gap that says so 0$" "$said"
 contains "near has a gap row for the compaction" "^near: gap expired, .* healed (true|partial)" "$said"
 lacks "near's gaps were all shorter than Events live" "^near: gap .* healed false" "$said"
-contains "far's gap row is an error that claims no healing" "^far: gap expired, .* healed false, error" "$said"
-contains "and covers what died meanwhile" "^far: .* died in a gap that says so [1-9]" "$said"
+contains "far's gap row has severity error and healed=false" "^far: gap expired, .* healed false, error" "$said"
+contains "and covers the Events that expired" "^far: .* died in a gap that says so [1-9]" "$said"
 
 terminate "$look_pid"
 check "the account balances in every scrape: $(jq -c '[.[].scrapes]' "$data/look.json")" \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2317,SC2119,SC2154
-# capture-fixtures.sh: has a real cluster get into every kind of trouble that the rules know and that one node can have,
-# and keeps the objects as they were: recorder/app/tests/fixtures/objects/SCENE.json, a moment a line.
+# capture-fixtures.sh: causes every problem that the rules detect, as far as one node allows, in a real cluster, and
+# stores the objects: recorder/app/tests/fixtures/objects/SCENE.json, one moment per line.
 #
-# The case tables beside the rules read them (recorder/app/src/analysis/rules). Run it again for another version of Kubernetes;
-# `git diff` then shows what that version says differently. Nothing of an object is changed but what it is stored without:
-# managedFields, and the numbers that identify this machine.
+# The cases of the rules read them (recorder/app/src/analysis/rules). Run it again for another version of Kubernetes;
+# `git diff` then shows the differences. Objects are stored unchanged, but without managedFields and without the numbers
+# that identify this machine.
 #
-# What it cannot make, and what is not quite real in what it makes, is said in docs/testing.md ("Captured objects").
+# docs/testing.md ("Captured objects") lists what it cannot cause, and which parts are added by hand.
 #
 # usage: capture-fixtures.sh [SCENE...]   default: all
 # KUBE9_E2E_FIXTURES  where to write (default: the repository's)
@@ -24,7 +24,7 @@ busybox=kube9.test/busybox:1
 node=$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')
 wanted=("$@")
 
-# ---- how a scene is kept
+# ---- how a scene is stored
 
 # moment SCENE NAME: the objects of the scene's namespace as they are now; with=node: the node, too.
 moment() {
@@ -167,7 +167,7 @@ YAML
       volumeMounts: [{name: conf, mountPath: /conf}]' 'volumes: [{name: conf, configMap: {name: conf}}]'
     echo '{apiVersion: v1, kind: ConfigMap, metadata: {name: conf}, data: {mode: good}}'
   )
-  # All that can be careless at once; the values are as planted here.
+  # Every careless setting in one Deployment; the values are those given here.
   scene careless <<YAML
 apiVersion: apps/v1
 kind: Deployment
@@ -243,11 +243,11 @@ repair config-change kubectl -n config-change patch configmap conf -p '{"data": 
 look config-change changed 5 true
 repair config-change kubectl -n config-change annotate pods --all kube9.test/now=1
 
-# A kill each: their number within an hour is what counts. They begin here, one after the other, and a run
-# takes some seconds, so that no kill passes unseen.
+# One kill each: the rule counts them within an hour. They start one after the other, and a run takes some seconds, so
+# that no kill is missed.
 scene out-of-memory < <(resources='{limits: {memory: 24Mi}}' web 1 'command: [sh, -c, "sleep 4; tail /dev/zero"]')
 for kill in 1 2 3; do look out-of-memory "kill-$kill" 120 any_pod out-of-memory "$(restarts "$kill") and any(.status.containerStatuses[]; .lastState.terminated.reason == \"OOMKilled\")"; done
-# It ends in order when it is told to, as a well-written server does: no exit code says that a probe failed.
+# It exits with 0 on SIGTERM, as a well-written server does, so that no exit code shows that a probe failed.
 scene liveness < <(web 1 'command: [sh, -c, "trap exit TERM; while :; do sleep 0.1; done"],
   livenessProbe: {exec: {command: [test, -f, /tmp/alive]}, initialDelaySeconds: 8, periodSeconds: 2, failureThreshold: 1}')
 for kill in 1 2 3; do look liveness "kill-$kill" 120 any_pod liveness "$(restarts "$kill")"; done
@@ -274,10 +274,10 @@ look cron-job second 120 runs 2
 look rollout stuck 90 deployment rollout 'any(.status.conditions[]; .reason == "ProgressDeadlineExceeded")'
 look config-change failing 150 any_pod config-change "$(waits CrashLoopBackOff) and $(restarts 1)"
 
-# All three at the same time: they wait for longer each time, but at first not for long.
+# All three at the same time: their delay grows with each restart, but is short at first.
 look crash-loop bad 180 pods crash-loop "$(waits CrashLoopBackOff) and $(restarts 1)"
 
-# Everything is repaired as a person would do it.
+# Everything is repaired in the way a person would do it.
 good='{"spec": {"template": {"spec": {"containers": [{"name": "app", "command": ["sleep", "100000"]}]}}}}'
 repair crash-loop patch crash-loop deployment/web "$good"
 repair out-of-memory patch out-of-memory deployment/web "$good"
@@ -318,13 +318,13 @@ look liveness repaired 60 only_ready liveness
 look quota repaired 90 deployment quota 'all(.status.conditions[]; .type != "ReplicaFailure")'
 look creating repaired 150 only_ready creating
 
-# ---- the node itself; last, since everything on it takes part
+# ---- the node itself; last, because it affects everything on it
 condition() { kubectl get node "${3:-$node}" -o json | jq -e "any(.status.conditions[]; .type == \"$1\" and .status == \"$2\")" >/dev/null; }
-# says NODE JSON: fields of its status, set as a kubelet or a problem detector sets them.
+# says NODE JSON: sets fields of its status, as a kubelet or a problem detector does.
 says() { kubectl patch node "$1" --subresource=status -p "{\"status\": $2}" >/dev/null; }
 if has node; then
   with=node
-  # Room: the rest of the scenes is over.
+  # Free the node: the other scenes have ended.
   for one in "${scenes[@]}"; do [[ $one == node ]] || kubectl delete namespace "$one" --wait=false >/dev/null; done
   until_true 60 only_ready node || fail "node: well"
   moment node well
@@ -332,7 +332,7 @@ if has node; then
   moment node cordoned
   kubectl uncordon "$node" >/dev/null
   moment node uncordoned
-  # Less than the machine has ever free counts as too little: pressure, and the pods that asked for least go.
+  # A threshold above what the machine ever has free: memory pressure, and the pods with the lowest requests are evicted.
   KUBE9_KUBELET_ARGS='--eviction-hard=memory.available<99% --eviction-pressure-transition-period=5s' \
     "$cluster/restart" kubelet >>"$work/cluster.log" 2>&1
   evicted() {
@@ -366,7 +366,7 @@ if has node; then
   done
 fi
 
-# joins SCENE: a second node, registered as a kubelet would, without one; it is given up as lost within a minute.
+# joins SCENE: registers a second node as a kubelet would, but without one; it counts as lost within a minute.
 joins() {
   kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
@@ -384,7 +384,7 @@ YAML
   return 1
 }
 
-# These begin here: a pod that the pressure above evicted would stay, and never be ready again.
+# These start here: a pod that the pressure above evicted would stay, and never become ready again.
 scene neighbour < <(web 2 "$sleeps")
 if has neighbour; then
   with=node
@@ -397,8 +397,8 @@ if has neighbour; then
   moment neighbour alone
 fi
 
-# Two images that the real node cannot pull, beside a node that has no trouble; then one of them fails there as well: a pod
-# that is bound to it, with the status that the kubelet wrote for the same image.
+# Two images that the real node cannot pull, while another node has no problem; then one of them fails there as well: a
+# pod that is bound to it, with the status that the kubelet wrote for the same image.
 without_image() { # without_image NAME IMAGE: a Deployment
   cat <<YAML
 apiVersion: apps/v1
@@ -452,7 +452,7 @@ fi
 
 version=$(kubectl version -o json | jq -r .serverVersion.gitVersion)
 for one in "${scenes[@]}"; do
-  # A scene that came to nothing was counted above; what was captured before stays.
+  # A failed scene was counted above; its stored objects stay.
   [[ -s $moments/$one ]] || continue
   {
     echo "{\"scene\": \"$one\", \"kubernetes\": \"$version\", \"moments\": ["

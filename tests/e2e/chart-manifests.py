@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What must hold for the chart's manifests. Exits 1 and says what does not.
+"""Checks invariants of the chart's manifests. Exits with 1 and prints those that fail.
 
 invariants FILE       a rendering, whatever its values were
 effects DIR           renderings of ci/*-values.yaml: what those values have to change
@@ -38,7 +38,7 @@ def is_rights_of_recorder(role):
 
 
 def matches_pods_of(deployment, policy):
-    """Whether the policy knows the names that Kubernetes gives a Deployment's pods, and no neighbour's."""
+    """Whether the policy matches the names that Kubernetes gives the Deployment's pods, and no others."""
     expression = next(c["expression"] for c in policy["spec"]["matchConditions"] if c["name"] == "pod-of-this-release")
     pattern = re.fullmatch(r"request\.name\.matches\(r'(.*)'\)", expression)[1]
 
@@ -48,7 +48,7 @@ def matches_pods_of(deployment, policy):
     own = [pod(f"{deployment}-{hash}") for hash in ("7d9f8b6c54", "98dbf5cbc", "b")]
     others = [pod(deployment), pod(f"{deployment}-node"), pod(f"{deployment}-x-7d9f8b6c54"), f"{deployment}-check",
               f"x{own[0]}", f"{own[0]}x", f"{own[0]}-0", own[0].replace("-x7k2m", "-x7k2a"), f"{deployment}-0"]
-    if len(deployment) > 46:  # what is cut off cannot be told apart
+    if len(deployment) > 46:  # truncated names cannot be distinguished
         others = [name for name in others if len(name) <= 58 or name[0] == "x"]
     return all(re.search(pattern, name) for name in own) and not any(re.search(pattern, name) for name in others)
 
@@ -125,7 +125,7 @@ def invariants(path):
             granted = {(g, r) for rule in role["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
             must(granted == (READS if analysis else {("", "events")}), f"{name}: {granted}")
     for binding in of_kind(documents, "ClusterRoleBinding"):
-        must([s["name"] for s in binding["subjects"]] == [pod["serviceAccountName"]], "cluster rights of somebody else")
+        must([s["name"] for s in binding["subjects"]] == [pod["serviceAccountName"]], "cluster role bound to another account")
     for account in of_kind(documents, "ServiceAccount"):
         must(account["automountServiceAccountToken"] is False, "the account mounts its token")
 
@@ -134,9 +134,9 @@ def invariants(path):
             original = json.loads((CHART / "dashboards" / "kube9.json").read_text())
             must(json.loads(map_["data"]["kube9.json"]) == original, "the dashboard is not what the file says")
 
-    # The recorder takes addresses and files from the mounted file alone, and ends where they are given otherwise.
+    # The recorder reads addresses and files from the mounted file only, and exits if they are set elsewhere.
     must(not [e for e in recorder["env"] if e["name"].startswith(("KUBE9_DATA", "KUBE9_LISTEN", "KUBE9_CONFIG", "KUBE9_KUBE"))],
-         "a setting that comes from the config file alone is a variable")
+         "a setting that must be in the config file is a variable")
     must(mounts["recorder"]["config"]["mountPath"] == "/etc/kube9" and mounts["recorder"]["config"]["readOnly"], "config mount")
 
     policies = of_kind(documents, "ValidatingAdmissionPolicy")
@@ -183,7 +183,7 @@ def effects(folder):
     must([(r["operations"], r["resources"]) for r in enter["matchConstraints"]["resourceRules"]]
          == [(["CONNECT"], ["pods/attach", "pods/portforward"]), (["UPDATE"], ["pods/ephemeralcontainers"])], "policy about the rest")
     must(exec_["validations"][0]["expression"] == "has(object.container) && object.container == 'query'", "container of the policy")
-    must(len(exec_["matchConditions"]) == 1, "somebody may enter by default")
+    must(len(exec_["matchConditions"]) == 1, "a group is allowed by default")
 
     everything = rendering("everything")
     glass = of_kind(everything, "ValidatingAdmissionPolicy")[0]["spec"]["matchConditions"][1]["expression"]
@@ -206,7 +206,7 @@ def effects(folder):
     pod = of_kind(everything, "Deployment")[0]["spec"]["template"]["spec"]
     must({"name": "import", "persistentVolumeClaim": {"claimName": "history"}} in pod["volumes"], "import.existingClaim")
     must([[m for m in c["volumeMounts"] if m["name"] == "import"] for c in pod["containers"]]
-         == [[{"name": "import", "mountPath": "/data/import"}], []], "the claim to import is the recorder's alone")
+         == [[{"name": "import", "mountPath": "/data/import"}], []], "only the recorder mounts the claim to import")
     rules = of_kind(everything, "PrometheusRule")[0]["spec"]["groups"][0]["rules"]
     must(rules[-1].get("record") == "kube9:rows:sum", "additionalRules")
     must(next(r for r in rules if r.get("alert") == "Kube9Down")["for"] == "1m", "for of an alert")
@@ -275,7 +275,7 @@ def closed_maps():
 
 def dashboard_rules():
     dashboard = json.loads((CHART / "dashboards" / "kube9.json").read_text())
-    # Grafana's variables, as they look when it has replaced them.
+    # Grafana's variables, replaced by values.
     variables = {"$__rate_interval": "5m", "$namespace": "kube9-system", "$pod": "kube9-0"}
     rules = []
     for panel in dashboard["panels"]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# chart.sh: what can be known of the chart without a cluster: lint, schema, manifests, README, alerts, dashboard.
+# chart.sh: checks the chart without a cluster: lint, schema, manifests, README, alerts, dashboard.
 source "$(dirname "$0")/lib.sh"
 need helm
 need promtool prometheus
@@ -7,12 +7,12 @@ need python3
 python3 -c 'import yaml' 2>/dev/null || skip "no PyYAML"
 
 # ---- values, schema, README
-check "README.md says what values.yaml says" "$e2e/chart-readme.py" --check
+check "README.md matches values.yaml" "$e2e/chart-readme.py" --check
 for values in "$chart"/ci/*-values.yaml; do
   check "lint with ${values##*/}" helm lint "$chart" --strict --kube-version "$kube_version" --values "$values"
 done
 
-# A misspelt key beside every key there is.
+# An unknown key next to every existing key.
 while read -r path; do
   refuses "schema refuses $path.misspelt" render --set-json "$path.misspelt={}"
 done < <(python3 "$e2e/chart-manifests.py" closed-maps)
@@ -24,11 +24,11 @@ refuses "schema refuses an unknown pull policy" render --set query.image.pullPol
 refuses "one uid for both containers" render --set query.securityContext.runAsUser=10001
 refuses "the name recorder for the query container" render --set query.containerName=recorder
 refuses "a ServiceMonitor without a Service" render --set serviceMonitor.enabled=true,service.enabled=false
-refuses "a NetworkPolicy that lets out to anywhere" render --set networkPolicy.enabled=true
+refuses "a NetworkPolicy without the API server's address" render --set networkPolicy.enabled=true
 refuses "one claim to record to and to import from" render --set persistence.existingClaim=a,import.existingClaim=a
 refuses "a ServiceMonitor and a PodMonitor" render --set serviceMonitor.enabled=true,podMonitor.enabled=true
 
-# ---- manifests: what holds for every set of values, and what a value changes
+# ---- manifests: invariants for every set of values, and the effects of single values
 for values in "$chart"/ci/*-values.yaml; do
   name=${values##*/}
   render --values "$values" >"$work/${name%-values.yaml}.yaml"
@@ -43,7 +43,7 @@ changed() { # changed ARGUMENTS...: the checksum of the pod template with other 
 lacks "a changed config restarts the recorder" "$(changed)" "$(changed --set config.log.level=debug)"
 equals "an unrelated value does not" "$(changed)" "$(changed --set service.port=9)"
 
-# `helm template` leaves the notes out, and `helm install` wants a cluster: a copy of the chart shows them as a manifest.
+# `helm template` omits the notes, and `helm install` needs a cluster, so a copy of the chart renders them as a manifest.
 rm -rf "$work/notes"
 cp -r "$chart" "$work/notes"
 cat >"$work/notes/templates/notes.yaml" <<'TEMPLATE'
@@ -75,7 +75,7 @@ for file in "$e2e"/alerts/*.yaml; do
   check "alerts: ${file##*/}" promtool test rules "$file"
 done
 while read -r alert; do
-  check "$alert: a test sees it fire" grep -rqE "exp_samples: \[.*\"$alert\"" "$e2e/alerts"
+  check "$alert: a test makes it fire" grep -rqE "exp_samples: \[.*\"$alert\"" "$e2e/alerts"
   check "$alert: has a runbook" grep -qx "### $alert" "$root/docs/operations.md"
 done < <(sed -n 's/.*alert: //p' "$work/kube9.rules.yaml")
 while read -r heading; do

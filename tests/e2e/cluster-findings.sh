@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154,SC2317
-# Sourced by cluster.sh after cluster-scenes.sh: what the rules find on the real cluster, and what becomes of it while the
-# recorder is away or may not see. The scenes share the release of the others.
+# Sourced by cluster.sh after cluster-scenes.sh: what the rules find on the real cluster, also while the recorder is
+# stopped or lacks a permission. The scenes share the release of the others.
 
 of_victims=(--object-namespace="$victims" --limit=1000)
 
@@ -33,7 +33,7 @@ row() {
     jq -e "any(.events[]; $5)"
 }
 titled() { echo "(.title | test(\"$1\"))"; }
-# No finding opens while it is open, but to go on with another severity.
+# No finding opens twice, except to continue with another severity.
 opened_once() {
   ask events list --limit=1000 --type=health,insight,assessment,operator >"$work/findings.json" || return 1
   jq -e '[.events[] | select(.metadata.finding)] | group_by(.metadata.finding) | all(.[];
@@ -49,8 +49,8 @@ open_findings() {
       | select(.title | test(" resolved$|, now ") | not) | .metadata.finding' | sort
 }
 
-# Pods that fail, a Service without pods, a rollout that is stuck, a cordoned node, a ConfigMap that breaks what reads it:
-# each is found, says what it is about, and closes when it is repaired.
+# Failing pods, a Service without pods, a stuck rollout, a cordoned node, a ConfigMap change that breaks its readers: each
+# opens a finding that names the object, and closes when it is repaired.
 findings() {
   local busybox=kube9.test/busybox:1 node
   node=$(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')
@@ -109,7 +109,7 @@ findings() {
   v delete deployment reader stuck looping --wait=false >/dev/null
 }
 
-# Changes while nobody records: they are told late, what healed is closed, what is still bad is not told again.
+# Changes while the recorder is stopped are recorded late, findings that ended are closed, the others stay open unchanged.
 findings_after_restart() {
   local busybox=kube9.test/busybox:1
   {
@@ -122,24 +122,24 @@ findings_after_restart() {
   wait_for 60 "open: an image that cannot be pulled" row health error Pod 'heals-*' "$(titled 'cannot be pulled')" || true
   wait_for 90 "open: a crash loop" row health error Pod 'sick-*' "$(titled 'crash loop')" || true
   wait_for 60 "open: a Service that selects nothing" row health error Service void "$(titled 'selects no pod')" || true
-  sleep 6 # what else they cause is found, too
+  sleep 6 # findings that follow from them
   local before since
   before=$(open_findings)
   k scale deploy/kube9 --replicas=0 >/dev/null
   no_recorder() { [[ -z $(k get pods -l app.kubernetes.io/component=recorder -o name) ]]; }
-  wait_for 60 "nobody records" no_recorder || true
+  wait_for 60 "the recorder is stopped" no_recorder || true
   since=$(date -u +%Y-%m-%dT%H:%M:%S.000Z)
   v set image deployment/heals app=kube9.test/pause:1 >/dev/null
   v scale deployment/steady --replicas=2 >/dev/null
   v delete service void >/dev/null
   v patch configmap flags --type=merge -p '{"data":{"b":"2"}}' >/dev/null
   v create configmap late --from-literal=a=1 >/dev/null
-  v rollout status deployment/heals --timeout=60s >/dev/null || fail "it is repaired meanwhile"
-  v rollout status deployment/steady --timeout=60s >/dev/null || fail "it is scaled meanwhile"
+  v rollout status deployment/heals --timeout=60s >/dev/null || fail "it is repaired in the meantime"
+  v rollout status deployment/steady --timeout=60s >/dev/null || fail "it is scaled in the meantime"
   k scale deploy/kube9 --replicas=1 >/dev/null
   k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "the recorder is back"
 
-  # late KIND NAME REASON: a change row that says that it was seen late, and between when and when
+  # late KIND NAME REASON: a change row with `observed_late` and `between`
   late() { row cluster info+ "$1" "$2" ".metadata.reason == \"$3\" and .metadata.observed_late == true and (.metadata.between | length == 2)"; }
   wait_for 30 "late: another image" late Deployment heals ImageChanged || true
   wait_for 20 "late: scaled" late Deployment steady Scaled || true
@@ -148,8 +148,8 @@ findings_after_restart() {
   wait_for 20 "late: a ConfigMap created" late ConfigMap late ConfigMapCreated || true
   healed() { row health info "$1" "$2" "$(titled 'resolved$') and (.metadata.closed_between | length == 2)"; }
   wait_for 30 "closed: the image that could not be pulled" healed Pod 'heals-*' || true
-  wait_for 30 "closed: the Service that is gone" healed Service void || true
-  # What was there before is not said to be new.
+  wait_for 30 "closed: the deleted Service" healed Service void || true
+  # Objects that existed before are not recorded as new.
   local added
   added=$(ask events list --type=cluster --since="$since" --limit=1000 |
     jq -r '.events[] | select(.metadata.reason | IN("NodeAdded", "DeploymentCreated", "ServiceCreated", "ConfigMapCreated"))
@@ -165,7 +165,8 @@ findings_after_restart() {
   v delete configmap flags late >/dev/null
 }
 
-# Without the right to list Services: that kind alone is frozen, it is said once, and it goes on when the right is back.
+# Without the permission to list Services, only that kind is suspended; it is reported once, and the kind continues when the
+# permission is back.
 one_kind_forbidden() {
   local rules
   lonely_service frozen | v apply -f - >/dev/null
@@ -174,10 +175,10 @@ one_kind_forbidden() {
   jq 'del(.metadata.resourceVersion) | .rules |= [.[] | . as $rule | .resources[] as $resource
       | $rule + {resources: [$resource]} | select($resource != "services")]' <<<"$rules" | kubectl apply -f - >/dev/null 2>&1 ||
     fail "the right is taken away"
-  # A watch that is open goes on; the next one is refused.
+  # An open watch continues; the next one is denied.
   k delete pod "$(the_pod)" --wait >/dev/null
   k rollout status deploy/kube9 --timeout=90s >/dev/null || true
-  permission() { # permission SEVERITY TITLE: rows that say it since the right was taken away
+  permission() { # permission SEVERITY TITLE: rows about it since the permission was removed
     ask events list --type=operator --severity="$1" --since="$since" --limit=100 | jq -r --arg title "$2" '[.events[] | select(.title | test($title))] | length'
   }
   local since
@@ -187,18 +188,18 @@ one_kind_forbidden() {
   degraded() { ask status | jq -e '.status == "degraded"'; }
   wait_for 30 "status is degraded" degraded || true
   v delete service frozen >/dev/null
-  # The other kinds go on, with their rules.
+  # The other kinds and their rules continue.
   v create configmap beside --from-literal=a=1 >/dev/null
   v run beside --image=registry.invalid/none:4 --restart=Never >/dev/null
   wait_for 30 "a change of another kind is recorded" row cluster info ConfigMap beside '.metadata.reason == "ConfigMapCreated"' || true
   wait_for 60 "a rule about another kind finds" row health error Pod beside "$(titled 'cannot be pulled')" || true
-  sleep 8 # it is refused several times meanwhile
-  check "it is said once" is_said
+  sleep 8 # it is denied several times
+  check "it is reported once" is_said
   refuses "the finding about the Service is frozen" row health info Service frozen "$(titled 'resolved$')"
   jq 'del(.metadata.resourceVersion)' <<<"$rules" | kubectl apply -f - >/dev/null 2>&1 || fail "the right is back"
   is_over() { (($(permission info '^Permission to watch Services is missing resolved$') == 1)); }
   wait_for 90 "operator: and it is over, without a restart" is_over || true
-  wait_for 30 "the finding closes: it ended while nobody could see" row health info Service frozen \
+  wait_for 30 "the finding closes: it ended while the kind was not watched" row health info Service frozen \
     "$(titled 'resolved$') and (.metadata.closed_between | length == 2)" || true
   operational_again() { ask status | jq -e '.status == "operational"'; }
   wait_for 60 "status is operational" operational_again || true

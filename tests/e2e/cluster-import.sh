@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# Sourced by cluster.sh: the history of the original operator on a claim, taken in by the chart.
+# Sourced by cluster.sh: imports the history of the original operator from a claim, with the chart.
 
-# original_database FILE ROWS: what the original operator (alto9/kube9-operator) leaves, with rows of the last five days.
+# original_database FILE ROWS: a database like the original operator's (alto9/kube9-operator), with rows of the last five days.
 original_database() {
   sqlite3 "$1" >/dev/null <<SQL
 PRAGMA journal_mode = WAL;
@@ -52,33 +52,33 @@ YAML
     "peak of the recorder $(awk '/^VmHWM/ {print $2}' "/proc/$(host_pid recorder)/status") KiB"
   contains "the row that says so" "^Imported $rows rows of kube9.db; 0 skipped\.$" \
     "$(ask events list --type=system --search='History imported' --limit=1 | jq -r '.events[0].description')"
-  equals "the file is renamed, and nothing lies beside it" "kube9.db.done" "$(ls "$volume")"
+  equals "the file is renamed, and no other file was created" "kube9.db.done" "$(ls "$volume")"
 
   # All ten columns, by all rows, as the two programs write them; metadata that is NULL is shown as an object without keys.
   sqlite3 "$work/original.db" "SELECT json_array(id, event_type, severity, title, description, object_kind, object_namespace,
     object_name, json(ifnull(metadata, '{}')), created_at) FROM events" | sort >"$work/original.rows"
   ask events export --format=jsonl | jq -c '[.id, .event_type, .severity, .title, .description, .object_kind, .object_namespace,
     .object_name, .metadata, .created_at]' | sort >"$work/recorded.rows"
-  equals "rows of the original that are not in the record, word for word" 0 "$(comm -23 "$work/original.rows" "$work/recorded.rows" | wc -l)"
+  equals "rows of the original that are not in the record unchanged" 0 "$(comm -23 "$work/original.rows" "$work/recorded.rows" | wc -l)"
   equals "rows of it that are" "$rows" "$(comm -12 "$work/original.rows" "$work/recorded.rows" | wc -l)"
   equals "ids that the record has twice" 0 "$(jq -r '.[0]' "$work/recorded.rows" | sort | uniq -d | wc -l)"
   id=$(sqlite3 "$work/original.db" "SELECT id FROM events ORDER BY id LIMIT 1 OFFSET $((rows / 2))")
   equals "events get of one of them" "$id $(sqlite3 "$work/original.db" "SELECT created_at FROM events WHERE id = '$id'")" \
     "$(ask events get "$id" | jq -r '"\(.id) \(.created_at)"')"
-  equals "the container that people enter does not have the claim" "" "$(k get pod "$(the_pod)" -o json |
+  equals "the query container does not mount the claim" "" "$(k get pod "$(the_pod)" -o json |
     jq -r '.spec.containers[] | select(.name == "query").volumeMounts[] | select(.name == "import").mountPath')"
   operational() { ask status | jq -e '.status == "operational"'; }
   wait_for 30 "status is operational" operational || true
 
-  # Again under another name, and a file that is none: neither doubles a row nor stops the recording.
+  # The same file under another name, and a file that is not a database: no row is stored twice, and recording continues.
   cp "$work/original.db" "$volume/again.db"
   echo "not a database" >"$volume/broken.db"
   k rollout restart deploy/kube9 >/dev/null
   k rollout status deploy/kube9 --timeout=90s >/dev/null || fail "the recorder comes back with a broken file"
-  contains "the same rows again are left out" "^Imported 0 rows of again.db; $rows skipped \($rows already recorded\)\.$" \
+  contains "the same rows are skipped" "^Imported 0 rows of again.db; $rows skipped \($rows already recorded\)\.$" \
     "$(ask events list --type=system --search='again.db' --limit=1 | jq -r '.events[0].description')"
   broken_is_told() { ask status | jq -e '[.recorder.detail.checks[] | select(.name == "import" and (.message | contains("broken.db")))] | length == 1'; }
-  wait_for 30 "status names the file that is none" broken_is_told || say "$(ask status | jq -c .recorder)"
+  wait_for 30 "status names the file that is not a database" broken_is_told || say "$(ask status | jq -c .recorder)"
   kubectl -n "$victims" run after-import --image=kube9.test/pause:1 --restart=Never >/dev/null 2>&1 || true
   wait_for 30 "and Events are recorded" has_row --object-namespace="$victims" --object-name=after-import || true
   upgrade >/dev/null 2>"$work/helm.log" || fail "helm upgrade without the claim" "$(tail -5 "$work/helm.log")"

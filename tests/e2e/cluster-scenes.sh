@@ -7,7 +7,7 @@ scene() {
   "$@"
 }
 
-# images_are_new: whether both are there and nothing that goes into them was written since.
+# images_are_new: both exist, and none of their sources is newer.
 images_are_new() {
   local images=$root/target/images
   [[ -f $images/recorder.tar && -f $images/query.tar ]] &&
@@ -23,13 +23,13 @@ images_are_loaded() {
     die "loading the images" "$(tail -5 "$work/load-images.log")"
 }
 
-# What every install here has, and what the main release has beside it.
+# Values of every install here, and additional values of the main release.
 image_values=(
   --set recorder.image.registry=localhost,recorder.image.repository=kube9-recorder,recorder.image.tag=dev
   --set query.image.registry=localhost,query.image.repository=kube9-query,query.image.tag=dev
   --set recorder.image.pullPolicy=Never,query.image.pullPolicy=Never
 )
-# With hardly any patience, so that a trouble is found and over within seconds, and a right that is back is used immediately.
+# Short thresholds, so that findings open and close within seconds, and a permission that is back is used immediately.
 helm_values=("${image_values[@]}"
   --set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s
   --set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s
@@ -43,7 +43,7 @@ k() { kubectl --namespace "$ns" "$@"; }
 the_pod() { k get pods -l app.kubernetes.io/instance=kube9,app.kubernetes.io/component=recorder --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}'; }
 ask() { k exec deploy/kube9 -c "${query_container:-query}" -- kube9-query "$@"; }
 total() { ask events list --limit=1 "$@" | jq .pagination.total; }
-has_row() { # an exec that fails is no row, and no end of the script either
+has_row() { # a failing exec counts as no row, and does not end the script
   local rows
   rows=$(total "$@") && ((rows > 0))
 }
@@ -65,7 +65,7 @@ host_pid() {
 namespaces() {
   kubectl create namespace "$ns" >/dev/null
   kubectl create namespace "$victims" >/dev/null
-  # The policy that the pod promises to fit; the API server refuses what does not.
+  # The Pod Security Standard that the pod must meet; the API server enforces it.
   kubectl label namespace "$ns" --overwrite pod-security.kubernetes.io/enforce=restricted >/dev/null
 }
 
@@ -103,11 +103,11 @@ install() {
   equals "no container restarted" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
   operational() { ask status >"$work/status.json" && jq -e '.status == "operational"' "$work/status.json"; }
   wait_for 5 "status is operational" operational || true
-  check "files of the database are for owner and group alone" bash -c "
+  check "only owner and group can access the files of the database" bash -c "
     [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
   k logs deploy/kube9 -c recorder >"$work/pod.log"
   check "the log is JSON, every line" jq -e . "$work/pod.log"
-  lacks "the log warns of no unknown setting" "is no setting" "$(cat "$work/pod.log")"
+  lacks "the log has no warning about an unknown setting" "is no setting" "$(cat "$work/pod.log")"
 }
 
 real_events() {
@@ -157,7 +157,7 @@ YAML
   wait_for 60 "a failing probe is there" has_row "${in[@]}" --object-name=unwell --reason=Unhealthy || true
   wait_for 60 "an unschedulable pod is there" has_row "${in[@]}" --object-name=homeless --reason=FailedScheduling || true
   wait_for 60 "the OOM-killed pod's restarts are there" has_row "${in[@]}" --object-name=oom --reason=BackOff || true
-  # Every Event of the victims that the API server holds, and none twice within a row's window.
+  # Every Event of the test namespace that the API server has, and none twice within the window of a row.
   api_events "$victims" | jq -r .metadata.uid | sort >"$work/victims.api"
   recorded() {
     ask events list "${in[@]}" --type=cluster --limit=1000 | jq -r '.events[].metadata.uid // empty' | sort -u >"$work/victims.db"
@@ -181,7 +181,7 @@ rights() {
   for kind in exec log portforward; do
     for verb in get create; do asked+=("pods/$kind-$verb"); done
   done
-  # Asked side by side, since each kubectl takes its time.
+  # In parallel, because each kubectl takes a moment.
   allowed=$(printf '%s\n' "${asked[@]}" | jq -R --arg account "$account" --arg ns "$ns" '
       capture("^(?<resource>[a-z]+)(\\.(?<group>[a-z]+))?(/(?<subresource>[a-z]+))?-(?<verb>[a-z]+)$") as $asked
       | {apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: {
@@ -189,19 +189,19 @@ rights() {
           resourceAttributes: ($asked | with_entries(select(.value != null)))}}' |
     kubectl create -f - -o json | jq -r 'if .items then .items[] else . end | select(.status.allowed) | .spec.resourceAttributes
       | "\(.resource)\(if .group then "." + .group else "" end)\(if .subresource then "/" + .subresource else "" end)-\(.verb)"' | tr '\n' ' ')
-  equals "the recorder's account may do exactly this" "$expected" "$allowed"
+  equals "the recorder's account has exactly these permissions" "$expected" "$allowed"
   local other
   other=$("$cluster/user" kube9-e2e-nobody | tail -1)
-  refuses "a user without rights cannot query" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query status
+  refuses "a user without permissions cannot query" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query status
   other=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
   k create rolebinding kube9-e2e-oncall --role=kube9-reader --group=kube9-e2e-oncall --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   check "a user with the Role kube9-reader can" kubectl --kubeconfig "$other" -n "$ns" exec deploy/kube9 -c query -- kube9-query events list --limit=1
-  refuses "but read no ConfigMap" kubectl --kubeconfig "$other" -n "$ns" get configmaps
+  refuses "but not read ConfigMaps" kubectl --kubeconfig "$other" -n "$ns" get configmaps
   refuses "nor exec elsewhere" kubectl --kubeconfig "$other" -n "$victims" exec unwell -- true
   check "kube9-recorder check finds nothing missing" k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml
   check "and finds its config file by itself" k exec deploy/kube9 -c recorder -- /kube9-recorder check
 
-  # One right less: named, whichever it is, and the rest goes on.
+  # Remove one permission at a time: check names it, and everything else continues.
   local out kind_name rules
   rules=$(kubectl get clusterrole "$ns-kube9" -o json)
   for kind in events nodes pods services configmaps deployments; do
@@ -210,7 +210,7 @@ rights() {
           $rule + {resources: [$resource]} | if $resource == $kind then .verbs -= [$verb] else . end]' <<<"$rules" |
         kubectl apply -f - >/dev/null 2>&1
       kind_name=${kind%s}
-      # The authorizer of the API server sees a changed role a moment later.
+      # The authorizer of the API server uses a changed role a moment later.
       missing_is_named() {
         out=$(k exec deploy/kube9 -c recorder -- /kube9-recorder check --config=/etc/kube9/config.yaml 2>&1) && return 1
         grep -iE "$kind_name" <<<"$out" | grep -qiE "$verb"
@@ -223,7 +223,7 @@ rights() {
   upgrade >/dev/null 2>&1 # puts the right back
 }
 
-# api KUBECONFIG PATH [CURL-ARGUMENT]...: what the API server answers to that user, whether it is an error or not.
+# api KUBECONFIG PATH [CURL-ARGUMENT]...: the API server's response to that user, also if it is an error.
 api() {
   local user=$work/users/${1##*/} file
   mkdir -p "$work/users"
@@ -236,8 +236,8 @@ api() {
   curl -s --noproxy '*' --max-time 10 --cacert "$user.ca" --cert "$user.crt" --key "$user.key" "${@:3}" "$(cat "$user.server")$2"
 }
 
-# enters KUBECONFIG POD WHAT CONTAINER: what the API server makes of it: allowed, or who refuses, policy or RBAC.
-# A plain GET is exec, attach and port-forward as well, up to where the connection would be upgraded.
+# enters KUBECONFIG POD WHAT CONTAINER: allowed, or what denies it: policy or RBAC.
+# A plain GET is treated as exec, attach or port-forward up to the point where the connection would be upgraded.
 enters() {
   local pod=/api/v1/namespaces/$ns/pods/$2 container=${4:+&container=$4} out
   case $3 in
@@ -254,13 +254,13 @@ enters() {
   case $out in
   *ValidatingAdmissionPolicy*) echo policy ;;
   *"is forbidden: User"*) echo RBAC ;;
-  # What comes after admission: no connection was asked for, or there is no such container.
+  # Errors after admission: no upgrade was requested, or the container does not exist.
   *"Upgrade request required"* | *"container name must be specified"* | *"is not valid for pod"* | *'"ephemeralContainers":'*) echo allowed ;;
   *) echo "${out:0:60}" ;;
   esac
 }
 
-# Three people against the policy of reader.queryOnly, on the pod and on its neighbours.
+# Three users and the policy of reader.queryOnly, on the pod and on other pods.
 query_only() {
   local reader sre admin pod row
   reader=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1) # has the Role kube9-reader
@@ -269,7 +269,7 @@ query_only() {
   kubectl create clusterrolebinding kube9-e2e-admins --clusterrole=cluster-admin --group=kube9-e2e-sre --group=kube9-e2e-admins \
     --dry-run=client -o yaml | kubectl apply -f - >/dev/null
   pod=$(the_pod)
-  # Pods that are not of this release, one with a name much like it.
+  # Pods that do not belong to this release, one with a similar name.
   for row in bystander kube9-node-x7k2m; do
     k run "$row" --image=kube9.test/pause:1 --restart=Never --overrides='{"spec": {"securityContext": {"runAsNonRoot": true, "runAsUser": 65534,
       "seccompProfile": {"type": "RuntimeDefault"}}, "containers": [{"name": "app", "image": "kube9.test/pause:1", "securityContext":
@@ -302,29 +302,29 @@ port-forward bystander - RBAC allowed allowed
 ephemeral kube9 - RBAC allowed policy
 ephemeral bystander - RBAC allowed allowed
 ROWS
-  equals "rows in which the policy does not let in whom it should" 0 "$wrong"
+  equals "rows in which the policy does not do what it should" 0 "$wrong"
   say "$(printf '%-13s %-24s %-10s %-8s %-12s %s' what pod container reader 'break glass' cluster-admin)"
   while read -r row; do say "$row"; done <<<"${table%$'\n'}"
 
-  # As people do it.
+  # With kubectl.
   as() { kubectl --kubeconfig "$1" -n "$ns" "${@:2}"; }
-  local refused='ValidatingAdmissionPolicy .*exec is allowed into the container query alone: kubectl exec -c query'
+  local refused='ValidatingAdmissionPolicy .*exec is allowed into the container query only: kubectl exec -c query'
   check "the reader queries" as "$reader" exec deploy/kube9 -c query -- kube9-query events list --limit=1
   check "also by the default container" as "$reader" exec deploy/kube9 -- kube9-query events list --limit=1
-  contains "the reader is told where to go instead" "$refused" "$(as "$reader" exec deploy/kube9 -c recorder -- /kube9-recorder check 2>&1 || true)"
-  check "break glass enters the recorder" as "$sre" exec deploy/kube9 -c recorder -- /kube9-recorder --version
+  contains "the error names the container to use" "$refused" "$(as "$reader" exec deploy/kube9 -c recorder -- /kube9-recorder check 2>&1 || true)"
+  check "break glass reaches the recorder" as "$sre" exec deploy/kube9 -c recorder -- /kube9-recorder --version
   contains "a cluster-admin does not" "$refused" "$(as "$admin" exec deploy/kube9 -c recorder -- /kube9-recorder check 2>&1 || true)"
   refused='ValidatingAdmissionPolicy .*attach, port-forward and ephemeral containers are not allowed'
-  contains "kubectl attach is refused" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" attach "$pod" -c recorder 2>&1 || true)"
-  contains "kubectl port-forward is refused" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" port-forward "$pod" :8080 2>&1 || true)"
-  contains "kubectl debug is refused" "$refused" \
+  contains "kubectl attach is denied" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" attach "$pod" -c recorder 2>&1 || true)"
+  contains "kubectl port-forward is denied" "$refused" "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" port-forward "$pod" :8080 2>&1 || true)"
+  contains "kubectl debug is denied" "$refused" \
     "$(timeout 20 kubectl --kubeconfig "$admin" -n "$ns" debug "$pod" --profile=restricted --image=kube9.test/busybox:1 --target=recorder -- true 2>&1 || true)"
-  equals "the API server warns of nothing in the policies" "" \
+  equals "the API server has no warning about the policies" "" \
     "$(kubectl get validatingadmissionpolicies -l app.kubernetes.io/instance=kube9 -o jsonpath='{.items[*].status.typeChecking.expressionWarnings}')"
   k delete pod bystander kube9-node-x7k2m --grace-period=1 --wait=false >/dev/null
 }
 
-# What whoever gets into the recorder's container can make of its program: no token leaves, no file is shown.
+# What a user in the recorder's container can do with its program: no token is sent, no file is shown.
 own_flags() {
   local token=/var/run/secrets/kubernetes.io/serviceaccount/token out flag
   in_recorder() { k exec -i deploy/kube9 -c recorder -- /kube9-recorder "$@" 2>&1; }
@@ -332,7 +332,7 @@ own_flags() {
     clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}], contexts: [{name: c, context: {cluster: c, user: u}}]}"
   for flag in --kubeconfig=/dev/stdin --config=/dev/stdin "--config=$token" "--kubeconfig=$token" --context=c --data-dir=/tmp --listen=0.0.0.0:9; do
     out=$(in_recorder check "$flag" <<<"$kubeconfig" || true)
-    contains "check $flag is refused" "inside a pod" "$out"
+    contains "check $flag is rejected" "inside a pod" "$out"
     contains "with exit code 2" "exit code 2" "$out"
     lacks "and shows no token" "eyJ" "$out"
   done
@@ -345,7 +345,7 @@ own_flags() {
   lacks "and nothing else" "since|message|version" "$out"
   for flag in /data/mine.db /dev/shm/mine.db; do
     out=$(in_recorder snapshot "$flag" </dev/null || true)
-    contains "snapshot $flag is refused" "inside a pod a snapshot goes to stdout" "$out"
+    contains "snapshot $flag is rejected" "inside a pod a snapshot goes to stdout" "$out"
   done
   out=$(in_recorder check --log-level=trace,hyper=trace,hyper_util=trace,kube_client=trace,rustls=trace,tower=trace </dev/null || true)
   contains "check works" "permissions are there" "$out"
@@ -400,7 +400,7 @@ reader_states() {
     jq -r '.spec | (.hostPath // .local // .csi.volumeAttributes).path')
   check "recorder running: right answer" ask status
 
-  # Stopped in order.
+  # Clean stop.
   k scale deploy/kube9 --replicas=0 >/dev/null
   wait_for 60 "the recorder stops in order" stopped || return 0
   rows=$(sql "$volume/kube9.db" 'SELECT count(*) FROM events')
@@ -412,27 +412,27 @@ reader_states() {
   equals "recorder stopped: reading changes nothing" "$before" "$(cd "$volume" && md5sum kube9.db*)"
   rm -f "$volume/kube9.db-shm"
   out=$(reader_total 2>&1) || true
-  if [[ $out == "$rows" ]]; then ok "-shm missing: right answer"; else contains "-shm missing: a sentence" "^error: |\"error\"" "$out"; fi
+  if [[ $out == "$rows" ]]; then ok "-shm missing: right answer"; else contains "-shm missing: an error message" "^error: |\"error\"" "$out"; fi
   k delete pod reader --grace-period=1 >/dev/null
 
-  # Killed, with rows in the WAL: a stopped process cannot act on the kubelet's SIGTERM.
+  # Killed with rows in the WAL: a process stopped by SIGSTOP does not react to the kubelet's SIGTERM.
   k scale deploy/kube9 --replicas=1 >/dev/null
   k rollout status deploy/kube9 --timeout=60s >/dev/null || fail "the recorder comes back"
   kubectl -n "$victims" run late --image=kube9.test/pause:1 --restart=Never >/dev/null
-  wait_for 30 "a row that is in the WAL alone" has_row --object-namespace="$victims" --object-name=late || true
+  wait_for 30 "a row that is only in the WAL" has_row --object-namespace="$victims" --object-name=late || true
   local pid n
   pid=$(host_pid recorder)
   for n in 1 2 3 4 5; do
     kill -STOP "$pid"
     [[ -s $volume/kube9.db-wal ]] && break
-    # A checkpoint has just emptied it: the process goes on until another row is there.
+    # A checkpoint has just emptied it: continue the process until there is another row.
     kill -CONT "$pid"
     kubectl -n "$victims" run "late-$n" --image=kube9.test/pause:1 --restart=Never >/dev/null
     until_true 30 test -s "$volume/kube9.db-wal" || true
   done
   k scale deploy/kube9 --replicas=0 >/dev/null
   is_ending() { [[ -n $(k get pods -l app.kubernetes.io/component=recorder -o jsonpath='{.items[*].metadata.deletionTimestamp}') ]]; }
-  until_true 20 is_ending || fail "the pod is told to end"
+  until_true 20 is_ending || fail "the pod is terminating"
   kill -KILL "$pid"
   wait_for 60 "the recorder is killed" stopped || return 0
   [[ -s $volume/kube9.db-wal ]] && ok "and leaves a WAL of $(stat -c %s "$volume/kube9.db-wal") bytes" || fail "no WAL left: nothing is shown"
@@ -441,10 +441,10 @@ reader_states() {
   equals "recorder killed: right answer, the WAL's rows too" "$rows" "$(reader_total)"
   k delete pod reader --grace-period=1 >/dev/null
 
-  # Nothing there.
+  # An empty volume.
   reader_pod 'emptyDir: {}'
   out=$(reader_says events list 2>&1) && fail "empty volume: exit code" "$out"
-  contains "empty volume: a sentence" "there is no database at /data/kube9.db" "$out"
+  contains "empty volume: an error message" "there is no database at /data/kube9.db" "$out"
   equals "empty volume: still empty" "" "$(find "/proc/$(pgrep -nf '^/kube9-query pause')/root/data" -type f)"
   k delete pod reader --grace-period=1 >/dev/null
 
@@ -454,7 +454,7 @@ reader_states() {
   rm -rf "$work"/killed.*
 }
 
-# A volume that is full: another release, in memory, 1 MiB.
+# A full volume: another release, in memory, 1 MiB.
 full_volume() {
   helm upgrade --install full "$chart" --namespace kube9-full --create-namespace "${image_values[@]}" \
     --set persistence.enabled=false,persistence.medium=Memory,persistence.size=1Mi,config.storage.max_bytes=64Mi,reader.create=false \
@@ -492,8 +492,8 @@ restarts() {
   kubectl -n "$victims" run after-delete --image=kube9.test/pause:1 --restart=Never >/dev/null
   wait_for 30 "the new pod records" has_row --object-namespace="$victims" --object-name=after-delete || true
   if (($(total) >= before)); then ok "the record is the same one"; else fail "rows were lost: $before before, $(total) now"; fi
-  check "every gap says why and whether it healed" gaps_are_accounted
-  check "no Event has two rows of one beginning" no_doubles
+  check "every gap has a cause and a result" gaps_are_accounted
+  check "no Event has two rows with the same start" no_doubles
 }
 
 node_and_server() {
@@ -503,8 +503,8 @@ node_and_server() {
   kubectl -n "$victims" run after-server --image=kube9.test/pause:1 --restart=Never >/dev/null
   wait_for 90 "after a restart of the API server it records" has_row --object-namespace="$victims" --object-name=after-server || true
   equals "neither restarted the recorder" "0 0" "$(k get pod "$(the_pod)" -o jsonpath='{.status.containerStatuses[*].restartCount}')"
-  check "every gap says why and whether it healed" gaps_are_accounted
-  check "no Event has two rows of one beginning" no_doubles
+  check "every gap has a cause and a result" gaps_are_accounted
+  check "no Event has two rows with the same start" no_doubles
 }
 
 prometheus_scrapes() {
@@ -512,7 +512,7 @@ prometheus_scrapes() {
   address=$(k get service kube9 -o jsonpath='{.spec.clusterIP}:{.spec.ports[?(@.name=="metrics")].port}')
   annotations=$(k get service kube9 -o json | jq -r '.metadata.annotations | "\(.["prometheus.io/scrape"]) \(.["prometheus.io/path"]) \(.["prometheus.io/port"])"')
   equals "annotations of the Service" "true /metrics 8080" "$annotations"
-  # With hardly any patience, so that a fault shows within seconds.
+  # Short thresholds, so that a fault shows within seconds.
   local alert now=()
   for alert in Kube9Down Kube9EventsNotWatched Kube9Unhealthy; do now+=(--set "prometheusRule.alerts.$alert.for=4s"); done
   rendered_rules "$work/live.rules.yaml" "${now[@]}" \
@@ -544,7 +544,7 @@ YAML
     esac
   done < <(python3 "$e2e/chart-manifests.py" dashboard-rules | python3 -c 'import sys, yaml
 for rule in yaml.safe_load(sys.stdin)["groups"][0]["rules"]: print(rule["expr"])')
-  # Nothing happened of what these count; their names are checked against docs/metrics.md.
+  # Metrics that count nothing here; their names are checked against docs/metrics.md.
   lacks "queries of the dashboard without data" . "$(printf '%s\n' "${empty[@]}" | grep -vE 'findings_open|set_aside|NaN|_bucket|^$' || true)"
   alerts() { promql 'ALERTS{alertstate="firing"}' | jq -r '[.data.result[].metric.alertname] | unique | join(" ")'; }
   equals "no alert fires" "" "$(alerts)"
@@ -554,8 +554,8 @@ for rule in yaml.safe_load(sys.stdin)["groups"][0]["rules"]: print(rule["expr"])
   kill -KILL "$(host_pid recorder)"
   wait_for 40 "a restart: Kube9Restarting fires" fires Kube9Restarting || true
   k scale deploy/kube9 --replicas=0 >/dev/null
-  wait_for 60 "the recorder is gone: Kube9Down fires" fires Kube9Down || true
-  # It comes back without its rights.
+  wait_for 60 "the recorder is down: Kube9Down fires" fires Kube9Down || true
+  # It starts again without its permissions.
   kubectl delete clusterrolebinding "$ns-kube9" >/dev/null
   k scale deploy/kube9 --replicas=1 >/dev/null
   wait_for 60 "rights are missing: Kube9EventsNotWatched fires" fires Kube9EventsNotWatched || true
@@ -580,13 +580,13 @@ drop_in() {
   check "the extension's command answers with one JSON document" jq -es 'length == 1 and (.[0].events | length > 0)' <<<"$out"
   local reader
   reader=$("$cluster/user" kube9-e2e-reader kube9-e2e-oncall | tail -1)
-  equals "a reader enters the container operator and no other" "allowed policy policy" \
+  equals "a reader reaches the container operator only" "allowed policy policy" \
     "$(enters "$reader" "$pod" exec operator) $(enters "$reader" "$pod" exec recorder) $(enters "$reader" "$pod" exec query)"
   equals "ConfigMap kube9-operator-status names the namespace" "$ns" "$(k get configmap kube9-operator-status -o jsonpath='{.data.namespace}')"
   local account=system:serviceaccount:$ns:kube9
   check "the recorder may patch it" kubectl auth can-i patch configmaps/kube9-operator-status -n "$ns" --as "$account"
   refuses "and no other ConfigMap" kubectl auth can-i patch configmaps/kube9 -n "$ns" --as "$account"
-  # What the extension asks of it: the fields, healthy, and not older than five minutes.
+  # What the extension requires: the fields, healthy, and not older than five minutes.
   status_is_there() {
     k get configmap kube9-operator-status -o json | jq -e --arg ns "$ns" '.data.status | fromjson |
       .mode == "operated" and .tier == "free" and (.version | length > 0) and .health == "healthy" and .error == null
@@ -644,7 +644,7 @@ figures() {
     "$(milliseconds nsenter --target "$pid" --mount -- /kube9-query events list --limit=25) ms"
 }
 
-# The commands of docs/operations.md, word for word but for the image.
+# The commands of docs/operations.md, with another image.
 backup_and_restore() {
   local rows
   commands() { # commands FIRST-WORDS: the block of the page that begins so
@@ -654,7 +654,7 @@ backup_and_restore() {
   rows=$(total)
   (cd "$work" && rm -f kube9.db && bash -euc "$(commands 'kubectl exec -n kube9-system deploy/kube9 -c recorder -- /kube9-recorder snapshot' | head -1)") \
     >"$work/backup.log" 2>&1 || fail "snapshot to stdout" "$(tail -5 "$work/backup.log")"
-  equals "the backup is whole" ok "$(sql "$work/kube9.db" 'PRAGMA integrity_check')"
+  equals "the backup is intact" ok "$(sql "$work/kube9.db" 'PRAGMA integrity_check')"
   if (($(sql "$work/kube9.db" 'SELECT count(*) FROM events') >= rows)); then ok "it has all rows"; else fail "rows are missing from the backup"; fi
   sql "$work/kube9.db" 'SELECT id FROM events' | sort >"$work/backup.ids"
   (cd "$work" && bash -euc "$(commands 'kubectl scale -n kube9-system deploy/kube9 --replicas=0' | sed 's#image: busybox#image: kube9.test/busybox:1#')") \
@@ -664,7 +664,7 @@ backup_and_restore() {
     ask events export --format=csv --fields=id | sort >"$work/restored.ids"
     ! comm -23 "$work/backup.ids" "$work/restored.ids" | grep .
   }
-  wait_for 30 "every row of the backup is there again" all_are_back || true
+  wait_for 30 "every row of the backup is restored" all_are_back || true
 }
 
 upgrade_and_uninstall() {
@@ -672,11 +672,11 @@ upgrade_and_uninstall() {
   upgrade >/dev/null 2>&1 || fail "helm upgrade"
   rows=$(total)
   helm uninstall kube9 --namespace "$ns" --wait >/dev/null || fail "helm uninstall"
-  equals "uninstall leaves the claim" kube9 "$(k get pvc -o jsonpath='{.items[*].metadata.name}')"
+  equals "uninstall keeps the claim" kube9 "$(k get pvc -o jsonpath='{.items[*].metadata.name}')"
   equals "and nothing else of the release" "" "$(k get deploy,cm,svc,sa,role,rolebinding -l app.kubernetes.io/instance=kube9 -o name)"
   equals "nor outside its namespace" "" \
     "$(kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings -l app.kubernetes.io/instance=kube9 -o name)"
-  # The first chart that anybody could install, as it was then.
+  # The first version of the chart.
   rm -rf "$work/first"
   mkdir -p "$work/first"
   tar -xzf "$e2e/first-chart.tgz" -C "$work/first"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cluster.sh [--full]: the pair in a real cluster, as people meet it: images, Helm, exec, RBAC, probes, scrape, faults.
-# --full adds the long scenes: node and API server restarts, reader states that take a pod's grace period.
+# cluster.sh [--full]: tests both containers in a real cluster: images, Helm, exec, RBAC, probes, scrape, faults.
+# --full adds the long scenes: restarts of the node and the API server, reader states that need a pod's grace period.
 source "$(dirname "$0")/lib.sh"
 full=
 [[ ${1:-} != --full ]] || full=1
@@ -20,25 +20,25 @@ source "$e2e/cluster-import.sh"
 cluster_up
 need helm
 need kubectl
-# What an earlier run left on a cluster that was kept.
+# Removes what an earlier run left, if the cluster was kept.
 kubectl delete namespace "$ns" "$victims" kube9-full --ignore-not-found >/dev/null
 namespaces
 aside dry-runs dry_runs
 images_are_loaded
 scene "install" install
-scene "what pods do becomes rows" real_events
+scene "Events become rows" real_events
 scene "the chart against the API server" rejoin dry-runs
 scene "what the rules find" findings
-scene "changes while nobody records" findings_after_restart
-scene "a kind that may not be read" one_kind_forbidden
-scene "who may do what" rights
-scene "into which container, and who" query_only
-scene "what a person in the recorder's container can do" own_flags
+scene "changes while the recorder is stopped" findings_after_restart
+scene "a kind without permission" one_kind_forbidden
+scene "permissions" rights
+scene "access to containers" query_only
+scene "what a user in the recorder's container can do" own_flags
 scene "an attacker in the query container" isolation
 aside full-volume full_volume
 scene "the read-only reader on a real mount" reader_states
 scene "restarts" restarts
-scene "a volume that is full" rejoin full-volume
+scene "a full volume" rejoin full-volume
 scene "Prometheus" prometheus_scrapes
 scene "the drop-in for VS Code" drop_in
 scene "sizes and times" figures

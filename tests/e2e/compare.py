@@ -1,4 +1,4 @@
-"""compare.py FOLDER: what compare.sh left there, as a table. See compare.sh."""
+"""compare.py FOLDER: prints the results of compare.sh as a table."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 
 
 def documents(path):
-    """JSON documents one after another, however they are laid out; one that breaks off is left out."""
+    """JSON documents one after another, in any layout; an incomplete one is skipped."""
     text, at, decoder = open(path).read(), 0, json.JSONDecoder()
     while True:
         at = text.find("{", at)
@@ -18,7 +18,7 @@ def documents(path):
             found, at = decoder.raw_decode(text, at)
             yield found
         except ValueError:
-            # A process was killed in the middle of a document; the next one follows at once.
+            # A process was killed in the middle of a document; the next one follows immediately.
             begins = re.compile(r'\{\n    "apiVersion"|\{"resourceLogs"').search(text, at + 1)
             if begins is None:
                 return
@@ -54,7 +54,7 @@ def count_of(event):
 
 
 def judge_copies(events, truth):
-    """Of a file of copies: what is there in its last state, what in an older one, what not; and how many copies too many."""
+    """Counts Events stored in their last state, in an older one, missing, and stored twice, in a file of copies."""
     last, versions, copies = {}, set(), 0
     for event in events:
         uid = event.get("metadata", {}).get("uid")
@@ -108,8 +108,8 @@ def main(folder):
         0 < found[n][0].get(uid, 0) < event["count"] for uid, event in truth.items()))
     line("not there", lambda n: sum(uid not in found[n][0] for uid in truth.keys() - doubtful))
     line("stored twice", lambda n: found[n][1])
-    line("bytes on disk a write", lambda n: round(size[n] / told["writes"]))
-    line("CPU a write, µs", lambda n: round(usage[n][0] / usage[n][1] * 1e6 / told["writes"]))
+    line("bytes on disk per write", lambda n: round(size[n] / told["writes"]))
+    line("CPU per write, µs", lambda n: round(usage[n][0] / usage[n][1] * 1e6 / told["writes"]))
     line("peak memory, MiB", lambda n: round(usage[n][2] / 1024, 1))
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# compare.sh: kube9 beside other ways to keep Events, against one real API server, with one load and the same mishaps.
-# Not part of .ci/run: it needs a collector that this repository does not bring. docs/comparison.md has its table.
+# compare.sh: compares kube9 with other ways to keep Events, on one real API server with the same load and faults.
+# Not part of .ci/run, because it needs an OpenTelemetry Collector. docs/comparison.md has its table.
 #
 #   OTELCOL=FILE  an OpenTelemetry Collector with the k8sobjects receiver and the file exporter
 #
-# All at once, so that they see the same: started; killed (SIGKILL) in the middle of the load and started again 10 s
-# later; the API server restarted. What each has in the end is held against what the API server accepted.
+# All run at the same time: started; killed (SIGKILL) in the middle of the load and started again 10 s later; then the API
+# server is restarted. At the end, the result of each is compared with what the API server accepted.
 source "$(dirname "$0")/lib.sh"
 collector=${OTELCOL:-}
 [[ -x $collector ]] || skip "OTELCOL names no collector"
@@ -42,7 +42,7 @@ start() { # start NAME
     KUBE9_ANALYSIS_ENABLED=false background compare-kube9 "$recorder" serve --data-dir "$data/kube9" \
       --listen "127.0.0.1:$(free_port)" --kubeconfig "$user" ;;
   collector) KUBECONFIG=$user background compare-collector "$collector" --config "$data/otelcol.yaml" ;;
-  # The way of a script: a watch into a file.
+  # As a script would do it: a watch written to a file.
   kubectl)
     bash -c 'exec "$@" >>"$0"' "$data/kubectl.json" kubectl --kubeconfig "$user" get events -A --watch -o json \
       2>>"$work/compare-kubectl.log" &
@@ -73,7 +73,7 @@ sleep 10
 for name in "${names[@]}"; do start "$name"; done
 sleep 20
 "$cluster/service" restart apiserver >>"$work/cluster.log" 2>&1 || fail "restart of the API server"
-# A process that has given up is started again, as a supervisor would.
+# A process that has ended is started again, as a supervisor would do.
 for _ in {1..30}; do
   sleep 1
   for name in "${names[@]}"; do

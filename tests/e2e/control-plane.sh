@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# control-plane.sh: the recorder as a process against a real API server (TLS, RBAC, etcd), 20,000 real Events.
-# Each must be in the database exactly once and as the API server has it, though the recorder is stopped and killed
-# in the middle of the load; then kube9-query must answer what SQLite's own client finds.
+# control-plane.sh: runs the recorder as a process against a real API server (TLS, RBAC, etcd) with 20,000 Events.
+# Each must be in the database exactly once and as the API server has it, although the recorder is stopped and killed
+# in the middle of the load. Then kube9-query must return what the sqlite3 client returns.
 #
 # KUBE9_E2E_EVENTS  number of Events (20000)
 source "$(dirname "$0")/lib.sh"
 total=${KUBE9_E2E_EVENTS:-20000}
-namespace=kube9-load-$$ # of its own, since one that is being deleted takes nothing
+namespace=kube9-load-$$ # a new one, because a namespace that is being deleted accepts no objects
 need jq jq
 need sqlite3 sqlite3
 need promtool prometheus
@@ -22,13 +22,13 @@ rm -rf "$data" "$work/recorder.log"
 mkdir -p "$data"
 db=$data/kube9.db
 
-# ---- a user who may read Events and nothing else
+# ---- a user who can read Events and nothing else
 kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 user=$(events_user)
-refuses "the user may not read pods" kubectl --kubeconfig "$user" get pods -A
-check "the user may list Events" kubectl --kubeconfig "$user" get --raw '/api/v1/events?limit=1'
+refuses "the user cannot read pods" kubectl --kubeconfig "$user" get pods -A
+check "the user can list Events" kubectl --kubeconfig "$user" get --raw '/api/v1/events?limit=1'
 
-# This user may read Events alone; with the analysis on, the recorder would rightly be degraded by five forbidden kinds.
+# This user can read Events only; with the analysis on, the recorder would be degraded, because five kinds are forbidden.
 export KUBE9_ANALYSIS_ENABLED=false
 
 start_recorder() {
@@ -47,7 +47,7 @@ used() { # CPU seconds and peak kB so far of the running recorder
 start_recorder
 wait_for 60 "recorder is ready" http readyz || die "no ready recorder" "$(tail -20 "$work/recorder.log")"
 
-# ---- the load, with the recorder stopped in order and then killed in the middle of it
+# ---- the load; the recorder is stopped and then killed in the middle of it
 background load kube events --kubeconfig "$KUBECONFIG" --namespace "$namespace" -n "$total" -c 16 -no-watch
 load_pid=$pid
 wait_for 120 "a fifth is recorded" has_rows $((total / 5)) || die "no rows" "$(tail -20 "$work/recorder.log")"
@@ -84,7 +84,7 @@ check "every Event is there exactly once, field by field" diff "$data/api.tsv" "
 equals "occurrences, summed" "$total" "$(sql "$db" "SELECT sum(json_extract(metadata, '$.occurrences')) FROM events
   WHERE object_namespace = '$namespace' AND event_type = 'cluster'")"
 equals "integrity of the database" ok "$(sql "$db" 'PRAGMA integrity_check')"
-# Every uid that the API server holds anywhere, whoever wrote it.
+# Every uid that the API server has in any namespace.
 {
   cat "$data/api.jsonl"
   while read -r other; do [[ $other == "$namespace" ]] || api_events "$other"; done < <(kubectl get namespaces -o name | sed 's:.*/::')
@@ -95,7 +95,7 @@ all_are_there() {
 }
 wait_for 15 "Events of all namespaces are there: $(wc -l <"$data/api.uids")" all_are_there || true
 
-# ---- what the recorder says of it
+# ---- the recorder's metrics
 http metrics >"$data/metrics.txt" || fail "/metrics answers"
 check "promtool check metrics" promtool check metrics <"$data/metrics.txt"
 # metric NAME [LABEL]: the sum of its series, of those that have the label.
@@ -117,7 +117,7 @@ say "database: $size bytes, $((size / total)) an Event, dedup and WAL included"
 ask() { "$query" --db "$db" "$@"; }
 ask status >"$data/status.json" || true
 check "status is JSON, operational" jq -e '.status == "operational"' "$data/status.json"
-list() { ask events list --object-namespace="$namespace" --type=cluster "$@"; } # json, since this is no terminal
+list() { ask events list --object-namespace="$namespace" --type=cluster "$@"; } # JSON, because stdout is not a terminal
 list --limit=1000 >"$data/page.json"
 check "the total is exact" jq -e ".pagination.total == $total" "$data/page.json"
 : >"$data/ids"

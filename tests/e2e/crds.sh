@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # crds.sh: generates the CRDs of ServiceMonitor, PodMonitor and PrometheusRule into target/e2e/crds, from the Go module
-# that defines them: what the chart renders is then checked by a real API server. The first time takes a minute.
+# that defines them, so that a real API server validates what the chart renders. The first run takes a minute.
 source "$(dirname "$0")/lib.sh"
 monitoring=v0.95.1
 controller_tools=v0.23.0

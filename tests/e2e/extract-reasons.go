@@ -5,10 +5,9 @@
 // MODULES is the folder that holds kubernetes@v1.35.4 and its sister modules (`go env GOMODCACHE`/k8s.io after
 // `go mod download k8s.io/kubernetes@v1.35.4` and the modules it replaces).
 //
-// It looks at each call that is given an event type, and takes the argument after it: a literal, a constant, or a
-// variable or parameter whose values are followed. A reason that is built at run time cannot be followed; each such
-// place must have an entry in `builtAtRunTime`, else the program fails: so a new Kubernetes version cannot bring an
-// unseen one.
+// It finds each call with an event type and reads the next argument: a literal, a constant, or a variable or parameter
+// whose values it follows. It cannot follow a reason that is built at run time; each such place must have an entry in
+// `builtAtRunTime`, otherwise the program fails, so that a new one in a later Kubernetes version is noticed.
 package main
 
 import (
@@ -24,8 +23,8 @@ import (
 	"strings"
 )
 
-// Where reasons come from, and who reports them if the source does not name a component.
-var rooms = []struct{ module, folder, program string }{
+// The source directories, and the reporting component if the source does not name one.
+var modules = []struct{ module, folder, program string }{
 	{"kubernetes", "pkg/kubelet", "kubelet"},
 	{"kubernetes", "pkg/volume", "kubelet"},
 	{"kubernetes", "pkg/scheduler", "default-scheduler"},
@@ -98,13 +97,13 @@ func main() {
 		os.Exit(2)
 	}
 	version = os.Args[2]
-	for _, room := range rooms {
+	for _, source := range modules {
 		// The sister modules of v1.X.Y are v0.X.Y.
 		release := "v0" + strings.TrimPrefix(version, "v1")
-		if room.module == "kubernetes" {
+		if source.module == "kubernetes" {
 			release = version
 		}
-		load(filepath.Join(os.Args[1], room.module+"@"+release), room.module, room.folder, room.program)
+		load(filepath.Join(os.Args[1], source.module+"@"+release), source.module, source.folder, source.program)
 	}
 	for _, f := range files {
 		collectConstants(f)

@@ -2,13 +2,13 @@
 # images.sh [--arch amd64|arm64] [--twice | --needs]: builds both images from the Dockerfiles, without a registry.
 # Writes target/images/recorder.tar and query.tar (docker archives): localhost/kube9-recorder:dev, localhost/kube9-query:dev;
 # for another architecture than this machine's target/images/recorder-ARCH.tar and query-ARCH.tar.
-# The programs in them are unpacked to target/images/bin where this machine can run them: tests run against what ships.
+# The programs are unpacked to target/images/bin if this machine can run them, so that tests can use them.
 #
-# --twice builds them again from nothing and compares: the same source must give the same bytes.
-# --needs only installs what a build needs, since apt works for one at a time.
+# --twice builds them again from scratch and compares: the same source must give the same bytes.
+# --needs only installs the packages that a build needs.
 #
-# A registry would give the base image. Without one, Debian's debootstrap makes it, the toolchain and cargo's cache of this
-# machine are mounted into the build, and a target folder is kept, so that a second run takes seconds.
+# There is no registry for the base image: debootstrap creates it, the toolchain and cargo's cache of this machine are
+# mounted into the build, and a target directory is kept, so that a second run takes seconds.
 source "$(dirname "$0")/lib.sh"
 
 here=$(dpkg --print-architecture 2>/dev/null) || skip "no Debian"
@@ -32,7 +32,7 @@ need jq jq
 images=$root/target/images
 store=$images/.build
 mkdir -p "$images" "$store"
-# The chart's tests and the user's `docker build` read the same version.
+# The chart's tests and `docker build` use the same version.
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 revision=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
@@ -55,7 +55,7 @@ if ! ba inspect localhost/kube9-builder:bookworm >/dev/null 2>&1; then
   rm -rf "$store/rootfs"
 fi
 
-# ---- what the build cannot fetch from inside
+# ---- what the build cannot download
 cpu=x86_64
 [[ $arch == amd64 ]] || cpu=aarch64
 libc=musl
@@ -76,7 +76,7 @@ build() { # build NAME TAG TARGET-FOLDER ARGUMENTS...
   local name=$1 tag=$2 target=$3
   shift 3
   mkdir -p "$target"
-  # /etc/apt: a cross build installs a compiler, from where this machine installs its packages.
+  # /etc/apt: a cross build installs a compiler, from this machine's package sources.
   ba build "$@" --pull=never --platform "linux/$arch" --timestamp 0 \
     --build-arg "BUILDPLATFORM=linux/$here" --build-arg BUILDER=localhost/kube9-builder:bookworm --build-arg LIBC=$libc --build-arg CARGO_ARGS=--offline \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
@@ -125,7 +125,7 @@ if [[ $arch == "$here" ]]; then
   done
 fi
 
-# ---- the same again, with nothing kept from the first time
+# ---- the same again, without anything from the first build
 if [[ -n $twice ]]; then
   rm -rf "$store/target-again"
   for name in recorder query; do
@@ -148,7 +148,7 @@ if [[ $arch != "$here" ]]; then
     tar -xOf "$images/$name$suffix.tar" "$layer" | tar -x -C "$foreign" "kube9-$name"
     contains "kube9-$name --version on $arch" "^kube9-$name $version" "$("qemu-$cpu-static" "$foreign/kube9-$name" --version)"
   done
-  # Whatever database control-plane.sh left.
+  # A database that control-plane.sh left.
   if [[ -f $work/control-plane/kube9.db ]]; then
     check "a list on $arch" bash -c "qemu-$cpu-static '$foreign/kube9-query' --db '$work/control-plane/kube9.db' \
       events list --limit=3 --format=json | jq -e '.events | length == 3'"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by the scripts beside it: where things are, how the cluster is taken, how checks are counted.
+# Sourced by the scripts in this directory: paths, starting the cluster, counting checks.
 #
-# KUBE9_E2E_CLUSTER  folder with up, load, user, restart, down (default: ../shared/cluster beside the repository)
-# KUBE9_E2E_KEEP=1   for work on the scripts: take a cluster that runs as it is, and leave it and its objects
+# KUBE9_E2E_CLUSTER  directory with up, load, user, restart, down (default: ../shared/cluster next to the repository)
+# KUBE9_E2E_KEEP=1   for work on the scripts: use a running cluster as it is, and keep it and its objects
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -13,14 +13,14 @@ cluster=${KUBE9_E2E_CLUSTER:-$root/../shared/cluster}
 keep=${KUBE9_E2E_KEEP:-}
 # Where the cluster keeps its programs: kube, kubectl, helm.
 export PATH=${KUBE9_CLUSTER_HOME:-$HOME/.cache/kube9-cluster}/bin:$PATH
-# The API server is on loopback; a proxy of the environment must not be asked for it.
+# The API server is on loopback: do not use a proxy of the environment for it.
 export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
 mkdir -p "$work"
 
 passed=0
 failed=()
 pids=() # processes that this script started
-declare -A asides=() # of them, those that aside started, by name
+declare -A asides=() # those that aside started, by name
 cluster_is_ours=
 
 say() { echo "     $*"; }
@@ -35,20 +35,20 @@ ok() {
   echo "ok   $*"
 }
 
-# fail WHAT [DETAIL]: counts it and goes on; finish makes the script's exit code of it.
+# fail WHAT [DETAIL]: counts it and continues; finish turns it into the exit code.
 fail() {
   failed+=("$1")
   echo "FAIL $1"
   if [[ -n ${2:-} ]]; then sed 's/^/     | /' <<<"$2" | head -40; fi
 }
 
-# die WHAT [DETAIL]: nothing that follows would make sense.
+# die WHAT [DETAIL]: ends the script.
 die() {
   fail "$@"
   finish
 }
 
-# check WHAT COMMAND...: the command must succeed. `set -e` does not hold inside it.
+# check WHAT COMMAND...: the command must succeed. `set -e` has no effect inside it.
 check() {
   local what=$1 out
   shift
@@ -93,7 +93,7 @@ until_true() {
   done
 }
 
-# wait_for SECONDS WHAT COMMAND...: a check that has time.
+# wait_for SECONDS WHAT COMMAND...: a check that is repeated until it succeeds or the time is up.
 wait_for() {
   local seconds=$1 what=$2 start=$SECONDS
   shift 2
@@ -105,7 +105,7 @@ wait_for() {
   fi
 }
 
-# need COMMAND [DEBIAN-PACKAGE]: installs it where that is possible, else skips the script.
+# need COMMAND [DEBIAN-PACKAGE]: installs it if possible, otherwise skips the script.
 need() {
   command -v "$1" >/dev/null && return
   if [[ -n ${2:-} && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
@@ -152,7 +152,7 @@ forget() { # forget PID: it has ended, and its number may be given to another pr
   pids=("${left[@]}")
 }
 
-# aside NAME COMMAND...: checks that run beside those that follow; rejoin shows and counts them.
+# aside NAME COMMAND...: runs checks in the background; rejoin prints and counts them.
 aside() {
   local name=$1
   shift
@@ -179,7 +179,7 @@ rejoin() { # rejoin NAME
   else fail "$1 has come to its end"; fi
 }
 
-# Ends what this script started, the cluster too.
+# Stops everything that this script started, including the cluster.
 clean_up() {
   local pid
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
@@ -189,7 +189,7 @@ clean_up() {
   fi
 }
 trap clean_up EXIT
-# Nothing ends a script without a word.
+# Reports the line at which a script ends early.
 set -o errtrace
 trap 'echo "FAIL ${BASH_SOURCE[0]##*/}:$LINENO: ended by: $BASH_COMMAND"' ERR
 trap 'exit 130' INT TERM
@@ -205,7 +205,7 @@ finish() {
   exit 0
 }
 
-# events_user: prints the kubeconfig of a user who may read Events and nothing else.
+# events_user: prints the kubeconfig of a user who can read Events and nothing else.
 events_user() {
   kubectl apply -f - >/dev/null <<'YAML'
 apiVersion: rbac.authorization.k8s.io/v1
@@ -222,7 +222,7 @@ YAML
   "$cluster/user" kube9-e2e-recorder | tail -1
 }
 
-# recorder_user: prints the kubeconfig of a user who may read all that the recorder watches.
+# recorder_user: prints the kubeconfig of a user who can read everything that the recorder watches.
 recorder_user() {
   kubectl apply -f - >/dev/null <<'YAML'
 apiVersion: rbac.authorization.k8s.io/v1
@@ -243,7 +243,7 @@ YAML
 
 # ---- the chart
 
-# The Helm that the cluster builds does not know a Kubernetes version of its own.
+# The Helm that the cluster builds has no default Kubernetes version.
 kube_version=${KUBE9_E2E_KUBE_VERSION:-1.35.0}
 
 # render ARGUMENTS...: the chart's manifests, as release kube9 (or $release) in kube9-system.
@@ -261,14 +261,14 @@ rendered_rules() {
 
 # ---- the binaries as processes of this machine
 
-# find_binaries: sets recorder and query: those of KUBE9_E2E_BIN, else what is in the repository, built for release.
+# find_binaries: sets recorder and query: those of KUBE9_E2E_BIN, otherwise a release build of the repository.
 find_binaries() {
   local folder=${KUBE9_E2E_BIN:-}
   if [[ -z $folder ]]; then
     need cargo
     folder=${CARGO_TARGET_DIR:-$root/target}/release
     say "building the binaries"
-    # All of the workspace, as the other steps of .ci/run: a part of it would compile the dependencies with other features.
+    # The whole workspace, as in the other steps of .ci/run: building a part compiles the dependencies with other features.
     cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" --workspace --bins \
       >"$work/build.log" 2>&1 || die "building the binaries" "$(tail -20 "$work/build.log")"
   fi
@@ -279,10 +279,10 @@ find_binaries() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# sql DATABASE STATEMENT: as anybody would with SQLite's own client; tab-separated.
+# sql DATABASE STATEMENT: runs it with the sqlite3 client; tab-separated.
 sql() { sqlite3 -readonly -separator $'\t' "file:$1?mode=ro" "$2"; }
 
-# api_events NAMESPACE: what the API server holds, one Event a line, page by page.
+# api_events NAMESPACE: the Events that the API server has, one per line, page by page.
 api_events() {
   local next='' page
   while :; do

@@ -1,4 +1,4 @@
-"""What restore.sh does to etcd and the API server, and what the recorders must have made of it.
+"""The faults of restore.sh in etcd and the API server, and the checks of the recorders.
 
   restore.py CLUSTER KUBECONFIG RECORDER QUERY FOLDER
 
@@ -51,7 +51,7 @@ def check(what, holds, detail=""):
 
 
 def clock(seconds):
-    """A time as people read it in this output: the minute does not matter, the tenth does."""
+    """A time for this output, with tenths of a second."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%H:%M:%S.%f")[:-5]
 
 
@@ -60,7 +60,7 @@ def seconds_of(text):
     return datetime.strptime(text, form).replace(tzinfo=timezone.utc).timestamp()
 
 
-# ---- the API server, as this script reaches it
+# ---- the API server
 
 
 def path_of(kind, name=""):
@@ -83,11 +83,11 @@ def body_of(kind, name):
     container = {"name": "app", "image": "example.test/app:1"}
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     spec = {
-        # Its object is of a kind of its own, so that its rows are told from those of the kinds that are watched.
+        # Its object has a kind of its own, to distinguish its rows from those of the watched kinds.
         "Event": {"reason": "Probed", "message": "something happened", "type": "Normal", "source": {"component": "kube9-e2e"},
                   "involvedObject": {"kind": "Probe", "namespace": NAMESPACE, "name": name}, "count": 1,
                   "firstTimestamp": now, "lastTimestamp": now},
-        # Nothing schedules or runs it: its status is what this script writes.
+        # Nothing schedules or runs it; this script writes its status.
         "Pod": {"spec": {"automountServiceAccountToken": False, "containers": [container]}},
         "Node": {},
         "Deployment": {"spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}},
@@ -98,8 +98,8 @@ def body_of(kind, name):
     return {"metadata": meta, **spec}
 
 
-# What a second state of each looks like, and the reasons of the rows for: made, changed, deleted. A Pod that is made has
-# no row of its own; an Event's deletion has none either.
+# A second state of each kind, and the reasons of the rows for: created, changed, deleted. There is no row for a created
+# Pod, nor for a deleted Event.
 CHANGES = {
     "Event": ({"count": 5}, "Probed", "Probed", None),
     "Pod": ({"status": {"phase": "Succeeded"}}, None, "PodEnded", "PodEnded"),
@@ -171,7 +171,7 @@ class Cluster:
                 for one in found["items"]}, version(found)
 
     def stop_all(self):
-        """API server, then etcd, which is asked to end, so that its folder is whole. Returns when the watches ended."""
+        """Stops the API server, then etcd (cleanly, so that its directory is intact). Returns when the watches ended."""
         ended = time.time()
         self.process("kill", "apiserver")
         self.process("stop", "etcd")
@@ -207,8 +207,8 @@ class Recorder:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.process = None
-        self.health = []  # (time, healthy, what the checks say)
-        self.first = {}  # (object kind, name, reason) to when its row was first there, as this script saw it
+        self.health = []  # (time, healthy, messages of the checks)
+        self.first = {}  # (object kind, name, reason) to when this script first saw its row
         self.lock = threading.Lock()
         threading.Thread(target=self.look, daemon=True).start()
 
@@ -226,7 +226,7 @@ class Recorder:
         return code
 
     def look(self):
-        """Several times a second: /healthz, and which rows are there."""
+        """Reads /healthz and the rows several times a second."""
         while True:
             time.sleep(0.2)
             status, body = get(self.address, "/healthz")
@@ -251,7 +251,7 @@ class Recorder:
             connection.close()
 
     def rows(self):
-        """(object kind, name, reason, metadata, created_at) of what this script made."""
+        """(object kind, name, reason, metadata, created_at) of the rows about this script's objects."""
         found = self.select(
             "SELECT object_kind, object_name, json_extract(metadata, '$.reason'), metadata, created_at FROM events "
             "WHERE event_type = 'cluster' AND (object_namespace = ? OR object_kind = 'Node')", NAMESPACE)
@@ -285,7 +285,7 @@ class Recorder:
         return bool(self.health) and self.health[-1][1] and time.time() - self.health[-1][0] < 1.5
 
     def complaints(self):
-        """Why `kube9-query status` is not operational, but for this machine's disk."""
+        """Why `kube9-query status` is not operational, except for this machine's disk."""
         done = subprocess.run([query_program, "--db", self.db, "status"], capture_output=True, text=True)
         status = json.loads(done.stdout or '{"status": "no answer"}')
         reasons = [reason for reason in status.get("reasons") or [] if "volume is nearly full" not in reason]
@@ -293,7 +293,7 @@ class Recorder:
 
 
 def row_of(kind, name, what):
-    """The key of the row for what happened: 1 made, 2 changed, 3 deleted; None if there is none."""
+    """The key of the row for a change: 1 created, 2 changed, 3 deleted; None if it has no row."""
     reason = CHANGES[kind][what]
     return reason and ("Probe" if kind == "Event" else kind, name, reason)
 
@@ -308,18 +308,18 @@ def until(seconds, condition):
 
 
 def expect(seconds, what, recorders, keys):
-    """All these rows are there in time."""
+    """All these rows exist in time."""
     keys = [key for key in keys if key]
     until(seconds, lambda: all(one.has(*keys) for one in recorders))
     missing = [f"{one.name}: {key}" for one in recorders for key in keys if not one.has(key)]
     return check(what, not missing, "\n".join(missing))
 
 
-# ---- probes: whether a kind is seen
+# ---- probes: whether a kind is recorded
 
 
 class Probes:
-    """Makes, once a second, an object of each kind, and notes when. A Pod is ended immediately, which is its row."""
+    """Creates an object of each kind once a second, and notes the time. A Pod ends immediately, which gives it a row."""
 
     def __init__(self, cluster, prefix):
         self.cluster, self.prefix = cluster, prefix
@@ -342,7 +342,7 @@ class Probes:
         return row_of(kind, name, 2 if kind == "Pod" else 1)
 
     def live(self, recorder, kind):
-        """How many of the newest probes were each seen within three seconds, by one that has not ended since."""
+        """How many of the newest probes were each recorded within three seconds."""
         made = [one for one in self.made]
         seen = [(recorder.when(self.key(kind, name)) or 1e12) - at < 3 for at, name, _ in made]
         run = 0
@@ -356,7 +356,7 @@ class Probes:
 
 
 def recovery(cluster, recorders, since, prefix):
-    """Waits until each recorder sees each kind as it happens, and is healthy; says how long that took."""
+    """Waits until each recorder records each kind live, and is healthy; prints how long that took."""
     probes = Probes(cluster, prefix)
 
     def all_right():
@@ -380,12 +380,12 @@ def recovery(cluster, recorders, since, prefix):
 
 
 def honest(one, begin, end, probes):
-    """Wherever /healthz said healthy, what was made next was seen within a few seconds."""
+    """Whenever /healthz was healthy, the next objects were recorded within a few seconds."""
     lies = []
     for at, healthy, _ in one.health:
         if not healthy or not begin <= at <= end:
             continue
-        # Each kind is made anew within a second; a server that is away takes nothing.
+        # Each kind is created once per second; a server that is down accepts nothing.
         following = [(when, name) for when, name, _ in probes.made if at <= when <= at + 3]
         if not following:
             continue
@@ -405,7 +405,7 @@ def timeline(one, begin, end):
     for at, healthy, words in one.health:
         if begin - 1 <= at <= end + 1 and (healthy, words) != last:
             if not healthy and last and not last[0] and {word.split(":")[0] for word in words} == {word.split(":")[0] for word in last[1]}:
-                continue  # the same kinds, in other words
+                continue  # the same kinds, with another message
             last = (healthy, words)
             kinds = ", ".join(sorted(word.split(":")[0] for word in words))
             first = min(words, default="").split("failed: ")[-1].split(": https:")[0]
@@ -413,7 +413,7 @@ def timeline(one, begin, end):
 
 
 def now_and_known(cluster, one, where):
-    """What the recorder knows of each kind is what there is, and its positions are of this history."""
+    """The stored state of each kind is the current one, and the positions belong to this history."""
     def differs():
         return [f"{kind} {name}" for kind in KINDS[1:] for name in sorted(cluster.names(kind)[0] ^ one.known(kind))]
     until(5, lambda: not differs())
@@ -422,7 +422,7 @@ def now_and_known(cluster, one, where):
 
 
 def positions_are_new(cluster, one, probes, where):
-    """Each is that of the last object made of its kind, or later, and not of a future."""
+    """Each is that of the last object created of its kind, or later, and not in the future."""
     last, (_, newest) = probes.made[-1][2], cluster.names("Event")
 
     def holds():
@@ -431,14 +431,14 @@ def positions_are_new(cluster, one, probes, where):
 
 
 def no_alarm(one, since, where):
-    """The first answers of an API server that starts are 403, since it has not read its roles yet."""
+    """An API server that is starting returns 403 until it has read its roles."""
     found = one.select("SELECT created_at, title FROM events WHERE json_extract(metadata, '$.reason') = 'O1' ORDER BY id")
     found = [f"{created} {title}" for created, title in found if seconds_of(created) > since - 1]
-    check(f"{one.name}: {where}: no permission is said to be missing", not found, "\n".join(found))
+    check(f"{one.name}: {where}: no permission is reported as missing", not found, "\n".join(found))
 
 
 def kinds_of(gap):
-    """A row names its kinds in `source`; one that names several says in `sources` what is known of each."""
+    """A row lists its kinds in `source`; if there are several, `sources` has the values of each."""
     return set(gap["source"].split(", "))
 
 
@@ -455,8 +455,8 @@ def show(gaps):
 
 
 def check_gaps(one, what, gaps, names, begin, whole):
-    """What `names` became meanwhile was seen late: a gap row, one for all kinds, from when the watch ended to when each of
-    them was seen again, as this script saw it; and `between` of the late rows from when the last row was recorded live."""
+    """Changes of `names` were recorded late: one gap row for all kinds, from when the watch ended to when each kind was
+    watched again; and `between` of the late rows starts when the last row was recorded live."""
     show(gaps)
     late = late_rows(one, names)
     # The kind of the last change has the newest position, which the API server may still have: it resumes without a gap.
@@ -474,7 +474,7 @@ def check_gaps(one, what, gaps, names, begin, whole):
         for each in gap.get("sources", [gap]):
             seen = [(seconds_of(metadata["between"][1]), one.when((kind, name, reason)))
                     for kind, name, reason, metadata in late if kind == each["source"]]
-            # By its own account, and by when this script found the row, which takes a moment on a busy machine.
+            # By its own times, and by when this script found the row, which takes a moment on a busy machine.
             if seen and not (each.get("to") and -SLACK <= min(seen)[0] - seconds_of(each["to"]) <= SLACK + 1
                              and -SLACK <= min(seen)[1] - seconds_of(each["to"]) <= SLACK + 3):
                 wrong.append(f"{each['source']}: {each.get('to')}, but it was seen again at {clock(min(seen)[0])}, found at {clock(min(seen)[1])}")
@@ -501,7 +501,7 @@ def main(folder, user):
     scene = lambda name: print(f"---- {name} (at {time.monotonic() - begun:.0f} s)", flush=True)
     cluster = Cluster(folder, os.environ.get("KUBE9_CLUSTER_HOME", os.path.expanduser("~/.cache/kube9-cluster")))
     copy = f"{work}/etcd-copy"
-    # Without them nothing happens that this script does not do.
+    # Without them, only this script changes objects.
     cluster.process("kill", "controller-manager", "scheduler", "volumes")
     cluster.done("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     cluster.done("POST", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": "default"}})
@@ -524,14 +524,14 @@ def main(folder, user):
 
 
 def scenes(scene, cluster, copy, near, far, both):
-    scene("an API server that restarts, with changes before, meanwhile and after")
+    scene("an API server restarts, with changes before, during and after")
     for name in ("steady", "restored", "doomed"):
         all_kinds(cluster.make, name)
     all_kinds(cluster.change, "steady")
     expect(20, "changes before are recorded", both, [row_of(kind, "steady", 2) for kind in KINDS] +
            [row_of(kind, "doomed", 1) for kind in KINDS])
     last_live = max(near.first.values())
-    time.sleep(2.5)  # so that the last row and the end of the watch are told apart
+    time.sleep(2.5)  # so that the last row and the end of the watch differ
     ended = cluster.stop_all()
     cluster.process("kill", "forward")
     cluster.keep(copy)
@@ -543,7 +543,7 @@ def scenes(scene, cluster, copy, near, far, both):
     cluster.process("start", "forward")
     probes = recovery(cluster, both, opened, "after")
     whole = max(one.when(probes.key(kind, probes.made[-1][1])) or time.time() for one in both for kind in KINDS)
-    expect(5, "changes meanwhile are recorded", both,
+    expect(5, "changes during the restart are recorded", both,
            [row_of(kind, "meanwhile", 1) for kind in KINDS] + [row_of(kind, "restored", 2) for kind in KINDS if kind != "Event"] +
            [row_of(kind, "doomed", 3) for kind in KINDS])
     for one in both:
@@ -560,7 +560,7 @@ def scenes(scene, cluster, copy, near, far, both):
     expect(10, "what will be lost is recorded", both, [row_of(kind, "lost", 2) for kind in KINDS])
     check("far is stopped in order", far.end() == 0)
     all_kinds(cluster.delete, "steady")
-    for number in range(60):  # Events: the cheapest that moves the history on
+    for number in range(60):  # Events: the cheapest way to increase the resourceVersion
         cluster.make("Event", f"more-{number}")
     expect(10, "near has all of it", [near], [row_of(kind, "steady", 3) for kind in KINDS] + [row_of("Event", "more-59", 1)])
     say(f"positions before: {near.positions()}")
@@ -589,7 +589,7 @@ def scenes(scene, cluster, copy, near, far, both):
         check(f"{one.name}: status has nothing to complain of", not one.complaints(), one.complaints())
         now_and_known(cluster, one, "put back")
         positions_are_new(cluster, one, probes, "put back")
-        expect(3, f"{one.name}: objects of the lost history are gone, the others are back", [one],
+        expect(3, f"{one.name}: objects of the lost history are deleted, the others are recorded again", [one],
                [row_of(kind, "lost", 3) for kind in KINDS])
 
     overtaken(scene, cluster, copy, near, both)
@@ -612,10 +612,10 @@ def scenes(scene, cluster, copy, near, far, both):
         one.start()
     probes = recovery(cluster, both, opened, "again")
     whole = time.time()
-    expect(5, "changes meanwhile are recorded", both,
+    expect(5, "changes during the restart are recorded", both,
            [row_of(kind, "away", 1) for kind in KINDS] + [row_of(kind, "last", 3) for kind in KINDS])
     for one in both:
-        # Of one that was killed the last live row is all that is known.
+        # If the recorder was killed, only its last live row is known.
         check_gaps(one, "stopped" if one is near else "killed", one.gaps()[before[one.name]:], {"away", "last"}, (last_live, ended), whole)
         no_alarm(one, ended, "again")
         now_and_known(cluster, one, "afterwards")
@@ -624,8 +624,8 @@ def scenes(scene, cluster, copy, near, far, both):
 
 
 def overtaken(scene, cluster, copy, near, both):
-    """Here no resourceVersion tells one history from another."""
-    scene("etcd is put back: the new history has overtaken the positions before anybody looks")
+    """The resourceVersions do not distinguish the two histories."""
+    scene("etcd is restored: the new history has passed the positions before the recorders check")
     before = {one.name: len(one.gaps()) for one in both}
     regressed_before = {one.name: len(one.regressions()) for one in both}
     all_kinds(cluster.make, "ghost")

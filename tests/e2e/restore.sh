@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# restore.sh: two recorders of all kinds against a real API server whose etcd is put back to an earlier copy, and which
-# restarts. Every kind must be right again within a minute, and gap rows must be true to the second.
+# restore.sh: runs two recorders of all kinds against a real API server whose etcd is restored from an earlier copy, and
+# which restarts. Every kind must be right again within a minute, and gap rows must be accurate to the second.
 source "$(dirname "$0")/lib.sh"
 need jq jq
 need python3
