@@ -398,7 +398,7 @@ fn timeline_names_the_peak_and_what_changed_before_each() {
     // A standing assessment is no beginning.
     let hygiene = Event {
         kind: 3,
-        ..warning(10, "A1")
+        ..warning(10, "ImageNotPinned")
     };
     let events = [
         change(0, "first"),

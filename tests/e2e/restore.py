@@ -432,7 +432,7 @@ def positions_are_new(cluster, one, probes, where):
 
 def no_alarm(one, since, where):
     """An API server that is starting returns 403 until it has read its roles."""
-    found = one.select("SELECT created_at, title FROM events WHERE json_extract(metadata, '$.reason') = 'O1' ORDER BY id")
+    found = one.select("SELECT created_at, title FROM events WHERE json_extract(metadata, '$.reason') = 'RecorderPermissionMissing' ORDER BY id")
     found = [f"{created} {title}" for created, title in found if seconds_of(created) > since - 1]
     check(f"{one.name}: {where}: no permission is reported as missing", not found, "\n".join(found))
 

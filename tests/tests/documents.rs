@@ -183,6 +183,19 @@ fn every_row_of_our_own_is_explained() {
 }
 
 #[test]
+fn rows_of_our_own_have_reasons_that_kubernetes_does_not_use() {
+    let list = read("recorder/app/src/analysis/tests/kubernetes-reasons.txt");
+    let reasons: BTreeSet<&str> = list.lines().collect();
+    assert!(reasons.contains("NodeNotReady"), "the list is cut");
+    let own = own_reasons();
+    let taken: Vec<&String> = own
+        .iter()
+        .filter(|own| reasons.contains(own.as_str()))
+        .collect();
+    assert!(taken.is_empty(), "{taken:?}");
+}
+
+#[test]
 fn every_message_is_explained() {
     let page = read("docs/messages.md");
     let messages = messages();

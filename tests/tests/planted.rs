@@ -166,11 +166,11 @@ fn no_value_is_on_disk_or_said() {
     );
     // The recorder knows that there are secrets, and names their keys.
     known(
-        "SELECT count(*) FROM events WHERE metadata LIKE '%db-password%' AND metadata LIKE '%\"A8\"%'",
+        "SELECT count(*) FROM events WHERE metadata LIKE '%db-password%' AND metadata LIKE '%\"SecretInConfigMap\"%'",
         PLANTED,
     );
     known(
-        "SELECT count(*) FROM events WHERE metadata LIKE '%API_TOKEN%' AND metadata LIKE '%\"A9\"%'",
+        "SELECT count(*) FROM events WHERE metadata LIKE '%API_TOKEN%' AND metadata LIKE '%\"SecretInEnvVar\"%'",
         PLANTED,
     );
 

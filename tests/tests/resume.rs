@@ -214,7 +214,7 @@ fn analysis_that_is_switched_off_closes_what_was_open() {
     let recorder = scene.start(2);
     let of_a6 = |scene: &Scene| {
         let rows = scene.rows("assessment").into_iter();
-        rows.filter(|(_, _, metadata)| metadata["rule"] == "A6")
+        rows.filter(|(_, _, metadata)| metadata["rule"] == "PrivilegedPod")
             .collect::<Vec<_>>()
     };
     scene.wait("it is found", || of_a6(&scene).len() == 1);

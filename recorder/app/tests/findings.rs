@@ -90,7 +90,7 @@ fn record(title: &str, severity: Severity, second: i64) -> Record {
             name: "web-1".into(),
         }),
         owner: None,
-        reason: "H1".into(),
+        reason: "ContainerOOMKilled".into(),
         component: "kube9".into(),
         container: "app".into(),
         kube_type: String::new(),
@@ -102,7 +102,7 @@ fn record(title: &str, severity: Severity, second: i64) -> Record {
 
 fn finding(step: Step, title: &str, severity: Severity, second: i64) -> Item {
     Item::Finding(Box::new(Finding {
-        fingerprint: Clean::identity("H1/uid/app"),
+        fingerprint: Clean::identity("ContainerOOMKilled/uid/app"),
         step,
         at: at(second),
         row: sanitize(record(title, severity, second)),

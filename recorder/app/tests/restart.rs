@@ -256,7 +256,7 @@ fn rows(dir: &Path, known: &[Row]) -> Vec<Row> {
         .collect()
 }
 
-/// Numbers of the rules whose findings are open.
+/// Names of the rules whose findings are open.
 fn open_rules(dir: &Path) -> Vec<String> {
     let data = DataDir::lock(dir).unwrap();
     let conn = data.open().unwrap().conn;
@@ -287,7 +287,15 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
     let ended = life.now;
     life.stop();
     let first = rows(dir.path(), &[]);
-    assert_eq!(open_rules(dir.path()), ["A10", "H1", "H17", "H5"]);
+    assert_eq!(
+        open_rules(dir.path()),
+        [
+            "ConfigMapMissing",
+            "ContainerCannotStart",
+            "ContainerOOMKilled",
+            "ServiceSelectsNoPod"
+        ]
+    );
     for row in &first {
         let news = ["Added", "Created"]
             .iter()
@@ -316,13 +324,27 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
     life.wait(61); // an image is waited for a minute before it counts
     let again = life.now;
     life.stop();
-    let open = ["A3", "A4", "H1", "H14", "H15", "H4", "I2"];
+    let open = [
+        "ContainerOOMKilled",
+        "FailureAfterChange",
+        "ImagePullFailing",
+        "ReadinessProbeMissing",
+        "ReplicasUnavailable",
+        "RolloutStuck",
+        "SingleReplicaBehindService",
+    ];
     assert_eq!(open_rules(dir.path()), open);
     let second = rows(dir.path(), &first);
     for row in &second {
         match row.reason.as_str() {
-            "A3" | "A4" | "H14" | "H15" | "H4" | "I2" | "RecordingGap" => {}
-            "A10" | "H5" | "H17" => {
+            "ReadinessProbeMissing"
+            | "SingleReplicaBehindService"
+            | "RolloutStuck"
+            | "ReplicasUnavailable"
+            | "ImagePullFailing"
+            | "FailureAfterChange"
+            | "RecordingGap" => {}
+            "ConfigMapMissing" | "ContainerCannotStart" | "ServiceSelectsNoPod" => {
                 assert!(row.title.ends_with(" resolved"), "{}", row.title);
                 let between = &row.metadata["closed_between"];
                 assert_eq!(between[1], seen_again.to_string());
@@ -363,7 +385,11 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
     }
     life.apply(&scenes(&[("service-no-pods", "bad")]));
     life.wait(3);
-    assert_eq!(life.analysis.open_by_rule().get("H17"), None, "not yet");
+    assert_eq!(
+        life.analysis.open_by_rule().get("ServiceSelectsNoPod"),
+        None,
+        "not yet"
+    );
     life.stop();
     let third = rows(dir.path(), &[first, second].concat());
     let titles: Vec<&str> = third.iter().map(|row| row.title.as_str()).collect();
@@ -390,7 +416,10 @@ fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
     let ended = life.now;
     life.stop();
     let seen = rows(dir.path(), &[]);
-    assert_eq!(open_rules(dir.path()), ["H1", "H17"]);
+    assert_eq!(
+        open_rules(dir.path()),
+        ["ContainerOOMKilled", "ServiceSelectsNoPod"]
+    );
 
     // All of it is deleted; but Services may not be read any more.
     let mut life = Life::start(dir.path(), ended.plus(Duration::from_secs(30)));
@@ -408,8 +437,17 @@ fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
         }
     }
     life.wait(100);
-    assert_eq!(life.analysis.open_by_rule()["H17"], 1, "nobody can see it");
-    assert!(!life.analysis.open_by_rule().contains_key("H1"));
+    assert_eq!(
+        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
+        1,
+        "nobody can see it"
+    );
+    assert!(
+        !life
+            .analysis
+            .open_by_rule()
+            .contains_key("ContainerOOMKilled")
+    );
     // The permission comes back: the Service is seen to be gone, and the other kinds are left alone.
     life.list(Kind::Service, &[]);
     life.wait(3);
@@ -418,9 +456,18 @@ fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
     let rows = rows(dir.path(), &seen);
     let of =
         |reason: &str| -> Vec<&Row> { rows.iter().filter(|row| row.reason == reason).collect() };
-    assert_eq!(of("O1").len(), 2, "said once, and that it is over");
-    assert_eq!(of("H17").len(), 1, "{:?}", of("H17"));
-    assert!(of("H17")[0].metadata["closed_between"].is_array());
+    assert_eq!(
+        of("RecorderPermissionMissing").len(),
+        2,
+        "said once, and that it is over"
+    );
+    assert_eq!(
+        of("ServiceSelectsNoPod").len(),
+        1,
+        "{:?}",
+        of("ServiceSelectsNoPod")
+    );
+    assert!(of("ServiceSelectsNoPod")[0].metadata["closed_between"].is_array());
     assert_eq!(of("ServiceDeleted").len(), 1);
     assert_eq!(of("DeploymentDeleted")[0].metadata["observed_late"], true);
 }
@@ -432,7 +479,7 @@ fn a_cut_freezes_and_a_resumed_watch_goes_on() {
     let mut life = Life::start(dir.path(), late(&bad));
     life.sync(&scenes(&bad));
     life.wait(70);
-    let seen = life.analysis.open_by_rule()["H17"];
+    let seen = life.analysis.open_by_rule()["ServiceSelectsNoPod"];
     assert_eq!(seen, 1);
     for kind in [Kind::Pod, Kind::Service] {
         life.say(
@@ -445,17 +492,26 @@ fn a_cut_freezes_and_a_resumed_watch_goes_on() {
     }
     life.apply(&scenes(&[("service-no-pods", "repaired")]));
     life.wait(60);
-    assert_eq!(life.analysis.open_by_rule()["H17"], 1, "frozen");
+    assert_eq!(
+        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
+        1,
+        "frozen"
+    );
     life.say(Kind::Pod, News::Live);
     life.wait(10);
     assert_eq!(
-        life.analysis.open_by_rule()["H17"],
+        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
         "it reads both kinds"
     );
     life.say(Kind::Service, News::Live);
     life.wait(3);
-    assert!(!life.analysis.open_by_rule().contains_key("H17"));
+    assert!(
+        !life
+            .analysis
+            .open_by_rule()
+            .contains_key("ServiceSelectsNoPod")
+    );
     life.stop();
     let rows = rows(dir.path(), &[]);
     let closed = rows.iter().find(|row| row.title.ends_with(" resolved"));
@@ -472,13 +528,13 @@ fn findings_are_closed_when_their_rule_or_the_analysis_is_switched_off() {
     let ended = life.now;
     life.stop();
     let config = AnalysisConfig {
-        disabled_rules: vec!["H17".to_owned()],
+        disabled_rules: vec!["ServiceSelectsNoPod".to_owned()],
         ..AnalysisConfig::default()
     };
     let mut life = Life::start_with(dir.path(), ended.plus(Duration::from_secs(5)), config);
     life.sync(&scenes(&bad));
     life.stop();
-    assert_eq!(open_rules(dir.path()), ["H1"]);
+    assert_eq!(open_rules(dir.path()), ["ContainerOOMKilled"]);
 
     let now = ended.plus(Duration::from_secs(20));
     let (writer, queue) = open(dir.path(), now);

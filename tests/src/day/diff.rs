@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use kube9_model::{ObjectRef, Severity};
+use kube9_model::{EventType, ObjectRef, Severity};
+use kube9_recorder::analysis::rules;
 
 use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
 use super::{MINUTE, MORNING, Ms, SECOND};
@@ -68,7 +69,9 @@ impl Found {
 
     /// About what a manifest says, whether anything fails or not.
     fn is_assessment(&self) -> bool {
-        self.rule.starts_with('A')
+        rules::ALL
+            .iter()
+            .any(|rule| rule.name == self.rule && rule.event_type == EventType::Assessment)
     }
 }
 

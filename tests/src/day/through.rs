@@ -344,10 +344,14 @@ fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<Found>> {
         let fingerprint = metadata["finding"].as_str().unwrap_or_default();
         let object = Some(&object).filter(|object| !object.kind.is_empty());
         let closed = metadata.get("resolved_because").is_some();
-        // H19 to H21 are about this machine and its disk, not about the day.
-        let own = ["H19/", "H20/", "H21/"]
-            .iter()
-            .any(|rule| fingerprint.starts_with(rule));
+        // `RecorderDatabaseUnhealthy` to `RecorderDiskNearlyFull` are about this machine and its disk, not about the day.
+        let own = [
+            "RecorderDatabaseUnhealthy/",
+            "RecorderWatchFailing/",
+            "RecorderDiskNearlyFull/",
+        ]
+        .iter()
+        .any(|rule| fingerprint.starts_with(rule));
         if at < until && !own {
             // What was so in the morning is found before it.
             found.push(Found::new(

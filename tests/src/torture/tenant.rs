@@ -508,7 +508,7 @@ fn now() -> String {
 
 /// The finding about a Service of somebody else that was created at the end.
 const FOUND: &str = "SELECT count(*) FROM event e JOIN reason r ON r.id = e.reason JOIN object o ON o.id = e.object \
-                     WHERE r.reason = 'H17' AND o.name = 'late'";
+                     WHERE r.reason = 'ServiceSelectsNoPod' AND o.name = 'late'";
 
 /// A Service without pods, which is a finding.
 fn lonely(name: &str) -> Value {
@@ -732,7 +732,7 @@ fn annotations(round: usize) -> Objects {
         let mut meta = meta(NAMESPACE, &format!("an-{n}"));
         let all = (0..1000).map(|m| (format!("a{m}"), json!(long("v", m + round, 240))));
         meta["annotations"] = json!(all.collect::<serde_json::Map<_, _>>());
-        meta["annotations"]["kube9.io/ignore"] = json!("A1,".repeat(3000));
+        meta["annotations"]["kube9.io/ignore"] = json!("ImageNotPinned,".repeat(3000));
         (
             Kind::ConfigMap,
             json!({"metadata": meta, "data": {"k": "v"}}),

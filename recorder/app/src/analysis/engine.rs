@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::own::{Degraded, Own, Space};
-use super::rules::finding_ids;
+use super::rules::finding_names;
 use super::state::Analysis;
 use crate::clock::Clock;
 use crate::health::{Check, Health, Pulse};
@@ -173,9 +173,9 @@ impl Engine {
 
     fn count(&self) {
         let open = self.analysis.open_by_rule();
-        for id in finding_ids() {
-            if let Some(gauge) = self.metrics.findings_open(id) {
-                gauge.set(open.get(id).copied().unwrap_or(0));
+        for name in finding_names() {
+            if let Some(gauge) = self.metrics.findings_open(name) {
+                gauge.set(open.get(name).copied().unwrap_or(0));
             }
         }
     }

@@ -63,7 +63,7 @@ pub struct Open {
 /// Whose signs are judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// Number of the rule.
+    /// Name of the rule.
     pub rule: &'static str,
     /// Type of its findings.
     pub event_type: EventType,
@@ -179,7 +179,7 @@ impl Findings {
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
         debug_assert!(
-            rules::finding_ids().any(|id| id == look.rule),
+            rules::finding_names().any(|name| name == look.rule),
             "{} is not documented",
             look.rule
         );

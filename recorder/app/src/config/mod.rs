@@ -298,7 +298,7 @@ sections! {
         /// Watch Nodes, Pods, Deployments, Services and ConfigMaps.
         /// If false, the record has no changes, no findings, and no owners on Events.
         enabled: bool = true,
-        /// Rules that do not run, by their number, such as `A1`, or all rules of a type, such as `assessment`.
+        /// Rules that do not run, by their name, such as `ImageNotPinned`, or all rules of a type, such as `assessment`.
         disabled_rules: Vec<String> = Vec::new(); anywhere,
         /// Namespaces whose objects open no findings.
         exclude_namespaces: Vec<String> = Vec::new(); anywhere,

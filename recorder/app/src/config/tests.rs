@@ -210,7 +210,7 @@ writer: 7
 source: {backoff: {initial: 50s}}
 kube: {namespaces: [ok, Not_Ok, ok, 7], status_configmap: status}
 http: {header_timeout: 20s, connection_timeout: 10s}
-analysis: {disabled_rules: [H1, health, H99]}
+analysis: {disabled_rules: [CrashLoop, health, CrashLop]}
 filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
 ";
     let flags = [("log.level", "loud")];
@@ -235,7 +235,7 @@ filters: [{name: LOUD, action: exclude, match: {reasons: [a]}}]
         "colour (config file): unknown key; known here: data_dir, listen,",
         "queue.capcity (config file): unknown key; known here: capacity, max_bytes, high_water_percent, max_wait",
         "filters[0].name (all sources together): ",
-        "analysis.disabled_rules (all sources together): \"H99\" is neither a rule nor a type of rules",
+        "analysis.disabled_rules (all sources together): \"CrashLop\" is neither a rule nor a type of rules",
         "source.backoff.initial (all sources together): is longer than source.backoff.max",
         "writer.retry_initial (all sources together): is longer than writer.retry_max",
         "http.header_timeout (all sources together): is longer than http.connection_timeout",

@@ -35,7 +35,7 @@ pub use labels::{
 pub struct Rules {
     /// Names of the filter rules, by position.
     pub filters: Vec<String>,
-    /// Names of the analysis rules, e.g. `A4`.
+    /// Names of the analysis rules, e.g. `SingleReplicaBehindService`.
     pub findings: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ fn rules() -> Rules {
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
     Rules {
         filters: words(&["no-pulled", "kube-system"]),
-        findings: words(&["A1", "H3"]),
+        findings: words(&["ImageNotPinned", "ContainerExitedWithError"]),
     }
 }
 
@@ -142,9 +142,18 @@ fn every_resolved_child_counts_in_its_own_series() {
             );
         }
     }
-    metrics.findings_open("H3").unwrap().set(4);
-    expected.insert("kube9_findings_open{rule=\"H3\"}".to_owned(), 4.0);
-    expected.insert("kube9_findings_open{rule=\"A1\"}".to_owned(), 0.0);
+    metrics
+        .findings_open("ContainerExitedWithError")
+        .unwrap()
+        .set(4);
+    expected.insert(
+        "kube9_findings_open{rule=\"ContainerExitedWithError\"}".to_owned(),
+        4.0,
+    );
+    expected.insert(
+        "kube9_findings_open{rule=\"ImageNotPinned\"}".to_owned(),
+        0.0,
+    );
     assert!(metrics.findings_open("unheard of").is_none());
     let scrape = scrape(&metrics);
     for (series, value) in expected {

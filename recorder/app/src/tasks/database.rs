@@ -159,7 +159,7 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     known.before.findings = writer.open_findings()?;
     if !scopes.informers.is_empty() {
         // It reads much of the file. Where that is damaged, the writer finds out and begins a new one; the start must not
-        // wait for something that only I10 needs.
+        // wait for something that only `WarningRateHigh` needs.
         known.before.history = writer.history().unwrap_or_else(|error| {
             warn!(%error, "the warnings of the last week cannot be read");
             History::default()

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::analysis::rules::finding_ids;
+use crate::analysis::rules::finding_names;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::exit::Defect;
@@ -89,7 +89,7 @@ async fn record(
         SeverityOverrides::new(&config.severity_overrides.0).map_err(|bad| anyhow!("{bad:?}"))?;
     let rules = Rules {
         filters: filter.excluding_rules().map(str::to_owned).collect(),
-        findings: finding_ids().map(str::to_owned).collect(),
+        findings: finding_names().map(str::to_owned).collect(),
     };
     let metrics = Metrics::new(&rules);
     let health = Health::new(clock.clone());

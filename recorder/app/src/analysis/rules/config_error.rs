@@ -10,9 +10,9 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H5",
+    name: "ContainerCannotStart",
     event_type: EventType::Health,
-    name: "container cannot be created",
+    summary: "container cannot be created",
     doc: "\
 Opens when a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or a failed hook; severity error.
 Closes when it waits for that no more, or the pod is gone.

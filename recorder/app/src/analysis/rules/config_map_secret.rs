@@ -8,9 +8,9 @@ use crate::metrics::Kind;
 use crate::source::objects::ConfigMap;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A8",
+    name: "SecretInConfigMap",
     event_type: EventType::Assessment,
-    name: "secret in a ConfigMap",
+    summary: "secret in a ConfigMap",
     doc: "\
 Opens when a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key; severity warning.
 ConfigMaps are readable by many, and are not encrypted at rest where Secrets are.
@@ -86,7 +86,7 @@ mod tests {
                         Kind::ConfigMap,
                         over(
                             secret(),
-                            json!({"metadata": {"labels": {"kube9.io/ignore": "A1_A8"}}}),
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "SecretInConfigMap"}}}),
                         ),
                     ),
                     Wait(60),

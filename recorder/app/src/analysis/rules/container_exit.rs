@@ -10,13 +10,13 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H3",
+    name: "ContainerExitedWithError",
     event_type: EventType::Health,
-    name: "container exited with an error",
+    summary: "container exited with an error",
     doc: "\
-Opens when a container ended with an exit code other than 0 and 137 (see H1) and is not known to do so again and again (H2) after `exit`; severity warning.
+Opens when a container ended with an exit code other than 0 and 137 (see `ContainerOOMKilled`) and is not known to do so again and again (`CrashLoop`) after `exit`; severity warning.
 At once, and with severity error, where the pod failed for good.
-Closes when the container has run for `settle` or ended well, or its pod is gone; when it becomes a crash loop, H2 takes its place.
+Closes when the container has run for `settle` or ended well, or its pod is gone; when it becomes a crash loop, `CrashLoop` takes its place.
 Next: `kubectl logs`, with `--previous` once it was started again; the exit code is in the metadata (126 and 127: the command cannot be run; 128 + n: ended by signal n).",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
@@ -40,7 +40,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         if let Some(at) = settled {
             signs.look_again(at);
         }
-        if (context.other_is_open)("H2", &state.name) {
+        if (context.other_is_open)("CrashLoop", &state.name) {
             signs.became(&state.name, "a crash loop");
             continue;
         }

@@ -10,9 +10,9 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H2",
+    name: "CrashLoop",
     event_type: EventType::Health,
-    name: "crash loop",
+    summary: "crash loop",
     doc: "\
 Opens when a container waits with `CrashLoopBackOff`, or was started again `restarts` times within `restart_window`; severity error.
 Closes when the container has run for `settle`, or its pod is gone.

@@ -8,9 +8,9 @@ use super::words::{count, owner_words};
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A7",
+    name: "DefaultTokenMounted",
     event_type: EventType::Assessment,
-    name: "default service account's token mounted",
+    summary: "default service account's token mounted",
     doc: "\
 Opens when pods of a namespace run as its `default` service account and do not switch its token off; severity info.
 What is granted to `default` is granted to each of them.
@@ -131,7 +131,7 @@ mod tests {
                         Kind::Pod,
                         token(
                             "web",
-                            json!({"metadata": {"labels": {"kube9.io/ignore": "A7"}}}),
+                            json!({"metadata": {"labels": {"kube9.io/ignore": "DefaultTokenMounted"}}}),
                         ),
                     ),
                     apply(

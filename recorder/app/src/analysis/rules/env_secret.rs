@@ -8,9 +8,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A9",
+    name: "SecretInEnvVar",
     event_type: EventType::Assessment,
-    name: "secret in an environment variable's literal",
+    summary: "secret in an environment variable's literal",
     doc: "\
 Opens when an environment variable that is named like a secret has a literal value in the manifest; severity warning.
 Whoever may read pods reads it.

@@ -10,13 +10,13 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H10",
+    name: "PodEvicted",
     event_type: EventType::Health,
-    name: "pod evicted",
+    summary: "pod evicted",
     doc: "\
 Opens when a pod was evicted by its node, for want of memory, disk or processes; severity warning.
 Closes when the failed pod is deleted.
-Next: H12 tells whether the node is still short; set requests that match what the pod uses.",
+Next: `NodeUnderPressure` tells whether the node is still short; set requests that match what the pod uses.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]

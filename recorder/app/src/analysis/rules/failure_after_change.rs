@@ -12,11 +12,11 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I2",
+    name: "FailureAfterChange",
     event_type: EventType::Insight,
-    name: "failure after a change",
+    summary: "failure after a change",
     doc: "\
-Opens when pods of a controller begin to fail (in the ways of I1) within `after_change` after the image of their Deployment, or a ConfigMap that they read, changed; severity error.
+Opens when pods of a controller begin to fail (in the ways of `PodsFailingAlike`) within `after_change` after the image of their Deployment, or a ConfigMap that they read, changed; severity error.
 The metadata names the change and the pods.
 Closes when none of them fails.
 Next: the change is the first suspect, not a proof; take it back if in doubt.",

@@ -10,13 +10,13 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H4",
+    name: "ImagePullFailing",
     event_type: EventType::Health,
-    name: "image cannot be pulled",
+    summary: "image cannot be pulled",
     doc: "\
 Opens when a container has waited for its image (`ErrImagePull`, `ImagePullBackOff` and the like) for `image_pull`; severity error.
 Closes when the image is there, or the pod is gone.
-Next: the message says whether the image does not exist, the registry refuses or does not answer; I5 and I6 tell whether it is the registry or the node.",
+Next: the message says whether the image does not exist, the registry refuses or does not answer; `ImageFailsOnSeveralNodes` and `NodeCannotPullImages` tell whether it is the registry or the node.",
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]

@@ -10,9 +10,9 @@ use super::words::members;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I5",
+    name: "ImageFailsOnSeveralNodes",
     event_type: EventType::Insight,
-    name: "image fails on several nodes",
+    summary: "image fails on several nodes",
     doc: "\
 Opens when an image cannot be pulled on two nodes or more for `image_pull`; severity error.
 Then the image's name, its registry or the credentials are at fault, not a node.

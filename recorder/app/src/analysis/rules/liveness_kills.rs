@@ -15,9 +15,9 @@ use crate::metrics::Kind;
 use crate::source::objects::ContainerState;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I9",
+    name: "KilledByLivenessProbe",
     event_type: EventType::Insight,
-    name: "liveness probe kills a container that does not crash",
+    summary: "liveness probe kills a container that does not crash",
     doc: "\
 Opens when a liveness probe had the same container of a controller's pods killed `restarts` times within an hour, and none of its ends in that time was a crash (an exit code other than 0, 137 and 143) or for want of memory; severity error.
 The kubelet's Events tell the kills; the exit code does not, since a well-written program ends with 0 when it is told to.

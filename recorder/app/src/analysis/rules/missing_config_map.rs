@@ -8,9 +8,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A10",
+    name: "ConfigMapMissing",
     event_type: EventType::Assessment,
-    name: "referenced ConfigMap is missing",
+    summary: "referenced ConfigMap is missing",
     doc: "\
 Opens when a pod refers to a ConfigMap that does not exist, and the reference is not optional; severity error.
 Pods that run go on, but none starts again.

@@ -9,9 +9,9 @@ use crate::analysis::subject::path;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A3",
+    name: "ReadinessProbeMissing",
     event_type: EventType::Assessment,
-    name: "no readiness probe behind a Service",
+    summary: "no readiness probe behind a Service",
     doc: "\
 Opens when a Service selects pods none of whose containers has a readiness probe; severity warning.
 They get traffic before they can answer, at each start and each rollout.

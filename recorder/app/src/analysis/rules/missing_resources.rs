@@ -8,9 +8,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A2",
+    name: "ResourcesNotSet",
     event_type: EventType::Assessment,
-    name: "memory limit or requests missing",
+    summary: "memory limit or requests missing",
     doc: "\
 Opens when a container has no memory limit (severity warning), or no CPU and memory requests (severity info); init containers do not count.
 Without a limit a leak takes the whole node; without requests the scheduler packs blindly and the pod is evicted first.

@@ -114,30 +114,30 @@ pub static ALL: &[Rule] = &[
 /// known: with more pods it fires all the more. It may not close then.
 pub fn holds_of_a_part(rule: &Rule) -> bool {
     let these = [image_registry::RULE, node_full::RULE, node_evictions::RULE];
-    these.iter().any(|one| one.id == rule.id)
+    these.iter().any(|one| one.name == rule.name)
 }
 
 /// A finding that no rule makes, but the analysis itself.
 #[derive(Debug)]
 pub struct Other {
-    /// Its number, as a rule's.
-    pub id: &'static str,
+    /// Its name, as a rule's.
+    pub name: &'static str,
     /// Its type.
     pub event_type: EventType,
     /// What it says, in a few words.
-    pub name: &'static str,
+    pub summary: &'static str,
     /// Its paragraph of documentation.
     pub doc: &'static str,
 }
 
 /// A kind may not be read.
 pub static PERMISSION: Other = Other {
-    id: "O1",
+    name: "RecorderPermissionMissing",
     event_type: EventType::Operator,
-    name: "permission to watch a kind is missing",
+    summary: "permission to watch a kind is missing",
     doc: "\
 Opens when the API server refuses (403) lists or watches of a kind that the analysis reads four times in a row, in a namespace or in all; severity error.
-Changes and findings about that kind are missing meanwhile; everything else goes on. A refused watch of Events is H20's.
+Changes and findings about that kind are missing meanwhile; everything else goes on. A refused watch of Events is `RecorderWatchFailing`'s.
 Closes when the watch opens: the recorder tries again by itself.
 It cannot be switched off, and objects cannot opt out of it.
 Next: grant `get`, `list` and `watch` on the kind that the title names; the chart's ClusterRole or Roles do.",
@@ -146,10 +146,10 @@ Next: grant `get`, `list` and `watch` on the kind that the title names; the char
 /// All findings that no rule makes.
 pub static OTHERS: &[&Other] = &[&PERMISSION];
 
-/// Numbers of all findings there can be. Only these can be opened, so that each is documented and counted.
-pub fn finding_ids() -> impl Iterator<Item = &'static str> {
-    let rules = ALL.iter().map(|rule| rule.id);
-    rules.chain(OTHERS.iter().map(|other| other.id))
+/// Names of all findings there can be. Only these can be opened, so that each is documented and counted.
+pub fn finding_names() -> impl Iterator<Item = &'static str> {
+    let rules = ALL.iter().map(|rule| rule.name);
+    rules.chain(OTHERS.iter().map(|other| other.name))
 }
 
 /// Those of `words` that name neither a rule nor a type of rules.
@@ -171,9 +171,9 @@ pub(crate) fn page() -> String {
          Titles say since when (UTC); a finding that gets worse has a new row that `continues` the one before, one that gets better stays as bad as it was until it closes.\n\
          Open findings survive restarts of the recorder; their rows are kept whatever their age.\n\
          While a kind that a rule reads cannot be watched, its findings are frozen; one that turns out to be over afterwards says so with `closed_between`.\n\n\
-         Switch rules off with `analysis.disabled_rules` (numbers such as `A1`, or a whole type such as `assessment`).\n\
+         Switch rules off with `analysis.disabled_rules` (names such as `ImageNotPinned`, or a whole type such as `assessment`).\n\
          Exclude namespaces with `analysis.exclude_namespaces`, and from assessments alone with `analysis.assessment_exclude_namespaces`.\n\
-         An object opts out with the annotation `kube9.io/ignore: \"A1,A4\"` or, since values of labels have no commas, the label `kube9.io/ignore: A1_A4`; `all` means every rule.\n\
+         An object opts out with the annotation `kube9.io/ignore: \"ImageNotPinned,SingleReplicaBehindService\"` or, for one rule, with the label `kube9.io/ignore: ImageNotPinned`; `all` means every rule.\n\
          For rules about all pods of a controller, the newest pod's label or annotation counts, so it belongs in the pod template.\n\
          The runs of a CronJob are one controller: its assessments stay open between runs, and close when a run shows better or a day and an hour after its last pod is gone.\n\
          Times are those of `analysis.thresholds` in [configuration.md](configuration.md).\n",
@@ -192,9 +192,11 @@ pub(crate) fn page() -> String {
         }
         page.push_str(&format!("\n## {event_type}\n"));
         for other in others {
-            let Other { id, name, doc, .. } = other;
+            let Other {
+                name, summary, doc, ..
+            } = other;
             page.push_str(&format!(
-                "\n### {id} {event_type}: {name}\n\n{}\n\nReads: kube9 itself.\n",
+                "\n### {name}\n\n{summary}.\n\n{}\n\nReads: kube9 itself.\n",
                 doc.trim()
             ));
         }
@@ -206,10 +208,7 @@ pub(crate) fn page() -> String {
                     names.join(", ")
                 }
             };
-            page.push_str(&format!(
-                "\n### {} {}: {}\n\n",
-                rule.id, rule.event_type, rule.name
-            ));
+            page.push_str(&format!("\n### {}\n\n{}.\n\n", rule.name, rule.summary));
             page.push_str(&format!("{}\n\nReads: {reads}.\n", rule.doc.trim(),));
         }
     }
@@ -218,6 +217,8 @@ pub(crate) fn page() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::rule::Check;
     use super::*;
     use crate::analysis::tests::table::Case;
@@ -234,32 +235,48 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with("### "))
             .collect();
-        for id in finding_ids() {
-            let of_id = headings
-                .iter()
-                .filter(|line| line.starts_with(&format!("### {id} ")));
-            assert_eq!(of_id.count(), 1, "{id}");
+        for name in finding_names() {
+            let of_name = headings.iter().filter(|line| line[4..] == *name);
+            assert_eq!(of_name.count(), 1, "{name}");
         }
-        assert_eq!(headings.len(), finding_ids().count());
+        assert_eq!(headings.len(), finding_names().count());
     }
 
     #[test]
-    fn numbers_are_unlike_and_follow_the_type() {
+    fn rule_is_complete_and_has_a_name_of_its_own() {
         for (index, rule) in ALL.iter().enumerate() {
+            let name = rule.name;
             assert!(
-                ALL[..index].iter().all(|other| other.id != rule.id),
-                "{}",
-                rule.id
+                ALL[..index].iter().all(|other| other.name != name),
+                "{name}"
             );
-            let letter = match rule.event_type {
-                EventType::Health => 'H',
-                EventType::Insight => 'I',
-                _ => 'A',
-            };
-            assert!(rule.id.starts_with(letter), "{}", rule.id);
-            assert!(!rule.doc.is_empty());
+            assert!(!rule.doc.is_empty(), "{name}");
             let about_kube9 = matches!(rule.check, Check::Recorder(_));
-            assert_eq!(rule.reads.is_empty(), about_kube9, "{}", rule.id);
+            assert_eq!(rule.reads.is_empty(), about_kube9, "{name}");
+        }
+    }
+
+    #[test]
+    fn finding_name_is_a_short_reason_that_kubernetes_does_not_use() {
+        let list = include_str!("../tests/kubernetes-reasons.txt");
+        let list = list.lines().filter(|line| !line.starts_with('#'));
+        let reasons: BTreeSet<String> = list.map(str::to_ascii_lowercase).collect();
+        for known in [
+            "nodenotready",
+            "crashloopbackoff",
+            "progressing",
+            "oomkilled",
+        ] {
+            assert!(reasons.contains(known), "the list lacks {known}");
+        }
+        for name in finding_names() {
+            assert!(name.len() <= 30, "{name}");
+            assert!(
+                name.starts_with(|first: char| first.is_ascii_uppercase()),
+                "{name}"
+            );
+            assert!(name.chars().all(|c| c.is_ascii_alphabetic()), "{name}");
+            assert!(!reasons.contains(&name.to_ascii_lowercase()), "{name}");
         }
     }
 
@@ -267,10 +284,10 @@ mod tests {
     fn every_rule_has_a_case_of_each_kind() {
         for rule in ALL {
             let cases = (rule.cases)();
-            assert!(cases.iter().any(Case::fires), "{} fires", rule.id);
-            assert!(cases.iter().any(Case::closes), "{} closes", rule.id);
+            assert!(cases.iter().any(Case::fires), "{} fires", rule.name);
+            assert!(cases.iter().any(Case::closes), "{} closes", rule.name);
             let near = cases.iter().any(Case::is_near_miss);
-            assert!(near, "{} does nothing in a near miss", rule.id);
+            assert!(near, "{} does nothing in a near miss", rule.name);
         }
     }
 
@@ -283,7 +300,7 @@ mod tests {
                 played += 1;
                 let play = std::panic::AssertUnwindSafe(|| case.play(rule));
                 if std::panic::catch_unwind(play).is_err() {
-                    failed.push(rule.id);
+                    failed.push(rule.name);
                 }
             }
         }

@@ -9,9 +9,9 @@ use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H13",
+    name: "NodeProblem",
     event_type: EventType::Health,
-    name: "node reports a problem",
+    summary: "node reports a problem",
     doc: "\
 Opens when a node has the condition `NetworkUnavailable`, or one that a problem detector sets (`KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart` and any other `…Problem`, `…Failure`, `…Unhealthy`, `Frequent…`); severity error.
 Closes when the condition is no longer `True`, or the node is removed.
@@ -108,7 +108,7 @@ mod tests {
                 ],
             ),
             case(
-                "captured: pressure is H12's",
+                "captured: pressure is `NodeUnderPressure`'s",
                 vec![Seen("node", "pressure"), Quiet],
             ),
         ]

@@ -12,13 +12,13 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
-    id: "I11",
+    name: "NodePressureEvictions",
     event_type: EventType::Insight,
-    name: "node under pressure evicts pods",
+    summary: "node under pressure evicts pods",
     doc: "\
 Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure` and two pods or more were evicted from it since shortly before that; severity error.
 One row with the pods in the metadata, instead of one to look at for each.
-Closes when the node reports no pressure any more, or is removed; the evicted pods stay until somebody deletes them (H10).
+Closes when the node reports no pressure any more, or is removed; the evicted pods stay until somebody deletes them (`PodEvicted`).
 Next: find what uses the memory, disk or processes: mostly a pod without limits, or logs and images on the node's disk.",
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
@@ -117,7 +117,7 @@ mod tests {
                 ],
             ),
             case(
-                "one eviction is H10's, pressure alone H12's",
+                "one eviction is `PodEvicted`'s, pressure alone `NodeUnderPressure`'s",
                 vec![
                     apply(Kind::Node, under("MemoryPressure", "True", 0)),
                     apply(Kind::Pod, evicted_at("web-1", 10)),

@@ -10,9 +10,9 @@ use crate::metrics::Kind;
 use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I4",
+    name: "NodeReadinessFlapping",
     event_type: EventType::Insight,
-    name: "node flapping",
+    summary: "node flapping",
     doc: "\
 Opens when a node changed between ready and not ready `flapping` times within `flapping_window`; severity error.
 Closes when it has not changed for half of `flapping_window`, or is removed.

@@ -9,9 +9,9 @@ use crate::analysis::world::{Asked, NodeEntry};
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I8",
+    name: "NodeNearlyAllocated",
     event_type: EventType::Insight,
-    name: "node nearly full",
+    summary: "node nearly full",
     doc: "\
 Opens when the requests of a node's pods reach `node_full_percent` of the CPU or memory that it has for pods; severity warning.
 It is about what pods asked for, which decides where they are scheduled, not about what they use.

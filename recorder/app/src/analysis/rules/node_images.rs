@@ -13,9 +13,9 @@ use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I6",
+    name: "NodeCannotPullImages",
     event_type: EventType::Insight,
-    name: "node cannot pull images",
+    summary: "node cannot pull images",
     doc: "\
 Opens when two images or more cannot be pulled on a node for `image_pull` and fail on no other node, in a cluster of several nodes; severity error.
 Then the node's network, DNS, disk or container runtime is at fault.

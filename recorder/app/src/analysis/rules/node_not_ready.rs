@@ -10,9 +10,9 @@ use crate::metrics::Kind;
 use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H11",
+    name: "NodeUnready",
     event_type: EventType::Health,
-    name: "node not ready",
+    summary: "node not ready",
     doc: "\
 Opens when a node's condition Ready is not `True`; severity error, critical after `node_critical`, when its pods begin to be evicted.
 Closes when it is ready again, or removed.

@@ -9,9 +9,9 @@ use crate::analysis::world::NodeEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H12",
+    name: "NodeUnderPressure",
     event_type: EventType::Health,
-    name: "node under pressure",
+    summary: "node under pressure",
     doc: "\
 Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure`; severity error.
 Closes when it reports that no more, or is removed.
@@ -84,7 +84,7 @@ mod tests {
                 ],
             ),
             case(
-                "a problem of another kind is H13's",
+                "a problem of another kind is `NodeProblem`'s",
                 vec![
                     apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
                     Quiet,

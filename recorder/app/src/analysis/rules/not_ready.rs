@@ -12,11 +12,11 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H8",
+    name: "PodNotReady",
     event_type: EventType::Health,
-    name: "pod not ready",
+    summary: "pod not ready",
     doc: "\
-Opens when a running pod has not been ready for `not_ready` and no container of it fails in a way that H1 to H5 report; severity warning.
+Opens when a running pod has not been ready for `not_ready` and no container of it fails in a way that `ContainerOOMKilled` to `ContainerCannotStart` report; severity warning.
 The time a container waited before it first started, for its image or a volume, does not count.
 Closes when it is ready, or gone.
 Next: its readiness probe fails: the pod's Events show the probe's answer.",

@@ -10,9 +10,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A5",
+    name: "ReplicasOnOneNode",
     event_type: EventType::Assessment,
-    name: "all replicas on one node",
+    summary: "all replicas on one node",
     doc: "\
 Opens when two or more ready pods of a Deployment, ReplicaSet or StatefulSet, and no others, are all on one node while another node is ready and takes pods; severity warning.
 The loss of that node takes all of them.

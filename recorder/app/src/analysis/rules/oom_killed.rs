@@ -10,12 +10,12 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H1",
+    name: "ContainerOOMKilled",
     event_type: EventType::Health,
-    name: "container killed for memory",
+    summary: "container killed for memory",
     doc: "\
 Opens when a container ended with the reason `OOMKilled`, or with exit code 137 (SIGKILL), which also comes from a failed liveness probe or a full node; severity error.
-A pod that its node evicted is H10's.
+A pod that its node evicted is `PodEvicted`'s.
 Closes when the container has run for `settle`, or its pod is gone.
 Kubernetes makes no Event for it.
 Next: compare the container's memory limit with what it uses; raise the limit or find the leak.",
@@ -28,7 +28,7 @@ Next: compare the container's memory limit with what it uses; raise the limit or
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() || is_evicted(pod) {
-        return; // H10 names the node that did it
+        return; // `PodEvicted` names the node that did it
     }
     for state in &pod.containers {
         let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
@@ -94,7 +94,7 @@ mod tests {
     pub(super) fn cases() -> Vec<Case> {
         vec![
             case(
-                "an eviction is H10's",
+                "an eviction is `PodEvicted`'s",
                 vec![apply(Kind::Pod, evicted("web-1")), Quiet],
             ),
             case(

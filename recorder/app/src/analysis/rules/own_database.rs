@@ -8,9 +8,9 @@ use super::words::said;
 use crate::analysis::own::Own;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H19",
+    name: "RecorderDatabaseUnhealthy",
     event_type: EventType::Health,
-    name: "kube9: database unhealthy",
+    summary: "kube9: database unhealthy",
     doc: "\
 Opens when the check `database` of `/healthz` has been degraded for `own`: commits fail or hang, or the file is damaged; severity critical, since nothing is recorded meanwhile.
 The row can be written only when the database takes rows again; until then `/healthz`, the metrics and the log say it.

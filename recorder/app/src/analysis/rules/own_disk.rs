@@ -7,9 +7,9 @@ use super::signs::Signs;
 use crate::analysis::own::Own;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H21",
+    name: "RecorderDiskNearlyFull",
     event_type: EventType::Health,
-    name: "kube9: disk near full",
+    summary: "kube9: disk near full",
     doc: "\
 Opens when less than `disk_free_percent` of the volume of the database is free; severity warning, critical below a quarter of that.
 kube9 keeps its own files within `storage.max_bytes`, so mostly something else fills the volume.

@@ -8,12 +8,12 @@ use super::words::said;
 use crate::analysis::own::Own;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H20",
+    name: "RecorderWatchFailing",
     event_type: EventType::Health,
-    name: "kube9: watch stale",
+    summary: "kube9: watch stale",
     doc: "\
 Opens when a watch of kube9 (a check `watch/…` of `/healthz`) has been degraded for `own`; severity error for Events, warning for the kinds that the analysis reads.
-A kind that may not be read is O1's business, but for Events, without which there is no record.
+A kind that may not be read is `RecorderPermissionMissing`'s business, but for Events, without which there is no record.
 Closes when the watch is open again; a `Recording gap` then says what may be missing.
 Next: the message says what the API server answered: is it reachable, is its certificate or the token accepted?",
     reads: &[],
@@ -106,7 +106,7 @@ mod tests {
                 ],
             ),
             case(
-                "what is forbidden is O1's",
+                "what is forbidden is `RecorderPermissionMissing`'s",
                 vec![
                     degraded("watch/Pod", "watch of Pods failed: 403 Forbidden"),
                     Wait(100),

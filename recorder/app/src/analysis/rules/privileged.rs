@@ -8,9 +8,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A6",
+    name: "PrivilegedPod",
     event_type: EventType::Assessment,
-    name: "privileged access to the node",
+    summary: "privileged access to the node",
     doc: "\
 Opens when a pod has a privileged container, the node's network, process or IPC namespace, a directory of the node, added capabilities, or is set to run as user 0; severity error for what opens the whole node (privileged, `hostPID`, a writable root of it, `SYS_ADMIN`), else warning.
 Closes when the newest pod has none of these.

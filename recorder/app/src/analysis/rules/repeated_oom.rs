@@ -12,9 +12,9 @@ use crate::analysis::failure::{is_oom, unsettled};
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I3",
+    name: "MemoryLimitTooLow",
     event_type: EventType::Insight,
-    name: "memory limit too low",
+    summary: "memory limit too low",
     doc: "\
 Opens when the same container of a controller's pods ran out of memory `restarts` times within an hour; severity error.
 Closes after an hour without, or when no such pod is left.

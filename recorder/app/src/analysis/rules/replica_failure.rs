@@ -9,9 +9,9 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H16",
+    name: "PodCreationRefused",
     event_type: EventType::Health,
-    name: "pods cannot be created",
+    summary: "pods cannot be created",
     doc: "\
 Opens when a Deployment has the condition `ReplicaFailure`: the API server refuses its pods; severity error.
 Closes when the condition goes, or the Deployment is deleted.

@@ -8,9 +8,9 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H14",
+    name: "RolloutStuck",
     event_type: EventType::Health,
-    name: "rollout stuck",
+    summary: "rollout stuck",
     doc: "\
 Opens when a Deployment's condition Progressing is `False` with `ProgressDeadlineExceeded`; severity error.
 Closes when the rollout gets on (mostly: a new one is made, or it is rolled back), or the Deployment is deleted.

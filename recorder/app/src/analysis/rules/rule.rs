@@ -14,12 +14,12 @@ use crate::source::objects::{ConfigMap, Deployment, Service};
 /// A rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its number: a letter for the type, never given to another rule.
-    pub id: &'static str,
+    /// Its name: the reason of its rows, the metric's label, and the word of settings and annotations.
+    pub name: &'static str,
     /// Type of its findings.
     pub event_type: EventType,
     /// What it finds, in a few words.
-    pub name: &'static str,
+    pub summary: &'static str,
     /// Its paragraph of documentation: when it opens, how bad, when it closes, what to do.
     pub doc: &'static str,
     /// Kinds it reads; it runs only while all of them are seen. None: it is about kube9 itself.
@@ -34,7 +34,7 @@ pub struct Rule {
 impl Rule {
     /// Whether a word of the config or of a label means it.
     pub fn is_named(&self, word: &str) -> bool {
-        word.eq_ignore_ascii_case(self.id)
+        word.eq_ignore_ascii_case(self.name)
             || word.eq_ignore_ascii_case(self.event_type.as_str())
             || word.eq_ignore_ascii_case("all")
     }
@@ -120,7 +120,7 @@ pub struct Context<'a> {
     pub thresholds: &'a ThresholdConfig,
     /// Whether the finding of this subject is open, by part.
     pub is_open: &'a dyn Fn(&str) -> bool,
-    /// Whether another rule's finding of this subject is open, by its number and part; for rules that come later in
+    /// Whether another rule's finding of this subject is open, by its name and part; for rules that come later in
     /// [`super::ALL`] than the other.
     pub other_is_open: &'a dyn Fn(&str, &str) -> bool,
 }

@@ -13,12 +13,12 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I1",
+    name: "PodsFailingAlike",
     event_type: EventType::Insight,
-    name: "several pods of one owner fail alike",
+    summary: "several pods of one owner fail alike",
     doc: "\
 Opens when `same_failure` pods of one controller fail in the same way (out of memory, exit with an error, image pull for `image_pull`, container config); severity error.
-Pods that their node evicted are not counted, see H10.
+Pods that their node evicted are not counted, see `PodEvicted`.
 One row with the pods in the metadata, instead of one to look at for each pod.
 Closes when fewer than two of them do.
 Next: the cause is in what they share: the template, the image, a ConfigMap, a dependency.",

@@ -9,9 +9,9 @@ use crate::metrics::Kind;
 use crate::source::objects::Service;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H17",
+    name: "ServiceSelectsNoPod",
     event_type: EventType::Health,
-    name: "Service selects no pod",
+    summary: "Service selects no pod",
     doc: "\
 Opens when no pod has had the labels of a Service's selector for `service`; severity error, info where a Deployment whose pods it would select is scaled to 0, which looks meant.
 Closes when a pod has them, the selector goes, or the Service is deleted.
@@ -118,7 +118,7 @@ mod tests {
                 ],
             ),
             case(
-                "captured: pods that are not ready are H18's",
+                "captured: pods that are not ready are `ServiceHasNoReadyPod`'s",
                 vec![Seen("not-ready", "bad"), Wait(100), Quiet],
             ),
             case(

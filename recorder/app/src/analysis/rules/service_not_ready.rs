@@ -10,12 +10,12 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Service};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H18",
+    name: "ServiceHasNoReadyPod",
     event_type: EventType::Health,
-    name: "Service has no ready pod",
+    summary: "Service has no ready pod",
     doc: "\
 Opens when none of the pods that a Service selects has been ready for `service`; severity critical.
-Closes when one has been ready for `recovery`, none is left (see H17), or the Service is deleted.
+Closes when one has been ready for `recovery`, none is left (see `ServiceSelectsNoPod`), or the Service is deleted.
 Pods that have ended, such as those of a finished Job, do not count.
 Next: the findings of the pods, listed in the metadata, say why.",
     reads: &[Kind::Service, Kind::Pod],
@@ -177,7 +177,7 @@ mod tests {
                 ],
             ),
             case(
-                "captured: a Service without pods is H17's",
+                "captured: a Service without pods is `ServiceSelectsNoPod`'s",
                 vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
             ),
         ]

@@ -9,9 +9,9 @@ use crate::analysis::subject::path;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A4",
+    name: "SingleReplicaBehindService",
     event_type: EventType::Assessment,
-    name: "single replica behind a Service",
+    summary: "single replica behind a Service",
     doc: "\
 Opens when a Deployment of one replica is behind a Service; severity info.
 A restart, a drained node or a crash interrupts the Service.

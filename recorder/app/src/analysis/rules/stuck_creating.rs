@@ -10,9 +10,9 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H7",
+    name: "PodStuckCreating",
     event_type: EventType::Health,
-    name: "pod stuck while its containers are created",
+    summary: "pod stuck while its containers are created",
     doc: "\
 Opens when a pod has had a node for `creating` and all its containers still wait with `ContainerCreating` or `PodInitializing` without one of them running; severity warning.
 Closes when a container runs or fails in another way, or the pod is gone.

@@ -9,9 +9,9 @@ use crate::analysis::world::PodEntry;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H9",
+    name: "PodStuckTerminating",
     event_type: EventType::Health,
-    name: "pod stuck while it terminates",
+    summary: "pod stuck while it terminates",
     doc: "\
 Opens when a deleted pod is still there `terminating` after its grace period; severity warning.
 Closes when it is gone.

@@ -8,9 +8,9 @@ use crate::metrics::Kind;
 use crate::source::objects::{Fit, Service, TargetPort};
 
 pub(super) const RULE: Rule = Rule {
-    id: "A11",
+    name: "TargetPortNotDeclared",
     event_type: EventType::Assessment,
-    name: "Service's target port is nowhere",
+    summary: "Service's target port is nowhere",
     doc: "\
 Opens when no pod that a Service selects declares its target port: by name (severity error: it gets no traffic at all), or by number while the pods declare other ports (severity warning: they may listen all the same).
 Closes when a pod has it, or the Service changes.
@@ -50,7 +50,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         );
     }
     if pods == 0 {
-        return; // H17
+        return; // `ServiceSelectsNoPod`
     }
     let place = format!("{}/{}", service.meta.namespace, service.meta.name);
     for port in &service.ports {

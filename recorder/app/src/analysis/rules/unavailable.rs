@@ -9,9 +9,9 @@ use crate::metrics::Kind;
 use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
-    id: "H15",
+    name: "ReplicasUnavailable",
     event_type: EventType::Health,
-    name: "replicas unavailable",
+    summary: "replicas unavailable",
     doc: "\
 Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical once no pod is available.
 Closes when its condition has been `True` again for `recovery`, or it is deleted or scaled to 0.

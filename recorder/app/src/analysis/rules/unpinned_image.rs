@@ -8,9 +8,9 @@ use super::words::owner_words;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A1",
+    name: "ImageNotPinned",
     event_type: EventType::Assessment,
-    name: "image not pinned",
+    summary: "image not pinned",
     doc: "\
 Opens when a container's image has the tag `latest` or none, and no digest; severity warning.
 Pods that start later may run other code than those that run now, and nobody can tell which.

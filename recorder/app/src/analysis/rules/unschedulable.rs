@@ -10,9 +10,9 @@ use crate::metrics::Kind;
 use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
-    id: "H6",
+    name: "PodUnschedulable",
     event_type: EventType::Health,
-    name: "pod cannot be scheduled",
+    summary: "pod cannot be scheduled",
     doc: "\
 Opens when no node has taken a pod for `unschedulable`; severity error.
 Closes when the pod has a node, or is gone.

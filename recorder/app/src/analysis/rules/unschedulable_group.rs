@@ -12,9 +12,9 @@ use crate::metrics::Kind;
 use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I7",
+    name: "PodsUnschedulableAlike",
     event_type: EventType::Insight,
-    name: "pods wait for a node, for one cause",
+    summary: "pods wait for a node, for one cause",
     doc: "\
 Opens when two pods or more of a controller cannot be scheduled for `unschedulable` and the scheduler gives the same main cause; severity error.
 Closes when fewer than two of them wait.

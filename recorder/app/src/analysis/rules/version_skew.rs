@@ -8,9 +8,9 @@ use super::words::count;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "A12",
+    name: "KubeletVersionSkew",
     event_type: EventType::Assessment,
-    name: "kubelet version skew",
+    summary: "kubelet version skew",
     doc: "\
 Opens when the kubelets of some nodes are two minor versions or more behind the newest kubelet of the cluster; severity warning, error from four on, which no API server supports any more (a kubelet may be three behind it).
 One finding for each version that is behind.

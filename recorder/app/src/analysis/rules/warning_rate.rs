@@ -7,9 +7,9 @@ use super::signs::Signs;
 use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
-    id: "I10",
+    name: "WarningRateHigh",
     event_type: EventType::Insight,
-    name: "many more warnings than usual",
+    summary: "many more warnings than usual",
     doc: "\
 Opens when a namespace had at least `warnings` recorded warnings within an hour, and `warning_factor` times as many as the median of its hours of the last seven days; severity warning.
 Counted are rows of type `cluster` of severity warning and above: repeats of one Event within ten minutes are one row.

@@ -53,14 +53,15 @@ impl Analysis {
             return;
         }
         if !std::mem::replace(&mut self.retired, true) {
-            let runs =
-                |id: &str| id == PERMISSION.id || named(id).any(|rule| self.config.runs(rule));
+            let runs = |name: &str| {
+                name == PERMISSION.name || named(name).any(|rule| self.config.runs(rule))
+            };
             self.findings
                 .retire(runs, "the rule is switched off", now, out);
         }
         for (kind, since) in thawed {
             let Some(from) = since else { continue };
-            let reads = |id: &str| named(id).any(|rule| rule.reads.contains(&kind));
+            let reads = |name: &str| named(name).any(|rule| rule.reads.contains(&kind));
             self.findings.doubt(reads, Late { from, to: now });
         }
         self.agenda.add(self.world.subjects());
@@ -83,7 +84,7 @@ impl Analysis {
             None => self.findings.bearer(subject),
         };
         if self.quota.leaves_out(bearer) {
-            let reads = |id: &str| named(id).any(|rule| !rule.reads.is_empty());
+            let reads = |name: &str| named(name).any(|rule| !rule.reads.is_empty());
             self.findings.leave(subject, reads, NO_MEMORY, now, out);
         }
         let Some(target) = target else {
@@ -112,7 +113,7 @@ impl Analysis {
                 continue;
             }
             let look = Look {
-                rule: rule.id,
+                rule: rule.name,
                 event_type: rule.event_type,
                 subject,
                 identity: &target.identity,
@@ -149,7 +150,8 @@ impl Analysis {
     /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
     /// pod behind, what its manifest is blamed for stays as it is.
     fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
-        let assessments = |id: &str| named(id).any(|rule| rule.event_type == EventType::Assessment);
+        let assessments =
+            |name: &str| named(name).any(|rule| rule.event_type == EventType::Assessment);
         let is_cron_job = subject.kind == SubjectKind::Owner && subject.object.kind == "CronJob";
         if !is_cron_job {
             self.findings.gone(subject, |_| true, now, out);
@@ -173,9 +175,9 @@ impl Analysis {
     }
 }
 
-/// The rule of that number.
-fn named(id: &str) -> impl Iterator<Item = &'static Rule> {
-    rules::ALL.iter().filter(move |rule| rule.id == id)
+/// The rule of that name.
+fn named(name: &str) -> impl Iterator<Item = &'static Rule> {
+    rules::ALL.iter().filter(move |rule| rule.name == name)
 }
 
 impl AnalysisConfig {

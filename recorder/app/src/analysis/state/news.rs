@@ -383,7 +383,7 @@ impl Analysis {
         };
         let subject = Subject::named(SubjectKind::Watch, &name);
         let look = Look {
-            rule: PERMISSION.id,
+            rule: PERMISSION.name,
             event_type: PERMISSION.event_type,
             subject: &subject,
             identity: &name,

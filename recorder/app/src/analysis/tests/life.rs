@@ -139,7 +139,10 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
     let kept = format!("{:?} {:?} {items:?}", stored.facts, stored.findings);
     assert!(!kept.contains("hunter2"), "{kept}");
     assert!(stored.facts.len() >= 7, "{:?}", stored.facts);
-    let about_image = stored.findings.keys().any(|found| found.starts_with("I5/"));
+    let about_image = stored
+        .findings
+        .keys()
+        .any(|found| found.starts_with("ImageFailsOnSeveralNodes/"));
     assert!(about_image, "{:?}", stored.findings);
 
     // The same objects after a restart are no change, and what was open stays open.
@@ -260,11 +263,11 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
     assert_eq!(
         open,
         [
-            "H1/uid-web-1/app",
-            "H1/uid-web-2/app",
-            "H18/uid-web/",
-            "H2/uid-web-1/app",
-            "H2/uid-web-2/app"
+            "ContainerOOMKilled/uid-web-1/app",
+            "ContainerOOMKilled/uid-web-2/app",
+            "CrashLoop/uid-web-1/app",
+            "CrashLoop/uid-web-2/app",
+            "ServiceHasNoReadyPod/uid-web/"
         ]
     );
 
@@ -434,10 +437,10 @@ fn a_new_database_gets_everything_again() {
 }
 
 #[test]
-fn rules_are_switched_off_by_number_type_and_namespace() {
+fn rules_are_switched_off_by_name_type_and_namespace() {
     for config in [
         AnalysisConfig {
-            disabled_rules: vec!["h1".into(), "H2".into()],
+            disabled_rules: vec!["containerOomKilled".into(), "CrashLoop".into()],
             ..AnalysisConfig::default()
         },
         AnalysisConfig {
@@ -480,7 +483,7 @@ fn a_finding_is_updated_at_most_once_a_minute() {
     );
     let crash_loop: Vec<_> = findings
         .iter()
-        .filter(|f| f.fingerprint.as_str().starts_with("H2/"))
+        .filter(|f| f.fingerprint.as_str().starts_with("CrashLoop/"))
         .collect();
     assert!(crash_loop.len() <= 3, "{}", crash_loop.len());
     assert_eq!(

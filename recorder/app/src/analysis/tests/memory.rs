@@ -59,7 +59,10 @@ fn namespace_over_its_bytes_is_off_and_others_are_analysed() {
         .into_iter()
         .map(|f| f.fingerprint.to_string())
         .collect();
-    assert!(opened.iter().any(|f| f.starts_with("H17/")), "{opened:?}");
+    assert!(
+        opened.iter().any(|f| f.starts_with("ServiceSelectsNoPod/")),
+        "{opened:?}"
+    );
 }
 
 #[test]
@@ -228,16 +231,22 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
     };
     let mut lab = Lab::with(small());
     let found = full(&mut lab);
-    assert!(found.iter().any(|(f, _)| f.starts_with("I8/")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|(f, _)| f.starts_with("NodeNearlyAllocated/")),
+        "{found:?}"
+    );
     // The pod's namespace goes off: that its node is full is not over.
     fill(&mut lab, "shop");
     assert!(is_off(&lab, "shop"));
     lab.wait(700);
     let closed = lab.findings();
     assert!(
-        closed
-            .iter()
-            .all(|f| !f.fingerprint.to_string().starts_with("I8/")),
+        closed.iter().all(|f| !f
+            .fingerprint
+            .to_string()
+            .starts_with("NodeNearlyAllocated/")),
         "{closed:?}"
     );
 }
@@ -261,16 +270,16 @@ fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
         lab.apply(Kind::Pod, pod);
     }
     lab.wait(70);
-    let steps = of_rule(&mut lab, "I5/");
+    let steps = of_rule(&mut lab, "ImageFailsOnSeveralNodes/");
     assert!(matches!(steps[..], [Step::Opened { .. }]), "{steps:?}");
     // A pod less that waits for it: one of those that are left out may wait for it as well.
     lab.apply(Kind::Pod, &pod("web-2", json!({})));
     lab.wait(70);
-    assert_eq!(of_rule(&mut lab, "I5/"), []);
+    assert_eq!(of_rule(&mut lab, "ImageFailsOnSeveralNodes/"), []);
     // Two images that fail on a node may fail elsewhere, too.
     lab.apply(Kind::Pod, &pulling("web-3", "w1", "j:1"));
     lab.wait(70);
-    assert_eq!(of_rule(&mut lab, "I6/"), []);
+    assert_eq!(of_rule(&mut lab, "NodeCannotPullImages/"), []);
     lab.now = lab.now.plus(Duration::from_secs(31 * 60));
     lab.settle();
     for kind in KINDS {
@@ -282,7 +291,10 @@ fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
         lab.list_for(kind, &objects, RelistCause::Resumed);
     }
     assert_eq!(lab.analysis.trouble(), None);
-    assert_eq!(of_rule(&mut lab, "I5/"), [Step::Closed]);
+    assert_eq!(
+        of_rule(&mut lab, "ImageFailsOnSeveralNodes/"),
+        [Step::Closed]
+    );
 }
 
 #[test]
@@ -306,7 +318,11 @@ fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
     assert!(is_off(&lab, "many"), "{bytes} and then {found}");
     // What was found goes with what it was found in.
     lab.wait(10);
-    assert!(!lab.analysis.open_by_rule().contains_key("I5"));
+    assert!(
+        !lab.analysis
+            .open_by_rule()
+            .contains_key("ImageFailsOnSeveralNodes")
+    );
     assert_eq!(lab.analysis.bytes().0, 0);
 }
 
@@ -322,7 +338,7 @@ fn namespaces_that_look_like_tokens_are_told_apart() {
     assert!(
         opened
             .iter()
-            .any(|f| f.fingerprint.as_str().starts_with("H17/")),
+            .any(|f| f.fingerprint.as_str().starts_with("ServiceSelectsNoPod/")),
         "{opened:?}"
     );
     let trouble = lab.analysis.trouble().unwrap_or_default();
@@ -441,7 +457,12 @@ fn service_whose_pods_are_cut_opens_no_finding_about_their_ports() {
         .into_iter()
         .map(|f| f.fingerprint.to_string())
         .collect();
-    assert!(!opened.iter().any(|f| f.starts_with("A11/")), "{opened:?}");
+    assert!(
+        !opened
+            .iter()
+            .any(|f| f.starts_with("TargetPortNotDeclared/")),
+        "{opened:?}"
+    );
 }
 
 #[test]

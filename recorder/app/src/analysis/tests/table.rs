@@ -139,7 +139,8 @@ impl Case {
                 Do::Quiet => vec![],
             };
             let findings = lab.findings();
-            let of_rule = |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.id);
+            let of_rule =
+                |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.name);
             let found: Vec<_> = findings
                 .iter()
                 .filter(of_rule)
@@ -155,7 +156,11 @@ impl Case {
                     Some((what, record.severity))
                 })
                 .collect();
-            assert_eq!(found, expected, "{}: {}: step {index}", rule.id, self.name);
+            assert_eq!(
+                found, expected,
+                "{}: {}: step {index}",
+                rule.name, self.name
+            );
         }
     }
 }

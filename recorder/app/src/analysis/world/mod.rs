@@ -219,7 +219,7 @@ impl World {
                 }
                 for image in failure::unpulled(&entry.pod) {
                     dirty.insert(Subject::named(SubjectKind::Image, &image));
-                    // Whether an image fails on one node or on two matters to the other one as well (I6); of an image
+                    // Whether an image fails on one node or on two matters to the other one as well (`NodeCannotPullImages`); of an image
                     // that fails on many, one more says nothing.
                     let others: Vec<_> = self.pods_without(&image).take(FEW_PODS + 1).collect();
                     if others.len() <= FEW_PODS {

@@ -432,7 +432,7 @@ mod tests {
             ),
             (
                 Kind::Pod,
-                json!({"metadata": meta(json!({"annotations": {"kube9.io/ignore": "A1,".repeat(80_000)}}))}),
+                json!({"metadata": meta(json!({"annotations": {"kube9.io/ignore": "ImageNotPinned,".repeat(80_000)}}))}),
                 Fit::Whole,
             ),
             (

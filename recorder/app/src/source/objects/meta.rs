@@ -30,7 +30,7 @@ pub struct Meta {
     pub deleting: Option<Timestamp>,
     /// Its controller.
     pub owner: Option<OwnerRef>,
-    /// Rules that it opts out of, or `all`; from the label or annotation `kube9.io/ignore`.
+    /// Rules that it opts out of, or `all`: one from the label `kube9.io/ignore`, several from the annotation.
     pub ignore: Vec<Box<str>>,
     /// It is a lock of a leader election: it changes every few seconds and means nothing.
     pub is_lock: bool,
@@ -170,15 +170,10 @@ struct WireOwner {
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let mut ignore = Vec::new();
-        let listed = [
-            wire.labels.kept.get(IGNORE),
-            wire.annotations.ignore.as_ref(),
-        ];
-        for text in listed.into_iter().flatten() {
-            // A label's value has no commas: `A1_A4`, `A1.A4` and `A1-A4` mean the same there.
-            let words = text.split([',', '_', '.', '-', ' ']);
-            let words = words.filter(|word| !word.is_empty());
+        // A label's value cannot have commas: it is one word.
+        let mut ignore = Vec::from_iter(wire.labels.kept.get(IGNORE).cloned());
+        if let Some(text) = &wire.annotations.ignore {
+            let words = text.split([',', ' ']).filter(|word| !word.is_empty());
             ignore.extend(words.take(IGNORED_MAX).map(Box::from));
         }
         let time = |text: Option<String>| text.and_then(|text| Timestamp::parse(&text).ok());

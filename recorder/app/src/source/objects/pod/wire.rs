@@ -494,7 +494,7 @@ mod tests {
 
     #[test]
     fn pod_is_trimmed_and_keeps_no_environment_value() {
-        let json = r#"{"metadata":{"name":"p","namespace":"n","uid":"u","labels":{"kube9.io/ignore":"A1_A4"},
+        let json = r#"{"metadata":{"name":"p","namespace":"n","uid":"u","annotations":{"kube9.io/ignore":"ImageNotPinned, SingleReplicaBehindService"},"labels":{"kube9.io/ignore":"PrivilegedPod"},
             "managedFields":[{"x":1}],"ownerReferences":[{"kind":"ReplicaSet","name":"r","controller":true}]},
             "spec":{"nodeName":"w1","hostPID":true,"containers":[{"name":"app","image":"i:1","ports":[{"containerPort":80}],
             "env":[{"name":"DB_PASSWORD","value":"planted"},{"name":"MODE","value":"planted"},
@@ -520,7 +520,14 @@ mod tests {
             BTreeSet::from(["maybe".into()])
         );
         assert_eq!(pod.spec.host_namespaces, ["hostPID"]);
-        assert_eq!(pod.meta.ignore, ["A1".into(), "A4".into()]);
+        assert_eq!(
+            pod.meta.ignore,
+            [
+                "PrivilegedPod".into(),
+                "ImageNotPinned".into(),
+                "SingleReplicaBehindService".into()
+            ]
+        );
         let state = &pod.containers[0];
         assert_eq!((&*state.waiting, state.restarts), ("CrashLoopBackOff", 3));
         assert_eq!(state.latest_end().unwrap().exit_code, 137);
