@@ -213,7 +213,7 @@ def listed(server, namespace):
 # ---- observing the recorders
 
 OUTCOMES = ["kube9_events_" + name for name in
-            ("stored_total", "folded_total", "duplicate_total", "deleted_total", "filtered_total", "set_aside_total", "pending")]
+            ("stored_total", "folded_total", "duplicate_total", "deleted_total", "filtered_total", "skipped_total", "pending")]
 
 
 def look(log, *recorders):

@@ -101,11 +101,11 @@ check "promtool check metrics" promtool check metrics <"$data/metrics.txt"
 # metric NAME [LABEL]: the sum of its series, of those that have the label.
 metric() { awk -v name="$1" -v label="${2:-}" '$0 ~ "^" name "[ {]" && index($0, label) {sum += $NF} END {printf "%d", sum}' "$data/metrics.txt"; }
 accounted=$(($(metric kube9_events_stored_total) + $(metric kube9_events_folded_total) + $(metric kube9_events_duplicate_total) +
-  $(metric kube9_events_deleted_total) + $(metric kube9_events_filtered_total) + $(metric kube9_events_set_aside_total) +
+  $(metric kube9_events_deleted_total) + $(metric kube9_events_filtered_total) + $(metric kube9_events_skipped_total) +
   $(metric kube9_queue_dropped_total 'item="event"') + $(metric kube9_events_pending)))
 equals "the account: received = sum of the outcomes" "$(metric kube9_events_received_total)" "$accounted"
 equals "dropped" 0 "$(metric kube9_events_dropped_total)"
-equals "set aside" 0 "$(metric kube9_events_set_aside_total)"
+equals "skipped" 0 "$(metric kube9_events_skipped_total)"
 counts_its_rows() {
   http metrics >"$data/metrics.txt" && [[ $(metric kube9_rows) == "$(sql "$db" 'SELECT count(*) FROM events')" ]]
 }

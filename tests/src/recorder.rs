@@ -262,7 +262,7 @@ pub fn balance(metrics: &[(String, f64)]) -> Option<f64> {
         "duplicate",
         "deleted",
         "filtered",
-        "set_aside",
+        "skipped",
     ]
     .iter()
     .map(|outcome| sum(&format!("kube9_events_{outcome}_total")))

@@ -1,4 +1,4 @@
-//! Whatever a watch sends becomes a row that keeps its promises, or is set aside; and any order and repetition of the
+//! Whatever a watch sends becomes a row that keeps its promises, or is skipped; and any order and repetition of the
 //! sights of one Event ends in the same count and last time.
 
 #![allow(
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn odd_events_are_stored_or_set_aside(
+    fn odd_events_are_stored_or_skipped(
         changes in prop::collection::vec((field(), odd()), 1..6),
         action in prop::sample::select(vec!["ADDED", "MODIFIED", "DELETED"]),
         broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
@@ -158,7 +158,7 @@ proptest! {
 
 /// What the fuzzer kept: inputs that each reached code which no other one did. One a line, `\xNN` for odd bytes.
 #[test]
-fn corpus_of_the_fuzzer_is_stored_or_set_aside() {
+fn corpus_of_the_fuzzer_is_stored_or_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let mut path = Path::new(folder.path()).unwrap();
     let corpus = include_str!("../fuzz/corpus.txt");

@@ -362,8 +362,8 @@ fn objects_that_cannot_be_read_are_counted_and_logged_once_a_minute() {
     assert!(wait_until(|| counted() >= 1000.0), "{}", scene.log());
     // Two, where the minute ends meanwhile.
     assert!((1..=2).contains(&scene.log_lines_with("object skipped")));
-    assert!((1..=2).contains(&scene.log_lines_with("Event set aside")));
-    let sql = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
+    assert!((1..=2).contains(&scene.log_lines_with("Event skipped")));
+    let sql = "SELECT count(*) FROM events WHERE title = 'Event skipped'";
     let rows = || scene.setup.number(sql).unwrap_or(0);
     // They are committed after they are counted.
     assert!(wait_until(|| rows() > 0), "{}", scene.log());

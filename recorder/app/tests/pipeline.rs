@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 /// 2026-12-01T00:00:00Z, after the real Events were captured.
 const RECEIVED: Timestamp = Timestamp::from_secs(1_796_083_200);
 
-/// The whole way of one item; `None` if it is set aside.
+/// The whole way of one item; `None` if it is skipped.
 fn pass(bytes: &[u8]) -> Option<(Sanitized, bool)> {
     let event = decode_event(bytes).ok()?;
     let normalized = normalize(event, RECEIVED, &SeverityOverrides::default()).ok()?;

@@ -297,7 +297,7 @@ fn filtered_and_deleted_items_move_the_position_too() {
     for (version, why) in [
         ("11", Passed::Filtered(0)),
         ("12", Passed::Deleted),
-        ("13", Passed::SetAside(Stage::Decode, "bad".into())),
+        ("13", Passed::Skipped(Stage::Decode, "bad".into())),
     ] {
         store.commit(&[Item::Passed {
             watch: store.watch,
@@ -316,7 +316,7 @@ fn filtered_and_deleted_items_move_the_position_too() {
     );
     assert_eq!(
         store.text("SELECT title FROM events WHERE event_type = 'system'"),
-        "Event set aside"
+        "Event skipped"
     );
     store.check_invariants();
 }
@@ -733,7 +733,7 @@ fn skipped_events_of_a_transaction_that_is_tried_again_count_once() {
         received: at(second),
         uid: format!("uid-{n}"),
         version: n.to_string(),
-        why: Passed::SetAside(Stage::Decode, "bad".into()),
+        why: Passed::Skipped(Stage::Decode, "bad".into()),
     };
     // One more a minute than have a row.
     let items: Vec<Item> = (0..61).map(|n| skipped(n, 0)).collect();
@@ -752,7 +752,7 @@ fn skipped_events_of_a_transaction_that_is_tried_again_count_once() {
         .conn
         .query_row(
             "SELECT count(*), sum(json_extract(metadata, '$.skipped_without_row')) FROM events \
-             WHERE title = 'Event set aside'",
+             WHERE title = 'Event skipped'",
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )

@@ -120,7 +120,7 @@ fn recovered(folder: &Path, database: &[u8], log: &[u8]) -> i64 {
     drop(fs::remove_file(folder.join("kube9.db-shm")));
     let data = DataDir::lock(folder).unwrap();
     let opened = data.open().unwrap();
-    assert!(!opened.created && opened.moved_aside.is_none());
+    assert!(!opened.created && opened.quarantined.is_none());
     let number = |sql: &str| -> i64 { opened.conn.query_row(sql, [], |row| row.get(0)).unwrap() };
     let position = number("SELECT CAST(position AS INTEGER) FROM watch_state");
     assert_eq!(number("SELECT count(*) FROM event"), position);

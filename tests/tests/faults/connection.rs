@@ -149,8 +149,8 @@ fn faults_of_the_connection_lose_nothing_and_need_no_list() {
     scene.assert_complete();
     assert_eq!(scene.lists(), 1, "only the first start listed");
     assert_eq!(scene.gaps(), Vec::<Value>::new());
-    let set_aside = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
-    assert_eq!(scene.setup.number(set_aside), Some(1));
+    let skipped = "SELECT count(*) FROM events WHERE title = 'Event skipped'";
+    assert_eq!(scene.setup.number(skipped), Some(1));
     scene.wait("the account is settled", || {
         balance(&scene.setup.metrics()) == Some(0.0)
     });

@@ -61,7 +61,7 @@ fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
 }
 
 #[test]
-fn damaged_file_at_start_is_moved_aside_and_the_cluster_recorded_anew() {
+fn damaged_file_at_start_is_quarantined_and_the_cluster_recorded_anew() {
     for (from, to) in [(0, 100), (4_096, 400_000)] {
         let scene = Scene::new();
         let recorder = scene.start();
@@ -193,7 +193,7 @@ fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
 }
 
 #[test]
-fn row_that_the_database_refuses_is_set_aside_alone() {
+fn row_that_the_database_refuses_is_skipped_alone() {
     let scene = Scene::new();
     let recorder = scene.start();
     scene.create("first");
@@ -213,8 +213,8 @@ fn row_that_the_database_refuses_is_set_aside_alone() {
     scene.wait("named", || scene.degraded("database").contains("no stub"));
     rules.execute_batch("DROP TRIGGER stub").unwrap();
     scene.wait_stored(61);
-    let set_aside = "SELECT count(*) FROM events WHERE title = 'Event set aside'";
-    scene.wait("set aside", || scene.setup.number(set_aside) == Some(1));
+    let skipped = "SELECT count(*) FROM events WHERE title = 'Event skipped'";
+    scene.wait("skipped", || scene.setup.number(skipped) == Some(1));
     scene.wait("every Event has one outcome", || {
         balance(&scene.setup.metrics()) == Some(0.0)
     });

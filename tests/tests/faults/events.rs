@@ -130,7 +130,7 @@ fn list_of_events_whose_continue_token_repeats_is_degraded_and_not_asked_for_wit
 }
 
 #[test]
-fn lines_that_are_no_events_are_set_aside_and_the_watch_lives() {
+fn lines_that_are_no_events_are_skipped_and_the_watch_lives() {
     let scene = Scene::new();
     let recorder = scene.start();
     scene.create("before");
@@ -143,7 +143,7 @@ fn lines_that_are_no_events_are_set_aside_and_the_watch_lives() {
         scene.server.faults().next(1, WATCHES, garbage);
         scene.server.cut_connections();
         scene.wait(&format!("{what:?}"), || {
-            scene.rows_titled("Event set aside") == Some(n as i64 + 1)
+            scene.rows_titled("Event skipped") == Some(n as i64 + 1)
         });
     }
     let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"message":""#;
@@ -156,7 +156,7 @@ fn lines_that_are_no_events_are_set_aside_and_the_watch_lives() {
         .poison(Kind::Event, "shop", "huge", &body);
     scene.create("after");
     scene.wait("what comes after them", || scene.number_named("after") == 1);
-    assert_eq!(scene.rows_titled("Event set aside"), Some(4));
+    assert_eq!(scene.rows_titled("Event skipped"), Some(4));
     scene.wait("every Event has one outcome", || {
         balance(&scene.setup.metrics()) == Some(0.0)
     });

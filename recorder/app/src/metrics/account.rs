@@ -1,7 +1,7 @@
 //! The account of Events: what came in, what became of it, what is still on its way.
 //!
 //! ```text
-//!   received = stored + folded + duplicate + deleted + filtered + set aside + dropped Events + pending
+//!   received = stored + folded + duplicate + deleted + filtered + skipped + dropped Events + pending
 //! ```
 //!
 //! Invariant: the equation holds in every scrape, since its terms change and are gathered under one lock. The counters
@@ -30,8 +30,8 @@ pub struct Outcomes {
     pub deleted: u64,
     /// Matched a filter rule; by the rule's position. See [`Outcomes::add_filtered`].
     pub filtered: Vec<u64>,
-    /// Failed; by the position of the stage. See [`Outcomes::add_set_aside`].
-    pub set_aside: [u64; STAGES],
+    /// Failed; by the position of the stage. See [`Outcomes::add_skipped`].
+    pub skipped: [u64; STAGES],
 }
 
 impl Outcomes {
@@ -43,14 +43,14 @@ impl Outcomes {
         self.filtered[rule] += 1;
     }
 
-    /// One Event was set aside at `stage`.
-    pub fn add_set_aside(&mut self, stage: Stage) {
-        self.set_aside[stage.index()] += 1;
+    /// One Event was skipped at `stage`.
+    pub fn add_skipped(&mut self, stage: Stage) {
+        self.skipped[stage.index()] += 1;
     }
 
     /// Number of Events in it.
     pub fn total(&self) -> u64 {
-        let by_label = self.filtered.iter().chain(&self.set_aside).sum::<u64>();
+        let by_label = self.filtered.iter().chain(&self.skipped).sum::<u64>();
         self.stored + self.folded + self.duplicate + self.deleted + by_label
     }
 }
@@ -70,7 +70,7 @@ pub(super) struct Account {
     deleted: IntCounter,
     /// By the position of the rule; the last one is [`OTHER_RULE`].
     filtered: Vec<IntCounter>,
-    set_aside: By<Stage, IntCounter>,
+    skipped: By<Stage, IntCounter>,
     dropped: IntCounter,
     dropped_by: By2<Item, Bound, IntCounter>,
     /// Negative only if something was settled that was never received: shown as it is, so that the fault is seen.
@@ -123,9 +123,9 @@ impl Account {
             filtered: rules
                 .map(|rule| filtered.with_label_values(&[rule]))
                 .collect(),
-            set_aside: By::resolve(&counters(
+            skipped: By::resolve(&counters(
                 r,
-                "kube9_events_set_aside_total",
+                "kube9_events_skipped_total",
                 "Events received that failed at a stage and were skipped.",
                 &["stage"],
             )),
@@ -172,8 +172,8 @@ impl Account {
         for (rule, count) in outcomes.filtered.iter().enumerate() {
             self.filtered[rule.min(other)].inc_by(*count);
         }
-        for (stage, count) in Stage::ALL.iter().zip(outcomes.set_aside) {
-            self.set_aside.of(*stage).inc_by(count);
+        for (stage, count) in Stage::ALL.iter().zip(outcomes.skipped) {
+            self.skipped.of(*stage).inc_by(count);
         }
         self.pending
             .sub(i64::try_from(outcomes.total()).unwrap_or(i64::MAX));

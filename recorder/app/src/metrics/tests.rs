@@ -41,7 +41,7 @@ fn imbalance(scrape: &BTreeMap<String, f64>) -> f64 {
         "duplicate_total",
         "deleted_total",
         "filtered_total",
-        "set_aside_total",
+        "skipped_total",
         "pending",
     ];
     let settled: f64 = outcomes
@@ -186,7 +186,7 @@ fn the_account_balances_and_names_every_outcome() {
     };
     outcomes.add_filtered(1);
     outcomes.add_filtered(7);
-    outcomes.add_set_aside(Stage::Decode);
+    outcomes.add_skipped(Stage::Decode);
     assert_eq!(outcomes.total(), 14);
     metrics.account(&outcomes);
     let scrape = scrape(&metrics);
@@ -199,8 +199,8 @@ fn the_account_balances_and_names_every_outcome() {
         ("kube9_events_filtered_total{rule=\"no-pulled\"}", 0.0),
         ("kube9_events_filtered_total{rule=\"kube-system\"}", 1.0),
         ("kube9_events_filtered_total{rule=\"_other\"}", 1.0),
-        ("kube9_events_set_aside_total{stage=\"decode\"}", 1.0),
-        ("kube9_events_set_aside_total{stage=\"write\"}", 0.0),
+        ("kube9_events_skipped_total{stage=\"decode\"}", 1.0),
+        ("kube9_events_skipped_total{stage=\"write\"}", 0.0),
         ("kube9_events_dropped_total", 3.0),
         ("kube9_events_pending", 4.0),
     ] {
@@ -386,7 +386,7 @@ fn the_documentation_lists_every_metric() {
          ```text\n\
          kube9_events_received_total\n    \
              = kube9_events_stored_total + kube9_events_folded_total + kube9_events_duplicate_total\n    \
-             + kube9_events_deleted_total + sum(kube9_events_filtered_total) + sum(kube9_events_set_aside_total)\n    \
+             + kube9_events_deleted_total + sum(kube9_events_filtered_total) + sum(kube9_events_skipped_total)\n    \
              + sum(kube9_queue_dropped_total{item=\"event\"}) + kube9_events_pending\n\
          ```\n\n\
          `kube9_events_total` counts new rows of every type: Events, changes, findings and rows about kube9 itself. `kube9_events_stored_total` counts the Events among them.\n\n\

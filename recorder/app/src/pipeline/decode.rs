@@ -1,7 +1,7 @@
 //! What kube9 reads of a core/v1 Event: our own structs, so that `managedFields` and the rest are never built.
 //!
 //! Every field is optional and lenient in type where real clusters vary (`null`, a number for a text, a text for a
-//! number, bytes that are no UTF-8); an Event that fails even so is set aside, not fatal, with what [`decode_identity`]
+//! number, bytes that are no UTF-8); an Event that fails even so is skipped, not fatal, with what [`decode_identity`]
 //! still finds of it. Field names are those of the API
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
 
@@ -125,7 +125,7 @@ pub struct EventSeries {
     pub last_observed_time: Option<String>,
 }
 
-/// The bytes are no Event that can be stored; the item must be set aside. The text never quotes the bytes, which may
+/// The bytes are no Event that can be stored; the item must be skipped. The text never quotes the bytes, which may
 /// hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -148,7 +148,7 @@ pub enum DecodeError {
 }
 
 /// Decodes one Event as the API server writes it. Bytes that are no UTF-8, and halves of surrogate pairs, become
-/// U+FFFD, so that such an Event is stored and not set aside.
+/// U+FFFD, so that such an Event is stored and not skipped.
 ///
 /// # Errors
 /// The item cannot be stored as an Event; retrying is of no use.

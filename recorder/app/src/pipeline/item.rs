@@ -123,7 +123,7 @@ pub enum Passed {
     /// A rule of the config excludes it; its position among the excluding rules.
     Filtered(usize),
     /// It failed at this stage; a stub row says so. The reason, for people.
-    SetAside(Stage, String),
+    Skipped(Stage, String),
 }
 
 /// Steps of a source's protocol that are committed in order with its items.

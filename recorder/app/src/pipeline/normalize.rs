@@ -33,7 +33,7 @@ pub struct Normalized {
     pub unknown_reason: bool,
 }
 
-/// The item has no identity, so it can be neither folded nor resumed from: it must be set aside.
+/// The item has no identity, so it can be neither folded nor resumed from: it must be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NormalizeError {
     /// `metadata.uid` is missing or empty.

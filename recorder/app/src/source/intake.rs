@@ -93,7 +93,7 @@ impl Intake {
             .received(metrics::Kind::Event, metrics::Action::Undecodable);
         let (via, received) = (Via::Watch, self.now());
         let identity = Identity::default();
-        self.set_aside(
+        self.skipped(
             watch,
             (via, received),
             identity,
@@ -108,7 +108,7 @@ impl Intake {
         let refuse = |seen: Seen<'_>, stage, cause| {
             let identity = decode_identity(bytes).unwrap_or_default();
             let seen = seen.at(&identity.version, now);
-            self.set_aside(watch, seen, identity, stage, cause);
+            self.skipped(watch, seen, identity, stage, cause);
             None
         };
         let event = match decode_event(bytes) {
@@ -155,7 +155,7 @@ impl Intake {
         last
     }
 
-    fn set_aside(
+    fn skipped(
         &self,
         watch: WatchId,
         (via, received): (Via, Timestamp),
@@ -166,7 +166,7 @@ impl Intake {
         let Identity { uid, version, .. } = identity;
         // Each is counted, and has a row as long as there are few.
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
-            warn!(uid, version, cause, suppressed, "Event set aside");
+            warn!(uid, version, cause, suppressed, "Event skipped");
         }
         self.metrics.event_errors.of(stage).inc();
         self.push(Item::Passed {
@@ -175,7 +175,7 @@ impl Intake {
             received,
             uid,
             version,
-            why: Passed::SetAside(stage, cause),
+            why: Passed::Skipped(stage, cause),
         });
     }
 

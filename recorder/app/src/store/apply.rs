@@ -188,7 +188,7 @@ impl Applier {
                 }
                 events.add_filtered(*rule);
             }
-            Passed::SetAside(stage, cause) => {
+            Passed::Skipped(stage, cause) => {
                 let event = Unrecorded {
                     watch,
                     listing,
@@ -198,7 +198,7 @@ impl Applier {
                     received,
                 };
                 match self.stubs.store(conn, &mut self.rows, &event)? {
-                    stubs::Became::SetAside => events.add_set_aside(*stage),
+                    stubs::Became::Skipped => events.add_skipped(*stage),
                     stubs::Became::Duplicate => events.duplicate += 1,
                 }
             }

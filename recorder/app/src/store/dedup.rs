@@ -116,7 +116,7 @@ impl<'c> DedupTable<'c> {
     }
 
     /// Writes the entry of an Event that cannot be stored: with the stub's key if it is new; count and row of a known one stay.
-    pub(super) fn set_aside(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    pub(super) fn skipped(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
             .counted(
                 "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \

@@ -90,7 +90,7 @@ pub struct Opened {
     /// The file was made now.
     pub created: bool,
     /// A damaged file was moved here first, and why it was found damaged.
-    pub moved_aside: Option<(PathBuf, String)>,
+    pub quarantined: Option<(PathBuf, String)>,
 }
 
 impl DataDir {
@@ -138,7 +138,7 @@ impl DataDir {
         self.path.join(FILE_NAME)
     }
 
-    /// Opens or creates the database. A damaged one is moved aside (with its `-wal` and `-shm`) and a new one made.
+    /// Opens or creates the database. A damaged one is quarantined (with its `-wal` and `-shm`) and a new one made.
     pub fn open(&self) -> Result<Opened, OpenError> {
         let path = self.database();
         let origin = match look_at_header(&path)? {
@@ -152,7 +152,7 @@ impl DataDir {
             Ok(conn) => Ok(Opened {
                 conn,
                 created: origin == Origin::Now,
-                moved_aside: None,
+                quarantined: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
@@ -169,7 +169,7 @@ impl DataDir {
             Ok(conn) => Ok(Opened {
                 conn,
                 created: false,
-                moved_aside: None,
+                quarantined: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
@@ -203,7 +203,7 @@ impl DataDir {
             Ok(conn) => Ok(Opened {
                 conn,
                 created: true,
-                moved_aside: Some((aside, why)),
+                quarantined: Some((aside, why)),
             }),
             Err(Failure::Stop(error)) => Err(error),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_moved_aside_and_not_lost() {
+    fn garbage_is_quarantined_and_not_lost() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         fs::write(
@@ -501,13 +501,13 @@ mod tests {
         )
         .unwrap();
         let opened = data.open().unwrap();
-        let (aside, _) = opened.moved_aside.unwrap();
+        let (aside, _) = opened.quarantined.unwrap();
         assert!(fs::read(aside).unwrap().starts_with(b"this was a database"));
         assert!(opened.created);
     }
 
     #[test]
-    fn torn_page_is_moved_aside() {
+    fn torn_page_is_quarantined() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
@@ -519,7 +519,7 @@ mod tests {
             [b"SQLite format 3\0".as_slice(), &[0xff; 8000]].concat(),
         )
         .unwrap();
-        assert!(data.open().unwrap().moved_aside.is_some());
+        assert!(data.open().unwrap().quarantined.is_some());
     }
 
     #[test]

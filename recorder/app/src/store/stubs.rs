@@ -30,10 +30,10 @@ pub(super) struct Unrecorded<'a> {
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Became {
-    /// Nothing: this version was set aside before.
+    /// Nothing: this version was skipped before.
     Duplicate,
     /// It is in a stub, or in the number that the next stub tells.
-    SetAside,
+    Skipped,
 }
 
 /// How many of them there were: with the transaction under way, and as the last commit left it.
@@ -70,12 +70,12 @@ impl Stubs {
             return Ok(Became::Duplicate);
         }
         let Some(without_row) = self.count.one_more(event.received) else {
-            return Ok(Became::SetAside);
+            return Ok(Became::Skipped);
         };
-        let stub = sanitize(set_aside_record(event, without_row));
+        let stub = sanitize(skipped_record(event, without_row));
         let key = rows.insert_own(conn, &stub, event.received, event.received)?;
         if has_uid {
-            dedup.set_aside(&Entry {
+            dedup.skipped(&Entry {
                 uid: &uid,
                 watch: event.watch,
                 listing: event.listing,
@@ -84,7 +84,7 @@ impl Stubs {
                 event: key,
             })?;
         }
-        Ok(Became::SetAside)
+        Ok(Became::Skipped)
     }
 
     /// After a commit.
@@ -114,7 +114,7 @@ impl Count {
     }
 }
 
-fn set_aside_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
+fn skipped_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
     let cause = event.cause;
     let mut extra = Map::from_iter([
         ("event_uid".to_owned(), json!(event.uid)),
@@ -133,9 +133,9 @@ fn set_aside_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
     Record {
         event_type: EventType::System,
         severity: Severity::Warning,
-        title: "Event set aside".to_owned(),
+        title: "Event skipped".to_owned(),
         description,
-        reason: "EventSetAside".to_owned(),
+        reason: "EventSkipped".to_owned(),
         extra,
         ..Record::own(event.received)
     }

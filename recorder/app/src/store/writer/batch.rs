@@ -32,7 +32,7 @@ impl Writer {
             };
             failures += 1;
             if is_damage(&error) {
-                // Opened again, or moved aside: either may be all it takes.
+                // Opened again, or quarantined: either may be all it takes.
                 self.damaged(By::Commit, &error)?;
             } else if is_item_fault(&error) && !todo.singly {
                 todo.singly = true;
@@ -64,7 +64,7 @@ impl Writer {
         };
         match self.commit(items, todo.drops) {
             Err(error) if todo.singly && !items.is_empty() && is_item_fault(&error) => {
-                self.set_aside(&items[0], &error)?;
+                self.skipped(&items[0], &error)?;
             }
             result => result?,
         }
@@ -86,9 +86,9 @@ impl Writer {
         self.committed(applied)
     }
 
-    fn set_aside(&mut self, item: &Item, error: &rusqlite::Error) -> rusqlite::Result<()> {
+    fn skipped(&mut self, item: &Item, error: &rusqlite::Error) -> rusqlite::Result<()> {
         let cause = format!("the database refused it: {error}");
-        error!(cause, "item set aside");
+        error!(cause, "item skipped");
         self.shared.metrics.event_errors.of(Stage::Write).inc();
         let stub = match item {
             Item::Observed {
@@ -106,7 +106,7 @@ impl Writer {
                     received: *received,
                     uid: seen.uid.to_string(),
                     version: seen.version.to_string(),
-                    why: Passed::SetAside(Stage::Write, cause),
+                    why: Passed::Skipped(Stage::Write, cause),
                 }
             }
             // A row of kube9's own, or a mark: nothing of it can be kept but the log line above.

@@ -2,7 +2,7 @@
 //!
 //! One word of SQLite's is no proof: a read that fails at the wrong moment makes it call a sound file malformed (*seen* with
 //! EIO from the disk), and so may a bad page in memory. So the same work meets damage three times in a row, each time
-//! through a new connection, and every byte of the files could be read in between, before they are moved aside.
+//! through a new connection, and every byte of the files could be read in between, before they are quarantined.
 
 use rusqlite::Connection;
 use tracing::error;
@@ -67,7 +67,7 @@ impl Writer {
         self.reopen(Found::Doubtful)
     }
 
-    /// Moves aside what is there, begins a new one, has every source relist.
+    /// Quarantines what is there, begins a new one, has every source relist.
     pub(super) fn replace_damaged(&mut self, why: &str) -> Result<(), Abandoned> {
         self.check
             .degraded(format!("the database is damaged: {why}"));
@@ -108,7 +108,7 @@ impl Writer {
             *found = Found::Replaced;
         }
         let opened = self.data.open().map_err(|error| error.to_string())?;
-        self.report_opened(opened.moved_aside);
+        self.report_opened(opened.quarantined);
         let mut applier = Applier::default();
         for (id, cluster, kind, namespace) in &self.registered {
             applier

@@ -15,9 +15,9 @@ use crate::pipeline::record::Record;
 use crate::pipeline::sanitize::sanitize;
 
 impl Writer {
-    /// Reports a damaged file that was moved aside at opening, and why.
-    pub(super) fn report_opened(&mut self, moved_aside: Option<(PathBuf, String)>) {
-        if let Some((aside, why)) = moved_aside {
+    /// Reports a damaged file that was quarantined at opening, and why.
+    pub(super) fn report_opened(&mut self, quarantined: Option<(PathBuf, String)>) {
+        if let Some((aside, why)) = quarantined {
             self.report_damage(&aside.display().to_string(), &why);
         }
     }
@@ -25,13 +25,13 @@ impl Writer {
     /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
     pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
         let now = self.shared.clock.now();
-        self.moved_aside = Some(Instant::now());
+        self.quarantined = Some(Instant::now());
         self.file_check.degraded(format!(
             "the database was damaged ({why}): it was moved to {aside} and a new one begun"
         ));
         error!(
             aside,
-            why, "the database was damaged: it was moved aside and a new one begun"
+            why, "the database was damaged: it was quarantined and a new one begun"
         );
         let record = Record {
             event_type: EventType::System,

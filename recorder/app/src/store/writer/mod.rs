@@ -4,7 +4,7 @@
 //!   take_batch ─▶ one transaction ─▶ committed: count, report, next
 //!                    │ failed
 //!                    ├─ the file is damaged ──▶ open it again; thrice: move it aside, new file, sources relist; same batch
-//!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is set aside as a stub row
+//!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is skipped as a stub row
 //!                    └─ the disk is at fault ─▶ back off and try the same batch again; after `retries`: degraded,
 //!                                               for ever, until the database is back
 //! ```
@@ -77,8 +77,8 @@ pub struct Writer {
     /// Items dropped as of the last look, and when they last grew.
     drops_seen: (u64, Option<Instant>),
     file_check: Check,
-    /// When a damaged file was last moved aside.
-    moved_aside: Option<Instant>,
+    /// When a damaged file was last quarantined.
+    quarantined: Option<Instant>,
     damage: DamageMet,
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
@@ -126,7 +126,7 @@ impl Writer {
         let Opened {
             conn,
             created,
-            moved_aside,
+            quarantined,
         } = data.open()?;
         let started = shared.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
@@ -140,7 +140,7 @@ impl Writer {
             files: data.file_ids().unwrap_or_default(),
             queue_check,
             file_check,
-            moved_aside: None,
+            quarantined: None,
             drops_seen: (shared.queue.dropped_total(), None),
             damage: DamageMet::default(),
             data,
@@ -162,7 +162,7 @@ impl Writer {
             sizes: None,
             last_commit: LastCommit::default(),
         };
-        writer.report_opened(moved_aside);
+        writer.report_opened(quarantined);
         Ok(writer)
     }
 
@@ -297,7 +297,7 @@ impl Writer {
     fn show(&mut self) {
         statements::report(&self.shared.metrics);
         if self
-            .moved_aside
+            .quarantined
             .take_if(|at| at.elapsed() > SHOWN_FOR)
             .is_some()
         {
