@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 cargo build --release --locked --quiet -p kube9-recorder
-cargo build --locked --quiet -p kube9-tests --bin kube9-torture
+cargo build --locked --quiet -p kube9-tests --bin kube9-chaos
 
 # Hostile objects at the chart's memory limit: every attack three times (listed, watched, listed after a restart); the
 # Events of others must be complete. Needs a memory cgroup, which usually requires root.
-target/debug/kube9-torture --tenant all --recorder target/release/kube9-recorder
+target/debug/kube9-chaos --tenant all --recorder target/release/kube9-recorder

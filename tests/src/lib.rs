@@ -11,16 +11,16 @@
 
 pub mod apiserver;
 pub mod bench;
+pub mod chaos;
 pub mod client;
 pub mod clock;
-pub mod day;
-mod due;
+pub mod cluster_sim;
 pub mod faulty_disk;
+pub mod generator;
+pub mod ingest_path;
 mod manifests;
-pub mod model;
-pub mod path;
 pub mod picture;
+pub mod protocol_model;
 pub mod recorder;
 pub mod terminal;
-pub mod torture;
-pub mod world;
+mod timer_queue;

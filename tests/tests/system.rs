@@ -1,11 +1,11 @@
 //! The whole recorder in this process against the simulated API server, and what holds of all crates together.
 
 mod apiserver;
-mod day;
+mod architecture;
 mod documents;
 mod faults;
-mod model;
-mod path;
-mod planted;
+mod findings_oracle;
+mod ingest_fuzz;
+mod protocol_model;
 mod resume;
-mod walls;
+mod secret_leaks;

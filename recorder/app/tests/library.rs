@@ -1,6 +1,6 @@
 //! Tests of the parts, in this process.
 
-mod damage;
+mod database_corruption;
 mod findings;
 mod pipeline;
 mod restart;
@@ -8,4 +8,4 @@ mod retention;
 mod secrets;
 mod storage_doc;
 mod store;
-mod torn;
+mod wal_corruption;

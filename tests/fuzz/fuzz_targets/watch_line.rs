@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use kube9_tests::path::Path;
+use kube9_tests::ingest_path::Path;
 use libfuzzer_sys::fuzz_target;
 
 /// Lines into one database: few enough that it stays small, many enough that making it costs nothing.

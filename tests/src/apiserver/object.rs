@@ -174,5 +174,5 @@ fn random_uid(version: u64) -> String {
     use std::hash::{BuildHasher, RandomState};
     let high = u128::from(RandomState::new().hash_one(version));
     let low = u128::from(RandomState::new().hash_one(!version));
-    crate::world::uuid_text(high << 64 | low)
+    crate::generator::uuid_text(high << 64 | low)
 }

@@ -123,7 +123,7 @@ fn create(store: &Store, resource: &Resource, body: &[u8]) -> Result<(StatusCode
     if metadata["name"].as_str().unwrap_or("").is_empty()
         && let Some(prefix) = metadata["generateName"].as_str().map(str::to_owned)
     {
-        let suffix = crate::world::suffix_of(store.version());
+        let suffix = crate::generator::suffix_of(store.version());
         metadata["name"] = json!(format!("{prefix}{suffix}"));
     }
     if let Some(fields) = metadata.as_object_mut() {

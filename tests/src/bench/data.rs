@@ -9,7 +9,7 @@ use kube9_recorder::pipeline::decode::{
 };
 
 use crate::clock::Micros;
-use crate::world::{Event, History, Observation, Reporter, Uid};
+use crate::generator::{Event, History, Observation, Reporter, Uid};
 
 /// Where histories end: a moment that means nothing, so that every run is the same.
 pub const END: Micros = Micros::from_secs(1_795_000_000);

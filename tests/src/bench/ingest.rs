@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use kube9_model::time::Timestamp;
 use kube9_recorder::pipeline::item::Item;
 
-use super::bare::Journal;
+use super::baseline::Journal;
 use super::data::{Delivery, Feed};
-use super::fill::{BATCH, Database, Filled, Spent};
-use super::sheet::{Limit, Sheet};
+use super::populate::{BATCH, Database, Filled, Spent};
+use super::report::{Limit, Sheet};
 
 /// Of the bare insert's rate.
 const RATIO_MIN: f64 = 0.7;

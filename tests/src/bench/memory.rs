@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::query;
-use super::sheet::{Limit, Sheet};
+use super::report::{Limit, Sheet};
 use crate::apiserver::{ApiServer, Config};
 use crate::clock::Micros;
+use crate::generator;
 use crate::recorder::{PATIENCE, Setup};
-use crate::world;
 
 const IDLE_KIB_MAX: f64 = 15.0 * 1024.0;
 const BUSY_KIB_MAX: f64 = 25.0 * 1024.0;
@@ -48,7 +48,7 @@ fn recorder(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let idle = recorder.usage()?;
     let stored = "SELECT ifnull(sum(occurrences), 0) FROM event WHERE uid IS NOT NULL";
     let begun = Instant::now();
-    let sent = world::burst(server.store(), seed, events, Micros::now());
+    let sent = generator::burst(server.store(), seed, events, Micros::now());
     let (mut last, mut since) = (None, Instant::now());
     while since.elapsed() < QUIET {
         let now = setup.number(stored);

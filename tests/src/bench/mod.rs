@@ -10,24 +10,24 @@
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
 //!     ├─ retention a large clean-up and a pinned reader, while Events arrive
 //!     └─ cap       the size cap, reached while Events arrive; sound: what must hold afterwards
-//!   day ── day::Day ─▶ the analysis: what is found beside what was planted; memory and cost by the size of the cluster
+//!   day ── cluster_sim::Day ─▶ the analysis: what is found beside what was planted; memory and cost by the size of the cluster
 //!   sheet ── what was measured beside its limit: text, JSON, plots
 //! ```
 //!
 //! Every figure is measured in the run that prints it; a limit that was not met is printed as such.
 
-pub mod bare;
-pub mod cap;
+pub mod baseline;
 pub mod data;
-pub mod day;
-pub mod fill;
+pub mod findings;
 pub mod ingest;
-pub mod live;
+pub mod integrity;
+pub mod latency;
 pub mod memory;
 pub mod plot;
+pub mod populate;
 pub mod process;
 pub mod query;
+pub mod report;
 pub mod retention;
-pub mod sheet;
-pub mod sound;
+pub mod size_limit;
 pub mod storage;

@@ -15,10 +15,10 @@ use kube9_recorder::pipeline::filter::SeverityOverrides;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};
-use super::fill::{Kept, filled, item};
-use super::live::{FIRST_WATCH, PER_SECOND, Store};
+use super::latency::{FIRST_WATCH, PER_SECOND, Store};
+use super::populate::{Kept, filled, item};
 use super::process::{Runner, Runs};
-use super::sheet::{Limit, Sheet};
+use super::report::{Limit, Sheet};
 
 /// Runs of each process; the median counts.
 const TIMES: usize = 21;

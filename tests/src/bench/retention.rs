@@ -8,12 +8,12 @@ use kube9_recorder::config::{RetentionConfig, StorageConfig};
 use kube9_recorder::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
-use super::cap;
 use super::data::Feed;
-use super::fill::Database;
-use super::live::{Store, Watcher, items, percentile};
-use super::sheet::{Limit, Sheet};
-use super::sound;
+use super::integrity;
+use super::latency::{Store, Watcher, items, percentile};
+use super::populate::Database;
+use super::report::{Limit, Sheet};
+use super::size_limit;
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
 pub(super) const DELAY_MS_MAX: f64 = 100.0;
@@ -101,12 +101,12 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     pinned(&store, items, sheet)?;
     let path = store.path.clone();
     store.stop()?;
-    let rows = sound::check(&path)?;
+    let rows = integrity::check(&path)?;
     sheet.note(format!(
         "after the clean-up and the pinned reader: integrity_check is ok, the counters equal the rows, and all {rows} rows \
          are readable through the view"
     ));
-    cap::run(seed, sheet)
+    size_limit::run(seed, sheet)
 }
 
 fn pinned(

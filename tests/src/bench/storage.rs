@@ -5,8 +5,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::data::{Feed, SPAN};
-use super::fill::{Database, Filled, place};
-use super::sheet::{Limit, Sheet};
+use super::populate::{Database, Filled, place};
+use super::report::{Limit, Sheet};
 
 /// The mission's figure.
 const BYTES_MAX: f64 = 100.0;

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
-use kube9_tests::bench::sheet::Sheet;
-use kube9_tests::bench::{day, ingest, live, memory, query, retention, storage};
-use kube9_tests::day::{Plan, cost, through};
+use kube9_tests::bench::report::Sheet;
+use kube9_tests::bench::{findings, ingest, latency, memory, query, retention, storage};
+use kube9_tests::cluster_sim::{Plan, change_cost, live_replay};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -83,10 +83,10 @@ enum What {
         instructions: bool,
     },
     /// What `cost --instructions` runs under valgrind.
-    #[command(name = cost::SUBCOMMAND, hide = true)]
+    #[command(name = change_cost::SUBCOMMAND, hide = true)]
     PlayChanges { pods: usize },
     /// What `day --speed` starts.
-    #[command(name = through::SUBCOMMAND, hide = true)]
+    #[command(name = live_replay::SUBCOMMAND, hide = true)]
     Recorder {
         config: PathBuf,
         begun_millis: u64,
@@ -136,7 +136,7 @@ fn number(text: &str) -> Result<usize, String> {
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.no_cpu {
-        kube9_tests::bench::fill::without_cpu_clock();
+        kube9_tests::bench::populate::without_cpu_clock();
     }
     let mut sheet = Sheet::default();
     let measured = measure(&args, &mut sheet);
@@ -209,7 +209,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
         What::Storage => storage(args, &rows(&[HUNDRED_K]), keep, sheet),
         What::Ingest => ingest(args, &rows(&[HUNDRED_K]), sheet),
         What::Query => query(args, &rows(&[HUNDRED_K]), keep, sheet),
-        What::Live => live::run(args.seed, LIVE_SECONDS, sheet),
+        What::Live => latency::run(args.seed, LIVE_SECONDS, sheet),
         What::Memory {
             cluster,
             ref recorder,
@@ -222,7 +222,7 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
                 Some(recorder) => recorder.clone(),
                 None => memory::beside("kube9-recorder")?,
             };
-            day::memory(&recorder, cluster.plan(args.seed), value_kib, sheet)
+            findings::memory(&recorder, cluster.plan(args.seed), value_kib, sheet)
         }
         What::Retention => rows(&[RETENTION_EVENTS])
             .into_iter()
@@ -235,24 +235,24 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
         What::Day {
             cluster,
             speed: None,
-        } => day::run(cluster.plan(args.seed), sheet),
+        } => findings::run(cluster.plan(args.seed), sheet),
         What::Day {
             cluster,
             speed: Some(speed),
-        } => day::through(cluster.plan(args.seed), speed, sheet),
+        } => findings::through(cluster.plan(args.seed), speed, sheet),
         What::Cost {
             ref sizes,
             instructions,
-        } => day::cost(args.seed, sizes, instructions, sheet),
+        } => findings::cost(args.seed, sizes, instructions, sheet),
         What::PlayChanges { pods } => {
-            let played = cost::play_changes(args.seed, pods)?;
+            let played = change_cost::play_changes(args.seed, pods)?;
             Ok(writeln!(std::io::stdout(), "{played}")?)
         }
         What::Recorder {
             ref config,
             begun_millis,
             speed,
-        } => through::run_child(config, begun_millis, speed),
+        } => live_replay::run_child(config, begun_millis, speed),
     }
 }
 
@@ -275,7 +275,7 @@ fn all(args: &Args, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
     storage(args, sizes, Some(keep), sheet)?;
     ingest(args, &within(0, MILLION), sheet)?;
     query(args, &within(HUNDRED_K, usize::MAX), Some(keep), sheet)?;
-    live::run(args.seed, LIVE_SECONDS, sheet)?;
+    latency::run(args.seed, LIVE_SECONDS, sheet)?;
     memory::run(args.seed, MEMORY_EVENTS, &binary(args)?, sheet)?;
     retention::run(args.seed, RETENTION_EVENTS, sheet)
 }

@@ -17,7 +17,7 @@ use kube9_recorder::config::{Config, Environment};
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
-use kube9_tests::world::{Cause, Live, Probe, Shortage, Size};
+use kube9_tests::generator::{Cause, Live, Probe, Shortage, Size};
 use tokio::sync::oneshot;
 
 /// Seconds of the world in one of ours: a crash loop backs off within the demo's time.

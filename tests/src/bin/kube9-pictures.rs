@@ -15,10 +15,10 @@ use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_tests::apiserver::{ApiServer, Config};
 use kube9_tests::bench::memory::beside;
 use kube9_tests::clock::Micros;
+use kube9_tests::generator::{Cause, Fate, Live, Size};
 use kube9_tests::picture::{THEMES, svg};
 use kube9_tests::recorder::{Recorder, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
-use kube9_tests::world::{Cause, Fate, Live, Size};
 
 /// What is drawn: the file's name, the terminal's columns, the words. `{id}` stands for an event of the crash loop.
 const PICTURES: [(&str, u16, &str); 8] = [

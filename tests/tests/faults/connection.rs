@@ -8,7 +8,7 @@ use kube9_tests::apiserver::{Fault, Garbage, Kind, On};
 use kube9_tests::recorder::balance;
 use serde_json::{Value, json};
 
-use super::scene::{Scene, event};
+use super::harness::{Scene, event};
 
 #[test]
 fn restart_resumes_where_it_stopped_without_a_list_or_a_gap() {

@@ -8,7 +8,7 @@ use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
 use serde_json::Value;
 
-use super::scene::{Scene, event, skipped};
+use super::harness::{Scene, event, skipped};
 
 #[test]
 fn database_that_stands_still_is_named_and_loses_nothing() {

@@ -7,7 +7,7 @@ use kube9_tests::apiserver::{ApiServer, Config, Fault, Garbage, Kind, On, Verb};
 use kube9_tests::recorder::balance;
 use serde_json::{Value, json};
 
-use super::scene::{Scene, event};
+use super::harness::{Scene, event};
 
 const WATCHES: On = On::watch(Kind::Event);
 const LISTS: On = On::list(Kind::Event);

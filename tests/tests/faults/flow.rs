@@ -27,14 +27,14 @@ use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
 use kube9_tests::apiserver::Kind;
+use kube9_tests::chaos::Deaths;
 use kube9_tests::clock::Micros;
 use kube9_tests::recorder::wait_until;
-use kube9_tests::torture::Deaths;
 use serde_json::json;
 
-use super::scene::Scene;
+use super::harness::Scene;
 
-/// `kube9-torture --burst 100000` is the same with more.
+/// `kube9-chaos --burst 100000` is the same with more.
 #[test]
 fn burst_far_beyond_the_queue_loses_nothing() {
     const EVENTS: usize = 20_000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube9_tests::apiserver::{Fault, FaultId, Garbage, Kind, On};
 use kube9_tests::recorder::{Setup, balance};
 
-use super::scene::Scene;
+use super::harness::Scene;
 
 /// Scrapes all the while.
 struct Scraper {

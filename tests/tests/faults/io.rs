@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use kube9_tests::chaos::Victim;
 use kube9_tests::faulty_disk::{DATABASE, EIO, ENOSPC, EROFS, FaultyDisk, LOG, Wrong};
 use kube9_tests::recorder::balance;
-use kube9_tests::torture::Victim;
 use serde_json::Value;
 
-use super::scene::{Scene, skipped};
+use super::harness::{Scene, skipped};
 
 /// More new Events than it takes for the log to be copied into the database.
 const EVENTS_MAX: usize = 50_000;
@@ -26,7 +26,7 @@ impl Machine {
             skipped("no C compiler");
             return None;
         };
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_kube9-torture"));
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_kube9-chaos"));
         let recorder = Victim::new(scene.setup.clone(), program, disk.environment());
         let mut machine = Self {
             scene,

@@ -6,7 +6,7 @@ use kube9_tests::apiserver::{Fault, Garbage, Kind, On, Verb};
 use kube9_tests::recorder::Recorder;
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::harness::Scene;
 
 const WATCHES: On = On::watch(Kind::Pod);
 const LISTS: On = On::list(Kind::Pod);

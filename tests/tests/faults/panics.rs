@@ -9,7 +9,7 @@ use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::exit::Defect;
 use kube9_recorder::panics;
 
-use super::scene::Scene;
+use super::harness::Scene;
 
 /// A clock that panics once, in a task of the recorder, when it is told to.
 struct Trap {

@@ -10,7 +10,7 @@ use kube9_tests::apiserver::{Fault, Kind, On};
 use kube9_tests::recorder::Recorder;
 use serde_json::{Value, json};
 
-use crate::faults::scene::{Scene, event};
+use crate::faults::harness::{Scene, event};
 
 const COMPACTED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"message":"rpc error: code = OutOfRange desc = etcdserver: mvcc: required revision has been compacted"}}"#;
 const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"The resourceVersion for the provided watch is too old."}}"#;

@@ -1,0 +1,364 @@
+//! The store's own thread under a steady stream, as in a running recorder: how long until a row can be read.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kube9_model::time::Timestamp;
+use kube9_recorder::clock::{Clock, TimeSource};
+use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_recorder::health::Health;
+use kube9_recorder::metrics::{Metrics, Rules};
+use kube9_recorder::pipeline::filter::SeverityOverrides;
+use kube9_recorder::pipeline::item::{Item, WatchId};
+use kube9_recorder::pipeline::push::push;
+use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
+use kube9_recorder::pipeline::signals::Recall;
+use kube9_recorder::store::open::DataDir;
+use kube9_recorder::store::shared::Shared;
+use kube9_recorder::store::writer::{Ended, Writer};
+use rusqlite::{Connection, OpenFlags};
+
+use super::data::{Delivery, END, Feed};
+use super::populate::item;
+use super::report::{Limit, Sheet};
+
+/// `watch_state.id` in a database that has one watch.
+pub const FIRST_WATCH: WatchId = WatchId(1);
+
+/// Rate of the steady stream.
+pub const PER_SECOND: usize = 1000;
+const READABLE_MS_MAX: f64 = 100.0;
+const PUSH_NANOS_MAX: f64 = 1000.0;
+
+/// Time that goes on from the end of the histories.
+struct AfterTheEnd {
+    origin: Instant,
+}
+
+impl TimeSource for AfterTheEnd {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(END.second()).plus(self.origin.elapsed())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+/// What was pushed.
+#[derive(Debug, Default)]
+pub struct Pushes {
+    /// When.
+    pub at: Vec<Instant>,
+    /// How long each took.
+    pub took: Vec<Duration>,
+    /// How long it took to read the clock twice, just before each.
+    pub clock: Vec<Duration>,
+    /// How long as many bytes took into a locked queue of this thread's own, just after each.
+    pub bare: Vec<Duration>,
+}
+
+/// A queue that nobody else looks at: what is left of a push when nothing is contended, counted or bounded.
+struct BareQueue(Mutex<VecDeque<[u8; size_of::<Item>()]>>);
+
+impl BareQueue {
+    /// Items that a batch leaves behind at this rate, about.
+    const KEPT: usize = 16;
+
+    fn push(&self) {
+        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        items.push_back([1; size_of::<Item>()]);
+    }
+
+    fn drain(&self) {
+        let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if items.len() >= Self::KEPT {
+            items.clear();
+        }
+    }
+}
+
+/// A writer at work on its thread.
+pub struct Store {
+    /// What it shares.
+    pub shared: Shared,
+    /// The database.
+    pub path: PathBuf,
+    thread: JoinHandle<Ended>,
+}
+
+impl Store {
+    /// Opens the database and starts the thread.
+    pub fn start(
+        directory: &Path,
+        retention: RetentionConfig,
+        storage: &StorageConfig,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::new(Arc::new(AfterTheEnd {
+            origin: Instant::now(),
+        }));
+        let limits = QueueLimits {
+            capacity: 1_000_000, // nothing may be dropped here, whatever the machine does meanwhile
+            bytes_max: 1 << 32,
+            high_water: 800_000,
+        };
+        let shared = Shared {
+            queue: Arc::new(Queue::new(limits)),
+            metrics: Metrics::new(&Rules::default()),
+            health: Health::new(clock.clone()),
+            clock,
+            abandon: Arc::new(AtomicBool::new(false)),
+        };
+        let data = DataDir::lock(directory)?;
+        let path = data.database();
+        let mut writer = Writer::open(
+            data,
+            WriterConfig::default(),
+            retention,
+            storage,
+            shared.clone(),
+        )?;
+        let (watch, _) = writer.register("bench", "Event", "", Arc::new(Recall::default()))?;
+        anyhow::ensure!(watch == FIRST_WATCH, "the items are for another watch");
+        Ok(Self {
+            shared,
+            path,
+            thread: std::thread::Builder::new()
+                .name("writer".to_owned())
+                .spawn(move || writer.run())?,
+        })
+    }
+
+    /// Pushes items at the steady rate while `go_on`.
+    /// An item is asked for when it is due, so that one that is made on the way was just touched, as a source's is.
+    pub fn push(
+        &self,
+        mut items: impl Iterator<Item = Item>,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Pushes {
+        let mut pushes = Pushes::default();
+        let bare = BareQueue(Mutex::default());
+        let begun = Instant::now();
+        loop {
+            let micros = pushes.at.len() * 1_000_000 / PER_SECOND;
+            let due = begun + Duration::from_micros(micros as u64);
+            if let Some(wait) = due.checked_duration_since(Instant::now()) {
+                std::thread::sleep(wait);
+            }
+            let Some(item) = items.next().filter(|_| go_on()) else {
+                break;
+            };
+            let now = self.shared.clock.now();
+            // The clock is read as often as around the push, so that its own share can be taken off.
+            let empty = Instant::now();
+            pushes.clock.push(empty.elapsed());
+            let at = Instant::now();
+            push(&self.shared.queue, &self.shared.metrics, item, now);
+            pushes.took.push(at.elapsed());
+            pushes.at.push(at);
+            let at = Instant::now();
+            bare.push();
+            pushes.bare.push(at.elapsed());
+            bare.drain();
+        }
+        pushes
+    }
+
+    /// Drains and closes.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.shared.queue.close();
+        let ended = self
+            .thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+        anyhow::ensure!(ended == Ended::Drained, "the writer ended as {ended:?}");
+        Ok(())
+    }
+}
+
+/// New Events, one change each, for the first watch of a database.
+///
+/// Prepared before the store starts: a clean-up begins with it, and must not be over before the first Event comes.
+pub fn items(seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
+    let overrides = SeverityOverrides::default();
+    Feed::new(seed, count)
+        .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
+        .map(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides))
+        .collect()
+}
+
+/// Looks again and again how many changes can be read.
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<Seen>>,
+}
+
+/// What a watcher saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// When so many changes could be read.
+    pub changes: Vec<(Instant, i64)>,
+    /// The longest time that one read took.
+    pub longest_read: Duration,
+    /// The largest write-ahead log.
+    pub wal_bytes: u64,
+}
+
+impl Watcher {
+    /// Starts to look.
+    pub fn start(path: &Path) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        let thread = std::thread::Builder::new()
+            .name("watcher".to_owned())
+            .spawn(move || {
+                let mut seen = Seen::default();
+                let mut newest = conn.prepare("SELECT ifnull(max(seq), 0) FROM changes")?;
+                while !stopped.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    let count: i64 = newest.query_row([], |row| row.get(0))?;
+                    let now = Instant::now();
+                    seen.longest_read = seen.longest_read.max(now - begun);
+                    if seen.changes.last().is_none_or(|(_, last)| *last < count) {
+                        seen.changes.push((now, count));
+                    }
+                    if let Ok(meta) = std::fs::metadata(&wal) {
+                        seen.wal_bytes = seen.wal_bytes.max(meta.len());
+                    }
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+                Ok(seen)
+            })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it.
+    pub fn stop(self) -> anyhow::Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the watcher panicked"))?
+    }
+}
+
+impl Seen {
+    /// From push to readable, ascending, in milliseconds; `before` changes were there before the first push.
+    pub fn delays(&self, pushed: &[Instant], before: i64) -> Vec<f64> {
+        let mut delays = Vec::with_capacity(pushed.len());
+        let mut readable = self.changes.iter().peekable();
+        for (n, at) in pushed.iter().enumerate() {
+            let wanted = before + n as i64 + 1;
+            while readable.next_if(|(_, count)| *count < wanted).is_some() {}
+            if let Some((when, _)) = readable.peek() {
+                delays.push(when.saturating_duration_since(*at).as_secs_f64() * 1000.0);
+            }
+        }
+        delays.sort_by(f64::total_cmp);
+        delays
+    }
+}
+
+/// The value below which this part of an ascending list lies.
+pub fn percentile(ascending: &[f64], part: f64) -> f64 {
+    let last = ascending.len().saturating_sub(1);
+    ascending
+        .get((last as f64 * part).round() as usize)
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+/// A steady stream for so many seconds.
+pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let decoded: Vec<(Timestamp, Delivery)> = Feed::new(seed, seconds * PER_SECOND)
+        .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
+        .collect();
+    let store = Store::start(
+        dir.path(),
+        RetentionConfig::default(),
+        &StorageConfig::default(),
+    )?;
+    let watcher = Watcher::start(&store.path)?;
+    let overrides = SeverityOverrides::default();
+    let items = decoded
+        .into_iter()
+        .map_while(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides).ok());
+    let pushes = store.push(items, || true);
+    std::thread::sleep(Duration::from_millis(500));
+    let seen = watcher.stop()?;
+    store.stop()?;
+    let pushed = pushes.at;
+    let delays = seen.delays(&pushed, 0);
+    let sorted = |times: &[Duration]| {
+        let mut nanos: Vec<f64> = times.iter().map(|t| t.as_nanos() as f64).collect();
+        nanos.sort_by(f64::total_cmp);
+        nanos
+    };
+    let clock = sorted(&pushes.clock);
+    // What two looks at the clock take in the median is no part of a push.
+    let idle = percentile(&clock, 0.5);
+    let without_clock = |times: &[Duration]| -> Vec<f64> {
+        let nanos = sorted(times).into_iter();
+        nanos.map(|nanos| (nanos - idle).max(0.0)).collect()
+    };
+    let nanos = without_clock(&pushes.took);
+    let bare = without_clock(&pushes.bare);
+    sheet.group(format!(
+        "live: {} Events, {PER_SECOND} a second, a reader looking every 0.5 ms",
+        pushed.len()
+    ));
+    sheet.add(
+        "readable by another process, median",
+        percentile(&delays, 0.5),
+        "ms",
+        Limit::None,
+    );
+    sheet.add(
+        "readable by another process, p99",
+        percentile(&delays, 0.99),
+        "ms",
+        Limit::AtMost(READABLE_MS_MAX),
+    );
+    sheet.add(
+        "queue push, median",
+        percentile(&nanos, 0.5),
+        "ns",
+        Limit::None,
+    );
+    sheet.add(
+        "queue push, p99",
+        percentile(&nanos, 0.99),
+        "ns",
+        Limit::AtMost(PUSH_NANOS_MAX),
+    );
+    for (name, part) in [("median", 0.5), ("p99", 0.99)] {
+        sheet.add(
+            format!("  as many bytes into a locked queue of one thread, {name}"),
+            percentile(&bare, part),
+            "ns",
+            Limit::None,
+        );
+    }
+    for (name, part) in [("median, taken off", 0.5), ("p99", 0.99)] {
+        sheet.add(
+            format!("  the clock itself, {name}"),
+            percentile(&clock, part),
+            "ns",
+            Limit::None,
+        );
+    }
+    anyhow::ensure!(
+        delays.len() == pushed.len(),
+        "{} of {} Events became readable",
+        delays.len(),
+        pushed.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! A burst far beyond the queue: Events created as fast as the simulated API server takes them.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::comparison::{self, Verdict};
+use super::load::Deaths;
+use super::process::Victim;
+use crate::apiserver::{ApiServer, Config, Kind};
+use crate::clock::Micros;
+use crate::recorder::{Setup, balance};
+
+/// What came of a burst.
+#[derive(Debug)]
+pub struct Burst {
+    /// Events created.
+    pub events: usize,
+    /// From the first creation to the last commit.
+    pub took: Duration,
+    /// Items that the queue dropped.
+    pub dropped: f64,
+    /// Most items that a scrape saw in the queue, and what it can hold.
+    pub queued: (f64, f64),
+    /// Largest resident size of the recorder, in KiB; 0 where the system does not say.
+    pub peak_kib: u64,
+    /// Scrapes whose account did not balance.
+    pub unbalanced: usize,
+    /// The comparison.
+    pub verdict: Verdict,
+}
+
+impl Burst {
+    /// Nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.verdict.is_clean()
+            && self.dropped == 0.0
+            && self.unbalanced == 0
+            && self.queued.0 <= self.queued.1
+    }
+}
+
+impl fmt::Display for Burst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "burst: {} Events in {:.1} s, queue at most {} of {}, {} dropped, peak {} KiB, {} scrapes unbalanced",
+            self.events,
+            self.took.as_secs_f64(),
+            self.queued.0,
+            self.queued.1,
+            self.dropped,
+            self.peak_kib,
+            self.unbalanced
+        )?;
+        write!(f, "{}", self.verdict)
+    }
+}
+
+/// Creates so many Events at once, and waits until the recorder, a process of its own, has every one.
+///
+/// # Errors
+/// If it cannot be run; what the recorder does wrong is in the result.
+pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
+    let server = ApiServer::start(Config::default())?;
+    let setup = Setup::new(&server, folder, "")?;
+    let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, Vec::new());
+    victim.start()?;
+    comparison::wait_for_the_first_list(&setup)?;
+    let begun = Instant::now();
+    for n in 0..events {
+        let now = Micros::now().seconds_text().to_string();
+        let event = json!({
+            "metadata": { "name": format!("burst.{n:08x}"), "namespace": "shop" },
+            "involvedObject": { "kind": "Pod", "namespace": "shop", "name": format!("web-{}", n % 500) },
+            "reason": "BackOff", "type": "Warning",
+            "message": format!("Back-off restarting failed container app in pod web-{}_shop", n % 500),
+            "source": { "component": "kubelet", "host": "node-1" },
+            "count": 1, "firstTimestamp": now, "lastTimestamp": now,
+        });
+        let created = server.store().create(Kind::Event, event);
+        created.map_err(|status| anyhow::anyhow!("not created: {status:?}"))?;
+    }
+    let (mut unbalanced, mut dropped, mut queued) = (0, 0.0, (0.0, 0.0));
+    let mut look = || {
+        let metrics = setup.metrics();
+        let of = |name: &str| metrics.iter().find(|(n, _)| n == name).map_or(0.0, |m| m.1);
+        unbalanced += usize::from(!metrics.is_empty() && balance(&metrics).is_none());
+        dropped = of("kube9_events_dropped_total");
+        queued = (
+            of("kube9_events_queue_size").max(queued.0),
+            of("kube9_queue_capacity"),
+        );
+        of("kube9_events_stored_total") as usize
+    };
+    let patience = begun + Duration::from_secs(600);
+    while look() < events && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let took = begun.elapsed();
+    let peak_kib = victim
+        .id()
+        .map_or(Ok(0), |id| peak(id.as_raw_nonzero().get()))?;
+    victim.terminate()?;
+    let verdict = comparison::compare(&server.store().truth(), &Deaths::new(), &setup)?;
+    Ok(Burst {
+        events,
+        took,
+        dropped,
+        queued,
+        peak_kib,
+        unbalanced,
+        verdict,
+    })
+}
+
+fn peak(process: i32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("/proc")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.and_then(|kib| kib.parse().ok()).unwrap_or(0))
+}

@@ -1,0 +1,192 @@
+//! The recorder as a process of its own: this very program, started again with a hidden subcommand; or the one that ships.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use kube9_recorder::clock::Clock;
+use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
+use kube9_recorder::logging;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::clock_skew::Skewed;
+use crate::recorder::Setup;
+
+/// Name of the hidden subcommand.
+pub(super) const SUBCOMMAND: &str = "victim";
+
+/// For how long rows are kept. A configuration allows no less than an hour, which is longer than a soak can wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Rows of severity info and warning.
+    pub info_warning: Duration,
+    /// Rows of severity error and critical.
+    pub error_critical: Duration,
+}
+
+/// What `victim FILE` runs: the recorder with that configuration, until SIGTERM.
+///
+/// # Errors
+/// What the recorder failed with.
+pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let mut config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
+        .map_err(|problems| anyhow!("{problems:?}"))?
+        .config;
+    if let Some(keep) = keep {
+        config.retention.info_warning = keep.info_warning;
+        config.retention.error_critical = keep.error_critical;
+    }
+    logging::init(&config.log, str::to_owned).map_err(|error| anyhow!("{error}"))?;
+    let runtime = kube9_recorder::runtime()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let clock = Clock::new(Arc::new(Skewed::new(folder)));
+        kube9_recorder::run(config, clock, async move {
+            terminate.recv().await;
+        })
+        .await
+    })
+}
+
+/// The process, and how often it was killed.
+#[derive(Debug)]
+pub struct Victim {
+    setup: Setup,
+    program: PathBuf,
+    /// The words before the name of the configuration.
+    words: &'static str,
+    environment: Vec<(String, PathBuf)>,
+    keep: Option<Keep>,
+    child: Option<Child>,
+    kills: u64,
+}
+
+impl Victim {
+    /// Not started yet. `program` is `kube9-chaos`; `environment` is added to this process's own.
+    pub fn new(setup: Setup, program: PathBuf, environment: Vec<(String, PathBuf)>) -> Self {
+        Self {
+            setup,
+            program,
+            words: SUBCOMMAND,
+            environment,
+            keep: None,
+            child: None,
+            kills: 0,
+        }
+    }
+
+    /// As [`Victim::new`], where `program` is `kube9-recorder` as users run it.
+    pub fn shipped(setup: Setup, program: PathBuf) -> Self {
+        let mut recorder = Self::new(setup, program, Vec::new());
+        recorder.words = "--config";
+        recorder
+    }
+
+    /// Rows are kept for less than a configuration allows.
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// Starts it; its log is `recorder.log` in the setup's folder.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let config = self.setup.folder.join("recorder.yaml");
+        fs::write(&config, &self.setup.yaml)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.setup.folder.join("recorder.log"))?;
+        let child = Command::new(&self.program)
+            .envs(self.environment.iter().cloned())
+            .arg(self.words)
+            .arg(&config)
+            .args(self.keep.iter().flat_map(|keep| {
+                [keep.info_warning, keep.error_critical].map(|time| time.as_secs().to_string())
+            }))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start the recorder")?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Option<Pid> {
+        let id = self.child.as_ref()?.id();
+        Pid::from_raw(i32::try_from(id).ok()?)
+    }
+
+    /// How often it was killed.
+    pub fn kills(&self) -> u64 {
+        self.kills
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        match &mut self.child {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// SIGKILL: no handler, no flush, nothing.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+            self.kills += 1;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; an orderly end is asked for and checked.
+    ///
+    /// # Errors
+    /// If it does not end in time, or not in order.
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        if let Some(id) = self.id() {
+            kill_process(id, Signal::TERM)?;
+        }
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the recorder ended with {status} after SIGTERM"),
+                None if Instant::now() > until => {
+                    child.kill()?;
+                    child.wait()?;
+                    bail!("the recorder did not end within 30 s after SIGTERM");
+                }
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Whatever went wrong, no recorder stays behind.
+        drop(self.kill());
+    }
+}

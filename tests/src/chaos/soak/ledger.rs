@@ -1,0 +1,386 @@
+//! What was ever recorded: every row as it was last seen, also those that the retention has taken since.
+//!
+//! Read every two seconds from the database's own order of commits (`changes`), so that the verdict covers the whole hour
+//! although the database keeps a quarter of it. A row that was written and taken between two looks left with something
+//! that nobody saw; its Event is not judged. At the size limit that is usual: a list after a fault brings Events of which
+//! some are the oldest there are.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube9_model::time::Timestamp;
+use kube9_recorder::pipeline::identity::Uid;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+
+use super::super::comparison::{Gap, Stored};
+use super::super::process::Keep;
+
+/// The recorder looks at its clock, deletes, commits; and we look a moment later.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// Severities from this number on are kept for longer: error and critical.
+const ERROR: i64 = 2;
+
+/// A row of an Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    uid: String,
+    /// Whose row it is; empty for objects without a namespace.
+    namespace: String,
+    severity: i64,
+    count: i64,
+    occurrences: i64,
+    before: i64,
+    last: i64,
+    /// How many rows were seen before it.
+    order: usize,
+}
+
+/// Every row that was ever seen.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    seq: i64,
+    seen: usize,
+    /// Rows that are there, by key.
+    entries: BTreeMap<i64, Entry>,
+    /// Rows that were. Their keys may be given to other rows of the same second.
+    past: Vec<Entry>,
+    gaps: HashMap<i64, Gap>,
+    /// Events of which a row went after a change that was not seen: what was in it last is not known.
+    pub(super) cut: HashSet<String>,
+    /// Rows that came and went between two looks, of Events that are gone too: whose they were is not known.
+    pub(super) unseen: usize,
+    /// Rows of Events there now.
+    pub(super) rows: usize,
+    /// Rows deleted because they were too old.
+    pub(super) expired: usize,
+    /// Rows deleted, younger than that, as the oldest of their namespace and severity.
+    pub(super) shed: usize,
+    /// What must not be: rows that went or shrank and should not have.
+    pub(super) wrong: Vec<String>,
+}
+
+impl Ledger {
+    /// Reads what was committed since the last time; rows are kept for `keep`.
+    pub(super) fn look(&mut self, conn: &Connection, keep: Keep) -> anyhow::Result<()> {
+        // One snapshot, or a row deleted in between would look like one that never was.
+        conn.execute_batch("BEGIN")?;
+        let read = self.read(conn, keep);
+        conn.execute_batch("ROLLBACK")?;
+        read
+    }
+
+    fn read(&mut self, conn: &Connection, keep: Keep) -> anyhow::Result<()> {
+        let (oldest, newest): (Option<i64>, Option<i64>) =
+            conn.query_row("SELECT min(seq), max(seq) FROM changes", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let newest = newest.unwrap_or(0);
+        let known = self.seen;
+        ensure!(newest >= self.seq, "commits were taken back");
+        ensure!(
+            oldest.unwrap_or(0) <= self.seq + 1,
+            "changes were trimmed before they were seen"
+        );
+        let mut changed =
+            conn.prepare_cached("SELECT DISTINCT event FROM changes WHERE seq > ?1")?;
+        let keys: Vec<i64> = changed
+            .query_map([self.seq], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let mut vanished = Vec::new();
+        for key in keys {
+            if !self.read_row(conn, key, keep)? {
+                vanished.push(key);
+            }
+        }
+        for key in vanished {
+            self.note_vanished(conn, key)?;
+        }
+        self.seq = newest;
+        let mut there = conn.prepare_cached("SELECT key FROM event WHERE uid IS NOT NULL")?;
+        let there: HashSet<i64> = there
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        self.rows = there.len();
+        self.note_the_gone(&there, keep, known);
+        Ok(())
+    }
+
+    /// Reads a row that was written; `false` if it is gone.
+    fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<bool> {
+        let mut statement = conn.prepare_cached(
+            "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
+             e.uid IS NOT NULL, ifnull(d.object_namespace, '') FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
+        )?;
+        let found = statement
+            .query_row([key], |row| {
+                let metadata: String = row.get(0)?;
+                if !row.get::<_, bool>(7)? {
+                    return Ok(Err((metadata, row.get::<_, String>(1)?)));
+                }
+                let parsed: Value = serde_json::from_str(&metadata).unwrap_or_default();
+                let extra: Option<String> = row.get(6)?;
+                let extra: Value = extra
+                    .and_then(|extra| serde_json::from_str(&extra).ok())
+                    .unwrap_or_default();
+                Ok(Ok(Entry {
+                    uid: parsed["uid"].as_str().unwrap_or_default().to_owned(),
+                    namespace: row.get(8)?,
+                    severity: row.get(2)?,
+                    count: row.get(3)?,
+                    occurrences: row.get(4)?,
+                    before: extra["occurrences_before"].as_i64().unwrap_or(0),
+                    last: row.get(5)?,
+                    order: 0,
+                }))
+            })
+            .optional()?;
+        match found {
+            Some(Ok(entry)) => self.note(key, entry, keep),
+            Some(Err((metadata, title))) if title == "Recording gap" => {
+                if let Some(gap) = Gap::read(&metadata) {
+                    self.gaps.insert(key, gap);
+                }
+            }
+            Some(Err(_)) => {}
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A row was written since the last look, and is gone.
+    fn note_vanished(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<()> {
+        if let Some(entry) = self.entries.get(&key) {
+            self.cut.insert(entry.uid.clone());
+            return Ok(());
+        }
+        let uid: Option<Uid> = conn
+            .prepare_cached("SELECT uid FROM dedup WHERE event = ?1")?
+            .query_row([key], |row| match row.get_ref(0)? {
+                ValueRef::Blob(bytes) => Ok(bytes
+                    .try_into()
+                    .map_or(Uid::Text(String::new()), Uid::Bytes)),
+                text => Ok(Uid::Text(text.as_str()?.to_owned())),
+            })
+            .optional()?;
+        match uid {
+            Some(uid) => _ = self.cut.insert(uid.to_string()),
+            None => self.unseen += 1,
+        }
+        Ok(())
+    }
+
+    /// Occurrences of a row only grow; what was committed is there after any kill.
+    fn note(&mut self, key: i64, mut entry: Entry, keep: Keep) {
+        match self.entries.remove(&key) {
+            Some(old) if old.uid == entry.uid => {
+                entry.order = old.order;
+                if old.occurrences > entry.occurrences {
+                    self.wrong
+                        .push(format!("{key} was {old:?} and is {entry:?}"));
+                }
+            }
+            old => {
+                entry.order = self.seen;
+                self.seen += 1;
+                if let Some(old) = old {
+                    // It went, and another got its key, between two looks; it may have changed before.
+                    self.cut.insert(old.uid.clone());
+                    self.gone(key, old, true, keep);
+                }
+            }
+        }
+        self.entries.insert(key, entry);
+    }
+
+    /// Rows may go when they are old, or as the oldest of their namespace and severity; no other. The first `known` rows were there at the
+    /// look before: one that came since may be older than those that went.
+    fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep, known: usize) {
+        let mut oldest_kept: HashMap<(String, i64), i64> = HashMap::new();
+        let mut gone = Vec::new();
+        for (key, entry) in &self.entries {
+            if !there.contains(key) {
+                gone.push(*key);
+            } else if entry.order < known {
+                let holder = (entry.namespace.clone(), entry.severity);
+                oldest_kept.entry(holder).or_insert(*key);
+            }
+        }
+        for key in gone {
+            if let Some(entry) = self.entries.remove(&key) {
+                let holder = (entry.namespace.clone(), entry.severity);
+                let oldest = oldest_kept.get(&holder);
+                let is_oldest = oldest.is_none_or(|kept| key < *kept);
+                self.gone(key, entry, is_oldest, keep);
+            }
+        }
+    }
+
+    fn gone(&mut self, key: i64, entry: Entry, is_oldest: bool, keep: Keep) {
+        let now = Timestamp::now();
+        let age = if entry.severity >= ERROR {
+            keep.error_critical
+        } else {
+            keep.info_warning
+        };
+        if entry.last <= now.minus(age).plus(SLACK).millis() {
+            self.expired += 1;
+        } else if is_oldest {
+            self.shed += 1;
+        } else {
+            self.wrong.push(format!("{key} went too early: {entry:?}"));
+        }
+        self.past.push(entry);
+    }
+
+    /// What was ever stored of each Event.
+    pub(super) fn stored(&self) -> HashMap<String, Stored> {
+        let mut events: HashMap<String, Stored> = HashMap::new();
+        let mut entries: Vec<&Entry> = self.entries.values().chain(&self.past).collect();
+        entries.sort_unstable_by_key(|entry| entry.order);
+        for entry in entries {
+            let event = events.entry(entry.uid.clone()).or_default();
+            if event.rows == 0 {
+                // What a later row says of the time before it was in rows that the retention has taken.
+                event.occurrences = entry.before;
+            }
+            event.rows += 1;
+            event.count = event.count.max(entry.count);
+            event.occurrences += entry.occurrences;
+            event.last = event.last.max(entry.last);
+        }
+        events
+    }
+
+    /// Every gap row of Events that there ever was.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        self.gaps.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube9_model::id::EventKey;
+
+    const KEEP: Keep = Keep {
+        info_warning: Duration::from_secs(900),
+        error_critical: Duration::from_secs(1200),
+    };
+
+    fn key(seconds_ago: u64) -> i64 {
+        let created = Timestamp::now().minus(Duration::from_secs(seconds_ago));
+        EventKey::new(created.second(), 0).as_i64()
+    }
+
+    fn entry(uid: &str, severity: i64, occurrences: i64, seconds_ago: u64) -> Entry {
+        Entry {
+            uid: uid.to_owned(),
+            namespace: String::new(),
+            severity,
+            count: occurrences,
+            occurrences,
+            before: 0,
+            last: Timestamp::now()
+                .minus(Duration::from_secs(seconds_ago))
+                .millis(),
+            order: 0,
+        }
+    }
+
+    /// Rows that are `ago` seconds old, all seen before; those of `there` are still there.
+    fn after(rows: &[(u64, i64)], there: &[u64]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (ago, severity) in rows {
+            let entry = entry(&format!("u{ago}"), *severity, 1, *ago);
+            ledger.note(key(*ago) + severity, entry, KEEP);
+        }
+        let there = rows.iter().filter(|(ago, _)| there.contains(ago));
+        let there = there.map(|(ago, severity)| key(*ago) + severity).collect();
+        ledger.note_the_gone(&there, KEEP, rows.len());
+        ledger
+    }
+
+    #[test]
+    fn old_rows_and_the_oldest_of_a_severity_may_go_and_no_other() {
+        let rows = [(1000, 0), (1000, 2), (800, 0), (700, 0), (300, 0)];
+        let all = after(&rows, &[1000, 800, 700, 300]);
+        assert_eq!((all.expired, all.shed, all.wrong.len()), (0, 0, 0));
+        let expired = after(&[(1000, 0), (800, 0)], &[800]);
+        assert_eq!((expired.expired, expired.shed), (1, 0));
+        // Errors are kept for longer: this one went for the size.
+        let shed = after(&[(1000, 2), (800, 2)], &[800]);
+        assert_eq!((shed.expired, shed.shed, shed.wrong.len()), (0, 1, 0));
+        assert!(shed.cut.is_empty(), "nothing of it was unseen");
+        let wrong = after(&[(800, 0), (700, 0)], &[800]);
+        assert_eq!((wrong.shed, wrong.wrong.len()), (0, 1));
+        // An older row of another severity may stay.
+        assert!(after(&[(800, 1), (700, 0)], &[800]).wrong.is_empty());
+    }
+
+    #[test]
+    fn an_event_whose_row_went_with_something_unseen_is_not_judged() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE dedup (uid, event)")
+            .unwrap();
+        let uid = "0a000000-0000-4000-8000-000000000001";
+        let Uid::Bytes(bytes) = Uid::new(uid) else {
+            panic!("a UUID")
+        };
+        conn.execute("INSERT INTO dedup VALUES (?1, 8), ('plain', 9)", [bytes])
+            .unwrap();
+        let mut ledger = Ledger::default();
+        ledger.note(7, entry("u", 0, 5, 0), KEEP);
+        for key in [7, 8, 9, 10] {
+            ledger.note_vanished(&conn, key).unwrap();
+        }
+        assert_eq!(ledger.cut, ["u", uid, "plain"].map(str::to_owned).into());
+        assert_eq!(ledger.unseen, 1, "nobody knows whose the last was");
+    }
+
+    #[test]
+    fn a_row_that_shrinks_is_noticed() {
+        let mut ledger = Ledger::default();
+        ledger.note(7, entry("u", 0, 5, 0), KEEP);
+        ledger.note(7, entry("u", 0, 6, 0), KEEP);
+        assert!(ledger.wrong.is_empty());
+        ledger.note(7, entry("u", 0, 4, 0), KEEP);
+        assert_eq!(ledger.wrong.len(), 1);
+    }
+
+    #[test]
+    fn what_lies_before_counts_once() {
+        let mut ledger = Ledger::default();
+        let first = Entry {
+            before: 2,
+            ..entry("u", 0, 3, 60)
+        };
+        // The retention took the first row: the second says that five lie before it.
+        let second = Entry {
+            before: 5,
+            ..entry("u", 0, 1, 0)
+        };
+        ledger.note(9, first, KEEP);
+        ledger.note(8, second, KEEP);
+        let stored = ledger.stored();
+        assert_eq!((stored["u"].occurrences, stored["u"].rows), (6, 2));
+    }
+
+    #[test]
+    fn a_key_may_be_given_to_another_row_later() {
+        let mut ledger = Ledger::default();
+        let at = key(1000);
+        ledger.note(at, entry("old", 0, 3, 1000), KEEP);
+        ledger.note_the_gone(&HashSet::new(), KEEP, 1);
+        ledger.note(at, entry("new", 0, 1, 0), KEEP);
+        let stored = ledger.stored();
+        assert_eq!(
+            (stored["old"].occurrences, stored["new"].occurrences),
+            (3, 1)
+        );
+        assert!(ledger.wrong.is_empty() && ledger.expired == 1);
+    }
+}

@@ -1,0 +1,333 @@
+//! The soak: the pair for an hour under changing load, with a fault now and then, measured all the while.
+//!
+//! ```text
+//!   load: quiet, steady, burst, churn, repeats ──▶ simulated API server ◀── chaos, a fault a minute
+//!                                                        │
+//!                        sample (5 s): memory, files ──▶ victim: four lives, the last of them half of the time
+//!                                                        │ kube9.db, kept small by age and by size
+//!            ledger (2 s): every row ever recorded ◀─────┴─────▶ reader: a query process every 4 s
+//! ```
+//!
+//! The torture looks for what is lost; this looks for what grows, and checks that the clean-up takes what it may and no
+//! more. The verdict covers every Event of the hour, by the ledger.
+
+mod ledger;
+mod load;
+pub mod plot;
+mod reader;
+mod report;
+mod sample;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use rusqlite::Connection;
+
+use super::comparison::{compare_with, holds_the_living, wait_for_the_first_list};
+use super::faults::{Chaos, Pace};
+use super::load::Deaths;
+use super::process::{Keep, Victim};
+use crate::apiserver::{ApiServer, Config};
+use crate::bench::memory::beside;
+use crate::faulty_disk::FaultyDisk;
+use crate::generator::Rng;
+use crate::recorder::{Setup, balance};
+
+use ledger::Ledger;
+use load::Load;
+use reader::Reader;
+
+pub use report::Report;
+pub use sample::{LifeMemory, Sample, csv, memory, parse};
+
+/// Mean time between two faults. Some wait for the next requests; the recorder, which backs off to one attempt in 30 s,
+/// meets one in each. Every 20 s (tried) they came faster than it could meet them, and shut it out for eight minutes.
+const FAULT_EVERY: Duration = Duration::from_secs(60);
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_secs(4);
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long the recorder gets to catch up after the last write.
+const CATCH_UP: Duration = Duration::from_secs(120);
+
+/// How a soak is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long.
+    pub duration: Duration,
+    /// Determines load and faults.
+    pub seed: u64,
+    /// Used bytes of the database from which on the oldest rows go.
+    pub max_bytes: u64,
+    /// How often things happen in the cluster by themselves: 1 is as often as the phases say.
+    pub load: f64,
+}
+
+/// What happens to the recorder, in parts of the whole time: lives of ten minutes, then one of half an hour.
+const ENDS: [(f64, End); 3] = [
+    (1.0 / 6.0, End::Kill),
+    (2.0 / 6.0, End::Stop),
+    (3.0 / 6.0, End::Kill),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM.
+    Stop,
+}
+
+/// Everything that runs.
+struct Soak {
+    server: Arc<ApiServer>,
+    setup: Setup,
+    keep: Keep,
+    victim: Victim,
+    chaos: Chaos,
+    load: Load,
+    ledger: Ledger,
+    reader: Reader,
+    began: Instant,
+    lives: u64,
+    samples: Vec<Sample>,
+    scrapes: u64,
+    unbalanced: u64,
+    /// Most recent figures of a scrape or a look, for the next sample.
+    now: Sample,
+}
+
+/// Soaks in `folder`; the table of samples is `soak.csv` in it.
+///
+/// # Errors
+/// If the soak itself cannot be run; what the pair does wrong is in the report.
+pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
+    let duration = options.duration;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut soak = Soak::start(options, folder, stop.clone())?;
+    let mut ends = ENDS.iter();
+    let mut end = ends.next();
+    let (mut look, mut sample, mut ask) = (Instant::now(), Instant::now(), Instant::now());
+    while soak.began.elapsed() < duration {
+        std::thread::sleep(TICK);
+        soak.chaos.step(soak.victim.id())?;
+        if let Some((at, how)) = end
+            && soak.began.elapsed() >= duration.mul_f64(*at)
+        {
+            soak.end_life(*how)?;
+            end = ends.next();
+        }
+        if look.elapsed() >= LOOK_EVERY {
+            look = Instant::now();
+            soak.look()?;
+        }
+        if ask.elapsed() >= ASK_EVERY {
+            ask = Instant::now();
+            soak.ask()?;
+        }
+        if sample.elapsed() >= SAMPLE_EVERY {
+            sample = Instant::now();
+            soak.sample();
+            std::fs::write(folder.join("soak.csv"), csv(&soak.samples))?;
+        }
+        ensure!(
+            soak.victim.is_running()?,
+            "the recorder ended by itself; see {}",
+            folder.display()
+        );
+    }
+    stop.store(true, Ordering::Release);
+    soak.finish(options)
+}
+
+impl Soak {
+    fn start(options: Options, folder: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let Options {
+            duration,
+            seed,
+            max_bytes,
+            load,
+        } = options;
+        let mut seeds = Rng::new(seed);
+        // No configuration allows less than a minute.
+        let event_ttl = (duration / 10).max(Duration::from_secs(60));
+        let server = Arc::new(ApiServer::start(Config {
+            event_ttl,
+            compaction_interval: Some(Duration::from_secs(60)),
+            ..Config::default()
+        })?);
+        let mut setup = Setup::new(&server, folder, "")?;
+        // The times that a cluster has; Setup's are for tests. The first three lines say where everything is.
+        let place: Vec<&str> = setup.yaml.lines().take(3).collect();
+        setup.yaml = format!(
+            "{}\nsource: {{event_ttl: {}s}}\nretention: {{interval: 60s}}\nstorage: {{max_bytes: {max_bytes}}}\n\
+             log: {{format: text, level: info}}\n",
+            place.join("\n"),
+            event_ttl.as_secs(),
+        );
+        setup.config().context("the soak's own configuration")?;
+        let keep = Keep {
+            info_warning: duration / 4,
+            error_critical: duration / 3,
+        };
+        let disk = FaultyDisk::build(folder)?;
+        let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
+        let mut victim =
+            Victim::new(setup.clone(), std::env::current_exe()?, environment).keeping(keep);
+        let pace = Pace {
+            every: FAULT_EVERY,
+            // An hour's jump of the clock would age every row at once.
+            clock: false,
+        };
+        let chaos = Chaos::new(server.clone(), setup.clone(), disk, seeds.fork(), pace);
+        let reader = Reader::new(beside("kube9-query")?, setup.database());
+        victim.start()?;
+        wait_for_the_first_list(&setup)?;
+        let load = Load::start(server.clone(), seeds.draw(), duration, load, stop);
+        Ok(Self {
+            server,
+            setup,
+            keep,
+            victim,
+            chaos,
+            load,
+            ledger: Ledger::default(),
+            reader,
+            began: Instant::now(),
+            lives: 1,
+            samples: Vec::new(),
+            scrapes: 0,
+            unbalanced: 0,
+            now: Sample::default(),
+        })
+    }
+
+    fn end_life(&mut self, how: End) -> anyhow::Result<()> {
+        match how {
+            End::Kill => self.victim.kill()?,
+            End::Stop => {
+                // With a disk that fails it would rightly say that it did not end in order.
+                self.chaos.end(self.victim.id())?;
+                self.victim.terminate()?;
+            }
+        }
+        self.victim.start()?;
+        self.lives += 1;
+        Ok(())
+    }
+
+    /// Reads what was committed, and what the recorder says of itself.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let metrics = self.setup.metrics();
+        if !metrics.is_empty() {
+            self.scrapes += 1;
+            self.unbalanced += u64::from(balance(&metrics).is_none());
+            let sum = |name: &str| -> u64 {
+                let of = metrics
+                    .iter()
+                    .filter(|(full, _)| full.split('{').next() == Some(name));
+                of.map(|(_, value)| *value as u64).sum()
+            };
+            self.now.queue = sum("kube9_events_queue_size");
+            self.now.events_total = sum("kube9_events_total");
+        }
+        let conn = self.setup.open()?;
+        self.ledger.look(&conn, self.keep)?;
+        self.now.rows = self.ledger.rows as u64;
+        self.now.used_bytes = used_bytes(&conn)?;
+        let position: Option<String> = conn.query_row(
+            "SELECT max(position) FROM watch_state WHERE kind = 'Event'",
+            [],
+            |row| row.get(0),
+        )?;
+        let position = position.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let lag = self.load.lag(position).as_millis() as u64;
+        // The worst of the looks since the sample before.
+        self.now.lag_ms = self.now.lag_ms.max(lag);
+        Ok(())
+    }
+
+    fn ask(&mut self) -> anyhow::Result<()> {
+        let took = self.reader.ask()?.as_millis() as u64;
+        self.now.query_ms = self.now.query_ms.max(took.max(1));
+        Ok(())
+    }
+
+    fn sample(&mut self) {
+        let (phase, writes) = self.load.now();
+        let database = self.setup.database();
+        let faults = self.chaos.done().values().sum();
+        let found = Sample {
+            second: self.began.elapsed().as_secs_f64(),
+            phase: phase.to_owned(),
+            writes: writes as u64,
+            life: self.lives,
+            faults,
+            rss_kib: self.victim.id().and_then(sample::resident_kib).unwrap_or(0),
+            file_bytes: sample::size(&database),
+            wal_bytes: sample::size(&database.with_file_name("kube9.db-wal")),
+            ..self.now.clone()
+        };
+        self.samples.push(found);
+        self.now.lag_ms = 0;
+        self.now.query_ms = 0;
+    }
+
+    fn finish(mut self, options: Options) -> anyhow::Result<Report> {
+        self.chaos.end(self.victim.id())?;
+        let until = Instant::now() + CATCH_UP;
+        loop {
+            self.look()?;
+            let gaps = self.setup.number(
+                "SELECT count(*) FROM watch_state WHERE kind = 'Event' AND gap IS NOT NULL",
+            );
+            let is_done = holds_the_living(&self.server.store().truth(), &self.ledger.stored())
+                && gaps == Some(0);
+            if is_done || Instant::now() > until {
+                break;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        self.victim.terminate()?;
+        self.look()?;
+        self.load.finish()?;
+        let (mut truth, mut stored) = (self.server.store().truth(), self.ledger.stored());
+        truth.events.retain(|uid, _| !self.ledger.cut.contains(uid));
+        stored.retain(|uid, _| !self.ledger.cut.contains(uid));
+        let gaps = self.ledger.gaps();
+        let verdict = compare_with(&truth, &Deaths::new(), &self.setup, &stored, &gaps)?;
+        Ok(Report {
+            options,
+            keep: self.keep,
+            faults: self.chaos.done().clone(),
+            lives: self.lives,
+            memory: memory(&self.samples, options.duration / 60),
+            samples: self.samples,
+            scrapes: self.scrapes,
+            unbalanced: self.unbalanced,
+            asked: self.reader.asked,
+            unanswered: self.reader.failures,
+            slowest: self.reader.slowest,
+            expired: self.ledger.expired,
+            shed: self.ledger.shed,
+            not_judged: self.ledger.cut.len(),
+            unseen: self.ledger.unseen,
+            taken_wrongly: self.ledger.wrong,
+            verdict,
+        })
+    }
+}
+
+fn used_bytes(conn: &Connection) -> rusqlite::Result<u64> {
+    conn.query_row(
+        "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+        [],
+        |row| row.get::<_, i64>(0),
+    )
+    .map(|bytes| bytes as u64)
+}

@@ -1,0 +1,333 @@
+//! How the cast looks in the API, with the exact times of every condition.
+
+use serde_json::{Value, json};
+
+use super::Ms;
+use super::state::{Cast, End, Habit, Node, Phase, Pod, PodId, Runs, State, Workload};
+use crate::clock::Micros;
+use crate::manifests::{self, metadata, pod_metadata, running, terminated, time, waiting};
+
+const DAY: Ms = 86_400_000;
+
+fn micros(at: Ms) -> Micros {
+    Micros(at * 1000)
+}
+
+fn condition(kind: &str, is: bool, since: Ms, reason: &str) -> Value {
+    let since = Some(micros(since));
+    manifests::condition(kind, manifests::status(is), since, reason, "")
+}
+
+pub(super) fn node(node: &Node, now: Ms) -> Value {
+    let (ready, since) = node.ready;
+    // What changes every five minutes although nothing happens.
+    let beat = if ready { now } else { since - 40_000 };
+    let since = |(is, at): (bool, Ms)| (is, micros(at));
+    let mut object = manifests::Node {
+        metadata: metadata("", &node.name, &node.uid, micros(node.created)),
+        heartbeat: micros(beat),
+        ready: since(node.ready),
+        memory_pressure: since(node.pressure),
+        disk_pressure: since((false, node.created)),
+        problem: node.problem.map(|(kind, at)| (kind, micros(at))),
+        cordoned: node.cordoned,
+        boot: &node.uid,
+        kubelet: "v1.35.4",
+        amounts: ["32", "128Gi", "200Gi", "250"],
+    }
+    .into_json();
+    object["status"]["images"] =
+        json!([{ "names": ["registry.example.com/shop/checkout:v1"], "sizeBytes": 123_456_789 }]);
+    object
+}
+
+/// The spec of a pod: of a template, or of a pod that was made from one.
+fn pod_spec(of: &Workload, image: &str, habits: &[Habit]) -> Value {
+    let has = |habit: Habit| habits.contains(&habit);
+    let mut resources =
+        json!({ "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "256Mi" } });
+    if has(Habit::NoLimit) {
+        resources["limits"] = json!({ "cpu": "1" });
+    }
+    if has(Habit::NoRequests) {
+        resources = json!({});
+    }
+    if has(Habit::Greedy) {
+        resources["requests"]["cpu"] = json!("30500m");
+    }
+    let mut app = json!({
+        "name": "app", "image": image, "imagePullPolicy": "IfNotPresent", "resources": resources,
+        "ports": [{ "name": "http", "containerPort": 8080, "protocol": "TCP" }],
+        "livenessProbe": { "httpGet": { "path": "/live", "port": 8080 }, "periodSeconds": 10 },
+        "env": [
+            { "name": "MODE", "value": "production" },
+            { "name": "DB_PASSWORD", "valueFrom": { "secretKeyRef": { "name": "db", "key": "password" } } },
+        ],
+        "volumeMounts": [{ "name": "config", "mountPath": "/etc/app" }],
+        "terminationMessagePath": "/dev/termination-log",
+    });
+    if !has(Habit::NoProbe) {
+        app["readinessProbe"] =
+            json!({ "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 5 });
+    }
+    if has(Habit::SecretInEnv) {
+        app["env"] = json!([{ "name": "API_TOKEN", "value": "planted-7f3a91c4" }]);
+    }
+    if has(Habit::Privileged) {
+        app["securityContext"] = json!({ "privileged": true });
+    }
+    let mut containers = vec![app];
+    if of.sidecar {
+        containers.push(json!({
+            "name": "proxy", "image": "registry.example.com/mesh/proxy:2.4.1", "ports": [{ "name": "admin", "containerPort": 15000 }],
+            "resources": { "requests": { "cpu": "10m", "memory": "32Mi" }, "limits": { "memory": "64Mi" } },
+        }));
+    }
+    let mut volumes = vec![json!({ "name": "config", "configMap": { "name": of.config_name() } })];
+    if has(Habit::MissingConfig) {
+        volumes.push(
+            json!({ "name": "extra", "configMap": { "name": format!("{}-extra", of.name) } }),
+        );
+    }
+    if has(Habit::HostPath) {
+        volumes.push(json!({ "name": "logs", "hostPath": { "path": "/var/log" } }));
+    }
+    let default = has(Habit::DefaultToken);
+    json!({
+        "containers": containers, "volumes": volumes,
+        "initContainers": [{ "name": "migrate", "image": "registry.example.com/shop/migrate:3", "resources": {} }],
+        "restartPolicy": if of.runs == Runs::CronJob { "Never" } else { "Always" },
+        "serviceAccountName": if default { "default" } else { "app" },
+        "automountServiceAccountToken": default,
+        "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst", "securityContext": {},
+    })
+}
+
+pub(super) fn pod(cast: &Cast, id: PodId) -> Option<Value> {
+    let pod = cast.pods.get(&id)?;
+    let of = &cast.workloads[pod.of];
+    let own = metadata(&of.namespace, &pod.name, &pod.uid, micros(pod.created));
+    let (version, kind) = of.runs.owner();
+    let owner = (version, kind, &*pod.set, &*of.uid);
+    let mut metadata = pod_metadata(own, &of.name, &pod.hash, owner, pod.deleting.map(micros));
+    metadata["labels"]["tier"] = json!("backend");
+    metadata["annotations"] =
+        json!({ "kubectl.kubernetes.io/restartedAt": pod.restarted.to_string() });
+    metadata["managedFields"] = json!([{
+        "manager": "kubelet", "operation": "Update", "fieldsType": "FieldsV1", "subresource": "status",
+        "fieldsV1": { "f:status": { "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {} } },
+    }]);
+    let mut spec = pod_spec(of, &pod.image, &pod.habits);
+    if let Some(node) = pod.node {
+        spec["nodeName"] = json!(&*cast.nodes[node].name);
+    }
+    Some(json!({ "metadata": metadata, "spec": spec, "status": pod_status(of, pod) }))
+}
+
+fn pod_status(of: &Workload, pod: &Pod) -> Value {
+    let mut conditions = Vec::new();
+    if let Some(at) = pod.scheduled {
+        conditions.push(condition("PodScheduled", true, at, ""));
+    } else if let Some(at) = pod.unschedulable {
+        let mut one = condition("PodScheduled", false, at, "Unschedulable");
+        one["message"] = json!(
+            "0/500 nodes are available: 500 Insufficient cpu. preemption: 0/500 nodes are available"
+        );
+        conditions.push(one);
+    }
+    let mut status = json!({ "phase": pod.phase.as_str(), "qosClass": "Burstable" });
+    if pod.state != State::Unseen {
+        let reason = match (pod.ready.0, pod.phase) {
+            (true, _) => "",
+            (false, Phase::Succeeded) => "PodCompleted",
+            (false, Phase::Failed) => "PodFailed",
+            _ => "ContainersNotReady",
+        };
+        conditions.push(condition("Initialized", true, pod.created, ""));
+        conditions.push(condition("Ready", pod.ready.0, pod.ready.1, reason));
+        conditions.push(condition(
+            "ContainersReady",
+            pod.ready.0,
+            pod.ready.1,
+            reason,
+        ));
+        status["startTime"] = time(micros(pod.created));
+        status["hostIP"] = json!("10.0.0.1");
+        status["podIP"] = json!("10.64.3.7");
+        let mut statuses = vec![container_status(pod)];
+        if of.sidecar {
+            statuses.push(sidecar_status(pod));
+        }
+        status["containerStatuses"] = json!(statuses);
+        let init = if matches!(pod.state, State::Waiting("ContainerCreating", _)) {
+            waiting("PodInitializing", "")
+        } else {
+            let at = micros(pod.created);
+            terminated(0, "Completed", at, at)
+        };
+        status["initContainerStatuses"] = json!([{
+            "name": "migrate", "ready": true, "restartCount": 0, "image": "registry.example.com/shop/migrate:3",
+            "state": init, "lastState": {},
+        }]);
+    }
+    if let Some(at) = pod.evicted {
+        status["reason"] = json!("Evicted");
+        status["message"] = json!(
+            "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51200Ki."
+        );
+        conditions.push(condition(
+            "DisruptionTarget",
+            true,
+            at,
+            "TerminationByKubelet",
+        ));
+    }
+    status["conditions"] = json!(conditions);
+    status
+}
+
+fn ended(end: &End) -> Value {
+    terminated(end.code, end.reason, micros(end.started), micros(end.at))
+}
+
+fn container_status(pod: &Pod) -> Value {
+    let state = match &pod.state {
+        State::Unseen => json!({}),
+        State::Waiting(reason, message) => waiting(reason, message),
+        State::Running(since) => running(micros(*since)),
+        State::Ended(end) => ended(end),
+    };
+    let last = pod.last.as_ref().map_or(json!({}), ended);
+    json!({
+        "name": "app", "state": state, "lastState": last, "ready": pod.ready.0, "restartCount": pod.restarts,
+        "image": pod.image, "imageID": format!("sha256:{:064x}", pod.image.len()), "started": pod.ready.0,
+    })
+}
+
+/// It starts and ends with its pod, and nothing ever happens to it.
+fn sidecar_status(pod: &Pod) -> Value {
+    let over = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
+    let state = match (&pod.state, pod.first_start) {
+        (State::Unseen, _) => json!({}),
+        (State::Waiting("ContainerCreating" | "PodInitializing", _), None) => {
+            waiting("PodInitializing", "")
+        }
+        (_, started) if over => {
+            let started = micros(started.unwrap_or(pod.created));
+            terminated(0, "Completed", started, micros(pod.ready.1))
+        }
+        _ => running(micros(pod.created + 2000)),
+    };
+    json!({
+        "name": "proxy", "state": state, "lastState": {}, "ready": !over, "restartCount": 0,
+        "image": "registry.example.com/mesh/proxy:2.4.1", "imageID": "sha256:2b", "started": !over,
+    })
+}
+
+/// Pods of a Deployment as its controller counts them: newest template, all, available.
+pub(super) fn counts(cast: &Cast, of: usize) -> (usize, usize, usize) {
+    let workload = &cast.workloads[of];
+    let mut counts = (0, 0, 0);
+    for pod in workload.pods.iter().filter_map(|id| cast.pods.get(id)) {
+        if pod.deleting.is_some() || matches!(pod.phase, Phase::Failed | Phase::Succeeded) {
+            continue;
+        }
+        counts.0 += usize::from(pod.hash == workload.hash);
+        counts.1 += 1;
+        counts.2 += usize::from(pod.ready.0);
+    }
+    counts
+}
+
+pub(super) fn deployment(cast: &Cast, of: usize) -> Value {
+    let workload = &cast.workloads[of];
+    let (updated, all, available) = counts(cast, of);
+    let failure = "pods is forbidden: exceeded quota: compute, requested: cpu=50m, used: cpu=20, limited: cpu=20";
+    let created = micros(workload.created);
+    manifests::Deployment {
+        metadata: metadata(&workload.namespace, &workload.name, &workload.uid, created),
+        set: &format!("{}-{}", workload.name, workload.hash),
+        generation: workload.generation,
+        replicas: workload.replicas,
+        pods: (updated, all, available),
+        available: timed(workload.available),
+        progress: timed(workload.progress),
+        failure: workload.replica_failure.map(|at| timed((failure, at))),
+        template: json!({
+            "metadata": { "labels": { "app": &*workload.name, "tier": "backend" },
+                "annotations": { "kubectl.kubernetes.io/restartedAt": workload.restarted.to_string() } },
+            "spec": pod_spec(workload, &workload.image(), &workload.habits),
+        }),
+    }
+    .into_json()
+}
+
+fn timed<T>((what, since): (T, Ms)) -> (T, Option<Micros>) {
+    (what, Some(micros(since)))
+}
+
+pub(super) fn service(workload: &Workload) -> Value {
+    let app = if workload.selector_broken {
+        format!("{}-v2", workload.name)
+    } else {
+        workload.name.to_string()
+    };
+    let target = if workload.has(Habit::WrongPort) {
+        json!("metrics")
+    } else {
+        json!("http")
+    };
+    let (uid, created) = (format!("svc-{}", workload.uid), micros(workload.created));
+    let metadata = metadata(&workload.namespace, &workload.name, &uid, created);
+    manifests::service(metadata, &app, &target)
+}
+
+/// What a key that is named like a secret holds here.
+const PLANTED: &str = "planted-c0ffee11";
+
+pub(super) fn config_map(workload: &Workload, padding: &str) -> Value {
+    let mut data = json!({
+        "LOG_LEVEL": "info", "author": "platform team",
+        "application.yaml": format!("server:\n  threads: {}\n", 8 + workload.config_revision),
+    });
+    if workload.has(Habit::SecretInConfig) {
+        data["DB_PASSWORD"] = json!(PLANTED);
+    }
+    if !padding.is_empty() {
+        data["table.csv"] = json!(padding);
+    }
+    let (uid, created) = (format!("cm-{}", workload.uid), micros(workload.created));
+    json!({ "metadata": metadata(&workload.namespace, &workload.config_name(), &uid, created), "data": data })
+}
+
+/// Services and ConfigMaps that mean nothing: what every cluster has.
+pub(super) fn oddities(now: Ms) -> (Vec<Value>, Vec<Value>) {
+    let mail = metadata("shop", "mail", "svc-mail", micros(now - DAY));
+    let services = vec![
+        manifests::kubernetes_service("svc-kubernetes"),
+        json!({ "metadata": mail, "spec": { "type": "ExternalName", "externalName": "mail.example.com" } }),
+    ];
+    (services, vec![lock(now, 0)])
+}
+
+/// The lock of a leader election.
+pub(super) fn lock(now: Ms, renewals: u64) -> Value {
+    let mut metadata = metadata("platform", "leader", "cm-leader", micros(now - DAY));
+    let holder = json!({ "holderIdentity": "a", "renewals": renewals }).to_string();
+    metadata["annotations"] = json!({ "control-plane.alpha.kubernetes.io/leader": holder });
+    json!({ "metadata": metadata })
+}
+
+/// A ConfigMap that no pod reads.
+pub(super) fn table(number: usize, padding: &str, now: Ms) -> Value {
+    let part = if padding.is_empty() {
+        "a,b\n1,2\n"
+    } else {
+        padding
+    };
+    let (name, uid) = (format!("table-{number}"), format!("cm-table-{number}"));
+    json!({
+        "metadata": metadata("platform", &name, &uid, micros(now - DAY)),
+        "data": { "part.csv": part, "readme": "tables of the platform" },
+    })
+}

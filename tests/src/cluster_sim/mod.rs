@@ -1,0 +1,438 @@
+//! A day of a cluster that knows its truth: what was made to go wrong, and when.
+//!
+//! ```text
+//!   Plan ─▶ Day ── a queue of steps: life (pods), control (Deployments), stories (what goes wrong, and is repaired)
+//!            │  cast: the state ── shape: as the API shows it ──▶ Delivery ─┬─▶ replay: the analysis, in process
+//!            │                                                             └─▶ through: a recorder behind an API server
+//!            └─ ground_truth: causes planted, Services without endpoints ──▶ diff ◀── findings
+//! ```
+//!
+//! The ground truth never sees an object and knows no rule; the rules see nothing but objects. All that was planted is
+//! found, and nothing else is.
+//!
+//! Everything follows from the plan's seed.
+
+pub mod change_cost;
+mod controllers;
+pub mod diff;
+pub mod ground_truth;
+pub mod live_replay;
+mod manifests;
+pub mod memory;
+mod node_faults;
+mod pods;
+pub mod replay;
+mod scenarios;
+mod setup;
+mod state;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use kube9_recorder::metrics::Kind;
+use serde_json::Value;
+
+use ground_truth::GroundTruth;
+pub use state::Plan;
+use state::{Cast, PodId, Runs};
+
+use crate::clock::Micros;
+use crate::generator::{About, Event, Involved, Reporter, Rng, Uid};
+use crate::timer_queue::Plans;
+
+/// Milliseconds since 1970.
+pub type Ms = i64;
+
+/// The moment at which every day begins: 2026-03-02T06:00:00Z.
+pub const MORNING: Ms = 1_772_431_200_000;
+
+const SECOND: Ms = 1000;
+const MINUTE: Ms = 60 * SECOND;
+const HOUR: Ms = 60 * MINUTE;
+
+/// Something that is going to happen.
+enum Step {
+    Beat(usize),
+    Schedule(PodId),
+    Accept(PodId),
+    Pull(PodId),
+    BackOff(PodId),
+    Run(PodId),
+    Ready(PodId),
+    End { pod: PodId, code: i64, oom: bool },
+    Loop(PodId),
+    Restart(PodId),
+    Stopped(PodId),
+    Gone(PodId),
+    Sync(usize),
+    Deadline(usize),
+    CronFires(usize),
+    JobEnds { pod: PodId, code: i64 },
+    LockRenewed(u64),
+    Story(Box<dyn FnOnce(&mut Day) + Send>),
+}
+
+/// What an informer, or the Events' watch, is told.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// When.
+    pub at: Ms,
+    /// Of what.
+    pub kind: Kind,
+    /// The object is gone; this was its last state.
+    pub gone: bool,
+    /// The object, without a resourceVersion.
+    pub object: Value,
+}
+
+/// A day under way.
+pub struct Day {
+    plan: Plan,
+    cast: Cast,
+    rng: Rng,
+    truth: GroundTruth,
+    now: Ms,
+    end: Ms,
+    plans: Plans<Ms, Step>,
+    out: VecDeque<Delivery>,
+    /// What was last shown of each Deployment: a status that did not change is not written.
+    shown: HashMap<usize, Value>,
+    /// The Event of each object and reason, whose count rises.
+    said: HashMap<(String, &'static str), Event>,
+    with_events: bool,
+    outage: bool,
+}
+
+impl Day {
+    /// A morning.
+    pub fn new(plan: Plan, with_events: bool) -> Self {
+        assert!(plan.nodes >= 12, "a day needs 12 nodes at least");
+        let mut rng = Rng::new(plan.seed);
+        let cast = Cast::build(&plan, MORNING, &mut rng.fork());
+        let mut day = Self {
+            plan,
+            cast,
+            rng,
+            truth: GroundTruth::default(),
+            now: MORNING,
+            end: MORNING + i64::try_from(plan.hours).unwrap_or(24) * HOUR,
+            plans: Plans::new(),
+            out: VecDeque::new(),
+            shown: HashMap::new(),
+            said: HashMap::new(),
+            with_events,
+            outage: false,
+        };
+        day.begin();
+        day
+    }
+
+    /// Everything that is there now, in the order of a first list.
+    pub fn objects(&self, kind: Kind) -> Vec<Value> {
+        let cast = &self.cast;
+        match kind {
+            Kind::Node => cast
+                .nodes
+                .iter()
+                .map(|n| manifests::node(n, self.now))
+                .collect(),
+            Kind::Pod => cast
+                .pods
+                .keys()
+                .filter_map(|id| manifests::pod(cast, *id))
+                .collect(),
+            Kind::Deployment => self
+                .workloads(Runs::Deployment)
+                .map(|of| manifests::deployment(cast, of))
+                .collect(),
+            Kind::Service => {
+                let own = cast
+                    .workloads
+                    .iter()
+                    .filter(|w| w.service)
+                    .map(manifests::service);
+                own.chain(manifests::oddities(MORNING).0).collect()
+            }
+            Kind::ConfigMap => self.config_maps("").collect(),
+            Kind::Event => Vec::new(),
+        }
+    }
+
+    /// The ConfigMaps, half as many as pods; each with a value that pads it.
+    pub fn config_maps(&self, padding: &str) -> impl Iterator<Item = Value> {
+        let own = self
+            .cast
+            .workloads
+            .iter()
+            .map(move |w| manifests::config_map(w, padding));
+        let extra = (self.plan.pods / 2).saturating_sub(self.cast.workloads.len() + 1);
+        let tables = (0..extra).map(move |number| manifests::table(number, padding, MORNING));
+        own.chain(manifests::oddities(MORNING).1).chain(tables)
+    }
+
+    fn workloads(&self, runs: Runs) -> impl Iterator<Item = usize> + '_ {
+        let all = self.cast.workloads.iter().enumerate();
+        all.filter(move |(_, w)| w.runs == runs).map(|(of, _)| of)
+    }
+
+    /// The next thing that happens; `None` in the evening.
+    pub fn next_delivery(&mut self) -> Option<Delivery> {
+        while self.out.is_empty() {
+            let (at, step) = self.plans.pop()?;
+            if at >= self.end {
+                self.plans = Plans::new();
+                return None;
+            }
+            self.now = at;
+            self.run(step);
+        }
+        self.out.pop_front()
+    }
+
+    /// When the day is over.
+    pub fn evening(&self) -> Ms {
+        self.end
+    }
+
+    /// What was so, once the day is over.
+    pub fn into_truth(mut self) -> GroundTruth {
+        self.now = self.end;
+        let left: Vec<PodId> = self.cast.pods.keys().copied().collect();
+        let left = left.into_iter().filter_map(|id| self.placement(id));
+        let left: Vec<_> = left.collect();
+        self.truth.pods.extend(left);
+        self.truth.close(self.end);
+        self.truth
+    }
+
+    /// `Kind/namespace/name` of a controller.
+    fn workload_name(&self, of: usize) -> String {
+        let workload = &self.cast.workloads[of];
+        format!("{}/{}", workload.runs.controller(), workload.place())
+    }
+
+    fn service_name(&self, of: usize) -> String {
+        format!("Service/{}", self.cast.workloads[of].place())
+    }
+
+    fn after(&mut self, wait: Ms, step: Step) {
+        self.plans.add(self.now + wait.max(1), step);
+    }
+
+    /// Something that a story does later.
+    fn later(&mut self, wait: Ms, act: impl FnOnce(&mut Self) + Send + 'static) {
+        self.after(wait, Step::Story(Box::new(act)));
+    }
+
+    fn between(&mut self, low: Ms, high: Ms) -> Ms {
+        low + i64::try_from(self.rng.below(u64::try_from(high - low + 1).unwrap_or(1))).unwrap_or(0)
+    }
+
+    fn begin(&mut self) {
+        for node in 0..self.cast.nodes.len() {
+            let first = self.between(SECOND, 5 * MINUTE);
+            self.after(first, Step::Beat(node));
+        }
+        for of in 0..self.cast.workloads.len() {
+            self.note_endpoint(of);
+            self.plant_habits(of);
+            let every = self.cast.workloads[of].every;
+            if every > 0 {
+                let first = self.between(SECOND, every.min(10 * MINUTE));
+                self.after(first, Step::CronFires(of));
+            }
+        }
+        self.after(10 * SECOND, Step::LockRenewed(1));
+        self.plan_stories();
+    }
+
+    fn run(&mut self, step: Step) {
+        if let Some(step) = self.unless_the_kubelet_is_down(step) {
+            match step {
+                Step::Beat(node) => self.beat(node),
+                Step::Schedule(pod) => self.schedule(pod),
+                Step::Accept(pod) => self.accept(pod),
+                Step::Pull(pod) => self.pull(pod),
+                Step::BackOff(pod) => self.back_off(pod),
+                Step::Run(pod) => self.start(pod),
+                Step::Ready(pod) => self.becomes_ready(pod),
+                Step::End { pod, code, oom } => self.container_ends(pod, code, oom),
+                Step::Loop(pod) => self.loops(pod),
+                Step::Restart(pod) => self.restart(pod),
+                Step::Stopped(pod) => self.stopped(pod),
+                Step::Gone(pod) => self.pod_gone(pod),
+                Step::Sync(of) => self.sync(of),
+                Step::Deadline(of) => self.deadline(of),
+                Step::CronFires(of) => self.cron_fires(of),
+                Step::JobEnds { pod, code } => self.job_ends(pod, code),
+                Step::LockRenewed(n) => self.lock_renewed(n),
+                Step::Story(act) => act(self),
+            }
+        }
+    }
+
+    /// What a kubelet would do waits while it is down.
+    fn unless_the_kubelet_is_down(&mut self, step: Step) -> Option<Step> {
+        let pod = match &step {
+            Step::Accept(pod)
+            | Step::Pull(pod)
+            | Step::BackOff(pod)
+            | Step::Run(pod)
+            | Step::Ready(pod)
+            | Step::End { pod, .. }
+            | Step::Loop(pod)
+            | Step::Restart(pod)
+            | Step::Stopped(pod)
+            | Step::Gone(pod)
+            | Step::JobEnds { pod, .. } => *pod,
+            _ => return Some(step),
+        };
+        let node = self.cast.pods.get(&pod).and_then(|pod| pod.node);
+        match node.filter(|node| !self.cast.nodes[*node].ready.0) {
+            Some(node) => {
+                self.cast.nodes[node].waiting.push(step);
+                None
+            }
+            None => Some(step),
+        }
+    }
+
+    fn put(&mut self, kind: Kind, object: Value) {
+        self.out.push_back(Delivery {
+            at: self.now,
+            kind,
+            gone: false,
+            object,
+        });
+    }
+
+    fn gone(&mut self, kind: Kind, object: Value) {
+        self.out.push_back(Delivery {
+            at: self.now,
+            kind,
+            gone: true,
+            object,
+        });
+    }
+
+    fn show_node(&mut self, node: usize) {
+        let object = manifests::node(&self.cast.nodes[node], self.now);
+        self.put(Kind::Node, object);
+    }
+
+    /// The status of a node is written every five minutes, whatever happens.
+    fn beat(&mut self, node: usize) {
+        if self.cast.nodes[node].ready.0 {
+            self.show_node(node);
+        }
+        self.after(5 * MINUTE, Step::Beat(node));
+    }
+
+    /// A lock of a leader election, which changes for ever and means nothing.
+    fn lock_renewed(&mut self, number: u64) {
+        self.put(Kind::ConfigMap, manifests::lock(MORNING, number));
+        self.after(10 * SECOND, Step::LockRenewed(number + 1));
+    }
+
+    fn show_deployment(&mut self, of: usize) {
+        if self.cast.workloads[of].runs != Runs::Deployment {
+            return;
+        }
+        let object = manifests::deployment(&self.cast, of);
+        if self.shown.get(&of) != Some(&object) {
+            self.shown.insert(of, object.clone());
+            self.put(Kind::Deployment, object);
+        }
+    }
+
+    /// A component says something about a pod; repeats raise the Event's count, as client-go does.
+    fn pod_says(
+        &mut self,
+        pod: PodId,
+        reason: &'static str,
+        warning: bool,
+        component: &'static str,
+        message: String,
+    ) {
+        if !self.with_events {
+            return;
+        }
+        let Some(of) = self.cast.pods.get(&pod) else {
+            return;
+        };
+        let workload = &self.cast.workloads[of.of];
+        let uid = Uid(u128::from(pod));
+        let involved = Involved {
+            container: Arc::from(if component == "kubelet" { "app" } else { "" }),
+            ..Involved::new(About::Pod, &workload.namespace, &of.name, uid)
+        };
+        self.say(involved, reason, warning, component, message);
+    }
+
+    fn node_says(&mut self, node: usize, reason: &'static str, component: &'static str) {
+        if !self.with_events {
+            return;
+        }
+        let name = &self.cast.nodes[node].name;
+        let message = format!("Node {name} status is now: {reason}");
+        let involved = Involved::new(About::Node, &Arc::from(""), name, Uid(node as u128));
+        self.say(involved, reason, false, component, message);
+    }
+
+    fn workload_says(&mut self, of: usize, reason: &'static str, message: String) {
+        if !self.with_events {
+            return;
+        }
+        let workload = &self.cast.workloads[of];
+        let uid = Uid(1 << 64 | of as u128);
+        let involved = Involved::new(About::Deployment, &workload.namespace, &workload.name, uid);
+        self.say(involved, reason, false, "deployment-controller", message);
+    }
+
+    fn say(
+        &mut self,
+        involved: Involved,
+        reason: &'static str,
+        warning: bool,
+        component: &'static str,
+        message: String,
+    ) {
+        let at = Micros(self.now * 1000);
+        let key = (format!("{}/{}", involved.namespace, involved.name), reason);
+        let fresh = Event {
+            uid: Uid(u128::from(self.rng.draw()) << 64 | u128::from(self.rng.draw())),
+            version: 0,
+            tail: self.rng.draw(),
+            namespace: involved.event_namespace(),
+            created: at,
+            involved,
+            reason,
+            message: Arc::from(message),
+            warning,
+            reporter: Reporter::Record {
+                component,
+                host: Arc::from(""),
+            },
+            count: 0,
+            first: at,
+            last: at,
+        };
+        let event = self.said.entry(key).or_insert_with(|| fresh.clone());
+        // An hour without a word: it has expired.
+        if at.since(event.last).as_secs() >= 3600 {
+            *event = fresh.clone();
+        }
+        (event.count, event.last, event.message) = (event.count + 1, at, fresh.message);
+        let object = event.to_json();
+        self.put(Kind::Event, object);
+    }
+}
+
+impl std::fmt::Debug for Day {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Day")
+            .field("plan", &self.plan)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}

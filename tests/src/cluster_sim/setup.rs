@@ -1,0 +1,308 @@
+//! A cluster in good health in the morning, but for the habits of some people; and where new pods go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Ms;
+use super::state::{
+    Cast, Fate, HABITS, Habit, Node, Phase, Plan, Pod, PodId, Progress, Runs, State, Workload,
+};
+use crate::generator::{Rng, names, random_uid, safe_string};
+
+/// Namespaces beside `kube-system`.
+const NAMESPACES: usize = 6;
+
+/// Registries: the last one fails for an hour.
+pub(super) const REGISTRIES: [&str; 3] = [
+    "registry.example.com/shop",
+    "ghcr.io/example",
+    "registry-b.example.net/team",
+];
+pub(super) const OUTAGE: usize = 2;
+
+impl Cast {
+    /// A cluster in good health, but for the habits of some people.
+    pub(super) fn build(plan: &Plan, now: Ms, rng: &mut Rng) -> Self {
+        let mut cast = Self {
+            nodes: (0..plan.nodes).map(|i| node(i, now, rng)).collect(),
+            workloads: Vec::new(),
+            pods: BTreeMap::new(),
+            next_pod: 1,
+        };
+        let agents = 2;
+        for i in 0..agents {
+            let mut one = workload(Runs::DaemonSet, i, now, rng);
+            one.namespace = Arc::from("kube-system");
+            one.replicas = plan.nodes;
+            one.service = false;
+            cast.workloads.push(one);
+        }
+        for i in 0..(plan.deployments() / 50).max(2) {
+            let mut one = workload(Runs::StatefulSet, i, now, rng);
+            one.replicas = 3;
+            cast.workloads.push(one);
+        }
+        for i in 0..(plan.deployments() / 30).max(3) {
+            let mut one = workload(Runs::CronJob, i, now, rng);
+            one.replicas = 0;
+            one.service = false;
+            one.every = i64::try_from(*rng.pick(&[5_u64, 10, 15, 30])).unwrap_or(10) * 60_000;
+            if i % 3 == 0 {
+                one.habits.push(Habit::Latest);
+            }
+            cast.workloads.push(one);
+        }
+        let taken: usize = cast.workloads.iter().map(|w| w.replicas).sum();
+        let deployments = plan.deployments();
+        let mean = (plan.pods.saturating_sub(taken) / deployments).clamp(4, 50);
+        for i in 0..deployments {
+            let mut one = workload(Runs::Deployment, i, now, rng);
+            one.replicas = usize::try_from(rng.between(2, mean as u64 * 2 - 2)).unwrap_or(4);
+            // One in twelve has a bad habit, each habit at least once.
+            if i < HABITS.len() || i % 12 == 0 {
+                one.take_up(HABITS[(i / if i < HABITS.len() { 1 } else { 12 }) % HABITS.len()]);
+            }
+            cast.workloads.push(one);
+        }
+        cast.keep_for_stories(plan);
+        cast.fill_up(plan.pods);
+        for of in 0..cast.workloads.len() {
+            for n in 0..cast.workloads[of].replicas {
+                cast.settled_pod(of, n, now, rng);
+            }
+        }
+        cast
+    }
+
+    /// Sets workloads aside for stories before anything is placed: what a story is about stays off nodes that fail.
+    fn keep_for_stories(&mut self, plan: &Plan) {
+        let mut free = self
+            .workloads
+            .iter_mut()
+            .filter(|w| !w.taken && w.registry != REGISTRIES[OUTAGE]);
+        for _ in 0..plan.repeats() {
+            for (story, (replicas, _)) in super::scenarios::STORIES.iter().enumerate() {
+                let Some(one) = free.next() else { return };
+                (one.story, one.taken, one.replicas) = (Some(story), true, *replicas);
+                one.service = *replicas > 1; // one replica behind a Service would be a finding of its own
+            }
+        }
+    }
+
+    /// Adds pods to ordinary Deployments until there are as many as planned.
+    fn fill_up(&mut self, pods: usize) {
+        let there: usize = self.workloads.iter().map(|w| w.replicas).sum();
+        let mut missing = pods.saturating_sub(there);
+        while missing > 0 {
+            let mut ordinary = self.workloads.iter_mut().filter(|w| !w.taken).peekable();
+            if ordinary.peek().is_none() {
+                return;
+            }
+            for one in ordinary.take(missing) {
+                one.replicas += 1;
+                missing -= 1;
+            }
+        }
+    }
+
+    /// A pod that has run for days.
+    fn settled_pod(&mut self, of: usize, number: usize, now: Ms, rng: &mut Rng) {
+        let runs = self.workloads[of].runs;
+        let node = match runs {
+            Runs::DaemonSet => number,
+            _ => self.place(of, rng),
+        };
+        let created = now - 3_600_000 - i64::try_from(rng.below(20 * 86_400)).unwrap_or(0) * 1000;
+        let id = self.new_pod(of, created, rng);
+        self.nodes[node].pods += 1;
+        if let Some(pod) = self.pods.get_mut(&id) {
+            (pod.node, pod.scheduled) = (Some(node), Some(created));
+            (pod.phase, pod.state) = (Phase::Running, State::Running(created + 4000));
+            pod.ready = (true, created + 12_000);
+            pod.first_start = Some(created + 4000);
+        }
+    }
+
+    /// A new pod of the current template, not scheduled yet.
+    pub(super) fn new_pod(&mut self, of: usize, now: Ms, rng: &mut Rng) -> PodId {
+        let id = self.next_pod;
+        self.next_pod += 1;
+        let workload = &mut self.workloads[of];
+        let (set, name) = match workload.runs {
+            Runs::Deployment => {
+                let set = format!("{}-{}", workload.name, workload.hash);
+                let name = format!("{set}-{}", safe_string(rng, 5));
+                (set, name)
+            }
+            Runs::StatefulSet => {
+                let set = workload.name.to_string();
+                (set.clone(), format!("{set}-{}", workload.pods.len()))
+            }
+            Runs::DaemonSet => {
+                let set = workload.name.to_string();
+                (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
+            }
+            Runs::CronJob => {
+                let set = format!("{}-{}", workload.name, now.div_euclid(60_000));
+                (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
+            }
+        };
+        let pod = Pod {
+            of,
+            name: Arc::from(name),
+            uid: random_uid(rng).to_string(),
+            hash: workload.hash.clone(),
+            set,
+            image: workload.image(),
+            restarted: workload.restarted,
+            habits: workload.habits.clone(),
+            fate: workload.fate,
+            node: None,
+            created: now,
+            scheduled: None,
+            unschedulable: None,
+            phase: Phase::Pending,
+            ready: (false, now),
+            state: State::Unseen,
+            last: None,
+            restarts: 0,
+            deleting: None,
+            evicted: None,
+            clings: false,
+            backoff: 10_000,
+            first_start: None,
+            crashes_left: u64::MAX,
+        };
+        workload.pods.push(id);
+        self.pods.insert(id, pod);
+        id
+    }
+
+    /// The scheduler's choice: a node that is well, has no pod of this workload, and few others.
+    pub(super) fn place(&self, of: usize, rng: &mut Rng) -> usize {
+        let workload = &self.workloads[of];
+        if let Some(node) = workload.pinned {
+            return node;
+        }
+        if workload.has(Habit::OneNode) {
+            return 0; // never a weak one
+        }
+        let used: Vec<usize> = workload
+            .pods
+            .iter()
+            .filter_map(|id| self.pods.get(id)?.node)
+            .collect();
+        // Only what can bear the loss of a pod without anybody noticing goes where nodes fail.
+        let bears = workload.runs == Runs::Deployment
+            && workload.registry != REGISTRIES[OUTAGE]
+            && !workload.taken
+            && workload.habits.is_empty()
+            && workload.replicas >= 2;
+        let mut best: Option<(usize, usize)> = None;
+        for _ in 0..64 {
+            let at = rng.index(self.nodes.len());
+            let node = &self.nodes[at];
+            let fits = node.ready.0
+                && !node.pressure.0
+                && !node.cordoned
+                && !node.pulls_fail
+                && node.problem.is_none()
+                && (bears || !node.weak)
+                && !used.contains(&at);
+            if fits && best.is_none_or(|(_, pods)| node.pods < pods) {
+                best = Some((at, node.pods));
+            }
+            if best.is_some() && rng.percent(40) {
+                break;
+            }
+        }
+        // All are used: share one, as the scheduler does.
+        best.map_or_else(
+            || {
+                self.nodes
+                    .iter()
+                    .position(|n| !n.weak && n.ready.0 && !n.cordoned)
+                    .unwrap_or(0)
+            },
+            |(at, _)| at,
+        )
+    }
+}
+
+fn node(index: usize, now: Ms, rng: &mut Rng) -> Node {
+    let since = now - i64::try_from(rng.between(2, 60)).unwrap_or(2) * 86_400_000;
+    Node {
+        name: names::node(index, rng),
+        uid: random_uid(rng).to_string(),
+        created: since,
+        ready: (true, since),
+        pressure: (false, since),
+        problem: None,
+        cordoned: false,
+        weak: index % 3 == 1,
+        pulls_fail: false,
+        waiting: Vec::new(),
+        pods: 0,
+    }
+}
+
+fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
+    let name = match runs {
+        Runs::Deployment => names::service(index),
+        Runs::StatefulSet => names::database(index),
+        Runs::DaemonSet => names::agent(index),
+        Runs::CronJob => names::cron(index),
+    };
+    let namespaces = names::namespaces(NAMESPACES);
+    let created = now - i64::try_from(rng.between(21, 90)).unwrap_or(30) * 86_400_000;
+    let settled = now - 3_000_000;
+    let plain = runs != Runs::Deployment;
+    Workload {
+        runs,
+        namespace: Arc::clone(&namespaces[(index * 7 + index / 24) % NAMESPACES]),
+        name,
+        uid: random_uid(rng).to_string(),
+        registry: REGISTRIES[if plain {
+            0
+        } else {
+            rng.index(REGISTRIES.len() * 2) / 2
+        }],
+        tag: format!("v1.{}.{}", rng.below(40), rng.below(20)),
+        habits: Vec::new(),
+        story: None,
+        taken: plain,
+        replicas: 3,
+        generation: rng.between(1, 40),
+        hash: Arc::from(safe_string(rng, if plain { 0 } else { 9 })),
+        restarted: 0,
+        fate: Fate::Well,
+        pods: Vec::new(),
+        created,
+        service: true,
+        selector_broken: false,
+        config_revision: 1,
+        sidecar: rng.percent(20),
+        pinned: None,
+        replica_failure: None,
+        available: (true, settled),
+        progress: (Progress::Done, settled),
+        moved: settled,
+        best: (0, 0),
+        sync_planned: false,
+        every: 0,
+    }
+}
+
+impl Workload {
+    /// Makes a bad habit its own. It is then left alone, so that the truth is simple: open from morning to night.
+    fn take_up(&mut self, habit: Habit) {
+        self.habits.push(habit);
+        self.taken = true;
+        match habit {
+            Habit::OneReplica => self.replicas = 1,
+            Habit::OneNode => self.replicas = 2,
+            Habit::ScaledToNothing => self.replicas = 0,
+            _ => {}
+        }
+    }
+}

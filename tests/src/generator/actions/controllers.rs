@@ -1,0 +1,320 @@
+//! What controllers do on their own: jobs by the clock, quotas, metrics, GitOps.
+
+use std::sync::Arc;
+
+use super::super::cluster::{Ended, Phase, PodId};
+use super::super::engine::Engine;
+use super::super::event::{About, Uid};
+use super::super::event_correlator::random_uid;
+use super::super::messages;
+use super::super::names::{hex, safe_string};
+use super::Act;
+
+/// Jobs that a `CronJob` keeps (`successfulJobsHistoryLimit`).
+const JOBS_KEPT: usize = 3;
+
+impl Engine {
+    pub(in super::super) fn cron_fires(&mut self, cron: usize, again: bool) {
+        let of = &self.cluster.crons[cron];
+        let every = of.every.as_secs_f64();
+        // Jobs are named by the minute they were due in.
+        let minute = self.now.second() / 60;
+        let mut job: Arc<str> = Arc::from(format!("{}-{minute}", of.name));
+        if of.kept.contains(&job) {
+            // Two chance firings in one minute: the second stands for the next minute's.
+            job = Arc::from(format!("{}-{}", of.name, minute + 1));
+        }
+        let (namespace, name, uid) = (Arc::clone(&of.namespace), Arc::clone(&of.name), of.uid);
+        let takes = of.takes;
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "cronjob-controller",
+            About::CronJob,
+            &namespace,
+            &name,
+            uid,
+        );
+        self.say(Some(
+            speaker.normal("SuccessfulCreate", format!("Created job {job}")),
+        ));
+        let job_uid = random_uid(&mut self.rng);
+        self.cluster.crons[cron].kept.push(Arc::clone(&job));
+        let fails = self.rng.percent(2);
+        self.job_pod(cron, &job, job_uid, takes, (0, fails));
+        if again {
+            self.after(every, Act::CronFires { cron, again });
+        }
+    }
+
+    fn job_pod(
+        &mut self,
+        cron: usize,
+        job: &Arc<str>,
+        job_uid: Uid,
+        takes: f64,
+        (failures, fails): (u64, bool),
+    ) {
+        let namespace = Arc::clone(&self.cluster.crons[cron].namespace);
+        let pod = self
+            .cluster
+            .new_job_pod(cron, job, job_uid, self.now, &mut self.rng);
+        let name = self
+            .cluster
+            .pod(pod)
+            .map(|p| Arc::clone(&p.name))
+            .unwrap_or_default();
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "job-controller",
+            About::Job,
+            &namespace,
+            job,
+            job_uid,
+        );
+        self.say(Some(
+            speaker.normal("SuccessfulCreate", format!("Created pod: {name}")),
+        ));
+        self.after(0.05, Act::Schedule(pod));
+        let run = self.rng.waiting(takes) + 2.0;
+        // Long enough for an image to come first.
+        self.after(
+            run + 12.0,
+            Act::JobEnds {
+                cron,
+                pod,
+                failures,
+                fails,
+            },
+        );
+    }
+
+    pub(super) fn job_ends(&mut self, cron: usize, pod: PodId, failures: u64, fails: bool) {
+        let now = self.now;
+        let Some(target) = self.cluster.pod_mut(pod) else {
+            return;
+        };
+        let (code, reason, phase) = if fails {
+            (1, "Error", Phase::Failed)
+        } else {
+            (0, "Completed", Phase::Succeeded)
+        };
+        target.ended = Some(Ended {
+            code,
+            reason,
+            at: now,
+        });
+        (target.phase, target.ready) = (phase, false);
+        let (job, job_uid) = (Arc::clone(&target.set_name), target.set_uid);
+        let of = &self.cluster.crons[cron];
+        let (namespace, name, uid) = (Arc::clone(&of.namespace), Arc::clone(&of.name), of.uid);
+        if fails && failures < 3 {
+            return self.job_pod(cron, &job, job_uid, 5.0, (failures + 1, true));
+        }
+        let condition = if fails { "Failed" } else { "Complete" };
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "job-controller",
+            About::Job,
+            &namespace,
+            &job,
+            job_uid,
+        );
+        self.say(Some(if fails {
+            speaker.warning(
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            )
+        } else {
+            speaker.normal("Completed", "Job completed")
+        }));
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "cronjob-controller",
+            About::CronJob,
+            &namespace,
+            &name,
+            uid,
+        );
+        self.say(Some(speaker.normal(
+            "SawCompletedJob",
+            format!("Saw completed job: {job}, condition: {condition}"),
+        )));
+        let kept = &mut self.cluster.crons[cron].kept;
+        if kept.len() > JOBS_KEPT {
+            let oldest = kept.remove(0);
+            self.say(Some(
+                speaker.normal("SuccessfulDelete", format!("Deleted job {oldest}")),
+            ));
+        }
+        // Its pods go with a job; which ones that were is not kept, so each goes a while after its end.
+        self.after(600.0, Act::Remove(pod));
+    }
+
+    /// A `ReplicaSet` may not create pods.
+    pub(in super::super) fn quota_forbids(&mut self, workload: usize, left: u64, wait: f64) {
+        let of = &self.cluster.workloads[workload];
+        let (namespace, set, uid) = (Arc::clone(&of.namespace), of.set_name(), of.set_uid);
+        let used = 20 + of.replicas * 500 / 1000;
+        let pod = format!("{set}-{}", safe_string(&mut self.rng, 5));
+        let message = format!(
+            "Error creating: pods \"{pod}\" is forbidden: exceeded quota: team-quota, requested: limits.cpu=500m, used: \
+             limits.cpu={used}, limited: limits.cpu={used}"
+        );
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "replicaset-controller",
+            About::ReplicaSet,
+            &namespace,
+            &set,
+            uid,
+        );
+        let failure = (left > 1).then(|| Arc::from(message.trim_start_matches("Error creating: ")));
+        self.cluster.workload_mut(workload).replica_failure = failure;
+        self.say(Some(speaker.warning("FailedCreate", message)));
+        if left > 1 {
+            let act = Act::QuotaForbids {
+                workload,
+                left: left - 1,
+                wait: (wait * 2.0).min(900.0),
+            };
+            self.after(wait, act);
+        }
+    }
+
+    /// An autoscaler has no metrics: it says so every fifteen seconds.
+    pub(super) fn metrics_fail(&mut self, workload: usize, left: u64) {
+        let of = &self.cluster.workloads[workload];
+        let (namespace, name, uid) = (
+            Arc::clone(&of.namespace),
+            Arc::clone(&of.name),
+            Uid(!of.uid.0),
+        );
+        let cause =
+            "unable to get metrics for resource cpu: no metrics returned from resource metrics API";
+        let speaker = messages::controller(
+            &mut self.cluster,
+            "horizontal-pod-autoscaler",
+            About::Autoscaler,
+            &namespace,
+            &name,
+            uid,
+        );
+        self.say(Some(speaker.warning(
+            "FailedGetResourceMetric",
+            format!("failed to get cpu utilization: {cause}"),
+        )));
+        self.say(Some(speaker.warning(
+            "FailedComputeMetricsReplicas",
+            format!(
+                "invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: failed \
+                 to get cpu utilization: {cause}"
+            ),
+        )));
+        if left > 1 {
+            self.after(
+                15.0,
+                Act::MetricsFail {
+                    workload,
+                    left: left - 1,
+                },
+            );
+        }
+    }
+
+    /// Flux, Argo CD, ingress-nginx, cert-manager and leader election: what runs beside Kubernetes itself.
+    pub(super) fn reconciled(&mut self, which: u64, left: u64) {
+        let revision = hex(&mut self.rng, 20);
+        let seconds = self.rng.between(200, 9000);
+        let uid = Uid(u128::from(which) << 64 | 0xf1);
+        let name = |of: &str| -> Arc<str> { Arc::from(format!("{of}-{which}")) };
+        let system = |of: &str| -> Arc<str> { Arc::from(of) };
+        let said = match which % 5 {
+            0 => {
+                let speaker = messages::controller(
+                    &mut self.cluster,
+                    "kustomize-controller",
+                    About::Kustomization,
+                    &system("flux-system"),
+                    &name("apps"),
+                    uid,
+                );
+                let took = messages::go_duration(seconds);
+                speaker.normal(
+                    "ReconciliationSucceeded",
+                    format!("Reconciliation finished in {took}, next run in 10m0s (main@sha1:{revision})"),
+                )
+            }
+            1 => {
+                let speaker = messages::controller(
+                    &mut self.cluster,
+                    "argocd-application-controller",
+                    About::Application,
+                    &system("argocd"),
+                    &name("app"),
+                    uid,
+                );
+                if self.rng.percent(50) {
+                    speaker.normal(
+                        "ResourceUpdated",
+                        "Updated sync status: Synced -> OutOfSync",
+                    )
+                } else {
+                    speaker.normal(
+                        "OperationCompleted",
+                        format!("Partial sync operation to {revision} succeeded"),
+                    )
+                }
+            }
+            2 => {
+                let namespace = Arc::clone(self.rng.pick(&self.cluster.namespaces));
+                let speaker = messages::controller(
+                    &mut self.cluster,
+                    "nginx-ingress-controller",
+                    About::Ingress,
+                    &namespace,
+                    &name("public"),
+                    uid,
+                );
+                speaker.normal("Sync", "Scheduled for sync")
+            }
+            3 => {
+                let speaker = messages::controller(
+                    &mut self.cluster,
+                    "cert-manager-certificates-issuing",
+                    About::Certificate,
+                    &system("ingress"),
+                    &name("tls"),
+                    uid,
+                );
+                speaker.normal("Issuing", "The certificate has been successfully issued")
+            }
+            _ => {
+                let leader = format!(
+                    "ip-10-0-0-{}_{}",
+                    10 + which,
+                    super::super::event::Uid(random_uid(&mut self.rng).0)
+                );
+                let speaker = messages::controller(
+                    &mut self.cluster,
+                    "kube-controller-manager",
+                    About::Lease,
+                    &system("kube-system"),
+                    &name("leader"),
+                    uid,
+                );
+                speaker.normal("LeaderElection", format!("{leader} became leader"))
+            }
+        };
+        self.say(Some(said));
+        if left > 0 {
+            let wait = self.rng.waiting(300.0) + 60.0;
+            self.after(
+                wait,
+                Act::Reconciled {
+                    which,
+                    left: left - 1,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The model of the protocol is searched in full, and finds every seeded mistake.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic; helpers of tests count as tests"
+)]
+
+use kube9_tests::protocol_model::{Bounds, Bug, State, search};
+
+/// More than any complete search below needs; one that is not complete fails.
+const STATES_MAX: usize = 1_000_000;
+
+const fn bounds(changes: u8, crashes: u8, faults: u8, rows: u8) -> Bounds {
+    Bounds {
+        changes,
+        crashes,
+        faults,
+        rows,
+    }
+}
+
+#[test]
+fn protocol_keeps_its_invariants_in_every_reachable_state() {
+    for bounds in [
+        bounds(2, 1, 1, 1),
+        bounds(3, 1, 1, 0),
+        bounds(2, 0, 2, 1),
+        bounds(1, 2, 1, 1),
+        bounds(2, 1, 0, 2),
+    ] {
+        let search = search(State::new(bounds, None), STATES_MAX);
+        print(&format!(
+            "{bounds:?}: {} states, depth {}",
+            search.states, search.depth
+        ));
+        assert_eq!(search.found, None, "{bounds:?}");
+        assert!(search.complete, "{bounds:?}: {search:?}");
+        // A model that cannot move proves nothing.
+        assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
+    }
+}
+
+#[test]
+fn every_seeded_mistake_is_found() {
+    for bug in [
+        Bug::PositionBeforeRows,
+        Bug::PositionPastADrop,
+        Bug::RenewalByAPartialList,
+        Bug::ListClosesItsOwnHoles,
+        Bug::ListForgetsWhatWasDropped,
+        Bug::PositionAtFirstPage,
+        Bug::NoDedup,
+    ] {
+        let search = search(State::new(bounds(3, 1, 1, 2), Some(bug)), STATES_MAX);
+        let found = search.found.unwrap_or_else(|| panic!("{bug:?} not found"));
+        print(&format!("{bug:?}: {} by {:?}", found.what, found.steps));
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for docs/reliability.md"
+)]
+fn print(line: &str) {
+    println!("{line}");
+}
