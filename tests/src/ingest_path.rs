@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
+use kube9_ingest::filter::{Filter, SeverityOverrides};
+use kube9_ingest::owners::Owners;
+use kube9_model::identity::Version;
+use kube9_model::watch::WatchId;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
-use kube9_recorder::pipeline::identity::Version;
-use kube9_recorder::pipeline::item::WatchId;
-use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::WatchLine;

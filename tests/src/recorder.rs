@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use rusqlite::{Connection, FileControl, OpenFlags};
 use serde_json::Value;

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
 use kube9_tests::apiserver::{self, ApiServer, Kind};

@@ -1,19 +1,14 @@
 //! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
 
 pub mod analysis;
-pub mod backoff;
 pub mod check;
 pub mod cli;
-pub mod clock;
 pub mod config;
 #[cfg(test)]
 mod docs;
 pub mod exit;
-pub mod hash;
-pub mod health;
 pub mod life;
 pub mod logging;
-pub mod maps;
 pub mod memory;
 pub mod metrics;
 pub mod panics;

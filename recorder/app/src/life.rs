@@ -1,12 +1,12 @@
 //! Rows of kube9's own life (`operator`): what an on-call engineer needs to tell "nothing happened" from "nobody watched".
 
+use kube9_model::hash::stable_hash;
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
 use serde_json::{Map, json};
 
 use crate::config::Config;
-use crate::hash::stable_hash;
-use crate::pipeline::record::Record;
 
 /// The recorder has started.
 pub fn started(config: &Config, server: &str, at: Timestamp) -> Record {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use kube9_base::clock::Clock;
+use kube9_ingest::sanitize::clean_text;
 use kube9_recorder::check::{self, Verdict};
 use kube9_recorder::cli::{Cli, Command};
-use kube9_recorder::clock::Clock;
 use kube9_recorder::config::{Config, Place, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of, refuse_core_dumps};
-use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_recorder::store::snapshot::{snapshot, stream};
 use kube9_recorder::{logging, panics, run, runtime};

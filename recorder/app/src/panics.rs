@@ -14,11 +14,10 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use kube9_base::throttle::Throttle;
 use serde_json::json;
 use tokio::sync::Notify;
 use tracing::error;
-
-use crate::logging::Throttle;
 
 /// Shortest time between two lines about connections that panicked. Such a line may quote a request, and a request costs
 /// its sender nothing.

@@ -18,13 +18,13 @@ use std::time::Duration;
 use http::Request;
 use http::header::CONTENT_TYPE;
 use kube::Client;
+use kube9_base::clock::Clock;
+use kube9_base::health::Health;
 use kube9_model::time::Timestamp;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::clock::Clock;
 use crate::config::KubeConfig;
-use crate::health::Health;
 
 /// A document is renewed this often while nothing changes: well within the extension's five minutes.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
@@ -192,10 +192,10 @@ fn document(condition: &Condition, namespace: &str, now: Timestamp) -> Value {
 mod tests {
     use std::sync::Arc;
 
+    use kube9_base::clock::ManualTime;
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::clock::ManualTime;
     use crate::source::access::tests::client;
 
     fn config(name: Option<&str>) -> KubeConfig {

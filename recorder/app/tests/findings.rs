@@ -5,11 +5,12 @@
     reason = "helpers of tests: a panic is the failure"
 )]
 
+use kube9_ingest::item::{Change, Finding, Item, Step};
+use kube9_ingest::sanitize::{Clean, sanitize};
+use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::pipeline::item::{Change, Finding, Item, Mark, RelistCause, Step, WatchId};
-use kube9_recorder::pipeline::record::{Occurred, Record};
-use kube9_recorder::pipeline::sanitize::{Clean, sanitize};
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
 use rusqlite::Connection;

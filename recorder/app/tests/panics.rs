@@ -15,13 +15,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use crate::support::{Log, Place, request, signal};
+use kube9_base::clock::{Clock, TimeSource};
 use kube9_model::time::Timestamp;
-use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::{exit, logging, panics};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+
+use crate::support::{Log, Place, request, signal};
 
 /// Set in the child: where the clock panics.
 const WHERE: &str = "KUBE9_TEST_PANIC";

@@ -3,16 +3,16 @@
 
 use std::sync::LazyLock;
 
-use kube9_model::Severity;
-use kube9_model::time::Timestamp;
-use kube9_recorder::pipeline::decode::{decode_event, decode_identity};
-use kube9_recorder::pipeline::filter::SeverityOverrides;
-use kube9_recorder::pipeline::normalize::normalize;
-use kube9_recorder::pipeline::record::{Occurred, Record};
-use kube9_recorder::pipeline::sanitize::{
+use kube9_ingest::decode::{decode_event, decode_identity};
+use kube9_ingest::filter::SeverityOverrides;
+use kube9_ingest::normalize::normalize;
+use kube9_ingest::sanitize::{
     EXTRA_BYTES_MAX, NAME_BYTES_MAX, Sanitized, TEXT_BYTES_MAX, TITLE_CHARS_MAX, WORD_BYTES_MAX,
     sanitize,
 };
+use kube9_model::Severity;
+use kube9_model::record::{Occurred, Record};
+use kube9_model::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -9,12 +9,12 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
+use kube9_ingest::filter::{Filter, SeverityOverrides};
+use kube9_ingest::owners::Owners;
+use kube9_ingest::sanitize::clean_text;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::filter::{Filter, SeverityOverrides};
-use kube9_recorder::pipeline::owners::Owners;
 use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::pipeline::sanitize::clean_text;
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::RawItem;
 use kube9_recorder::store::apply::Applier;

@@ -1,11 +1,12 @@
 //! Every SQL example of docs/storage.md runs on a database of the recorder, without code of ours, and finds something.
 
+use kube9_ingest::item::Item;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause, Via};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::pipeline::identity::{Uid, Version};
-use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via};
-use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
-use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::import::{Counts, told};
 use kube9_recorder::store::open::DataDir;

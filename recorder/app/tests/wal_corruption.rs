@@ -10,12 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use kube9_db::schema::PAGE_BYTES;
+use kube9_ingest::item::Item;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
 use kube9_model::{EventType, Severity};
-use kube9_recorder::pipeline::identity::{Uid, Version};
-use kube9_recorder::pipeline::item::{Item, Mark, RelistCause, Via, WatchId};
-use kube9_recorder::pipeline::record::{Observation, Occurred, Record};
-use kube9_recorder::pipeline::sanitize::sanitize;
 use kube9_recorder::store::apply::Applier;
 use kube9_recorder::store::open::DataDir;
 use rusqlite::Connection;

@@ -45,17 +45,6 @@ pub const APPLICATION_ID: i32 = 0x6b75_6239;
 /// `--since` looks this far back by key; rows that span longer are in the partial index `idx_events_created`.
 pub const FOLD_WINDOW_MS: i64 = 600_000;
 
-/// Characters that stand for parts of a description in `text.body`. Stored text has no control characters (they are
-/// escaped before), so these cannot occur in it.
-pub mod placeholder {
-    /// The object's name.
-    pub const NAME: char = '\u{1}';
-    /// The object's namespace.
-    pub const NAMESPACE: char = '\u{2}';
-    /// The row's own arguments, `args[0]` to `args[4]`.
-    pub const ARGS: [char; 5] = ['\u{3}', '\u{4}', '\u{5}', '\u{6}', '\u{7}'];
-}
-
 /// Spans of [the counters](CREATE), in seconds.
 pub mod tally {
     /// One counter for all of the record; its start is 0.

@@ -5,11 +5,25 @@
 //!   time    Timestamp: milliseconds since 1970, RFC 3339 in and out
 //!   id      EventKey: one integer that is id, order and time index at once
 //!   visible which characters a person cannot see
+//!   record  a row as its producer wrote it; identity: uid and resourceVersion
+//!   watch   which watch, how it saw something, the steps of its protocol; resume: where it begins
+//!   heard   what committed Events tell the analysis
+//!   label   closed sets of words for metrics
 //! ```
 
+#![warn(missing_docs)]
+
+pub mod hash;
+pub mod heard;
 pub mod id;
+pub mod identity;
+pub mod label;
+pub mod placeholder;
+pub mod record;
+pub mod resume;
 mod row;
 pub mod time;
 pub mod visible;
+pub mod watch;
 
 pub use row::{EventType, Holder, ObjectRef, Severity, UnknownWord};

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use kube9_ingest::decode::{EventSeries, EventSource, InvolvedObject, KubeEvent, ObjectMeta};
 use kube9_model::time::Timestamp;
-use kube9_recorder::pipeline::decode::{
-    EventSeries, EventSource, InvolvedObject, KubeEvent, ObjectMeta,
-};
 
 use crate::clock::Micros;
 use crate::generator::{Event, History, Observation, Reporter, Uid};
@@ -151,7 +149,7 @@ pub fn decoded(event: &Event) -> KubeEvent {
 
 #[cfg(test)]
 mod tests {
-    use kube9_recorder::pipeline::decode::decode_event;
+    use kube9_ingest::decode::decode_event;
 
     use super::*;
 

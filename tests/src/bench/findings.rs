@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use kube9_recorder::metrics::Label;
+use kube9_model::label::Label;
 
 use super::report::{Limit, Sheet};
 use crate::cluster_sim::diff::{Diff, diff};

@@ -14,8 +14,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
-use kube9_recorder::pipeline::item::Item;
 
 use super::baseline::Journal;
 use super::data::{Delivery, Feed};

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use kube9_ingest::filter::SeverityOverrides;
+use kube9_ingest::item::Item;
+use kube9_ingest::normalize::normalize;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::identity::Version;
 use kube9_model::time::Timestamp;
-use kube9_recorder::pipeline::filter::SeverityOverrides;
-use kube9_recorder::pipeline::identity::Version;
-use kube9_recorder::pipeline::item::{Item, Passed, Via, WatchId};
-use kube9_recorder::pipeline::normalize::normalize;
-use kube9_recorder::pipeline::sanitize::sanitize;
+use kube9_model::watch::{Passed, Via, WatchId};
 use kube9_recorder::store::apply::{Applier, apply_all};
 use kube9_recorder::store::open::DataDir;
 use rusqlite::Connection;

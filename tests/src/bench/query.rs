@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kube9_db::read::{Filter, PageRequest, Reader};
+use kube9_ingest::filter::SeverityOverrides;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
-use kube9_recorder::pipeline::filter::SeverityOverrides;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};

@@ -9,11 +9,10 @@ use kube9_recorder::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::Feed;
-use super::integrity;
 use super::latency::{Store, Watcher, items, percentile};
 use super::populate::Database;
 use super::report::{Limit, Sheet};
-use super::size_limit;
+use super::{integrity, size_limit};
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
 pub(super) const DELAY_MS_MAX: f64 = 100.0;
@@ -111,7 +110,7 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
 
 fn pinned(
     store: &Store,
-    items: impl Iterator<Item = kube9_recorder::pipeline::item::Item>,
+    items: impl Iterator<Item = kube9_ingest::item::Item>,
     sheet: &mut Sheet,
 ) -> anyhow::Result<()> {
     let metrics = &store.shared.metrics;

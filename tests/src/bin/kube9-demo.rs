@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
 use kube9_recorder::config::{Config, Environment};
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_tests::apiserver::{self, ApiServer};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use kube9_base::clock::{Clock, ManualTime};
 use kube9_model::time::Timestamp;
-use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_tests::apiserver::{ApiServer, Config};
 use kube9_tests::bench::memory::beside;
 use kube9_tests::clock::Micros;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kube9_base::clock::TimeSource;
 use kube9_model::time::Timestamp;
-use kube9_recorder::clock::TimeSource;
 
 /// How often the file is read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use kube9_recorder::clock::Clock;
+use kube9_base::clock::Clock;
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
 use rustix::process::{Pid, Signal, kill_process};

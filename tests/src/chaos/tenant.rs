@@ -503,7 +503,7 @@ impl Drop for Scene {
 }
 
 fn now() -> String {
-    kube9_recorder::clock::Clock::system().now().to_string()
+    kube9_base::clock::Clock::system().now().to_string()
 }
 
 /// The finding about a Service of somebody else that was created at the end.

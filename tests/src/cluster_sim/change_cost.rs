@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use kube9_recorder::metrics::Kind;
-use kube9_recorder::source::objects::Object;
+use kube9_ingest::objects::Object;
+use kube9_model::label::Kind;
 
 use super::replay::{KINDS, Replay};
 use super::{Day, Ms, Plan};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube9_recorder::metrics::Kind;
+use kube9_model::label::Kind;
 
 use super::ground_truth::Cause;
 use super::state::{Habit, Phase, PodId, Progress, Runs};

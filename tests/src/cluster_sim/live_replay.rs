@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
+use kube9_base::clock::{Clock, TimeSource};
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{ObjectRef, Severity};
-use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::config::{Config, Flags, ProcessEnvironment};
 use kube9_recorder::logging;
-use kube9_recorder::metrics::Kind;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
-use kube9_recorder::metrics::Kind;
+use kube9_model::label::Kind;
 
 use super::live_replay::{Process, Used, is_synced, kind_of, put, setup};
 use super::{Day, Plan};

@@ -29,7 +29,7 @@ mod state;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use kube9_recorder::metrics::Kind;
+use kube9_model::label::Kind;
 use serde_json::Value;
 
 use ground_truth::GroundTruth;

@@ -1,6 +1,6 @@
 //! The life of a pod, step by step, as scheduler and kubelet write it.
 
-use kube9_recorder::metrics::Kind;
+use kube9_model::label::Kind;
 
 use super::ground_truth::Placement;
 use super::setup::{OUTAGE, REGISTRIES};

@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use kube9_ingest::item::{Item, Step};
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::Object;
+use kube9_ingest::owners::Owners;
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
-use kube9_recorder::metrics::{Kind, Label};
-use kube9_recorder::pipeline::item::{Item, RelistCause, Step, WatchId};
-use kube9_recorder::pipeline::owners::Owners;
-use kube9_recorder::pipeline::signals::Remembered;
-use kube9_recorder::source::objects::Object;
-use kube9_recorder::source::objects::informer::{News, Seen};
 use serde_json::{Value, json};
 
 use super::diff::Found;

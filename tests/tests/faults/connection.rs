@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use kube9_base::clock::{Clock, ManualTime};
 use kube9_model::time::Timestamp;
-use kube9_recorder::clock::{Clock, ManualTime};
 use kube9_tests::apiserver::{Fault, Garbage, Kind, On};
 use kube9_tests::recorder::balance;
 use serde_json::{Value, json};

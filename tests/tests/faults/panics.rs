@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kube9_base::clock::{Clock, TimeSource};
 use kube9_model::time::Timestamp;
-use kube9_recorder::clock::{Clock, TimeSource};
 use kube9_recorder::exit::Defect;
 use kube9_recorder::panics;
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use kube9_ingest::maps::{Map, Set};
 use kube9_model::time::Timestamp;
 
 use super::subject::Subject;
-use crate::maps::{Map, Set};
 
 /// Subjects in the order in which they were touched, each once; and those whose time is yet to come, one time each: a look
 /// asks all rules, so what it says of the next one replaces what the one before said.

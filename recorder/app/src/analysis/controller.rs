@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use kube9_ingest::objects::Meta;
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
-
-use crate::source::objects::Meta;
 
 /// The controller of a pod: the Deployment where a ReplicaSet of one owns it, the CronJob where a Job of one does.
 pub fn controller(meta: &Meta) -> Option<ObjectRef> {

@@ -4,22 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_base::clock::Clock;
+use kube9_base::health::{Check, Health, Pulse};
+use kube9_base::recall::Recall;
+use kube9_ingest::item::Item;
+use kube9_ingest::news::Seen;
 use kube9_model::ObjectRef;
+use kube9_model::heard::Heard;
+use kube9_model::watch::RelistCause;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::own::{Degraded, Own, Space};
 use super::rules::finding_names;
 use super::state::Analysis;
-use crate::clock::Clock;
-use crate::health::{Check, Health, Pulse};
 use crate::metrics::Metrics;
-use crate::pipeline::heard::Heard;
-use crate::pipeline::item::{Item, RelistCause};
 use crate::pipeline::push::push;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::signals::Recall;
-use crate::source::objects::informer::Seen;
 use crate::volume::statvfs;
 
 /// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_ingest::objects::{ContainerState, Pod, Terminated};
+use kube9_ingest::sanitize::clean_text;
 use kube9_model::time::Timestamp;
-
-use crate::pipeline::sanitize::clean_text;
-use crate::source::objects::{ContainerState, Pod, Terminated};
 
 /// Waiting reasons of an image that cannot be pulled.
 const PULL: [&str; 5] = [

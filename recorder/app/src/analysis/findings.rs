@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use kube9_ingest::item::{Finding, Step};
+use kube9_ingest::maps;
+use kube9_ingest::sanitize::{Clean, NAME_BYTES_MAX, clean_text, sanitize};
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
 use serde::{Deserialize, Serialize};
@@ -25,10 +29,6 @@ use super::rules;
 use super::rules::signs::{Sign, Signs};
 use super::rules::words::span;
 use super::subject::Subject;
-use crate::maps;
-use crate::pipeline::item::{Finding, Step};
-use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::{Clean, NAME_BYTES_MAX, clean_text, sanitize};
 
 /// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);

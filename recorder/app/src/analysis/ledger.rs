@@ -3,7 +3,7 @@
 //! Invariant: what is subtracted is computed from what is kept as it was when it was added; so nothing is left of what is
 //! gone.
 
-use crate::maps::Map;
+use kube9_ingest::maps::Map;
 
 /// Bytes by namespace; what is in none counts as a namespace of its own, named ''.
 #[derive(Debug, Default)]

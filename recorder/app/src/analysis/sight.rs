@@ -8,15 +8,15 @@
 
 use std::time::Duration;
 
+use kube9_ingest::maps::{Map, Set, trim};
+use kube9_ingest::objects::Object;
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 
 use super::changes::{Facts, Late};
 use super::subject::{ObjectKey, key, split};
-use crate::maps::{Map, Set, trim};
-use crate::metrics::{Kind, Label};
-use crate::pipeline::item::{RelistCause, WatchId};
-use crate::pipeline::signals::Remembered;
-use crate::source::objects::Object;
 
 /// How long after a reconnect the rules wait: what happened meanwhile arrives first.
 const THAW: Duration = Duration::from_secs(2);

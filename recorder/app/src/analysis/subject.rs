@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use kube9_ingest::objects::Meta;
+use kube9_ingest::sanitize::clean_name;
 use kube9_model::ObjectRef;
+use kube9_model::label::{Kind, Label};
 use serde::{Deserialize, Serialize};
-
-use crate::metrics::{Kind, Label};
-use crate::pipeline::sanitize::clean_name;
-use crate::source::objects::Meta;
 
 /// An object's kind, namespace and name, in memory once: shared by all maps and indexes. They are clean, since facts and
 /// findings are stored under them.

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use kube9_model::ObjectRef;
+use kube9_model::label::Label;
 
 use super::rules::rule::{Check, Context, Group, Rule};
 use super::rules::signs::Signs;
 use super::subject::{Subject, SubjectKind, object_ref};
 use super::world::World;
-use crate::metrics::Label;
 
 /// A subject that is there.
 pub(super) struct Target<'a> {

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube9_ingest::maps::Map;
+use kube9_model::heard::{History, Place, SLOT_SECONDS};
 use kube9_model::time::Timestamp;
-
-use crate::maps::Map;
-use crate::pipeline::heard::{History, Place, SLOT_SECONDS};
 
 /// Slots of the rate: an hour.
 const SLOTS: i64 = 3600 / SLOT_SECONDS;

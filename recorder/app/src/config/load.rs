@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::layers::{Environment, Flags, Layers, Problem, Setting};
-use super::place::{MOUNTED, Place};
-use super::{Config, LogFormat};
+use super::{Config, Environment, Flags, Layers, LogFormat, MOUNTED, Place, Problem, Setting};
 
 /// Everything that is wrong with the configuration.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use super::setting::{Leaf, Origin};
+use super::{Leaf, Origin};
 
 /// Level of the log, or directives by target. Valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]

@@ -11,122 +11,28 @@
 //! Invariants: all problems are reported together, with their paths, before a port or a file is opened. No
 //! setting holds a secret, so that the whole configuration can be printed.
 
-mod layers;
 pub mod load;
 mod log;
-mod place;
 mod relations;
-mod setting;
 #[cfg(test)]
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kube9_base::settings::{days, hours, millis, seconds};
 use kube9_model::Severity;
-use serde_json::{Map, Value};
 
-use crate::pipeline::filter::{FilterRule, OverrideRule};
+use kube9_ingest::filter::{FilterRule, OverrideRule};
 
-pub use layers::{
-    Described, Entries, Environment, Flags, Layers, Problem, ProcessEnvironment, Setting,
+pub use kube9_base::settings::{
+    ByteSize, Described, Entries, Environment, Flags, Layers, Leaf, MOUNTED, Origin, Place,
+    Problem, ProcessEnvironment, Setting,
 };
 pub use log::{LogFormat, LogLevel};
-pub use place::{MOUNTED, Place};
-pub use setting::{ByteSize, Leaf, Origin};
 
-/// Declares sections: a struct, its defaults, and how it is read, shown and documented.
-/// A field is `name: type = default => allowed range; origin`. A free text needs the origin: `anywhere` if it names no
-/// address, credential or file, else `mounted`; other types know their own.
-macro_rules! sections {
-    ($(
-        $(#[doc = $section_doc:literal])*
-        pub struct $section:ident {$(
-            $(#[doc = $doc:literal])*
-            $field:ident: $type:ty = $default:expr $(=> $bounds:expr)? $(; $origin:ident)?,
-        )*}
-    )*) => {$(
-        $(#[doc = $section_doc])*
-        #[derive(Debug, Clone, PartialEq)]
-        pub struct $section {$(
-            $(#[doc = $doc])*
-            pub $field: $type,
-        )*}
-
-        impl Default for $section {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-
-        impl Setting for $section {
-            fn read(
-                layers: &mut Layers<'_>,
-                path: &str,
-                default: Self,
-                _: Option<RangeInclusive<Self>>,
-                _: Option<Origin>,
-            ) -> Self {
-                layers::enter(layers, path);
-                Self {$(
-                    $field: {
-                        let path = layers::join(path, stringify!($field));
-                        let bounds = sections!(@bounds $($bounds)?);
-                        Setting::read(layers, &path, default.$field, bounds, sections!(@origin $($origin)?))
-                    },
-                )*}
-            }
-
-            fn show(&self) -> Value {
-                let mut map = Map::new();
-                $(map.insert(stringify!($field).to_owned(), Setting::show(&self.$field));)*
-                Value::Object(map)
-            }
-
-            fn describe(
-                &self,
-                path: &str,
-                _: Option<RangeInclusive<Self>>,
-                _: Option<Origin>,
-                _: &str,
-                out: &mut Vec<Described>,
-            ) {
-                $(
-                    let doc: &[&str] = &[$($doc),*];
-                    let path_here = layers::join(path, stringify!($field));
-                    let bounds = sections!(@bounds $($bounds)?);
-                    let origin = sections!(@origin $($origin)?);
-                    Setting::describe(&self.$field, &path_here, bounds, origin, &doc.concat(), out);
-                )*
-            }
-        }
-    )*};
-    (@bounds) => { None };
-    (@bounds $bounds:expr) => { Some($bounds) };
-    (@origin) => { None };
-    (@origin anywhere) => { Some(Origin::Anywhere) };
-    (@origin mounted) => { Some(Origin::Mounted) };
-}
-
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-const fn hours(hours: u64) -> Duration {
-    seconds(hours * 3600)
-}
-
-const fn days(days: u64) -> Duration {
-    hours(days * 24)
-}
-
-sections! {
+kube9_base::sections! {
     /// The whole configuration. Only `main` and `run` see it; each room takes its own section.
     pub struct Config {
         /// Directory of the database `kube9.db`.

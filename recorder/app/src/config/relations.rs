@@ -1,9 +1,8 @@
 //! What no single setting can say of itself.
 
-use super::Config;
-use super::layers::Layers;
-use super::place::Place;
-use crate::pipeline::filter::{Filter, SeverityOverrides};
+use kube9_ingest::filter::{Filter, SeverityOverrides};
+
+use super::{Config, Layers, Place};
 
 impl Config {
     /// Refuses what does not go together.

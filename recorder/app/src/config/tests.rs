@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::parse_yaml;
 use super::*;
+use serde_json::Value;
 
 type Vars = BTreeMap<&'static str, &'static str>;
 
@@ -67,9 +68,11 @@ fn setting_that_names_an_address_or_a_file_comes_from_the_mounted_file_alone_in_
             !by_flag.iter().any(|p| p.contains("inside a pod")),
             "{path} elsewhere"
         );
-        let aliases = layers::ALIASES.iter().filter(|(p, _, _)| *p == path);
+        let aliases = kube9_base::settings::ALIASES
+            .iter()
+            .filter(|(p, _, _)| *p == path);
         let names = aliases.map(|(_, name, _)| (*name).to_owned());
-        for name in names.chain([layers::variable(path)]) {
+        for name in names.chain([kube9_base::settings::variable(path)]) {
             let name: &'static str = Box::leak(name.into_boxed_str());
             let refused = load("", &[], &[POD, (name, "planted")])
                 .err()
@@ -356,7 +359,7 @@ fn a_misspelt_variable_is_a_warning_and_a_service_link_is_not() {
 #[test]
 fn no_variable_can_be_mistaken_for_a_service_link() {
     for setting in Config::settings() {
-        let name = layers::variable(&setting.path);
+        let name = kube9_base::settings::variable(&setting.path);
         let vars: BTreeMap<&str, &str> = [(name.as_str(), "x")].into();
         let unread = Layers::new(&Vec::new(), &vars, Value::Null).unknown_variables();
         assert_eq!(
@@ -510,8 +513,11 @@ fn the_documentation_lists_every_setting_with_its_default() {
         if !setting.bounds.is_empty() {
             page += &format!("Allowed: {}.\n", setting.bounds);
         }
-        page += &format!("Variable: `{}`", layers::variable(&setting.path));
-        for (_, alias, unit) in layers::ALIASES
+        page += &format!(
+            "Variable: `{}`",
+            kube9_base::settings::variable(&setting.path)
+        );
+        for (_, alias, unit) in kube9_base::settings::ALIASES
             .iter()
             .filter(|(path, _, _)| *path == setting.path)
         {

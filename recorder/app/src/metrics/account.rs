@@ -10,10 +10,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kube9_base::metrics::{By, By2, counter, counters, gauge};
+use kube9_model::label::{Kind, Label, Stage};
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::families::{counter, counters, gauge};
-use super::labels::{Action, Bound, By, By2, Item, Kind, Label, Stage};
+use super::labels::{Action, Bound, Item};
 
 const STAGES: usize = Stage::ALL.len();
 

@@ -1,61 +1,6 @@
-//! The closed sets that labels take their values from, and metrics resolved for each value beforehand.
-//!
-//! Invariant: a label's values are known when the process starts. Never a name or a uid of the cluster.
+//! The closed sets that labels take their values from.
 
-use std::marker::PhantomData;
-
-use kube9_model::{EventType, Severity};
-use prometheus::core::{Collector, Metric, MetricVec, MetricVecBuilder};
-
-/// A closed set of label values.
-pub trait Label: Copy + 'static {
-    /// Every value.
-    const ALL: &'static [Self];
-
-    /// Position in [`ALL`](Self::ALL).
-    fn index(self) -> usize;
-
-    /// The value as it is exported.
-    fn name(self) -> &'static str;
-}
-
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            fn index(self) -> usize {
-                self as usize
-            }
-
-            fn name(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-    };
-}
-
-label!(
-    /// What is watched.
-    Kind {
-        /// Kubernetes Events.
-        Event => "Event",
-        /// Nodes.
-        Node => "Node",
-        /// Pods.
-        Pod => "Pod",
-        /// Deployments.
-        Deployment => "Deployment",
-        /// Services.
-        Service => "Service",
-        /// ConfigMaps.
-        ConfigMap => "ConfigMap",
-    }
-);
+use kube9_model::label;
 
 label!(
     /// How an object arrived.
@@ -100,18 +45,6 @@ label!(
         Regressed => "history_regressed",
         /// Anything else.
         Other => "other",
-    }
-);
-
-label!(
-    /// Where in the pipeline something failed.
-    Stage {
-        /// Reading what the API server sent.
-        Decode => "decode",
-        /// Making a row of it.
-        Normalize => "normalize",
-        /// Committing the row.
-        Write => "write",
     }
 );
 
@@ -170,87 +103,3 @@ label!(
         Size => "size",
     }
 );
-
-impl Label for EventType {
-    const ALL: &'static [Self] = EventType::ALL;
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    fn name(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-impl Label for Severity {
-    const ALL: &'static [Self] = Severity::ALL;
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    fn name(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-/// A metric for each value of a label.
-#[derive(Debug)]
-pub struct By<L, M> {
-    children: Vec<M>,
-    label: PhantomData<L>,
-}
-
-impl<L: Label, M: Metric> By<L, M> {
-    /// Creates a child, with its initial value, for every label value.
-    pub(super) fn resolve<T>(family: &MetricVec<T>) -> Self
-    where
-        T: MetricVecBuilder<M = M>,
-        MetricVec<T>: Collector,
-    {
-        let children = L::ALL
-            .iter()
-            .map(|value| family.with_label_values(&[value.name()]))
-            .collect();
-        Self {
-            children,
-            label: PhantomData,
-        }
-    }
-
-    /// The metric of `value`.
-    pub fn of(&self, value: L) -> &M {
-        &self.children[value.index()]
-    }
-}
-
-/// A metric for each pair of values of two labels.
-#[derive(Debug)]
-pub struct By2<A, B, M> {
-    children: Vec<M>,
-    labels: PhantomData<(A, B)>,
-}
-
-impl<A: Label, B: Label, M: Metric> By2<A, B, M> {
-    /// Creates a child, with its initial value, for every pair of label values.
-    pub(super) fn resolve<T>(family: &MetricVec<T>) -> Self
-    where
-        T: MetricVecBuilder<M = M>,
-        MetricVec<T>: Collector,
-    {
-        let pairs = A::ALL
-            .iter()
-            .flat_map(|a| B::ALL.iter().map(move |b| [a.name(), b.name()]));
-        let children = pairs.map(|pair| family.with_label_values(&pair)).collect();
-        Self {
-            children,
-            labels: PhantomData,
-        }
-    }
-
-    /// The metric of the pair.
-    pub fn of(&self, a: A, b: B) -> &M {
-        &self.children[a.index() * B::ALL.len() + b.index()]
-    }
-}

@@ -9,7 +9,6 @@
 //! `kube9_database_operations_total`.
 
 mod account;
-mod families;
 mod labels;
 mod process;
 #[cfg(test)]
@@ -23,12 +22,11 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, 
 
 use account::Account;
 pub use account::Outcomes;
-use families::{
-    counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
+use kube9_base::metrics::{
+    By, By2, counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
 };
-pub use labels::{
-    Action, Bound, By, By2, Healed, Item, Kind, Label, Operation, Removal, RestartCause, Stage,
-};
+use kube9_model::label::{Kind, Label, Stage};
+pub use labels::{Action, Bound, Healed, Item, Operation, Removal, RestartCause};
 
 /// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 //! Into the queue, and an account of what had to go for it.
 
+use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
 use tracing::warn;
 
-use super::item::Item;
 use super::queue::Queue;
 use crate::metrics::{self, Metrics};
 

@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, WatchId};
 use tokio::sync::Notify;
-
-use super::item::{Item, Mark, WatchId};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone)]
@@ -364,12 +364,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pipeline::identity::{Uid, Version};
-    use crate::pipeline::item::{Passed, RelistCause, Via};
-    use crate::pipeline::record::{Observation, Occurred, Record};
-    use crate::pipeline::sanitize::sanitize;
+    use kube9_ingest::sanitize::sanitize;
+    use kube9_model::identity::{Uid, Version};
+    use kube9_model::record::{Observation, Occurred, Record};
+    use kube9_model::watch::{Passed, RelistCause, Via};
     use kube9_model::{EventType, Severity};
+
+    use super::*;
 
     const WATCH: WatchId = WatchId(7);
     const NOW: Timestamp = Timestamp::EPOCH;
@@ -382,7 +383,7 @@ mod tests {
         })
     }
 
-    fn row(occurred: Occurred) -> Box<crate::pipeline::sanitize::Sanitized> {
+    fn row(occurred: Occurred) -> Box<kube9_ingest::sanitize::Sanitized> {
         Box::new(sanitize(Record {
             event_type: EventType::Cluster,
             severity: Severity::Info,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kube9_base::throttle::Throttle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet, yield_now};
@@ -28,7 +29,6 @@ use warp::reply::Response;
 
 use super::target;
 use crate::config::HttpConfig;
-use crate::logging::Throttle;
 use crate::metrics::Metrics;
 use crate::panics;
 

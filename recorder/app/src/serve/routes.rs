@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
+use kube9_base::health::{CheckView, Health};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tracing::error;
@@ -12,7 +13,6 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 
-use crate::health::{CheckView, Health};
 use crate::metrics::{self, Metrics};
 
 /// What the routes answer from.

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube9_base::clock::{Clock, ManualTime};
+use kube9_base::health::Health;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,9 +15,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::*;
-use crate::clock::{Clock, ManualTime};
-use crate::health::Health;
-use crate::metrics::{Action, Kind, Metrics, Rules};
+use crate::metrics::{Action, Metrics, Rules};
 
 /// A server on a free port, whose clock stands still.
 pub(crate) struct Server {

@@ -17,12 +17,12 @@ use futures_util::{Stream, StreamExt};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::{Body, Client};
+use kube9_ingest::sanitize::clean_text;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::RestartCause;
-use crate::pipeline::sanitize::clean_text;
 
 /// Why a request or a stream failed; decides what the source does next.
 #[derive(Debug, thiserror::Error)]

@@ -10,16 +10,17 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use kube9_ingest::item::Item;
+use kube9_model::identity::Version;
+use kube9_model::resume::Start;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, WatchId};
 use serde_json::value::RawValue;
 
+use super::held::Held;
 use super::intake::Intake;
-use super::objects::held::Held;
 use super::pages::{Action, ListPage};
 use super::watcher::{Closed, Consumer, Cursor, List, Told};
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::{Item, Mark, WatchId};
-use crate::pipeline::signals::Start;
 
 /// Takes what the watcher of Events sees.
 pub struct EventsConsumer {

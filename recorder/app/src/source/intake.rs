@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
+use kube9_base::clock::Clock;
+use kube9_base::throttle::Throttle;
+use kube9_ingest::decode::{Identity, decode_event, decode_identity};
+use kube9_ingest::filter::{Decision, Filter, SeverityOverrides, Subject};
+use kube9_ingest::item::Item;
+use kube9_ingest::normalize::normalize;
+use kube9_ingest::owners::Owners;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::label::{Kind, Stage};
+use kube9_model::record::{Occurred, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Passed, Via, WatchId};
 use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::pages::{Action, RawItem};
 use super::watcher::Cursor;
-use crate::clock::Clock;
-use crate::logging::Throttle;
-use crate::metrics::{self, Metrics, Stage};
-use crate::pipeline::decode::{Identity, decode_event, decode_identity};
-use crate::pipeline::filter::{Decision, Filter, SeverityOverrides, Subject};
-use crate::pipeline::item::{Item, Passed, Via, WatchId};
-use crate::pipeline::normalize::normalize;
-use crate::pipeline::owners::Owners;
+use crate::metrics::{self, Metrics};
 use crate::pipeline::push::push;
 use crate::pipeline::queue::Queue;
-use crate::pipeline::record::{Occurred, TIME_SUSPECT};
-use crate::pipeline::sanitize::sanitize;
 
 /// What every Events source puts its items through.
 #[derive(Clone)]
@@ -67,14 +69,13 @@ impl Intake {
 
     /// Takes an item of a list page; returns its last occurrence, where it makes a row and the time can be true.
     pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
-        self.metrics
-            .received(metrics::Kind::Event, metrics::Action::Listed);
+        self.metrics.received(Kind::Event, metrics::Action::Listed);
         self.take(watch, Seen::List, &item.json)
     }
 
     /// Takes an item of a watch, and moves `cursor` to it.
     pub fn watched(&self, watch: WatchId, action: Action, object: &RawValue, cursor: &mut Cursor) {
-        self.metrics.received(metrics::Kind::Event, action.into());
+        self.metrics.received(Kind::Event, action.into());
         let seen = Seen::Watch(cursor);
         match action {
             Action::Added | Action::Modified => {
@@ -90,7 +91,7 @@ impl Intake {
     /// Takes note of a line that cannot be read at all.
     pub fn undecodable(&self, watch: WatchId, cause: &str) {
         self.metrics
-            .received(metrics::Kind::Event, metrics::Action::Undecodable);
+            .received(Kind::Event, metrics::Action::Undecodable);
         let (via, received) = (Via::Watch, self.now());
         let identity = Identity::default();
         self.skipped(

@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use kube9_model::identity::Version;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::api::{Api, ApiError, Shape, Status, place_of};
-use crate::metrics::{self, Kind};
-use crate::pipeline::identity::Version;
+use crate::metrics;
 
 /// Bound of one page's body. A page is held whole while it is decoded; 500 Events are about 0.5 MB, 50 large Pods 1 MiB.
 const PAGE_BYTES_MAX: usize = 2 << 20;

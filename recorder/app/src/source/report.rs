@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::health::{Check, Health};
-use crate::metrics::{Kind, Metrics, RestartCause};
+use kube9_base::clock::Clock;
+use kube9_base::health::{Check, Health};
+use kube9_model::label::Kind;
+
+use crate::metrics::{Metrics, RestartCause};
 
 /// Counts the sources that have not synced yet; the last one makes the recorder ready.
 #[derive(Clone)]

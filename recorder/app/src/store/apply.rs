@@ -13,7 +13,13 @@
 //! Invariant: the position of a watch moves in the transaction of the items it covers, and passes a dropped item only
 //! together with the hole that remembers it.
 
+use kube9_ingest::item::{Change, Item};
+use kube9_ingest::sanitize::{Sanitized, sanitize};
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::{Occurred, Record, TIME_SUSPECT};
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, Passed, RelistCause, Via, WatchId};
 use kube9_model::{EventType, Severity};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Map, json};
@@ -25,17 +31,13 @@ use super::findings::FindingTable;
 use super::gap::{self, Facts, Healed};
 use super::gaps::GapTable;
 use super::holes::HoleTable;
+use super::identity::Sql;
 use super::rows::Rows;
 use super::sight::{self, Sight};
 use super::stubs::{self, Stubs, Unrecorded};
 use super::watches::WatchTable;
 use crate::metrics;
-use crate::pipeline::identity::{Uid, Version};
-use crate::pipeline::item::{Change, Item, Mark, Passed, RelistCause, Via, WatchId};
 use crate::pipeline::queue::Drops;
-use crate::pipeline::record::{Occurred, Record, TIME_SUSPECT};
-use crate::pipeline::sanitize::{Sanitized, sanitize};
-use crate::pipeline::signals::Remembered;
 
 /// What one transaction did; told after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -178,7 +180,7 @@ impl Applier {
         let events = &mut self.outcomes.events;
         match why {
             Passed::Deleted => {
-                DedupTable::of(conn).delete(&Uid::new(uid))?;
+                DedupTable::of(conn).delete(&Sql(&Uid::new(uid)))?;
                 events.deleted += 1;
             }
             Passed::Filtered(rule) => {

@@ -3,13 +3,14 @@
 //! Invariant: an entry lives until its Event is DELETED or absent from a completed list, never by age.
 
 use kube9_model::id::EventKey;
+use kube9_model::identity::{Uid, Version};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::WatchId;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
+use super::identity::Sql;
 use super::statements::Counting as _;
-use crate::pipeline::identity::{Uid, Version};
-use crate::pipeline::item::WatchId;
 
 /// The table, within a transaction of the caller's.
 pub(super) struct DedupTable<'c> {
@@ -60,7 +61,7 @@ impl<'c> DedupTable<'c> {
                 "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
                  FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1",
             )?
-            .query_row([uid], |row| {
+            .query_row([Sql(uid)], |row| {
                 let event = EventKey::from_i64(row.get(2)?);
                 let newest = match row.get::<_, Option<i64>>(3)? {
                     Some(severity) => Some(StoredRow {
@@ -76,7 +77,7 @@ impl<'c> DedupTable<'c> {
                     None => None,
                 };
                 Ok(Stored {
-                    version: row.get(0)?,
+                    version: row.get::<_, Sql<Version>>(0)?.0,
                     count: row.get(1)?,
                     event,
                     row: newest,
@@ -89,8 +90,9 @@ impl<'c> DedupTable<'c> {
     pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<Version>> {
         self.conn
             .counted("SELECT version FROM dedup WHERE uid = ?1")?
-            .query_row([uid], |row| row.get(0))
+            .query_row([Sql(uid)], |row| row.get::<_, Sql<Version>>(0))
             .optional()
+            .map(|found| found.map(|version| version.0))
     }
 
     /// Writes the entry of a new Event. `false`: it has one, which stays as it is.
@@ -131,7 +133,7 @@ impl<'c> DedupTable<'c> {
     pub(super) fn listed(&self, uid: &Uid, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
         self.conn
             .counted("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
-            .execute((uid, listing, watch.0))?;
+            .execute((Sql(uid), listing, watch.0))?;
         Ok(())
     }
 
@@ -213,11 +215,11 @@ impl<'c> DedupTable<'c> {
 }
 
 impl<'a> Entry<'a> {
-    fn values(&self) -> (&'a Uid, i64, &'a Version, i64, i64, i64) {
+    fn values(&self) -> (Sql<&'a Uid>, i64, Sql<&'a Version>, i64, i64, i64) {
         (
-            self.uid,
+            Sql(self.uid),
             self.watch.0,
-            self.version,
+            Sql(self.version),
             self.count,
             self.event.as_i64(),
             self.listing,

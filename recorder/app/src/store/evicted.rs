@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{Holder, Severity};
 use rusqlite::Connection;
@@ -10,7 +11,6 @@ use super::share::HOLDERS_MAX;
 use super::statements::Counting as _;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
-use crate::pipeline::record::Record;
 
 /// Entries kept: one for each severity of as many holders as are told apart; about 2 MB. Of more, as where thousands of
 /// namespaces come and go a day, the oldest go.

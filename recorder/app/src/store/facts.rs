@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use kube9_model::resume::{Remembered, off_name};
+use kube9_model::watch::WatchId;
 use rusqlite::Connection;
 use tracing::warn;
 
 use super::statements::Counting as _;
-use crate::pipeline::item::WatchId;
-use crate::pipeline::signals::{Remembered, off_name};
 
 /// Longest facts of an object: what is kept of one (`OBJECT_BYTES_MAX`) as JSON, each key with its number. A version
 /// before that bound has stored more.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a fingerprint is in `finding` exactly while its finding is open, in the transaction of its rows.
 
+use kube9_ingest::item::{Finding, Step};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
@@ -9,7 +10,6 @@ use serde_json::json;
 
 use super::rows::{Rows, Span};
 use super::statements::Counting as _;
-use crate::pipeline::item::{Finding, Step};
 
 /// The table, within a transaction of the caller's.
 pub(super) struct FindingTable<'c> {

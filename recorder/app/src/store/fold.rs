@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use kube9_db::schema::FOLD_WINDOW_MS;
 use kube9_model::id::EventKey;
+use kube9_model::identity::Version;
+use kube9_model::record::Observation;
 use kube9_model::time::Timestamp;
-
-use crate::pipeline::identity::Version;
-use crate::pipeline::record::Observation;
 
 const WINDOW: Duration = Duration::from_millis(FOLD_WINDOW_MS as u64);
 
@@ -132,9 +131,10 @@ fn first_sight(seen: &Observation) -> Fold {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::pipeline::identity::Uid;
+    use kube9_model::identity::Uid;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn sight(version: i64, count: i64, first_s: i64, last_s: i64) -> Observation {
         Observation {

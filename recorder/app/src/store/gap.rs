@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 use serde_json::{Map, Value, json};
-
-use crate::pipeline::record::Record;
 
 /// Title of every gap row.
 pub const TITLE: &str = "Recording gap";

@@ -5,16 +5,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kube9_ingest::sanitize::sanitize;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::RelistCause;
 use rusqlite::Connection;
 
 use super::gap::{self, End, Healed, Part};
 use super::rows::Rows;
 use super::watches::Watch;
-use crate::pipeline::item::RelistCause;
 use crate::pipeline::queue::Drops;
-use crate::pipeline::sanitize::sanitize;
 
 /// The rows of gaps, within a transaction of the caller's.
 pub(super) struct GapTable<'a> {

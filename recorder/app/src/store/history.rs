@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
+use kube9_model::heard::{History, Place, SLOT_SECONDS};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 use rusqlite::Connection;
-
-use crate::pipeline::heard::{History, Place, SLOT_SECONDS};
 
 const HOUR: i64 = 3_600;
 

@@ -1,13 +1,13 @@
 //! The table `hole`: what a full queue dropped of a watch and no list has brought back yet.
 
+use kube9_model::identity::{Uid, Version};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 use rusqlite::Connection;
 use serde_json::json;
 
 use super::dedup::DedupTable;
 use super::statements::Counting as _;
-use crate::pipeline::identity::{Uid, Version};
-use crate::pipeline::item::{RelistCause, WatchId};
 use crate::pipeline::queue::Drops;
 
 /// The table, within a transaction of the caller's.

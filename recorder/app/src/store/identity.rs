@@ -1,34 +1,36 @@
 //! How uid and resourceVersion of an Event are stored: a UUID as its 16 bytes, a decimal version as a number, anything
 //! else as its text.
 
+use kube9_model::identity::{Uid, Version};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, Value, ValueRef};
 
-use crate::pipeline::identity::{Uid, Version};
+/// As the database has it.
+pub(super) struct Sql<T>(pub(super) T);
 
-impl ToSql for Version {
+impl ToSql for Sql<&Version> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Self::Opaque(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        Ok(match self.0 {
+            Version::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Version::Opaque(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         })
     }
 }
 
-impl FromSql for Version {
+impl FromSql for Sql<Version> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         match value {
-            ValueRef::Integer(number) => Ok(Self::Number(number)),
-            other => other.as_str().map(Self::new),
+            ValueRef::Integer(number) => Ok(Self(Version::Number(number))),
+            other => other.as_str().map(|text| Self(Version::new(text))),
         }
     }
 }
 
-impl ToSql for Uid {
+impl ToSql for Sql<&Uid> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Uid::Bytes(bytes) => ValueRef::Blob(bytes),
+            Uid::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
     }
 }
@@ -50,21 +52,22 @@ mod tests {
             ("", "text"),
         ] {
             let version = Version::new(text);
-            let stored: (String, String, Version) = conn
+            let stored: (String, String, Sql<Version>) = conn
                 .query_row(
                     "SELECT typeof(?1), CAST(?1 AS TEXT), ?1",
-                    [&version],
+                    [Sql(&version)],
                     |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
                 )
                 .unwrap();
+            let stored = (stored.0, stored.1, stored.2.0);
             assert_eq!(stored, (kind.to_owned(), text.to_owned(), version));
         }
         // A column of text gives a number back as its digits.
-        let read: Version = conn.query_row("SELECT '7'", [], |row| row.get(0)).unwrap();
-        assert_eq!(read, Version::Number(7));
+        let read: Sql<Version> = conn.query_row("SELECT '7'", [], |row| row.get(0)).unwrap();
+        assert_eq!(read.0, Version::Number(7));
         for other in ["NULL", "x'00'", "1.5"] {
             let read = conn.query_row(&format!("SELECT {other}"), [], |row| {
-                row.get::<_, Version>(0)
+                row.get::<_, Sql<Version>>(0)
             });
             assert!(read.is_err(), "{other}");
         }
@@ -82,9 +85,11 @@ mod tests {
             ("uid-1", "text", "7569642D31"),
         ] {
             let stored: (String, String) = conn
-                .query_row("SELECT typeof(?1), hex(?1)", [Uid::new(text)], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
+                .query_row(
+                    "SELECT typeof(?1), hex(?1)",
+                    [Sql(&Uid::new(text))],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
                 .unwrap();
             assert_eq!(stored, (kind.to_owned(), hex.to_owned()));
         }

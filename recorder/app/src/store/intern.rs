@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use kube9_ingest::names::join;
+use kube9_ingest::sanitize::Sanitized;
 use kube9_model::ObjectRef;
+use kube9_model::hash::stable_hash;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::marks::Marks;
 use super::statements::Counting as _;
-use crate::hash::stable_hash;
-use crate::pipeline::names::join;
-use crate::pipeline::sanitize::Sanitized;
 
 /// Entries of each half of a cache; with the texts' bound below at most about 3 MB together.
 const ENTRIES_MAX: usize = 4096;

@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use kube9_model::time::Timestamp;
+use kube9_model::watch::WatchId;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -18,7 +19,6 @@ use super::facts::FactsTable;
 use super::gaps::GapTable;
 use super::run::Progress;
 use super::watches::WatchTable;
-use crate::pipeline::item::WatchId;
 
 /// Entries read between two looks at the time.
 const CHUNK: i64 = 512;

@@ -12,7 +12,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use kube9_base::health::{Check, Health};
+use kube9_ingest::item::Item;
 use kube9_model::id::EventKey;
+use kube9_model::label::Label;
 use kube9_model::{Holder, Severity};
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
@@ -30,9 +33,7 @@ use super::shared::Shared;
 use super::statements::Counting as _;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
-use crate::health::{Check, Health};
-use crate::metrics::{Label, Metrics, Removal};
-use crate::pipeline::item::Item;
+use crate::metrics::{Metrics, Removal};
 use crate::pipeline::push::push;
 use crate::volume::{Volume, statvfs};
 

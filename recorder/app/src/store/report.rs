@@ -4,6 +4,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use kube9_ingest::sanitize::{Sanitized, sanitize};
+use kube9_model::label::Label;
+use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Holder, Severity};
 use rusqlite::Connection;
@@ -11,9 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply::Applier;
 use super::delete::Deleted;
-use crate::metrics::{Label, Removal};
-use crate::pipeline::record::{Occurred, Record};
-use crate::pipeline::sanitize::{Sanitized, sanitize};
+use crate::metrics::Removal;
 
 /// Holders that a row names.
 const NAMED_MAX: usize = 10;

@@ -4,19 +4,20 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use kube9_db::schema::tally;
+use kube9_ingest::sanitize::Sanitized;
+use kube9_model::heard::Told;
 use kube9_model::id::EventKey;
+use kube9_model::identity::Uid;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use super::evicted;
+use super::identity::Sql;
 use super::intern::Interned;
 use super::keys::Keys;
 use super::statements::Counting as _;
-use crate::pipeline::heard::Told;
-use crate::pipeline::identity::Uid;
-use crate::pipeline::sanitize::Sanitized;
 
 /// Change entries kept for `events watch`: a follower that polls twice a second may fall ten seconds behind a burst of
 /// 2,000 rows a second.
@@ -243,7 +244,7 @@ impl Rows {
                 node,
                 text,
                 args,
-                span.uid,
+                span.uid.map(Sql),
                 span.count,
                 span.occurrences,
                 first_ms,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::clock::Clock;
-use crate::health::Health;
+use kube9_base::clock::Clock;
+use kube9_base::health::Health;
+
 use crate::metrics::Metrics;
 use crate::pipeline::queue::Queue;
 

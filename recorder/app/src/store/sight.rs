@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
+use kube9_ingest::sanitize::Sanitized;
 use kube9_model::id::EventKey;
+use kube9_model::record::Observation;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Via, WatchId};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::dedup::{DedupTable, Entry, Stored, StoredRow};
 use super::fold::{Fold, Known, NewestRow, fold};
 use super::rows::{Repeat, Rows, Span, json as json_text};
-use crate::pipeline::item::{Via, WatchId};
-use crate::pipeline::record::Observation;
-use crate::pipeline::sanitize::Sanitized;
 
 /// A sight of an Event.
 pub(super) struct Sight<'a> {

@@ -1,16 +1,16 @@
 //! Stubs: rows in place of Events that cannot be recorded.
 
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::WatchId;
 use kube9_model::{EventType, Severity};
 use rusqlite::Connection;
 use serde_json::{Map, json};
 
 use super::dedup::{DedupTable, Entry};
 use super::rows::Rows;
-use crate::pipeline::identity::{Uid, Version};
-use crate::pipeline::item::WatchId;
-use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::sanitize;
 
 /// Rows about Events that cannot be recorded, in a minute. The first few say all: a sender of
 /// thousands of them would fill the database.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kube9_model::id::EventKey;
+use kube9_model::identity::Version;
+use kube9_model::resume::{Resume, Start};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::holes::HoleTable;
 use super::statements::Counting as _;
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::{RelistCause, WatchId};
-use crate::pipeline::signals::{Resume, Start};
 
 /// One row of `watch_state`, and what is only known while running.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use kube9_base::recall::Recall;
+use kube9_model::heard::{Heard, History};
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::{Remembered, Start};
+use kube9_model::watch::WatchId;
 use tracing::{error, warn};
 
 use super::scopes::Scopes;
 use crate::analysis::state::Before;
 use crate::config::Config;
 use crate::exit::Defect;
-use crate::metrics::{Kind, Label};
-use crate::pipeline::heard::{Heard, History};
-use crate::pipeline::item::WatchId;
-use crate::pipeline::signals::{Recall, Remembered, Start};
 use crate::store::open::{DataDir, OpenError};
 use crate::store::shared::Shared;
 use crate::store::snapshot::remove_leftovers;

@@ -1,7 +1,8 @@
 //! What is watched.
 
+use kube9_model::label::Kind;
+
 use crate::config::Config;
-use crate::metrics::Kind;
 
 /// Kinds that the analysis reads.
 const INFORMED: [Kind; 5] = [

@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
+use kube9_base::health::Health;
+use kube9_base::throttle::Throttle;
+use kube9_ingest::item::Item;
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::{Resume, Start};
+use kube9_model::watch::RelistCause;
 use tokio::sync::mpsc;
 
 use super::database::{EventWatch, Known};
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::state::{Analysis, close_all};
 use crate::config::{AnalysisConfig, ByteSize, Config};
-use crate::health::Health;
-use crate::life;
-use crate::logging::Throttle;
-use crate::memory;
-use crate::metrics::{Kind, Label};
-use crate::pipeline::item::{Item, RelistCause};
-use crate::pipeline::signals::{Resume, Start};
 use crate::source::api::Api;
 use crate::source::connect::Connected;
 use crate::source::events::EventsConsumer;
+use crate::source::held::Held;
+use crate::source::informer::Informer;
 use crate::source::intake::Intake;
-use crate::source::objects::held::Held;
-use crate::source::objects::informer::Informer;
 use crate::source::report::{FirstSync, Report};
 use crate::source::watcher::{History, Watcher};
 use crate::status_document::StatusDocument;
+use crate::{life, memory};
 
 /// Everything that talks to the API server.
 pub(super) struct Sources {

@@ -1,7 +1,7 @@
 //! The size limit with one namespace that fills the database: what the others keep.
 
-use kube9_recorder::pipeline::item::Change;
-use kube9_recorder::pipeline::sanitize::Clean;
+use kube9_ingest::item::Change;
+use kube9_ingest::sanitize::Clean;
 use serde_json::{Value, json};
 
 use super::*;

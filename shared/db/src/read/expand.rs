@@ -8,6 +8,9 @@
 
 use std::borrow::Cow;
 
+use kube9_model::id::EventKey;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity, placeholder};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use serde::Serialize;
@@ -16,10 +19,6 @@ use super::ReadError;
 use super::args::{Arg, args};
 use super::bounds::VALUE_BYTES_MAX;
 use super::row::{self, Row};
-use crate::schema::placeholder;
-use kube9_model::id::EventKey;
-use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Severity};
 
 /// The unary plus: without it SQLite looks at the value to choose its plan, and prepares the statement anew for each, which
 /// took half of a row's time.

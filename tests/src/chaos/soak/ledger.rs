@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::ensure;
+use kube9_model::identity::Uid;
 use kube9_model::time::Timestamp;
-use kube9_recorder::pipeline::identity::Uid;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
@@ -263,8 +263,9 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use kube9_model::id::EventKey;
+
+    use super::*;
 
     const KEEP: Keep = Keep {
         info_warning: Duration::from_secs(900),

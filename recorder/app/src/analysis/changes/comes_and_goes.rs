@@ -1,12 +1,12 @@
 //! Rows of objects that come, go, or end.
 
+use kube9_ingest::objects::{Object, Phase};
 use kube9_model::Severity;
 use serde_json::json;
 
 use super::compared::Compared;
 use super::facts::{Facts, KindFacts};
 use super::row::{Row, listed, place, row};
-use crate::source::objects::{Object, Phase};
 
 pub(super) fn appeared(change: &Compared<'_>, after: &Facts) -> Vec<Row> {
     let name = &change.subject.name;

@@ -1,10 +1,10 @@
 //! What is compared: two states of an object, and what is known of the time between.
 
+use kube9_ingest::objects::Object;
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
 use super::facts::Facts;
-use crate::source::objects::Object;
 
 /// When a change was seen, if not as it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube9_ingest::objects::Fit;
 use kube9_model::Severity;
 use serde_json::{Value, json};
 
@@ -9,7 +10,6 @@ use super::comes_and_goes::pod_ended;
 use super::compared::Compared;
 use super::facts::{Facts, KindFacts};
 use super::row::{Row, listed, place, row};
-use crate::source::objects::Fit;
 
 pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
     match (&before.of, &after.of) {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kube9_ingest::objects::{ConfigMap, Node, Object, Pod, Service};
+use kube9_ingest::sanitize::{NAME_BYTES_MAX, clean_text};
 use kube9_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::controller::controller;
-use crate::pipeline::sanitize::{NAME_BYTES_MAX, clean_text};
-use crate::source::objects::{ConfigMap, Node, Object, Pod, Service};
 
 /// A change that can break pods, as insights name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
 }
 
 fn service_facts(service: &Service) -> KindFacts {
-    let port = |p: &crate::source::objects::ServicePort| {
+    let port = |p: &kube9_ingest::objects::ServicePort| {
         let text = format!("{} {}→{}/{}", p.name, p.port, p.target, p.protocol);
         clean(text.trim())
     };

@@ -20,10 +20,10 @@ pub use compared::{Compared, Late};
 pub use facts::{Facts, KindFacts, LastChange};
 
 use super::controller::controller;
-use crate::pipeline::record::Record;
-use crate::source::objects::{ConfigMap, Object};
 use comes_and_goes::{appeared, vanished};
 use differs::differs;
+use kube9_ingest::objects::{ConfigMap, Object};
+use kube9_model::record::Record;
 use row::Row;
 
 /// The rows that a change makes.

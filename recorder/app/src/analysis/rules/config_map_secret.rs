@@ -1,11 +1,11 @@
 //! A secret where everybody reads it.
 
+use kube9_ingest::objects::ConfigMap;
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
-use crate::metrics::Kind;
-use crate::source::objects::ConfigMap;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInConfigMap",

@@ -1,5 +1,6 @@
 //! A container starts and ends again and again.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
@@ -7,7 +8,6 @@ use super::signs::Signs;
 use super::words::{place, restarted, span};
 use crate::analysis::failure::unsettled;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "CrashLoop",

@@ -1,11 +1,11 @@
 //! Pods that can talk to the API server though nothing says that they do.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{count, owner_words};
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "DefaultTokenMounted",

@@ -1,13 +1,13 @@
 //! A pod was evicted.
 
+use kube9_ingest::objects::{Condition, Phase};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
     name: "PodEvicted",

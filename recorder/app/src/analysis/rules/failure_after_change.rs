@@ -1,5 +1,6 @@
 //! Pods fail soon after something they depend on changed.
 
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -9,7 +10,6 @@ use super::signs::Signs;
 use super::words::{count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "FailureAfterChange",

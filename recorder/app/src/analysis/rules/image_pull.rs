@@ -1,5 +1,6 @@
 //! An image cannot be pulled.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
@@ -7,7 +8,6 @@ use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::failure::pull_fails;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImagePullFailing",

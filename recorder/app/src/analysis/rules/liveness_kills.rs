@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_ingest::objects::ContainerState;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -11,8 +13,6 @@ use super::signs::Signs;
 use super::words::{members, owner_words};
 use crate::analysis::failure::is_oom;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
-use crate::source::objects::ContainerState;
 
 pub(super) const RULE: Rule = Rule {
     name: "KilledByLivenessProbe",
@@ -85,14 +85,13 @@ fn has_crashed(state: &ContainerState, since: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::analysis::tests::prelude::*;
-    use crate::analysis::tests::table::Do;
-
     use kube9_model::ObjectRef;
+    use kube9_model::heard::{ProbeKill, Told};
     use kube9_model::time::Timestamp;
 
     use crate::analysis::subject::key;
-    use crate::pipeline::heard::{ProbeKill, Told};
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
 
     fn killed(second: i64, times: i64) -> Do {
         Hear(Told {

@@ -1,11 +1,11 @@
 //! A pod refers to a ConfigMap that is not there.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "ConfigMapMissing",

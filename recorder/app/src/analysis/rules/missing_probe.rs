@@ -1,12 +1,12 @@
 //! Traffic goes to containers that do not say when they are ready.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
 use crate::analysis::subject::path;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReadinessProbeMissing",

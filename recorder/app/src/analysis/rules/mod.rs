@@ -163,7 +163,7 @@ pub fn unknown(words: &[String]) -> Vec<&String> {
 /// `docs/rules.md`.
 #[cfg(test)]
 pub(crate) fn page() -> String {
-    use crate::metrics::Label;
+    use kube9_model::label::Label;
     let mut page = String::from(
         "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
          A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\

@@ -1,12 +1,12 @@
 //! A node reports another problem: its network, or what a problem detector found.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::world::NodeEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeProblem",

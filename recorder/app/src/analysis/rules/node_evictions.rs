@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use kube9_ingest::objects::{Condition, Phase};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{count, members};
 use crate::analysis::world::{NodeEntry, PodEntry};
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
     name: "NodePressureEvictions",

@@ -1,12 +1,12 @@
 //! The pods of a node have asked for nearly all it has.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::count;
 use crate::analysis::world::{Asked, NodeEntry};
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeNearlyAllocated",

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
@@ -10,7 +11,6 @@ use super::signs::Signs;
 use super::words::members;
 use crate::analysis::failure::unpulled;
 use crate::analysis::world::NodeEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeCannotPullImages",

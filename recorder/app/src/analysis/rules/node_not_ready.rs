@@ -1,13 +1,13 @@
 //! A node does not work.
 
+use kube9_ingest::objects::Condition;
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{count, said, span};
 use crate::analysis::world::NodeEntry;
-use crate::metrics::Kind;
-use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeUnready",

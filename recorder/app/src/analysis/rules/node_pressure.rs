@@ -1,12 +1,12 @@
 //! A node is short of something.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::world::NodeEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeUnderPressure",

@@ -1,5 +1,7 @@
 //! A pod runs, but is not ready.
 
+use kube9_ingest::objects::{Condition, Phase};
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -8,8 +10,6 @@ use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::failure::way;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Phase};
 
 pub(super) const RULE: Rule = Rule {
     name: "PodNotReady",

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasOnOneNode",

@@ -1,5 +1,6 @@
 //! A container ran out of memory, or was killed.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
@@ -7,7 +8,6 @@ use super::signs::Signs;
 use super::words::{place, restarted};
 use crate::analysis::failure::{is_evicted, is_oom, unsettled};
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "ContainerOOMKilled",

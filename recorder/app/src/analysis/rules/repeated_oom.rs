@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::owner_words;
 use crate::analysis::failure::{is_oom, unsettled};
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "MemoryLimitTooLow",

@@ -1,12 +1,12 @@
 //! Pods of a Deployment cannot be created at all.
 
+use kube9_ingest::objects::{Condition, Deployment};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::said;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
     name: "PodCreationRefused",

@@ -1,11 +1,11 @@
 //! A rollout does not get on.
 
+use kube9_ingest::objects::{Condition, Deployment};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
     name: "RolloutStuck",

@@ -1,6 +1,8 @@
 //! What a rule is, and what it is given to look at.
 
+use kube9_ingest::objects::{ConfigMap, Deployment, Service};
 use kube9_model::EventType;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 
 use super::signs::Signs;
@@ -8,8 +10,6 @@ use crate::analysis::own::Own;
 use crate::analysis::subject::SubjectKind;
 use crate::analysis::world::{NodeEntry, PodEntry, World};
 use crate::config::ThresholdConfig;
-use crate::metrics::Kind;
-use crate::source::objects::{ConfigMap, Deployment, Service};
 
 /// A rule.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::failing::failing;
@@ -10,7 +11,6 @@ use super::signs::Signs;
 use super::words::{count, members, owner_words};
 use crate::analysis::failure::Way;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodsFailingAlike",

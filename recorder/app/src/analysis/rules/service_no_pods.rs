@@ -1,12 +1,12 @@
 //! A Service selects no pod.
 
+use kube9_ingest::objects::Service;
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use crate::analysis::subject::path;
-use crate::metrics::Kind;
-use crate::source::objects::Service;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceSelectsNoPod",

@@ -1,13 +1,13 @@
 //! A Service has pods, but none that is ready.
 
+use kube9_ingest::objects::{Condition, Service};
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::members;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Service};
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceHasNoReadyPod",

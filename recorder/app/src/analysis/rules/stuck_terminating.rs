@@ -1,12 +1,12 @@
 //! A pod was deleted, but does not go.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::place;
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodStuckTerminating",

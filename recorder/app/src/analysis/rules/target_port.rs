@@ -1,11 +1,11 @@
 //! A Service sends to a port that its pods do not have.
 
+use kube9_ingest::objects::{Fit, Service, TargetPort};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
-use crate::metrics::Kind;
-use crate::source::objects::{Fit, Service, TargetPort};
 
 pub(super) const RULE: Rule = Rule {
     name: "TargetPortNotDeclared",

@@ -1,12 +1,12 @@
 //! A Deployment has fewer pods than it wants.
 
+use kube9_ingest::objects::{Condition, Deployment};
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::count;
-use crate::metrics::Kind;
-use crate::source::objects::{Condition, Deployment};
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasUnavailable",

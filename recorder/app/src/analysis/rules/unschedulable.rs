@@ -1,13 +1,13 @@
 //! No node takes a pod.
 
+use kube9_ingest::objects::Condition;
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
-use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodUnschedulable",

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use kube9_ingest::objects::Condition;
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Group, Rule};
 use super::signs::Signs;
 use super::words::{members, owner_words, said};
 use crate::analysis::world::PodEntry;
-use crate::metrics::Kind;
-use crate::source::objects::Condition;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodsUnschedulableAlike",

@@ -1,11 +1,11 @@
 //! Kubelets of versions that are too far apart.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
 use super::words::count;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "KubeletVersionSkew",

@@ -1,10 +1,10 @@
 //! A namespace has many more warnings than it usually has.
 
+use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule};
 use super::signs::Signs;
-use crate::metrics::Kind;
 
 pub(super) const RULE: Rule = Rule {
     name: "WarningRateHigh",
@@ -69,12 +69,12 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
-    use crate::analysis::tests::prelude::*;
-    use crate::analysis::tests::table::Do;
-
     use std::collections::HashMap;
 
-    use crate::pipeline::heard::{History, Place, SLOT_SECONDS, Told};
+    use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
+
+    use crate::analysis::tests::prelude::*;
+    use crate::analysis::tests::table::Do;
 
     /// A day in which half of the hours had so many warnings, and the others none or as many.
     fn used_to(rows: u32) -> History {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kube9_ingest::item::{Finding, Item};
 use kube9_model::EventType;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 
 use super::{Analysis, items};
@@ -15,8 +17,6 @@ use crate::analysis::rules::{self, PERMISSION};
 use crate::analysis::subject::{Subject, SubjectKind};
 use crate::analysis::target::Target;
 use crate::config::AnalysisConfig;
-use crate::metrics::Kind;
-use crate::pipeline::item::{Finding, Item};
 
 /// Steps of findings made before they are handed on: each is a row of up to 15 KiB, and one look may make hundreds.
 const STEPS_MAX: usize = 64;

@@ -12,7 +12,14 @@ mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube9_ingest::item::{Finding, Item};
+use kube9_ingest::maps::{Map, Set};
+use kube9_ingest::owners::Owners;
+use kube9_model::heard::{History, Told};
+use kube9_model::label::Kind;
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 use tracing::error;
 
 use super::agenda::Agenda;
@@ -24,12 +31,6 @@ use super::subject::Subject;
 use super::warnings::Warnings;
 use super::world::World;
 use crate::config::{AnalysisConfig, ByteSize};
-use crate::maps::{Map, Set};
-use crate::metrics::Kind;
-use crate::pipeline::heard::{History, Told};
-use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
-use crate::pipeline::owners::Owners;
-use crate::pipeline::signals::Remembered;
 use quota::Quota;
 
 /// The state of the analysis.

@@ -2,7 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use kube9_ingest::item::{Change, Item};
+use kube9_ingest::maps::Set;
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::{Fit, Object};
+use kube9_ingest::sanitize::{Clean, sanitize};
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::off_name;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause, WatchId};
 use kube9_model::{ObjectRef, Severity};
 
 use super::quota::Cause;
@@ -14,13 +22,6 @@ use crate::analysis::rules::PERMISSION;
 use crate::analysis::rules::signs::Signs;
 use crate::analysis::sight::Source;
 use crate::analysis::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
-use crate::maps::Set;
-use crate::metrics::{Kind, Label};
-use crate::pipeline::item::{Change, Item, Mark, RelistCause, WatchId};
-use crate::pipeline::sanitize::{Clean, sanitize};
-use crate::pipeline::signals::off_name;
-use crate::source::objects::informer::{News, Seen};
-use crate::source::objects::{Fit, Object};
 
 /// The facts of an object are deleted; no row, and no position that moves.
 fn without_facts(watch: WatchId, name: &str) -> Item {

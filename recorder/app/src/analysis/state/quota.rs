@@ -13,11 +13,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_ingest::maps::Set;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::WatchId;
 
 use crate::analysis::ledger::Ledger;
-use crate::maps::Set;
-use crate::pipeline::item::WatchId;
 
 /// How often it is tried again: that lists everything once more.
 const RETRY_EVERY: Duration = Duration::from_secs(30 * 60);

@@ -1,8 +1,9 @@
+use kube9_model::resume::Remembered;
+
 use super::lab::Lab;
 use super::prelude::*;
 use crate::analysis::state::Before;
 use crate::config::AnalysisConfig;
-use crate::pipeline::signals::Remembered;
 
 /// Rows that a change makes, as `severity title`.
 fn rows(kind: Kind, before: Value, after: Option<Value>) -> Vec<String> {

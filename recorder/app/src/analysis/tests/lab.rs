@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
+use kube9_ingest::item::{Finding, Item};
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::Object;
+use kube9_ingest::owners::Owners;
+use kube9_model::heard::Told;
+use kube9_model::label::{Kind, Label};
+use kube9_model::record::Record;
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::Value;
 
 use crate::analysis::own::Own;
 use crate::analysis::state::{Analysis, Before};
 use crate::config::AnalysisConfig;
-use crate::metrics::{Kind, Label};
-use crate::pipeline::heard::Told;
-use crate::pipeline::item::{Finding, Item, RelistCause, WatchId};
-use crate::pipeline::owners::Owners;
-use crate::pipeline::record::Record;
-use crate::pipeline::signals::Remembered;
-use crate::source::objects::Object;
-use crate::source::objects::informer::{News, Seen};
 
 pub(in crate::analysis) const KINDS: [Kind; 5] = [
     Kind::Node,

@@ -1,16 +1,17 @@
 use std::time::Duration;
 
+use kube9_ingest::item::{Item, Step};
+use kube9_ingest::news::News;
+use kube9_model::record::Record;
+use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause};
 
 use super::lab::{KINDS, Lab, decoded, start, watch};
 use super::prelude::*;
 use crate::analysis::state::Before;
 use crate::analysis::subject::key;
 use crate::config::AnalysisConfig;
-use crate::pipeline::item::{Item, Mark, RelistCause, Step};
-use crate::pipeline::record::Record;
-use crate::pipeline::signals::Remembered;
-use crate::source::objects::informer::News;
 
 /// What a database that committed everything would give back.
 #[derive(Default)]

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use kube9_ingest::item::{Item, Step};
+use kube9_ingest::news::News;
+use kube9_model::resume::Remembered;
+use kube9_model::watch::RelistCause;
+
 use super::lab::{KINDS, Lab};
 use super::prelude::*;
 use crate::analysis::state::Before;
 use crate::config::{AnalysisConfig, ByteSize};
-use crate::pipeline::item::{Item, RelistCause, Step};
-use crate::pipeline::signals::Remembered;
-use crate::source::objects::informer::News;
 
 /// 400 KiB for all, half of it for a namespace.
 fn small() -> AnalysisConfig {

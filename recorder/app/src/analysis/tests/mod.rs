@@ -17,5 +17,5 @@ pub(in crate::analysis) mod prelude {
     pub(in crate::analysis) use super::objects::*;
     pub(in crate::analysis) use super::table::Do::*;
     pub(in crate::analysis) use super::table::{Case, apply, case, case_after};
-    pub(in crate::analysis) use crate::metrics::Kind;
+    pub(in crate::analysis) use kube9_model::label::Kind;
 }

@@ -1,10 +1,10 @@
 //! Minimal objects: healthy, with nothing to assess, until they are patched.
 
+use kube9_model::label::Kind;
 use serde_json::{Value, json};
 
 use super::lab::t;
 use super::table::Do;
-use crate::metrics::Kind;
 
 /// `base` with `patch` laid over it: objects merge, `null` removes, everything else is replaced.
 pub(in crate::analysis) fn over(mut base: Value, patch: Value) -> Value {

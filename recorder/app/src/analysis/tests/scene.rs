@@ -1,15 +1,15 @@
 //! Scenes captured from a real cluster by `tests/e2e/capture-fixtures.sh`, decoded as the informers decode them.
 
+use kube9_ingest::decode::decode_event;
+use kube9_ingest::filter::SeverityOverrides;
+use kube9_ingest::normalize::normalize;
+use kube9_model::heard::Told;
+use kube9_model::label::Kind;
+use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
 use super::lab::Lab;
-use crate::metrics::Kind;
-use crate::pipeline::decode::decode_event;
-use crate::pipeline::filter::SeverityOverrides;
-use crate::pipeline::heard::Told;
-use crate::pipeline::normalize::normalize;
-use crate::pipeline::record::Occurred;
 
 /// A scene: the objects of a namespace at several moments.
 pub(in crate::analysis) struct Scene {

@@ -1,6 +1,9 @@
 //! Tables of cases: what one rule does, step by step.
 
+use kube9_ingest::item::{Finding, Step};
 use kube9_model::Severity;
+use kube9_model::heard::{History, Told};
+use kube9_model::label::Kind;
 use serde_json::Value;
 
 use super::lab::Lab;
@@ -9,9 +12,6 @@ use crate::analysis::own::Own;
 use crate::analysis::rules::rule::Rule;
 use crate::analysis::state::Before;
 use crate::config::AnalysisConfig;
-use crate::metrics::Kind;
-use crate::pipeline::heard::{History, Told};
-use crate::pipeline::item::{Finding, Step};
 
 /// A case. What kind it is follows from its steps: it fires, it closes, or it is a near miss, in which the rule does
 /// nothing at all.

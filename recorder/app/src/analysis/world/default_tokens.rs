@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube9_ingest::maps::Map;
 use kube9_model::time::Timestamp;
 
 use super::entry::PodEntry;
 use crate::analysis::subject::{ObjectKey, Subject};
-use crate::maps::Map;
 
 /// Controllers by namespace.
 #[derive(Debug)]

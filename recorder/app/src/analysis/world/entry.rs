@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kube9_ingest::objects::{Node, Pod};
 use kube9_model::time::Timestamp;
 
 use super::trace::Trace;
 use crate::analysis::subject::ObjectKey;
-use crate::source::objects::{Node, Pod};
 
 /// A pod, and what only watching it tells.
 #[derive(Debug)]

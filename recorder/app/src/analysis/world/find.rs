@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube9_ingest::objects::{Deployment, Meta, Service};
+
 use super::World;
 use super::entry::PodEntry;
 use super::index::OnNode;
 use crate::analysis::subject::{ObjectKey, Subject, SubjectKind, clean_key, key};
-use crate::source::objects::{Deployment, Meta, Service};
 
 impl World {
     /// The pods of a controller.

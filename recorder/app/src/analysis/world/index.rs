@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kube9_ingest::maps::{Map, Set, trim};
+use kube9_ingest::objects::{Deployment, Meta, PodSpec, Service};
+
 use super::entry::PodEntry;
 use crate::analysis::failure;
 use crate::analysis::ledger::Ledger;
 use crate::analysis::subject::ObjectKey;
-use crate::maps::{Map, Set, trim};
-use crate::source::objects::{Deployment, Meta, PodSpec, Service};
 
 /// What pods asked for, in thousandths. Wide enough for any number of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -26,13 +26,13 @@ use super::ledger::Ledger;
 use super::own::Own;
 use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
 use super::warnings::Warnings;
-use crate::maps::{Map, trim};
-use crate::metrics::Kind;
-use crate::pipeline::heard::ProbeKill;
-use crate::pipeline::sanitize::clean_name;
-use crate::source::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
 use default_tokens::DefaultTokens;
 use index::Index;
+use kube9_ingest::maps::{Map, trim};
+use kube9_ingest::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
+use kube9_ingest::sanitize::clean_name;
+use kube9_model::heard::ProbeKill;
+use kube9_model::label::Kind;
 use trace::{TIMES_MAX, keep_latest};
 
 /// Pods that wait for an image, up to which each concerns the nodes of the others.

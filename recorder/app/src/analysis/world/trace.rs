@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_ingest::objects::{ContainerState, Pod};
 use kube9_model::time::Timestamp;
 
 use crate::analysis::failure::{config_fails, is_oom, pull_fails};
-use crate::source::objects::{ContainerState, Pod};
 
 /// Latest times kept of a kind.
 pub(super) const TIMES_MAX: usize = 16;

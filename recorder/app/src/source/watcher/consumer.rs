@@ -3,12 +3,12 @@
 use std::future::Future;
 
 use kube9_model::time::Timestamp;
+use kube9_model::watch::{Regressed, RelistCause};
 use serde_json::value::RawValue;
 
 use super::cursor::Cursor;
-use crate::pipeline::item::RelistCause;
 use crate::source::api::ApiError;
-use crate::source::objects::held::Held;
+use crate::source::held::Held;
 use crate::source::pages::{Action, ListPage};
 
 /// The consumer is no longer there: the process ends.
@@ -63,17 +63,6 @@ pub struct List {
     pub asked: Timestamp,
     /// The server's time of its first page.
     pub server_time: Timestamp,
-}
-
-/// A history that went back.
-#[derive(Debug, Clone)]
-pub struct Regressed {
-    /// The API server's newest version.
-    pub found: String,
-    /// When that was seen.
-    pub at: Timestamp,
-    /// This kind is the first to report it.
-    pub is_first: bool,
 }
 
 /// Takes what a watcher sees; Events go to the queue, objects to the analysis.

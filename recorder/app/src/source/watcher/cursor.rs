@@ -11,9 +11,8 @@
 //! Invariant: nothing is proven by a line that lay in the connection while its consumer was busy, nor by one whose
 //! version is empty, 0 or lower than the position.
 
+use kube9_model::identity::Version;
 use kube9_model::time::Timestamp;
-
-use crate::pipeline::identity::Version;
 
 /// How far a watch has come.
 #[derive(Debug)]

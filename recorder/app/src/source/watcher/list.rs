@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
+use kube9_ingest::decode::{Identity, decode_identity};
+use kube9_model::identity::Version;
+use kube9_model::label::Label;
+use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
 use tracing::info;
 
 use super::consumer::{Closed, Consumer, List, Told};
 use super::state::{Machine, PAGE_SIZE_MIN, Watcher, went_back};
-use crate::metrics::{Label, RestartCause};
-use crate::pipeline::decode::{Identity, decode_identity};
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::RelistCause;
+use crate::metrics::RestartCause;
 use crate::source::api::{ApiError, Shape};
 use crate::source::pages::{ListPage, Pages};
 

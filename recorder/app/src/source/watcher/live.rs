@@ -3,16 +3,16 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use kube9_model::identity::Version;
+use kube9_model::label::Label;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::RelistCause;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::consumer::{Closed, Consumer, Told};
 use super::cursor::Cursor;
 use super::state::{End, Live, Machine, SETTLED, State};
-use crate::metrics::Label;
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::RelistCause;
 use crate::source::api::{ApiError, Line, Shape};
 use crate::source::pages::WatchLine;
 

@@ -44,7 +44,7 @@ mod live;
 mod state;
 mod step;
 
-pub use consumer::{Closed, Consumer, List, Regressed, Told};
+pub use consumer::{Closed, Consumer, List, Told};
 pub use cursor::Cursor;
 pub use history::History;
 pub use state::Watcher;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kube9_base::backoff::Backoff;
+use kube9_base::clock::Clock;
+use kube9_base::recall::Recall;
+use kube9_model::identity::Version;
+use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
+use kube9_model::watch::RelistCause;
 
 use super::cursor::Cursor;
 use super::history::History;
-use crate::backoff::Backoff;
-use crate::clock::Clock;
 use crate::config::SourceConfig;
-use crate::metrics::Kind;
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::RelistCause;
-use crate::pipeline::signals::Recall;
 use crate::source::api::{Api, ApiError, Lines};
 use crate::source::report::Report;
 

@@ -2,20 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use kube9_base::backoff::Backoff;
+use kube9_model::identity::Version;
+use kube9_model::label::Label;
+use kube9_model::resume::{Resume, Start};
+use kube9_model::watch::{Regressed, RelistCause};
 use tracing::{debug, info, warn};
 
-use super::consumer::{Closed, Consumer, Regressed, Told};
+use super::consumer::{Closed, Consumer, Told};
 use super::cursor::Cursor;
 use super::list::ListEnd;
 use super::state::{
     AWAY_AFTER, DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State,
     Trouble, WORKS_AFTER, Watcher, went_back,
 };
-use crate::backoff::Backoff;
-use crate::metrics::{Label, RestartCause};
-use crate::pipeline::identity::Version;
-use crate::pipeline::item::RelistCause;
-use crate::pipeline::signals::{Resume, Start};
+use crate::metrics::RestartCause;
 use crate::source::api::{ApiError, Shape};
 use crate::source::pages::watch_path;
 

@@ -20,12 +20,12 @@ mod schema;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube9_ingest::sanitize::Sanitized;
 use kube9_model::Severity;
 use kube9_model::time::Timestamp;
 use serde_json::{Map, json};
 
 use super::report::record;
-use crate::pipeline::sanitize::Sanitized;
 
 /// Folder within the data directory.
 pub const FOLDER: &str = "import";

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use kube9_db::schema::EVENT_COLUMNS;
+use kube9_ingest::sanitize::{Sanitized, clean_text, sanitize};
+use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef, Severity};
 use rusqlite::types::ValueRef;
@@ -11,8 +13,6 @@ use serde_json::{Map, Value};
 
 use super::Skipped;
 use crate::config::RetentionConfig;
-use crate::pipeline::record::{Occurred, Record};
-use crate::pipeline::sanitize::{Sanitized, clean_text, sanitize};
 use crate::store::rows::Imported;
 
 /// Longest id: the contract's have 26 characters, and who made ids with a longer random part may keep them.

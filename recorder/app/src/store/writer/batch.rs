@@ -3,17 +3,18 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use kube9_base::backoff::Backoff;
+use kube9_ingest::item::Item;
+use kube9_model::label::Stage;
+use kube9_model::record::Occurred;
+use kube9_model::watch::{Passed, RelistCause};
 use rusqlite::ErrorCode;
 use tracing::{error, info};
 
 use super::damage::By;
 use super::tell::account;
 use super::{Abandoned, SIZES_EVERY, Writer};
-use crate::backoff::Backoff;
-use crate::metrics::Stage;
-use crate::pipeline::item::{Item, Passed, RelistCause};
 use crate::pipeline::queue::{Batch, Drops};
-use crate::pipeline::record::Occurred;
 use crate::store::apply::apply_all;
 use crate::store::open::is_damage;
 use crate::store::run::Progress;

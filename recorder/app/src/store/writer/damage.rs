@@ -4,11 +4,11 @@
 //! EIO from the disk), and so may a bad page in memory. So the same work meets damage three times in a row, each time
 //! through a new connection, and every byte of the files could be read in between, before they are quarantined.
 
+use kube9_model::watch::RelistCause;
 use rusqlite::Connection;
 use tracing::error;
 
 use super::{Abandoned, Applier, Writer};
-use crate::pipeline::item::RelistCause;
 use crate::store::open::is_damage;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use kube9_ingest::item::Item;
+use kube9_ingest::sanitize::sanitize;
+use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 use serde_json::{Map, json};
 use tracing::error;
 
 use super::Writer;
-use crate::pipeline::item::Item;
 use crate::pipeline::push::push;
-use crate::pipeline::record::Record;
-use crate::pipeline::sanitize::sanitize;
 
 impl Writer {
     /// Reports a damaged file that was quarantined at opening, and why.

@@ -24,23 +24,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kube9_base::health::{Check, Pulse};
+use kube9_base::recall::Recall;
+use kube9_model::heard::{Heard, History};
+use kube9_model::resume::{Remembered, Start};
 use kube9_model::time::Timestamp;
+use kube9_model::watch::WatchId;
 use rusqlite::Connection;
 use tracing::{info, warn};
 
 use super::apply::Applier;
 use super::findings::FindingTable;
-use super::history;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
 use super::run::Progress;
 use super::shared::Shared;
-use super::statements;
+use super::{history, statements};
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
-use crate::health::{Check, Pulse};
-use crate::pipeline::heard::{Heard, History};
-use crate::pipeline::item::WatchId;
-use crate::pipeline::signals::{Recall, Remembered, Start};
 use damage::{By, DamageMet};
 
 /// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,

@@ -1,8 +1,8 @@
 //! What a commit means for metrics, and what the query side is told of `/healthz`.
 
+use kube9_base::health::Health;
 use serde_json::json;
 
-use crate::health::Health;
 use crate::metrics::{self, Metrics};
 use crate::store::apply::Outcomes;
 use crate::store::gap::Healed;

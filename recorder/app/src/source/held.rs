@@ -5,8 +5,7 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-
-use crate::maps::Map;
+use kube9_ingest::maps::Map;
 
 /// Objects beyond which nothing is held: an attacker chooses how many there are. Of 100,000 it is 4 MiB at most.
 const OBJECTS_MAX: usize = 100_000;

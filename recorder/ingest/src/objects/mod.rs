@@ -12,8 +12,6 @@
 mod bounds;
 mod config_map;
 mod deployment;
-pub mod held;
-pub mod informer;
 mod lenient;
 mod meta;
 mod node;
@@ -31,7 +29,7 @@ pub use node::Node;
 pub use pod::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
 pub use service::{Service, ServicePort, TargetPort};
 
-use crate::metrics::Kind;
+use kube9_model::label::Kind;
 
 /// An object of one of the five kinds.
 #[derive(Debug, Clone)]

@@ -1,48 +1,9 @@
-//! What goes against the flow: what the store tells a source when it begins, and its call to list again.
+//! The writer's call to a source to list again.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use kube9_model::time::Timestamp;
+use kube9_model::watch::RelistCause;
 use tokio::sync::Notify;
-
-use super::item::RelistCause;
-
-/// Where a source begins after a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resume {
-    /// Watch from this resourceVersion.
-    Watch(String),
-    /// List first.
-    List(RelistCause),
-}
-
-/// How a source begins after a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// With a watch or with a list.
-    pub resume: Resume,
-    /// The stored position, also where it cannot be resumed: the API server's history is compared with it.
-    pub position: Option<String>,
-    /// Number of the last list begun; the next one is higher.
-    pub listing: i64,
-}
-
-/// What is stored of one watch's objects.
-#[derive(Debug, Default)]
-pub struct Remembered {
-    /// `namespace/name` and facts as JSON.
-    pub facts: Vec<(String, String)>,
-    /// When the view was last proven current; `None`: it never was.
-    pub proven: Option<Timestamp>,
-    /// Namespaces of which nothing, or not all, is stored, for lack of memory.
-    pub left_out: BTreeSet<String>,
-}
-
-/// The name under which it is stored that nothing of a namespace is: no object has one that ends so.
-pub fn off_name(namespace: &str) -> String {
-    format!("{namespace}/")
-}
 
 /// Lets the writer tell a source that it has to relist: its items were dropped, or the database is a new one.
 #[derive(Debug, Default)]
@@ -62,7 +23,7 @@ impl Recall {
         self.notify.notify_one();
     }
 
-    pub(crate) fn take(&self) -> Option<RelistCause> {
+    pub fn take(&self) -> Option<RelistCause> {
         self.wanted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -70,7 +31,7 @@ impl Recall {
     }
 
     /// The cause of the relist that is asked for; waits until one is.
-    pub(crate) async fn wanted(&self) -> RelistCause {
+    pub async fn wanted(&self) -> RelistCause {
         loop {
             let wanted = *self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
             match wanted {

@@ -1,6 +1,6 @@
 //! Cuts texts to a length, and metadata to a size in JSON. Pure; sizes are those of JSON without spaces.
 
-use kube9_ingest::redact::REDACTED;
+use crate::redact::REDACTED;
 use serde_json::{Map, Value};
 
 /// How long a text may be.

@@ -275,11 +275,11 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for FewPairs<V> {
 
 #[cfg(test)]
 mod tests {
+    use kube9_model::label::Kind;
     use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::metrics::Kind;
-    use crate::source::objects::Object;
+    use crate::objects::Object;
 
     fn decoded(kind: Kind, object: &Value) -> Object {
         Object::decode(kind, &object.to_string()).unwrap()

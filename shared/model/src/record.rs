@@ -1,15 +1,15 @@
 //! A row as its producer wrote it: the one type that flows from every source to the store.
 
-use kube9_model::time::Timestamp;
-use kube9_model::{EventType, ObjectRef, Severity};
+use crate::time::Timestamp;
+use crate::{EventType, ObjectRef, Severity};
 use serde_json::{Map, Value};
 
-use super::identity::{Uid, Version};
+use crate::identity::{Uid, Version};
 
 /// Key in a row's metadata that keeps the times of an Event which cannot be true; the row has the receive time instead.
 pub const TIME_SUSPECT: &str = "time_suspect";
 
-/// A row on its way to the store. Not yet safe to store: only [`super::sanitize::Sanitized`] enters the queue.
+/// A row on its way to the store. Not yet safe to store: only [`kube9_ingest::sanitize::Sanitized`] enters the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Where it comes from.

@@ -6,13 +6,13 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-pub(super) fn register<C: Collector + 'static>(registry: &Registry, collector: C) {
+pub fn register<C: Collector + 'static>(registry: &Registry, collector: C) {
     registry
         .register(Box::new(collector))
         .expect("each name is registered once, as a test shows");
 }
 
-pub(super) fn registered<C: Collector + Clone + 'static>(
+fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     collector: prometheus::Result<C>,
 ) -> C {
@@ -21,39 +21,39 @@ pub(super) fn registered<C: Collector + Clone + 'static>(
     collector
 }
 
-pub(super) fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
+pub fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
     registered(r, IntCounter::new(name, help))
 }
 
-pub(super) fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(r, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-pub(super) fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
+pub fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
     registered(r, IntGauge::new(name, help))
 }
 
-pub(super) fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 /// A point in time, with fractions of a second.
-pub(super) fn seconds(r: &Registry, name: &str, help: &str) -> Gauge {
+pub fn seconds(r: &Registry, name: &str, help: &str) -> Gauge {
     registered(r, Gauge::new(name, help))
 }
 
-pub(super) fn seconds_by(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+pub fn seconds_by(r: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
     registered(r, GaugeVec::new(Opts::new(name, help), labels))
 }
 
-pub(super) fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+pub fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     registered(
         r,
         Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())),
     )
 }
 
-pub(super) fn histograms(
+pub fn histograms(
     r: &Registry,
     name: &str,
     help: &str,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
-use kube9_ingest::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Secrecy, secrecy};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 

@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef};
 use serde_json::{Map, Value};
 
-use super::filter::{SeverityOverrides, Subject};
-use super::identity::{Uid, Version};
-use super::meaning::{Meaning, meaning};
-use super::record::{Observation, Occurred, Record, TIME_SUSPECT};
-use crate::pipeline::decode::KubeEvent;
+use crate::decode::KubeEvent;
+use crate::filter::{SeverityOverrides, Subject};
+use crate::meaning::{Meaning, meaning};
 
 /// How far a reporter's clock may be ahead of ours before its times are not believed.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
@@ -206,9 +206,9 @@ mod tests {
     use kube9_model::Severity;
     use serde_json::json;
 
-    use super::super::filter::{Match, OverrideRule};
     use super::*;
-    use crate::pipeline::decode::decode_event;
+    use crate::decode::decode_event;
+    use crate::filter::{Match, OverrideRule};
 
     const RECEIVED: &str = "2026-01-01T12:00:00Z";
 

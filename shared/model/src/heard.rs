@@ -13,10 +13,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use kube9_model::time::Timestamp;
-use kube9_model::{EventType, ObjectRef, Severity};
+use crate::time::Timestamp;
+use crate::{EventType, ObjectRef, Severity};
 
-use super::record::Record;
+use crate::record::Record;
 
 /// Length of the slots in which warnings are counted, in seconds: that of the window into which repeats fold.
 pub const SLOT_SECONDS: i64 = 600;
@@ -146,11 +146,11 @@ pub struct History {
 
 #[cfg(test)]
 mod tests {
-    use kube9_model::ObjectRef;
+    use crate::ObjectRef;
     use serde_json::Map;
 
     use super::*;
-    use crate::pipeline::record::Occurred;
+    use crate::record::Occurred;
 
     fn record(namespace: &str, severity: Severity, reason: &str, description: &str) -> Record {
         Record {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use kube9_db::schema::placeholder;
+use kube9_model::placeholder;
 
 /// A description in two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]

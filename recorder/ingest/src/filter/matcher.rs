@@ -1,10 +1,10 @@
 //! Which Events a rule matches.
 
+use kube9_model::record::Record;
 use serde::{Deserialize, Serialize};
 
 use super::problems::Problems;
-use crate::pipeline::decode::KubeEvent;
-use crate::pipeline::record::Record;
+use crate::decode::KubeEvent;
 
 /// Globs in one field of one rule.
 pub const GLOBS_MAX: usize = 100;
@@ -215,7 +215,7 @@ mod tests {
     use kube9_model::time::Timestamp;
 
     use super::*;
-    use crate::pipeline::decode::decode_event;
+    use crate::decode::decode_event;
 
     #[test]
     fn a_rule_sees_the_same_of_an_event_and_of_its_row() {

@@ -63,7 +63,7 @@ impl Environment for BTreeMap<&str, &str> {
 pub type Flags = Vec<(&'static str, String)>;
 
 /// Variables that are honoured beside `KUBE9_` and the path: path, name, and the unit that their bare number has.
-pub(super) const ALIASES: [(&str, &str, &str); 8] = [
+pub const ALIASES: [(&str, &str, &str); 8] = [
     // The names of the flags.
     ("kube.kubeconfig", "KUBE9_KUBECONFIG", ""),
     ("kube.context", "KUBE9_CONTEXT", ""),
@@ -106,7 +106,7 @@ impl fmt::Display for Problem {
 }
 
 /// Name of the variable that sets the setting at `path`.
-pub(super) fn variable(path: &str) -> String {
+pub fn variable(path: &str) -> String {
     format!("KUBE9_{}", path.replace('.', "_").to_uppercase())
 }
 
@@ -484,7 +484,7 @@ impl<T: DeserializeOwned + Serialize> Setting for Entries<T> {
 }
 
 /// Enters a section: in the file it must be a mapping, or nothing.
-pub(super) fn enter(layers: &mut Layers<'_>, path: &str) {
+pub fn enter(layers: &mut Layers<'_>, path: &str) {
     if path.is_empty() {
         return;
     }
@@ -499,7 +499,7 @@ pub(super) fn enter(layers: &mut Layers<'_>, path: &str) {
 }
 
 /// The path of `key` in the section at `path`.
-pub(super) fn join(path: &str, key: &str) -> String {
+pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {

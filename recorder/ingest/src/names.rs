@@ -3,8 +3,7 @@
 //! another core.
 
 use kube9_model::ObjectRef;
-
-use super::record::Record;
+use kube9_model::record::Record;
 
 /// Stands between the parts of a name; sanitized text has no control characters.
 const BETWEEN: char = '\0';

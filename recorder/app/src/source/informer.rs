@@ -15,20 +15,21 @@
 
 use std::sync::Arc;
 
-use kube9_model::time::Timestamp;
+use kube9_base::clock::Clock;
+use kube9_base::throttle::Throttle;
+use kube9_ingest::decode::{Identity, decode_identity};
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::{Fit, Object};
+use kube9_model::label::{Kind, Label, Stage};
+use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::held::Held;
-use super::{Fit, Object};
-use crate::clock::Clock;
-use crate::logging::Throttle;
-use crate::metrics::{self, Kind, Metrics, Stage};
-use crate::pipeline::decode::{Identity, decode_identity};
-use crate::pipeline::item::{RelistCause, WatchId};
+use crate::metrics::{self, Metrics};
 use crate::source::pages::Action;
-use crate::source::watcher::{Closed, Consumer, Cursor, Regressed, Told};
+use crate::source::watcher::{Closed, Consumer, Cursor, Told};
 
 /// Objects of one page. A page is held whole while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
 /// (20 KiB) are 1 MiB. What is made of it waits for the analysis: 50 objects of `OBJECT_BYTES_MAX` are 1.6 MiB.
@@ -63,71 +64,6 @@ pub struct Informer {
     pub held: Held,
 }
 
-/// Something an informer has to say.
-#[derive(Debug)]
-pub struct Seen {
-    /// Whose view.
-    pub watch: WatchId,
-    /// What.
-    pub what: News,
-}
-
-/// What an informer can say.
-#[derive(Debug)]
-pub enum News {
-    /// A list begins; what it does not show is gone.
-    ListBegun {
-        /// Why.
-        cause: RelistCause,
-    },
-    /// The object is there, and like this.
-    Applied(Object),
-    /// The object is there, but cannot be read.
-    Unreadable {
-        /// Empty for cluster-scoped kinds.
-        namespace: String,
-        /// Name.
-        name: String,
-    },
-    /// The object is gone; this was its last state.
-    Deleted(Object),
-    /// The list is complete.
-    Listed {
-        /// Its resourceVersion.
-        version: String,
-        /// When its first page was asked for, by our clock.
-        at: Timestamp,
-        /// The server's time of its first page.
-        server_time: Timestamp,
-        /// How many objects.
-        objects: u64,
-    },
-    /// The watch is open: what comes next is what happens.
-    Live,
-    /// Whether what follows happened before the watch was opened; `false` after a list.
-    Behind(bool),
-    /// Nothing new will be seen until `Live`; the words are for people.
-    Blind {
-        /// What failed.
-        why: String,
-        /// The API server does not allow it.
-        forbidden: bool,
-    },
-    /// Everything up to a resourceVersion was seen by then.
-    Proven {
-        /// resourceVersion.
-        version: String,
-        /// By our clock.
-        at: Timestamp,
-        /// The watch ends with it.
-        is_last: bool,
-    },
-    /// The API server has another history.
-    Regressed(Regressed),
-    /// The database is a new one: nothing of what was committed is there.
-    Reset,
-}
-
 impl Informer {
     async fn say(&self, what: News) -> Result<(), Closed> {
         let seen = Seen {
@@ -157,7 +93,7 @@ impl Informer {
         self.metrics.event_errors.of(Stage::Decode).inc();
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
             warn!(
-                kind = metrics::Label::name(self.kind),
+                kind = Label::name(self.kind),
                 cause, suppressed, "object skipped"
             );
         }

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use kube9_ingest::redact::redact;
 use kube9_model::Severity::{self, Info, Warning};
 
 use super::reason_table::{Row, TABLE};
+use crate::redact::redact;
 
 /// What an Event means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_reason_of_kubernetes_has_a_row() {
-        let list = include_str!("../../tests/fixtures/kubernetes-reasons.txt");
+        let list = include_str!("../tests/data/kubernetes-reasons.txt");
         let rows = list.lines().filter(|line| !line.starts_with('#'));
         let (mut seen, mut unknown) = (0, Vec::new());
         for (component, reason) in rows.map(|line| line.split_once('\t').unwrap()) {

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_model::time::Timestamp;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
-use crate::source::objects::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few, Room};
-use crate::source::objects::lenient::lenient;
-use crate::source::objects::meta::{Condition, Meta, shortened};
-use crate::source::objects::quantity::thousandths;
+use crate::objects::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few, Room};
+use crate::objects::lenient::lenient;
+use crate::objects::meta::{Condition, Meta, shortened};
+use crate::objects::quantity::thousandths;
+use crate::sensitive_key::{Secrecy, secrecy};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]

@@ -10,19 +10,19 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-use kube9_ingest::redact::{REDACTED, is_secret_pair, redact};
-use kube9_ingest::sensitive_key::{Secrecy, secrecy};
 use kube9_model::ObjectRef;
+use kube9_model::hash::stable_hash;
+use kube9_model::identity::{Uid, Version};
+use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::visible::{hides_in_name, hides_in_text};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_fields};
-use super::identity::{Uid, Version};
-use super::names::Names;
-use super::record::{Observation, Occurred, Record};
-use super::template::{self, Text};
-use crate::hash::stable_hash;
+use crate::names::Names;
+use crate::redact::{REDACTED, is_secret_pair, redact};
+use crate::sensitive_key::{Secrecy, secrecy};
+use crate::template::{self, Text};
 
 /// Longest title, in characters, with its ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
