@@ -1,4 +1,4 @@
-//! The binary: signals, then [`crate::run`].
+//! The binary: signals, then [`kube9_query::run`].
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,5 +13,5 @@ fn main() -> ExitCode {
         // Fails only for signals that cannot be caught; then the default action stays, which ends the process too.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, code, armed);
     }
-    crate::run(std::env::args_os())
+    kube9_query::run(std::env::args_os())
 }

@@ -1,6 +1,6 @@
 // Lists every reason that Kubernetes' own programs can give an Event, from their source.
 //
-//	go run tests/e2e/extract-reasons.go MODULES v1.35.4 > recorder/app/tests/fixtures/kubernetes-reasons.txt
+//	go run tests/e2e/extract-reasons.go MODULES v1.35.4 > recorder/ingest/tests/data/kubernetes-reasons.txt
 //
 // MODULES is the folder that holds kubernetes@v1.35.4 and its sister modules (`go env GOMODCACHE`/k8s.io after
 // `go mod download k8s.io/kubernetes@v1.35.4` and the modules it replaces).

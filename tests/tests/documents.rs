@@ -65,6 +65,7 @@ fn every_test_and_file_that_the_security_page_names_exists() {
 fn shipped_code() -> Vec<(PathBuf, String)> {
     let rooms = [
         "recorder/app/src",
+        "recorder/base/src",
         "recorder/ingest/src",
         "query-cli/src",
         "shared/db/src",

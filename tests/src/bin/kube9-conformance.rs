@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::apiserver::conformance::{self, Shape};
 use anyhow::Context;
 use clap::Parser;
+use kube9_tests::apiserver::conformance::{self, Shape};
 
 /// Makes the conformance calls against an API server.
 #[derive(Debug, Parser)]
