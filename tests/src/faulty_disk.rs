@@ -17,7 +17,7 @@ pub const ENOSPC: u8 = 28;
 /// `errno` of a file system that became read-only, as Linux makes one with errors.
 pub const EROFS: u8 = 30;
 
-/// The database file, in [`Wrong::files`].
+/// The database file, in [`DiskFault::files`].
 pub const DATABASE: u8 = 1;
 /// Its write-ahead log.
 pub const LOG: u8 = 2;
@@ -26,7 +26,7 @@ pub const INDEX: u8 = 4;
 
 /// Which calls fail, with which `errno`; 0 lets them through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wrong {
+pub struct DiskFault {
     /// Of which files.
     pub files: u8,
     /// `write` and its like.
@@ -43,7 +43,7 @@ pub struct Wrong {
     pub half: bool,
 }
 
-impl Wrong {
+impl DiskFault {
     /// Nothing fails, on any file.
     pub const NOTHING: Self = Self {
         files: DATABASE | LOG | INDEX,
@@ -126,11 +126,11 @@ impl FaultyDisk {
         ]
     }
 
-    /// From now on these calls fail; [`Wrong::NOTHING`] heals.
+    /// From now on these calls fail; [`DiskFault::NOTHING`] heals.
     ///
     /// # Errors
     /// If the control page cannot be written.
-    pub fn set(&self, wrong: Wrong) -> std::io::Result<()> {
+    pub fn set(&self, wrong: DiskFault) -> std::io::Result<()> {
         self.page.write_all_at(&wrong.bytes(), 0)
     }
 

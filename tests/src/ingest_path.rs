@@ -1,6 +1,6 @@
 //! The way of one watch line from bytes to a committed row, in one thread: what property tests and the fuzzer call.
 
-use std::path::Path as FilePath;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const DESCRIPTION_BYTES_MAX: usize = (4 << 10) + 16;
 const METADATA_BYTES_MAX: usize = (10 << 10) + 1024;
 
 /// Decode, filter, normalize, sanitize, queue, fold, store.
-pub struct Path {
+pub struct IngestPath {
     intake: Intake,
     queue: Arc<Queue>,
     conn: Connection,
@@ -37,19 +37,19 @@ pub struct Path {
 
 /// What a line became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Became {
+pub enum FeedOutcome {
     /// It is no item.
-    NoItem,
+    NotAnItem,
     /// It was committed: as a row, a repeat, a duplicate, a deletion or a stub.
     Committed,
 }
 
-impl Path {
+impl IngestPath {
     /// A path into a new database in `folder`.
     ///
     /// # Errors
     /// If the database cannot be made.
-    pub fn new(folder: &FilePath) -> anyhow::Result<Self> {
+    pub fn new(folder: &Path) -> anyhow::Result<Self> {
         let data = DataDir::lock(folder)?;
         let conn = data.open()?.conn;
         let mut applier = Applier::default();
@@ -86,13 +86,13 @@ impl Path {
     ///
     /// # Errors
     /// If the line could not be committed, or left a row that breaks a promise.
-    pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<Became> {
+    pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<FeedOutcome> {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
                 let mut cursor = Cursor::new("0", Version::Number(0));
                 self.intake.watched(self.watch, action, object, &mut cursor);
             }
-            Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(Became::NoItem),
+            Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(FeedOutcome::NotAnItem),
             Err(cause) => self.intake.undecodable(self.watch, &cause),
         }
         let batch = self
@@ -111,7 +111,7 @@ impl Path {
         tx.commit()?;
         self.applier.committed();
         self.check_newest()?;
-        Ok(Became::Committed)
+        Ok(FeedOutcome::Committed)
     }
 
     /// Occurrences of the rows of an Event, with what lies before them, and its largest count and last time.

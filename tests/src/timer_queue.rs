@@ -5,27 +5,27 @@ use std::collections::BinaryHeap;
 
 /// Something planned.
 #[derive(Debug)]
-struct Due<At, What> {
+struct Timer<At, What> {
     at: At,
     order: u64,
     what: What,
 }
 
-impl<At: Ord, What> PartialEq for Due<At, What> {
+impl<At: Ord, What> PartialEq for Timer<At, What> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<At: Ord, What> Eq for Due<At, What> {}
+impl<At: Ord, What> Eq for Timer<At, What> {}
 
-impl<At: Ord, What> PartialOrd for Due<At, What> {
+impl<At: Ord, What> PartialOrd for Timer<At, What> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<At: Ord, What> Ord for Due<At, What> {
+impl<At: Ord, What> Ord for Timer<At, What> {
     fn cmp(&self, other: &Self) -> Ordering {
         (&self.at, self.order).cmp(&(&other.at, other.order))
     }
@@ -33,12 +33,12 @@ impl<At: Ord, What> Ord for Due<At, What> {
 
 /// All that is planned.
 #[derive(Debug)]
-pub(crate) struct Plans<At: Ord, What> {
-    queue: BinaryHeap<Reverse<Due<At, What>>>,
+pub(crate) struct TimerQueue<At: Ord, What> {
+    queue: BinaryHeap<Reverse<Timer<At, What>>>,
     planned: u64,
 }
 
-impl<At: Ord + Copy, What> Plans<At, What> {
+impl<At: Ord + Copy, What> TimerQueue<At, What> {
     /// Nothing.
     pub(crate) fn new() -> Self {
         Self {
@@ -47,11 +47,11 @@ impl<At: Ord + Copy, What> Plans<At, What> {
         }
     }
 
-    /// Plans something for that time.
+    /// TimerQueue something for that time.
     pub(crate) fn add(&mut self, at: At, what: What) {
         self.planned += 1;
         let order = self.planned;
-        self.queue.push(Reverse(Due { at, order, what }));
+        self.queue.push(Reverse(Timer { at, order, what }));
     }
 
     /// When the next is due.
@@ -72,12 +72,12 @@ mod tests {
 
     #[test]
     fn earliest_first_and_of_one_moment_in_the_order_planned() {
-        let mut plans = Plans::new();
+        let mut timers = TimerQueue::new();
         for (at, what) in [(2, "c"), (1, "a"), (2, "d"), (1, "b")] {
-            plans.add(at, what);
+            timers.add(at, what);
         }
-        assert_eq!(plans.next_at(), Some(1));
-        let all: Vec<_> = std::iter::from_fn(|| plans.pop()).collect();
+        assert_eq!(timers.next_at(), Some(1));
+        let all: Vec<_> = std::iter::from_fn(|| timers.pop()).collect();
         assert_eq!(all, [(1, "a"), (1, "b"), (2, "c"), (2, "d")]);
     }
 }

@@ -1,9 +1,9 @@
-//! A few hours of a small cluster that knows its truth; `kube9-bench day` plays the large one.
+//! A few hours of a small cluster that knows its truth; `kube9-bench findings` plays the large one.
 
 use kube9_recorder::analysis::rules;
 use kube9_tests::cluster_sim::diff::diff;
 use kube9_tests::cluster_sim::replay::Replay;
-use kube9_tests::cluster_sim::{Day, Plan};
+use kube9_tests::cluster_sim::{ClusterSim, Plan};
 
 /// Rules that the day gives nothing to find: kube9's own trouble, and what needs Events or versions that it does not vary.
 const NOT_PLAYED: [&str; 6] = [
@@ -23,11 +23,11 @@ fn findings_of_a_day_match_what_was_planted() {
         hours: 4,
         seed: 1,
     };
-    let mut day = Day::new(plan, false);
-    let mut replay = Replay::begin(&day).unwrap();
-    replay.run(&mut day).unwrap();
-    let evening = day.evening();
-    let diff = diff(&day.into_truth(), &replay.found, evening, 1000);
+    let mut sim = ClusterSim::new(plan, false);
+    let mut replay = Replay::begin(&sim).unwrap();
+    replay.run(&mut sim).unwrap();
+    let end = sim.end();
+    let diff = diff(&sim.into_ground_truth(), &replay.found, end, 1000);
     assert!(diff.is_clean(), "{diff}");
     // Of two rules that find one trouble, one could fall silent unnoticed.
     let played = rules::ALL.iter().map(|rule| rule.name);

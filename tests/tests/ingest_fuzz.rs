@@ -6,7 +6,7 @@
     reason = "a test may panic; helpers of tests count as tests"
 )]
 
-use kube9_tests::ingest_path::{Became, Path};
+use kube9_tests::ingest_path::{FeedOutcome, IngestPath};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ proptest! {
         broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let mut path = Path::new(folder.path()).unwrap();
+        let mut path = IngestPath::new(folder.path()).unwrap();
         let mut odd = event();
         for (field, value) in changes {
             set(&mut odd, field, value);
@@ -116,14 +116,14 @@ proptest! {
         // Whatever that was, the next one is recorded.
         let mut next = event();
         set(&mut next, "/metadata/uid", json!("6a1e7a52-0000-4000-8000-000000000002"));
-        prop_assert_eq!(path.feed(&line("ADDED", &next)).unwrap(), Became::Committed);
+        prop_assert_eq!(path.feed(&line("ADDED", &next)).unwrap(), FeedOutcome::Committed);
         prop_assert_eq!(path.stored("6a1e7a52-0000-4000-8000-000000000002").unwrap().0, 1);
     }
 
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let folder = tempfile::tempdir().unwrap();
-        Path::new(folder.path()).unwrap().feed(&bytes).unwrap();
+        IngestPath::new(folder.path()).unwrap().feed(&bytes).unwrap();
     }
 
     /// Sights of one Event as relists and resumes bring them: any of its states again, the newest at the end.
@@ -133,7 +133,7 @@ proptest! {
         seen in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let mut path = Path::new(folder.path()).unwrap();
+        let mut path = IngestPath::new(folder.path()).unwrap();
         let mut states = vec![event()];
         let (mut count, mut second) = (1, 0);
         for (by, seconds) in growth {
@@ -160,7 +160,7 @@ proptest! {
 #[test]
 fn corpus_of_the_fuzzer_is_stored_or_skipped() {
     let folder = tempfile::tempdir().unwrap();
-    let mut path = Path::new(folder.path()).unwrap();
+    let mut path = IngestPath::new(folder.path()).unwrap();
     let corpus = include_str!("../fuzz/corpus.txt");
     let mut committed = 0;
     for input in corpus.lines().map(unescape) {
@@ -168,7 +168,7 @@ fn corpus_of_the_fuzzer_is_stored_or_skipped() {
             input.clone(),
             [br#"{"type":"MODIFIED","object":"#, &input[..], b"}"].concat(),
         ] {
-            committed += usize::from(path.feed(&line).unwrap() == Became::Committed);
+            committed += usize::from(path.feed(&line).unwrap() == FeedOutcome::Committed);
         }
     }
     assert!(committed > corpus.lines().count(), "{committed} committed");

@@ -45,8 +45,8 @@ fn every_seeded_mistake_is_found() {
     for bug in [
         Bug::PositionBeforeRows,
         Bug::PositionPastADrop,
-        Bug::RenewalByAPartialList,
-        Bug::ListClosesItsOwnHoles,
+        Bug::RenewalByPartialList,
+        Bug::ListClosesItsOwnDrops,
         Bug::ListForgetsWhatWasDropped,
         Bug::PositionAtFirstPage,
         Bug::NoDedup,

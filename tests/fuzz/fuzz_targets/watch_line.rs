@@ -1,16 +1,16 @@
-//! Any bytes as a line of a watch, from the wire to a committed row. `tests/path.rs` asks the same of chosen lines.
+//! Any bytes as a line of a watch, from the wire to a committed row. `tests/ingest_fuzz.rs` asks the same of chosen lines.
 #![no_main]
 
 use std::cell::RefCell;
 
-use kube9_tests::ingest_path::Path;
+use kube9_tests::ingest_path::IngestPath;
 use libfuzzer_sys::fuzz_target;
 
 /// Lines into one database: few enough that it stays small, many enough that making it costs nothing.
 const LINES: usize = 10_000;
 
 thread_local! {
-    static PATH: RefCell<Option<(Path, std::path::PathBuf, usize)>> = const { RefCell::new(None) };
+    static PATH: RefCell<Option<(IngestPath, std::path::PathBuf, usize)>> = const { RefCell::new(None) };
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
             drop(slot.take());
             drop(std::fs::remove_dir_all(&folder));
             std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
-            let path = Path::new(&folder).expect("a new database can be made");
+            let path = IngestPath::new(&folder).expect("a new database can be made");
             *slot = Some((path, folder, 0));
         }
         if let Some((path, _, fed)) = slot {

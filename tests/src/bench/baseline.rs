@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, TransactionBehavior, params_from_iter};
 
-use super::populate::Spent;
+use super::populate::Spending;
 
 /// Columns that the writer never changes once a row is there. Naming them in an UPDATE would rewrite their indexes.
 const FIXED: [(&str, &[&str]); 1] = [(
@@ -219,7 +219,7 @@ impl Journal {
         &self,
         into: &mut Connection,
         written: &[Written],
-        spent: &mut Spent,
+        spent: &mut Spending,
     ) -> anyhow::Result<()> {
         self.run(into, self.plan(written, None), spent)
     }
@@ -229,7 +229,7 @@ impl Journal {
         &self,
         into: &mut Connection,
         written: &[Written],
-        spent: &mut Spent,
+        spent: &mut Spending,
     ) -> anyhow::Result<()> {
         self.run(into, self.plan(written, Some("event")), spent)
     }
@@ -238,7 +238,7 @@ impl Journal {
         &self,
         into: &mut Connection,
         plan: Vec<(usize, Operation, Vec<Value>)>,
-        spent: &mut Spent,
+        spent: &mut Spending,
     ) -> anyhow::Result<()> {
         // Held for the whole batch, so that not even a look into a cache of statements is in the figure.
         let conn: &Connection = into;
@@ -301,7 +301,7 @@ mod tests {
         let mut copy = Database::open(copy_dir.path()).unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         let journal = Journal::begin(&database.conn).unwrap();
-        let mut spent = Spent::default();
+        let mut spent = Spending::default();
         // More than the change sequence keeps, so that it is trimmed.
         let mut feed = Feed::new(3, 30_000).peekable();
         let mut filled = Filled::default();

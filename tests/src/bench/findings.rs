@@ -6,28 +6,28 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use kube9_model::label::Label;
 
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 use crate::cluster_sim::diff::{Diff, diff};
 use crate::cluster_sim::ground_truth::GroundTruth;
 use crate::cluster_sim::replay::{KINDS, Replay};
-use crate::cluster_sim::{Day, Plan, change_cost, live_replay, memory};
+use crate::cluster_sim::{ClusterSim, Plan, change_cost, live_replay, memory};
 
 /// Half a look at the timers, and a second for whole seconds of the API.
 const SLACK_MS: i64 = 1000;
 
 /// Figures of a comparison, each of which has to be 0.
-fn add(diff: &Diff, truth: &GroundTruth, sheet: &mut Sheet) {
-    sheet.add("planted causes", diff.planted as f64, "", Limit::None);
+fn add(diff: &Diff, truth: &GroundTruth, report: &mut Report) {
+    report.add("planted causes", diff.planted as f64, "", Limit::None);
     let services = truth.without_endpoint.keys();
     let minutes: f64 = services
         .map(|service| truth.minutes_without_endpoint(service))
         .sum();
     let name = "minutes of Services without a ready endpoint";
-    sheet.add(name, minutes, "", Limit::None);
+    report.add(name, minutes, "", Limit::None);
     for (name, list) in diff.lists() {
-        sheet.add(name, list.len() as f64, "", Limit::AtMost(0.0));
+        report.add(name, list.len() as f64, "", Limit::AtMost(0.0));
     }
-    sheet.note(diff.to_string());
+    report.note(diff.to_string());
 }
 
 fn ensure_clean(diff: &Diff) -> anyhow::Result<()> {
@@ -40,88 +40,88 @@ fn ensure_clean(diff: &Diff) -> anyhow::Result<()> {
 }
 
 /// The whole day.
-pub fn run(plan: Plan, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut day = Day::new(plan, false);
-    let mut replay = Replay::begin(&day)?;
-    replay.run(&mut day)?;
-    let evening = day.evening();
-    let truth = day.into_truth();
-    let diff = diff(&truth, &replay.found, evening, SLACK_MS);
-    sheet.group(format!(
+    let mut sim = ClusterSim::new(plan, false);
+    let mut replay = Replay::begin(&sim)?;
+    replay.run(&mut sim)?;
+    let end = sim.end();
+    let truth = sim.into_ground_truth();
+    let diff = diff(&truth, &replay.found, end, SLACK_MS);
+    report.group(format!(
         "day: {} nodes, {} pods, {} h, seed {}",
         plan.nodes, plan.pods, plan.hours, plan.seed
     ));
-    sheet.add("changes of objects", replay.taken as f64, "", Limit::None);
-    sheet.add("rows of changes", replay.changes as f64, "", Limit::None);
-    sheet.add("findings", diff.found as f64, "", Limit::None);
-    sheet.add(
+    report.add("changes of objects", replay.applied as f64, "", Limit::None);
+    report.add("rows of changes", replay.changes as f64, "", Limit::None);
+    report.add("findings", diff.found as f64, "", Limit::None);
+    report.add(
         "analysis, a change (wall)",
-        replay.analysed.as_secs_f64() * 1e6 / replay.taken.max(1) as f64,
+        replay.analysed.as_secs_f64() * 1e6 / replay.applied.max(1) as f64,
         "µs",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "whole replay with the generator",
         begun.elapsed().as_secs_f64(),
         "s",
         Limit::None,
     );
-    add(&diff, &truth, sheet);
+    add(&diff, &truth, report);
     ensure_clean(&diff)
 }
 
 /// The day through a recorder in a process of its own, `speed` times as fast.
-pub fn through(plan: Plan, speed: f64, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let mut day = Day::new(plan, true);
-    let outcome = live_replay::run(&mut day, speed)?;
-    let evening = day.evening();
-    let truth = day.into_truth();
-    let diff = diff(&truth, &outcome.found, evening, outcome.slack);
+pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()> {
+    let mut sim = ClusterSim::new(plan, true);
+    let outcome = live_replay::run(&mut sim, speed)?;
+    let end = sim.end();
+    let truth = sim.into_ground_truth();
+    let diff = diff(&truth, &outcome.found, end, outcome.slack);
     let all = outcome.changes + outcome.events;
-    sheet.group(format!(
+    report.group(format!(
         "day through a recorder process: {} nodes, {} pods, {} h at {speed} times the speed, seed {}",
         plan.nodes, plan.pods, plan.hours, plan.seed
     ));
-    sheet.add(
+    report.add(
         "changes of objects",
         outcome.changes as f64,
         "",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "observations of Events",
         outcome.events as f64,
         "",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "latest change of the driver",
         outcome.late as f64 / 1000.0,
         "s",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "allowed to be late (day's time)",
         outcome.slack as f64 / 1000.0,
         "s",
         Limit::None,
     );
     let cpu = outcome.used.cpu.saturating_sub(outcome.listed.cpu);
-    sheet.add("CPU of the day", cpu.as_secs_f64(), "s", Limit::None);
-    sheet.add(
+    report.add("CPU of the day", cpu.as_secs_f64(), "s", Limit::None);
+    report.add(
         "CPU, a change or observation",
         cpu.as_secs_f64() * 1e6 / all.max(1) as f64,
         "µs",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "peak memory",
         outcome.used.peak as f64 / 1e6,
         "MB",
         Limit::AtMost(MEMORY_MAX),
     );
-    add(&diff, &truth, sheet);
+    add(&diff, &truth, report);
     ensure_clean(&diff)
 }
 
@@ -136,52 +136,52 @@ pub fn memory(
     recorder: &Path,
     plan: Plan,
     value_kib: usize,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
     let memory = memory::measure(recorder, plan, value_kib << 10, CHANGES)?;
     let [nodes, pods, deployments, services, maps] = memory.objects;
-    sheet.group(format!(
+    report.group(format!(
         "memory: {nodes} Nodes, {pods} Pods, {deployments} Deployments, {services} Services, {maps} ConfigMaps of {value_kib} KiB"
     ));
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    sheet.add("all objects as JSON", mb(memory.bytes), "MB", Limit::None);
-    sheet.add(
+    report.add("all objects as JSON", mb(memory.bytes), "MB", Limit::None);
+    report.add(
         "listed and judged within",
         memory.took.as_secs_f64(),
         "s",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "CPU of that",
         memory.listed.cpu.as_secs_f64(),
         "s",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "peak, first list",
         mb(memory.listed.peak),
         "MB",
         Limit::AtMost(MEMORY_MAX),
     );
-    sheet.add(
+    report.add(
         "resident, after it",
         mb(memory.listed.resident),
         "MB",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "changes as fast as they go",
         memory.changes as f64,
         "",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "peak, with them",
         mb(memory.changed.peak),
         "MB",
         Limit::AtMost(MEMORY_MAX),
     );
-    sheet.add(
+    report.add(
         "resident, after them",
         mb(memory.changed.resident),
         "MB",
@@ -206,9 +206,9 @@ pub fn cost(
     seed: u64,
     sizes: &[usize],
     instructions: bool,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
-    sheet.group("analysis: CPU of one change, by the size of the cluster");
+    report.group("analysis: CPU of one change, by the size of the cluster");
     let mut first = None;
     let mut growth = 0.0;
     let mut counted_first = None;
@@ -217,8 +217,8 @@ pub fn cost(
         let cost = change_cost::measure(seed, pods)?;
         let micros = cost.change.as_secs_f64() * 1e6;
         growth = micros / *first.get_or_insert(micros);
-        sheet.add(format!("{pods} pods, a change"), micros, "µs", Limit::None);
-        sheet.add(
+        report.add(format!("{pods} pods, a change"), micros, "µs", Limit::None);
+        report.add(
             format!("{pods} pods, of that at {} pods", sizes[0]),
             growth,
             "×",
@@ -228,8 +228,8 @@ pub fn cost(
             let counted = change_cost::instructions(seed, pods)?.context("there is no valgrind")?;
             counted_growth = counted / *counted_first.get_or_insert(counted);
             let name = format!("{pods} pods, instructions of a Pod's change");
-            sheet.add(name, counted, "", Limit::None);
-            sheet.add(
+            report.add(name, counted, "", Limit::None);
+            report.add(
                 format!("{pods} pods, of those at {} pods", sizes[0]),
                 counted_growth,
                 "×",
@@ -238,15 +238,15 @@ pub fn cost(
         }
         for (kind, time) in KINDS.iter().zip(cost.by_kind) {
             let name = format!("{pods} pods, of a {}", kind.name());
-            sheet.add(name, time.as_secs_f64() * 1e6, "µs", Limit::None);
+            report.add(name, time.as_secs_f64() * 1e6, "µs", Limit::None);
         }
-        sheet.add(
+        report.add(
             format!("{pods} pods, a look at the timers"),
             cost.tick.as_secs_f64() * 1e6,
             "µs",
             Limit::None,
         );
-        sheet.add(
+        report.add(
             format!("{pods} pods, first list, an object"),
             cost.listed.as_secs_f64() * 1e6,
             "µs",

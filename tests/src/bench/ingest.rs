@@ -19,8 +19,8 @@ use kube9_model::time::Timestamp;
 
 use super::baseline::Journal;
 use super::data::{Delivery, Feed};
-use super::populate::{BATCH, Database, Filled, Spent};
-use super::report::{Limit, Sheet};
+use super::populate::{BATCH, Database, Filled, Spending};
+use super::report::{Limit, Report};
 
 /// Of the bare insert's rate.
 const RATIO_MIN: f64 = 0.7;
@@ -32,7 +32,7 @@ const CPU_MICROS_MAX: f64 = 20.0;
 const IN_TURN: usize = 50;
 
 /// Measures all of them; returns Events a second.
-pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<f64> {
+pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<f64> {
     let dirs: Vec<tempfile::TempDir> = (0..4)
         .map(|_| tempfile::tempdir())
         .collect::<Result<_, _>>()?;
@@ -41,7 +41,7 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<f64> {
     let mut bare = Database::open(dirs[2].path())?;
     let mut narrow = Database::open(dirs[3].path())?;
     let journal = Journal::begin(&shadow.conn)?;
-    let (mut bare_spent, mut narrow_spent) = (Spent::default(), Spent::default());
+    let (mut bare_spent, mut narrow_spent) = (Spending::default(), Spending::default());
     let mut filled = Filled::default();
     let mut both = Duration::ZERO;
     let mut feed = Feed::new(seed, events);
@@ -72,7 +72,7 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<f64> {
             filled.rows
         );
     }
-    report(&filled, both, (bare_spent, narrow_spent), sheet);
+    add_figures(&filled, both, (bare_spent, narrow_spent), report);
     Ok(filled.events as f64 / both.as_secs_f64())
 }
 
@@ -110,48 +110,53 @@ fn pipeline(
     })
 }
 
-fn report(filled: &Filled, both: Duration, (bare, narrow): (Spent, Spent), sheet: &mut Sheet) {
+fn add_figures(
+    filled: &Filled,
+    both: Duration,
+    (bare, narrow): (Spending, Spending),
+    report: &mut Report,
+) {
     let events = filled.events.max(1) as f64;
-    let micros = |spent: Spent, of: f64| spent.cpu.as_secs_f64() * 1e6 / of;
-    let rate = |spent: Spent, of: f64| of / spent.wall.as_secs_f64();
+    let micros = |spent: Spending, of: f64| spent.cpu.as_secs_f64() * 1e6 / of;
+    let rate = |spent: Spending, of: f64| of / spent.wall.as_secs_f64();
     let ours = filled.spent();
     let ours_rate = events / both.as_secs_f64();
-    sheet.group(format!(
+    report.group(format!(
         "ingest: {} Events into {} rows, batches of {BATCH}, a source's thread and a writer's, synchronous=NORMAL",
         filled.events, filled.rows
     ));
     let at_least = Limit::AtLeast;
-    sheet.add(
+    report.add(
         "decoded Event → committed",
         ours_rate,
         "/s",
         at_least(RATE_MIN),
     );
-    sheet.add(
+    report.add(
         "  on one thread, were the CPU its own",
         1e6 / micros(ours, events),
         "/s",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "bare insert of all that the layout holds for them",
         rate(bare, events),
         "/s",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "share of the bare rate",
         ours_rate / rate(bare, events),
         "",
         at_least(RATIO_MIN),
     );
-    sheet.add(
+    report.add(
         "share of the bare rate, by CPU of both threads",
         micros(bare, events) / micros(ours, events),
         "",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "share of the bare rate, by CPU of the writer's thread",
         micros(bare, events) / micros(filled.store, events),
         "",
@@ -181,6 +186,6 @@ fn report(filled: &Filled, both: Duration, (bare, narrow): (Spent, Spent), sheet
         ),
     ];
     for (name, value, limit) in cpu {
-        sheet.add(name, value, "µs", limit);
+        report.add(name, value, "µs", limit);
     }
 }

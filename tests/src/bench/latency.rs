@@ -25,7 +25,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};
 use super::populate::item;
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 
 /// `watch_state.id` in a database that has one watch.
 pub const FIRST_WATCH: WatchId = WatchId(1);
@@ -36,11 +36,11 @@ const READABLE_MS_MAX: f64 = 100.0;
 const PUSH_NANOS_MAX: f64 = 1000.0;
 
 /// Time that goes on from the end of the histories.
-struct AfterTheEnd {
+struct ClockAfterHistory {
     origin: Instant,
 }
 
-impl TimeSource for AfterTheEnd {
+impl TimeSource for ClockAfterHistory {
     fn now(&self) -> Timestamp {
         Timestamp::from_secs(END.second()).plus(self.origin.elapsed())
     }
@@ -64,9 +64,9 @@ pub struct Pushes {
 }
 
 /// A queue that nobody else looks at: what is left of a push when nothing is contended, counted or bounded.
-struct BareQueue(Mutex<VecDeque<[u8; size_of::<Item>()]>>);
+struct BaselineQueue(Mutex<VecDeque<[u8; size_of::<Item>()]>>);
 
-impl BareQueue {
+impl BaselineQueue {
     /// Items that a batch leaves behind at this rate, about.
     const KEPT: usize = 16;
 
@@ -99,7 +99,7 @@ impl Store {
         retention: RetentionConfig,
         storage: &StorageConfig,
     ) -> anyhow::Result<Self> {
-        let clock = Clock::new(Arc::new(AfterTheEnd {
+        let clock = Clock::new(Arc::new(ClockAfterHistory {
             origin: Instant::now(),
         }));
         let limits = QueueLimits {
@@ -142,7 +142,7 @@ impl Store {
         mut go_on: impl FnMut() -> bool,
     ) -> Pushes {
         let mut pushes = Pushes::default();
-        let bare = BareQueue(Mutex::default());
+        let bare = BaselineQueue(Mutex::default());
         let begun = Instant::now();
         loop {
             let micros = pushes.at.len() * 1_000_000 / PER_SECOND;
@@ -193,14 +193,14 @@ pub fn items(seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
 }
 
 /// Looks again and again how many changes can be read.
-pub struct Watcher {
+pub struct RowPoller {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<Seen>>,
+    thread: JoinHandle<anyhow::Result<PolledRows>>,
 }
 
 /// What a watcher saw.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct PolledRows {
     /// When so many changes could be read.
     pub changes: Vec<(Instant, i64)>,
     /// The longest time that one read took.
@@ -209,7 +209,7 @@ pub struct Seen {
     pub wal_bytes: u64,
 }
 
-impl Watcher {
+impl RowPoller {
     /// Starts to look.
     pub fn start(path: &Path) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -220,7 +220,7 @@ impl Watcher {
         let thread = std::thread::Builder::new()
             .name("watcher".to_owned())
             .spawn(move || {
-                let mut seen = Seen::default();
+                let mut seen = PolledRows::default();
                 let mut newest = conn.prepare("SELECT ifnull(max(seq), 0) FROM changes")?;
                 while !stopped.load(Ordering::Relaxed) {
                     let begun = Instant::now();
@@ -241,7 +241,7 @@ impl Watcher {
     }
 
     /// Ends it.
-    pub fn stop(self) -> anyhow::Result<Seen> {
+    pub fn stop(self) -> anyhow::Result<PolledRows> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()
@@ -249,7 +249,7 @@ impl Watcher {
     }
 }
 
-impl Seen {
+impl PolledRows {
     /// From push to readable, ascending, in milliseconds; `before` changes were there before the first push.
     pub fn delays(&self, pushed: &[Instant], before: i64) -> Vec<f64> {
         let mut delays = Vec::with_capacity(pushed.len());
@@ -276,7 +276,7 @@ pub fn percentile(ascending: &[f64], part: f64) -> f64 {
 }
 
 /// A steady stream for so many seconds.
-pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub fn run(seed: u64, seconds: usize, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let decoded: Vec<(Timestamp, Delivery)> = Feed::new(seed, seconds * PER_SECOND)
         .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
@@ -286,14 +286,14 @@ pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
         RetentionConfig::default(),
         &StorageConfig::default(),
     )?;
-    let watcher = Watcher::start(&store.path)?;
+    let poller = RowPoller::start(&store.path)?;
     let overrides = SeverityOverrides::default();
     let items = decoded
         .into_iter()
         .map_while(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides).ok());
     let pushes = store.push(items, || true);
     std::thread::sleep(Duration::from_millis(500));
-    let seen = watcher.stop()?;
+    let seen = poller.stop()?;
     store.stop()?;
     let pushed = pushes.at;
     let delays = seen.delays(&pushed, 0);
@@ -311,36 +311,36 @@ pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     };
     let nanos = without_clock(&pushes.took);
     let bare = without_clock(&pushes.bare);
-    sheet.group(format!(
+    report.group(format!(
         "live: {} Events, {PER_SECOND} a second, a reader looking every 0.5 ms",
         pushed.len()
     ));
-    sheet.add(
+    report.add(
         "readable by another process, median",
         percentile(&delays, 0.5),
         "ms",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "readable by another process, p99",
         percentile(&delays, 0.99),
         "ms",
         Limit::AtMost(READABLE_MS_MAX),
     );
-    sheet.add(
+    report.add(
         "queue push, median",
         percentile(&nanos, 0.5),
         "ns",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "queue push, p99",
         percentile(&nanos, 0.99),
         "ns",
         Limit::AtMost(PUSH_NANOS_MAX),
     );
     for (name, part) in [("median", 0.5), ("p99", 0.99)] {
-        sheet.add(
+        report.add(
             format!("  as many bytes into a locked queue of one thread, {name}"),
             percentile(&bare, part),
             "ns",
@@ -348,7 +348,7 @@ pub fn run(seed: u64, seconds: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
         );
     }
     for (name, part) in [("median, taken off", 0.5), ("p99", 0.99)] {
-        sheet.add(
+        report.add(
             format!("  the clock itself, {name}"),
             percentile(&clock, part),
             "ns",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::query;
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 use crate::apiserver::{ApiServer, Config};
 use crate::clock::Micros;
 use crate::generator;
@@ -22,12 +22,12 @@ const CPU_MICROS_MAX: f64 = 50.0;
 const QUIET: Duration = Duration::from_secs(3);
 
 /// Measures both programs; `events` come at once through the watch.
-pub fn run(seed: u64, events: usize, query: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
-    recorder(seed, events, sheet)?;
-    query::memory(seed, events, query, sheet)
+pub fn run(seed: u64, events: usize, query: &Path, report: &mut Report) -> anyhow::Result<()> {
+    recorder(seed, events, report)?;
+    query::memory(seed, events, query, report)
 }
 
-fn recorder(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+fn recorder(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let server = ApiServer::start(Config::default())?;
     let setup = Setup::new(&server, dir.path(), "")?;
@@ -66,28 +66,28 @@ fn recorder(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     recorder.stop()?;
     let entries = setup.number("SELECT count(*) FROM dedup").unwrap_or(0);
     ensure!(entries > 0 && sent > 0, "nothing was stored");
-    sheet.group(format!(
+    report.group(format!(
         "recorder: a process of its own; {events} changes of {sent} Events at once through the watch, {entries} of them held"
     ));
-    sheet.add(
+    report.add(
         "idle, peak",
         idle.peak_kib,
         "KiB",
         Limit::AtMost(IDLE_KIB_MAX),
     );
-    sheet.add(
+    report.add(
         "idle, resident",
         idle.resident_kib,
         "KiB",
         Limit::AtMost(IDLE_KIB_MAX),
     );
-    sheet.add(
+    report.add(
         "with the Events, peak",
         busy.peak_kib,
         "KiB",
         Limit::AtMost(BUSY_KIB_MAX),
     );
-    sheet.add(
+    report.add(
         "with the Events, resident afterwards",
         busy.resident_kib,
         "KiB",
@@ -95,13 +95,13 @@ fn recorder(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     );
     let changes = events as f64;
     let cpu = (busy.cpu - idle.cpu).as_secs_f64() * 1e6 / changes;
-    sheet.add(
+    report.add(
         "CPU a change, from the socket to the row",
         cpu,
         "µs",
         Limit::AtMost(CPU_MICROS_MAX),
     );
-    sheet.add(
+    report.add(
         "changes stored a second",
         sent as f64 / took.as_secs_f64(),
         "/s",

@@ -25,14 +25,14 @@ pub const BATCH: usize = 1000;
 
 /// Wall clock and the thread's CPU time.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Spent {
+pub struct Spending {
     /// Wall clock.
     pub wall: Duration,
     /// CPU time of this thread.
     pub cpu: Duration,
 }
 
-impl Spent {
+impl Spending {
     /// Adds what `work` takes.
     pub fn on<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let (wall, cpu) = (Instant::now(), thread_cpu());
@@ -70,15 +70,15 @@ pub struct Filled {
     /// Rows that they made.
     pub rows: u64,
     /// Normalize and sanitize.
-    pub prepare: Spent,
+    pub prepare: Spending,
     /// Transactions.
-    pub store: Spent,
+    pub store: Spending,
 }
 
 impl Filled {
     /// All of it.
-    pub fn spent(&self) -> Spent {
-        Spent {
+    pub fn spent(&self) -> Spending {
+        Spending {
             wall: self.prepare.wall + self.store.wall,
             cpu: self.prepare.cpu + self.store.cpu,
         }
@@ -92,7 +92,7 @@ impl Filled {
 
 /// A filled and closed database.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SavedDatabase {
     /// Its directory.
     pub directory: PathBuf,
     /// Rows of `event`.
@@ -100,7 +100,7 @@ pub struct Kept {
     _temporary: Option<tempfile::TempDir>,
 }
 
-impl Kept {
+impl SavedDatabase {
     /// The file.
     pub fn path(&self) -> PathBuf {
         self.directory.join("kube9.db")
@@ -113,7 +113,7 @@ pub fn place(keep: &Path, events: usize) -> PathBuf {
 }
 
 /// A database of so many Events: the one that is kept, else a new one, which is kept if `keep` is given.
-pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<Kept> {
+pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<SavedDatabase> {
     let (directory, temporary) = match keep {
         Some(keep) => (place(keep, events), None),
         None => {
@@ -131,7 +131,7 @@ pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<K
         database.checkpoint()?;
         filled.rows
     };
-    Ok(Kept {
+    Ok(SavedDatabase {
         directory,
         rows,
         _temporary: temporary,

@@ -15,7 +15,7 @@ pub struct Runner {
 
 /// Several runs of one command.
 #[derive(Debug, Clone)]
-pub struct Runs {
+pub struct ProcessTimes {
     /// Milliseconds of each, ascending.
     pub millis: Vec<f64>,
     /// Milliseconds of CPU time of each, ascending: what a loaded machine leaves comparable.
@@ -24,7 +24,7 @@ pub struct Runs {
     pub peak_kib: u64,
 }
 
-impl Runs {
+impl ProcessTimes {
     /// The middle one.
     pub fn median(&self) -> f64 {
         self.millis[self.millis.len() / 2]
@@ -81,7 +81,7 @@ impl Runner {
         program: &Path,
         args: &[String],
         exit: i32,
-    ) -> anyhow::Result<Runs> {
+    ) -> anyhow::Result<ProcessTimes> {
         let done = Command::new(&self.measure)
             .arg(times.to_string())
             .arg(program)
@@ -89,7 +89,7 @@ impl Runner {
             .stdin(Stdio::null())
             .output()?;
         let text = String::from_utf8(done.stdout)?;
-        let mut runs = Runs {
+        let mut runs = ProcessTimes {
             millis: Vec::new(),
             cpu_millis: Vec::new(),
             peak_kib: 0,

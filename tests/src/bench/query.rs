@@ -16,9 +16,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};
 use super::latency::{FIRST_WATCH, PER_SECOND, Store};
-use super::populate::{Kept, filled, item};
-use super::process::{Runner, Runs};
-use super::report::{Limit, Sheet};
+use super::populate::{SavedDatabase, filled, item};
+use super::process::{ProcessTimes, Runner};
+use super::report::{Limit, Report};
 
 /// Runs of each process; the median counts.
 const TIMES: usize = 21;
@@ -56,30 +56,30 @@ pub fn run(
     seed: u64,
     events: usize,
     (binary, keep): (&Path, Option<&Path>),
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<Vec<(String, f64)>> {
-    let kept = filled(seed, events, keep)?;
-    sheet.group(format!("query: {} rows", kept.rows));
-    let (path, rows) = (kept.path(), kept.rows);
+    let saved = filled(seed, events, keep)?;
+    report.group(format!("query: {} rows", saved.rows));
+    let (path, rows) = (saved.path(), saved.rows);
     // Written to below, so that what is kept stays as it is.
-    let copy = copy_of(&kept)?;
-    in_process(copy.path(), sheet)?;
+    let copy = copy_of(&saved)?;
+    in_process(copy.path(), report)?;
     let runner = match Runner::new() {
         Ok(runner) => runner,
         Err(error) => {
-            sheet.note(format!("whole processes were skipped: {error:#}"));
+            report.note(format!("whole processes were skipped: {error:#}"));
             return Ok(Vec::new());
         }
     };
-    let points = processes(&runner, binary, &path, rows, sheet)?;
-    beside(&runner, binary, (seed, rows), copy.path(), sheet)?;
+    let points = processes(&runner, binary, &path, rows, report)?;
+    beside(&runner, binary, (seed, rows), copy.path(), report)?;
     Ok(points)
 }
 
 /// A copy of a closed database in a directory of its own.
-fn copy_of(kept: &Kept) -> anyhow::Result<tempfile::TempDir> {
+fn copy_of(saved: &SavedDatabase) -> anyhow::Result<tempfile::TempDir> {
     let dir = tempfile::tempdir()?;
-    std::fs::copy(kept.path(), dir.path().join("kube9.db"))?;
+    std::fs::copy(saved.path(), dir.path().join("kube9.db"))?;
     Ok(dir)
 }
 
@@ -103,7 +103,7 @@ fn beside(
     binary: &Path,
     (seed, rows): (u64, u64),
     directory: &Path,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
     let path = directory.join("kube9.db");
     let asked = questions(&path, rows)?;
@@ -122,7 +122,7 @@ fn beside(
             (pushes.at.len(), begun.elapsed())
         });
         std::thread::sleep(Duration::from_secs(1));
-        let answers: anyhow::Result<Vec<(Question, Runs)>> = asked
+        let answers: anyhow::Result<Vec<(Question, ProcessTimes)>> = asked
             .into_iter()
             .map(|question| {
                 let runs = ask(runner, binary, &path, &question)?;
@@ -136,16 +136,16 @@ fn beside(
         anyhow::Ok((answers?, written, took))
     })?;
     store.stop()?;
-    sheet.group(format!(
+    report.group(format!(
         "query: {rows} rows and more, beside a recorder that writes {:.0} Events a second",
         written as f64 / took.as_secs_f64()
     ));
     let mut peak = 0;
     for (question, runs) in answers {
         peak = peak.max(runs.peak_kib);
-        add(sheet, &question, &runs);
+        add(report, &question, &runs);
     }
-    sheet.add(
+    report.add(
         "process: peak memory",
         peak as f64,
         "KiB",
@@ -155,7 +155,12 @@ fn beside(
 }
 
 /// Runs a question so many times; those that take long fewer times.
-fn ask(runner: &Runner, binary: &Path, path: &Path, question: &Question) -> anyhow::Result<Runs> {
+fn ask(
+    runner: &Runner,
+    binary: &Path,
+    path: &Path,
+    question: &Question,
+) -> anyhow::Result<ProcessTimes> {
     let mut args = question.args.clone();
     args.extend([
         "--db".to_owned(),
@@ -169,8 +174,8 @@ fn ask(runner: &Runner, binary: &Path, path: &Path, question: &Question) -> anyh
     runner.run(TIMES, binary, &args, 0)
 }
 
-fn add(sheet: &mut Sheet, question: &Question, runs: &Runs) {
-    sheet.add(
+fn add(report: &mut Report, question: &Question, runs: &ProcessTimes) {
+    report.add(
         format!(
             "process: {} (fastest {:.1}, CPU {:.1})",
             question.name,
@@ -184,10 +189,10 @@ fn add(sheet: &mut Sheet, question: &Question, runs: &Runs) {
 }
 
 /// Peak memory of each kind of question.
-pub fn memory(seed: u64, events: usize, binary: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub fn memory(seed: u64, events: usize, binary: &Path, report: &mut Report) -> anyhow::Result<()> {
     let filled = filled(seed, events, None)?;
     let path = filled.path();
-    sheet.group(format!(
+    report.group(format!(
         "query: peak memory, a process a question, {} rows",
         filled.rows
     ));
@@ -213,7 +218,7 @@ pub fn memory(seed: u64, events: usize, binary: &Path, sheet: &mut Sheet) -> any
             "--format=json".to_owned(),
         ]);
         let runs = runner.run(3, binary, &args, 0)?;
-        sheet.add(name, runs.peak_kib as f64, "KiB", Limit::AtMost(PEAK_KIB));
+        report.add(name, runs.peak_kib as f64, "KiB", Limit::AtMost(PEAK_KIB));
     }
     Ok(())
 }
@@ -233,15 +238,15 @@ fn micros(times: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow:
 
 /// Beside a recorder at rest, as a reader mostly is. Without one, SQLite's read-only way into the log drops the page cache
 /// after every transaction, for a bare SELECT through the same way just as for ours.
-fn in_process(directory: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+fn in_process(directory: &Path, report: &mut Report) -> anyhow::Result<()> {
     let path = &directory.join("kube9.db");
     let store = store(directory)?;
-    let measured = compare(path, sheet);
+    let measured = compare(path, report);
     store.stop()?;
     measured
 }
 
-fn compare(path: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
+fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     let reader = Reader::open(path, Duration::from_secs(30))?;
     let bare = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let key: i64 = bare.query_row(
@@ -274,8 +279,8 @@ fn compare(path: &Path, sheet: &mut Sheet) -> anyhow::Result<()> {
         Ok(())
     })?;
     for (name, ours, bare) in [("get", get, bare_get), ("list 100", list, bare_list)] {
-        sheet.add(format!("in process: {name}"), ours, "µs", Limit::None);
-        sheet.add(
+        report.add(format!("in process: {name}"), ours, "µs", Limit::None);
+        report.add(
             format!("in process: {name}, of a bare SELECT ({bare:.0} µs)"),
             ours / bare,
             "×",
@@ -290,18 +295,18 @@ fn processes(
     binary: &Path,
     path: &Path,
     rows: u64,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<Vec<(String, f64)>> {
     let floor = runner.run(TIMES * 5, runner.empty(), &[], 0)?;
     let version = runner.run(TIMES * 5, binary, &["--version".to_owned()], 0)?;
-    sheet.add(
+    report.add(
         "process: empty static C program",
         floor.median(),
         "ms",
         Limit::None,
     );
-    sheet.add("process: --version", version.median(), "ms", Limit::None);
-    sheet.add(
+    report.add("process: --version", version.median(), "ms", Limit::None);
+    report.add(
         "process: --version, of the C program",
         version.fastest() / floor.fastest(),
         "×",
@@ -312,7 +317,7 @@ fn processes(
     for question in questions(path, rows)? {
         let runs = ask(runner, binary, path, &question)?;
         peak = peak.max(runs.peak_kib);
-        add(sheet, &question, &runs);
+        add(report, &question, &runs);
         points.push((question.name.to_owned(), runs.median()));
     }
     for question in questions(path, rows)?.into_iter().take(2) {
@@ -328,14 +333,14 @@ fn processes(
             all.push(runner.run(1, binary, &args, 0)?.fastest());
         }
         all.sort_by(f64::total_cmp);
-        sheet.add(
+        report.add(
             format!("process, cold page cache: {}", question.name),
             all[TIMES_COLD / 2],
             "ms",
             Limit::None,
         );
     }
-    sheet.add(
+    report.add(
         "process: peak memory",
         peak as f64,
         "KiB",

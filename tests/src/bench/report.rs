@@ -49,12 +49,12 @@ impl Figure {
 
 /// Figures in groups.
 #[derive(Debug, Clone, Default)]
-pub struct Sheet {
+pub struct Report {
     groups: Vec<(String, Vec<Figure>)>,
     notes: Vec<String>,
 }
 
-impl Sheet {
+impl Report {
     /// Begins a group.
     pub fn group(&mut self, title: impl Into<String>) {
         self.groups.push((title.into(), Vec::new()));
@@ -188,16 +188,19 @@ mod tests {
 
     #[test]
     fn a_limit_that_was_not_met_is_printed_as_such() {
-        let mut sheet = Sheet::default();
-        sheet.group("size");
-        sheet.add("bytes an event", 120.0, "B", Limit::AtMost(100.0));
-        sheet.add("rate", 120_000.0, "/s", Limit::AtLeast(50_000.0));
+        let mut report = Report::default();
+        report.group("size");
+        report.add("bytes an event", 120.0, "B", Limit::AtMost(100.0));
+        report.add("rate", 120_000.0, "/s", Limit::AtLeast(50_000.0));
         let mut text = Vec::new();
-        sheet.print(&mut text).unwrap();
+        report.print(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[2].contains("120 B") && lines[2].ends_with("ratio 1.20  NOT MET"));
         assert!(lines[3].contains("120 000 /s") && lines[3].ends_with("ratio 2.40"));
-        assert_eq!(sheet.json()["groups"][0]["figures"][0]["met"], json!(false));
+        assert_eq!(
+            report.json()["groups"][0]["figures"][0]["met"],
+            json!(false)
+        );
     }
 }

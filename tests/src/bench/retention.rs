@@ -9,9 +9,9 @@ use kube9_recorder::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::Feed;
-use super::latency::{Store, Watcher, items, percentile};
+use super::latency::{RowPoller, Store, items, percentile};
 use super::populate::Database;
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 use super::{integrity, size_limit};
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
@@ -26,7 +26,7 @@ const PINNED_WAL_BYTES_MAX: f64 = 128.0 * 1024.0 * 1024.0;
 const PINNED: Duration = Duration::from_secs(30);
 
 /// Deletes most of a history, then pins a reader; Events arrive all the while.
-pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut database = Database::open(dir.path())?;
     let filled = database.fill(Feed::new(seed, events))?;
@@ -45,7 +45,7 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     };
     let mut items = items(seed + 1, 120_000)?.into_iter();
     let store = Store::start(dir.path(), retention, &StorageConfig::default())?;
-    let watcher = Watcher::start(&store.path)?;
+    let poller = RowPoller::start(&store.path)?;
     let begun = Instant::now();
     let metrics = store.shared.metrics.clone();
     let is_done = || metrics.retention_last_success.get() > 0.0;
@@ -53,65 +53,65 @@ pub fn run(seed: u64, events: usize, sheet: &mut Sheet) -> anyhow::Result<()> {
     let took = begun.elapsed();
     anyhow::ensure!(is_done(), "the clean-up took longer than the Events lasted");
     std::thread::sleep(Duration::from_secs(1));
-    let seen = watcher.stop()?;
+    let seen = poller.stop()?;
     let deleted: u64 = Severity::ALL
         .iter()
         .map(|&severity| metrics.retention_deleted.of(severity, Removal::Age).get())
         .sum();
     // The row that tells of the run is a change, too; it comes last.
     let delays = seen.delays(&pushed, changes);
-    sheet.group(format!(
+    report.group(format!(
         "retention: {deleted} of {} rows deleted while 1000 Events a second arrive",
         filled.rows
     ));
-    sheet.add("clean-up", took.as_secs_f64(), "s", Limit::None);
-    sheet.add(
+    report.add("clean-up", took.as_secs_f64(), "s", Limit::None);
+    report.add(
         "Event readable, p99",
         percentile(&delays, 0.99),
         "ms",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "Event readable, longest",
         percentile(&delays, 1.0),
         "ms",
         Limit::AtMost(DELAY_MS_MAX),
     );
-    sheet.add(
+    report.add(
         "longest read",
         seen.longest_read.as_secs_f64() * 1000.0,
         "ms",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "largest write-ahead log",
         seen.wal_bytes as f64,
         "B",
         Limit::AtMost(WAL_BYTES_MAX),
     );
-    sheet.add("file before", before as f64, "B", Limit::None);
-    sheet.add(
+    report.add("file before", before as f64, "B", Limit::None);
+    report.add(
         "file after, of before",
         std::fs::metadata(&store.path)?.len() as f64 / before as f64,
         "",
         Limit::AtMost(0.5),
     );
 
-    pinned(&store, items, sheet)?;
+    pinned(&store, items, report)?;
     let path = store.path.clone();
     store.stop()?;
     let rows = integrity::check(&path)?;
-    sheet.note(format!(
+    report.note(format!(
         "after the clean-up and the pinned reader: integrity_check is ok, the counters equal the rows, and all {rows} rows \
          are readable through the view"
     ));
-    size_limit::run(seed, sheet)
+    size_limit::run(seed, report)
 }
 
 fn pinned(
     store: &Store,
     items: impl Iterator<Item = kube9_ingest::item::Item>,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
     let metrics = &store.shared.metrics;
     let busy = metrics.checkpoint_busy.get();
@@ -119,32 +119,32 @@ fn pinned(
     let before: i64 = reader.query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
     reader.execute_batch("BEGIN")?;
     let rows: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
-    let watcher = Watcher::start(&store.path)?;
+    let poller = RowPoller::start(&store.path)?;
     let begun = Instant::now();
     let pushed = store.push(items, || begun.elapsed() < PINNED).at;
     let still: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
     anyhow::ensure!(rows == still, "the reader's view changed");
     reader.execute_batch("COMMIT")?;
     std::thread::sleep(Duration::from_secs(3));
-    let seen = watcher.stop()?;
+    let seen = poller.stop()?;
     let delays = seen.delays(&pushed, before);
-    sheet.group(format!(
+    report.group(format!(
         "a reader holds its transaction for {} s while 1000 Events a second arrive",
         PINNED.as_secs()
     ));
-    sheet.add(
+    report.add(
         "Event readable, longest",
         percentile(&delays, 1.0),
         "ms",
         Limit::AtMost(PINNED_DELAY_MS_MAX),
     );
-    sheet.add(
+    report.add(
         "largest write-ahead log",
         seen.wal_bytes as f64,
         "B",
         Limit::AtMost(PINNED_WAL_BYTES_MAX),
     );
-    sheet.add(
+    report.add(
         "kube9_checkpoint_busy_total, growth",
         (metrics.checkpoint_busy.get() - busy) as f64,
         "",

@@ -10,9 +10,9 @@ use kube9_recorder::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
 use super::integrity;
-use super::latency::{Store, Watcher, items, percentile};
+use super::latency::{RowPoller, Store, items, percentile};
 use super::populate::filled;
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 use super::retention::{DELAY_MS_MAX, WAL_BYTES_MAX};
 
 /// Events in the database that reaches its cap, and those that arrive then.
@@ -26,9 +26,9 @@ const UNUSED_NAMES: &str = "SELECT (SELECT count(*) FROM text WHERE id NOT IN (S
         AND id NOT IN (SELECT owner FROM object WHERE owner IS NOT NULL))";
 
 /// Fills a database almost to a cap and goes on until it was reached several times.
-pub fn run(seed: u64, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let kept = filled(seed, CAP_EVENTS, None)?;
-    let path = kept.path();
+pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
+    let saved = filled(seed, CAP_EVENTS, None)?;
+    let path = saved.path();
     let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let pages = |conn: &Connection| -> anyhow::Result<u64> {
         let number = |pragma| conn.query_row(pragma, [], |row| row.get::<_, i64>(0));
@@ -66,9 +66,9 @@ pub fn run(seed: u64, sheet: &mut Sheet) -> anyhow::Result<()> {
     let storage = StorageConfig {
         max_bytes: Some(ByteSize::mib(cap)),
     };
-    let store = Store::start(&kept.directory, retention, &storage)?;
+    let store = Store::start(&saved.directory, retention, &storage)?;
     let changes: i64 = conn.query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
-    let watcher = Watcher::start(&path)?;
+    let poller = RowPoller::start(&path)?;
     let mut largest = 0;
     let metrics = store.shared.metrics.clone();
     let deleted = |severity| metrics.retention_deleted.of(severity, Removal::Size).get();
@@ -86,7 +86,7 @@ pub fn run(seed: u64, sheet: &mut Sheet) -> anyhow::Result<()> {
         })
         .at;
     std::thread::sleep(Duration::from_secs(2));
-    let seen = watcher.stop()?;
+    let seen = poller.stop()?;
     let delays = seen.delays(&pushed, changes);
     let gone: Vec<u64> = Severity::ALL
         .iter()
@@ -112,31 +112,31 @@ pub fn run(seed: u64, sheet: &mut Sheet) -> anyhow::Result<()> {
             );
         }
     }
-    sheet.group(format!(
+    report.group(format!(
         "size cap of {cap} MiB: {} rows deleted while {} arrive, 1000 a second",
         gone.iter().sum::<u64>(),
         pushed.len()
     ));
-    sheet.add(
+    report.add(
         "largest used bytes, of the cap",
         largest as f64 / bytes as f64,
         "",
         Limit::AtMost(1.0),
     );
-    sheet.add("deleted rows: info", gone[0] as f64, "", Limit::None);
-    sheet.add(
+    report.add("deleted rows: info", gone[0] as f64, "", Limit::None);
+    report.add(
         "deleted rows: warning and worse, while there is info",
         gone[1..].iter().sum::<u64>() as f64,
         "",
         Limit::None,
     );
-    sheet.add(
+    report.add(
         "Event readable, longest",
         percentile(&delays, 1.0),
         "ms",
         Limit::AtMost(DELAY_MS_MAX),
     );
-    sheet.add(
+    report.add(
         "largest write-ahead log",
         seen.wal_bytes as f64,
         "B",
@@ -144,15 +144,15 @@ pub fn run(seed: u64, sheet: &mut Sheet) -> anyhow::Result<()> {
     );
     let names: i64 = conn.query_row(NAMES, [], |row| row.get(0))?;
     let unused: i64 = conn.query_row(UNUSED_NAMES, [], |row| row.get(0))?;
-    sheet.add("names", names as f64, "", Limit::None);
-    sheet.add(
+    report.add("names", names as f64, "", Limit::None);
+    report.add(
         "names that no row uses, of all",
         unused as f64 / names.max(1) as f64,
         "",
         Limit::AtMost(UNUSED_MAX),
     );
     let rows = integrity::check(&path)?;
-    sheet.note(format!(
+    report.note(format!(
         "after the size cap: integrity_check is ok, the counters equal the rows, and all {rows} rows are readable"
     ));
     Ok(())

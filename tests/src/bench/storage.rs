@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::data::{Feed, SPAN};
 use super::populate::{Database, Filled, place};
-use super::report::{Limit, Sheet};
+use super::report::{Limit, Report};
 
 /// The mission's figure.
 const BYTES_MAX: f64 = 100.0;
@@ -67,7 +67,7 @@ pub fn run(
     seed: u64,
     events: usize,
     keep: Option<&Path>,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<(f64, Filled)> {
     let dir = tempfile::tempdir()?;
     let place = keep.map_or_else(|| dir.path().to_owned(), |keep| place(keep, events));
@@ -85,21 +85,21 @@ pub fn run(
     let parts = parts(&database.conn)?;
     let rows = filled.rows.max(1) as f64;
     let a_row = history_bytes(&parts) as f64 / rows;
-    sheet.group(format!(
+    report.group(format!(
         "storage: {} Events over {} days in {} rows, seed {seed}",
         filled.events,
         SPAN.as_secs() / 86_400,
         filled.rows
     ));
-    sheet.add("bytes a row, history", a_row, "B", Limit::AtMost(BYTES_MAX));
-    sheet.add(
+    report.add("bytes a row, history", a_row, "B", Limit::AtMost(BYTES_MAX));
+    report.add(
         "bytes an Event observed",
         history_bytes(&parts) as f64 / filled.events.max(1) as f64,
         "B",
         Limit::None,
     );
-    sheet.add("file", database.file_bytes() as f64, "B", Limit::None);
-    sheet.add(
+    report.add("file", database.file_bytes() as f64, "B", Limit::None);
+    report.add(
         "empty database",
         empty as f64,
         "B",
@@ -116,7 +116,7 @@ pub fn run(
                 part.name,
                 100.0 * part.payload as f64 / part.bytes.max(1) as f64
             );
-            sheet.add(name, bytes, "B/row", Limit::None);
+            report.add(name, bytes, "B/row", Limit::None);
         }
     }
     let live = |table: &str| -> anyhow::Result<(f64, f64)> {
@@ -135,13 +135,13 @@ pub fn run(
     };
     for table in ["dedup", "changes"] {
         let (entries, bytes) = live(table)?;
-        sheet.add(
+        report.add(
             format!("live state: {table}, entries"),
             entries,
             "",
             Limit::None,
         );
-        sheet.add(
+        report.add(
             format!("live state: {table}, an entry"),
             bytes,
             "B",
@@ -176,7 +176,7 @@ pub fn run(
                 Some(rusqlite::types::Value::Real(n)) => Some(n),
                 _ => None,
             })?;
-        sheet.add(name, value.unwrap_or(0.0), "", Limit::None);
+        report.add(name, value.unwrap_or(0.0), "", Limit::None);
     }
     let integrity: String = database
         .conn

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kube9_tests::bench::plot::{Line, svg};
-use kube9_tests::bench::report::Sheet;
+use kube9_tests::bench::report::Report;
 use kube9_tests::bench::{findings, ingest, latency, memory, query, retention, storage};
 use kube9_tests::cluster_sim::{Plan, change_cost, live_replay};
 
@@ -47,7 +47,7 @@ enum What {
     /// Decoded Event to committed row, beside a bare insert.
     Ingest,
     /// A thousand Events a second for ten seconds: queue push, and how soon a row can be read.
-    Live,
+    Latency,
     /// Questions in process and as whole processes.
     Query,
     /// Peak memory of both programs, at 20k Events unless --rows is given; then of a recorder in a large cluster.
@@ -63,10 +63,10 @@ enum What {
     },
     /// A large clean-up, a pinned reader, and the size cap, while Events arrive.
     Retention,
-    /// Everything that docs/performance.md shows of the store: storage, ingest, query, live, memory, retention, with plots.
+    /// Everything that docs/performance.md shows of the store: storage, ingest, query, latency, memory, retention, with plots.
     All,
     /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
-    Day {
+    Findings {
         #[command(flatten)]
         cluster: Cluster,
         /// Through a recorder in a process of its own, whose clock runs so many times as fast.
@@ -74,7 +74,7 @@ enum What {
         speed: Option<f64>,
     },
     /// What one change costs the analysis, by the size of the cluster.
-    Cost {
+    ChangeCost {
         /// Pods of the clusters that are compared, the smallest first.
         #[arg(long, value_delimiter = ',', value_parser = number, default_value = "1k,3k,10k,30k")]
         sizes: Vec<usize>,
@@ -82,10 +82,10 @@ enum What {
         #[arg(long)]
         instructions: bool,
     },
-    /// What `cost --instructions` runs under valgrind.
+    /// What `change-cost --instructions` runs under valgrind.
     #[command(name = change_cost::SUBCOMMAND, hide = true)]
     PlayChanges { pods: usize },
-    /// What `day --speed` starts.
+    /// What `findings --speed` starts.
     #[command(name = live_replay::SUBCOMMAND, hide = true)]
     Recorder {
         config: PathBuf,
@@ -138,13 +138,13 @@ fn main() -> ExitCode {
     if args.no_cpu {
         kube9_tests::bench::populate::without_cpu_clock();
     }
-    let mut sheet = Sheet::default();
-    let measured = measure(&args, &mut sheet);
+    let mut report = Report::default();
+    let measured = measure(&args, &mut report);
     let mut out = std::io::stdout().lock();
     let written = if args.json {
-        writeln!(out, "{:#}", sheet.json())
+        writeln!(out, "{:#}", report.json())
     } else {
-        sheet.print(&mut out)
+        report.print(&mut out)
     };
     match (measured, written) {
         (Ok(()), Ok(())) => ExitCode::SUCCESS,
@@ -196,7 +196,7 @@ impl Lines {
     }
 }
 
-fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
+fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let rows = |default: &[usize]| {
         if args.rows.is_empty() {
             default.to_vec()
@@ -206,44 +206,44 @@ fn measure(args: &Args, sheet: &mut Sheet) -> anyhow::Result<()> {
     };
     let keep = args.keep.as_deref();
     match args.what {
-        What::Storage => storage(args, &rows(&[HUNDRED_K]), keep, sheet),
-        What::Ingest => ingest(args, &rows(&[HUNDRED_K]), sheet),
-        What::Query => query(args, &rows(&[HUNDRED_K]), keep, sheet),
-        What::Live => latency::run(args.seed, LIVE_SECONDS, sheet),
+        What::Storage => storage(args, &rows(&[HUNDRED_K]), keep, report),
+        What::Ingest => ingest(args, &rows(&[HUNDRED_K]), report),
+        What::Query => query(args, &rows(&[HUNDRED_K]), keep, report),
+        What::Latency => latency::run(args.seed, LATENCY_SECONDS, report),
         What::Memory {
             cluster,
             ref recorder,
             value_kib,
         } => {
             for events in rows(&[MEMORY_EVENTS]) {
-                memory::run(args.seed, events, &binary(args)?, sheet)?;
+                memory::run(args.seed, events, &binary(args)?, report)?;
             }
             let recorder = match recorder {
                 Some(recorder) => recorder.clone(),
                 None => memory::beside("kube9-recorder")?,
             };
-            findings::memory(&recorder, cluster.plan(args.seed), value_kib, sheet)
+            findings::memory(&recorder, cluster.plan(args.seed), value_kib, report)
         }
         What::Retention => rows(&[RETENTION_EVENTS])
             .into_iter()
-            .try_for_each(|events| retention::run(args.seed, events, sheet)),
+            .try_for_each(|events| retention::run(args.seed, events, report)),
         What::All => all(
             args,
             &rows(&[10_000, HUNDRED_K, MILLION, 5 * MILLION]),
-            sheet,
+            report,
         ),
-        What::Day {
+        What::Findings {
             cluster,
             speed: None,
-        } => findings::run(cluster.plan(args.seed), sheet),
-        What::Day {
+        } => findings::run(cluster.plan(args.seed), report),
+        What::Findings {
             cluster,
             speed: Some(speed),
-        } => findings::through(cluster.plan(args.seed), speed, sheet),
-        What::Cost {
+        } => findings::through(cluster.plan(args.seed), speed, report),
+        What::ChangeCost {
             ref sizes,
             instructions,
-        } => findings::cost(args.seed, sizes, instructions, sheet),
+        } => findings::cost(args.seed, sizes, instructions, report),
         What::PlayChanges { pods } => {
             let played = change_cost::play_changes(args.seed, pods)?;
             Ok(writeln!(std::io::stdout(), "{played}")?)
@@ -262,45 +262,45 @@ const MILLION: usize = 1_000_000;
 const MEMORY_EVENTS: usize = 20_000;
 /// So many rows are more than 500,000 that expire.
 const RETENTION_EVENTS: usize = 700_000;
-const LIVE_SECONDS: usize = 10;
+const LATENCY_SECONDS: usize = 10;
 
 /// The whole documentation; the databases of `storage` are asked by `query`.
-fn all(args: &Args, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
+fn all(args: &Args, sizes: &[usize], report: &mut Report) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let keep = args.keep.as_deref().unwrap_or(temporary.path());
     let within = |low: usize, high: usize| -> Vec<usize> {
         let sizes = sizes.iter().copied();
         sizes.filter(|rows| (low..=high).contains(rows)).collect()
     };
-    storage(args, sizes, Some(keep), sheet)?;
-    ingest(args, &within(0, MILLION), sheet)?;
-    query(args, &within(HUNDRED_K, usize::MAX), Some(keep), sheet)?;
-    latency::run(args.seed, LIVE_SECONDS, sheet)?;
-    memory::run(args.seed, MEMORY_EVENTS, &binary(args)?, sheet)?;
-    retention::run(args.seed, RETENTION_EVENTS, sheet)
+    storage(args, sizes, Some(keep), report)?;
+    ingest(args, &within(0, MILLION), report)?;
+    query(args, &within(HUNDRED_K, usize::MAX), Some(keep), report)?;
+    latency::run(args.seed, LATENCY_SECONDS, report)?;
+    memory::run(args.seed, MEMORY_EVENTS, &binary(args)?, report)?;
+    retention::run(args.seed, RETENTION_EVENTS, report)
 }
 
 fn storage(
     args: &Args,
     sizes: &[usize],
     keep: Option<&Path>,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut lines = Lines::default();
     for &rows in sizes {
-        let (bytes, _) = storage::run(args.seed, rows, keep, sheet)?;
+        let (bytes, _) = storage::run(args.seed, rows, keep, report)?;
         lines.point("bytes a row", rows, bytes);
     }
     lines.draw(args, "size", ("Size of history", "bytes a row"), 100.0)
 }
 
-fn ingest(args: &Args, sizes: &[usize], sheet: &mut Sheet) -> anyhow::Result<()> {
+fn ingest(args: &Args, sizes: &[usize], report: &mut Report) -> anyhow::Result<()> {
     let mut lines = Lines::default();
     for &rows in sizes {
         lines.point(
             "Events a second",
             rows,
-            ingest::run(args.seed, rows, sheet)?,
+            ingest::run(args.seed, rows, report)?,
         );
     }
     lines.draw(args, "ingest", ("Ingest", "Events a second"), 50_000.0)
@@ -310,12 +310,12 @@ fn query(
     args: &Args,
     sizes: &[usize],
     keep: Option<&Path>,
-    sheet: &mut Sheet,
+    report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut lines = Lines::default();
     let binary = binary(args)?;
     for &rows in sizes {
-        for (name, millis) in query::run(args.seed, rows, (&binary, keep), sheet)? {
+        for (name, millis) in query::run(args.seed, rows, (&binary, keep), report)? {
             if DRAWN.contains(&name.as_str()) {
                 lines.point(&name, rows, millis);
             }

@@ -74,11 +74,11 @@ struct Cli {
 enum Hidden {
     /// The recorder, as this program starts it.
     #[command(hide = true)]
-    Victim {
+    RunRecorder {
         config: PathBuf,
         /// Seconds for which rows of info and warning, and of error and critical, are kept.
         #[arg(num_args = 2)]
-        keep: Vec<u64>,
+        retention: Vec<u64>,
     },
 }
 
@@ -103,7 +103,7 @@ fn attack(
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
     let recorder = recorder.canonicalize().context("there is no recorder")?;
-    if let Err(error) = tenant::Group::new(tenant::LIMIT) {
+    if let Err(error) = tenant::Cgroup::new(tenant::LIMIT) {
         writeln!(out, "SKIPPED: no memory control group can be made: {error}")?;
         return Ok(true);
     }
@@ -119,15 +119,15 @@ fn attack(
 }
 
 fn work(cli: Cli) -> anyhow::Result<bool> {
-    if let Some(Hidden::Victim { config, keep }) = cli.command {
-        let keep = match keep[..] {
-            [info_warning, error_critical] => Some(chaos::Keep {
+    if let Some(Hidden::RunRecorder { config, retention }) = cli.command {
+        let retention = match retention[..] {
+            [info_warning, error_critical] => Some(chaos::ShortRetention {
                 info_warning: Duration::from_secs(info_warning),
                 error_critical: Duration::from_secs(error_critical),
             }),
             _ => None,
         };
-        return chaos::run_victim(&config, keep).map(|()| true);
+        return chaos::run_recorder(&config, retention).map(|()| true);
     }
     if let Some(table) = cli.plot {
         let samples = soak::parse(&std::fs::read_to_string(&table)?)?;

@@ -17,7 +17,7 @@ use kube9_recorder::config::{Config, Environment};
 use kube9_recorder::store::open::FILE_NAME;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
-use kube9_tests::generator::{Cause, Live, Probe, Shortage, Size};
+use kube9_tests::generator::{Cause, LiveCluster, Probe, Shortage, Size};
 use tokio::sync::oneshot;
 
 /// Seconds of the world in one of ours: a crash loop backs off within the demo's time.
@@ -139,7 +139,7 @@ fn free_address() -> anyhow::Result<String> {
 }
 
 /// What goes wrong, and when.
-type Mishap = fn(&mut Live, &[String]) -> Result<String, Box<dyn std::error::Error>>;
+type Mishap = fn(&mut LiveCluster, &[String]) -> Result<String, Box<dyn std::error::Error>>;
 
 const MISHAPS: [(f64, Mishap); 8] = [
     (1.0, |live, names| {
@@ -187,7 +187,7 @@ fn play(
     database: &Path,
     dead: impl Fn() -> bool,
 ) -> anyhow::Result<()> {
-    let mut live = Live::new(args.seed, Size::SMALL, server.store(), Micros::now(), SPEED);
+    let mut live = LiveCluster::new(args.seed, Size::SMALL, server.store(), Micros::now(), SPEED);
     live.set_rate(args.rate);
     let names: Vec<String> = live
         .cluster()

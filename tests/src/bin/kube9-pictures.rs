@@ -15,7 +15,7 @@ use kube9_model::time::Timestamp;
 use kube9_tests::apiserver::{ApiServer, Config};
 use kube9_tests::bench::memory::beside;
 use kube9_tests::clock::Micros;
-use kube9_tests::generator::{Cause, Fate, Live, Size};
+use kube9_tests::generator::{Cause, LiveCluster, PodOutcome, Size};
 use kube9_tests::picture::{THEMES, svg};
 use kube9_tests::recorder::{Recorder, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
@@ -166,7 +166,7 @@ impl Story {
         let begin = Timestamp::now().minus(SPAN);
         let micros = |at: Timestamp| Micros(at.millis() * 1000);
         self.set(begin, Duration::ZERO);
-        let mut live = Live::new(
+        let mut live = LiveCluster::new(
             self.seed,
             Size::SMALL,
             self.server.store(),
@@ -189,7 +189,7 @@ impl Story {
             live.advance(micros(now));
             match at.as_secs() / 60 {
                 62 if is_first(at) => {
-                    live.bad_rollout(&names[0], Fate::Crashes(Cause::Exit(1), 14))?
+                    live.bad_rollout(&names[0], PodOutcome::Crashes(Cause::Exit(1), 14))?
                 }
                 72 if is_first(at) => live.node_down(2, Duration::from_secs(600))?,
                 84 if is_first(at) => {

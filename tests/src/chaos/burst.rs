@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::json;
 
-use super::comparison::{self, Verdict};
-use super::load::Deaths;
-use super::process::Victim;
+use super::comparison::{self, Comparison};
+use super::load::DeletedEvents;
+use super::process::RecorderProcess;
 use crate::apiserver::{ApiServer, Config, Kind};
 use crate::clock::Micros;
 use crate::recorder::{Setup, balance};
@@ -31,13 +31,13 @@ pub struct Burst {
     /// Scrapes whose account did not balance.
     pub unbalanced: usize,
     /// The comparison.
-    pub verdict: Verdict,
+    pub comparison: Comparison,
 }
 
 impl Burst {
     /// Nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean()
+        self.comparison.is_clean()
             && self.dropped == 0.0
             && self.unbalanced == 0
             && self.queued.0 <= self.queued.1
@@ -57,7 +57,7 @@ impl fmt::Display for Burst {
             self.peak_kib,
             self.unbalanced
         )?;
-        write!(f, "{}", self.verdict)
+        write!(f, "{}", self.comparison)
     }
 }
 
@@ -68,8 +68,8 @@ impl fmt::Display for Burst {
 pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
     let server = ApiServer::start(Config::default())?;
     let setup = Setup::new(&server, folder, "")?;
-    let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, Vec::new());
-    victim.start()?;
+    let mut process = RecorderProcess::new(setup.clone(), std::env::current_exe()?, Vec::new());
+    process.start()?;
     comparison::wait_for_the_first_list(&setup)?;
     let begun = Instant::now();
     for n in 0..events {
@@ -86,7 +86,7 @@ pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
         created.map_err(|status| anyhow::anyhow!("not created: {status:?}"))?;
     }
     let (mut unbalanced, mut dropped, mut queued) = (0, 0.0, (0.0, 0.0));
-    let mut look = || {
+    let mut poll = || {
         let metrics = setup.metrics();
         let of = |name: &str| metrics.iter().find(|(n, _)| n == name).map_or(0.0, |m| m.1);
         unbalanced += usize::from(!metrics.is_empty() && balance(&metrics).is_none());
@@ -98,15 +98,15 @@ pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
         of("kube9_events_stored_total") as usize
     };
     let patience = begun + Duration::from_secs(600);
-    while look() < events && Instant::now() < patience {
+    while poll() < events && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(20));
     }
     let took = begun.elapsed();
-    let peak_kib = victim
+    let peak_kib = process
         .id()
         .map_or(Ok(0), |id| peak(id.as_raw_nonzero().get()))?;
-    victim.terminate()?;
-    let verdict = comparison::compare(&server.store().truth(), &Deaths::new(), &setup)?;
+    process.terminate()?;
+    let comparison = comparison::compare(&server.store().truth(), &DeletedEvents::new(), &setup)?;
     Ok(Burst {
         events,
         took,
@@ -114,7 +114,7 @@ pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
         queued,
         peak_kib,
         unbalanced,
-        verdict,
+        comparison,
     })
 }
 

@@ -9,19 +9,19 @@ use kube9_base::clock::TimeSource;
 use kube9_model::time::Timestamp;
 
 /// How often the file is read.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// The file's name in the torture's folder.
 const FILE: &str = "clock-offset";
 
 /// The machine's clocks, the wall clock with the offset.
-pub(super) struct Skewed {
+pub(super) struct SkewedTime {
     file: PathBuf,
     origin: Instant,
     seen: Mutex<(Option<Instant>, i64)>,
 }
 
-impl Skewed {
+impl SkewedTime {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             file: folder.join(FILE),
@@ -32,7 +32,7 @@ impl Skewed {
 
     fn offset(&self) -> i64 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.0.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+        if seen.0.is_none_or(|at| at.elapsed() >= POLL_EVERY) {
             let text = fs::read_to_string(&self.file).unwrap_or_default();
             // A file that is being rewritten says nothing yet.
             *seen = (Some(Instant::now()), text.trim().parse().unwrap_or(seen.1));
@@ -41,7 +41,7 @@ impl Skewed {
     }
 }
 
-impl TimeSource for Skewed {
+impl TimeSource for SkewedTime {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(Timestamp::now().millis() + self.offset())
     }

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::load::Deaths;
+use super::load::DeletedEvents;
 use crate::apiserver::{ApiServer, EventTruth, Truth};
 use crate::recorder::{Setup, wait_until};
 
@@ -53,7 +53,7 @@ impl Gap {
 
 /// What the comparison found.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct Comparison {
     /// Events that the API server accepted, and writes to them.
     pub events: usize,
     /// See `events`.
@@ -78,7 +78,7 @@ pub struct Verdict {
     pub integrity: Vec<String>,
 }
 
-impl Verdict {
+impl Comparison {
     /// Nothing is wrong.
     pub fn is_clean(&self) -> bool {
         [
@@ -93,7 +93,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -167,29 +167,29 @@ pub(super) fn holds_the_living(truth: &Truth, stored: &HashMap<String, Stored>) 
     living.all(|event| {
         stored
             .get(&event.uid)
-            .is_some_and(|stored| judge(event, stored) == Judgement::Right)
+            .is_some_and(|stored| judge(event, stored) == MatchResult::Equal)
     })
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Judgement {
-    Right,
+enum MatchResult {
+    Equal,
     /// The last writes are missing.
     Behind,
     Doubled,
-    Wrong,
+    DiskFault,
 }
 
-fn judge(truth: &EventTruth, stored: &Stored) -> Judgement {
+fn judge(truth: &EventTruth, stored: &Stored) -> MatchResult {
     let last = Timestamp::parse(&truth.last).map_or(0, Timestamp::millis);
     if stored.occurrences > stored.count {
-        Judgement::Doubled
+        MatchResult::Doubled
     } else if stored.count < truth.count || stored.last < last {
-        Judgement::Behind
+        MatchResult::Behind
     } else if (stored.count, stored.occurrences, stored.last) == (truth.count, truth.count, last) {
-        Judgement::Right
+        MatchResult::Equal
     } else {
-        Judgement::Wrong
+        MatchResult::DiskFault
     }
 }
 
@@ -197,10 +197,14 @@ fn judge(truth: &EventTruth, stored: &Stored) -> Judgement {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<Verdict> {
+pub fn compare(
+    truth: &Truth,
+    deleted: &DeletedEvents,
+    setup: &Setup,
+) -> anyhow::Result<Comparison> {
     let stored = read_events(setup)?;
     let gaps = read_gaps(setup)?;
-    compare_with(truth, deaths, setup, &stored, &gaps)
+    compare_with(truth, deleted, setup, &stored, &gaps)
 }
 
 /// Compares what is (or was, until the retention took it) stored with the truth.
@@ -209,13 +213,13 @@ pub fn compare(truth: &Truth, deaths: &Deaths, setup: &Setup) -> anyhow::Result<
 /// If the database cannot be read.
 pub(super) fn compare_with(
     truth: &Truth,
-    deaths: &Deaths,
+    deleted: &DeletedEvents,
     setup: &Setup,
     stored: &HashMap<String, Stored>,
     gaps: &[Gap],
-) -> anyhow::Result<Verdict> {
+) -> anyhow::Result<Comparison> {
     let event_ttl = setup.config()?.source.event_ttl;
-    let mut verdict = Verdict {
+    let mut comparison = Comparison {
         events: truth.events.len(),
         writes: truth.observations(),
         alive: truth
@@ -230,48 +234,53 @@ pub(super) fn compare_with(
             .into_iter()
             .filter(|line| line != "ok")
             .collect(),
-        ..Verdict::default()
+        ..Comparison::default()
     };
     let none = Stored::default();
     for event in truth.events.values() {
         let found = stored.get(&event.uid).unwrap_or(&none);
         let line = || format!("{event:?}: {found:?}");
         match judge(event, found) {
-            Judgement::Right => {}
-            Judgement::Doubled => verdict.doubled.push(line()),
-            Judgement::Wrong => verdict.wrong_count.push(line()),
-            Judgement::Behind if event.deleted.is_none() => verdict.lost.push(line()),
-            Judgement::Behind if is_covered(event, deaths, event_ttl, gaps) => {
-                verdict.accounted += 1
+            MatchResult::Equal => {}
+            MatchResult::Doubled => comparison.doubled.push(line()),
+            MatchResult::DiskFault => comparison.wrong_count.push(line()),
+            MatchResult::Behind if event.deleted.is_none() => comparison.lost.push(line()),
+            MatchResult::Behind if is_covered(event, deleted, event_ttl, gaps) => {
+                comparison.accounted += 1
             }
-            Judgement::Behind => verdict.unaccounted.push(line()),
+            MatchResult::Behind => comparison.unaccounted.push(line()),
         }
     }
     for (uid, found) in stored {
         if !truth.events.contains_key(uid) {
-            verdict
+            comparison
                 .wrong_count
                 .push(format!("{uid} was never accepted: {found:?}"));
         }
     }
     for gap in gaps.iter().filter(|gap| gap.to.is_none()) {
-        verdict.unaccounted.push(format!("still open: {gap:?}"));
+        comparison.unaccounted.push(format!("still open: {gap:?}"));
     }
     for hole in setup.column("SELECT items FROM hole")? {
-        verdict
+        comparison
             .unaccounted
             .push(format!("a hole of {hole} items is still open"));
     }
-    Ok(verdict)
+    Ok(comparison)
 }
 
 /// Whether one gap covers the Event's last write and its death: then nobody can have seen that write.
-fn is_covered(event: &EventTruth, deaths: &Deaths, event_ttl: Duration, gaps: &[Gap]) -> bool {
+fn is_covered(
+    event: &EventTruth,
+    deleted: &DeletedEvents,
+    event_ttl: Duration,
+    gaps: &[Gap],
+) -> bool {
     let Ok(written) = Timestamp::parse(&event.last) else {
         return false;
     };
     // One that no client deleted expired, a time-to-live after its last write.
-    let died = deaths.get(&event.uid).map_or_else(
+    let died = deleted.get(&event.uid).map_or_else(
         || written.plus(event_ttl),
         |at| Timestamp::from_millis(at.0 / 1000),
     );

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::clock_skew;
 use crate::apiserver::{ApiServer, Fault, Kind, On};
-use crate::faulty_disk::{EIO, ENOSPC, EROFS, FaultyDisk, Wrong};
+use crate::faulty_disk::{DiskFault, EIO, ENOSPC, EROFS, FaultyDisk};
 use crate::generator::Rng;
 use crate::recorder::Setup;
 
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// One on top of the other.
-    pub(super) const TORTURE: Self = Self {
+    pub(super) const CHAOS: Self = Self {
         every: Duration::from_millis(700),
         clock: true,
     };
@@ -41,7 +41,7 @@ enum Undo {
     SetClock,
 }
 
-pub(super) struct Chaos {
+pub(super) struct FaultInjector {
     server: Arc<ApiServer>,
     setup: Setup,
     disk: Option<FaultyDisk>,
@@ -52,7 +52,7 @@ pub(super) struct Chaos {
     done: BTreeMap<&'static str, u64>,
 }
 
-impl Chaos {
+impl FaultInjector {
     /// `disk`: what the recorder writes through, if it can be made to fail.
     pub(super) fn new(
         server: Arc<ApiServer>,
@@ -79,26 +79,26 @@ impl Chaos {
     }
 
     /// Ends what is due, begins what is due.
-    pub(super) fn step(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
-        self.undo(Instant::now(), victim)?;
+    pub(super) fn step(&mut self, process: Option<Pid>) -> anyhow::Result<()> {
+        self.undo(Instant::now(), process)?;
         if Instant::now() >= self.next {
             let wait = self.random.waiting(self.pace.every.as_secs_f64());
             self.next = Instant::now() + Duration::from_secs_f64(wait);
-            self.one(victim)?;
+            self.one(process)?;
         }
         Ok(())
     }
 
     /// Ends everything.
-    pub(super) fn end(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
+    pub(super) fn end(&mut self, process: Option<Pid>) -> anyhow::Result<()> {
         self.server.faults().clear_all();
-        self.undo(Instant::now() + Duration::from_secs(3600), victim)?;
+        self.undo(Instant::now() + Duration::from_secs(3600), process)?;
         self.server.start_again();
         self.server.thaw_watches();
         Ok(())
     }
 
-    fn undo(&mut self, now: Instant, victim: Option<Pid>) -> anyhow::Result<()> {
+    fn undo(&mut self, now: Instant, process: Option<Pid>) -> anyhow::Result<()> {
         let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.lasting)
             .into_iter()
             .partition(|(at, _)| *at <= now);
@@ -108,17 +108,17 @@ impl Chaos {
                 Undo::Listen => self.server.start_again(),
                 Undo::Thaw => self.server.thaw_watches(),
                 // Only if it is still the same process: a number may be given out again.
-                Undo::Continue(id) if victim == Some(id) => drop(kill_process(id, Signal::CONT)),
+                Undo::Continue(id) if process == Some(id) => drop(kill_process(id, Signal::CONT)),
                 Undo::Continue(_) => {}
                 Undo::Unlock(connection) => drop(connection),
-                Undo::HealDisk => self.set_disk(Wrong::NOTHING)?,
+                Undo::HealDisk => self.set_disk(DiskFault::NOTHING)?,
                 Undo::SetClock => clock_skew::set(&self.setup.folder, 0)?,
             }
         }
         Ok(())
     }
 
-    fn set_disk(&self, wrong: Wrong) -> std::io::Result<()> {
+    fn set_disk(&self, wrong: DiskFault) -> std::io::Result<()> {
         self.disk.as_ref().map_or(Ok(()), |disk| disk.set(wrong))
     }
 
@@ -127,7 +127,7 @@ impl Chaos {
         self.lasting.push((Instant::now() + time, undo));
     }
 
-    fn one(&mut self, victim: Option<Pid>) -> anyhow::Result<()> {
+    fn one(&mut self, process: Option<Pid>) -> anyhow::Result<()> {
         let watch = On::watch(Kind::Event);
         let list = On::list(Kind::Event);
         let items = self.random.below(30) as usize;
@@ -253,7 +253,7 @@ impl Chaos {
                 faults.next(1, On::list(Kind::Event), Fault::Silence);
                 "list without an answer"
             }
-            18 => match victim {
+            18 => match process {
                 Some(id) if kill_process(id, Signal::STOP).is_ok() => {
                     self.last(100, 2_500, Undo::Continue(id));
                     "recorder stopped for a while"
@@ -295,38 +295,38 @@ impl Chaos {
     }
 
     fn disk_fault(&mut self) -> anyhow::Result<&'static str> {
-        let all = Wrong::NOTHING;
+        let all = DiskFault::NOTHING;
         let (name, wrong) = match self.random.below(6) {
-            0 => ("disk: writes fail", Wrong::write(EIO)),
+            0 => ("disk: writes fail", DiskFault::write(EIO)),
             1 => {
-                let half = Wrong {
+                let half = DiskFault {
                     half: true,
-                    ..Wrong::write(EIO)
+                    ..DiskFault::write(EIO)
                 };
                 ("disk: half a write", half)
             }
             2 => (
                 "disk: full",
-                Wrong {
+                DiskFault {
                     half: true,
-                    ..Wrong::write(ENOSPC)
+                    ..DiskFault::write(ENOSPC)
                 },
             ),
-            3 => ("disk: reads fail", Wrong { read: EIO, ..all }),
+            3 => ("disk: reads fail", DiskFault { read: EIO, ..all }),
             4 => (
                 "disk: syncs fail",
-                Wrong {
+                DiskFault {
                     sync: EIO,
                     truncate: EIO,
                     ..all
                 },
             ),
             _ => {
-                let refused = Wrong {
+                let refused = DiskFault {
                     open: EROFS,
                     sync: EROFS,
                     truncate: EROFS,
-                    ..Wrong::write(EROFS)
+                    ..DiskFault::write(EROFS)
                 };
                 ("disk: read-only", refused)
             }

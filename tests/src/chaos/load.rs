@@ -14,15 +14,15 @@ use crate::clock::Micros;
 use crate::generator::Rng;
 
 /// When Events were deleted by a client, by uid. Those that expired are not in it.
-pub type Deaths = HashMap<String, Micros>;
+pub type DeletedEvents = HashMap<String, Micros>;
 
 /// The load, running.
 pub(super) struct Load {
-    thread: JoinHandle<Deaths>,
+    thread: JoinHandle<DeletedEvents>,
 }
 
 /// An Event that may be repeated.
-struct Live {
+struct LiveEvent {
     namespace: String,
     name: String,
 }
@@ -39,27 +39,27 @@ impl Load {
         stop: Arc<AtomicBool>,
     ) -> Self {
         let thread = std::thread::spawn(move || {
-            let mut live: Vec<Live> = Vec::new();
-            let mut deaths = Deaths::new();
+            let mut live: Vec<LiveEvent> = Vec::new();
+            let mut deleted = DeletedEvents::new();
             let mut number = 0;
             let begun = Instant::now();
             while !stop.load(Ordering::Acquire) {
                 let due = begun.elapsed().as_millis() as u64 * rate / 1000;
                 while number < due {
                     number += 1;
-                    write(&server, &mut random, &mut live, &mut deaths, number);
+                    write(&server, &mut random, &mut live, &mut deleted, number);
                 }
                 // Now and then nothing at all: idle watches have faults of their own.
                 let pause = if random.below(2_000) == 0 { 8_000 } else { 10 };
                 std::thread::sleep(Duration::from_millis(pause));
             }
-            deaths
+            deleted
         });
         Self { thread }
     }
 
     /// Waits for the last write; returns the deletions.
-    pub(super) fn finish(self) -> anyhow::Result<Deaths> {
+    pub(super) fn finish(self) -> anyhow::Result<DeletedEvents> {
         self.thread.join().map_err(|_| anyhow!("the load panicked"))
     }
 }
@@ -67,17 +67,17 @@ impl Load {
 fn write(
     server: &ApiServer,
     random: &mut Rng,
-    live: &mut Vec<Live>,
-    deaths: &mut Deaths,
+    live: &mut Vec<LiveEvent>,
+    deleted: &mut DeletedEvents,
     number: u64,
 ) {
     let repeat = !live.is_empty() && random.percent(65);
     if repeat {
         let index = random.index(live.len());
-        let Live { namespace, name } = &live[index];
+        let LiveEvent { namespace, name } = &live[index];
         if random.percent(4) {
             if let Ok(gone) = server.store().delete(Kind::Event, namespace, name) {
-                deaths.insert(gone.uid.to_string(), Micros::now());
+                deleted.insert(gone.uid.to_string(), Micros::now());
             }
             live.swap_remove(index);
             return;
@@ -98,7 +98,7 @@ fn write(
         if live.len() >= LIVE_MAX {
             live.swap_remove(random.index(LIVE_MAX));
         }
-        live.push(Live { namespace, name });
+        live.push(LiveEvent { namespace, name });
     }
 }
 

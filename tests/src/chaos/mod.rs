@@ -40,9 +40,9 @@ use crate::recorder::Setup;
 use load::Load;
 
 pub use burst::{Burst, burst};
-pub use comparison::{Verdict, compare, wait_for_the_rest};
-pub use load::Deaths;
-pub use process::{Keep, Victim, run_victim};
+pub use comparison::{Comparison, compare, wait_for_the_rest};
+pub use load::DeletedEvents;
+pub use process::{RecorderProcess, ShortRetention, run_recorder};
 
 /// Requests that any minute may see, pages of a list that go on not counted: with the back-off of 100 ms to 1 s that the
 /// torture configures at most 60 attempts a minute at the cap, two requests each; and for each of 100 lives three of an
@@ -84,13 +84,13 @@ pub struct Report {
     /// Times at which the database held less after a kill than before.
     pub commits_lost: u64,
     /// The comparison.
-    pub verdict: Verdict,
+    pub comparison: Comparison,
 }
 
 impl Report {
     /// Nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean()
+        self.comparison.is_clean()
             && self.unbalanced == 0
             && self.commits_lost == 0
             && self.densest_minute <= REQUESTS_A_MINUTE_MAX
@@ -125,7 +125,7 @@ impl fmt::Display for Report {
             self.scrapes, self.unbalanced
         )?;
         writeln!(f, "commits lost      {}", self.commits_lost)?;
-        write!(f, "{}", self.verdict)
+        write!(f, "{}", self.comparison)
     }
 }
 
@@ -153,15 +153,15 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         .is_none()
         .then_some("no C compiler: faults of the disk were not tried");
     let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
-    let mut victim = Victim::new(setup.clone(), std::env::current_exe()?, environment);
-    let mut chaos = faults::Chaos::new(
+    let mut process = RecorderProcess::new(setup.clone(), std::env::current_exe()?, environment);
+    let mut injector = faults::FaultInjector::new(
         server.clone(),
         setup.clone(),
         disk,
         seeds.fork(),
-        faults::Pace::TORTURE,
+        faults::Pace::CHAOS,
     );
-    victim.start()?;
+    process.start()?;
     comparison::wait_for_the_first_list(&setup)?;
     let stop = Arc::new(AtomicBool::new(false));
     let load = Load::start(server.clone(), seeds.fork(), options.rate, stop.clone());
@@ -172,27 +172,27 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut next_kill = Instant::now() + random_wait(&mut random, options.kill_every);
     while Instant::now() < until {
         std::thread::sleep(Duration::from_millis(random.between(20, 120)));
-        watcher.look(&setup);
-        chaos.step(victim.id())?;
+        watcher.poll(&setup);
+        injector.step(process.id())?;
         if Instant::now() >= next_kill {
-            victim.kill()?;
+            process.kill()?;
             watcher.after_a_kill(&setup);
-            victim.start()?;
+            process.start()?;
             next_kill = Instant::now() + random_wait(&mut random, options.kill_every);
         }
         ensure!(
-            victim.is_running()?,
+            process.is_running()?,
             "the recorder ended by itself; see {}",
             folder.display()
         );
     }
 
     stop.store(true, Ordering::Release);
-    let deaths = load.finish()?;
-    chaos.end(victim.id())?;
-    comparison::wait_for_the_rest(&server, &setup, || victim.is_running().unwrap_or(false));
-    watcher.look(&setup);
-    victim.terminate()?;
+    let deleted = load.finish()?;
+    injector.end(process.id())?;
+    comparison::wait_for_the_rest(&server, &setup, || process.is_running().unwrap_or(false));
+    watcher.poll(&setup);
+    process.terminate()?;
     let attempts: Vec<_> = server
         .requests()
         .all()
@@ -202,15 +202,15 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         .collect();
     Ok(Report {
         options: options.clone(),
-        faults: chaos.done().clone(),
+        faults: injector.done().clone(),
         untried,
-        kills: victim.kills(),
+        kills: process.kills(),
         requests: server.requests().all().len(),
         densest_minute: densest(&attempts, Duration::from_secs(60)),
         scrapes: watcher.scrapes,
         unbalanced: watcher.unbalanced,
         commits_lost: watcher.commits_lost,
-        verdict: comparison::compare(&server.store().truth(), &deaths, &setup)?,
+        comparison: comparison::compare(&server.store().truth(), &deleted, &setup)?,
     })
 }
 
@@ -240,7 +240,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn look(&mut self, setup: &Setup) {
+    fn poll(&mut self, setup: &Setup) {
         let metrics = setup.metrics();
         if !metrics.is_empty() {
             self.scrapes += 1;

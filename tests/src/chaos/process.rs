@@ -13,15 +13,15 @@ use kube9_recorder::logging;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::clock_skew::Skewed;
+use super::clock_skew::SkewedTime;
 use crate::recorder::Setup;
 
 /// Name of the hidden subcommand.
-pub(super) const SUBCOMMAND: &str = "victim";
+pub(super) const SUBCOMMAND: &str = "run-recorder";
 
 /// For how long rows are kept. A configuration allows no less than an hour, which is longer than a soak can wait for.
 #[derive(Debug, Clone, Copy)]
-pub struct Keep {
+pub struct ShortRetention {
     /// Rows of severity info and warning.
     pub info_warning: Duration,
     /// Rows of severity error and critical.
@@ -32,21 +32,21 @@ pub struct Keep {
 ///
 /// # Errors
 /// What the recorder failed with.
-pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
+pub fn run_recorder(file: &Path, retention: Option<ShortRetention>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
     let mut config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
         .map_err(|problems| anyhow!("{problems:?}"))?
         .config;
-    if let Some(keep) = keep {
-        config.retention.info_warning = keep.info_warning;
-        config.retention.error_critical = keep.error_critical;
+    if let Some(retention) = retention {
+        config.retention.info_warning = retention.info_warning;
+        config.retention.error_critical = retention.error_critical;
     }
     logging::init(&config.log, str::to_owned).map_err(|error| anyhow!("{error}"))?;
     let runtime = kube9_recorder::runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        let clock = Clock::new(Arc::new(Skewed::new(folder)));
+        let clock = Clock::new(Arc::new(SkewedTime::new(folder)));
         kube9_recorder::run(config, clock, async move {
             terminate.recv().await;
         })
@@ -56,18 +56,18 @@ pub fn run_victim(file: &Path, keep: Option<Keep>) -> anyhow::Result<()> {
 
 /// The process, and how often it was killed.
 #[derive(Debug)]
-pub struct Victim {
+pub struct RecorderProcess {
     setup: Setup,
     program: PathBuf,
     /// The words before the name of the configuration.
     words: &'static str,
     environment: Vec<(String, PathBuf)>,
-    keep: Option<Keep>,
+    retention: Option<ShortRetention>,
     child: Option<Child>,
     kills: u64,
 }
 
-impl Victim {
+impl RecorderProcess {
     /// Not started yet. `program` is `kube9-chaos`; `environment` is added to this process's own.
     pub fn new(setup: Setup, program: PathBuf, environment: Vec<(String, PathBuf)>) -> Self {
         Self {
@@ -75,13 +75,13 @@ impl Victim {
             program,
             words: SUBCOMMAND,
             environment,
-            keep: None,
+            retention: None,
             child: None,
             kills: 0,
         }
     }
 
-    /// As [`Victim::new`], where `program` is `kube9-recorder` as users run it.
+    /// As [`RecorderProcess::new`], where `program` is `kube9-recorder` as users run it.
     pub fn shipped(setup: Setup, program: PathBuf) -> Self {
         let mut recorder = Self::new(setup, program, Vec::new());
         recorder.words = "--config";
@@ -90,8 +90,8 @@ impl Victim {
 
     /// Rows are kept for less than a configuration allows.
     #[must_use]
-    pub fn keeping(mut self, keep: Keep) -> Self {
-        self.keep = Some(keep);
+    pub fn with_retention(mut self, retention: ShortRetention) -> Self {
+        self.retention = Some(retention);
         self
     }
 
@@ -110,8 +110,9 @@ impl Victim {
             .envs(self.environment.iter().cloned())
             .arg(self.words)
             .arg(&config)
-            .args(self.keep.iter().flat_map(|keep| {
-                [keep.info_warning, keep.error_critical].map(|time| time.as_secs().to_string())
+            .args(self.retention.iter().flat_map(|retention| {
+                [retention.info_warning, retention.error_critical]
+                    .map(|time| time.as_secs().to_string())
             }))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -184,7 +185,7 @@ impl Victim {
     }
 }
 
-impl Drop for Victim {
+impl Drop for RecorderProcess {
     fn drop(&mut self) {
         // Whatever went wrong, no recorder stays behind.
         drop(self.kill());

@@ -40,7 +40,7 @@ pub struct Attack {
     pub what: &'static str,
     objects: fn(round: usize) -> Objects,
     /// Whether the analysis has to stay on everywhere.
-    honest: bool,
+    ordinary: bool,
 }
 
 /// All of them.
@@ -97,8 +97,8 @@ pub const ATTACKS: [Attack; 18] = [
     Attack {
         name: "honest",
         what: "no attack: 10,000 Pods and what belongs to them in 40 namespaces",
-        objects: honest,
-        honest: true,
+        objects: ordinary,
+        ordinary: true,
     },
 ];
 
@@ -107,7 +107,7 @@ const fn attack(name: &'static str, what: &'static str, objects: fn(usize) -> Ob
         name,
         what,
         objects,
-        honest: false,
+        ordinary: false,
     }
 }
 
@@ -140,7 +140,7 @@ pub struct Outcome {
     /// Of these, recorded.
     pub recorded: i64,
     /// What the recorder says of itself at the end.
-    pub says: String,
+    pub self_report: String,
     /// Whether a finding about another namespace is open.
     pub others_are_analysed: bool,
     /// Namespaces that are off.
@@ -153,7 +153,7 @@ impl Outcome {
         self.kills == 0
             && self.sent == self.recorded
             && self.others_are_analysed
-            && !(self.attack.honest && self.off > 0)
+            && !(self.attack.ordinary && self.off > 0)
     }
 }
 
@@ -181,18 +181,18 @@ impl fmt::Display for Outcome {
         if let Some(at) = self.first_kill {
             writeln!(f, "             first killed after {at:.1} s")?;
         }
-        writeln!(f, "             {}", self.says)
+        writeln!(f, "             {}", self.self_report)
     }
 }
 
 /// A memory control group, of either version; removed when dropped.
 #[derive(Debug)]
-pub struct Group {
+pub struct Cgroup {
     path: PathBuf,
     is_v1: bool,
 }
 
-impl Group {
+impl Cgroup {
     /// A new one with that limit.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for Cgroup {
     fn drop(&mut self) {
         // Empty by now; where it is not, it stays and can be seen.
         drop(fs::remove_dir(&self.path));
@@ -250,9 +250,9 @@ pub fn run(
     folder: &Path,
 ) -> anyhow::Result<Outcome> {
     fs::create_dir_all(folder)?;
-    let group = Group::new(LIMIT).context("cannot make a memory control group")?;
+    let group = Cgroup::new(LIMIT).context("cannot make a memory control group")?;
     let server = ApiServer::start(Config::default())?;
-    for (kind, object) in others() {
+    for (kind, object) in other_namespaces() {
         server.store().create(kind, object).map_err(refused)?;
     }
     for (kind, object) in (attack.objects)(0) {
@@ -267,7 +267,7 @@ pub fn run(
     );
     setup.config().context("the configuration of the attack")?;
     fs::write(folder.join("recorder.yaml"), &setup.yaml)?;
-    let mut scene = Scene {
+    let mut run = AttackRun {
         outcome: Outcome {
             attack,
             kills: 0,
@@ -277,7 +277,7 @@ pub fn run(
             resident_peak: 0.0,
             sent: 0,
             recorded: 0,
-            says: String::new(),
+            self_report: String::new(),
             others_are_analysed: false,
             off: 0,
         },
@@ -290,30 +290,33 @@ pub fn run(
         sent: Instant::now(),
         measured: Instant::now(),
     };
-    scene.start()?;
-    scene.pass(phase)?;
+    run.start()?;
+    run.run_for(phase)?;
     for (kind, object) in (attack.objects)(1) {
-        scene.server.store().apply(kind, object).map_err(refused)?;
-        scene.between()?;
+        run.server.store().apply(kind, object).map_err(refused)?;
+        run.tick()?;
     }
-    scene.pass(phase)?;
-    scene.stop()?;
-    scene.start()?;
-    let lonely = scene.server.store().create(Kind::Service, lonely("late"));
-    lonely.map_err(refused)?;
-    scene.pass(phase)?;
-    scene.judge()?;
-    scene.stop()?;
-    Ok(scene.outcome.clone())
+    run.run_for(phase)?;
+    run.stop()?;
+    run.start()?;
+    let service_without_pods = run
+        .server
+        .store()
+        .create(Kind::Service, service_without_pods("late"));
+    service_without_pods.map_err(refused)?;
+    run.run_for(phase)?;
+    run.judge()?;
+    run.stop()?;
+    Ok(run.outcome.clone())
 }
 
 fn refused(status: crate::apiserver::Status) -> anyhow::Error {
     anyhow::anyhow!("the API server refused an object: {status:?}")
 }
 
-struct Scene {
+struct AttackRun {
     outcome: Outcome,
-    group: Group,
+    group: Cgroup,
     server: ApiServer,
     setup: Setup,
     program: PathBuf,
@@ -324,7 +327,7 @@ struct Scene {
     measured: Instant,
 }
 
-impl Scene {
+impl AttackRun {
     fn start(&mut self) -> anyhow::Result<()> {
         let folder = &self.setup.folder;
         let log = File::options()
@@ -346,17 +349,17 @@ impl Scene {
     }
 
     /// Lets time pass, with Events, and measures each second; a recorder that is killed is started again.
-    fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
+    fn run_for(&mut self, time: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            self.between()?;
+            self.tick()?;
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
     /// What is done all the while.
-    fn between(&mut self) -> anyhow::Result<()> {
+    fn tick(&mut self) -> anyhow::Result<()> {
         if self.sent.elapsed() >= Duration::from_secs(1) / EVENTS_A_SECOND {
             self.sent = Instant::now();
             self.event();
@@ -365,10 +368,10 @@ impl Scene {
             self.measured = Instant::now();
             self.measure();
         }
-        self.look_after()
+        self.restart_if_killed()
     }
 
-    fn look_after(&mut self) -> anyhow::Result<()> {
+    fn restart_if_killed(&mut self) -> anyhow::Result<()> {
         let Some(recorder) = &mut self.recorder else {
             return Ok(());
         };
@@ -442,7 +445,7 @@ impl Scene {
             };
             self.outcome.off = of("kube9_analysis_namespaces_off") as i64;
             self.outcome.others_are_analysed = self.setup.number(FOUND).unwrap_or(0) > 0;
-            self.outcome.says = format!(
+            self.outcome.self_report = format!(
                 "held {:.1} of {:.1} MiB by its estimate; {} objects cut, {} left out; {}",
                 of("kube9_analysis_bytes") / f64::from(1 << 20),
                 of("kube9_analysis_max_bytes") / f64::from(1 << 20),
@@ -455,7 +458,7 @@ impl Scene {
                 return Ok(());
             }
             self.measure();
-            self.look_after()?;
+            self.restart_if_killed()?;
             std::thread::sleep(Duration::from_millis(250));
         }
     }
@@ -492,7 +495,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for AttackRun {
     fn drop(&mut self) {
         if let Some(recorder) = &mut self.recorder {
             // Whatever went wrong, no recorder stays behind.
@@ -511,13 +514,13 @@ const FOUND: &str = "SELECT count(*) FROM event e JOIN reason r ON r.id = e.reas
                      WHERE r.reason = 'ServiceSelectsNoPod' AND o.name = 'late'";
 
 /// A Service without pods, which is a finding.
-fn lonely(name: &str) -> Value {
+fn service_without_pods(name: &str) -> Value {
     json!({"metadata": meta("shop", name), "spec": {"selector": {"app": "nothing"}, "ports": [{"port": 80}]}})
 }
 
 /// Whose analysis has to go on.
-fn others() -> Vec<(Kind, Value)> {
-    let mut all = vec![(Kind::Service, lonely("lonely"))];
+fn other_namespaces() -> Vec<(Kind, Value)> {
+    let mut all = vec![(Kind::Service, service_without_pods("lonely"))];
     all.extend((0..50).map(|n| (Kind::Pod, pod("shop", &format!("web-{n}"), json!({})))));
     all.extend((0..3).map(|n| {
         let node = json!({
@@ -788,7 +791,7 @@ fn namespaces(round: usize) -> Objects {
 
 /// As a real cluster has them: a Deployment, a Service and a ConfigMap for ten pods, with the usual labels, probes,
 /// requests and conditions.
-fn honest(round: usize) -> Objects {
+fn ordinary(round: usize) -> Objects {
     let mut all = Vec::new();
     let step = if round == 0 { 1 } else { 20 };
     for app in (0..1000).step_by(step) {

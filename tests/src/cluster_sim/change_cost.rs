@@ -8,7 +8,7 @@ use kube9_ingest::objects::Object;
 use kube9_model::label::Kind;
 
 use super::replay::{KINDS, Replay};
-use super::{Day, Ms, Plan};
+use super::{ClusterSim, Ms, Plan};
 use crate::bench::populate::thread_cpu;
 
 /// Changes that are measured, of a day's usual mix.
@@ -36,13 +36,13 @@ pub struct Cost {
 type Change = (Ms, Kind, bool, Object);
 
 /// A cluster of so many pods, twenty a node, and changes of a day's usual mix that are yet to come.
-struct Scene {
+struct Prepared {
     replay: Replay,
     listed: Duration,
     changes: Vec<Change>,
 }
 
-impl Scene {
+impl Prepared {
     /// Has so many changes, after as many as it takes to warm up.
     fn new(seed: u64, pods: usize, wanted: usize) -> anyhow::Result<Self> {
         let plan = Plan {
@@ -51,20 +51,20 @@ impl Scene {
             hours: 24,
             seed,
         };
-        let mut day = Day::new(plan, false);
-        let objects: usize = KINDS.iter().map(|kind| day.objects(*kind).len()).sum();
-        let mut replay = Replay::begin(&day)?;
+        let mut sim = ClusterSim::new(plan, false);
+        let objects: usize = KINDS.iter().map(|kind| sim.objects(*kind).len()).sum();
+        let mut replay = Replay::begin(&sim)?;
         let listed = replay.analysed / u32::try_from(objects).unwrap_or(u32::MAX);
         // The rules wait two seconds after a list, then look at everything once.
-        replay.pass(super::MORNING + 60_000);
+        replay.pass(super::START + 60_000);
         let mut changes = Vec::with_capacity(wanted);
         for _ in 0..WARM_UP + wanted {
-            let Some(delivery) = day.next_delivery() else {
+            let Some(delivery) = sim.next_delivery() else {
                 break;
             };
             if delivery.kind != Kind::Event {
                 let object = replay.decode(delivery.kind, delivery.object)?;
-                changes.push((delivery.at, delivery.kind, delivery.gone, object));
+                changes.push((delivery.at, delivery.kind, delivery.deleted, object));
             }
         }
         ensure!(
@@ -85,11 +85,11 @@ impl Scene {
 
 /// Measures a cluster of so many pods, twenty a node.
 pub fn measure(seed: u64, pods: usize) -> anyhow::Result<Cost> {
-    let Scene {
+    let Prepared {
         mut replay,
         listed,
         changes,
-    } = Scene::new(seed, pods, CHANGES)?;
+    } = Prepared::new(seed, pods, CHANGES)?;
     let count = u32::try_from(changes.len()).unwrap_or(u32::MAX);
     let mut kinds = [(Duration::ZERO, 0_u32); 5];
     let begun = thread_cpu();
@@ -98,7 +98,7 @@ pub fn measure(seed: u64, pods: usize) -> anyhow::Result<Cost> {
     let by_kind = kinds.map(|(time, count)| time / count.max(1));
     let begun = thread_cpu();
     for _ in 0..CHANGES {
-        replay.look();
+        replay.evaluate_timers();
     }
     let tick = (thread_cpu() - begun) / u32::try_from(CHANGES).unwrap_or(u32::MAX);
     Ok(Cost {
@@ -121,7 +121,7 @@ const PLAYED: usize = 5_000;
 /// # Errors
 /// If the day has too few.
 pub fn play_changes(seed: u64, pods: usize) -> anyhow::Result<usize> {
-    let mut scene = Scene::new(seed, pods, PLAYED)?;
+    let mut scene = Prepared::new(seed, pods, PLAYED)?;
     let mut of_pods = 0;
     for change in scene.changes {
         if change.1 == Kind::Pod {
@@ -140,9 +140,9 @@ fn counted(replay: &mut Replay, change: Change) {
     take(replay, change);
 }
 
-fn take(replay: &mut Replay, (at, kind, gone, object): Change) {
+fn take(replay: &mut Replay, (at, kind, deleted, object): Change) {
     replay.set_time(at);
-    replay.take(kind, gone, object);
+    replay.take(kind, deleted, object);
 }
 
 /// Instructions of a Pod's change, which neither caches nor a busy machine change, nor that a larger cluster has more of
@@ -164,16 +164,18 @@ pub fn instructions(seed: u64, pods: usize) -> anyhow::Result<Option<f64>> {
         .args(["--no-cpu", "--seed", &seed.to_string()])
         .args([SUBCOMMAND, &pods.to_string()])
         .output()?;
-    let told = String::from_utf8_lossy(&done.stderr);
-    let collected = told
+    let count = String::from_utf8_lossy(&done.stderr);
+    let collected = count
         .lines()
         .find_map(|line| line.split_once("Collected :")?.1.trim().parse::<f64>().ok());
     let changes: f64 = String::from_utf8_lossy(&done.stdout)
         .trim()
         .parse()
-        .with_context(|| told.to_string())?;
+        .with_context(|| count.to_string())?;
     let collected = collected.filter(|count| *count > 0.0);
-    Ok(Some(collected.with_context(|| told.to_string())? / changes))
+    Ok(Some(
+        collected.with_context(|| count.to_string())? / changes,
+    ))
 }
 
 fn play(replay: &mut Replay, changes: Vec<Change>, kinds: &mut [(Duration, u32); 5]) {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use kube9_model::label::Kind;
 
 use super::ground_truth::Cause;
-use super::state::{Habit, Phase, PodId, Progress, Runs};
-use super::{Day, MINUTE, Step, manifests};
+use super::state::{ManifestFlaw, Phase, PodId, Progress, WorkloadKind};
+use super::{ClusterSim, MINUTE, Step, manifests};
 use crate::generator::safe_string;
 
-impl Day {
+impl ClusterSim {
     /// The controller looks soon, once for all that changes at about the same time.
     pub(super) fn plan_sync(&mut self, of: usize) {
-        let workload = &mut self.cast.workloads[of];
-        if workload.runs == Runs::Deployment && !workload.sync_planned {
+        let workload = &mut self.cluster.workloads[of];
+        if workload.runs == WorkloadKind::Deployment && !workload.sync_planned {
             workload.sync_planned = true;
             let wait = self.between(20, 150);
             self.after(wait, Step::Sync(of));
@@ -22,11 +22,11 @@ impl Day {
 
     /// One look of the controller: replace, scale, count.
     pub(super) fn sync(&mut self, of: usize) {
-        self.cast.workloads[of].sync_planned = false;
+        self.cluster.workloads[of].sync_planned = false;
         self.replace_pods(of);
         let now = self.now;
-        let (updated, all, available) = manifests::counts(&self.cast, of);
-        let workload = &mut self.cast.workloads[of];
+        let (updated, all, available) = manifests::counts(&self.cluster, of);
+        let workload = &mut self.cluster.workloads[of];
         let wanted = workload.replicas;
         let enough = available >= wanted - wanted / 4;
         if workload.available.0 != enough {
@@ -47,9 +47,9 @@ impl Day {
 
     /// RollingUpdate with 25 % of surge, rounded up, and 25 % unavailable, rounded down.
     fn replace_pods(&mut self, of: usize) {
-        let workload = &self.cast.workloads[of];
+        let workload = &self.cluster.workloads[of];
         let alive = |id: &PodId| {
-            let pod = self.cast.pods.get(id)?;
+            let pod = self.cluster.pods.get(id)?;
             let counts =
                 pod.deleting.is_none() && !matches!(pod.phase, Phase::Failed | Phase::Succeeded);
             counts.then_some((*id, pod.hash == workload.hash, pod.ready.0))
@@ -105,7 +105,7 @@ impl Day {
         let now = self.now;
         let tag = format!("v2.{}.{}", self.rng.below(90), self.rng.below(90));
         let hash = Arc::from(safe_string(&mut self.rng, 9));
-        let workload = &mut self.cast.workloads[of];
+        let workload = &mut self.cluster.workloads[of];
         workload.generation += 1;
         workload.hash = hash;
         if image {
@@ -116,7 +116,7 @@ impl Day {
         workload.progress = (Progress::Rolling, now);
         workload.moved = now;
         self.show_deployment(of);
-        self.workload_says(of, "ScalingReplicaSet", "Scaled up replica set".to_owned());
+        self.workload_event(of, "ScalingReplicaSet", "Scaled up replica set".to_owned());
         self.after(10 * MINUTE + 200, Step::Deadline(of));
         self.plan_sync(of);
     }
@@ -124,7 +124,7 @@ impl Day {
     /// `progressDeadlineSeconds` after the rollout last got on.
     pub(super) fn deadline(&mut self, of: usize) {
         let now = self.now;
-        let workload = &mut self.cast.workloads[of];
+        let workload = &mut self.cluster.workloads[of];
         if workload.progress.0 != Progress::Rolling {
             return;
         }
@@ -137,7 +137,7 @@ impl Day {
     }
 
     pub(super) fn scale_to(&mut self, of: usize, replicas: usize) {
-        let workload = &mut self.cast.workloads[of];
+        let workload = &mut self.cluster.workloads[of];
         workload.replicas = replicas;
         workload.generation += 1;
         self.show_deployment(of);
@@ -145,12 +145,15 @@ impl Day {
     }
 
     /// Whether the Service has a ready endpoint.
-    pub(super) fn note_endpoint(&mut self, of: usize) {
-        let workload = &self.cast.workloads[of];
+    pub(super) fn record_endpoint(&mut self, of: usize) {
+        let workload = &self.cluster.workloads[of];
         if !workload.service {
             return;
         }
-        let mut pods = workload.pods.iter().filter_map(|id| self.cast.pods.get(id));
+        let mut pods = workload
+            .pods
+            .iter()
+            .filter_map(|id| self.cluster.pods.get(id));
         let ready =
             !workload.selector_broken && pods.any(|pod| pod.ready.0 && pod.deleting.is_none());
         let service = self.service_name(of);
@@ -158,32 +161,36 @@ impl Day {
     }
 
     pub(super) fn break_selector(&mut self, of: usize, broken: bool) {
-        self.cast.workloads[of].selector_broken = broken;
-        let object = manifests::service(&self.cast.workloads[of]);
+        self.cluster.workloads[of].selector_broken = broken;
+        let object = manifests::service(&self.cluster.workloads[of]);
         self.put(Kind::Service, object);
-        self.note_endpoint(of);
+        self.record_endpoint(of);
     }
 
     pub(super) fn change_config(&mut self, of: usize) {
-        let workload = &mut self.cast.workloads[of];
+        let workload = &mut self.cluster.workloads[of];
         workload.config_revision += 1;
         let object = manifests::config_map(workload, "");
         self.put(Kind::ConfigMap, object);
     }
 
     /// The habits that some people have from the start.
-    pub(super) fn plant_habits(&mut self, of: usize) {
-        let workload = &self.cast.workloads[of];
+    pub(super) fn plant_flaws(&mut self, of: usize) {
+        let workload = &self.cluster.workloads[of];
         let place = workload.place();
-        for habit in workload.habits.clone() {
-            let object = match habit {
-                Habit::DefaultToken => format!("Namespace/{}", self.cast.workloads[of].namespace),
-                Habit::SecretInConfig => format!("ConfigMap/{place}-config"),
-                Habit::WrongPort | Habit::ScaledToNothing => format!("Service/{place}"),
+        for flaw in workload.flaws.clone() {
+            let object = match flaw {
+                ManifestFlaw::DefaultToken => {
+                    format!("Namespace/{}", self.cluster.workloads[of].namespace)
+                }
+                ManifestFlaw::SecretInConfig => format!("ConfigMap/{place}-config"),
+                ManifestFlaw::WrongPort | ManifestFlaw::ScaledToNothing => {
+                    format!("Service/{place}")
+                }
                 _ => self.workload_name(of),
             };
-            let cause = match habit {
-                Habit::ScaledToNothing => Cause::ScaledToZero,
+            let cause = match flaw {
+                ManifestFlaw::ScaledToNothing => Cause::ScaledToZero,
                 _ => Cause::Manifest,
             };
             self.truth.plant(cause, object, self.now, self.end);

@@ -10,21 +10,21 @@ use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_recorder::analysis::rules;
 
 use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
-use super::{MINUTE, MORNING, Ms, SECOND};
+use super::{MINUTE, Ms, SECOND, START};
 use crate::clock::Micros;
 
 /// The API has whole seconds, and controllers take a moment.
-const HASTE: Ms = 4 * SECOND;
+const CLOCK_TOLERANCE: Ms = 4 * SECOND;
 
 /// A finding may still open so long after the cause was removed: the longest back-off of a kubelet, and a bit.
-const AFTERMATH: Ms = 6 * MINUTE;
+const OPEN_DELAY_MAX: Ms = 6 * MINUTE;
 
 /// A Service may be without a ready endpoint for so long before it is found, and have one before that is.
-const SERVICE: Ms = 3 * MINUTE;
+const SERVICE_DELAY: Ms = 3 * MINUTE;
 
 /// A step in the life of a finding, as it came out of the analysis.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FindingStep {
     /// When.
     pub at: Ms,
     /// Which one.
@@ -39,7 +39,7 @@ pub struct Found {
     pub severity: Severity,
 }
 
-impl Found {
+impl FindingStep {
     /// From the parts of a finding's row.
     pub fn new(
         at: Ms,
@@ -67,7 +67,7 @@ impl Found {
         }
     }
 
-    /// About what a manifest says, whether anything fails or not.
+    /// InvolvedKind what a manifest says, whether anything fails or not.
     fn is_assessment(&self) -> bool {
         rules::ALL
             .iter()
@@ -78,7 +78,7 @@ impl Found {
 /// One finding from its opening to its end.
 #[derive(Debug)]
 struct Finding<'a> {
-    opened: &'a Found,
+    opened: &'a FindingStep,
     severity: Severity,
     closed: Option<Ms>,
 }
@@ -106,25 +106,21 @@ pub struct Diff {
     pub by_rule: BTreeMap<String, usize>,
     /// Planted, or a Service without endpoints, and not found, not in time, or closed before the end.
     pub missed: Vec<String>,
-    /// Found where nothing was wrong.
-    pub noise: Vec<String>,
+    /// FindingStep where nothing was wrong.
+    pub false_positives: Vec<String>,
     /// Not closed when it was over.
-    pub stale: Vec<String>,
+    pub not_closed: Vec<String>,
     /// Opened while they were open, or closed while they were not.
-    pub doubled: Vec<String>,
+    pub duplicates: Vec<String>,
 }
 
 fn clock(at: Ms) -> String {
     let text = Micros(at * 1000).seconds_text();
-    format!(
-        "{} (+{} s)",
-        &text.as_str()[11..19],
-        (at - MORNING) / SECOND
-    )
+    format!("{} (+{} s)", &text.as_str()[11..19], (at - START) / SECOND)
 }
 
 /// Compares; `slack`: how much later than in the truth things may be seen.
-pub fn diff(truth: &GroundTruth, found: &[Found], evening: Ms, slack: Ms) -> Diff {
+pub fn diff(truth: &GroundTruth, found: &[FindingStep], end: Ms, slack: Ms) -> Diff {
     let mut diff = Diff {
         planted: truth.planted.len(),
         ..Diff::default()
@@ -136,29 +132,29 @@ pub fn diff(truth: &GroundTruth, found: &[Found], evening: Ms, slack: Ms) -> Dif
         *diff.by_rule.entry(finding.opened.rule.clone()).or_default() += 1;
         let causes = truth.planted.iter();
         let causes = causes.filter(|one| can_cause(&relations, one, finding.opened));
-        explain(finding, causes, evening, slack, &mut diff);
+        explain(finding, causes, end, slack, &mut diff);
     }
     for planted in &truth.planted {
-        if planted.from + planted.found_within() + slack <= evening
+        if planted.from + planted.found_within() + slack <= end
             && !findings
                 .iter()
-                .any(|finding| reports(&relations, planted, finding, evening, slack))
+                .any(|finding| reports(&relations, planted, finding, end, slack))
         {
             diff.missed.push(format!(
                 "{:?} of {}: from {} to {}",
                 planted.cause,
                 planted.object,
                 clock(planted.from),
-                clock(planted.to.min(evening))
+                clock(planted.to.min(end))
             ));
         }
     }
-    services(truth, &findings, evening, slack, &mut diff);
+    services(truth, &findings, end, slack, &mut diff);
     diff
 }
 
 /// The findings; steps that do not fit are noted as doubled.
-fn findings<'a>(found: &'a [Found], diff: &mut Diff) -> Vec<Finding<'a>> {
+fn findings<'a>(found: &'a [FindingStep], diff: &mut Diff) -> Vec<Finding<'a>> {
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let mut open: HashMap<&str, usize> = HashMap::new();
     for step in found {
@@ -175,7 +171,7 @@ fn findings<'a>(found: &'a [Found], diff: &mut Diff) -> Vec<Finding<'a>> {
             (false, Some(index)) => {
                 let finding = &mut findings[index];
                 if finding.severity == step.severity {
-                    diff.doubled.push(format!("opened twice: {}", at()));
+                    diff.duplicates.push(format!("opened twice: {}", at()));
                 }
                 finding.severity = step.severity;
             }
@@ -184,14 +180,14 @@ fn findings<'a>(found: &'a [Found], diff: &mut Diff) -> Vec<Finding<'a>> {
                 open.remove(step.fingerprint.as_str());
             }
             (true, None) => diff
-                .doubled
+                .duplicates
                 .push(format!("closed although not open: {}", at())),
         }
     }
     findings
 }
 
-fn can_cause(relations: &Relations<'_>, planted: &Planted, found: &Found) -> bool {
+fn can_cause(relations: &Relations<'_>, planted: &Planted, found: &FindingStep) -> bool {
     (planted.cause == Cause::Manifest) == found.is_assessment()
         && relations.shows_on(planted, &found.subject)
 }
@@ -200,21 +196,22 @@ fn can_cause(relations: &Relations<'_>, planted: &Planted, found: &Found) -> boo
 fn explain<'a>(
     finding: &Finding<'_>,
     causes: impl Iterator<Item = &'a Planted>,
-    evening: Ms,
+    end: Ms,
     slack: Ms,
     diff: &mut Diff,
 ) {
     let opened = finding.opened.at;
-    let closed = finding.closed.unwrap_or(evening);
+    let closed = finding.closed.unwrap_or(end);
     let (mut explained, mut closes_by) = (false, Ms::MIN);
-    for cause in causes.filter(|cause| cause.from - HASTE <= closed) {
-        explained |= cause.from - HASTE <= opened && opened <= cause.to + AFTERMATH + slack;
+    for cause in causes.filter(|cause| cause.from - CLOCK_TOLERANCE <= closed) {
+        explained |=
+            cause.from - CLOCK_TOLERANCE <= opened && opened <= cause.to + OPEN_DELAY_MAX + slack;
         closes_by = closes_by.max(cause.to + cause.closed_within() + slack);
     }
     if !explained {
-        diff.noise.push(finding.text());
+        diff.false_positives.push(finding.text());
     } else if closed > closes_by {
-        diff.stale.push(finding.text());
+        diff.not_closed.push(finding.text());
     }
 }
 
@@ -223,26 +220,20 @@ fn reports(
     relations: &Relations<'_>,
     planted: &Planted,
     finding: &Finding<'_>,
-    evening: Ms,
+    end: Ms,
     slack: Ms,
 ) -> bool {
     let opened = finding.opened.at;
     opened <= planted.from + planted.found_within() + slack
         && finding
             .closed
-            .is_none_or(|closed| closed >= planted.to.min(evening) - HASTE)
+            .is_none_or(|closed| closed >= planted.to.min(end) - CLOCK_TOLERANCE)
         && (finding.opened.subject == planted.object || !planted.object.starts_with("Node/"))
         && can_cause(relations, planted, finding.opened)
 }
 
 /// A Service without a ready endpoint is found, and one that has one is not.
-fn services(
-    truth: &GroundTruth,
-    findings: &[Finding<'_>],
-    evening: Ms,
-    slack: Ms,
-    diff: &mut Diff,
-) {
+fn services(truth: &GroundTruth, findings: &[Finding<'_>], end: Ms, slack: Ms, diff: &mut Diff) {
     let mut of: HashMap<&str, Vec<&Finding<'_>>> = HashMap::new();
     for finding in findings {
         let found = finding.opened;
@@ -251,15 +242,15 @@ fn services(
         }
     }
     let open_within = |finding: &&Finding<'_>, from: Ms, to: Ms| {
-        finding.opened.at <= to && finding.closed.unwrap_or(evening) >= from
+        finding.opened.at <= to && finding.closed.unwrap_or(end) >= from
     };
     for (service, spans) in &truth.without_endpoint {
         let found = of.get(&**service).map_or(&[][..], Vec::as_slice);
         for (from, to) in spans
             .iter()
-            .filter(|(from, to)| to - from >= SERVICE + slack)
+            .filter(|(from, to)| to - from >= SERVICE_DELAY + slack)
         {
-            let by = from + SERVICE + slack;
+            let by = from + SERVICE_DELAY + slack;
             if !found.iter().any(|finding| open_within(finding, *from, by)) {
                 diff.missed.push(format!(
                     "{service} without a ready endpoint: from {} to {}",
@@ -273,17 +264,17 @@ fn services(
         let spans = truth.without_endpoint.get(service);
         let spans = spans.map_or(&[][..], Vec::as_slice);
         for finding in findings {
-            let (opened, closed) = (finding.opened.at, finding.closed.unwrap_or(evening));
+            let (opened, closed) = (finding.opened.at, finding.closed.unwrap_or(end));
             let has = |at: Ms, late: Ms| {
                 !spans
                     .iter()
-                    .any(|(from, to)| from - HASTE <= at && at <= to + late + slack)
+                    .any(|(from, to)| from - CLOCK_TOLERANCE <= at && at <= to + late + slack)
             };
-            if has(opened, HASTE) {
-                diff.noise
+            if has(opened, CLOCK_TOLERANCE) {
+                diff.false_positives
                     .push(format!("{}, which had an endpoint", finding.text()));
-            } else if has(closed, SERVICE) {
-                diff.stale
+            } else if has(closed, SERVICE_DELAY) {
+                diff.not_closed
                     .push(format!("{}, which had an endpoint again", finding.text()));
             }
         }
@@ -305,9 +296,9 @@ impl Diff {
     pub fn lists(&self) -> [(&'static str, &Vec<String>); 4] {
         [
             ("planted and not found", &self.missed),
-            ("found where nothing was wrong", &self.noise),
-            ("not closed when it was over", &self.stale),
-            ("opened or closed twice", &self.doubled),
+            ("found where nothing was wrong", &self.false_positives),
+            ("not closed when it was over", &self.not_closed),
+            ("opened or closed twice", &self.duplicates),
         ]
     }
 }

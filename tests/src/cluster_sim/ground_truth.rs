@@ -175,11 +175,11 @@ impl GroundTruth {
     }
 
     /// In the evening: what still lasts ends with the day.
-    pub(super) fn close(&mut self, evening: Ms) {
+    pub(super) fn close(&mut self, end: Ms) {
         self.without_endpoint
             .retain(|_, spans| spans.iter().any(|span| span.1 > span.0));
         for span in self.without_endpoint.values_mut().flatten() {
-            span.1 = span.1.min(evening);
+            span.1 = span.1.min(end);
         }
     }
 

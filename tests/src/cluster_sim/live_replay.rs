@@ -1,7 +1,7 @@
 //! A day through a recorder: a process of its own, with the real client, against the simulated API server.
 //!
 //! ```text
-//!   this process: Day ─▶ ApiServer ◀── HTTP ── child: recorder, whose clock runs so many times as fast ─▶ database
+//!   this process: ClusterSim ─▶ ApiServer ◀── HTTP ── child: recorder, whose clock runs so many times as fast ─▶ database
 //!                                                                                                             │
 //!   verdict ◀──────────────────────────── findings, read as a client reads them ──────────────────────────────┘
 //! ```
@@ -25,9 +25,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::diff::Found;
+use super::diff::FindingStep;
 use super::replay::KINDS;
-use super::{Day, MORNING, Ms};
+use super::{ClusterSim, Ms, START};
 use crate::apiserver::{self, ApiServer};
 use crate::recorder::{Setup, free_address, wait_until};
 
@@ -55,7 +55,7 @@ fn machine_time() -> Duration {
 
 fn day_time(begun: Duration, speed: f64) -> Ms {
     let passed = machine_time().as_secs_f64() - begun.as_secs_f64() - LEAD_IN.as_secs_f64();
-    MORNING + (passed * speed * 1000.0) as Ms
+    START + (passed * speed * 1000.0) as Ms
 }
 
 impl TimeSource for FastTime {
@@ -100,7 +100,7 @@ pub(super) struct Process {
 
 /// What a process has used.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Used {
+pub struct Usage {
     /// CPU time.
     pub cpu: Duration,
     /// Peak resident memory, in bytes.
@@ -122,7 +122,7 @@ impl Process {
     }
 
     /// As the kernel counts it.
-    pub(super) fn used(&self) -> anyhow::Result<Used> {
+    pub(super) fn used(&self) -> anyhow::Result<Usage> {
         let folder = format!("/proc/{}", self.child.id());
         let status = std::fs::read_to_string(format!("{folder}/status"))?;
         let bytes = |name: &str| {
@@ -142,7 +142,7 @@ impl Process {
                 .and_then(|n| n.parse::<u64>().ok())
                 .unwrap_or(0);
         }
-        Ok(Used {
+        Ok(Usage {
             cpu: Duration::from_nanos(nanos),
             peak: bytes("VmHWM:")?,
             resident: bytes("VmRSS:")?,
@@ -209,11 +209,11 @@ pub(super) fn is_synced(setup: &Setup) -> bool {
 #[derive(Debug)]
 pub struct Outcome {
     /// Steps of findings, as the database has them.
-    pub found: Vec<Found>,
+    pub found: Vec<FindingStep>,
     /// What the process used.
-    pub used: Used,
+    pub used: Usage,
     /// What it had used when the day began: the first list.
-    pub listed: Used,
+    pub listed: Usage,
     /// Changes of objects.
     pub changes: u64,
     /// Observations of Events.
@@ -228,13 +228,13 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If the recorder does not start or fails, or does not keep up.
-pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
+pub fn run(sim: &mut ClusterSim, speed: f64) -> anyhow::Result<Outcome> {
     let server = ApiServer::start(apiserver::Config::default())?;
     server
         .store()
         .set_event_ttl(Duration::from_secs_f64(3600.0 / speed));
     for kind in KINDS {
-        for object in day.objects(kind) {
+        for object in sim.objects(kind) {
             put(&server, kind, object)?;
         }
     }
@@ -256,7 +256,7 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
         setup.health()
     );
     ensure!(
-        day_time(begun, speed) < MORNING,
+        day_time(begun, speed) < START,
         "the first list took longer than {LEAD_IN:?}"
     );
     let wait = |at: Ms| {
@@ -266,23 +266,23 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
         }
         -early
     };
-    wait(MORNING);
+    wait(START);
     let listed = process.used()?;
     let (mut changes, mut events, mut late) = (0, 0, 0);
-    while let Some(delivery) = day.next_delivery() {
+    while let Some(delivery) = sim.next_delivery() {
         late = late.max(wait(delivery.at));
         let kind = delivery.kind;
-        if delivery.gone {
+        if delivery.deleted {
             let text = |key: &str| {
                 delivery.object["metadata"][key]
                     .as_str()
                     .unwrap_or_default()
                     .to_owned()
             };
-            let gone = server
+            let deleted = server
                 .store()
                 .delete(kind_of(kind), &text("namespace"), &text("name"));
-            gone.map_err(|status| anyhow!("{status:?}"))?;
+            deleted.map_err(|status| anyhow!("{status:?}"))?;
         } else {
             put(&server, kind, delivery.object)?;
         }
@@ -292,13 +292,13 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
             &mut changes
         }) += 1;
     }
-    wait(day.evening());
+    wait(sim.end());
     std::thread::sleep(3 * TICK);
     let used = process.used()?;
     let ended = process.stop();
-    ended.with_context(|| last_words(&folder.path().join("recorder.log")))?;
+    ended.with_context(|| log_tail(&folder.path().join("recorder.log")))?;
     Ok(Outcome {
-        found: findings(&setup, day.evening())?,
+        found: findings(&setup, sim.end())?,
         used,
         listed,
         changes,
@@ -309,14 +309,14 @@ pub fn run(day: &mut Day, speed: f64) -> anyhow::Result<Outcome> {
 }
 
 /// The end of a log, for the error about its process.
-fn last_words(log: &Path) -> String {
+fn log_tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// The steps of findings in the database, oldest first.
-fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<Found>> {
+fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<FindingStep>> {
     let conn = setup.open()?;
     let mut rows = conn.prepare(
         "SELECT created_at, severity, object_kind, object_namespace, object_name, metadata FROM events
@@ -354,8 +354,8 @@ fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<Found>> {
         .any(|rule| fingerprint.starts_with(rule));
         if at < until && !own {
             // What was so in the morning is found before it.
-            found.push(Found::new(
-                at.max(MORNING),
+            found.push(FindingStep::new(
+                at.max(START),
                 fingerprint,
                 object,
                 closed,

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Ms;
-use super::state::{Cast, End, Habit, Node, Phase, Pod, PodId, Runs, State, Workload};
+use super::state::{
+    ClusterState, ContainerState, ManifestFlaw, Node, Phase, Pod, PodId, Termination, Workload,
+    WorkloadKind,
+};
 use crate::clock::Micros;
 use crate::manifests::{self, metadata, pod_metadata, running, terminated, time, waiting};
 
@@ -21,11 +24,11 @@ fn condition(kind: &str, is: bool, since: Ms, reason: &str) -> Value {
 pub(super) fn node(node: &Node, now: Ms) -> Value {
     let (ready, since) = node.ready;
     // What changes every five minutes although nothing happens.
-    let beat = if ready { now } else { since - 40_000 };
+    let heartbeat = if ready { now } else { since - 40_000 };
     let since = |(is, at): (bool, Ms)| (is, micros(at));
     let mut object = manifests::Node {
         metadata: metadata("", &node.name, &node.uid, micros(node.created)),
-        heartbeat: micros(beat),
+        heartbeat: micros(heartbeat),
         ready: since(node.ready),
         memory_pressure: since(node.pressure),
         disk_pressure: since((false, node.created)),
@@ -42,17 +45,17 @@ pub(super) fn node(node: &Node, now: Ms) -> Value {
 }
 
 /// The spec of a pod: of a template, or of a pod that was made from one.
-fn pod_spec(of: &Workload, image: &str, habits: &[Habit]) -> Value {
-    let has = |habit: Habit| habits.contains(&habit);
+fn pod_spec(of: &Workload, image: &str, flaws: &[ManifestFlaw]) -> Value {
+    let has = |flaw: ManifestFlaw| flaws.contains(&flaw);
     let mut resources =
         json!({ "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": "256Mi" } });
-    if has(Habit::NoLimit) {
+    if has(ManifestFlaw::NoLimit) {
         resources["limits"] = json!({ "cpu": "1" });
     }
-    if has(Habit::NoRequests) {
+    if has(ManifestFlaw::NoRequests) {
         resources = json!({});
     }
-    if has(Habit::Greedy) {
+    if has(ManifestFlaw::WholeNode) {
         resources["requests"]["cpu"] = json!("30500m");
     }
     let mut app = json!({
@@ -66,14 +69,14 @@ fn pod_spec(of: &Workload, image: &str, habits: &[Habit]) -> Value {
         "volumeMounts": [{ "name": "config", "mountPath": "/etc/app" }],
         "terminationMessagePath": "/dev/termination-log",
     });
-    if !has(Habit::NoProbe) {
+    if !has(ManifestFlaw::NoProbe) {
         app["readinessProbe"] =
             json!({ "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 5 });
     }
-    if has(Habit::SecretInEnv) {
+    if has(ManifestFlaw::SecretInEnv) {
         app["env"] = json!([{ "name": "API_TOKEN", "value": "planted-7f3a91c4" }]);
     }
-    if has(Habit::Privileged) {
+    if has(ManifestFlaw::Privileged) {
         app["securityContext"] = json!({ "privileged": true });
     }
     let mut containers = vec![app];
@@ -84,28 +87,28 @@ fn pod_spec(of: &Workload, image: &str, habits: &[Habit]) -> Value {
         }));
     }
     let mut volumes = vec![json!({ "name": "config", "configMap": { "name": of.config_name() } })];
-    if has(Habit::MissingConfig) {
+    if has(ManifestFlaw::MissingConfig) {
         volumes.push(
             json!({ "name": "extra", "configMap": { "name": format!("{}-extra", of.name) } }),
         );
     }
-    if has(Habit::HostPath) {
+    if has(ManifestFlaw::HostPath) {
         volumes.push(json!({ "name": "logs", "hostPath": { "path": "/var/log" } }));
     }
-    let default = has(Habit::DefaultToken);
+    let default = has(ManifestFlaw::DefaultToken);
     json!({
         "containers": containers, "volumes": volumes,
         "initContainers": [{ "name": "migrate", "image": "registry.example.com/shop/migrate:3", "resources": {} }],
-        "restartPolicy": if of.runs == Runs::CronJob { "Never" } else { "Always" },
+        "restartPolicy": if of.runs == WorkloadKind::CronJob { "Never" } else { "Always" },
         "serviceAccountName": if default { "default" } else { "app" },
         "automountServiceAccountToken": default,
         "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst", "securityContext": {},
     })
 }
 
-pub(super) fn pod(cast: &Cast, id: PodId) -> Option<Value> {
-    let pod = cast.pods.get(&id)?;
-    let of = &cast.workloads[pod.of];
+pub(super) fn pod(cluster: &ClusterState, id: PodId) -> Option<Value> {
+    let pod = cluster.pods.get(&id)?;
+    let of = &cluster.workloads[pod.of];
     let own = metadata(&of.namespace, &pod.name, &pod.uid, micros(pod.created));
     let (version, kind) = of.runs.owner();
     let owner = (version, kind, &*pod.set, &*of.uid);
@@ -117,9 +120,9 @@ pub(super) fn pod(cast: &Cast, id: PodId) -> Option<Value> {
         "manager": "kubelet", "operation": "Update", "fieldsType": "FieldsV1", "subresource": "status",
         "fieldsV1": { "f:status": { "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {} } },
     }]);
-    let mut spec = pod_spec(of, &pod.image, &pod.habits);
+    let mut spec = pod_spec(of, &pod.image, &pod.flaws);
     if let Some(node) = pod.node {
-        spec["nodeName"] = json!(&*cast.nodes[node].name);
+        spec["nodeName"] = json!(&*cluster.nodes[node].name);
     }
     Some(json!({ "metadata": metadata, "spec": spec, "status": pod_status(of, pod) }))
 }
@@ -136,7 +139,7 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
         conditions.push(one);
     }
     let mut status = json!({ "phase": pod.phase.as_str(), "qosClass": "Burstable" });
-    if pod.state != State::Unseen {
+    if pod.state != ContainerState::Unseen {
         let reason = match (pod.ready.0, pod.phase) {
             (true, _) => "",
             (false, Phase::Succeeded) => "PodCompleted",
@@ -159,7 +162,7 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
             statuses.push(sidecar_status(pod));
         }
         status["containerStatuses"] = json!(statuses);
-        let init = if matches!(pod.state, State::Waiting("ContainerCreating", _)) {
+        let init = if matches!(pod.state, ContainerState::Waiting("ContainerCreating", _)) {
             waiting("PodInitializing", "")
         } else {
             let at = micros(pod.created);
@@ -186,16 +189,16 @@ fn pod_status(of: &Workload, pod: &Pod) -> Value {
     status
 }
 
-fn ended(end: &End) -> Value {
+fn ended(end: &Termination) -> Value {
     terminated(end.code, end.reason, micros(end.started), micros(end.at))
 }
 
 fn container_status(pod: &Pod) -> Value {
     let state = match &pod.state {
-        State::Unseen => json!({}),
-        State::Waiting(reason, message) => waiting(reason, message),
-        State::Running(since) => running(micros(*since)),
-        State::Ended(end) => ended(end),
+        ContainerState::Unseen => json!({}),
+        ContainerState::Waiting(reason, message) => waiting(reason, message),
+        ContainerState::Running(since) => running(micros(*since)),
+        ContainerState::Ended(end) => ended(end),
     };
     let last = pod.last.as_ref().map_or(json!({}), ended);
     json!({
@@ -208,8 +211,8 @@ fn container_status(pod: &Pod) -> Value {
 fn sidecar_status(pod: &Pod) -> Value {
     let over = matches!(pod.phase, Phase::Succeeded | Phase::Failed);
     let state = match (&pod.state, pod.first_start) {
-        (State::Unseen, _) => json!({}),
-        (State::Waiting("ContainerCreating" | "PodInitializing", _), None) => {
+        (ContainerState::Unseen, _) => json!({}),
+        (ContainerState::Waiting("ContainerCreating" | "PodInitializing", _), None) => {
             waiting("PodInitializing", "")
         }
         (_, started) if over => {
@@ -225,10 +228,10 @@ fn sidecar_status(pod: &Pod) -> Value {
 }
 
 /// Pods of a Deployment as its controller counts them: newest template, all, available.
-pub(super) fn counts(cast: &Cast, of: usize) -> (usize, usize, usize) {
-    let workload = &cast.workloads[of];
+pub(super) fn counts(cluster: &ClusterState, of: usize) -> (usize, usize, usize) {
+    let workload = &cluster.workloads[of];
     let mut counts = (0, 0, 0);
-    for pod in workload.pods.iter().filter_map(|id| cast.pods.get(id)) {
+    for pod in workload.pods.iter().filter_map(|id| cluster.pods.get(id)) {
         if pod.deleting.is_some() || matches!(pod.phase, Phase::Failed | Phase::Succeeded) {
             continue;
         }
@@ -239,9 +242,9 @@ pub(super) fn counts(cast: &Cast, of: usize) -> (usize, usize, usize) {
     counts
 }
 
-pub(super) fn deployment(cast: &Cast, of: usize) -> Value {
-    let workload = &cast.workloads[of];
-    let (updated, all, available) = counts(cast, of);
+pub(super) fn deployment(cluster: &ClusterState, of: usize) -> Value {
+    let workload = &cluster.workloads[of];
+    let (updated, all, available) = counts(cluster, of);
     let failure = "pods is forbidden: exceeded quota: compute, requested: cpu=50m, used: cpu=20, limited: cpu=20";
     let created = micros(workload.created);
     manifests::Deployment {
@@ -256,7 +259,7 @@ pub(super) fn deployment(cast: &Cast, of: usize) -> Value {
         template: json!({
             "metadata": { "labels": { "app": &*workload.name, "tier": "backend" },
                 "annotations": { "kubectl.kubernetes.io/restartedAt": workload.restarted.to_string() } },
-            "spec": pod_spec(workload, &workload.image(), &workload.habits),
+            "spec": pod_spec(workload, &workload.image(), &workload.flaws),
         }),
     }
     .into_json()
@@ -272,7 +275,7 @@ pub(super) fn service(workload: &Workload) -> Value {
     } else {
         workload.name.to_string()
     };
-    let target = if workload.has(Habit::WrongPort) {
+    let target = if workload.has(ManifestFlaw::WrongPort) {
         json!("metrics")
     } else {
         json!("http")
@@ -290,7 +293,7 @@ pub(super) fn config_map(workload: &Workload, padding: &str) -> Value {
         "LOG_LEVEL": "info", "author": "platform team",
         "application.yaml": format!("server:\n  threads: {}\n", 8 + workload.config_revision),
     });
-    if workload.has(Habit::SecretInConfig) {
+    if workload.has(ManifestFlaw::SecretInConfig) {
         data["DB_PASSWORD"] = json!(PLANTED);
     }
     if !padding.is_empty() {

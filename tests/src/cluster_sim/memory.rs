@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, ensure};
 use kube9_model::label::Kind;
 
-use super::live_replay::{Process, Used, is_synced, kind_of, put, setup};
-use super::{Day, Plan};
+use super::live_replay::{Process, Usage, is_synced, kind_of, put, setup};
+use super::{ClusterSim, Plan};
 use crate::apiserver::{self, ApiServer};
 use crate::generator::Rng;
 use crate::recorder::wait_until;
 
 /// How long the recorder may take to list everything.
-const PATIENCE: Duration = Duration::from_secs(600);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What is left of a page after the first list goes back to the system within this time, if ever.
-const SETTLES: Duration = Duration::from_secs(15);
+const SETTLE_TIME: Duration = Duration::from_secs(15);
 
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
     /// When all was listed and looked at.
-    pub listed: Used,
+    pub listed: Usage,
     /// How long that took.
     pub took: Duration,
     /// After the changes.
-    pub changed: Used,
+    pub changed: Usage,
     /// How many there were, Events included.
     pub changes: usize,
     /// Objects by kind.
@@ -51,7 +51,7 @@ fn padding(seed: u64, bytes: usize) -> String {
     text
 }
 
-/// Runs `recorder` (a `kube9-recorder` binary) against a cluster of that size, whose ConfigMaps have values of so many
+/// WorkloadKind `recorder` (a `kube9-recorder` binary) against a cluster of that size, whose ConfigMaps have values of so many
 /// bytes, and then through so many changes of its day as fast as they go.
 ///
 /// # Errors
@@ -63,16 +63,16 @@ pub fn measure(
     changes: usize,
 ) -> anyhow::Result<Memory> {
     let server = ApiServer::start(apiserver::Config::default())?;
-    let mut day = Day::new(plan, true);
+    let mut sim = ClusterSim::new(plan, true);
     let padding = padding(plan.seed, value_bytes);
     let mut bytes = 0;
     let kinds = super::replay::KINDS;
     for kind in kinds.into_iter().filter(|kind| *kind != Kind::ConfigMap) {
-        for object in day.objects(kind) {
+        for object in sim.objects(kind) {
             put(&server, kind, object)?;
         }
     }
-    for object in day.config_maps(&padding) {
+    for object in sim.config_maps(&padding) {
         put(&server, Kind::ConfigMap, object)?;
     }
     for kind in kinds {
@@ -94,7 +94,7 @@ pub fn measure(
         let log =
             || std::fs::read_to_string(folder.path().join("recorder.log")).unwrap_or_default();
         ensure!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < SYNC_TIMEOUT,
             "not synced: {:?} {}",
             setup.health(),
             log()
@@ -102,22 +102,22 @@ pub fn measure(
         std::thread::sleep(Duration::from_millis(100));
     }
     let took = begun.elapsed();
-    std::thread::sleep(SETTLES);
+    std::thread::sleep(SETTLE_TIME);
     let listed = process.used()?;
     let mut done = 0;
-    while let Some(delivery) = day.next_delivery().filter(|_| done < changes) {
+    while let Some(delivery) = sim.next_delivery().filter(|_| done < changes) {
         let kind = kind_of(delivery.kind);
-        if delivery.gone {
+        if delivery.deleted {
             let text = |key: &str| {
                 delivery.object["metadata"][key]
                     .as_str()
                     .unwrap_or_default()
                     .to_owned()
             };
-            let gone = server
+            let deleted = server
                 .store()
                 .delete(kind, &text("namespace"), &text("name"));
-            gone.map_err(|status| anyhow!("{status:?}"))?;
+            deleted.map_err(|status| anyhow!("{status:?}"))?;
         } else {
             put(&server, delivery.kind, delivery.object)?;
         }
@@ -136,7 +136,7 @@ pub fn measure(
         std::thread::sleep(Duration::from_secs(1));
         std::mem::replace(&mut before, now) == now
     });
-    std::thread::sleep(SETTLES);
+    std::thread::sleep(SETTLE_TIME);
     let changed = process.used()?;
     process.stop()?;
     Ok(Memory {

@@ -1,7 +1,7 @@
 //! A day of a cluster that knows its truth: what was made to go wrong, and when.
 //!
 //! ```text
-//!   Plan ─▶ Day ── a queue of steps: life (pods), control (Deployments), stories (what goes wrong, and is repaired)
+//!   Plan ─▶ ClusterSim ── a queue of steps: life (pods), control (Deployments), stories (what goes wrong, and is repaired)
 //!            │  cast: the state ── shape: as the API shows it ──▶ Delivery ─┬─▶ replay: the analysis, in process
 //!            │                                                             └─▶ through: a recorder behind an API server
 //!            └─ ground_truth: causes planted, Services without endpoints ──▶ diff ◀── findings
@@ -34,17 +34,17 @@ use serde_json::Value;
 
 use ground_truth::GroundTruth;
 pub use state::Plan;
-use state::{Cast, PodId, Runs};
+use state::{ClusterState, PodId, WorkloadKind};
 
 use crate::clock::Micros;
-use crate::generator::{About, Event, Involved, Reporter, Rng, Uid};
-use crate::timer_queue::Plans;
+use crate::generator::{Event, Involved, InvolvedKind, Reporter, Rng, Uid};
+use crate::timer_queue::TimerQueue;
 
 /// Milliseconds since 1970.
 pub type Ms = i64;
 
 /// The moment at which every day begins: 2026-03-02T06:00:00Z.
-pub const MORNING: Ms = 1_772_431_200_000;
+pub const START: Ms = 1_772_431_200_000;
 
 const SECOND: Ms = 1000;
 const MINUTE: Ms = 60 * SECOND;
@@ -52,14 +52,14 @@ const HOUR: Ms = 60 * MINUTE;
 
 /// Something that is going to happen.
 enum Step {
-    Beat(usize),
+    Heartbeat(usize),
     Schedule(PodId),
     Accept(PodId),
     Pull(PodId),
     BackOff(PodId),
     Run(PodId),
     Ready(PodId),
-    End { pod: PodId, code: i64, oom: bool },
+    ContainerExits { pod: PodId, code: i64, oom: bool },
     Loop(PodId),
     Restart(PodId),
     Stopped(PodId),
@@ -69,7 +69,7 @@ enum Step {
     CronFires(usize),
     JobEnds { pod: PodId, code: i64 },
     LockRenewed(u64),
-    Story(Box<dyn FnOnce(&mut Day) + Send>),
+    Scenario(Box<dyn FnOnce(&mut ClusterSim) + Send>),
 }
 
 /// What an informer, or the Events' watch, is told.
@@ -80,78 +80,78 @@ pub struct Delivery {
     /// Of what.
     pub kind: Kind,
     /// The object is gone; this was its last state.
-    pub gone: bool,
+    pub deleted: bool,
     /// The object, without a resourceVersion.
     pub object: Value,
 }
 
 /// A day under way.
-pub struct Day {
+pub struct ClusterSim {
     plan: Plan,
-    cast: Cast,
+    cluster: ClusterState,
     rng: Rng,
     truth: GroundTruth,
     now: Ms,
     end: Ms,
-    plans: Plans<Ms, Step>,
+    timers: TimerQueue<Ms, Step>,
     out: VecDeque<Delivery>,
     /// What was last shown of each Deployment: a status that did not change is not written.
     shown: HashMap<usize, Value>,
     /// The Event of each object and reason, whose count rises.
-    said: HashMap<(String, &'static str), Event>,
+    events: HashMap<(String, &'static str), Event>,
     with_events: bool,
     outage: bool,
 }
 
-impl Day {
+impl ClusterSim {
     /// A morning.
     pub fn new(plan: Plan, with_events: bool) -> Self {
         assert!(plan.nodes >= 12, "a day needs 12 nodes at least");
         let mut rng = Rng::new(plan.seed);
-        let cast = Cast::build(&plan, MORNING, &mut rng.fork());
-        let mut day = Self {
+        let cluster = ClusterState::build(&plan, START, &mut rng.fork());
+        let mut sim = Self {
             plan,
-            cast,
+            cluster,
             rng,
             truth: GroundTruth::default(),
-            now: MORNING,
-            end: MORNING + i64::try_from(plan.hours).unwrap_or(24) * HOUR,
-            plans: Plans::new(),
+            now: START,
+            end: START + i64::try_from(plan.hours).unwrap_or(24) * HOUR,
+            timers: TimerQueue::new(),
             out: VecDeque::new(),
             shown: HashMap::new(),
-            said: HashMap::new(),
+            events: HashMap::new(),
             with_events,
             outage: false,
         };
-        day.begin();
-        day
+        sim.begin();
+        sim
     }
 
     /// Everything that is there now, in the order of a first list.
     pub fn objects(&self, kind: Kind) -> Vec<Value> {
-        let cast = &self.cast;
+        let cluster = &self.cluster;
         match kind {
-            Kind::Node => cast
+            Kind::Node => cluster
                 .nodes
                 .iter()
                 .map(|n| manifests::node(n, self.now))
                 .collect(),
-            Kind::Pod => cast
+            Kind::Pod => cluster
                 .pods
                 .keys()
-                .filter_map(|id| manifests::pod(cast, *id))
+                .filter_map(|id| manifests::pod(cluster, *id))
                 .collect(),
             Kind::Deployment => self
-                .workloads(Runs::Deployment)
-                .map(|of| manifests::deployment(cast, of))
+                .workloads(WorkloadKind::Deployment)
+                .map(|of| manifests::deployment(cluster, of))
                 .collect(),
             Kind::Service => {
-                let own = cast
+                let own = cluster
                     .workloads
                     .iter()
                     .filter(|w| w.service)
                     .map(manifests::service);
-                own.chain(manifests::oddities(MORNING).0).collect()
+                own.chain(manifests::oddities(START).0).collect()
             }
             Kind::ConfigMap => self.config_maps("").collect(),
             Kind::Event => Vec::new(),
@@ -161,26 +161,26 @@ impl Day {
     /// The ConfigMaps, half as many as pods; each with a value that pads it.
     pub fn config_maps(&self, padding: &str) -> impl Iterator<Item = Value> {
         let own = self
-            .cast
+            .cluster
             .workloads
             .iter()
             .map(move |w| manifests::config_map(w, padding));
-        let extra = (self.plan.pods / 2).saturating_sub(self.cast.workloads.len() + 1);
-        let tables = (0..extra).map(move |number| manifests::table(number, padding, MORNING));
-        own.chain(manifests::oddities(MORNING).1).chain(tables)
+        let extra = (self.plan.pods / 2).saturating_sub(self.cluster.workloads.len() + 1);
+        let tables = (0..extra).map(move |number| manifests::table(number, padding, START));
+        own.chain(manifests::oddities(START).1).chain(tables)
     }
 
-    fn workloads(&self, runs: Runs) -> impl Iterator<Item = usize> + '_ {
-        let all = self.cast.workloads.iter().enumerate();
+    fn workloads(&self, runs: WorkloadKind) -> impl Iterator<Item = usize> + '_ {
+        let all = self.cluster.workloads.iter().enumerate();
         all.filter(move |(_, w)| w.runs == runs).map(|(of, _)| of)
     }
 
     /// The next thing that happens; `None` in the evening.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
         while self.out.is_empty() {
-            let (at, step) = self.plans.pop()?;
+            let (at, step) = self.timers.pop()?;
             if at >= self.end {
-                self.plans = Plans::new();
+                self.timers = TimerQueue::new();
                 return None;
             }
             self.now = at;
@@ -190,14 +190,14 @@ impl Day {
     }
 
     /// When the day is over.
-    pub fn evening(&self) -> Ms {
+    pub fn end(&self) -> Ms {
         self.end
     }
 
     /// What was so, once the day is over.
-    pub fn into_truth(mut self) -> GroundTruth {
+    pub fn into_ground_truth(mut self) -> GroundTruth {
         self.now = self.end;
-        let left: Vec<PodId> = self.cast.pods.keys().copied().collect();
+        let left: Vec<PodId> = self.cluster.pods.keys().copied().collect();
         let left = left.into_iter().filter_map(|id| self.placement(id));
         let left: Vec<_> = left.collect();
         self.truth.pods.extend(left);
@@ -207,21 +207,21 @@ impl Day {
 
     /// `Kind/namespace/name` of a controller.
     fn workload_name(&self, of: usize) -> String {
-        let workload = &self.cast.workloads[of];
+        let workload = &self.cluster.workloads[of];
         format!("{}/{}", workload.runs.controller(), workload.place())
     }
 
     fn service_name(&self, of: usize) -> String {
-        format!("Service/{}", self.cast.workloads[of].place())
+        format!("Service/{}", self.cluster.workloads[of].place())
     }
 
     fn after(&mut self, wait: Ms, step: Step) {
-        self.plans.add(self.now + wait.max(1), step);
+        self.timers.add(self.now + wait.max(1), step);
     }
 
     /// Something that a story does later.
     fn later(&mut self, wait: Ms, act: impl FnOnce(&mut Self) + Send + 'static) {
-        self.after(wait, Step::Story(Box::new(act)));
+        self.after(wait, Step::Scenario(Box::new(act)));
     }
 
     fn between(&mut self, low: Ms, high: Ms) -> Ms {
@@ -229,57 +229,57 @@ impl Day {
     }
 
     fn begin(&mut self) {
-        for node in 0..self.cast.nodes.len() {
+        for node in 0..self.cluster.nodes.len() {
             let first = self.between(SECOND, 5 * MINUTE);
-            self.after(first, Step::Beat(node));
+            self.after(first, Step::Heartbeat(node));
         }
-        for of in 0..self.cast.workloads.len() {
-            self.note_endpoint(of);
-            self.plant_habits(of);
-            let every = self.cast.workloads[of].every;
+        for of in 0..self.cluster.workloads.len() {
+            self.record_endpoint(of);
+            self.plant_flaws(of);
+            let every = self.cluster.workloads[of].every;
             if every > 0 {
                 let first = self.between(SECOND, every.min(10 * MINUTE));
                 self.after(first, Step::CronFires(of));
             }
         }
         self.after(10 * SECOND, Step::LockRenewed(1));
-        self.plan_stories();
+        self.plan_scenarios();
     }
 
     fn run(&mut self, step: Step) {
-        if let Some(step) = self.unless_the_kubelet_is_down(step) {
+        if let Some(step) = self.defer_if_kubelet_is_down(step) {
             match step {
-                Step::Beat(node) => self.beat(node),
+                Step::Heartbeat(node) => self.heartbeat(node),
                 Step::Schedule(pod) => self.schedule(pod),
                 Step::Accept(pod) => self.accept(pod),
                 Step::Pull(pod) => self.pull(pod),
                 Step::BackOff(pod) => self.back_off(pod),
                 Step::Run(pod) => self.start(pod),
                 Step::Ready(pod) => self.becomes_ready(pod),
-                Step::End { pod, code, oom } => self.container_ends(pod, code, oom),
+                Step::ContainerExits { pod, code, oom } => self.container_ends(pod, code, oom),
                 Step::Loop(pod) => self.loops(pod),
                 Step::Restart(pod) => self.restart(pod),
                 Step::Stopped(pod) => self.stopped(pod),
-                Step::Gone(pod) => self.pod_gone(pod),
+                Step::Gone(pod) => self.remove_pod(pod),
                 Step::Sync(of) => self.sync(of),
                 Step::Deadline(of) => self.deadline(of),
                 Step::CronFires(of) => self.cron_fires(of),
                 Step::JobEnds { pod, code } => self.job_ends(pod, code),
                 Step::LockRenewed(n) => self.lock_renewed(n),
-                Step::Story(act) => act(self),
+                Step::Scenario(act) => act(self),
             }
         }
     }
 
     /// What a kubelet would do waits while it is down.
-    fn unless_the_kubelet_is_down(&mut self, step: Step) -> Option<Step> {
+    fn defer_if_kubelet_is_down(&mut self, step: Step) -> Option<Step> {
         let pod = match &step {
             Step::Accept(pod)
             | Step::Pull(pod)
             | Step::BackOff(pod)
             | Step::Run(pod)
             | Step::Ready(pod)
-            | Step::End { pod, .. }
+            | Step::ContainerExits { pod, .. }
             | Step::Loop(pod)
             | Step::Restart(pod)
             | Step::Stopped(pod)
@@ -287,10 +287,10 @@ impl Day {
             | Step::JobEnds { pod, .. } => *pod,
             _ => return Some(step),
         };
-        let node = self.cast.pods.get(&pod).and_then(|pod| pod.node);
-        match node.filter(|node| !self.cast.nodes[*node].ready.0) {
+        let node = self.cluster.pods.get(&pod).and_then(|pod| pod.node);
+        match node.filter(|node| !self.cluster.nodes[*node].ready.0) {
             Some(node) => {
-                self.cast.nodes[node].waiting.push(step);
+                self.cluster.nodes[node].waiting.push(step);
                 None
             }
             None => Some(step),
@@ -301,44 +301,44 @@ impl Day {
         self.out.push_back(Delivery {
             at: self.now,
             kind,
-            gone: false,
+            deleted: false,
             object,
         });
     }
 
-    fn gone(&mut self, kind: Kind, object: Value) {
+    fn deleted(&mut self, kind: Kind, object: Value) {
         self.out.push_back(Delivery {
             at: self.now,
             kind,
-            gone: true,
+            deleted: true,
             object,
         });
     }
 
     fn show_node(&mut self, node: usize) {
-        let object = manifests::node(&self.cast.nodes[node], self.now);
+        let object = manifests::node(&self.cluster.nodes[node], self.now);
         self.put(Kind::Node, object);
     }
 
     /// The status of a node is written every five minutes, whatever happens.
-    fn beat(&mut self, node: usize) {
-        if self.cast.nodes[node].ready.0 {
+    fn heartbeat(&mut self, node: usize) {
+        if self.cluster.nodes[node].ready.0 {
             self.show_node(node);
         }
-        self.after(5 * MINUTE, Step::Beat(node));
+        self.after(5 * MINUTE, Step::Heartbeat(node));
     }
 
     /// A lock of a leader election, which changes for ever and means nothing.
     fn lock_renewed(&mut self, number: u64) {
-        self.put(Kind::ConfigMap, manifests::lock(MORNING, number));
+        self.put(Kind::ConfigMap, manifests::lock(START, number));
         self.after(10 * SECOND, Step::LockRenewed(number + 1));
     }
 
     fn show_deployment(&mut self, of: usize) {
-        if self.cast.workloads[of].runs != Runs::Deployment {
+        if self.cluster.workloads[of].runs != WorkloadKind::Deployment {
             return;
         }
-        let object = manifests::deployment(&self.cast, of);
+        let object = manifests::deployment(&self.cluster, of);
         if self.shown.get(&of) != Some(&object) {
             self.shown.insert(of, object.clone());
             self.put(Kind::Deployment, object);
@@ -346,7 +346,7 @@ impl Day {
     }
 
     /// A component says something about a pod; repeats raise the Event's count, as client-go does.
-    fn pod_says(
+    fn pod_event(
         &mut self,
         pod: PodId,
         reason: &'static str,
@@ -357,39 +357,44 @@ impl Day {
         if !self.with_events {
             return;
         }
-        let Some(of) = self.cast.pods.get(&pod) else {
+        let Some(of) = self.cluster.pods.get(&pod) else {
             return;
         };
-        let workload = &self.cast.workloads[of.of];
+        let workload = &self.cluster.workloads[of.of];
         let uid = Uid(u128::from(pod));
         let involved = Involved {
             container: Arc::from(if component == "kubelet" { "app" } else { "" }),
-            ..Involved::new(About::Pod, &workload.namespace, &of.name, uid)
+            ..Involved::new(InvolvedKind::Pod, &workload.namespace, &of.name, uid)
         };
-        self.say(involved, reason, warning, component, message);
+        self.record_event(involved, reason, warning, component, message);
     }
 
-    fn node_says(&mut self, node: usize, reason: &'static str, component: &'static str) {
+    fn node_event(&mut self, node: usize, reason: &'static str, component: &'static str) {
         if !self.with_events {
             return;
         }
-        let name = &self.cast.nodes[node].name;
+        let name = &self.cluster.nodes[node].name;
         let message = format!("Node {name} status is now: {reason}");
-        let involved = Involved::new(About::Node, &Arc::from(""), name, Uid(node as u128));
-        self.say(involved, reason, false, component, message);
+        let involved = Involved::new(InvolvedKind::Node, &Arc::from(""), name, Uid(node as u128));
+        self.record_event(involved, reason, false, component, message);
     }
 
-    fn workload_says(&mut self, of: usize, reason: &'static str, message: String) {
+    fn workload_event(&mut self, of: usize, reason: &'static str, message: String) {
         if !self.with_events {
             return;
         }
-        let workload = &self.cast.workloads[of];
+        let workload = &self.cluster.workloads[of];
         let uid = Uid(1 << 64 | of as u128);
-        let involved = Involved::new(About::Deployment, &workload.namespace, &workload.name, uid);
-        self.say(involved, reason, false, "deployment-controller", message);
+        let involved = Involved::new(
+            InvolvedKind::Deployment,
+            &workload.namespace,
+            &workload.name,
+            uid,
+        );
+        self.record_event(involved, reason, false, "deployment-controller", message);
     }
 
-    fn say(
+    fn record_event(
         &mut self,
         involved: Involved,
         reason: &'static str,
@@ -417,7 +422,7 @@ impl Day {
             first: at,
             last: at,
         };
-        let event = self.said.entry(key).or_insert_with(|| fresh.clone());
+        let event = self.events.entry(key).or_insert_with(|| fresh.clone());
         // An hour without a word: it has expired.
         if at.since(event.last).as_secs() >= 3600 {
             *event = fresh.clone();
@@ -428,9 +433,9 @@ impl Day {
     }
 }
 
-impl std::fmt::Debug for Day {
+impl std::fmt::Debug for ClusterSim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Day")
+        f.debug_struct("ClusterSim")
             .field("plan", &self.plan)
             .field("now", &self.now)
             .finish_non_exhaustive()

@@ -4,8 +4,8 @@ use kube9_model::label::Kind;
 
 use super::ground_truth::Placement;
 use super::setup::{OUTAGE, REGISTRIES};
-use super::state::{End, Fate, Phase, Pod, PodId, Runs, State};
-use super::{Day, MINUTE, Ms, SECOND, Step, manifests};
+use super::state::{ContainerState, Phase, Pod, PodId, PodOutcome, Termination, WorkloadKind};
+use super::{ClusterSim, MINUTE, Ms, SECOND, Step, manifests};
 
 /// The kubelet forgets the back-off of a container that ran for so long.
 const RECOVERED: Ms = 10 * MINUTE;
@@ -14,11 +14,11 @@ fn whole(at: Ms) -> Ms {
     at.div_euclid(SECOND) * SECOND
 }
 
-impl Day {
+impl ClusterSim {
     /// Where a pod is, or was, until now.
     pub(super) fn placement(&self, id: PodId) -> Option<Placement> {
-        let pod = self.cast.pods.get(&id)?;
-        let namespace = &self.cast.workloads[pod.of].namespace;
+        let pod = self.cluster.pods.get(&id)?;
+        let namespace = &self.cluster.workloads[pod.of].namespace;
         Some(Placement {
             pod: format!("Pod/{namespace}/{}", pod.name),
             workload: self.workload_name(pod.of),
@@ -30,7 +30,7 @@ impl Day {
     }
 
     pub(super) fn pod(&mut self, id: PodId) -> Option<&mut Pod> {
-        self.cast.pods.get_mut(&id)
+        self.cluster.pods.get_mut(&id)
     }
 
     /// One that is not being deleted.
@@ -40,19 +40,19 @@ impl Day {
 
     /// The pod as it is now goes to whoever watches.
     pub(super) fn show_pod(&mut self, id: PodId) {
-        if let Some(object) = manifests::pod(&self.cast, id) {
+        if let Some(object) = manifests::pod(&self.cluster, id) {
             self.put(Kind::Pod, object);
         }
-        let Some(of) = self.cast.pods.get(&id).map(|pod| pod.of) else {
+        let Some(of) = self.cluster.pods.get(&id).map(|pod| pod.of) else {
             return;
         };
-        self.note_endpoint(of);
+        self.record_endpoint(of);
         self.plan_sync(of);
     }
 
     pub(super) fn create_pod(&mut self, of: usize) -> PodId {
         let now = self.now;
-        let id = self.cast.new_pod(of, now, &mut self.rng);
+        let id = self.cluster.new_pod(of, now, &mut self.rng);
         self.show_pod(id);
         let wait = self.between(50, 400);
         self.after(wait, Step::Schedule(id));
@@ -62,25 +62,25 @@ impl Day {
     pub(super) fn schedule(&mut self, id: PodId) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        let (of, fate) = (pod.of, pod.fate);
-        if fate == Fate::NoNode {
+        let (of, outcome) = (pod.of, pod.outcome);
+        if outcome == PodOutcome::NoNode {
             pod.unschedulable = Some(whole(now));
             self.show_pod(id);
             let message = "0/500 nodes are available: 500 Insufficient cpu.".to_owned();
-            self.pod_says(id, "FailedScheduling", true, "default-scheduler", message);
+            self.pod_event(id, "FailedScheduling", true, "default-scheduler", message);
             return;
         }
-        let node = match (self.cast.workloads[of].runs, self.cast.pods[&id].node) {
-            (Runs::DaemonSet, Some(node)) => node,
-            _ => self.cast.place(of, &mut self.rng),
+        let node = match (self.cluster.workloads[of].runs, self.cluster.pods[&id].node) {
+            (WorkloadKind::DaemonSet, Some(node)) => node,
+            _ => self.cluster.place(of, &mut self.rng),
         };
-        self.cast.nodes[node].pods += 1;
-        let name = self.cast.nodes[node].name.clone();
+        self.cluster.nodes[node].pods += 1;
+        let name = self.cluster.nodes[node].name.clone();
         if let Some(pod) = self.pod(id) {
             (pod.node, pod.scheduled, pod.unschedulable) = (Some(node), Some(now), None);
         }
         self.show_pod(id);
-        self.pod_says(
+        self.pod_event(
             id,
             "Scheduled",
             false,
@@ -94,12 +94,12 @@ impl Day {
     pub(super) fn accept(&mut self, id: PodId) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        pod.state = State::Waiting("ContainerCreating", String::new());
+        pod.state = ContainerState::Waiting("ContainerCreating", String::new());
         pod.ready = (false, now);
-        let fate = pod.fate;
+        let outcome = pod.outcome;
         self.show_pod(id);
-        if fate == Fate::NoVolume {
-            self.pod_says(
+        if outcome == PodOutcome::NoVolume {
+            self.pod_event(
                 id,
                 "FailedMount",
                 true,
@@ -112,33 +112,33 @@ impl Day {
         self.after(wait, Step::Pull(id));
     }
 
-    fn image_is_there(&self, id: PodId) -> bool {
-        let Some(pod) = self.cast.pods.get(&id) else {
+    fn can_pull_image(&self, id: PodId) -> bool {
+        let Some(pod) = self.cluster.pods.get(&id) else {
             return true;
         };
         let down = self.outage && pod.image.starts_with(REGISTRIES[OUTAGE]);
         let node_fails = pod
             .node
-            .is_some_and(|node| self.cast.nodes[node].pulls_fail);
-        pod.fate != Fate::NoImage && !down && !node_fails
+            .is_some_and(|node| self.cluster.nodes[node].pulls_fail);
+        pod.outcome != PodOutcome::NoImage && !down && !node_fails
     }
 
     pub(super) fn pull(&mut self, id: PodId) {
         if self.living(id).is_none() {
             return;
         }
-        if self.image_is_there(id) {
+        if self.can_pull_image(id) {
             let wait = self.between(SECOND, 8 * SECOND);
             return self.after(wait, Step::Run(id));
         }
         let Some(pod) = self.pod(id) else { return };
         let image = pod.image.clone();
-        pod.state = State::Waiting(
+        pod.state = ContainerState::Waiting(
             "ErrImagePull",
             format!("failed to pull and unpack image \"{image}\": i/o timeout"),
         );
         self.show_pod(id);
-        self.pod_says(
+        self.pod_event(
             id,
             "Failed",
             true,
@@ -152,11 +152,11 @@ impl Day {
     pub(super) fn back_off(&mut self, id: PodId) {
         let Some(pod) = self.living(id) else { return };
         let message = format!("Back-off pulling image \"{}\"", pod.image);
-        pod.state = State::Waiting("ImagePullBackOff", message.clone());
+        pod.state = ContainerState::Waiting("ImagePullBackOff", message.clone());
         let wait = pod.backoff;
         pod.backoff = (pod.backoff * 2).min(5 * MINUTE);
         self.show_pod(id);
-        self.pod_says(id, "BackOff", false, "kubelet", message);
+        self.pod_event(id, "BackOff", false, "kubelet", message);
         self.after(wait, Step::Pull(id));
     }
 
@@ -164,13 +164,13 @@ impl Day {
     pub(super) fn start(&mut self, id: PodId) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        if pod.fate == Fate::BadConfig {
-            pod.state = State::Waiting(
+        if pod.outcome == PodOutcome::BadConfig {
+            pod.state = ContainerState::Waiting(
                 "CreateContainerConfigError",
                 "couldn't find key mode in ConfigMap".to_owned(),
             );
             self.show_pod(id);
-            self.pod_says(
+            self.pod_event(
                 id,
                 "Failed",
                 true,
@@ -179,35 +179,35 @@ impl Day {
             );
             return;
         }
-        pod.state = State::Running(now);
+        pod.state = ContainerState::Running(now);
         pod.phase = Phase::Running;
         pod.first_start.get_or_insert(now);
-        let (fate, left, of) = (pod.fate, pod.crashes_left, pod.of);
+        let (outcome, left, of) = (pod.outcome, pod.crashes_left, pod.of);
         self.show_pod(id);
-        self.pod_says(
+        self.pod_event(
             id,
             "Started",
             false,
             "kubelet",
             "Started container app".to_owned(),
         );
-        match fate {
-            Fate::Crashes(code) if left > 0 => {
+        match outcome {
+            PodOutcome::Crashes(code) if left > 0 => {
                 let lives = self.between(2 * SECOND, 6 * SECOND);
                 self.after(
                     lives,
-                    Step::End {
+                    Step::ContainerExits {
                         pod: id,
                         code,
                         oom: false,
                     },
                 );
             }
-            Fate::NeverReady => {}
-            _ if self.cast.workloads[of].runs == Runs::CronJob => {
+            PodOutcome::NeverReady => {}
+            _ if self.cluster.workloads[of].runs == WorkloadKind::CronJob => {
                 self.after(SECOND, Step::Ready(id));
                 let takes = self.between(5 * SECOND, 100 * SECOND);
-                let code = i64::from(fate == Fate::Crashes(1));
+                let code = i64::from(outcome == PodOutcome::Crashes(1));
                 self.after(takes, Step::JobEnds { pod: id, code });
             }
             _ => {
@@ -220,7 +220,10 @@ impl Day {
     pub(super) fn becomes_ready(&mut self, id: PodId) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        if matches!(pod.state, State::Running(_)) && !pod.ready.0 && pod.fate != Fate::NeverReady {
+        if matches!(pod.state, ContainerState::Running(_))
+            && !pod.ready.0
+            && pod.outcome != PodOutcome::NeverReady
+        {
             pod.ready = (true, now);
             self.show_pod(id);
         }
@@ -238,11 +241,11 @@ impl Day {
     pub(super) fn container_ends(&mut self, id: PodId, code: i64, oom: bool) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        let State::Running(started) = pod.state else {
+        let ContainerState::Running(started) = pod.state else {
             return;
         };
         let reason = if oom { "OOMKilled" } else { "Error" };
-        pod.state = State::Ended(End {
+        pod.state = ContainerState::Ended(Termination {
             code,
             reason,
             started,
@@ -270,13 +273,13 @@ impl Day {
 
     pub(super) fn loops(&mut self, id: PodId) {
         let Some(pod) = self.living(id) else { return };
-        let State::Ended(end) = &pod.state else {
+        let ContainerState::Ended(end) = &pod.state else {
             return;
         };
         pod.last = Some(end.clone());
         let wait = pod.backoff;
         pod.backoff = (pod.backoff * 2).min(5 * MINUTE);
-        pod.state = State::Waiting(
+        pod.state = ContainerState::Waiting(
             "CrashLoopBackOff",
             format!(
                 "back-off {}s restarting failed container=app",
@@ -284,7 +287,7 @@ impl Day {
             ),
         );
         self.show_pod(id);
-        self.pod_says(
+        self.pod_event(
             id,
             "BackOff",
             true,
@@ -296,7 +299,7 @@ impl Day {
 
     pub(super) fn restart(&mut self, id: PodId) {
         let Some(pod) = self.living(id) else { return };
-        if let State::Ended(end) = &pod.state {
+        if let ContainerState::Ended(end) = &pod.state {
             pod.last = Some(end.clone());
         }
         pod.restarts += 1;
@@ -316,7 +319,7 @@ impl Day {
         if !placed || finished {
             return self.after(100, Step::Gone(id));
         }
-        self.pod_says(
+        self.pod_event(
             id,
             "Killing",
             false,
@@ -333,8 +336,8 @@ impl Day {
         if pod.ready.0 {
             pod.ready = (false, now);
         }
-        if let State::Running(started) = pod.state {
-            pod.state = State::Ended(End {
+        if let ContainerState::Running(started) = pod.state {
+            pod.state = ContainerState::Ended(Termination {
                 code: 143,
                 reason: "Error",
                 started,
@@ -346,26 +349,31 @@ impl Day {
         self.after(wait, Step::Gone(id));
     }
 
-    pub(super) fn pod_gone(&mut self, id: PodId) {
-        if self.cast.pods.get(&id).is_none_or(|pod| pod.clings) {
+    pub(super) fn remove_pod(&mut self, id: PodId) {
+        if self
+            .cluster
+            .pods
+            .get(&id)
+            .is_none_or(|pod| pod.has_finalizer)
+        {
             return;
         }
-        let object = manifests::pod(&self.cast, id);
+        let object = manifests::pod(&self.cluster, id);
         self.truth.pods.extend(self.placement(id));
-        let Some(pod) = self.cast.pods.remove(&id) else {
+        let Some(pod) = self.cluster.pods.remove(&id) else {
             return;
         };
         if let Some(node) = pod.node {
-            self.cast.nodes[node].pods -= 1;
+            self.cluster.nodes[node].pods -= 1;
         }
-        let workload = &mut self.cast.workloads[pod.of];
+        let workload = &mut self.cluster.workloads[pod.of];
         workload.pods.retain(|one| *one != id);
         let place = format!("{}/{}", workload.namespace, pod.name);
-        self.said.retain(|(name, _), _| *name != place);
+        self.events.retain(|(name, _), _| *name != place);
         if let Some(object) = object {
-            self.gone(Kind::Pod, object);
+            self.deleted(Kind::Pod, object);
         }
-        self.note_endpoint(pod.of);
+        self.record_endpoint(pod.of);
         self.plan_sync(pod.of);
     }
 
@@ -374,12 +382,12 @@ impl Day {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
         let started = match pod.state {
-            State::Running(since) => since,
+            ContainerState::Running(since) => since,
             _ => now,
         };
         (pod.phase, pod.evicted) = (Phase::Failed, Some(whole(now)));
         // Without a grace period, as at a hard threshold.
-        pod.state = State::Ended(End {
+        pod.state = ContainerState::Ended(Termination {
             code: 137,
             reason: "Error",
             started,
@@ -387,7 +395,7 @@ impl Day {
         });
         pod.ready = (false, now);
         self.show_pod(id);
-        self.pod_says(
+        self.pod_event(
             id,
             "Evicted",
             true,
@@ -398,7 +406,7 @@ impl Day {
 
     pub(super) fn cron_fires(&mut self, of: usize) {
         self.create_pod(of);
-        let every = self.cast.workloads[of].every;
+        let every = self.cluster.workloads[of].every;
         self.after(every, Step::CronFires(of));
     }
 
@@ -406,11 +414,11 @@ impl Day {
     pub(super) fn job_ends(&mut self, id: PodId, code: i64) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
-        let State::Running(started) = pod.state else {
+        let ContainerState::Running(started) = pod.state else {
             return;
         };
         let reason = if code == 0 { "Completed" } else { "Error" };
-        pod.state = State::Ended(End {
+        pod.state = ContainerState::Ended(Termination {
             code,
             reason,
             started,
@@ -425,9 +433,9 @@ impl Day {
         let of = pod.of;
         self.show_pod(id);
         // Three are kept.
-        let workload = &self.cast.workloads[of];
+        let workload = &self.cluster.workloads[of];
         let finished = |id: &&PodId| {
-            self.cast
+            self.cluster
                 .pods
                 .get(*id)
                 .is_some_and(|pod| pod.phase == Phase::Succeeded)

@@ -15,8 +15,8 @@ use kube9_recorder::analysis::state::{Analysis, Before};
 use kube9_recorder::config::AnalysisConfig;
 use serde_json::{Value, json};
 
-use super::diff::Found;
-use super::{Day, Delivery, MORNING, Ms};
+use super::diff::FindingStep;
+use super::{ClusterSim, Delivery, Ms, START};
 
 /// The kinds that the analysis reads, in the order in which their informers list.
 pub const KINDS: [Kind; 5] = [
@@ -31,7 +31,7 @@ pub const KINDS: [Kind; 5] = [
 const TICK: Ms = 500;
 
 /// Subjects looked at in one go, as in a running recorder.
-const LOOKS_AT_ONCE: usize = 100;
+const EVALUATIONS_PER_BATCH: usize = 100;
 
 /// An analysis with its time, and what came out of it.
 pub struct Replay {
@@ -39,18 +39,18 @@ pub struct Replay {
     now: Ms,
     version: u64,
     /// Steps of findings.
-    pub found: Vec<Found>,
+    pub found: Vec<FindingStep>,
     /// Rows of changes.
     pub changes: usize,
     /// Changes of objects that were taken in.
-    pub taken: u64,
+    pub applied: u64,
     /// Time spent in the analysis (not in decoding).
     pub analysed: Duration,
 }
 
 impl Replay {
     /// Synced on what is there in the morning.
-    pub fn begin(day: &Day) -> anyhow::Result<Self> {
+    pub fn begin(sim: &ClusterSim) -> anyhow::Result<Self> {
         let mut analysis = Analysis::new(
             AnalysisConfig::default(),
             Owners::default(),
@@ -61,21 +61,21 @@ impl Replay {
         }
         let mut replay = Self {
             analysis,
-            now: MORNING,
+            now: START,
             version: 1000,
             found: Vec::new(),
             changes: 0,
-            taken: 0,
+            applied: 0,
             analysed: Duration::ZERO,
         };
         for kind in KINDS {
-            replay.list(kind, day.objects(kind))?;
+            replay.list(kind, sim.objects(kind))?;
         }
         Ok(replay)
     }
 
     fn list(&mut self, kind: Kind, objects: Vec<Value>) -> anyhow::Result<()> {
-        self.say(
+        self.record_event(
             kind,
             News::ListBegun {
                 cause: RelistCause::FirstStart,
@@ -84,7 +84,7 @@ impl Replay {
         let count = objects.len() as u64;
         for object in objects {
             let object = self.decode(kind, object)?;
-            self.say(kind, News::Applied(object));
+            self.record_event(kind, News::Applied(object));
         }
         let listed = News::Listed {
             version: self.version.to_string(),
@@ -92,8 +92,8 @@ impl Replay {
             server_time: Timestamp::from_millis(self.now),
             objects: count,
         };
-        self.say(kind, listed);
-        self.say(kind, News::Live);
+        self.record_event(kind, listed);
+        self.record_event(kind, News::Live);
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Replay {
             .map_err(|why| anyhow!("{}: {why}", object["metadata"]["name"]))
     }
 
-    fn say(&mut self, kind: Kind, what: News) {
+    fn record_event(&mut self, kind: Kind, what: News) {
         let begun = Instant::now();
         let items = self.analysis.take(
             Seen {
@@ -119,11 +119,11 @@ impl Replay {
     }
 
     /// Takes in a change and looks at all that it touches.
-    pub fn take(&mut self, kind: Kind, gone: bool, object: Object) {
-        self.taken += 1;
-        self.say(
+    pub fn take(&mut self, kind: Kind, deleted: bool, object: Object) {
+        self.applied += 1;
+        self.record_event(
             kind,
-            if gone {
+            if deleted {
                 News::Deleted(object)
             } else {
                 News::Applied(object)
@@ -138,7 +138,7 @@ impl Replay {
     }
 
     /// A look at the timers.
-    pub fn look(&mut self) {
+    pub fn evaluate_timers(&mut self) {
         self.settle();
     }
 
@@ -147,7 +147,7 @@ impl Replay {
             let begun = Instant::now();
             let items = self
                 .analysis
-                .evaluate(LOOKS_AT_ONCE, Timestamp::from_millis(self.now));
+                .evaluate(EVALUATIONS_PER_BATCH, Timestamp::from_millis(self.now));
             let behind = self.analysis.is_behind();
             self.analysed += begun.elapsed();
             self.note(items);
@@ -174,7 +174,7 @@ impl Replay {
                     let closed = finding.step == Step::Closed;
                     if finding.step != Step::Updated {
                         let object = record.object.as_ref();
-                        let found = Found::new(
+                        let found = FindingStep::new(
                             self.now,
                             finding.fingerprint.as_str(),
                             object,
@@ -190,13 +190,13 @@ impl Replay {
     }
 
     /// The whole day, from morning to evening.
-    pub fn run(&mut self, day: &mut Day) -> anyhow::Result<()> {
+    pub fn run(&mut self, sim: &mut ClusterSim) -> anyhow::Result<()> {
         while let Some(Delivery {
             at,
             kind,
-            gone,
+            deleted,
             object,
-        }) = day.next_delivery()
+        }) = sim.next_delivery()
         {
             self.pass(at);
             if kind == Kind::Event {
@@ -205,9 +205,9 @@ impl Replay {
             let object = self
                 .decode(kind, object)
                 .context("an object of the day does not decode")?;
-            self.take(kind, gone, object);
+            self.take(kind, deleted, object);
         }
-        self.pass(day.evening());
+        self.pass(sim.end());
         Ok(())
     }
 }

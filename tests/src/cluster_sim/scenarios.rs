@@ -6,13 +6,13 @@ use std::cmp::Reverse;
 
 use super::ground_truth::Cause;
 use super::setup::{OUTAGE, REGISTRIES};
-use super::state::{Fate, Habit, PodId, Runs};
-use super::{Day, HOUR, MINUTE, Ms, SECOND, Step};
+use super::state::{ManifestFlaw, PodId, PodOutcome, WorkloadKind};
+use super::{ClusterSim, HOUR, MINUTE, Ms, SECOND, Step};
 
-type Story = fn(&mut Day, usize);
+type Scenario = fn(&mut ClusterSim, usize);
 
 /// The stories of workloads: how many replicas, and what happens.
-pub(super) const STORIES: [(usize, Story); 26] = [
+pub(super) const SCENARIOS: [(usize, Scenario); 26] = [
     (4, bad_image),
     (12, bad_image),
     (4, crashing_rollout),
@@ -30,120 +30,120 @@ pub(super) const STORIES: [(usize, Story); 26] = [
     (4, never_ready),
     (3, unready),
     (3, unready_for_a_moment),
-    (3, clings),
+    (3, has_finalizer),
     (4, quota),
-    (4, latest),
-    (3, rests),
-    (8, hiccup),
+    (4, latest_tag),
+    (3, scaled_to_zero),
+    (8, short_pull_failure),
     (4, late_failure),
-    (3, companion_of_the_next),
+    (3, companion_of_next),
     (3, node_without_images),
-    (1, greedy),
+    (1, requests_whole_node),
 ];
 
 /// How long a story may take, with what it leaves behind.
 const LONGEST: Ms = 100 * MINUTE;
 
-impl Day {
+impl ClusterSim {
     /// Decides when everything happens.
-    pub(super) fn plan_stories(&mut self) {
+    pub(super) fn plan_scenarios(&mut self) {
         let span = self.end - self.now;
         let last = (span - LONGEST).max(span / 4);
-        for of in 0..self.cast.workloads.len() {
-            if let Some(story) = self.cast.workloads[of].story {
+        for of in 0..self.cluster.workloads.len() {
+            if let Some(scenario) = self.cluster.workloads[of].scenario {
                 let at = self.between(5 * MINUTE, last);
-                self.later(at, move |day| STORIES[story].1(day, of));
+                self.later(at, move |sim| SCENARIOS[scenario].1(sim, of));
             }
         }
         self.plan_outage(span);
-        self.plan_ordinary_life(span);
+        self.plan_rollouts(span);
         self.plan_nodes(last);
         let jobs: Vec<usize> = self
-            .workloads(Runs::CronJob)
+            .workloads(WorkloadKind::CronJob)
             .take(1 + self.plan.repeats())
             .collect();
         for of in jobs {
             let at = self.between(5 * MINUTE, last);
-            self.later(at, move |day| day.job_fails(of));
+            self.later(at, move |sim| sim.job_fails(of));
         }
     }
 
     /// Rollouts and scaling that go well.
-    fn plan_ordinary_life(&mut self, span: Ms) {
+    fn plan_rollouts(&mut self, span: Ms) {
         let chance = (self.plan.hours * 100 / 24).clamp(25, 100);
-        for of in 0..self.cast.workloads.len() {
-            if self.cast.workloads[of].taken {
+        for of in 0..self.cluster.workloads.len() {
+            if self.cluster.workloads[of].reserved {
                 continue;
             }
             if self.rng.percent(chance) {
                 let at = self.between(MINUTE, span - MINUTE);
-                self.later(at, move |day| day.roll_out(of, true));
+                self.later(at, move |sim| sim.roll_out(of, true));
             }
             if self.rng.percent(chance / 2) {
                 let at = self.between(MINUTE, span - MINUTE);
                 let more = self.between(1, 3) as usize;
-                self.later(at, move |day| {
-                    let replicas = day.cast.workloads[of].replicas;
-                    day.scale_to(of, replicas + more);
-                    let back = day.between(10 * MINUTE, 2 * HOUR);
-                    day.later(back, move |day| day.scale_to(of, replicas));
+                self.later(at, move |sim| {
+                    let replicas = sim.cluster.workloads[of].replicas;
+                    sim.scale_to(of, replicas + more);
+                    let back = sim.between(10 * MINUTE, 2 * HOUR);
+                    sim.later(back, move |sim| sim.scale_to(of, replicas));
                 });
             }
         }
     }
 
     fn plan_nodes(&mut self, last: Ms) {
-        let mut weak: Vec<usize> = (0..self.cast.nodes.len())
-            .filter(|n| self.cast.nodes[*n].weak)
+        let mut may_fail: Vec<usize> = (0..self.cluster.nodes.len())
+            .filter(|n| self.cluster.nodes[*n].may_fail)
             .collect();
         // The fullest first: a node with one pod shows little.
-        weak.sort_by_key(|n| Reverse(self.cast.nodes[*n].pods));
-        const KINDS: [fn(&mut Day, usize); 6] = [
-            |day, node| day.node_outage(node, 8 * MINUTE),
-            |day, node| day.node_outage(node, 14 * MINUTE),
-            |day, node| day.node_flaps(node, 3, day.now),
-            |day, node| day.node_short_of_memory(node),
-            |day, node| day.node_drained(node),
-            |day, node| day.node_problem(node),
+        may_fail.sort_by_key(|n| Reverse(self.cluster.nodes[*n].pods));
+        const KINDS: [fn(&mut ClusterSim, usize); 6] = [
+            |sim, node| sim.node_outage(node, 8 * MINUTE),
+            |sim, node| sim.node_outage(node, 14 * MINUTE),
+            |sim, node| sim.node_flaps(node, 3, sim.now),
+            |sim, node| sim.node_short_of_memory(node),
+            |sim, node| sim.node_drained(node),
+            |sim, node| sim.node_problem(node),
         ];
         // Each weak node has one story at most; a third of them rest.
-        let told = (weak.len() * 2 / 3).clamp(4, KINDS.len() * self.plan.repeats());
-        for (number, node) in weak.into_iter().take(told).enumerate() {
+        let count = (may_fail.len() * 2 / 3).clamp(4, KINDS.len() * self.plan.repeats());
+        for (number, node) in may_fail.into_iter().take(count).enumerate() {
             let at = self.between(5 * MINUTE, last);
-            self.later(at, move |day| KINDS[number % KINDS.len()](day, node));
+            self.later(at, move |sim| KINDS[number % KINDS.len()](sim, node));
         }
     }
 
     /// A registry gives nothing for an hour, in which some roll out.
     fn plan_outage(&mut self, span: Ms) {
         let begins = self.between(span / 4, span / 2);
-        self.later(begins, |day| {
-            day.outage = true;
+        self.later(begins, |sim| {
+            sim.outage = true;
             let registry = format!("Registry/{}", REGISTRIES[OUTAGE]);
-            day.plant(Cause::RegistryDown, registry, HOUR);
+            sim.plant(Cause::RegistryDown, registry, HOUR);
         });
-        self.later(begins + HOUR, |day| day.outage = false);
-        let victims: Vec<usize> = (0..self.cast.workloads.len())
+        self.later(begins + HOUR, |sim| sim.outage = false);
+        let victims: Vec<usize> = (0..self.cluster.workloads.len())
             .filter(|of| {
-                let one = &self.cast.workloads[*of];
-                !one.taken && one.registry == REGISTRIES[OUTAGE]
+                let one = &self.cluster.workloads[*of];
+                !one.reserved && one.registry == REGISTRIES[OUTAGE]
             })
             .collect();
-        let told = (victims.len() / 4).max(2);
-        for of in victims.into_iter().take(told) {
-            self.cast.workloads[of].taken = true;
+        let count = (victims.len() / 4).max(2);
+        for of in victims.into_iter().take(count) {
+            self.cluster.workloads[of].reserved = true;
             let after = self.between(MINUTE, 50 * MINUTE);
-            self.later(begins + after, move |day| {
-                day.plant(Cause::RegistryDown, day.workload_name(of), HOUR - after);
-                day.roll_out(of, true);
+            self.later(begins + after, move |sim| {
+                sim.plant(Cause::RegistryDown, sim.workload_name(of), HOUR - after);
+                sim.roll_out(of, true);
             });
         }
     }
 
-    fn a_pod(&self, of: usize) -> Option<PodId> {
-        let pods = &self.cast.workloads[of].pods;
+    fn any_ready_pod(&self, of: usize) -> Option<PodId> {
+        let pods = &self.cluster.workloads[of].pods;
         let well = |id: &&PodId| {
-            self.cast
+            self.cluster
                 .pods
                 .get(*id)
                 .is_some_and(|pod| pod.deleting.is_none() && pod.ready.0)
@@ -163,29 +163,29 @@ impl Day {
     }
 
     /// A rollout whose pods fare badly.
-    fn bad_rollout(&mut self, of: usize, (cause, fate): (Cause, Fate), lasts: Ms) {
+    fn bad_rollout(&mut self, of: usize, (cause, outcome): (Cause, PodOutcome), lasts: Ms) {
         self.plant(cause, self.workload_name(of), lasts);
-        self.cast.workloads[of].fate = fate;
+        self.cluster.workloads[of].outcome = outcome;
         self.roll_out(of, true);
     }
 
     /// The same, and another rollout that brings back the old template.
-    fn undone_rollout(&mut self, of: usize, what: (Cause, Fate), lasts: Ms) {
+    fn undone_rollout(&mut self, of: usize, what: (Cause, PodOutcome), lasts: Ms) {
         self.bad_rollout(of, what, lasts);
-        self.later(lasts, move |day| {
-            day.cast.workloads[of].fate = Fate::Well;
-            day.roll_out(of, true);
+        self.later(lasts, move |sim| {
+            sim.cluster.workloads[of].outcome = PodOutcome::Healthy;
+            sim.roll_out(of, true);
         });
     }
 
     /// Whatever holds the pods of the newest template is repaired: they go on with this step.
     fn repair(&mut self, of: usize, step: fn(PodId) -> Step) {
-        self.cast.workloads[of].fate = Fate::Well;
-        for id in self.cast.workloads[of].pods.clone() {
+        self.cluster.workloads[of].outcome = PodOutcome::Healthy;
+        for id in self.cluster.workloads[of].pods.clone() {
             let wait = self.between(SECOND, 5 * SECOND);
             let Some(pod) = self.living(id) else { continue };
-            if pod.fate != Fate::Well {
-                pod.fate = Fate::Well;
+            if pod.outcome != PodOutcome::Healthy {
+                pod.outcome = PodOutcome::Healthy;
                 self.after(wait, step(id));
             }
         }
@@ -193,14 +193,14 @@ impl Day {
 
     /// One run of a CronJob fails; its pod is deleted by hand later.
     fn job_fails(&mut self, of: usize) {
-        self.cast.workloads[of].fate = Fate::Crashes(1);
+        self.cluster.workloads[of].outcome = PodOutcome::Crashes(1);
         let id = self.create_pod(of);
-        self.cast.workloads[of].fate = Fate::Well;
+        self.cluster.workloads[of].outcome = PodOutcome::Healthy;
         if let Some(pod) = self.pod(id) {
             pod.crashes_left = 0; // it runs until the job's end, which is a bad one
         }
         self.plant_on_pod(Cause::JobFailed, id, HOUR);
-        self.later(HOUR, move |day| day.kill(id));
+        self.later(HOUR, move |sim| sim.kill(id));
     }
 
     /// The first container of one pod ends now, and is started again soon.
@@ -211,241 +211,261 @@ impl Day {
 }
 
 /// A workload that the next story needs.
-fn companion_of_the_next(_: &mut Day, _: usize) {}
+fn companion_of_next(_: &mut ClusterSim, _: usize) {}
 
-fn bad_image(day: &mut Day, of: usize) {
-    day.undone_rollout(of, (Cause::ImageMissing, Fate::NoImage), 25 * MINUTE);
+fn bad_image(sim: &mut ClusterSim, of: usize) {
+    sim.undone_rollout(of, (Cause::ImageMissing, PodOutcome::NoImage), 25 * MINUTE);
 }
 
-fn crashing_rollout(day: &mut Day, of: usize) {
-    let what = (Cause::CrashAfterRollout, Fate::Crashes(1));
-    day.undone_rollout(of, what, 20 * MINUTE);
+fn crashing_rollout(sim: &mut ClusterSim, of: usize) {
+    let what = (Cause::CrashAfterRollout, PodOutcome::Crashes(1));
+    sim.undone_rollout(of, what, 20 * MINUTE);
 }
 
 /// All pods read a new value at about the same time, and cannot live with it.
-fn config_crash(day: &mut Day, of: usize) {
-    day.change_config(of);
+fn config_crash(sim: &mut ClusterSim, of: usize) {
+    sim.change_config(of);
     let cause = Cause::CrashAfterConfigChange;
-    day.plant(cause, day.workload_name(of), 15 * MINUTE);
-    for id in day.cast.workloads[of].pods.clone() {
-        let wait = day.between(90 * SECOND, 100 * SECOND);
-        day.later(wait, move |day| {
-            if let Some(pod) = day.pod(id) {
-                pod.fate = Fate::Crashes(1);
+    sim.plant(cause, sim.workload_name(of), 15 * MINUTE);
+    for id in sim.cluster.workloads[of].pods.clone() {
+        let wait = sim.between(90 * SECOND, 100 * SECOND);
+        sim.later(wait, move |sim| {
+            if let Some(pod) = sim.pod(id) {
+                pod.outcome = PodOutcome::Crashes(1);
             }
-            day.container_ends(id, 1, false);
+            sim.container_ends(id, 1, false);
         });
     }
-    day.later(15 * MINUTE, move |day| {
-        day.change_config(of);
-        for id in day.cast.workloads[of].pods.clone() {
-            if let Some(pod) = day.pod(id) {
-                pod.fate = Fate::Well;
+    sim.later(15 * MINUTE, move |sim| {
+        sim.change_config(of);
+        for id in sim.cluster.workloads[of].pods.clone() {
+            if let Some(pod) = sim.pod(id) {
+                pod.outcome = PodOutcome::Healthy;
             }
         }
     });
 }
 
-fn oom_once(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    day.ends(id, Cause::OutOfMemory, 137);
+fn oom_once(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.ends(id, Cause::OutOfMemory, 137);
 }
 
-fn oom_repeated(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    let name = day.workload_name(of);
-    day.plant(Cause::MemoryLimitTooLow, name, 30 * MINUTE);
+fn oom_repeated(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    let name = sim.workload_name(of);
+    sim.plant(Cause::MemoryLimitTooLow, name, 30 * MINUTE);
     for n in 0..3 {
-        let kill = move |day: &mut Day| day.ends(id, Cause::OutOfMemory, 137);
-        day.later(n * 15 * MINUTE, kill);
+        let kill = move |sim: &mut ClusterSim| sim.ends(id, Cause::OutOfMemory, 137);
+        sim.later(n * 15 * MINUTE, kill);
     }
 }
 
-fn liveness_kill(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    day.becomes_unready(id);
-    day.pod_says(
+fn liveness_kill(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.becomes_unready(id);
+    sim.pod_event(
         id,
         "Unhealthy",
         true,
         "kubelet",
         "Liveness probe failed: HTTP probe failed with statuscode: 503".to_owned(),
     );
-    day.pod_says(
+    sim.pod_event(
         id,
         "Killing",
         false,
         "kubelet",
         "Container app failed liveness probe, will be restarted".to_owned(),
     );
-    day.plant_on_pod(Cause::LivenessProbe, id, 32 * SECOND);
+    sim.plant_on_pod(Cause::LivenessProbe, id, 32 * SECOND);
     let (code, oom) = (137, false);
-    day.after(30 * SECOND, Step::End { pod: id, code, oom });
+    sim.after(30 * SECOND, Step::ContainerExits { pod: id, code, oom });
 }
 
-fn exits_once(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    day.ends(id, Cause::ExitWithError, 2);
+fn exits_once(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.ends(id, Cause::ExitWithError, 2);
 }
 
-fn selector_broken(day: &mut Day, of: usize) {
-    day.break_selector(of, true);
-    day.plant(
+fn selector_broken(sim: &mut ClusterSim, of: usize) {
+    sim.break_selector(of, true);
+    sim.plant(
         Cause::SelectorMatchesNothing,
-        day.service_name(of),
+        sim.service_name(of),
         30 * MINUTE,
     );
-    day.later(30 * MINUTE, move |day| day.break_selector(of, false));
+    sim.later(30 * MINUTE, move |sim| sim.break_selector(of, false));
 }
 
-fn selector_blip(day: &mut Day, of: usize) {
-    day.break_selector(of, true);
-    day.later(40 * SECOND, move |day| day.break_selector(of, false));
+fn selector_blip(sim: &mut ClusterSim, of: usize) {
+    sim.break_selector(of, true);
+    sim.later(40 * SECOND, move |sim| sim.break_selector(of, false));
 }
 
-fn key_missing(day: &mut Day, of: usize) {
-    day.plant(Cause::ConfigKeyMissing, day.workload_name(of), 8 * MINUTE);
-    day.cast.workloads[of].fate = Fate::BadConfig;
-    day.roll_out(of, false);
-    day.later(8 * MINUTE, move |day| day.repair(of, Step::Run));
+fn key_missing(sim: &mut ClusterSim, of: usize) {
+    sim.plant(Cause::ConfigKeyMissing, sim.workload_name(of), 8 * MINUTE);
+    sim.cluster.workloads[of].outcome = PodOutcome::BadConfig;
+    sim.roll_out(of, false);
+    sim.later(8 * MINUTE, move |sim| sim.repair(of, Step::Run));
 }
 
-fn no_node(day: &mut Day, of: usize) {
-    day.undone_rollout(of, (Cause::Unschedulable, Fate::NoNode), 18 * MINUTE);
+fn no_node(sim: &mut ClusterSim, of: usize) {
+    sim.undone_rollout(of, (Cause::Unschedulable, PodOutcome::NoNode), 18 * MINUTE);
 }
 
-fn no_node_for_a_moment(day: &mut Day, of: usize) {
-    day.cast.workloads[of].fate = Fate::NoNode;
-    day.roll_out(of, true);
-    day.later(3 * MINUTE, move |day| day.repair(of, Step::Schedule));
+fn no_node_for_a_moment(sim: &mut ClusterSim, of: usize) {
+    sim.cluster.workloads[of].outcome = PodOutcome::NoNode;
+    sim.roll_out(of, true);
+    sim.later(3 * MINUTE, move |sim| sim.repair(of, Step::Schedule));
 }
 
-fn no_volume(day: &mut Day, of: usize) {
-    let what = (Cause::VolumeNotMounted, Fate::NoVolume);
-    day.bad_rollout(of, what, 20 * MINUTE);
-    day.later(20 * MINUTE, move |day| day.repair(of, Step::Pull));
+fn no_volume(sim: &mut ClusterSim, of: usize) {
+    let what = (Cause::VolumeNotMounted, PodOutcome::NoVolume);
+    sim.bad_rollout(of, what, 20 * MINUTE);
+    sim.later(20 * MINUTE, move |sim| sim.repair(of, Step::Pull));
 }
 
-fn never_ready(day: &mut Day, of: usize) {
-    day.undone_rollout(of, (Cause::NeverReady, Fate::NeverReady), 25 * MINUTE);
+fn never_ready(sim: &mut ClusterSim, of: usize) {
+    sim.undone_rollout(of, (Cause::NeverReady, PodOutcome::NeverReady), 25 * MINUTE);
 }
 
-fn unready(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    day.plant_on_pod(Cause::Unready, id, 20 * MINUTE);
-    day.becomes_unready(id);
-    day.after(20 * MINUTE, Step::Ready(id));
+fn unready(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.plant_on_pod(Cause::Unready, id, 20 * MINUTE);
+    sim.becomes_unready(id);
+    sim.after(20 * MINUTE, Step::Ready(id));
 }
 
-fn unready_for_a_moment(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    day.becomes_unready(id);
-    day.after(4 * MINUTE, Step::Ready(id));
+fn unready_for_a_moment(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    sim.becomes_unready(id);
+    sim.after(4 * MINUTE, Step::Ready(id));
 }
 
-fn clings(day: &mut Day, of: usize) {
-    let Some(id) = day.a_pod(of) else { return };
-    if let Some(pod) = day.pod(id) {
-        pod.clings = true;
+fn has_finalizer(sim: &mut ClusterSim, of: usize) {
+    let Some(id) = sim.any_ready_pod(of) else {
+        return;
+    };
+    if let Some(pod) = sim.pod(id) {
+        pod.has_finalizer = true;
     }
-    day.plant_on_pod(Cause::Finalizer, id, 15 * MINUTE);
-    day.kill(id);
-    day.later(15 * MINUTE, move |day| {
-        if let Some(pod) = day.pod(id) {
-            pod.clings = false;
+    sim.plant_on_pod(Cause::Finalizer, id, 15 * MINUTE);
+    sim.kill(id);
+    sim.later(15 * MINUTE, move |sim| {
+        if let Some(pod) = sim.pod(id) {
+            pod.has_finalizer = false;
         }
-        day.after(SECOND, Step::Gone(id));
+        sim.after(SECOND, Step::Gone(id));
     });
 }
 
-fn quota(day: &mut Day, of: usize) {
-    let now = day.now;
-    day.cast.workloads[of].replica_failure = Some(now);
-    day.plant(Cause::QuotaExceeded, day.workload_name(of), 20 * MINUTE);
-    day.scale_to(of, 6);
-    day.later(20 * MINUTE, move |day| {
-        day.cast.workloads[of].replica_failure = None;
-        day.plan_sync(of);
+fn quota(sim: &mut ClusterSim, of: usize) {
+    let now = sim.now;
+    sim.cluster.workloads[of].replica_failure = Some(now);
+    sim.plant(Cause::QuotaExceeded, sim.workload_name(of), 20 * MINUTE);
+    sim.scale_to(of, 6);
+    sim.later(20 * MINUTE, move |sim| {
+        sim.cluster.workloads[of].replica_failure = None;
+        sim.plan_sync(of);
     });
 }
 
-fn latest(day: &mut Day, of: usize) {
-    day.cast.workloads[of].habits.push(Habit::Latest);
-    day.roll_out(of, true);
-    day.plant(Cause::Manifest, day.workload_name(of), 40 * MINUTE);
-    day.later(40 * MINUTE, move |day| {
-        day.cast.workloads[of].habits.clear();
-        day.roll_out(of, true);
+fn latest_tag(sim: &mut ClusterSim, of: usize) {
+    sim.cluster.workloads[of].flaws.push(ManifestFlaw::Latest);
+    sim.roll_out(of, true);
+    sim.plant(Cause::Manifest, sim.workload_name(of), 40 * MINUTE);
+    sim.later(40 * MINUTE, move |sim| {
+        sim.cluster.workloads[of].flaws.clear();
+        sim.roll_out(of, true);
     });
 }
 
-fn rests(day: &mut Day, of: usize) {
-    day.scale_to(of, 0);
-    day.plant(Cause::ScaledToZero, day.service_name(of), 20 * MINUTE);
-    day.later(20 * MINUTE, move |day| day.scale_to(of, 3));
+fn scaled_to_zero(sim: &mut ClusterSim, of: usize) {
+    sim.scale_to(of, 0);
+    sim.plant(Cause::ScaledToZero, sim.service_name(of), 20 * MINUTE);
+    sim.later(20 * MINUTE, move |sim| sim.scale_to(of, 3));
 }
 
 /// The registry fails for half a minute while many pods start: no page is worth that.
-fn hiccup(day: &mut Day, of: usize) {
-    day.cast.workloads[of].fate = Fate::NoImage;
-    day.roll_out(of, true);
-    day.later(8 * SECOND, move |day| {
-        day.cast.workloads[of].fate = Fate::Well;
-        for id in day.cast.workloads[of].pods.clone() {
-            if let Some(pod) = day.living(id) {
-                pod.fate = Fate::Well;
+fn short_pull_failure(sim: &mut ClusterSim, of: usize) {
+    sim.cluster.workloads[of].outcome = PodOutcome::NoImage;
+    sim.roll_out(of, true);
+    sim.later(8 * SECOND, move |sim| {
+        sim.cluster.workloads[of].outcome = PodOutcome::Healthy;
+        for id in sim.cluster.workloads[of].pods.clone() {
+            if let Some(pod) = sim.living(id) {
+                pod.outcome = PodOutcome::Healthy;
             }
         }
     });
 }
 
-fn late_failure(day: &mut Day, of: usize) {
-    day.roll_out(of, true);
-    day.later(25 * MINUTE, move |day| {
-        let Some(id) = day.a_pod(of) else { return };
-        day.ends(id, Cause::ExitWithError, 3);
+fn late_failure(sim: &mut ClusterSim, of: usize) {
+    sim.roll_out(of, true);
+    sim.later(25 * MINUTE, move |sim| {
+        let Some(id) = sim.any_ready_pod(of) else {
+            return;
+        };
+        sim.ends(id, Cause::ExitWithError, 3);
     });
 }
 
 /// Two workloads get a pod each on a node whose runtime cannot pull.
-fn node_without_images(day: &mut Day, of: usize) {
-    let story = day.cast.workloads[of].story.map(|story| story - 1);
+fn node_without_images(sim: &mut ClusterSim, of: usize) {
+    let scenario = sim.cluster.workloads[of]
+        .scenario
+        .map(|scenario| scenario - 1);
     let companion = (0..of)
         .rev()
-        .find(|one| day.cast.workloads[*one].story == story);
+        .find(|one| sim.cluster.workloads[*one].scenario == scenario);
     let Some(first) = companion else { return };
     let fits = |n: &usize| {
-        !day.cast.nodes[*n].weak
+        !sim.cluster.nodes[*n].may_fail
             && *n > 3
-            && day.cast.nodes[*n].ready.0
-            && !day.cast.nodes[*n].pulls_fail
+            && sim.cluster.nodes[*n].ready.0
+            && !sim.cluster.nodes[*n].pulls_fail
     };
-    let Some(node) = (0..day.cast.nodes.len()).rev().find(fits) else {
+    let Some(node) = (0..sim.cluster.nodes.len()).rev().find(fits) else {
         return;
     };
-    day.cast.nodes[node].pulls_fail = true;
-    day.plant(Cause::NodeCannotPull, day.node_name(node), 20 * MINUTE);
+    sim.cluster.nodes[node].pulls_fail = true;
+    sim.plant(Cause::NodeCannotPull, sim.node_name(node), 20 * MINUTE);
     for of in [first, of] {
-        day.cast.workloads[of].pinned = Some(node);
-        day.scale_to(of, 4);
+        sim.cluster.workloads[of].pinned = Some(node);
+        sim.scale_to(of, 4);
     }
-    day.later(20 * MINUTE, move |day| {
-        day.cast.nodes[node].pulls_fail = false;
+    sim.later(20 * MINUTE, move |sim| {
+        sim.cluster.nodes[node].pulls_fail = false;
         for of in [first, of] {
-            day.cast.workloads[of].pinned = None;
+            sim.cluster.workloads[of].pinned = None;
         }
     });
 }
 
-fn greedy(day: &mut Day, of: usize) {
-    day.cast.workloads[of].habits.push(Habit::Greedy);
-    day.cast.workloads[of].pinned = Some(3);
-    day.plant(Cause::NodeFull, day.node_name(3), 40 * MINUTE);
-    day.roll_out(of, true);
-    day.later(40 * MINUTE, move |day| {
-        let workload = &mut day.cast.workloads[of];
-        workload.habits.clear();
+fn requests_whole_node(sim: &mut ClusterSim, of: usize) {
+    sim.cluster.workloads[of]
+        .flaws
+        .push(ManifestFlaw::WholeNode);
+    sim.cluster.workloads[of].pinned = Some(3);
+    sim.plant(Cause::NodeFull, sim.node_name(3), 40 * MINUTE);
+    sim.roll_out(of, true);
+    sim.later(40 * MINUTE, move |sim| {
+        let workload = &mut sim.cluster.workloads[of];
+        workload.flaws.clear();
         workload.pinned = None;
-        day.roll_out(of, true);
+        sim.roll_out(of, true);
     });
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Ms;
 use super::state::{
-    Cast, Fate, HABITS, Habit, Node, Phase, Plan, Pod, PodId, Progress, Runs, State, Workload,
+    ClusterState, ContainerState, MANIFEST_FLAWS, ManifestFlaw, Node, Phase, Plan, Pod, PodId,
+    PodOutcome, Progress, Workload, WorkloadKind,
 };
 use crate::generator::{Rng, names, random_uid, safe_string};
 
@@ -20,10 +21,10 @@ pub(super) const REGISTRIES: [&str; 3] = [
 ];
 pub(super) const OUTAGE: usize = 2;
 
-impl Cast {
+impl ClusterState {
     /// A cluster in good health, but for the habits of some people.
     pub(super) fn build(plan: &Plan, now: Ms, rng: &mut Rng) -> Self {
-        let mut cast = Self {
+        let mut cluster = Self {
             nodes: (0..plan.nodes).map(|i| node(i, now, rng)).collect(),
             workloads: Vec::new(),
             pods: BTreeMap::new(),
@@ -31,70 +32,73 @@ impl Cast {
         };
         let agents = 2;
         for i in 0..agents {
-            let mut one = workload(Runs::DaemonSet, i, now, rng);
+            let mut one = workload(WorkloadKind::DaemonSet, i, now, rng);
             one.namespace = Arc::from("kube-system");
             one.replicas = plan.nodes;
             one.service = false;
-            cast.workloads.push(one);
+            cluster.workloads.push(one);
         }
         for i in 0..(plan.deployments() / 50).max(2) {
-            let mut one = workload(Runs::StatefulSet, i, now, rng);
+            let mut one = workload(WorkloadKind::StatefulSet, i, now, rng);
             one.replicas = 3;
-            cast.workloads.push(one);
+            cluster.workloads.push(one);
         }
         for i in 0..(plan.deployments() / 30).max(3) {
-            let mut one = workload(Runs::CronJob, i, now, rng);
+            let mut one = workload(WorkloadKind::CronJob, i, now, rng);
             one.replicas = 0;
             one.service = false;
             one.every = i64::try_from(*rng.pick(&[5_u64, 10, 15, 30])).unwrap_or(10) * 60_000;
             if i % 3 == 0 {
-                one.habits.push(Habit::Latest);
+                one.flaws.push(ManifestFlaw::Latest);
             }
-            cast.workloads.push(one);
+            cluster.workloads.push(one);
         }
-        let taken: usize = cast.workloads.iter().map(|w| w.replicas).sum();
+        let reserved: usize = cluster.workloads.iter().map(|w| w.replicas).sum();
         let deployments = plan.deployments();
-        let mean = (plan.pods.saturating_sub(taken) / deployments).clamp(4, 50);
+        let mean = (plan.pods.saturating_sub(reserved) / deployments).clamp(4, 50);
         for i in 0..deployments {
-            let mut one = workload(Runs::Deployment, i, now, rng);
+            let mut one = workload(WorkloadKind::Deployment, i, now, rng);
             one.replicas = usize::try_from(rng.between(2, mean as u64 * 2 - 2)).unwrap_or(4);
             // One in twelve has a bad habit, each habit at least once.
-            if i < HABITS.len() || i % 12 == 0 {
-                one.take_up(HABITS[(i / if i < HABITS.len() { 1 } else { 12 }) % HABITS.len()]);
+            if i < MANIFEST_FLAWS.len() || i % 12 == 0 {
+                one.add_flaw(
+                    MANIFEST_FLAWS[(i / if i < MANIFEST_FLAWS.len() { 1 } else { 12 })
+                        % MANIFEST_FLAWS.len()],
+                );
             }
-            cast.workloads.push(one);
+            cluster.workloads.push(one);
         }
-        cast.keep_for_stories(plan);
-        cast.fill_up(plan.pods);
-        for of in 0..cast.workloads.len() {
-            for n in 0..cast.workloads[of].replicas {
-                cast.settled_pod(of, n, now, rng);
+        cluster.reserve_for_scenarios(plan);
+        cluster.add_missing_pods(plan.pods);
+        for of in 0..cluster.workloads.len() {
+            for n in 0..cluster.workloads[of].replicas {
+                cluster.long_running_pod(of, n, now, rng);
             }
         }
-        cast
+        cluster
     }
 
     /// Sets workloads aside for stories before anything is placed: what a story is about stays off nodes that fail.
-    fn keep_for_stories(&mut self, plan: &Plan) {
+    fn reserve_for_scenarios(&mut self, plan: &Plan) {
         let mut free = self
             .workloads
             .iter_mut()
-            .filter(|w| !w.taken && w.registry != REGISTRIES[OUTAGE]);
+            .filter(|w| !w.reserved && w.registry != REGISTRIES[OUTAGE]);
         for _ in 0..plan.repeats() {
-            for (story, (replicas, _)) in super::scenarios::STORIES.iter().enumerate() {
+            for (scenario, (replicas, _)) in super::scenarios::SCENARIOS.iter().enumerate() {
                 let Some(one) = free.next() else { return };
-                (one.story, one.taken, one.replicas) = (Some(story), true, *replicas);
+                (one.scenario, one.reserved, one.replicas) = (Some(scenario), true, *replicas);
                 one.service = *replicas > 1; // one replica behind a Service would be a finding of its own
             }
         }
     }
 
     /// Adds pods to ordinary Deployments until there are as many as planned.
-    fn fill_up(&mut self, pods: usize) {
+    fn add_missing_pods(&mut self, pods: usize) {
         let there: usize = self.workloads.iter().map(|w| w.replicas).sum();
         let mut missing = pods.saturating_sub(there);
         while missing > 0 {
-            let mut ordinary = self.workloads.iter_mut().filter(|w| !w.taken).peekable();
+            let mut ordinary = self.workloads.iter_mut().filter(|w| !w.reserved).peekable();
             if ordinary.peek().is_none() {
                 return;
             }
@@ -106,10 +110,10 @@ impl Cast {
     }
 
     /// A pod that has run for days.
-    fn settled_pod(&mut self, of: usize, number: usize, now: Ms, rng: &mut Rng) {
+    fn long_running_pod(&mut self, of: usize, number: usize, now: Ms, rng: &mut Rng) {
         let runs = self.workloads[of].runs;
         let node = match runs {
-            Runs::DaemonSet => number,
+            WorkloadKind::DaemonSet => number,
             _ => self.place(of, rng),
         };
         let created = now - 3_600_000 - i64::try_from(rng.below(20 * 86_400)).unwrap_or(0) * 1000;
@@ -117,7 +121,7 @@ impl Cast {
         self.nodes[node].pods += 1;
         if let Some(pod) = self.pods.get_mut(&id) {
             (pod.node, pod.scheduled) = (Some(node), Some(created));
-            (pod.phase, pod.state) = (Phase::Running, State::Running(created + 4000));
+            (pod.phase, pod.state) = (Phase::Running, ContainerState::Running(created + 4000));
             pod.ready = (true, created + 12_000);
             pod.first_start = Some(created + 4000);
         }
@@ -129,20 +133,20 @@ impl Cast {
         self.next_pod += 1;
         let workload = &mut self.workloads[of];
         let (set, name) = match workload.runs {
-            Runs::Deployment => {
+            WorkloadKind::Deployment => {
                 let set = format!("{}-{}", workload.name, workload.hash);
                 let name = format!("{set}-{}", safe_string(rng, 5));
                 (set, name)
             }
-            Runs::StatefulSet => {
+            WorkloadKind::StatefulSet => {
                 let set = workload.name.to_string();
                 (set.clone(), format!("{set}-{}", workload.pods.len()))
             }
-            Runs::DaemonSet => {
+            WorkloadKind::DaemonSet => {
                 let set = workload.name.to_string();
                 (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
             }
-            Runs::CronJob => {
+            WorkloadKind::CronJob => {
                 let set = format!("{}-{}", workload.name, now.div_euclid(60_000));
                 (set.clone(), format!("{set}-{}", safe_string(rng, 5)))
             }
@@ -155,20 +159,20 @@ impl Cast {
             set,
             image: workload.image(),
             restarted: workload.restarted,
-            habits: workload.habits.clone(),
-            fate: workload.fate,
+            flaws: workload.flaws.clone(),
+            outcome: workload.outcome,
             node: None,
             created: now,
             scheduled: None,
             unschedulable: None,
             phase: Phase::Pending,
             ready: (false, now),
-            state: State::Unseen,
+            state: ContainerState::Unseen,
             last: None,
             restarts: 0,
             deleting: None,
             evicted: None,
-            clings: false,
+            has_finalizer: false,
             backoff: 10_000,
             first_start: None,
             crashes_left: u64::MAX,
@@ -184,7 +188,7 @@ impl Cast {
         if let Some(node) = workload.pinned {
             return node;
         }
-        if workload.has(Habit::OneNode) {
+        if workload.has(ManifestFlaw::OneNode) {
             return 0; // never a weak one
         }
         let used: Vec<usize> = workload
@@ -193,10 +197,10 @@ impl Cast {
             .filter_map(|id| self.pods.get(id)?.node)
             .collect();
         // Only what can bear the loss of a pod without anybody noticing goes where nodes fail.
-        let bears = workload.runs == Runs::Deployment
+        let bears = workload.runs == WorkloadKind::Deployment
             && workload.registry != REGISTRIES[OUTAGE]
-            && !workload.taken
-            && workload.habits.is_empty()
+            && !workload.reserved
+            && workload.flaws.is_empty()
             && workload.replicas >= 2;
         let mut best: Option<(usize, usize)> = None;
         for _ in 0..64 {
@@ -207,7 +211,7 @@ impl Cast {
                 && !node.cordoned
                 && !node.pulls_fail
                 && node.problem.is_none()
-                && (bears || !node.weak)
+                && (bears || !node.may_fail)
                 && !used.contains(&at);
             if fits && best.is_none_or(|(_, pods)| node.pods < pods) {
                 best = Some((at, node.pods));
@@ -221,7 +225,7 @@ impl Cast {
             || {
                 self.nodes
                     .iter()
-                    .position(|n| !n.weak && n.ready.0 && !n.cordoned)
+                    .position(|n| !n.may_fail && n.ready.0 && !n.cordoned)
                     .unwrap_or(0)
             },
             |(at, _)| at,
@@ -239,24 +243,24 @@ fn node(index: usize, now: Ms, rng: &mut Rng) -> Node {
         pressure: (false, since),
         problem: None,
         cordoned: false,
-        weak: index % 3 == 1,
+        may_fail: index % 3 == 1,
         pulls_fail: false,
         waiting: Vec::new(),
         pods: 0,
     }
 }
 
-fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
+fn workload(runs: WorkloadKind, index: usize, now: Ms, rng: &mut Rng) -> Workload {
     let name = match runs {
-        Runs::Deployment => names::service(index),
-        Runs::StatefulSet => names::database(index),
-        Runs::DaemonSet => names::agent(index),
-        Runs::CronJob => names::cron(index),
+        WorkloadKind::Deployment => names::service(index),
+        WorkloadKind::StatefulSet => names::database(index),
+        WorkloadKind::DaemonSet => names::agent(index),
+        WorkloadKind::CronJob => names::cron(index),
     };
     let namespaces = names::namespaces(NAMESPACES);
     let created = now - i64::try_from(rng.between(21, 90)).unwrap_or(30) * 86_400_000;
     let settled = now - 3_000_000;
-    let plain = runs != Runs::Deployment;
+    let plain = runs != WorkloadKind::Deployment;
     Workload {
         runs,
         namespace: Arc::clone(&namespaces[(index * 7 + index / 24) % NAMESPACES]),
@@ -268,14 +272,14 @@ fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
             rng.index(REGISTRIES.len() * 2) / 2
         }],
         tag: format!("v1.{}.{}", rng.below(40), rng.below(20)),
-        habits: Vec::new(),
-        story: None,
-        taken: plain,
+        flaws: Vec::new(),
+        scenario: None,
+        reserved: plain,
         replicas: 3,
         generation: rng.between(1, 40),
         hash: Arc::from(safe_string(rng, if plain { 0 } else { 9 })),
         restarted: 0,
-        fate: Fate::Well,
+        outcome: PodOutcome::Healthy,
         pods: Vec::new(),
         created,
         service: true,
@@ -295,13 +299,13 @@ fn workload(runs: Runs, index: usize, now: Ms, rng: &mut Rng) -> Workload {
 
 impl Workload {
     /// Makes a bad habit its own. It is then left alone, so that the truth is simple: open from morning to night.
-    fn take_up(&mut self, habit: Habit) {
-        self.habits.push(habit);
-        self.taken = true;
-        match habit {
-            Habit::OneReplica => self.replicas = 1,
-            Habit::OneNode => self.replicas = 2,
-            Habit::ScaledToNothing => self.replicas = 0,
+    fn add_flaw(&mut self, flaw: ManifestFlaw) {
+        self.flaws.push(flaw);
+        self.reserved = true;
+        match flaw {
+            ManifestFlaw::OneReplica => self.replicas = 1,
+            ManifestFlaw::OneNode => self.replicas = 2,
+            ManifestFlaw::ScaledToNothing => self.replicas = 0,
             _ => {}
         }
     }

@@ -36,7 +36,7 @@ impl Plan {
 
 /// What a careful reader of a manifest objects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Habit {
+pub(super) enum ManifestFlaw {
     Latest,
     NoLimit,
     NoRequests,
@@ -52,30 +52,30 @@ pub(super) enum Habit {
     WrongPort,
     ScaledToNothing,
     /// It asks for nearly a whole node.
-    Greedy,
+    WholeNode,
 }
 
-pub(super) const HABITS: [Habit; 14] = [
-    Habit::Latest,
-    Habit::NoLimit,
-    Habit::NoRequests,
-    Habit::NoProbe,
-    Habit::OneReplica,
-    Habit::OneNode,
-    Habit::Privileged,
-    Habit::HostPath,
-    Habit::DefaultToken,
-    Habit::SecretInConfig,
-    Habit::SecretInEnv,
-    Habit::MissingConfig,
-    Habit::WrongPort,
-    Habit::ScaledToNothing,
+pub(super) const MANIFEST_FLAWS: [ManifestFlaw; 14] = [
+    ManifestFlaw::Latest,
+    ManifestFlaw::NoLimit,
+    ManifestFlaw::NoRequests,
+    ManifestFlaw::NoProbe,
+    ManifestFlaw::OneReplica,
+    ManifestFlaw::OneNode,
+    ManifestFlaw::Privileged,
+    ManifestFlaw::HostPath,
+    ManifestFlaw::DefaultToken,
+    ManifestFlaw::SecretInConfig,
+    ManifestFlaw::SecretInEnv,
+    ManifestFlaw::MissingConfig,
+    ManifestFlaw::WrongPort,
+    ManifestFlaw::ScaledToNothing,
 ];
 
 /// How the pods of a template fare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Well,
+pub(super) enum PodOutcome {
+    Healthy,
     /// There is no such image.
     NoImage,
     /// The container ends soon after each start.
@@ -91,14 +91,14 @@ pub(super) enum Fate {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Runs {
+pub(super) enum WorkloadKind {
     Deployment,
     StatefulSet,
     DaemonSet,
     CronJob,
 }
 
-impl Runs {
+impl WorkloadKind {
     /// The kind that findings name.
     pub(super) const fn controller(self) -> &'static str {
         match self {
@@ -121,23 +121,23 @@ impl Runs {
 
 #[derive(Debug, Clone)]
 pub(super) struct Workload {
-    pub(super) runs: Runs,
+    pub(super) runs: WorkloadKind,
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) uid: String,
     pub(super) registry: &'static str,
     pub(super) tag: String,
-    pub(super) habits: Vec<Habit>,
+    pub(super) flaws: Vec<ManifestFlaw>,
     /// The story that it is kept for, by its place in the list of stories.
-    pub(super) story: Option<usize>,
+    pub(super) scenario: Option<usize>,
     /// Taken by a story or a habit: nothing else happens to it.
-    pub(super) taken: bool,
+    pub(super) reserved: bool,
     pub(super) replicas: usize,
     pub(super) generation: u64,
     pub(super) hash: Arc<str>,
     /// A rollout that changes nothing but this annotation.
     pub(super) restarted: u64,
-    pub(super) fate: Fate,
+    pub(super) outcome: PodOutcome,
     pub(super) pods: Vec<PodId>,
     pub(super) created: Ms,
     pub(super) service: bool,
@@ -159,13 +159,13 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn has(&self, habit: Habit) -> bool {
-        self.habits.contains(&habit)
+    pub(super) fn has(&self, flaw: ManifestFlaw) -> bool {
+        self.flaws.contains(&flaw)
     }
 
     pub(super) fn image(&self) -> String {
         let base = format!("{}/{}", self.registry, self.name);
-        if self.has(Habit::Latest) {
+        if self.has(ManifestFlaw::Latest) {
             format!("{base}:latest")
         } else {
             format!("{base}:{}", self.tag)
@@ -191,7 +191,7 @@ pub(super) struct Node {
     pub(super) problem: Option<(&'static str, Ms)>,
     pub(super) cordoned: bool,
     /// Node stories happen here; what other stories are about is never scheduled here.
-    pub(super) weak: bool,
+    pub(super) may_fail: bool,
     /// Its runtime cannot pull images.
     pub(super) pulls_fail: bool,
     /// What its kubelet will do when it is back.
@@ -200,7 +200,7 @@ pub(super) struct Node {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct Termination {
     pub(super) code: i64,
     pub(super) reason: &'static str,
     pub(super) started: Ms,
@@ -209,12 +209,12 @@ pub(super) struct End {
 
 /// The state of a pod's first container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ContainerState {
     /// The kubelet has not seen the pod.
     Unseen,
     Waiting(&'static str, String),
     Running(Ms),
-    Ended(End),
+    Ended(Termination),
 }
 
 #[derive(Debug, Clone)]
@@ -228,21 +228,21 @@ pub(super) struct Pod {
     pub(super) image: String,
     pub(super) restarted: u64,
     /// The spec is what the template was when it was made; the state of the habits then.
-    pub(super) habits: Vec<Habit>,
-    pub(super) fate: Fate,
+    pub(super) flaws: Vec<ManifestFlaw>,
+    pub(super) outcome: PodOutcome,
     pub(super) node: Option<usize>,
     pub(super) created: Ms,
     pub(super) scheduled: Option<Ms>,
     pub(super) unschedulable: Option<Ms>,
     pub(super) phase: Phase,
     pub(super) ready: (bool, Ms),
-    pub(super) state: State,
-    pub(super) last: Option<End>,
+    pub(super) state: ContainerState,
+    pub(super) last: Option<Termination>,
     pub(super) restarts: u64,
     pub(super) deleting: Option<Ms>,
     pub(super) evicted: Option<Ms>,
     /// A finalizer holds it.
-    pub(super) clings: bool,
+    pub(super) has_finalizer: bool,
     pub(super) backoff: Ms,
     /// When the first run began.
     pub(super) first_start: Option<Ms>,
@@ -254,7 +254,7 @@ pub(super) struct Pod {
 pub(super) type PodId = u32;
 
 /// Everything that is there.
-pub(super) struct Cast {
+pub(super) struct ClusterState {
     pub(super) nodes: Vec<Node>,
     pub(super) workloads: Vec<Workload>,
     pub(super) pods: BTreeMap<PodId, Pod>,

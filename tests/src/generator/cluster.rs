@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::Cause;
-use super::event::{About, Involved, Uid};
+use super::event::{Involved, InvolvedKind, Uid};
 use super::event_correlator::random_uid;
 use super::names::safe_string;
 use super::rng::Rng;
@@ -104,12 +104,12 @@ pub struct Template {
     /// Whether pods mount a volume that has to be attached.
     pub volume: bool,
     /// What a careful reader would object to.
-    pub risks: Risks,
+    pub weaknesses: Weaknesses,
 }
 
 /// Habits of a template that an assessment finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Risks {
+pub struct Weaknesses {
     /// The first container is privileged.
     pub privileged: bool,
     /// The pod is in the host's network and mounts a path of it.
@@ -122,7 +122,7 @@ pub struct Risks {
 
 /// What kind of workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runs {
+pub enum WorkloadKind {
     /// A Deployment with its current `ReplicaSet`.
     Deployment,
     /// A `StatefulSet`.
@@ -133,7 +133,7 @@ pub enum Runs {
 
 /// How the pods of a bad template fare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum PodOutcome {
     /// The registry refuses the image so often.
     PullFails(u64),
     /// The first container ends so often.
@@ -146,7 +146,7 @@ pub enum Fate {
 #[derive(Debug, Clone)]
 pub struct Workload {
     /// What it is.
-    pub runs: Runs,
+    pub runs: WorkloadKind,
     /// Namespace.
     pub namespace: Arc<str>,
     /// Name; also the value of its pods' label `app`.
@@ -178,7 +178,7 @@ pub struct Workload {
     /// `spec.paused`: rollouts are held.
     pub paused: bool,
     /// How pods of the current template fare, if not well.
-    pub fate: Option<Fate>,
+    pub outcome: Option<PodOutcome>,
     /// Message of the condition `ReplicaFailure`.
     pub replica_failure: Option<Arc<str>>,
     /// Changes of its `ConfigMap`.
@@ -189,7 +189,7 @@ impl Workload {
     /// The name of the object that owns its pods.
     pub fn set_name(&self) -> Arc<str> {
         match self.runs {
-            Runs::Deployment => Arc::from(format!("{}-{}", self.name, self.hash)),
+            WorkloadKind::Deployment => Arc::from(format!("{}-{}", self.name, self.hash)),
             _ => Arc::clone(&self.name),
         }
     }
@@ -312,7 +312,7 @@ pub struct Pod {
     /// Being deleted since.
     pub deleting: Option<Micros>,
     /// A finalizer or a dead mount holds it: deleted, it stays.
-    pub clings: bool,
+    pub has_finalizer: bool,
     /// Why the scheduler finds no node, if it does not.
     pub unschedulable: Option<Arc<str>>,
     /// `status.reason` and `status.message` of an evicted pod.
@@ -328,7 +328,7 @@ pub struct PodId {
 
 /// What changed in the API beside Events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Touched {
+pub enum ChangedObject {
     /// A pod is new or changed.
     Pod(PodId),
     /// A pod is gone: namespace and name.
@@ -359,7 +359,7 @@ pub struct Cluster {
     pub(super) pods: Vec<(u32, Option<Pod>)>,
     pub(super) free: Vec<u32>,
     /// What changed since somebody last looked.
-    pub touched: Vec<Touched>,
+    pub changed: Vec<ChangedObject>,
     pub(super) version: u64,
 }
 
@@ -378,7 +378,7 @@ impl Cluster {
         let of = &self.workloads[workload];
         let set_name = of.set_name();
         let name = match of.runs {
-            Runs::StatefulSet => {
+            WorkloadKind::StatefulSet => {
                 let taken: Vec<&str> = of
                     .pods
                     .iter()
@@ -397,7 +397,7 @@ impl Cluster {
             name: Arc::from(name),
             owner: Owner::Workload(workload),
             set_uid: of.set_uid,
-            hash: if of.runs == Runs::Deployment {
+            hash: if of.runs == WorkloadKind::Deployment {
                 Arc::clone(&of.hash)
             } else {
                 Arc::from("")
@@ -451,7 +451,7 @@ impl Cluster {
                 }
             }
         };
-        self.touched.push(Touched::Pod(id));
+        self.changed.push(ChangedObject::Pod(id));
         id
     }
 
@@ -467,9 +467,9 @@ impl Cluster {
         if *generation != id.generation || pod.is_none() {
             return None;
         }
-        self.touched.push(Touched::Pod(id));
+        self.changed.push(ChangedObject::Pod(id));
         if let Some(Owner::Workload(of)) = pod.as_ref().map(|p| p.owner) {
-            self.touched.push(Touched::Workload(of));
+            self.changed.push(ChangedObject::Workload(of));
         }
         pod.as_mut()
     }
@@ -484,9 +484,10 @@ impl Cluster {
         self.free.push(id.index);
         if let Owner::Workload(of) = pod.owner {
             self.workloads[of].pods.retain(|p| *p != id);
-            self.touched.push(Touched::Workload(of));
+            self.changed.push(ChangedObject::Workload(of));
         }
-        self.touched.push(Touched::PodGone(pod.namespace, pod.name));
+        self.changed
+            .push(ChangedObject::PodGone(pod.namespace, pod.name));
     }
 
     /// All living pods.
@@ -503,13 +504,13 @@ impl Cluster {
 
     /// A node, to change it.
     pub fn node_mut(&mut self, node: usize) -> &mut Node {
-        self.touched.push(Touched::Node(node));
+        self.changed.push(ChangedObject::Node(node));
         &mut self.nodes[node]
     }
 
     /// A workload, to change it.
     pub fn workload_mut(&mut self, workload: usize) -> &mut Workload {
-        self.touched.push(Touched::Workload(workload));
+        self.changed.push(ChangedObject::Workload(workload));
         &mut self.workloads[workload]
     }
 
@@ -520,7 +521,7 @@ impl Cluster {
         Some(Involved {
             version,
             container: Arc::clone(container),
-            ..Involved::new(About::Pod, &pod.namespace, &pod.name, pod.uid)
+            ..Involved::new(InvolvedKind::Pod, &pod.namespace, &pod.name, pod.uid)
         })
     }
 
@@ -552,7 +553,7 @@ fn blank_pod(now: Micros, rng: &mut Rng) -> Pod {
         restarts: 0,
         started: now,
         deleting: None,
-        clings: false,
+        has_finalizer: false,
         unschedulable: None,
         evicted: None,
     }

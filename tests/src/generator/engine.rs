@@ -1,20 +1,20 @@
 //! The course of things: a queue of acts in the order of time, and what they say and change.
 //!
 //! Time is the world's own.
-//! An act that is due runs, says what its components say (through [`Correlator`], as in real life), changes the cluster,
+//! An act that is due runs, says what its components say (through [`EventCorrelator`], as in real life), changes the cluster,
 //! and plans further acts.
 //! The driver ([`super::history`], [`super::live`]) decides how fast the world's time goes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::actions::Act;
+use super::actions::Action;
 use super::cluster::{Cluster, Size};
 use super::event::Observation;
-use super::event_correlator::{Correlator, Said};
+use super::event_correlator::{EventCorrelator, EventDraft};
 use super::rng::Rng;
 use crate::clock::Micros;
-use crate::timer_queue::Plans;
+use crate::timer_queue::TimerQueue;
 
 /// The world in motion.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub(super) struct Engine {
     pub(super) now: Micros,
     /// Seconds between two things that happen by themselves, on average; 0: nothing does.
     pub(super) arrival_gap: f64,
-    correlator: Correlator,
+    correlator: EventCorrelator,
     /// Microseconds of the world's own time, which acts are planned in.
     ticks: u64,
-    plans: Plans<u64, Act>,
+    timers: TimerQueue<u64, Action>,
     /// What reached the API server and was not taken yet.
     pub(super) out: VecDeque<Observation>,
     /// Until then no registry gives an image.
@@ -46,25 +46,25 @@ impl Engine {
             rng,
             now,
             arrival_gap: 0.0,
-            correlator: Correlator::new(event_ttl),
+            correlator: EventCorrelator::new(event_ttl),
             ticks: 0,
-            plans: Plans::new(),
+            timers: TimerQueue::new(),
             out: VecDeque::new(),
             no_registry_until: Micros(0),
         };
-        engine.after(60.0, Act::FlushSeries);
+        engine.after(60.0, Action::FlushSeries);
         engine
     }
 
-    /// Plans an act.
-    pub(super) fn after(&mut self, seconds: f64, act: Act) {
+    /// TimerQueue an act.
+    pub(super) fn after(&mut self, seconds: f64, act: Action) {
         let ticks = self.ticks + (seconds.max(0.0) * 1e6) as u64;
-        self.plans.add(ticks, act);
+        self.timers.add(ticks, act);
     }
 
     /// The world's time of the next act.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.plans.next_at()
+        self.timers.next_at()
     }
 
     /// The world's time now.
@@ -74,7 +74,7 @@ impl Engine {
 
     /// Runs the next act; `pace` is how much time of Events passes for one of the world's own.
     pub(super) fn step(&mut self, pace: f64) {
-        let Some((ticks, act)) = self.plans.pop() else {
+        let Some((ticks, act)) = self.timers.pop() else {
             return;
         };
         let passed = (ticks - self.ticks) as f64 * pace;
@@ -84,10 +84,10 @@ impl Engine {
     }
 
     /// Lets a component say something.
-    pub(super) fn say(&mut self, said: Option<Said>) {
-        let Some(said) = said else { return };
-        let heard = self.correlator.hear(said, self.now, &mut self.rng);
-        self.put(heard);
+    pub(super) fn emit(&mut self, draft: Option<EventDraft>) {
+        let Some(draft) = draft else { return };
+        let correlated = self.correlator.correlate(draft, self.now, &mut self.rng);
+        self.put(correlated);
     }
 
     pub(super) fn flush_series(&mut self) {

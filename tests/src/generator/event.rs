@@ -20,7 +20,7 @@ impl fmt::Display for Uid {
 
 /// The kinds that Events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum About {
+pub enum InvolvedKind {
     /// Pod.
     Pod,
     /// Node.
@@ -53,7 +53,7 @@ pub enum About {
     Application,
 }
 
-impl About {
+impl InvolvedKind {
     /// `involvedObject.kind`.
     pub const fn kind(self) -> &'static str {
         match self {
@@ -95,7 +95,7 @@ impl About {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Involved {
     /// What it is.
-    pub about: About,
+    pub about: InvolvedKind,
     /// Its namespace; empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
     /// Its name.
@@ -110,7 +110,7 @@ pub struct Involved {
 
 impl Involved {
     /// The whole object, at no resourceVersion in particular.
-    pub fn new(about: About, namespace: &Arc<str>, name: &Arc<str>, uid: Uid) -> Self {
+    pub fn new(about: InvolvedKind, namespace: &Arc<str>, name: &Arc<str>, uid: Uid) -> Self {
         Self {
             about,
             namespace: Arc::clone(namespace),
@@ -132,7 +132,7 @@ impl Involved {
 
     /// `involvedObject.uid` as reporters write it.
     pub fn uid_text(&self) -> String {
-        if self.about == About::Node {
+        if self.about == InvolvedKind::Node {
             self.name.to_string()
         } else {
             self.uid.to_string()

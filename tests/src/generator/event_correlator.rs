@@ -20,10 +20,10 @@ use crate::clock::Micros;
 
 /// What a reporter has to say.
 #[derive(Debug, Clone)]
-pub(super) struct Said {
+pub(super) struct EventDraft {
     /// Who says it.
     pub reporter: Reporter,
-    /// About what.
+    /// InvolvedKind what.
     pub involved: Involved,
     /// `reason`.
     pub reason: &'static str,
@@ -48,9 +48,9 @@ const SERIES_QUIET: Duration = Duration::from_secs(360);
 /// refreshTime of a series
 const SERIES_REFRESH: Duration = Duration::from_secs(1800);
 /// Real reporters keep the last 4,096 of each; here, what was quiet for so long is forgotten.
-const REMEMBERED: Duration = Duration::from_secs(3 * 3600);
+const CACHE_TTL: Duration = Duration::from_secs(3 * 3600);
 /// How much is said between two rounds of forgetting.
-const FORGET_EVERY: usize = 8192;
+const EVICT_EVERY: usize = 8192;
 
 type Key = u64;
 
@@ -67,7 +67,7 @@ struct Similar {
 }
 
 #[derive(Debug)]
-struct Known {
+struct CachedEvent {
     event: Event,
     /// When it was last written to the API server: its expiry counts from here.
     written: Micros,
@@ -77,17 +77,17 @@ struct Known {
 
 /// The memory of all reporters of a cluster.
 #[derive(Debug)]
-pub(super) struct Correlator {
+pub(super) struct EventCorrelator {
     event_ttl: Duration,
-    known: HashMap<Key, Known>,
+    known: HashMap<Key, CachedEvent>,
     similar: HashMap<Key, Similar>,
     buckets: HashMap<Key, Bucket>,
-    series: HashMap<Key, Known>,
-    heard: usize,
+    series: HashMap<Key, CachedEvent>,
+    correlated: usize,
     newest_tail: u64,
 }
 
-impl Correlator {
+impl EventCorrelator {
     pub(super) fn new(event_ttl: Duration) -> Self {
         Self {
             event_ttl,
@@ -95,37 +95,42 @@ impl Correlator {
             similar: HashMap::new(),
             buckets: HashMap::new(),
             series: HashMap::new(),
-            heard: 0,
+            correlated: 0,
             newest_tail: 0,
         }
     }
 
     /// What reaches the API server of what was said, if anything.
-    pub(super) fn hear(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
-        self.heard += 1;
-        if self.heard.is_multiple_of(FORGET_EVERY) {
-            self.forget(now);
+    pub(super) fn correlate(
+        &mut self,
+        draft: EventDraft,
+        now: Micros,
+        rng: &mut Rng,
+    ) -> Option<Observation> {
+        self.correlated += 1;
+        if self.correlated.is_multiple_of(EVICT_EVERY) {
+            self.evict_expired(now);
         }
-        match said.reporter {
-            Reporter::Record { .. } => self.record(said, now, rng),
-            Reporter::Events { .. } => self.series(said, now, rng),
+        match draft.reporter {
+            Reporter::Record { .. } => self.record(draft, now, rng),
+            Reporter::Events { .. } => self.series(draft, now, rng),
         }
     }
 
-    fn record(&mut self, mut said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
+    fn record(&mut self, mut draft: EventDraft, now: Micros, rng: &mut Rng) -> Option<Observation> {
         let spam_key = key(&(
-            &said.reporter,
-            said.involved.about,
-            &said.involved.namespace,
-            &said.involved.name,
+            &draft.reporter,
+            draft.involved.about,
+            &draft.involved.namespace,
+            &draft.involved.name,
         ));
         let similar_key = key(&(
             spam_key,
-            &said.involved.container,
-            said.reason,
-            said.warning,
+            &draft.involved.container,
+            draft.reason,
+            draft.warning,
         ));
-        let mut event_key = key(&(similar_key, &said.message));
+        let mut event_key = key(&(similar_key, &draft.message));
 
         let similar = self.similar.entry(similar_key).or_default();
         if now.since(similar.last) > SIMILAR_WITHIN {
@@ -135,25 +140,25 @@ impl Correlator {
         similar.messages.insert(event_key);
         if similar.messages.len() >= SIMILAR_MAX {
             similar.messages.remove(&event_key);
-            said.message = Arc::from(format!("(combined from similar events): {}", said.message));
+            draft.message = Arc::from(format!("(combined from similar events): {}", draft.message));
             event_key = similar_key;
         }
 
         let second = now.whole_second();
         let change = match self.known.get_mut(&event_key) {
             Some(known) => {
-                known.event.count += said.times;
+                known.event.count += draft.times;
                 known.event.last = second;
-                known.event.message = said.message;
-                known.event.involved.version = said.involved.version;
+                known.event.message = draft.message;
+                known.event.involved.version = draft.involved.version;
                 Change::Modified
             }
             None => {
-                let mut event = self.new_event(said, now, rng);
+                let mut event = self.new_event(draft, now, rng);
                 (event.first, event.last) = (second, second);
                 self.known.insert(
                     event_key,
-                    Known {
+                    CachedEvent {
                         event,
                         written: now,
                         written_count: 0,
@@ -178,26 +183,26 @@ impl Correlator {
         Some(written(known, change, now, self.event_ttl, rng))
     }
 
-    fn series(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Option<Observation> {
+    fn series(&mut self, draft: EventDraft, now: Micros, rng: &mut Rng) -> Option<Observation> {
         // The message is no part of the key: a series keeps its first one.
         let series_key = key(&(
-            &said.reporter,
-            &said.involved.namespace,
-            &said.involved.name,
-            said.involved.uid.0,
-            said.reason,
-            said.warning,
+            &draft.reporter,
+            &draft.involved.namespace,
+            &draft.involved.name,
+            draft.involved.uid.0,
+            draft.reason,
+            draft.warning,
         ));
         match self.series.get_mut(&series_key) {
             Some(known) => {
-                known.event.count += said.times;
+                known.event.count += draft.times;
                 known.event.last = now;
-                (known.event.count - said.times == 1)
+                (known.event.count - draft.times == 1)
                     .then(|| written(known, Change::Modified, now, self.event_ttl, rng))
             }
             None => {
-                let event = self.new_event(said, now, rng);
-                let known = Known {
+                let event = self.new_event(draft, now, rng);
+                let known = CachedEvent {
                     written_count: event.count,
                     event: event.clone(),
                     written: now,
@@ -244,7 +249,7 @@ impl Correlator {
         flushed
     }
 
-    fn new_event(&mut self, said: Said, now: Micros, rng: &mut Rng) -> Event {
+    fn new_event(&mut self, draft: EventDraft, now: Micros, rng: &mut Rng) -> Event {
         let uid = random_uid(rng);
         let tail = u64::try_from(now.0).unwrap_or(0).wrapping_mul(1000) + rng.below(1000);
         // A pod can have two of its Events in one nanosecond here, and with them one name for both: the second would be
@@ -254,31 +259,31 @@ impl Correlator {
             uid,
             version: 0,
             tail: self.newest_tail,
-            namespace: said.involved.event_namespace(),
+            namespace: draft.involved.event_namespace(),
             created: now,
-            involved: said.involved,
-            reason: said.reason,
-            message: said.message,
-            warning: said.warning,
-            reporter: said.reporter,
-            count: said.times,
+            involved: draft.involved,
+            reason: draft.reason,
+            message: draft.message,
+            warning: draft.warning,
+            reporter: draft.reporter,
+            count: draft.times,
             first: now,
             last: now,
         }
     }
 
-    fn forget(&mut self, now: Micros) {
+    fn evict_expired(&mut self, now: Micros) {
         self.known
-            .retain(|_, k| now.since(k.event.last) < REMEMBERED);
+            .retain(|_, k| now.since(k.event.last) < CACHE_TTL);
         self.similar
             .retain(|_, s| now.since(s.last) < SIMILAR_WITHIN);
-        self.buckets.retain(|_, b| now.since(b.at) < REMEMBERED);
+        self.buckets.retain(|_, b| now.since(b.at) < CACHE_TTL);
     }
 }
 
 /// Writes an Event object: changes it, or creates it anew where it has expired.
 fn written(
-    known: &mut Known,
+    known: &mut CachedEvent,
     change: Change,
     now: Micros,
     ttl: Duration,
@@ -331,17 +336,17 @@ impl Hasher for Fnv {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::About;
+    use super::super::event::InvolvedKind;
     use super::*;
 
-    fn said(reason: &'static str, message: &str) -> Said {
-        Said {
+    fn draft(reason: &'static str, message: &str) -> EventDraft {
+        EventDraft {
             reporter: Reporter::Record {
                 component: "kubelet",
                 host: Arc::from("n1"),
             },
             involved: Involved {
-                about: About::Pod,
+                about: InvolvedKind::Pod,
                 namespace: Arc::from("shop"),
                 name: Arc::from("a"),
                 uid: Uid(1),
@@ -357,34 +362,35 @@ mod tests {
 
     #[test]
     fn no_two_events_have_one_name() {
-        let mut correlator = Correlator::new(Duration::from_secs(3600));
+        let mut correlator = EventCorrelator::new(Duration::from_secs(3600));
         let mut rng = Rng::new(1);
         let mut names = HashSet::new();
         for n in 0..20 {
             for reason in ["Pulling", "Failed", "BackOff"] {
                 // Far enough from each other that none is held back, each three in one microsecond.
                 let now = Micros(1_000_000_000 * (n + 1));
-                let heard = correlator.hear(said(reason, &format!("{n}")), now, &mut rng);
-                assert!(names.insert(heard.unwrap().event.tail));
+                let correlated =
+                    correlator.correlate(draft(reason, &format!("{n}")), now, &mut rng);
+                assert!(names.insert(correlated.unwrap().event.tail));
             }
         }
-        let event = |correlator: &mut Correlator, rng: &mut Rng| {
+        let event = |correlator: &mut EventCorrelator, rng: &mut Rng| {
             correlator
-                .new_event(said("Killing", "x"), Micros(7), rng)
+                .new_event(draft("Killing", "x"), Micros(7), rng)
                 .tail
         };
         assert!((0..100).all(|_| names.insert(event(&mut correlator, &mut rng))));
     }
 
-    fn scheduler(message: &str) -> Said {
+    fn scheduler(message: &str) -> EventDraft {
         let reporter = Reporter::Events {
             component: "default-scheduler",
             instance: Arc::from("default-scheduler-m1"),
             action: "Scheduling",
         };
-        Said {
+        EventDraft {
             reporter,
-            ..said("FailedScheduling", message)
+            ..draft("FailedScheduling", message)
         }
     }
 
@@ -392,23 +398,23 @@ mod tests {
         Micros::from_secs(1_700_000_000 + seconds)
     }
 
-    struct Heard(Correlator, Rng);
+    struct TestCorrelator(EventCorrelator, Rng);
 
-    impl Heard {
+    impl TestCorrelator {
         fn new() -> Self {
-            Self(Correlator::new(Duration::from_secs(3600)), Rng::new(1))
+            Self(EventCorrelator::new(Duration::from_secs(3600)), Rng::new(1))
         }
 
-        fn hear(&mut self, said: Said, seconds: i64) -> Option<Observation> {
-            self.0.hear(said, at(seconds), &mut self.1)
+        fn correlate(&mut self, draft: EventDraft, seconds: i64) -> Option<Observation> {
+            self.0.correlate(draft, at(seconds), &mut self.1)
         }
     }
 
     #[test]
     fn the_same_words_again_change_the_same_object() {
-        let mut heard = Heard::new();
-        let first = heard.hear(said("BackOff", "m"), 0).unwrap();
-        let second = heard.hear(said("BackOff", "m"), 10).unwrap();
+        let mut correlated = TestCorrelator::new();
+        let first = correlated.correlate(draft("BackOff", "m"), 0).unwrap();
+        let second = correlated.correlate(draft("BackOff", "m"), 10).unwrap();
         assert_eq!(
             (first.change, second.change),
             (Change::Added, Change::Modified)
@@ -418,21 +424,23 @@ mod tests {
             (second.event.count, second.event.first, second.event.last),
             (2, at(0), at(10))
         );
-        let other = heard.hear(said("BackOff", "n"), 20).unwrap();
+        let other = correlated.correlate(draft("BackOff", "n"), 20).unwrap();
         assert_eq!((other.change, other.event.count), (Change::Added, 1));
     }
 
     #[test]
     fn the_tenth_similar_message_is_combined() {
-        let mut heard = Heard::new();
+        let mut correlated = TestCorrelator::new();
         for i in 0..9 {
-            let alone = heard
-                .hear(said("FailedMount", &format!("m{i}")), i)
+            let alone = correlated
+                .correlate(draft("FailedMount", &format!("m{i}")), i)
                 .unwrap();
             assert!(!alone.event.message.starts_with("(combined"), "{i}");
         }
-        let tenth = heard.hear(said("FailedMount", "m9"), 9).unwrap();
-        let eleventh = heard.hear(said("FailedMount", "m10"), 10).unwrap();
+        let tenth = correlated.correlate(draft("FailedMount", "m9"), 9).unwrap();
+        let eleventh = correlated
+            .correlate(draft("FailedMount", "m10"), 10)
+            .unwrap();
         assert_eq!(&*tenth.event.message, "(combined from similar events): m9");
         assert_eq!(
             (eleventh.change, eleventh.event.uid),
@@ -446,20 +454,20 @@ mod tests {
 
     #[test]
     fn spam_is_counted_but_not_written() {
-        let mut heard = Heard::new();
+        let mut correlated = TestCorrelator::new();
         let written = (0..40)
-            .filter(|i| heard.hear(said("BackOff", "m"), *i).is_some())
+            .filter(|i| correlated.correlate(draft("BackOff", "m"), *i).is_some())
             .count();
         assert_eq!(written, 25);
-        let later = heard.hear(said("BackOff", "m"), 400).unwrap();
+        let later = correlated.correlate(draft("BackOff", "m"), 400).unwrap();
         assert_eq!(later.event.count, 41);
     }
 
     #[test]
     fn an_expired_object_comes_back_with_another_uid_and_its_count() {
-        let mut heard = Heard::new();
-        let first = heard.hear(said("BackOff", "m"), 0).unwrap();
-        let later = heard.hear(said("BackOff", "m"), 3700).unwrap();
+        let mut correlated = TestCorrelator::new();
+        let first = correlated.correlate(draft("BackOff", "m"), 0).unwrap();
+        let later = correlated.correlate(draft("BackOff", "m"), 3700).unwrap();
         assert_eq!((later.change, later.event.count), (Change::Added, 2));
         assert_ne!(later.event.uid, first.event.uid);
         assert_eq!(later.event.name(), first.event.name());
@@ -467,13 +475,18 @@ mod tests {
 
     #[test]
     fn a_series_is_written_at_its_second_time_and_at_its_end() {
-        let mut heard = Heard::new();
-        let first = heard.hear(scheduler("0/3 nodes"), 0).unwrap();
-        let second = heard.hear(scheduler("0/4 nodes"), 60).unwrap();
-        assert!(heard.hear(scheduler("0/4 nodes"), 120).is_none());
+        let mut correlated = TestCorrelator::new();
+        let first = correlated.correlate(scheduler("0/3 nodes"), 0).unwrap();
+        let second = correlated.correlate(scheduler("0/4 nodes"), 60).unwrap();
+        assert!(correlated.correlate(scheduler("0/4 nodes"), 120).is_none());
         assert_eq!((second.event.count, second.event.uid), (2, first.event.uid));
-        assert!(heard.0.flush_series(at(300), &mut heard.1).is_empty());
-        let last = heard.0.flush_series(at(600), &mut heard.1);
+        assert!(
+            correlated
+                .0
+                .flush_series(at(300), &mut correlated.1)
+                .is_empty()
+        );
+        let last = correlated.0.flush_series(at(600), &mut correlated.1);
         assert_eq!(
             (last.len(), last[0].event.count, last[0].event.last),
             (1, 3, at(120))

@@ -35,12 +35,12 @@ impl History {
         let rate = observations as f64 / span.as_secs_f64().max(1.0);
         let start = end - span;
         let mut engine = Engine::new(seed, Size::for_rate(rate), start - WARM_UP, EVENT_TTL);
-        engine.live_on(OBSERVATIONS_PER_ARRIVAL / rate);
+        engine.set_arrival_gap(OBSERVATIONS_PER_ARRIVAL / rate);
         let warm = engine.ticks() + u64::try_from(WARM_UP.as_micros()).unwrap_or(0);
         while engine.next_due().is_some_and(|due| due < warm) {
             engine.step(1.0);
             engine.out.clear();
-            engine.cluster.touched.clear();
+            engine.cluster.changed.clear();
         }
         Self {
             engine,
@@ -79,7 +79,7 @@ impl Iterator for History {
             let pace = self.pace();
             self.engine.step(pace);
             // Nobody looks at the objects of a history.
-            self.engine.cluster.touched.clear();
+            self.engine.cluster.changed.clear();
         }
     }
 

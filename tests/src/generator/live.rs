@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::actions::{Act, OBSERVATIONS_PER_ARRIVAL};
-use super::cluster::{Cluster, Runs, Size, Touched};
+use super::actions::{Action, OBSERVATIONS_PER_ARRIVAL};
+use super::cluster::{ChangedObject, Cluster, Size, WorkloadKind};
 use super::engine::Engine;
 use super::event::{Change, Event, Observation, Uid};
 use super::event_correlator::random_uid;
@@ -16,22 +16,22 @@ use crate::manifests;
 
 /// There is no such thing in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub struct NotFound {
     /// What was looked for.
     pub what: String,
 }
 
-impl std::fmt::Display for Missing {
+impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "the world has no {}", self.what)
     }
 }
 
-impl std::error::Error for Missing {}
+impl std::error::Error for NotFound {}
 
-/// A living cluster. Its time goes on when [`Live::advance`] is called, and only then.
+/// A living cluster. Its time goes on when [`LiveCluster::advance`] is called, and only then.
 #[derive(Debug)]
-pub struct Live {
+pub struct LiveCluster {
     pub(super) engine: Engine,
     store: Store,
     speed: f64,
@@ -41,15 +41,15 @@ pub struct Live {
     observations: usize,
 }
 
-impl Live {
+impl LiveCluster {
     /// Puts a cluster in good health into the store. `speed` is how many seconds pass in the world for one of ours:
     /// with 1 a crash loop backs off for minutes, as in life.
     pub fn new(seed: u64, size: Size, store: &Store, now: Micros, speed: f64) -> Self {
         let mut engine = Engine::new(seed, size, now, Duration::from_secs(3600));
-        engine.cluster.touched.clear();
+        engine.cluster.changed.clear();
         for (cron, of) in engine.cluster.crons.clone().iter().enumerate() {
             let first = of.every.as_secs_f64() * engine.rng.unit();
-            engine.after(first, Act::CronFires { cron, again: true });
+            engine.after(first, Action::CronFires { cron, again: true });
         }
         let rng = engine.rng.fork();
         let mut live = Self {
@@ -81,7 +81,7 @@ impl Live {
         } else {
             0.0
         };
-        self.engine.live_on(gap);
+        self.engine.set_arrival_gap(gap);
     }
 
     /// Lets everything happen that is due by `now`. Returns how many observations that caused.
@@ -98,9 +98,9 @@ impl Live {
 
     /// Writes what changed, and what was said about it.
     pub(super) fn flush(&mut self) {
-        let touched = std::mem::take(&mut self.engine.cluster.touched);
+        let changed = std::mem::take(&mut self.engine.cluster.changed);
         let mut done = HashSet::new();
-        for what in touched {
+        for what in changed {
             if !done.contains(&what) {
                 self.write(&what);
                 done.insert(what);
@@ -113,31 +113,31 @@ impl Live {
         }
     }
 
-    fn write(&self, what: &Touched) {
+    fn write(&self, what: &ChangedObject) {
         let cluster = &self.engine.cluster;
         let (kind, object) = match what {
-            Touched::Pod(id) => match cluster.pod(*id) {
+            ChangedObject::Pod(id) => match cluster.pod(*id) {
                 Some(pod) => (Kind::Pod, objects::pod(cluster, pod)),
                 None => return,
             },
-            Touched::PodGone(namespace, name) => {
+            ChangedObject::PodGone(namespace, name) => {
                 // A pod that came and went within one act was never written.
                 let _ = self.store.delete(Kind::Pod, namespace, name);
                 return;
             }
-            Touched::Node(node) => (Kind::Node, objects::node(&cluster.nodes[*node])),
-            Touched::Workload(workload) => {
+            ChangedObject::Node(node) => (Kind::Node, objects::node(&cluster.nodes[*node])),
+            ChangedObject::Workload(workload) => {
                 let of = &cluster.workloads[*workload];
-                if of.runs != Runs::Deployment {
+                if of.runs != WorkloadKind::Deployment {
                     return;
                 }
                 (Kind::Deployment, objects::deployment(cluster, of))
             }
-            Touched::Config(workload) => (
+            ChangedObject::Config(workload) => (
                 Kind::ConfigMap,
                 objects::config(&cluster.workloads[*workload]),
             ),
-            Touched::Service(workload) => (
+            ChangedObject::Service(workload) => (
                 Kind::Service,
                 objects::service(&cluster.workloads[*workload]),
             ),
@@ -179,7 +179,7 @@ impl Live {
             if of.service {
                 put(Kind::Service, objects::service(of));
             }
-            if of.runs == Runs::Deployment {
+            if of.runs == WorkloadKind::Deployment {
                 put(Kind::Deployment, objects::deployment(cluster, of));
             }
         }
@@ -232,13 +232,13 @@ pub fn burst(store: &Store, seed: u64, observations: usize, now: Micros) -> usiz
 #[cfg(test)]
 mod tests {
     use super::super::actions::{Cause, Probe, Shortage};
-    use super::super::cluster::Fate;
+    use super::super::cluster::PodOutcome;
     use super::*;
     use crate::apiserver::{ApiServer, Config};
 
-    fn live(seed: u64) -> (ApiServer, Live) {
+    fn live(seed: u64) -> (ApiServer, LiveCluster) {
         let server = ApiServer::start(Config::default()).unwrap();
-        let live = Live::new(seed, Size::SMALL, server.store(), start(), 1.0);
+        let live = LiveCluster::new(seed, Size::SMALL, server.store(), start(), 1.0);
         (server, live)
     }
 
@@ -355,7 +355,7 @@ mod tests {
         live.config_change("cart").unwrap();
         live.break_service("cart", true).unwrap();
         live.advance(start() + Duration::from_secs(120));
-        let said = reasons(&server);
+        let draft = reasons(&server);
         for reason in [
             "Failed",
             "BackOff",
@@ -372,7 +372,7 @@ mod tests {
             "Scheduled",
             "SuccessfulCreate",
         ] {
-            assert!(said.iter().any(|r| r == reason), "nobody said {reason}");
+            assert!(draft.iter().any(|r| r == reason), "nobody said {reason}");
         }
     }
 
@@ -398,7 +398,7 @@ mod tests {
         let (server, mut live) = live(5);
         live.scale("cart", 2).unwrap();
         live.advance(start() + Duration::from_secs(60));
-        live.bad_rollout("cart", Fate::Crashes(Cause::Exit(1), 1000))
+        live.bad_rollout("cart", PodOutcome::Crashes(Cause::Exit(1), 1000))
             .unwrap();
         live.advance(start() + Duration::from_secs(700));
         let progressing = |server: &ApiServer| {

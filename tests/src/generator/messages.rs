@@ -6,27 +6,27 @@
 use std::sync::Arc;
 
 use super::cluster::{Cluster, Container, PodId};
-use super::event::{About, Involved, Reporter, Uid};
-use super::event_correlator::Said;
+use super::event::{Involved, InvolvedKind, Reporter, Uid};
+use super::event_correlator::EventDraft;
 
-/// Who says it and about what; [`Speaker::normal`] and [`Speaker::warning`] say something.
+/// Who says it and about what; [`EventSource::normal`] and [`EventSource::warning`] say something.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker {
+pub(super) struct EventSource {
     reporter: Reporter,
     involved: Involved,
 }
 
-impl Speaker {
-    pub(super) fn normal(&self, reason: &'static str, message: impl Into<Arc<str>>) -> Said {
-        self.say(reason, message.into(), false)
+impl EventSource {
+    pub(super) fn normal(&self, reason: &'static str, message: impl Into<Arc<str>>) -> EventDraft {
+        self.emit(reason, message.into(), false)
     }
 
-    pub(super) fn warning(&self, reason: &'static str, message: impl Into<Arc<str>>) -> Said {
-        self.say(reason, message.into(), true)
+    pub(super) fn warning(&self, reason: &'static str, message: impl Into<Arc<str>>) -> EventDraft {
+        self.emit(reason, message.into(), true)
     }
 
-    fn say(&self, reason: &'static str, message: Arc<str>, warning: bool) -> Said {
-        Said {
+    fn emit(&self, reason: &'static str, message: Arc<str>, warning: bool) -> EventDraft {
+        EventDraft {
             reporter: self.reporter.clone(),
             involved: self.involved.clone(),
             reason,
@@ -37,7 +37,7 @@ impl Speaker {
     }
 }
 
-impl Said {
+impl EventDraft {
     /// The same, said so often.
     pub(super) fn times(self, times: i64) -> Self {
         Self {
@@ -55,17 +55,21 @@ fn record(component: &'static str, host: &Arc<str>) -> Reporter {
 }
 
 /// The kubelet of the pod's node, about a container; `None` for a pod that is gone or not bound.
-pub(super) fn kubelet(cluster: &mut Cluster, pod: PodId, container: &Arc<str>) -> Option<Speaker> {
+pub(super) fn kubelet(
+    cluster: &mut Cluster,
+    pod: PodId,
+    container: &Arc<str>,
+) -> Option<EventSource> {
     let node = cluster.pod(pod)?.node?;
     let reporter = record("kubelet", &cluster.nodes[node].name);
     let involved = cluster.involved_pod(pod, container)?;
-    Some(Speaker { reporter, involved })
+    Some(EventSource { reporter, involved })
 }
 
 /// The kubelet about its own node.
-pub(super) fn kubelet_of_node(cluster: &Cluster, node: usize) -> Speaker {
+pub(super) fn kubelet_of_node(cluster: &Cluster, node: usize) -> EventSource {
     let node = &cluster.nodes[node];
-    Speaker {
+    EventSource {
         reporter: record("kubelet", &node.name),
         involved: node_involved(&node.name, node.uid),
     }
@@ -76,17 +80,17 @@ pub(super) fn controller_of_node(
     cluster: &Cluster,
     component: &'static str,
     node: usize,
-) -> Speaker {
+) -> EventSource {
     let node = &cluster.nodes[node];
     let reporter = record(component, &Arc::from(""));
-    Speaker {
+    EventSource {
         reporter,
         involved: node_involved(&node.name, node.uid),
     }
 }
 
 fn node_involved(name: &Arc<str>, uid: Uid) -> Involved {
-    Involved::new(About::Node, &Arc::from(""), name, uid)
+    Involved::new(InvolvedKind::Node, &Arc::from(""), name, uid)
 }
 
 /// The scheduler about a pod.
@@ -94,10 +98,10 @@ pub(super) fn scheduler(
     cluster: &mut Cluster,
     pod: PodId,
     action: &'static str,
-) -> Option<Speaker> {
+) -> Option<EventSource> {
     let instance = Arc::from(format!("default-scheduler-{}", cluster.control_plane));
     let involved = cluster.involved_pod(pod, &Arc::from(""))?;
-    Some(Speaker {
+    Some(EventSource {
         reporter: Reporter::Events {
             component: "default-scheduler",
             instance,
@@ -112,9 +116,9 @@ pub(super) fn controller_of_pod(
     cluster: &mut Cluster,
     component: &'static str,
     pod: PodId,
-) -> Option<Speaker> {
+) -> Option<EventSource> {
     let involved = cluster.involved_pod(pod, &Arc::from(""))?;
-    Some(Speaker {
+    Some(EventSource {
         reporter: record(component, &Arc::from("")),
         involved,
     })
@@ -124,16 +128,16 @@ pub(super) fn controller_of_pod(
 pub(super) fn controller(
     cluster: &mut Cluster,
     component: &'static str,
-    about: About,
+    about: InvolvedKind,
     namespace: &Arc<str>,
     name: &Arc<str>,
     uid: Uid,
-) -> Speaker {
+) -> EventSource {
     let involved = Involved {
         version: cluster.next_version(),
         ..Involved::new(about, namespace, name, uid)
     };
-    Speaker {
+    EventSource {
         reporter: record(component, &Arc::from("")),
         involved,
     }

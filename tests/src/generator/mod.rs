@@ -29,11 +29,11 @@ mod scenarios;
 mod setup;
 
 pub use actions::{Cause, Probe, Shortage};
-pub use cluster::{Cluster, Fate, Size};
-pub use event::{About, Change, Event, Involved, Observation, Reporter, Uid};
+pub use cluster::{Cluster, PodOutcome, Size};
+pub use event::{Change, Event, Involved, InvolvedKind, Observation, Reporter, Uid};
 pub(crate) use event_correlator::random_uid;
 pub use history::History;
-pub use live::{Live, Missing, burst, deliver};
+pub use live::{LiveCluster, NotFound, burst, deliver};
 pub(crate) use names::safe_string;
 pub use names::{suffix_of, uuid_text};
 pub use rng::Rng;

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cluster::{Cluster, Container, Node, Owner, Phase, Pod, Runs, Template, Workload};
+use super::cluster::{
+    Cluster, Container, Node, Owner, Phase, Pod, Template, Workload, WorkloadKind,
+};
 use super::event::Uid;
 use super::names::uuid_text;
 use crate::manifests::{self, Progress, metadata, pod_metadata, time};
@@ -83,20 +85,20 @@ fn pod_spec(containers: &[Container], template: &Template, config: &str) -> Valu
             .push(json!({ "name": "config", "configMap": { "name": config, "defaultMode": 420 } }));
         mounts.push(json!({ "name": "config", "mountPath": "/etc/app" }));
     }
-    let risks = template.risks;
-    if risks.host {
+    let weaknesses = template.weaknesses;
+    if weaknesses.host {
         spec["hostNetwork"] = json!(true);
         volumes.push(json!({ "name": "host", "hostPath": { "path": "/var/log", "type": "" } }));
         mounts.push(json!({ "name": "host", "mountPath": "/host/log", "readOnly": true }));
     }
     let first = &mut spec["containers"][0];
-    if risks.privileged {
+    if weaknesses.privileged {
         first["securityContext"] = json!({ "privileged": true });
-    } else if risks.root {
+    } else if weaknesses.root {
         first["securityContext"] =
             json!({ "runAsUser": 0, "capabilities": { "add": ["NET_ADMIN"] } });
     }
-    if risks.literal_secret {
+    if weaknesses.literal_secret {
         first["env"] = json!([{ "name": "API_KEY", "value": "simulated-4f9c2a7be1d0" }]);
     }
     first["volumeMounts"] = json!(mounts);
@@ -114,9 +116,9 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
         Owner::Workload(w) => {
             let of = &cluster.workloads[w];
             let kind = match of.runs {
-                Runs::Deployment => ("apps/v1", "ReplicaSet"),
-                Runs::StatefulSet => ("apps/v1", "StatefulSet"),
-                Runs::DaemonSet => ("apps/v1", "DaemonSet"),
+                WorkloadKind::Deployment => ("apps/v1", "ReplicaSet"),
+                WorkloadKind::StatefulSet => ("apps/v1", "StatefulSet"),
+                WorkloadKind::DaemonSet => ("apps/v1", "DaemonSet"),
             };
             (kind, &of.name, &of.template, config_name(of))
         }
@@ -134,7 +136,7 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
             "fieldsType": "FieldsV1", "subresource": "status",
             "fieldsV1": { "f:status": { "f:conditions": { "k:{\"type\":\"ContainersReady\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Initialized\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Ready\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} } }, "f:containerStatuses": {}, "f:hostIP": {}, "f:phase": {}, "f:podIP": {}, "f:podIPs": { ".": {} }, "f:startTime": {} } },
     }]);
-    if pod.clings {
+    if pod.has_finalizer {
         metadata["finalizers"] = json!(["example.com/unmount"]);
     }
     let mut spec = pod_spec(&pod.containers, template, &config);

@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use super::actions::{Cause, Probe, Shortage};
-use super::cluster::{Fate, PodId, Touched};
+use super::cluster::{ChangedObject, PodId, PodOutcome};
 use super::engine::Engine;
-use super::live::{Live, Missing};
+use super::live::{LiveCluster, NotFound};
 
-impl Live {
-    fn workload(&self, name: &str) -> Result<usize, Missing> {
+impl LiveCluster {
+    fn workload(&self, name: &str) -> Result<usize, NotFound> {
         let found = self
             .engine
             .cluster
             .workloads
             .iter()
             .position(|w| &*w.name == name);
-        found.ok_or_else(|| Missing {
+        found.ok_or_else(|| NotFound {
             what: format!("workload {name}"),
         })
     }
 
-    fn pod_of(&self, name: &str) -> Result<PodId, Missing> {
+    fn pod_of(&self, name: &str) -> Result<PodId, NotFound> {
         let workload = self.workload(name)?;
         let cluster = &self.engine.cluster;
         let alive = |id: &&PodId| {
@@ -29,7 +29,7 @@ impl Live {
                 .is_some_and(|p| p.deleting.is_none() && p.node.is_some())
         };
         let found = cluster.workloads[workload].pods.iter().find(alive);
-        found.copied().ok_or_else(|| Missing {
+        found.copied().ok_or_else(|| NotFound {
             what: format!("running pod of {name}"),
         })
     }
@@ -42,11 +42,11 @@ impl Live {
             .unwrap_or_default()
     }
 
-    fn node(&self, number: usize) -> Result<usize, Missing> {
+    fn node(&self, number: usize) -> Result<usize, NotFound> {
         if number < self.engine.cluster.nodes.len() {
             Ok(number)
         } else {
-            Err(Missing {
+            Err(NotFound {
                 what: format!("node number {number}"),
             })
         }
@@ -67,7 +67,7 @@ impl Live {
         workload: &str,
         times: u64,
         cause: Cause,
-    ) -> Result<String, Missing> {
+    ) -> Result<String, NotFound> {
         let pod = self.pod_of(workload)?;
         self.act(|engine| engine.crash(pod, times, cause));
         Ok(self.pod_name(pod))
@@ -76,8 +76,8 @@ impl Live {
     /// A container is killed for its memory limit so often. Returns the pod's name.
     ///
     /// # Errors
-    /// As [`Live::crash_loop`].
-    pub fn oom(&mut self, workload: &str, times: u64) -> Result<String, Missing> {
+    /// As [`LiveCluster::crash_loop`].
+    pub fn oom(&mut self, workload: &str, times: u64) -> Result<String, NotFound> {
         self.crash_loop(workload, times, Cause::OutOfMemory)
     }
 
@@ -85,17 +85,17 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn image_pull(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
-        self.bad_rollout(workload, Fate::PullFails(times))
+    pub fn image_pull(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
+        self.bad_rollout(workload, PodOutcome::PullFails(times))
     }
 
     /// A Deployment gets a new template whose pods do not fare well.
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn bad_rollout(&mut self, workload: &str, fate: Fate) -> Result<(), Missing> {
+    pub fn bad_rollout(&mut self, workload: &str, outcome: PodOutcome) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
-        self.act(|engine| engine.begin_rollout(workload, Some(fate)));
+        self.act(|engine| engine.begin_rollout(workload, Some(outcome)));
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn pause(&mut self, workload: &str, paused: bool) -> Result<(), Missing> {
+    pub fn pause(&mut self, workload: &str, paused: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.cluster.workload_mut(workload).paused = paused);
         Ok(())
@@ -112,12 +112,12 @@ impl Live {
     /// A pod of a workload is deleted and stays, held by a finalizer. Returns its name.
     ///
     /// # Errors
-    /// As [`Live::crash_loop`].
-    pub fn stuck_terminating(&mut self, workload: &str) -> Result<String, Missing> {
+    /// As [`LiveCluster::crash_loop`].
+    pub fn stuck_terminating(&mut self, workload: &str) -> Result<String, NotFound> {
         let pod = self.pod_of(workload)?;
         self.act(|engine| {
             if let Some(pod) = engine.cluster.pod_mut(pod) {
-                pod.clings = true;
+                pod.has_finalizer = true;
             }
             engine.kill(pod);
         });
@@ -132,7 +132,7 @@ impl Live {
         &mut self,
         node: usize,
         condition: Option<&'static str>,
-    ) -> Result<(), Missing> {
+    ) -> Result<(), NotFound> {
         let node = self.node(node)?;
         self.act(|engine| {
             let now = engine.now;
@@ -151,7 +151,7 @@ impl Live {
         node: usize,
         what: Shortage,
         evictions: u64,
-    ) -> Result<(), Missing> {
+    ) -> Result<(), NotFound> {
         let node = self.node(node)?;
         self.act(|engine| engine.pressure(node, what, evictions));
         Ok(())
@@ -161,9 +161,9 @@ impl Live {
     ///
     /// # Errors
     /// If there is no node of that number.
-    pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), Missing> {
+    pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), NotFound> {
         let node = self.node(node)?;
-        self.act(|engine| engine.node_lost(node, span.as_secs_f64()));
+        self.act(|engine| engine.node_down(node, span.as_secs_f64()));
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn rollout(&mut self, workload: &str) -> Result<(), Missing> {
+    pub fn rollout(&mut self, workload: &str) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.begin_rollout(workload, None));
         Ok(())
@@ -181,7 +181,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn scale(&mut self, workload: &str, replicas: u64) -> Result<(), Missing> {
+    pub fn scale(&mut self, workload: &str, replicas: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.scale(workload, replicas));
         Ok(())
@@ -191,7 +191,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn config_change(&mut self, workload: &str) -> Result<(), Missing> {
+    pub fn config_change(&mut self, workload: &str) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.change_config(workload));
         Ok(())
@@ -201,12 +201,15 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn break_service(&mut self, workload: &str, broken: bool) -> Result<(), Missing> {
+    pub fn break_service(&mut self, workload: &str, broken: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
             let of = engine.cluster.workload_mut(workload);
             (of.service, of.service_broken) = (true, broken);
-            engine.cluster.touched.push(Touched::Service(workload));
+            engine
+                .cluster
+                .changed
+                .push(ChangedObject::Service(workload));
         });
         Ok(())
     }
@@ -220,7 +223,7 @@ impl Live {
         workload: &str,
         probe: Probe,
         times: u64,
-    ) -> Result<(), Missing> {
+    ) -> Result<(), NotFound> {
         let pod = self.pod_of(workload)?;
         self.act(|engine| engine.probe_fails(pod, times, probe));
         Ok(())
@@ -230,7 +233,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn unschedulable(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
+    pub fn unschedulable(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
             let pod = engine.create_pod(workload);
@@ -243,7 +246,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn config_missing(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
+    pub fn config_missing(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
             let pod = engine.create_pod(workload);
@@ -258,7 +261,7 @@ impl Live {
     ///
     /// # Errors
     /// If there is no such workload.
-    pub fn quota(&mut self, workload: &str, times: u64) -> Result<(), Missing> {
+    pub fn quota(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.quota_forbids(workload, times, 1.0));
         Ok(())

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{
-    Cluster, Container, Cron, Node, NodeState, Phase, Risks, Runs, Size, Template, Workload,
+    Cluster, Container, Cron, Node, NodeState, Phase, Size, Template, Weaknesses, Workload,
+    WorkloadKind,
 };
 use super::event_correlator::random_uid;
 use super::names;
@@ -22,7 +23,7 @@ impl Cluster {
             control_plane: Arc::from("ip-10-0-0-10"),
             pods: Vec::new(),
             free: Vec::new(),
-            touched: Vec::new(),
+            changed: Vec::new(),
             version: 1_000_000 + rng.below(50_000_000),
         };
         for i in 0..size.nodes {
@@ -45,14 +46,20 @@ impl Cluster {
         }
         for i in 0..size.deployments {
             let replicas = rng.between(1, size.replicas * 2 - 1);
-            cluster.add_workload(Runs::Deployment, names::service(i), replicas, now, rng);
+            cluster.add_workload(
+                WorkloadKind::Deployment,
+                names::service(i),
+                replicas,
+                now,
+                rng,
+            );
         }
         for i in 0..size.stateful_sets {
-            cluster.add_workload(Runs::StatefulSet, names::database(i), 3, now, rng);
+            cluster.add_workload(WorkloadKind::StatefulSet, names::database(i), 3, now, rng);
         }
         for i in 0..size.daemon_sets {
             cluster.add_workload(
-                Runs::DaemonSet,
+                WorkloadKind::DaemonSet,
                 names::agent(i),
                 size.nodes as u64,
                 now,
@@ -72,7 +79,7 @@ impl Cluster {
                 namespace: cluster.tenant(rng),
                 name: names::cron(i),
                 uid: random_uid(rng),
-                template: template(&names::cron(i), Runs::Deployment, rng),
+                template: template(&names::cron(i), WorkloadKind::Deployment, rng),
                 every: Duration::from_secs(minutes * 60),
                 takes,
                 kept: Vec::new(),
@@ -91,14 +98,14 @@ impl Cluster {
 
     fn add_workload(
         &mut self,
-        runs: Runs,
+        runs: WorkloadKind,
         name: Arc<str>,
         replicas: u64,
         now: Micros,
         rng: &mut Rng,
     ) {
         let namespace = match runs {
-            Runs::DaemonSet => Arc::from("kube-system"),
+            WorkloadKind::DaemonSet => Arc::from("kube-system"),
             _ => self.tenant(rng),
         };
         let index = self.workloads.len();
@@ -113,20 +120,20 @@ impl Cluster {
             hash: Arc::from(names::template_hash(rng)),
             set_uid: random_uid(rng),
             pods: Vec::new(),
-            autoscaled: runs == Runs::Deployment && rng.percent(30),
-            service: runs != Runs::DaemonSet && rng.percent(85),
+            autoscaled: runs == WorkloadKind::Deployment && rng.percent(30),
+            service: runs != WorkloadKind::DaemonSet && rng.percent(85),
             service_broken: false,
             created: now - Duration::from_secs(rng.between(3600, 60 * 86_400)),
             stuck: false,
             paused: false,
-            fate: None,
+            outcome: None,
             replica_failure: None,
             config_revision: 1,
         });
         for i in 0..replicas {
             let id = self.new_pod(index, now, rng);
             let node = match runs {
-                Runs::DaemonSet => usize::try_from(i).unwrap_or(0),
+                WorkloadKind::DaemonSet => usize::try_from(i).unwrap_or(0),
                 _ => rng.index(self.nodes.len()),
             };
             if let Some(pod) = self.pod_mut(id) {
@@ -138,7 +145,7 @@ impl Cluster {
     }
 }
 
-fn template(name: &str, runs: Runs, rng: &mut Rng) -> Template {
+fn template(name: &str, runs: WorkloadKind, rng: &mut Rng) -> Template {
     let registry = rng.pick(&[
         "registry.example.com/shop",
         "ghcr.io/example",
@@ -170,13 +177,13 @@ fn template(name: &str, runs: Runs, rng: &mut Rng) -> Template {
             cpu_millis: 10,
         });
     }
-    let daemon = runs == Runs::DaemonSet;
+    let daemon = runs == WorkloadKind::DaemonSet;
     Template {
         containers,
         readiness: rng.percent(75),
         liveness: rng.percent(60),
-        volume: runs == Runs::StatefulSet,
-        risks: Risks {
+        volume: runs == WorkloadKind::StatefulSet,
+        weaknesses: Weaknesses {
             privileged: rng.percent(if daemon { 60 } else { 2 }),
             host: daemon || rng.percent(2),
             literal_secret: rng.percent(6),

@@ -14,9 +14,9 @@ pub enum Bug {
     /// A drop opens no hole.
     PositionPastADrop,
     /// An idle position is renewed by the first page of a list.
-    RenewalByAPartialList,
+    RenewalByPartialList,
     /// The end of a list closes every hole, also of items which that list brought.
-    ListClosesItsOwnHoles,
+    ListClosesItsOwnDrops,
     /// What a list does not show because it was dropped is forgotten.
     ListForgetsWhatWasDropped,
     /// The list's resourceVersion is adopted at its first page.
@@ -41,23 +41,23 @@ pub struct Bounds {
 /// An item in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Item {
-    Seen {
+    Observed {
         event: usize,
         version: u8,
         listed: bool,
     },
-    Gone {
+    Deleted {
         event: usize,
         version: u8,
     },
-    ListBegun {
+    ListStarted {
         listing: u8,
     },
     ListDone {
         listing: u8,
         version: u8,
     },
-    Proven {
+    Confirmed {
         version: u8,
     },
     Row,
@@ -87,7 +87,7 @@ struct Disk {
     /// First rows of each Event since it was created.
     first_rows: [u8; EVENTS],
     /// Holes: the last list begun before the drop.
-    holes: Vec<u8>,
+    unrecovered_drops: Vec<u8>,
 }
 
 /// The whole.
@@ -104,7 +104,7 @@ pub struct State {
     source: Source,
     position: Option<u8>,
     listing: u8,
-    recall: bool,
+    relist_signal: bool,
     queue: Vec<Item>,
     /// Drops not handed to the writer yet: the last list begun by then.
     drops: Vec<u8>,
@@ -124,7 +124,7 @@ impl State {
             source: Source::Idle,
             position: None,
             listing: 0,
-            recall: false,
+            relist_signal: false,
             queue: Vec::new(),
             drops: Vec::new(),
             disk: Disk::default(),
@@ -134,7 +134,7 @@ impl State {
     /// Every state that can follow, with the name of the step.
     pub fn steps(&self) -> Vec<(&'static str, Self)> {
         let mut next = Vec::new();
-        self.world_steps(&mut next);
+        self.cluster_steps(&mut next);
         self.source_steps(&mut next);
         self.writer_steps(&mut next);
         for (_, state) in &mut next {
@@ -157,13 +157,13 @@ impl State {
         let base = disk.listing.saturating_sub(1);
         let lower = move |listing: &mut u8| *listing = listing.saturating_sub(base);
         disk.dedup.iter_mut().flatten().for_each(lower);
-        disk.holes.iter_mut().for_each(lower);
-        disk.holes.dedup();
+        disk.unrecovered_drops.iter_mut().for_each(lower);
+        disk.unrecovered_drops.dedup();
         self.drops.iter_mut().for_each(lower);
         lower(&mut self.listing);
         lower(&mut disk.listing);
         for item in &mut self.queue {
-            if let Item::ListBegun { listing } | Item::ListDone { listing, .. } = item {
+            if let Item::ListStarted { listing } | Item::ListDone { listing, .. } = item {
                 lower(listing);
             }
         }
@@ -177,7 +177,7 @@ impl State {
                 return Some("an Event has two first rows");
             }
             // Without one of these the next start watches on, and what lies below the position never comes again.
-            let resumes = disk.holes.is_empty() && !disk.relisting;
+            let resumes = disk.unrecovered_drops.is_empty() && !disk.relisting;
             if let Some(position) = disk.position.filter(|_| resumes)
                 && self.live[event] > 0
                 && self.live[event] <= position
@@ -193,7 +193,7 @@ impl State {
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty()
             && self.drops.is_empty()
-            && !self.recall
+            && !self.relist_signal
             && self.source == Source::Watching
             && self
                 .position
@@ -207,7 +207,7 @@ impl State {
             .then_some("the recorder is idle, and what the server holds is not stored")
     }
 
-    fn world_steps(&self, next: &mut Vec<(&'static str, Self)>) {
+    fn cluster_steps(&self, next: &mut Vec<(&'static str, Self)>) {
         if self.left.changes > 0 {
             for event in 0..EVENTS {
                 let mut state = self.clone();
@@ -261,9 +261,9 @@ impl State {
             state.left.crashes -= 1;
             state.queue.clear();
             state.drops.clear();
-            state.recall = false;
+            state.relist_signal = false;
             state.source = Source::Idle;
-            let must_list = !state.disk.holes.is_empty() || state.disk.relisting;
+            let must_list = !state.disk.unrecovered_drops.is_empty() || state.disk.relisting;
             state.position = state.disk.position.filter(|_| !must_list);
             state.listing = state.disk.listing;
             next.push(("crash", state));
@@ -280,7 +280,7 @@ impl State {
     fn source_steps(&self, next: &mut Vec<(&'static str, Self)>) {
         let mut state = self.clone();
         match (&self.source, self.position) {
-            (Source::Idle, Some(position)) if position >= self.compacted && !self.recall => {
+            (Source::Idle, Some(position)) if position >= self.compacted && !self.relist_signal => {
                 state.source = Source::Watching;
                 next.push(("watch", state));
             }
@@ -288,7 +288,7 @@ impl State {
                 state.begin_list();
                 next.push(("list, first page", state));
             }
-            (Source::Watching, _) if self.recall => {
+            (Source::Watching, _) if self.relist_signal => {
                 state.begin_list();
                 next.push(("recalled: list, first page", state));
             }
@@ -312,13 +312,13 @@ impl State {
                 {
                     state.position = Some(version);
                     state.push(if written {
-                        Item::Seen {
+                        Item::Observed {
                             event,
                             version,
                             listed: false,
                         }
                     } else {
-                        Item::Gone { event, version }
+                        Item::Deleted { event, version }
                     });
                     next.push(("deliver", state));
                 }
@@ -330,7 +330,7 @@ impl State {
 
     /// A list shows nothing above the position: it is current.
     fn renewal(&self, position: u8, next: &mut Vec<(&'static str, Self)>) {
-        let pages = if self.bug == Some(Bug::RenewalByAPartialList) {
+        let pages = if self.bug == Some(Bug::RenewalByPartialList) {
             1
         } else {
             EVENTS
@@ -339,7 +339,7 @@ impl State {
         if !above && self.version > position {
             let mut state = self.clone();
             state.position = Some(self.version);
-            state.push(Item::Proven {
+            state.push(Item::Confirmed {
                 version: self.version,
             });
             next.push(("renew", state));
@@ -347,10 +347,10 @@ impl State {
     }
 
     fn begin_list(&mut self) {
-        self.recall = false;
+        self.relist_signal = false;
         self.position = None; // a list that breaks off is begun again, whatever happened
         self.listing += 1;
-        self.push(Item::ListBegun {
+        self.push(Item::ListStarted {
             listing: self.listing,
         });
         let (snapshot, version) = (self.live, self.version);
@@ -366,7 +366,7 @@ impl State {
 
     fn push_listed(&mut self, event: usize, snapshot: [u8; EVENTS]) {
         if snapshot[event] > 0 {
-            self.push(Item::Seen {
+            self.push(Item::Observed {
                 event,
                 version: snapshot[event],
                 listed: true,
@@ -380,7 +380,7 @@ impl State {
             && let Some(oldest) = self
                 .queue
                 .iter()
-                .position(|item| matches!(item, Item::Seen { .. }))
+                .position(|item| matches!(item, Item::Observed { .. }))
         {
             self.queue.remove(oldest);
             if self.bug != Some(Bug::PositionPastADrop) {
@@ -407,10 +407,10 @@ impl State {
                 next.push(("commit the position", early));
             }
             let drops = std::mem::take(&mut state.drops);
-            state.recall |= !drops.is_empty();
-            state.disk.holes.extend(drops);
-            state.disk.holes.sort_unstable();
-            state.disk.holes.dedup();
+            state.relist_signal |= !drops.is_empty();
+            state.disk.unrecovered_drops.extend(drops);
+            state.disk.unrecovered_drops.sort_unstable();
+            state.disk.unrecovered_drops.dedup();
             for item in batch {
                 state.apply(&item);
             }
@@ -421,12 +421,12 @@ impl State {
     fn write_positions(&mut self, batch: &[Item]) {
         for item in batch {
             match item {
-                Item::Seen {
+                Item::Observed {
                     version,
                     listed: false,
                     ..
                 }
-                | Item::Gone { version, .. } => self.advance(*version),
+                | Item::Deleted { version, .. } => self.advance(*version),
                 _ => {}
             }
         }
@@ -442,7 +442,7 @@ impl State {
     fn apply(&mut self, item: &Item) {
         match item {
             Item::Row => {}
-            Item::Seen {
+            Item::Observed {
                 event,
                 version,
                 listed,
@@ -458,16 +458,16 @@ impl State {
                     self.advance(*version);
                 }
             }
-            Item::Gone { event, version } => {
+            Item::Deleted { event, version } => {
                 self.disk.dedup[*event] = None;
                 self.advance(*version);
             }
-            Item::ListBegun { listing } => {
+            Item::ListStarted { listing } => {
                 self.disk.relisting = true;
                 self.disk.listing = *listing;
             }
             Item::ListDone { listing, version } => self.list_done(*listing, *version),
-            Item::Proven { version } => self.advance(*version),
+            Item::Confirmed { version } => self.advance(*version),
         }
     }
 
@@ -476,15 +476,16 @@ impl State {
         if !disk.relisting || disk.listing != listing {
             return;
         }
-        let own_holes = disk.holes.iter().any(|begun| *begun >= listing);
-        let careless = self.bug == Some(Bug::ListClosesItsOwnHoles);
-        if own_holes && self.bug == Some(Bug::ListForgetsWhatWasDropped) {
+        let own_drops = disk.unrecovered_drops.iter().any(|begun| *begun >= listing);
+        let careless = self.bug == Some(Bug::ListClosesItsOwnDrops);
+        if own_drops && self.bug == Some(Bug::ListForgetsWhatWasDropped) {
             Self::forget_absent(disk, listing);
         }
-        if own_holes && !careless {
+        if own_drops && !careless {
             return;
         }
-        disk.holes.retain(|begun| *begun >= listing && !careless);
+        disk.unrecovered_drops
+            .retain(|begun| *begun >= listing && !careless);
         Self::forget_absent(disk, listing);
         disk.relisting = false;
         disk.position = Some(version);
@@ -499,6 +500,6 @@ impl State {
 
 impl Item {
     fn is_about(&self, this: usize) -> bool {
-        matches!(self, Self::Seen { event, .. } | Self::Gone { event, .. } if *event == this)
+        matches!(self, Self::Observed { event, .. } | Self::Deleted { event, .. } if *event == this)
     }
 }

@@ -8,51 +8,51 @@ use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
 use serde_json::Value;
 
-use super::harness::{Scene, event, skipped};
+use super::harness::{Harness, event, skipped};
 
 #[test]
 fn database_that_stands_still_is_named_and_loses_nothing() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
-    let holder = scene.setup.hold_the_database().unwrap();
-    scene.create_many("meanwhile", 3_000);
-    scene.wait("named", || {
-        scene.degraded("database").contains("database is locked")
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
+    let holder = harness.setup.hold_the_database().unwrap();
+    harness.create_many("meanwhile", 3_000);
+    harness.wait("named", || {
+        harness.degraded("database").contains("database is locked")
     });
     let (items, capacity) = (
-        scene.metric("kube9_events_queue_size"),
-        scene.metric("kube9_queue_capacity"),
+        harness.metric("kube9_events_queue_size"),
+        harness.metric("kube9_queue_capacity"),
     );
     assert!(items <= capacity, "{items} of {capacity}");
     drop(holder);
-    scene.wait_stored(3_001);
-    scene.assert_complete();
-    scene.wait("healthy", || scene.is_healthy());
+    harness.wait_stored(3_001);
+    harness.assert_complete();
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
 #[test]
 fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create_many("first", 10);
-    scene.wait_stored(10);
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create_many("first", 10);
+    harness.wait_stored(10);
     for suffix in ["-wal", "-shm"] {
-        fs::remove_file(format!("{}{suffix}", scene.setup.database().display())).unwrap();
-        scene.wait("the log is there again", || {
-            fs::exists(format!("{}{suffix}", scene.setup.database().display())).unwrap()
+        fs::remove_file(format!("{}{suffix}", harness.setup.database().display())).unwrap();
+        harness.wait("the log is there again", || {
+            fs::exists(format!("{}{suffix}", harness.setup.database().display())).unwrap()
         });
-        scene.create(&format!("after{suffix}"));
-        scene.wait("stored where readers look", || {
-            scene.number_named(&format!("after{suffix}")) == 1
+        harness.create(&format!("after{suffix}"));
+        harness.wait("stored where readers look", || {
+            harness.number_named(&format!("after{suffix}")) == 1
         });
     }
-    fs::remove_file(scene.setup.database()).unwrap();
-    scene.wait_stored(12);
-    scene.wait("said so", || {
-        scene
+    fs::remove_file(harness.setup.database()).unwrap();
+    harness.wait_stored(12);
+    harness.wait("said so", || {
+        harness
             .setup
             .number("SELECT count(*) FROM events WHERE title = 'Database was damaged'")
             == Some(1)
@@ -63,20 +63,20 @@ fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
 #[test]
 fn damaged_file_at_start_is_quarantined_and_the_cluster_recorded_anew() {
     for (from, to) in [(0, 100), (4_096, 400_000)] {
-        let scene = Scene::new();
-        let recorder = scene.start();
-        scene.create_many("before", 50);
-        scene.wait_stored(50);
+        let harness = Harness::new();
+        let recorder = harness.start();
+        harness.create_many("before", 50);
+        harness.wait_stored(50);
         recorder.stop().unwrap();
-        scene.damage(from, to);
-        let recorder = scene.start();
-        scene.create("after");
-        scene.wait_stored(51);
-        let aside = scene.folder.path().join("data").join("kube9.db.corrupt");
+        harness.damage(from, to);
+        let recorder = harness.start();
+        harness.create("after");
+        harness.wait_stored(51);
+        let aside = harness.folder.path().join("data").join("kube9.db.corrupt");
         assert!(aside.exists());
         let said = "SELECT count(*) FROM events WHERE severity = 'critical' AND title = 'Database was damaged'";
-        scene.wait("said so", || scene.setup.number(said) == Some(1));
-        scene.assert_complete();
+        harness.wait("said so", || harness.setup.number(said) == Some(1));
+        harness.assert_complete();
         recorder.stop().unwrap();
     }
 }
@@ -85,37 +85,37 @@ fn damaged_file_at_start_is_quarantined_and_the_cluster_recorded_anew() {
 #[test]
 fn damage_that_the_start_meets_after_the_opening_ends_in_a_new_database() {
     for table in ["watch_state", "facts"] {
-        let scene = Scene::new();
-        let recorder = scene.start();
-        scene.create_many("before", 50);
-        scene.wait_stored(50);
+        let harness = Harness::new();
+        let recorder = harness.start();
+        harness.create_many("before", 50);
+        harness.wait_stored(50);
         let root = format!("SELECT rootpage FROM sqlite_schema WHERE name = '{table}'");
-        let root = scene.setup.number(&root).unwrap() as usize;
+        let root = harness.setup.number(&root).unwrap() as usize;
         recorder.stop().unwrap();
         let page = PAGE_BYTES as usize;
-        scene.damage((root - 1) * page, root * page);
-        let recorder = scene.start();
-        scene.create("after");
-        scene.wait_stored(51);
-        let aside = scene.folder.path().join("data").join("kube9.db.corrupt");
+        harness.damage((root - 1) * page, root * page);
+        let recorder = harness.start();
+        harness.create("after");
+        harness.wait_stored(51);
+        let aside = harness.folder.path().join("data").join("kube9.db.corrupt");
         assert!(aside.exists(), "{table}");
-        scene.assert_complete();
+        harness.assert_complete();
         recorder.stop().unwrap();
     }
 }
 
 #[test]
 fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create_many("before", 30);
-    scene.wait_stored(30);
-    scene.repeat("before.000007");
-    scene.wait("repeated", || {
-        scene.setup.number("SELECT max(count) FROM event") == Some(2)
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create_many("before", 30);
+    harness.wait_stored(30);
+    harness.repeat("before.000007");
+    harness.wait("repeated", || {
+        harness.setup.number("SELECT max(count) FROM event") == Some(2)
     });
     // As a kill leaves it: the database, its log, no clean close.
-    let path = scene.setup.database();
+    let path = harness.setup.database();
     let (main, log) = (
         fs::read(&path).unwrap(),
         fs::read(format!("{}-wal", path.display())).unwrap(),
@@ -127,100 +127,100 @@ fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
         fs::write(&path, &main).unwrap();
         fs::write(format!("{}-wal", path.display()), &log[..end]).unwrap();
         drop(fs::remove_file(format!("{}-shm", path.display())));
-        let recorder = scene.start();
-        scene.assert_complete();
+        let recorder = harness.start();
+        harness.assert_complete();
         recorder.stop().unwrap();
     }
 }
 
 #[test]
 fn second_recorder_is_refused_and_the_first_goes_on() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
-    let mut other = scene.setup.clone();
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
+    let mut other = harness.setup.clone();
     other.listen = kube9_tests::recorder::free_address().unwrap();
     other.yaml = other
         .yaml
-        .replace(&scene.setup.listen.to_string(), &other.listen.to_string());
+        .replace(&harness.setup.listen.to_string(), &other.listen.to_string());
     let second = other.start().unwrap();
-    scene.wait("the second gives up", || second.has_ended());
+    harness.wait("the second gives up", || second.has_ended());
     let error = format!("{:#}", second.stop().unwrap_err());
     assert!(error.contains("another recorder holds"), "{error}");
-    scene.create("second");
-    scene.wait_stored(2);
+    harness.create("second");
+    harness.wait_stored(2);
     recorder.stop().unwrap();
 }
 
 #[test]
 fn start_waits_for_a_disk_that_cannot_be_written() {
-    let scene = Scene::new();
+    let harness = Harness::new();
     // A file where the directory belongs: no permission trick that root would walk through.
-    fs::write(scene.folder.path().join("data"), "in the way").unwrap();
-    let recorder = scene.start();
-    scene.create("early");
-    scene.wait("named", || !scene.degraded("start").is_empty());
+    fs::write(harness.folder.path().join("data"), "in the way").unwrap();
+    let recorder = harness.start();
+    harness.create("early");
+    harness.wait("named", || !harness.degraded("start").is_empty());
     assert!(!recorder.has_ended());
-    fs::remove_file(scene.folder.path().join("data")).unwrap();
-    scene.wait_stored(1);
-    scene.wait("healthy", || scene.is_healthy());
+    fs::remove_file(harness.folder.path().join("data")).unwrap();
+    harness.wait_stored(1);
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
 #[test]
 fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
-    let scene = Scene::with("");
-    let mut setup = scene.setup.clone();
+    let harness = Harness::with("");
+    let mut setup = harness.setup.clone();
     setup.yaml = setup
         .yaml
         .replace("shutdown_grace: 10s", "shutdown_grace: 1s");
     let recorder = setup.start().unwrap();
-    scene.create("first");
-    scene.wait_stored(1);
-    let holder = scene.setup.hold_the_database().unwrap();
-    scene.create_many("uncommitted", 50);
-    scene.wait("received", || {
-        scene.metric("kube9_events_received_total") >= 51.0
+    harness.create("first");
+    harness.wait_stored(1);
+    let holder = harness.setup.hold_the_database().unwrap();
+    harness.create_many("uncommitted", 50);
+    harness.wait("received", || {
+        harness.metric("kube9_events_received_total") >= 51.0
     });
     let error = format!("{:#}", recorder.stop().unwrap_err());
     assert!(error.contains("come") && error.contains("again"), "{error}");
     drop(holder);
-    let recorder = scene.start();
-    scene.assert_complete();
-    assert_eq!(scene.gaps(), Vec::<Value>::new());
+    let recorder = harness.start();
+    harness.assert_complete();
+    assert_eq!(harness.gaps(), Vec::<Value>::new());
     recorder.stop().unwrap();
 }
 
 #[test]
 fn row_that_the_database_refuses_is_skipped_alone() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
-    let rules = scene.setup.open_for_writing().unwrap();
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
+    let rules = harness.setup.open_for_writing().unwrap();
     rules
         .execute_batch(
             "CREATE TRIGGER bad BEFORE INSERT ON event WHEN NEW.count = 666 BEGIN SELECT RAISE(ABORT, 'no'); END; \
              CREATE TRIGGER stub BEFORE INSERT ON event WHEN NEW.type = 5 BEGIN SELECT RAISE(ABORT, 'no stub'); END;",
         )
         .unwrap();
-    scene.create_many("before", 30);
+    harness.create_many("before", 30);
     let bad = event("shop", "bad", 666);
-    scene.server.store().create(Kind::Event, bad).unwrap();
-    scene.create_many("behind", 30);
+    harness.server.store().create(Kind::Event, bad).unwrap();
+    harness.create_many("behind", 30);
     // Neither the row nor its stub can be written: the batch waits, and what of it was written stays so.
-    scene.wait("named", || scene.degraded("database").contains("no stub"));
+    harness.wait("named", || harness.degraded("database").contains("no stub"));
     rules.execute_batch("DROP TRIGGER stub").unwrap();
-    scene.wait_stored(61);
+    harness.wait_stored(61);
     let skipped = "SELECT count(*) FROM events WHERE title = 'Event skipped'";
-    scene.wait("skipped", || scene.setup.number(skipped) == Some(1));
-    scene.wait("every Event has one outcome", || {
-        balance(&scene.setup.metrics()) == Some(0.0)
+    harness.wait("skipped", || harness.setup.number(skipped) == Some(1));
+    harness.wait("every Event has one outcome", || {
+        balance(&harness.setup.metrics()) == Some(0.0)
     });
     recorder.stop().unwrap();
     let sums = "SELECT count(*) || ' ' || sum(occurrences) FROM event WHERE type = 0";
-    assert_eq!(scene.setup.column(sums).unwrap(), ["61 61"]);
+    assert_eq!(harness.setup.column(sums).unwrap(), ["61 61"]);
 }
 
 /// Only root may mount, and a container may not let it.
@@ -267,48 +267,48 @@ impl Drop for SmallDisk {
 
 #[test]
 fn full_disk_is_named_kills_nothing_and_heals() {
-    let scene = Scene::new();
-    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+    let harness = Harness::new();
+    let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
     };
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
     let filler = disk.fill();
-    scene.create_many("meanwhile", 5_000);
-    scene.wait("named", || scene.degraded("database").contains("full"));
+    harness.create_many("meanwhile", 5_000);
+    harness.wait("named", || harness.degraded("database").contains("full"));
     assert!(!recorder.has_ended());
     fs::remove_file(&filler).unwrap();
     assert!(disk.remount("size=64m"));
-    scene.wait_stored(5_001);
-    scene.assert_complete();
-    scene.wait("healthy", || scene.is_healthy());
+    harness.wait_stored(5_001);
+    harness.assert_complete();
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
 #[test]
 fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
-    let scene = Scene::new();
-    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+    let harness = Harness::new();
+    let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
     };
-    scene.create("first");
+    harness.create("first");
     assert!(disk.remount("ro"));
-    let recorder = scene.start();
-    scene.wait("named", || !scene.degraded("start").is_empty());
+    let recorder = harness.start();
+    harness.wait("named", || !harness.degraded("start").is_empty());
     assert!(!recorder.has_ended());
     assert!(disk.remount("rw"));
-    scene.wait_stored(1);
+    harness.wait_stored(1);
     recorder.stop().unwrap();
 
     let filler = disk.fill();
-    scene.create("second");
-    let recorder = scene.start();
-    scene.wait("named", || matches!(scene.setup.health(), Some((503, _))));
+    harness.create("second");
+    let recorder = harness.start();
+    harness.wait("named", || matches!(harness.setup.health(), Some((503, _))));
     assert!(!recorder.has_ended());
     fs::remove_file(&filler).unwrap();
-    scene.wait_stored(2);
-    scene.wait("healthy", || scene.is_healthy());
+    harness.wait_stored(2);
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
@@ -316,84 +316,84 @@ fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
 #[test]
 fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
     for free_pages in [1, 3, 12] {
-        let scene = Scene::new();
-        let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+        let harness = Harness::new();
+        let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
             return skipped("a tmpfs cannot be mounted here");
         };
-        let recorder = scene.start();
-        scene.create("before");
-        scene.wait_stored(1);
+        let recorder = harness.start();
+        harness.create("before");
+        harness.wait_stored(1);
         let filler = disk.fill();
         {
             let filler = fs::File::options().write(true).open(&filler).unwrap();
             let filled = filler.metadata().unwrap().len();
             filler.set_len(filled - free_pages * 4_096).unwrap();
         }
-        fs::remove_file(scene.setup.database()).unwrap();
-        scene.wait("named", || !scene.degraded("database").is_empty());
-        scene.create("meanwhile");
+        fs::remove_file(harness.setup.database()).unwrap();
+        harness.wait("named", || !harness.degraded("database").is_empty());
+        harness.create("meanwhile");
         fs::remove_file(&filler).unwrap();
-        scene.wait_stored(2);
-        scene.assert_complete();
+        harness.wait_stored(2);
+        harness.assert_complete();
         recorder.stop().unwrap();
     }
 }
 
 #[test]
 fn snapshot_that_would_fill_the_volume_is_refused() {
-    let scene = Scene::new();
-    let Some(disk) = small_disk(&scene.folder.path().join("data"), "2m") else {
+    let harness = Harness::new();
+    let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
     };
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
     let filler = disk.fill();
     let target = disk.0.join("copy.db");
-    let error = snapshot(&scene.setup.database(), &target).unwrap_err();
+    let error = snapshot(&harness.setup.database(), &target).unwrap_err();
     assert!(
         matches!(error, SnapshotError::NoRoom { free: 0, needed, .. } if needed > 60_000),
         "{error}"
     );
     assert!(!target.exists());
     fs::remove_file(&filler).unwrap();
-    assert!(snapshot(&scene.setup.database(), &target).unwrap() > 60_000);
+    assert!(snapshot(&harness.setup.database(), &target).unwrap() > 60_000);
     recorder.stop().unwrap();
 }
 
 /// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
 #[test]
 fn disk_that_the_log_has_filled_heals_when_the_reader_ends() {
-    let scene = Scene::new();
-    let Some(_disk) = small_disk(&scene.folder.path().join("data"), "8m") else {
+    let harness = Harness::new();
+    let Some(_disk) = small_disk(&harness.folder.path().join("data"), "8m") else {
         return skipped("a tmpfs cannot be mounted here");
     };
-    let recorder = scene.start();
-    scene.create("first");
-    scene.wait_stored(1);
-    let reader = scene.setup.open().unwrap();
+    let recorder = harness.start();
+    harness.create("first");
+    harness.wait_stored(1);
+    let reader = harness.setup.open().unwrap();
     reader.execute_batch("BEGIN").unwrap();
     let rows: i64 = reader
         .query_row("SELECT count(*) FROM event", [], |row| row.get(0))
         .unwrap();
     assert!(rows > 0);
     let mut created = 1;
-    while !scene.degraded("database").contains("full") {
+    while !harness.degraded("database").contains("full") {
         assert!(created < 30_000, "the disk does not fill");
-        scene.create_many(&format!("more-{created}"), 100);
+        harness.create_many(&format!("more-{created}"), 100);
         created += 100;
     }
     drop(reader);
-    scene.wait("healthy", || scene.is_healthy());
-    scene.assert_complete();
+    harness.wait("healthy", || harness.is_healthy());
+    harness.assert_complete();
     recorder.stop().unwrap();
 }
 
 /// Makes the leaf with the oldest rows unreadable. Nobody writes there, so only the clean-up meets it.
-fn damage_the_oldest_rows(scene: &Scene) {
-    let path = scene.setup.database();
+fn damage_the_oldest_rows(harness: &Harness) {
+    let path = harness.setup.database();
     let root: i64 = {
-        let conn = scene.setup.open_for_writing().unwrap();
+        let conn = harness.setup.open_for_writing().unwrap();
         let copied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         });
@@ -418,20 +418,20 @@ fn damage_the_oldest_rows(scene: &Scene) {
 
 #[test]
 fn damage_that_only_the_clean_up_meets_is_named_and_ends_in_a_new_database() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create_many("before", 1_000);
-    scene.wait_stored(1_000);
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create_many("before", 1_000);
+    harness.wait_stored(1_000);
     recorder.stop().unwrap();
-    damage_the_oldest_rows(&scene);
-    let recorder = scene.start();
-    scene.create("after");
-    scene.wait("named", || {
-        scene.degraded("database-file").contains("malformed")
+    damage_the_oldest_rows(&harness);
+    let recorder = harness.start();
+    harness.create("after");
+    harness.wait("named", || {
+        harness.degraded("database-file").contains("malformed")
     });
     let said = "SELECT count(*) FROM events WHERE severity = 'critical' AND title = 'Database was damaged'";
-    scene.wait("said so", || scene.setup.number(said) == Some(1));
-    scene.assert_complete();
-    assert!(scene.folder.path().join("data/kube9.db.corrupt").exists());
+    harness.wait("said so", || harness.setup.number(said) == Some(1));
+    harness.assert_complete();
+    assert!(harness.folder.path().join("data/kube9.db.corrupt").exists());
     recorder.stop().unwrap();
 }

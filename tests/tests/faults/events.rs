@@ -7,7 +7,7 @@ use kube9_tests::apiserver::{ApiServer, Config, Fault, Garbage, Kind, On, Verb};
 use kube9_tests::recorder::balance;
 use serde_json::{Value, json};
 
-use super::harness::{Scene, event};
+use super::harness::{Harness, event};
 
 const WATCHES: On = On::watch(Kind::Event);
 const LISTS: On = On::list(Kind::Event);
@@ -19,7 +19,7 @@ const fn status(code: u16) -> Fault {
     }
 }
 
-impl Scene {
+impl Harness {
     /// Whether a list of Events was asked for with that `limit`.
     fn asked_for_pages_of(&self, limit: u32) -> bool {
         let wanted = format!("limit={limit}");
@@ -44,121 +44,123 @@ fn first_lists_that_fail_are_named_and_leave_a_healed_gap() {
         (Fault::CutAfter { items: 30 }, "connection", false),
         (Fault::SilentAfter { items: 30 }, "within 5 s", true),
     ] {
-        let scene = Scene::new();
-        scene.create_many("before", 250);
-        let rule = scene.server.faults().always(LISTS, fault);
-        let recorder = scene.start();
-        scene.wait(words, || scene.degraded("watch/Event").contains(words));
-        scene.create("meanwhile");
-        scene.server.faults().clear(rule);
-        scene.wait_stored(251);
-        scene.assert_complete();
-        scene.wait("healthy again", || scene.is_healthy());
-        let gaps = scene.gaps();
+        let harness = Harness::new();
+        harness.create_many("before", 250);
+        let rule = harness.server.faults().always(LISTS, fault);
+        let recorder = harness.start();
+        harness.wait(words, || harness.degraded("watch/Event").contains(words));
+        harness.create("meanwhile");
+        harness.server.faults().clear(rule);
+        harness.wait_stored(251);
+        harness.assert_complete();
+        harness.wait("healthy again", || harness.is_healthy());
+        let gaps = harness.gaps();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert_eq!(gaps[0]["healed"], "true");
-        assert_eq!(scene.asked_for_pages_of(25), smaller_pages);
+        assert_eq!(harness.asked_for_pages_of(25), smaller_pages);
         recorder.stop().unwrap();
     }
 }
 
 #[test]
 fn a_list_of_events_whose_token_expires_is_begun_again_with_larger_pages() {
-    let scene = Scene::new();
-    scene.create_many("many", 250);
+    let harness = Harness::new();
+    harness.create_many("many", 250);
     let second_page = On {
         continued: Some(true),
         ..LISTS
     };
-    scene.server.faults().next(1, second_page, status(410));
-    let recorder = scene.start();
-    scene.wait_stored(250);
-    scene.assert_complete();
-    assert!(scene.asked_for_pages_of(400));
+    harness.server.faults().next(1, second_page, status(410));
+    let recorder = harness.start();
+    harness.wait_stored(250);
+    harness.assert_complete();
+    assert!(harness.asked_for_pages_of(400));
     recorder.stop().unwrap();
 }
 
 #[test]
 fn a_page_that_is_too_large_is_asked_for_in_halves() {
-    let scene = Scene::new();
+    let harness = Harness::new();
     for n in 0..100 {
         let mut large = event("shop", &format!("large-{n}"), 1);
         large["metadata"]["annotations"] = json!({ "padding": "x".repeat(120 << 10) });
-        scene.server.store().create(Kind::Event, large).unwrap();
+        harness.server.store().create(Kind::Event, large).unwrap();
     }
-    let recorder = scene.start();
-    scene.wait_stored(100);
-    assert!(scene.asked_for_pages_of(12));
+    let recorder = harness.start();
+    harness.wait_stored(100);
+    assert!(harness.asked_for_pages_of(12));
     recorder.stop().unwrap();
 }
 
 /// As JSON it is 8.4 MiB: six bytes for each character. It must not keep the list from ending.
 #[test]
 fn event_of_the_largest_size_is_listed_among_others() {
-    let scene = Scene::new();
-    scene.create_many("small", 150);
+    let harness = Harness::new();
+    harness.create_many("small", 150);
     let mut large = event("shop", "large", 1);
     large["message"] = json!("\u{1}".repeat(1_400_000));
-    scene.server.store().create(Kind::Event, large).unwrap();
-    scene.create_many("later", 150);
-    let recorder = scene.start();
-    scene.wait_stored(301);
-    assert!(scene.asked_for_pages_of(1));
-    let requests = scene.server.requests().count(Verb::List, Kind::Event);
+    harness.server.store().create(Kind::Event, large).unwrap();
+    harness.create_many("later", 150);
+    let recorder = harness.start();
+    harness.wait_stored(301);
+    assert!(harness.asked_for_pages_of(1));
+    let requests = harness.server.requests().count(Verb::List, Kind::Event);
     assert!(requests < 60, "{requests} requests: pages grow again");
     recorder.stop().unwrap();
 }
 
 #[test]
 fn list_of_events_whose_continue_token_repeats_is_degraded_and_not_asked_for_without_end() {
-    let scene = Scene::new();
-    scene.create_many("small", 150);
-    let faults = scene.server.faults();
+    let harness = Harness::new();
+    harness.create_many("small", 150);
+    let faults = harness.server.faults();
     let fault = faults.always(On::list(Kind::Event), Fault::SameToken);
-    let recorder = scene.start();
-    let requests = || scene.server.requests().count(Verb::List, Kind::Event);
-    scene.wait("it is said", || {
-        scene
+    let recorder = harness.start();
+    let requests = || harness.server.requests().count(Verb::List, Kind::Event);
+    harness.wait("it is said", || {
+        harness
             .degraded("watch/Event")
             .contains("a list without an end")
     });
     // The first page, the second with the token of the first, the third with that of the second; then it waits.
     assert!(requests() <= 6, "{} requests", requests());
     faults.clear(fault);
-    scene.wait_stored(150);
+    harness.wait_stored(150);
     recorder.stop().unwrap();
 }
 
 #[test]
 fn lines_that_are_no_events_are_skipped_and_the_watch_lives() {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create("before");
-    scene.wait_stored(1);
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create("before");
+    harness.wait_stored(1);
     for (n, what) in [Garbage::WrongType, Garbage::NotAnObject, Garbage::NotJson]
         .into_iter()
         .enumerate()
     {
         let garbage = Fault::Garbage { items: 0, what };
-        scene.server.faults().next(1, WATCHES, garbage);
-        scene.server.cut_connections();
-        scene.wait(&format!("{what:?}"), || {
-            scene.rows_titled("Event skipped") == Some(n as i64 + 1)
+        harness.server.faults().next(1, WATCHES, garbage);
+        harness.server.cut_connections();
+        harness.wait(&format!("{what:?}"), || {
+            harness.rows_titled("Event skipped") == Some(n as i64 + 1)
         });
     }
     let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"message":""#;
     let mut body = head.to_vec();
     body.resize(5 << 20, b'x');
     body.extend_from_slice(b"\"}");
-    scene
+    harness
         .server
         .store()
         .poison(Kind::Event, "shop", "huge", &body);
-    scene.create("after");
-    scene.wait("what comes after them", || scene.number_named("after") == 1);
-    assert_eq!(scene.rows_titled("Event skipped"), Some(4));
-    scene.wait("every Event has one outcome", || {
-        balance(&scene.setup.metrics()) == Some(0.0)
+    harness.create("after");
+    harness.wait("what comes after them", || {
+        harness.number_named("after") == 1
+    });
+    assert_eq!(harness.rows_titled("Event skipped"), Some(4));
+    harness.wait("every Event has one outcome", || {
+        balance(&harness.setup.metrics()) == Some(0.0)
     });
     recorder.stop().unwrap();
 }
@@ -173,46 +175,46 @@ fn bookmarks_move_the_position_of_events() {
         ..Config::default()
     })
     .unwrap();
-    let scene = Scene::on(server, "");
-    let recorder = scene.start();
-    scene.create("only");
-    scene.wait_stored(1);
+    let harness = Harness::on(server, "");
+    let recorder = harness.start();
+    harness.create("only");
+    harness.wait_stored(1);
     // What is no Event moves the cluster's resourceVersion on.
     let map = json!({ "metadata": { "name": "m", "namespace": "shop" }, "data": {} });
-    scene.server.store().create(Kind::ConfigMap, map).unwrap();
-    let version = scene.server.store().version().to_string();
+    harness.server.store().create(Kind::ConfigMap, map).unwrap();
+    let version = harness.server.store().version().to_string();
     let position = "SELECT position FROM watch_state WHERE kind = 'Event'";
-    scene.wait("the position is the bookmark's", || {
-        scene
+    harness.wait("the position is the bookmark's", || {
+        harness
             .setup
             .column(position)
             .is_ok_and(|found| found == [version.as_str()])
     });
     recorder.stop().unwrap();
-    assert_eq!(scene.gaps(), Vec::<Value>::new());
+    assert_eq!(harness.gaps(), Vec::<Value>::new());
 }
 
 /// A rule that comes later does not make what was recorded before look as if it had gone.
 #[test]
 fn what_a_filter_leaves_out_is_counted_makes_no_row_and_is_not_missing() {
-    let scene = Scene::new();
-    scene.create_many("recorded", 5);
-    let recorder = scene.start();
-    scene.wait_stored(5);
+    let harness = Harness::new();
+    harness.create_many("recorded", 5);
+    let recorder = harness.start();
+    harness.wait_stored(5);
     recorder.stop().unwrap();
-    scene.create_many("left-out", 7);
-    scene.server.compact_now();
-    let mut setup = scene.setup.clone();
+    harness.create_many("left-out", 7);
+    harness.server.compact_now();
+    let mut setup = harness.setup.clone();
     setup
         .yaml
         .push_str("filters: [{name: noise, action: exclude, match: {reasons: [BackOff]}}]\n");
     let recorder = setup.start().unwrap();
-    scene.wait("listed", || {
-        scene.gaps().iter().any(|gap| gap["healed"] == "true")
+    harness.wait("listed", || {
+        harness.gaps().iter().any(|gap| gap["healed"] == "true")
     });
-    assert_eq!(scene.stored(), 5);
-    assert_eq!(scene.metric("kube9_events_filtered_total"), 12.0);
-    let gaps = scene.gaps();
+    assert_eq!(harness.stored(), 5);
+    assert_eq!(harness.metric("kube9_events_filtered_total"), 12.0);
+    let gaps = harness.gaps();
     assert_eq!(
         (gaps.len(), &gaps[0]["missing"]),
         (1, &json!(0)),

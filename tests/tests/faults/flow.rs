@@ -28,25 +28,25 @@ use kube9_recorder::store::open::DataDir;
 use kube9_recorder::store::shared::Shared;
 use kube9_recorder::store::writer::{Ended, Writer};
 use kube9_tests::apiserver::Kind;
-use kube9_tests::chaos::Deaths;
+use kube9_tests::chaos::DeletedEvents;
 use kube9_tests::clock::Micros;
 use kube9_tests::recorder::wait_until;
 use serde_json::json;
 
-use super::harness::Scene;
+use super::harness::Harness;
 
 /// `kube9-chaos --burst 100000` is the same with more.
 #[test]
 fn burst_far_beyond_the_queue_loses_nothing() {
     const EVENTS: usize = 20_000;
-    let scene = Scene::with("");
-    let recorder = scene.start();
-    scene.wait("ready", || scene.is_healthy());
-    scene.create_many("burst", EVENTS);
-    scene.wait_stored(EVENTS as i64);
-    assert_eq!(scene.metric("kube9_events_dropped_total"), 0.0);
+    let harness = Harness::with("");
+    let recorder = harness.start();
+    harness.wait("ready", || harness.is_healthy());
+    harness.create_many("burst", EVENTS);
+    harness.wait_stored(EVENTS as i64);
+    assert_eq!(harness.metric("kube9_events_dropped_total"), 0.0);
     recorder.stop().unwrap();
-    scene.assert_complete();
+    harness.assert_complete();
 }
 
 const CAPACITY: usize = 200;
@@ -55,7 +55,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// The recorder's own parts, put together as `tasks` does, with a queue that the test can reach: a producer that cannot
 /// wait, which no part of the recorder is.
 struct Parts {
-    scene: Scene,
+    harness: Harness,
     shared: Shared,
     source: tokio::task::JoinHandle<()>,
     writer: std::thread::JoinHandle<Ended>,
@@ -64,13 +64,13 @@ struct Parts {
 
 impl Parts {
     fn new() -> Self {
-        let scene = Scene::new();
+        let harness = Harness::new();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let config = scene.setup.config().unwrap();
+        let config = harness.setup.config().unwrap();
         let clock = Clock::system();
         let shared = Shared {
             queue: Arc::new(Queue::new(QueueLimits {
@@ -134,7 +134,7 @@ impl Parts {
             consumer,
         };
         Self {
-            scene,
+            harness,
             shared,
             source: runtime.spawn(source.run(start)),
             writer: std::thread::spawn(move || writer.run()),
@@ -183,27 +183,27 @@ impl Parts {
         found.map(|check| check.message).unwrap_or_default()
     }
 
-    fn stop(self) -> Scene {
+    fn stop(self) -> Harness {
         self.source.abort();
         self.shared.queue.close();
         assert_eq!(self.writer.join().unwrap(), Ended::Drained);
         self.runtime.shutdown_background();
-        self.scene
+        self.harness
     }
 }
 
 #[test]
 fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() {
     let parts = Parts::new();
-    let (scene, number) = (&parts.scene, |sql: &str| parts.scene.setup.number(sql));
-    scene.create("first");
-    scene.wait_stored(1);
+    let (harness, number) = (&parts.harness, |sql: &str| parts.harness.setup.number(sql));
+    harness.create("first");
+    harness.wait_stored(1);
 
     // The database stands still: the Events source fills the queue to its mark and waits, the flood does not.
-    let holder = scene.setup.hold_the_database().unwrap();
-    scene.create("in the writer's hands");
+    let holder = harness.setup.hold_the_database().unwrap();
+    harness.create("in the writer's hands");
     assert!(wait_until(|| parts.says("database").contains("locked")));
-    scene.create_many("meanwhile", 500);
+    harness.create_many("meanwhile", 500);
     assert!(wait_until(|| !parts.shared.queue.has_room()));
     assert_eq!(parts.metric("kube9_events_dropped_total"), 0);
     (0..2 * CAPACITY).for_each(|n| parts.flood(n));
@@ -213,12 +213,12 @@ fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() 
     assert_eq!(parts.metric("kube9_events_dropped_total"), events + rows);
     assert!(wait_until(|| parts.says("queue").contains("items dropped")));
     // One of the dropped is gone before anybody can list it again: nothing can heal that.
-    let gone = scene
+    let gone = harness
         .server
         .store()
         .delete(Kind::Event, "shop", "meanwhile.000100")
         .unwrap();
-    let deaths = Deaths::from([(gone.uid.to_string(), Micros::now())]);
+    let deleted = DeletedEvents::from([(gone.uid.to_string(), Micros::now())]);
 
     drop(holder);
     assert!(wait_until(|| number("SELECT count(*) FROM hole")
@@ -226,16 +226,16 @@ fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() 
         && number(
             "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL"
         ) == Some(0)
-        && scene.stored() >= 500));
+        && harness.stored() >= 500));
     assert!(wait_until(|| number(
         "SELECT count(*) FROM events WHERE title = 'Flood'"
     ) == Some(
         (2 * CAPACITY) as i64 - rows as i64
     )));
-    let scene = parts.stop();
-    scene.assert_complete_but(&deaths);
+    let harness = parts.stop();
+    harness.assert_complete_but(&deleted);
 
-    let gaps = scene.gaps();
+    let gaps = harness.gaps();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(gaps[0]["cause"], "queue_overflow");
     assert_eq!(
@@ -244,7 +244,7 @@ fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() 
     );
     let own = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'kube9' \
                AND severity = 'error'";
-    let own: Vec<serde_json::Value> = scene
+    let own: Vec<serde_json::Value> = harness
         .setup
         .column(own)
         .unwrap()

@@ -1,19 +1,19 @@
 //! A recorder in this process, a simulated API server, and what both say.
 
 use kube9_tests::apiserver::{ApiServer, Config, Kind, Verb};
-use kube9_tests::chaos::{Deaths, compare, wait_for_the_rest};
+use kube9_tests::chaos::{DeletedEvents, compare, wait_for_the_rest};
 use kube9_tests::clock::Micros;
 use kube9_tests::recorder::{PATIENCE, Recorder, Setup, wait_until};
 use serde_json::{Value, json};
 use std::fs;
 
-pub(crate) struct Scene {
+pub(crate) struct Harness {
     pub(crate) server: ApiServer,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) setup: Setup,
 }
 
-impl Scene {
+impl Harness {
     pub(crate) fn new() -> Self {
         Self::with("")
     }
@@ -69,15 +69,15 @@ impl Scene {
 
     /// Waits until the database holds what the API server holds, then compares all of it.
     pub(crate) fn assert_complete(&self) {
-        self.assert_complete_but(&Deaths::new());
+        self.assert_complete_but(&DeletedEvents::new());
     }
 
     /// The same, where clients deleted some Events.
-    pub(crate) fn assert_complete_but(&self, deaths: &Deaths) {
+    pub(crate) fn assert_complete_but(&self, deleted: &DeletedEvents) {
         wait_for_the_rest(&self.server, &self.setup, || true);
         let truth = self.server.store().truth();
-        let verdict = compare(&truth, deaths, &self.setup).unwrap();
-        assert!(verdict.is_clean(), "{verdict}");
+        let comparison = compare(&truth, deleted, &self.setup).unwrap();
+        assert!(comparison.is_clean(), "{comparison}");
     }
 
     #[track_caller]
@@ -182,7 +182,7 @@ pub(crate) fn event(namespace: &str, name: &str, count: i64) -> Value {
     })
 }
 
-impl Scene {
+impl Harness {
     pub(crate) fn number_named(&self, name: &str) -> i64 {
         let truth = self.server.store().truth();
         let uid = truth

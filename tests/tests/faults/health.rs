@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube9_tests::apiserver::{Fault, FaultId, Garbage, Kind, On};
 use kube9_tests::recorder::{Setup, balance};
 
-use super::harness::Scene;
+use super::harness::Harness;
 
 /// Scrapes all the while.
 struct Scraper {
@@ -59,25 +59,25 @@ impl Scraper {
 }
 
 /// What begins a fault; the rule to clear is its end, besides what `end` does.
-type Begin = fn(&Scene) -> Option<FaultId>;
+type Begin = fn(&Harness) -> Option<FaultId>;
 
 struct Row {
     what: &'static str,
     begin: Begin,
-    end: fn(&Scene),
+    end: fn(&Harness),
     check: &'static str,
     words: &'static [&'static str],
 }
 
-fn rule(scene: &Scene, on: On, fault: Fault) -> Option<FaultId> {
-    let id = scene.server.faults().always(on, fault);
-    scene.server.cut_connections();
+fn rule(harness: &Harness, on: On, fault: Fault) -> Option<FaultId> {
+    let id = harness.server.faults().always(on, fault);
+    harness.server.cut_connections();
     Some(id)
 }
 
 const EVENTS: On = On::kind(Kind::Event);
 const WATCHES: On = On::watch(Kind::Event);
-const NOTHING: fn(&Scene) = |_| {};
+const NOTHING: fn(&Harness) = |_| {};
 
 const fn status(code: u16) -> Fault {
     Fault::Status {
@@ -89,24 +89,24 @@ const fn status(code: u16) -> Fault {
 const CONNECTIONS: &[Row] = &[
     Row {
         what: "the API server is away",
-        begin: |scene| {
-            scene.server.stop();
+        begin: |harness| {
+            harness.server.stop();
             None
         },
-        end: |scene| scene.server.start_again(),
+        end: |harness| harness.server.start_again(),
         check: "watch/Event",
         words: &["connection"],
     },
     Row {
         what: "every request is cut off",
-        begin: |scene| rule(scene, EVENTS, Fault::Hangup),
+        begin: |harness| rule(harness, EVENTS, Fault::Hangup),
         end: NOTHING,
         check: "watch/Event",
         words: &["connection"],
     },
     Row {
         what: "no answer",
-        begin: |scene| rule(scene, EVENTS, Fault::Silence),
+        begin: |harness| rule(harness, EVENTS, Fault::Silence),
         end: NOTHING,
         check: "watch/Event",
         words: &["no answer"],
@@ -116,20 +116,20 @@ const CONNECTIONS: &[Row] = &[
 const ANSWERS: &[Row] = &[
     Row {
         what: "500",
-        begin: |scene| rule(scene, EVENTS, status(500)),
+        begin: |harness| rule(harness, EVENTS, status(500)),
         end: NOTHING,
         check: "watch/Event",
         words: &["500"],
     },
     Row {
         what: "503 in plain text, as a load balancer answers",
-        begin: |scene| {
+        begin: |harness| {
             let text = Fault::Text {
                 code: 503,
                 retry_after: None,
                 body: "no healthy upstream",
             };
-            rule(scene, EVENTS, text)
+            rule(harness, EVENTS, text)
         },
         end: NOTHING,
         check: "watch/Event",
@@ -137,12 +137,12 @@ const ANSWERS: &[Row] = &[
     },
     Row {
         what: "429 with Retry-After",
-        begin: |scene| {
+        begin: |harness| {
             let busy = Fault::Status {
                 code: 429,
                 retry_after: Some(1),
             };
-            rule(scene, EVENTS, busy)
+            rule(harness, EVENTS, busy)
         },
         end: NOTHING,
         check: "watch/Event",
@@ -150,19 +150,19 @@ const ANSWERS: &[Row] = &[
     },
     Row {
         what: "401: the token is not taken",
-        begin: |scene| rule(scene, EVENTS, status(401)),
+        begin: |harness| rule(harness, EVENTS, status(401)),
         end: NOTHING,
         check: "watch/Event",
         words: &["401"],
     },
     Row {
         what: "403: the permission is gone",
-        begin: |scene| {
-            scene.server.access().deny_kind(Kind::Event);
-            scene.server.cut_connections();
+        begin: |harness| {
+            harness.server.access().deny_kind(Kind::Event);
+            harness.server.cut_connections();
             None
         },
-        end: |scene| scene.server.access().allow_all(),
+        end: |harness| harness.server.access().allow_all(),
         check: "watch/Event",
         words: &["not allowed (403)"],
     },
@@ -171,30 +171,30 @@ const ANSWERS: &[Row] = &[
 const LISTS_AND_WATCHES: &[Row] = &[
     Row {
         what: "watches that end at once",
-        begin: |scene| rule(scene, WATCHES, Fault::Empty),
+        begin: |harness| rule(harness, WATCHES, Fault::Empty),
         end: NOTHING,
         check: "watch/Event",
         words: &["as soon as it has begun"],
     },
     Row {
         what: "lists that are refused",
-        begin: |scene| rule(scene, On::list(Kind::Event), status(504)),
+        begin: |harness| rule(harness, On::list(Kind::Event), status(504)),
         end: NOTHING,
         check: "watch/Event",
         words: &["504"],
     },
     Row {
         what: "lists that break off",
-        begin: |scene| rule(scene, On::list(Kind::Event), Fault::CutAfter { items: 0 }),
+        begin: |harness| rule(harness, On::list(Kind::Event), Fault::CutAfter { items: 0 }),
         end: NOTHING,
         check: "watch/Event",
         words: &["of Events failed", "connection"],
     },
     Row {
         what: "watches that answer with an error in the stream",
-        begin: |scene| {
+        begin: |harness| {
             rule(
-                scene,
+                harness,
                 WATCHES,
                 Fault::ErrorAfter {
                     items: 0,
@@ -208,55 +208,55 @@ const LISTS_AND_WATCHES: &[Row] = &[
     },
     Row {
         what: "watches that go silent",
-        begin: |scene| rule(scene, WATCHES, Fault::SilentAfter { items: 0 }),
+        begin: |harness| rule(harness, WATCHES, Fault::SilentAfter { items: 0 }),
         end: NOTHING,
         check: "watch/Event",
         words: &["no answer"],
     },
     Row {
         what: "one kind alone is refused",
-        begin: |scene| {
-            scene.server.access().deny_kind(Kind::Pod);
-            scene.server.cut_connections();
+        begin: |harness| {
+            harness.server.access().deny_kind(Kind::Pod);
+            harness.server.cut_connections();
             None
         },
-        end: |scene| scene.server.access().allow_all(),
+        end: |harness| harness.server.access().allow_all(),
         check: "watch/Pod",
         words: &["403"],
     },
 ];
 
 /// Plays faults, and then what `last` does.
-fn play(rows: &[Row], last: fn(&Scene, &Scraper)) {
-    let scene = Scene::new();
-    let recorder = scene.start();
-    scene.create_many("first", 30);
-    scene.wait_stored(30);
-    let scraper = Scraper::start(scene.setup.clone());
+fn play(rows: &[Row], last: fn(&Harness, &Scraper)) {
+    let harness = Harness::new();
+    let recorder = harness.start();
+    harness.create_many("first", 30);
+    harness.wait_stored(30);
+    let scraper = Scraper::start(harness.setup.clone());
     for (n, row) in rows.iter().enumerate() {
-        scene.wait(&format!("healthy before: {}", row.what), || {
-            scene.is_healthy()
+        harness.wait(&format!("healthy before: {}", row.what), || {
+            harness.is_healthy()
         });
         let before = scraper.scrapes();
-        let rule = (row.begin)(&scene);
-        scene.create_many(&format!("while-{n}"), 10);
-        scene.repeat("first.000001");
-        scene.wait(row.what, || {
-            let said = scene.degraded(row.check);
+        let rule = (row.begin)(&harness);
+        harness.create_many(&format!("while-{n}"), 10);
+        harness.repeat("first.000001");
+        harness.wait(row.what, || {
+            let said = harness.degraded(row.check);
             row.words.iter().all(|word| said.contains(word))
         });
         if let Some(rule) = rule {
-            scene.server.faults().clear(rule);
+            harness.server.faults().clear(rule);
         }
-        (row.end)(&scene);
-        scene.create_many(&format!("after-{n}"), 10);
-        scene.wait("scraped meanwhile", || scraper.scrapes() > before);
+        (row.end)(&harness);
+        harness.create_many(&format!("after-{n}"), 10);
+        harness.wait("scraped meanwhile", || scraper.scrapes() > before);
     }
-    last(&scene, &scraper);
-    scene.assert_complete();
-    scene.wait("healthy at last", || scene.is_healthy());
-    scene.wait("the account is settled", || {
-        balance(&scene.setup.metrics()) == Some(0.0)
+    last(&harness, &scraper);
+    harness.assert_complete();
+    harness.wait("healthy at last", || harness.is_healthy());
+    harness.wait("the account is settled", || {
+        balance(&harness.setup.metrics()) == Some(0.0)
     });
     let scrapes = scraper.scrapes();
     let unbalanced = scraper.finish();
@@ -286,9 +286,9 @@ fn lists_and_watches_that_fail_are_named_and_the_account_balances_all_the_while(
 
 #[test]
 fn what_is_no_failure_and_a_database_that_stands_still_leave_the_account_balanced() {
-    play(&[], |scene, scraper| {
+    play(&[], |harness, scraper| {
         // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
-        let faults = scene.server.faults();
+        let faults = harness.server.faults();
         let garbage = Garbage::WrongType;
         for fault in [
             Fault::Duplicate,
@@ -301,15 +301,15 @@ fn what_is_no_failure_and_a_database_that_stands_still_leave_the_account_balance
         ] {
             let before = scraper.scrapes();
             faults.next(1, WATCHES, fault);
-            scene.server.cut_connections();
-            scene.create_many(&format!("last-{before}"), 10);
-            scene.wait("scraped meanwhile", || scraper.scrapes() > before);
+            harness.server.cut_connections();
+            harness.create_many(&format!("last-{before}"), 10);
+            harness.wait("scraped meanwhile", || scraper.scrapes() > before);
         }
         // The database that stands still, and the queue behind it.
-        let holder = scene.setup.hold_the_database().unwrap();
-        scene.create_many("held", 1_500);
-        scene.wait("the database is named", || {
-            scene.degraded("database").contains("database is locked")
+        let holder = harness.setup.hold_the_database().unwrap();
+        harness.create_many("held", 1_500);
+        harness.wait("the database is named", || {
+            harness.degraded("database").contains("database is locked")
         });
         drop(holder);
     });

@@ -6,7 +6,7 @@ use kube9_tests::apiserver::{Fault, Garbage, Kind, On, Verb};
 use kube9_tests::recorder::Recorder;
 use serde_json::{Value, json};
 
-use super::harness::Scene;
+use super::harness::Harness;
 
 const WATCHES: On = On::watch(Kind::Pod);
 const LISTS: On = On::list(Kind::Pod);
@@ -26,7 +26,7 @@ fn pod(name: &str) -> Value {
     })
 }
 
-impl Scene {
+impl Harness {
     fn create_pods(&self, prefix: &str, number: usize) {
         for n in 0..number {
             let pod = pod(&format!("{prefix}-{n}"));
@@ -78,8 +78,8 @@ impl Scene {
 
 #[test]
 fn faults_that_last_are_named_and_no_pod_is_missed() {
-    let scene = Scene::new();
-    let recorder = scene.start_on_pods();
+    let harness = Harness::new();
+    let recorder = harness.start_on_pods();
     let busy = Fault::Status {
         code: 429,
         retry_after: Some(1),
@@ -101,19 +101,19 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
             "within 11 s",
         ),
     ] {
-        let rule = scene.server.faults().always(on, fault);
-        scene.server.cut_connections();
-        scene.create_pods(&format!("while-{pods}"), 1);
-        scene.wait(what, || scene.degraded("watch/Pod").contains(words));
-        scene.server.faults().clear(rule);
+        let rule = harness.server.faults().always(on, fault);
+        harness.server.cut_connections();
+        harness.create_pods(&format!("while-{pods}"), 1);
+        harness.wait(what, || harness.degraded("watch/Pod").contains(words));
+        harness.server.faults().clear(rule);
         // A watch that met the fault meets it to its end.
-        scene.server.cut_connections();
+        harness.server.cut_connections();
         pods += 1;
-        scene.wait_known(what, pods);
-        scene.wait("healthy again", || scene.is_healthy());
+        harness.wait_known(what, pods);
+        harness.wait("healthy again", || harness.is_healthy());
     }
     // After a silence whose begin is unknown, what was there is compared with what is known: metadata, at the position.
-    let listed = scene.server.requests().all();
+    let listed = harness.server.requests().all();
     let lists = listed
         .iter()
         .filter(|r| r.what == Some((Verb::List, Kind::Pod)))
@@ -129,30 +129,30 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
 
 #[test]
 fn permission_refused_by_a_server_that_starts_is_not_said_to_be_missing() {
-    let scene = Scene::new();
-    let recorder = scene.start_on_pods();
+    let harness = Harness::new();
+    let recorder = harness.start_on_pods();
     let missing =
         "SELECT count(*) FROM events WHERE title LIKE 'Permission to watch Pods is missing since%'";
     // It answers so for a second or three, until it has read its roles.
-    scene
+    harness
         .server
         .faults()
         .next(3, On::kind(Kind::Pod), status(403));
-    scene.server.cut_connections();
-    scene.wait("it is counted", || {
-        scene.restarts().get("forbidden") == Some(&3)
+    harness.server.cut_connections();
+    harness.wait("it is counted", || {
+        harness.restarts().get("forbidden") == Some(&3)
     });
-    scene.create_pods("after", 1);
-    scene.wait_known("the pod made afterwards", 1);
-    assert_eq!(scene.setup.number(missing), Some(0));
+    harness.create_pods("after", 1);
+    harness.wait_known("the pod made afterwards", 1);
+    assert_eq!(harness.setup.number(missing), Some(0));
     // One that is missing is refused for as long as that.
-    let rule = scene
+    let rule = harness
         .server
         .faults()
         .always(On::kind(Kind::Pod), status(403));
-    scene.server.cut_connections();
-    scene.wait("it is said", || scene.setup.number(missing) == Some(1));
-    scene.server.faults().clear(rule);
+    harness.server.cut_connections();
+    harness.wait("it is said", || harness.setup.number(missing) == Some(1));
+    harness.server.faults().clear(rule);
     recorder.stop().unwrap();
 }
 
@@ -171,105 +171,105 @@ fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
         ("gone", vec![expired]),
         ("closed", vec![undecodable, Fault::EndAfter { items: 0 }]),
     ] {
-        let scene = Scene::new();
-        let recorder = scene.start_on_pods();
+        let harness = Harness::new();
+        let recorder = harness.start_on_pods();
         let rules = faults
             .into_iter()
-            .map(|fault| scene.server.faults().always(WATCHES, fault));
+            .map(|fault| harness.server.faults().always(WATCHES, fault));
         let rules: Vec<_> = rules.collect();
-        scene.server.cut_connections();
-        let before = scene.server.requests().mark();
-        scene.wait(cause, || {
-            scene.restarts().get(cause).is_some_and(|ends| *ends >= 5)
+        harness.server.cut_connections();
+        let before = harness.server.requests().mark();
+        harness.wait(cause, || {
+            harness.restarts().get(cause).is_some_and(|ends| *ends >= 5)
         });
         // The waits of the back-off grow from 100 ms to a second: five of them take longer than one second together.
-        let requests = scene.server.requests().since(before);
+        let requests = harness.server.requests().since(before);
         let watches = requests
             .iter()
             .filter(|request| request.what == Some((Verb::Watch, Kind::Pod)))
             .count();
         assert!(watches < 20, "{cause}: {watches} watches");
-        scene.create_pods("meanwhile", 1);
+        harness.create_pods("meanwhile", 1);
         rules
             .into_iter()
-            .for_each(|rule| scene.server.faults().clear(rule));
-        scene.wait_known("the pod of the meantime", 1);
+            .for_each(|rule| harness.server.faults().clear(rule));
+        harness.wait_known("the pod of the meantime", 1);
         recorder.stop().unwrap();
     }
 }
 
 #[test]
 fn a_position_that_is_gone_in_the_stream_has_the_objects_listed_again() {
-    let scene = Scene::new();
-    let recorder = scene.start_on_pods();
+    let harness = Harness::new();
+    let recorder = harness.start_on_pods();
     let gone = Fault::ErrorAfter {
         items: 0,
         code: 410,
     };
-    scene.server.faults().next(1, WATCHES, gone);
-    scene.server.cut_connections();
-    scene.create_pods("meanwhile", 2);
-    scene.wait("it is counted", || scene.restarts()["gone"] == 1);
-    scene.wait_known("both pods", 2);
-    assert_eq!(scene.lists_of(Kind::Pod), 2);
+    harness.server.faults().next(1, WATCHES, gone);
+    harness.server.cut_connections();
+    harness.create_pods("meanwhile", 2);
+    harness.wait("it is counted", || harness.restarts()["gone"] == 1);
+    harness.wait_known("both pods", 2);
+    assert_eq!(harness.lists_of(Kind::Pod), 2);
     recorder.stop().unwrap();
 }
 
 #[test]
 fn a_list_of_objects_whose_token_expires_is_begun_again() {
-    let scene = Scene::new();
-    scene.create_pods("many", 120);
+    let harness = Harness::new();
+    harness.create_pods("many", 120);
     let second_page = On {
         continued: Some(true),
         ..LISTS
     };
-    scene.server.faults().next(1, second_page, status(410));
-    let recorder = scene.start_on_pods();
-    scene.wait_known("every pod, once", 120);
-    assert_eq!(scene.restarts()["gone"], 1);
+    harness.server.faults().next(1, second_page, status(410));
+    let recorder = harness.start_on_pods();
+    harness.wait_known("every pod, once", 120);
+    assert_eq!(harness.restarts()["gone"], 1);
     recorder.stop().unwrap();
 }
 
 #[test]
 fn objects_that_cannot_be_read_are_counted_and_the_rest_is_known() {
-    let scene = Scene::new();
-    scene.create_pods("listed", 2);
+    let harness = Harness::new();
+    harness.create_pods("listed", 2);
     let garbage = Fault::Garbage {
         items: 1,
         what: Garbage::WrongType,
     };
-    scene.server.faults().next(1, LISTS, garbage);
-    let recorder = scene.start_on_pods();
-    scene.wait_known("those that can be read", 2);
-    scene.wait("the other is counted", || scene.undecoded() == 1);
+    harness.server.faults().next(1, LISTS, garbage);
+    let recorder = harness.start_on_pods();
+    harness.wait_known("those that can be read", 2);
+    harness.wait("the other is counted", || harness.undecoded() == 1);
     for what in [Garbage::WrongType, Garbage::NotAnObject, Garbage::NotJson] {
-        let before = scene.undecoded();
+        let before = harness.undecoded();
         let garbage = Fault::Garbage { items: 0, what };
-        scene.server.faults().next(1, WATCHES, garbage);
-        scene.server.cut_connections();
-        scene.wait(&format!("{what:?} is counted"), || {
-            scene.undecoded() > before
+        harness.server.faults().next(1, WATCHES, garbage);
+        harness.server.cut_connections();
+        harness.wait(&format!("{what:?} is counted"), || {
+            harness.undecoded() > before
         });
     }
-    scene.create_pods("later", 1);
-    scene.wait_known("what comes after them", 3);
+    harness.create_pods("later", 1);
+    harness.wait_known("what comes after them", 3);
     recorder.stop().unwrap();
 }
 
 #[test]
 fn an_object_that_is_too_long_is_skipped_and_the_watch_lives() {
-    let scene = Scene::new();
-    let recorder = scene.start_on_pods();
+    let harness = Harness::new();
+    let recorder = harness.start_on_pods();
     let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"spec":""#;
     let mut body = head.to_vec();
     body.resize(5 << 20, b'x');
     body.extend_from_slice(b"\"}");
-    scene
+    harness
         .server
         .store()
         .poison(Kind::Pod, "shop", "huge", &body);
-    scene.create_pods("after", 1);
-    scene.wait_known("the next pod", 1);
-    assert_eq!(scene.undecoded(), 1);
+    harness.create_pods("after", 1);
+    harness.wait_known("the next pod", 1);
+    assert_eq!(harness.undecoded(), 1);
     recorder.stop().unwrap();
 }

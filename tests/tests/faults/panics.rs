@@ -9,7 +9,7 @@ use kube9_model::time::Timestamp;
 use kube9_recorder::exit::Defect;
 use kube9_recorder::panics;
 
-use super::harness::Scene;
+use super::harness::Harness;
 
 /// A clock that panics once, in a task of the recorder, when it is told to.
 struct Trap {
@@ -42,30 +42,30 @@ impl TimeSource for Trap {
 #[test]
 fn panic_in_a_task_commits_what_was_received_before_the_recorder_ends() {
     const EVENTS: usize = 200;
-    let scene = Scene::new();
+    let harness = Harness::new();
     let trap = Arc::new(Trap {
         system: Clock::system(),
         armed: AtomicBool::new(false),
     });
-    let recorder = scene.setup.start_at(Clock::new(trap.clone())).unwrap();
-    scene.wait("healthy", || scene.is_healthy());
+    let recorder = harness.setup.start_at(Clock::new(trap.clone())).unwrap();
+    harness.wait("healthy", || harness.is_healthy());
     // Nothing can be committed while the task panics: all of it waits in the queue and in the writer's batch.
-    let held = scene.setup.hold_the_database().unwrap();
-    scene.create_many("while-held", EVENTS);
-    scene.wait("all are received", || {
-        scene.metric("kube9_events_received_total") >= EVENTS as f64
+    let held = harness.setup.hold_the_database().unwrap();
+    harness.create_many("while-held", EVENTS);
+    harness.wait("all are received", || {
+        harness.metric("kube9_events_received_total") >= EVENTS as f64
     });
-    assert_eq!(scene.stored(), 0);
+    assert_eq!(harness.stored(), 0);
     trap.armed.store(true, Ordering::Relaxed);
-    scene.wait("the task has panicked", || {
+    harness.wait("the task has panicked", || {
         !trap.armed.load(Ordering::Relaxed)
     });
     drop(held);
-    scene.wait("the recorder has ended", || recorder.has_ended());
+    harness.wait("the recorder has ended", || recorder.has_ended());
     let error = recorder.stop().unwrap_err();
     assert!(error.is::<Defect>(), "{error:#}");
-    assert_eq!(scene.stored(), EVENTS as i64);
+    assert_eq!(harness.stored(), EVENTS as i64);
     let stopped = "SELECT description FROM events WHERE title = 'Recorder stopped'";
-    let stopped = scene.setup.column(stopped).unwrap();
+    let stopped = harness.setup.column(stopped).unwrap();
     assert!(stopped[0].contains("panicked"), "{stopped:?}");
 }

@@ -10,7 +10,7 @@ use kube9_tests::apiserver::{Fault, Kind, On};
 use kube9_tests::recorder::Recorder;
 use serde_json::{Value, json};
 
-use crate::faults::harness::{Scene, event};
+use crate::faults::harness::{Harness, event};
 
 const COMPACTED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"message":"rpc error: code = OutOfRange desc = etcdserver: mvcc: required revision has been compacted"}}"#;
 const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"The resourceVersion for the provided watch is too old."}}"#;
@@ -65,7 +65,7 @@ fn say(what: &str, kind: Kind, since: Instant, gaps: &[Value]) {
     );
 }
 
-impl Scene {
+impl Harness {
     fn put(&self, kind: Kind, name: &str) {
         self.server
             .store()
@@ -148,77 +148,77 @@ impl Scene {
 
 /// The fault lasts: what happens meanwhile is recorded all the same, and the gap names `cause`.
 fn lasting(what: &str, kind: Kind, fault: Fault, cause: &str) {
-    let scene = Scene::new();
-    let recorder = scene.watching();
-    scene.put(kind, "before");
-    scene.wait_for(kind, "before");
-    let rule = scene.server.faults().always(On::watch(kind), fault);
-    scene.server.cut_connections();
-    scene.put(kind, "meanwhile");
+    let harness = Harness::new();
+    let recorder = harness.watching();
+    harness.put(kind, "before");
+    harness.wait_for(kind, "before");
+    let rule = harness.server.faults().always(On::watch(kind), fault);
+    harness.server.cut_connections();
+    harness.put(kind, "meanwhile");
     let since = Instant::now();
-    scene.wait_for(kind, "meanwhile");
-    scene.wait("the gap is closed", || {
-        let gaps = scene.gaps_of(kind);
+    harness.wait_for(kind, "meanwhile");
+    harness.wait("the gap is closed", || {
+        let gaps = harness.gaps_of(kind);
         gaps.first().is_some_and(|gap| gap["to"].is_string())
     });
-    let gaps = scene.gaps_of(kind);
+    let gaps = harness.gaps_of(kind);
     say(what, kind, since, &gaps[..1]);
     assert_eq!(gaps[0]["cause"], cause, "{gaps:?}");
     assert_eq!(gaps[0]["healed"], "true", "{gaps:?}");
     // No storm of lists, however long it lasts.
-    let densest = scene.server.requests().densest(Duration::from_secs(5));
+    let densest = harness.server.requests().densest(Duration::from_secs(5));
     assert!(densest <= 150, "{densest} requests within 5 s");
-    scene.server.faults().clear(rule);
-    scene.put(kind, "after");
-    scene.wait_for(kind, "after");
-    scene.wait("healthy", || scene.is_healthy());
+    harness.server.faults().clear(rule);
+    harness.put(kind, "after");
+    harness.wait_for(kind, "after");
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
 /// The fault happens once, and the position is as good as before.
 fn passing(what: &str, kind: Kind, times: usize, fault: Fault) {
-    let scene = Scene::new();
-    let recorder = scene.watching();
-    scene.put(kind, "before");
-    scene.wait_for(kind, "before");
-    scene.server.faults().next(times, On::watch(kind), fault);
-    scene.server.cut_connections();
+    let harness = Harness::new();
+    let recorder = harness.watching();
+    harness.put(kind, "before");
+    harness.wait_for(kind, "before");
+    harness.server.faults().next(times, On::watch(kind), fault);
+    harness.server.cut_connections();
     let since = Instant::now();
-    scene.put(kind, "meanwhile");
-    scene.put(kind, "more");
-    scene.wait_for(kind, "meanwhile");
-    scene.wait_for(kind, "more");
-    let gaps = scene.gaps_of(kind);
+    harness.put(kind, "meanwhile");
+    harness.put(kind, "more");
+    harness.wait_for(kind, "meanwhile");
+    harness.wait_for(kind, "more");
+    let gaps = harness.gaps_of(kind);
     say(what, kind, since, &gaps);
     assert_eq!(gaps, Vec::<Value>::new());
-    scene.wait("healthy", || scene.is_healthy());
+    harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
 /// A bookmark that says nothing true: no watch begins below the position, and nothing is missed or doubled.
 fn bookmark(what: &str, kind: Kind, line: &'static str) {
-    let scene = Scene::new();
-    scene.put(kind, "before");
-    let begins = scene.server.store().version();
-    let recorder = scene.watching();
-    scene.wait_for(kind, "before");
+    let harness = Harness::new();
+    harness.put(kind, "before");
+    let begins = harness.server.store().version();
+    let recorder = harness.watching();
+    harness.wait_for(kind, "before");
     let line = Fault::Line {
         items: 0,
         line,
         ends: false,
     };
-    let faults = scene.server.faults();
+    let faults = harness.server.faults();
     faults.next(1, On::watch(kind), line);
-    scene.server.cut_connections();
-    scene.wait("the bookmark was sent", || {
-        faults.pending() == 0 && scene.server.requests().open_watches(kind) == 1
+    harness.server.cut_connections();
+    harness.wait("the bookmark was sent", || {
+        faults.pending() == 0 && harness.server.requests().open_watches(kind) == 1
     });
-    scene.server.cut_connections();
+    harness.server.cut_connections();
     let since = Instant::now();
-    scene.put(kind, "meanwhile");
-    scene.wait_for(kind, "meanwhile");
-    say(what, kind, since, &scene.gaps_of(kind));
-    for request in scene.server.requests().all() {
+    harness.put(kind, "meanwhile");
+    harness.wait_for(kind, "meanwhile");
+    say(what, kind, since, &harness.gaps_of(kind));
+    for request in harness.server.requests().all() {
         let is_watch = request.what == Some((kube9_tests::apiserver::Verb::Watch, kind));
         let version = request.target.split("resourceVersion=").nth(1);
         let version = version.and_then(|version| version.parse::<u64>().ok());
@@ -228,7 +228,7 @@ fn bookmark(what: &str, kind: Kind, line: &'static str) {
             request.target
         );
     }
-    assert_eq!(scene.gaps_of(kind), Vec::<Value>::new());
+    assert_eq!(harness.gaps_of(kind), Vec::<Value>::new());
     recorder.stop().unwrap();
 }
 
@@ -280,55 +280,55 @@ failures! {
 
 /// A cluster of which each kind has one object, and a version from which a backup of etcd is.
 struct Rewound {
-    scene: Scene,
+    harness: Harness,
     backup: u64,
 }
 
 impl Rewound {
     fn new() -> Self {
-        let scene = Scene::new();
-        scene.put_each(&WATCHED, "kept");
-        let backup = scene.server.store().version();
+        let harness = Harness::new();
+        harness.put_each(&WATCHED, "kept");
+        let backup = harness.server.store().version();
         for n in 0..20 {
-            scene.put(Kind::Pod, &format!("undone-{n}"));
-            scene.put(Kind::Event, &format!("undone-{n}"));
+            harness.put(Kind::Pod, &format!("undone-{n}"));
+            harness.put(Kind::Event, &format!("undone-{n}"));
         }
-        Self { scene, backup }
+        Self { harness, backup }
     }
 
     fn watching(&self) -> Recorder {
-        let recorder = self.scene.watching();
-        self.scene.wait_for_each(&WATCHED, "kept");
-        self.scene.wait_for(Kind::Pod, "undone-19");
-        self.scene.wait_for(Kind::Event, "undone-19");
+        let recorder = self.harness.watching();
+        self.harness.wait_for_each(&WATCHED, "kept");
+        self.harness.wait_for(Kind::Pod, "undone-19");
+        self.harness.wait_for(Kind::Event, "undone-19");
         recorder
     }
 
     /// What is there after the backup was put back, below the versions that were seen, is known of every kind; one row
     /// says what happened, and one gap row names all kinds.
     fn is_right(&self, what: &str) {
-        let (scene, since) = (&self.scene, Instant::now());
-        scene.put_each(&WATCHED, "other");
-        scene.wait_for_each(&WATCHED, "other");
-        scene.wait("no pod that was undone is left", || {
-            !scene.has(Kind::Pod, "undone-3")
+        let (harness, since) = (&self.harness, Instant::now());
+        harness.put_each(&WATCHED, "other");
+        harness.wait_for_each(&WATCHED, "other");
+        harness.wait("no pod that was undone is left", || {
+            !harness.has(Kind::Pod, "undone-3")
         });
-        scene.wait("the gap of every kind is closed", || {
+        harness.wait("the gap of every kind is closed", || {
             WATCHED.iter().all(|kind| {
-                let gaps = scene.gaps_of(*kind);
+                let gaps = harness.gaps_of(*kind);
                 gaps.len() == 1 && gaps[0]["to"].is_string()
             })
         });
-        say(what, Kind::Event, since, &scene.gaps_of(Kind::Event));
-        assert_eq!(scene.regressions(), Some(1), "{:?}", scene.gap_rows());
-        let rows = scene.gap_rows();
+        say(what, Kind::Event, since, &harness.gaps_of(Kind::Event));
+        assert_eq!(harness.regressions(), Some(1), "{:?}", harness.gap_rows());
+        let rows = harness.gap_rows();
         assert_eq!(rows.len(), 1, "{rows:?}");
         assert_eq!(rows[0]["cause"], "history_regressed");
         assert_eq!(rows[0]["sources"].as_array().unwrap().len(), WATCHED.len());
         assert!(rows[0]["open"].is_null(), "{rows:?}");
-        scene.put(Kind::Pod, "later");
-        scene.wait_for(Kind::Pod, "later");
-        scene.wait("healthy", || scene.is_healthy());
+        harness.put(Kind::Pod, "later");
+        harness.wait_for(Kind::Pod, "later");
+        harness.wait("healthy", || harness.is_healthy());
     }
 }
 
@@ -336,8 +336,8 @@ impl Rewound {
 fn history_that_went_back_while_down_is_found_at_the_start() {
     let rewound = Rewound::new();
     rewound.watching().stop().unwrap();
-    rewound.scene.server.restore_backup(rewound.backup);
-    let recorder = rewound.scene.start();
+    rewound.harness.server.restore_backup(rewound.backup);
+    let recorder = rewound.harness.start();
     rewound.is_right("history went back, at a start");
     recorder.stop().unwrap();
 }
@@ -346,7 +346,7 @@ fn history_that_went_back_while_down_is_found_at_the_start() {
 fn history_that_went_back_under_a_running_recorder_is_found_when_watches_are_cut() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
-    rewound.scene.server.restore_backup(rewound.backup);
+    rewound.harness.server.restore_backup(rewound.backup);
     rewound.is_right("history went back, watches cut");
     recorder.stop().unwrap();
 }
@@ -355,7 +355,7 @@ fn history_that_went_back_under_a_running_recorder_is_found_when_watches_are_cut
 fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
-    let server = &rewound.scene.server;
+    let server = &rewound.harness.server;
     for kind in WATCHED {
         let end = Fault::EndAfter { items: 0 };
         server.faults().next(1, On::watch(kind), end);
@@ -371,21 +371,21 @@ fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
 fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
-    let scene = &rewound.scene;
-    let server = &scene.server;
+    let harness = &rewound.harness;
+    let server = &harness.server;
     let position = server.store().version();
     let away = server.faults().always(On::ANY, status(503));
     server.restore_backup(rewound.backup);
-    scene.wait("it has asked", || !scene.is_healthy());
+    harness.wait("it has asked", || !harness.is_healthy());
     std::thread::sleep(Duration::from_secs(3));
     for n in 0..30 {
-        scene.put(Kind::Pod, &format!("new-{n}"));
-        scene.put(Kind::Event, &format!("new-{n}"));
+        harness.put(Kind::Pod, &format!("new-{n}"));
+        harness.put(Kind::Event, &format!("new-{n}"));
     }
     assert!(server.store().version() > position);
     server.faults().clear(away);
     for kind in [Kind::Pod, Kind::Event] {
-        scene.wait_for(kind, "new-0");
+        harness.wait_for(kind, "new-0");
     }
     rewound.is_right("history went back and has overtaken");
     recorder.stop().unwrap();
@@ -395,23 +395,23 @@ fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
 #[test]
 fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
     let mut rewound = Rewound::new();
-    let setup = &mut rewound.scene.setup;
+    let setup = &mut rewound.harness.setup;
     let waits = "backoff: {initial: 6s, max: 6s}";
     setup.yaml = setup
         .yaml
         .replace("backoff: {initial: 100ms, max: 1s}", waits);
     assert!(setup.yaml.contains(waits), "{}", setup.yaml);
     let recorder = rewound.watching();
-    let scene = &rewound.scene;
-    let position = scene.server.store().version();
-    scene.server.restore_backup(rewound.backup);
+    let harness = &rewound.harness;
+    let position = harness.server.store().version();
+    harness.server.restore_backup(rewound.backup);
     for n in 0..30 {
-        scene.put(Kind::Pod, &format!("new-{n}"));
-        scene.put(Kind::Event, &format!("new-{n}"));
+        harness.put(Kind::Pod, &format!("new-{n}"));
+        harness.put(Kind::Event, &format!("new-{n}"));
     }
-    assert!(scene.server.store().version() > position);
+    assert!(harness.server.store().version() > position);
     for kind in [Kind::Pod, Kind::Event] {
-        scene.wait_for(kind, "new-0");
+        harness.wait_for(kind, "new-0");
     }
     rewound.is_right("history went back and has overtaken, every kind waiting");
     recorder.stop().unwrap();
@@ -420,27 +420,27 @@ fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
 /// An API server that was away, and has the same history: nothing is listed, and no gap row claims anything.
 #[test]
 fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
-    let scene = Scene::new();
-    scene.put_each(&WATCHED, "old");
-    let recorder = scene.watching();
+    let harness = Harness::new();
+    harness.put_each(&WATCHED, "old");
+    let recorder = harness.watching();
     for kind in WATCHED {
-        scene.put(kind, "before");
-        scene.wait_for(kind, "before");
+        harness.put(kind, "before");
+        harness.wait_for(kind, "before");
     }
-    scene
+    harness
         .server
         .store()
         .delete(Kind::Pod, "shop", "old")
         .unwrap();
-    let away = scene.server.faults().always(On::ANY, status(503));
-    scene.server.cut_connections();
-    scene.wait("it has asked", || !scene.is_healthy());
+    let away = harness.server.faults().always(On::ANY, status(503));
+    harness.server.cut_connections();
+    harness.wait("it has asked", || !harness.is_healthy());
     std::thread::sleep(Duration::from_secs(2));
-    scene.put_each(&WATCHED, "meanwhile");
-    scene.server.faults().clear(away);
-    scene.wait_for_each(&WATCHED, "meanwhile");
-    assert_eq!(scene.gap_rows(), Vec::<Value>::new());
-    assert_eq!(scene.regressions(), Some(0));
+    harness.put_each(&WATCHED, "meanwhile");
+    harness.server.faults().clear(away);
+    harness.wait_for_each(&WATCHED, "meanwhile");
+    assert_eq!(harness.gap_rows(), Vec::<Value>::new());
+    assert_eq!(harness.regressions(), Some(0));
     recorder.stop().unwrap();
 }
 
@@ -449,7 +449,7 @@ fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
 fn history_that_went_back_is_found_on_idle_watches() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
-    rewound.scene.server.store().restore(rewound.backup);
+    rewound.harness.server.store().restore(rewound.backup);
     rewound.is_right("history went back, watches idle");
     recorder.stop().unwrap();
 }
@@ -459,12 +459,12 @@ fn exact_list_of_the_future_that_is_answered_with_what_there_is_today_fools_nobo
     for as_asked in [false, true] {
         let rewound = Rewound::new();
         rewound.watching().stop().unwrap();
-        let faults = rewound.scene.server.faults();
+        let faults = rewound.harness.server.faults();
         for kind in WATCHED {
             faults.always(On::list(kind), Fault::Today { as_asked });
         }
-        rewound.scene.server.restore_backup(rewound.backup);
-        let recorder = rewound.scene.start();
+        rewound.harness.server.restore_backup(rewound.backup);
+        let recorder = rewound.harness.start();
         rewound.is_right("exact list of the future, answered with today's objects");
         recorder.stop().unwrap();
     }
@@ -473,18 +473,18 @@ fn exact_list_of_the_future_that_is_answered_with_what_there_is_today_fools_nobo
 /// The list is later than the position: what lies between is a gap, and not said to be none.
 #[test]
 fn exact_list_that_is_answered_with_a_later_state_leaves_a_gap() {
-    let scene = Scene::new();
-    scene.put(Kind::Pod, "before");
-    let recorder = scene.watching();
-    scene.wait_for(Kind::Pod, "before");
+    let harness = Harness::new();
+    harness.put(Kind::Pod, "before");
+    let recorder = harness.watching();
+    harness.wait_for(Kind::Pod, "before");
     recorder.stop().unwrap();
-    scene.put(Kind::Pod, "meanwhile");
+    harness.put(Kind::Pod, "meanwhile");
     let today = Fault::Today { as_asked: false };
-    scene.server.faults().always(On::list(Kind::Pod), today);
-    let recorder = scene.watching();
-    scene.wait_for(Kind::Pod, "meanwhile");
-    scene.wait("the gap is closed", || {
-        let gaps = scene.gaps_of(Kind::Pod);
+    harness.server.faults().always(On::list(Kind::Pod), today);
+    let recorder = harness.watching();
+    harness.wait_for(Kind::Pod, "meanwhile");
+    harness.wait("the gap is closed", || {
+        let gaps = harness.gaps_of(Kind::Pod);
         gaps.first().is_some_and(|gap| gap["to"].is_string())
     });
     recorder.stop().unwrap();
@@ -497,28 +497,28 @@ fn exact_list_that_fails_falls_back_to_what_there_is_today() {
         (400, "watch_failed"),
         (410, "expired"),
     ] {
-        let scene = Scene::new();
-        scene.put(Kind::Pod, "before");
-        let recorder = scene.watching();
-        scene.wait_for(Kind::Pod, "before");
+        let harness = Harness::new();
+        harness.put(Kind::Pod, "before");
+        let recorder = harness.watching();
+        harness.wait_for(Kind::Pod, "before");
         recorder.stop().unwrap();
-        scene.put(Kind::Pod, "meanwhile");
+        harness.put(Kind::Pod, "meanwhile");
         let exact = On {
             exact: Some(true),
             ..On::list(Kind::Pod)
         };
-        scene.server.faults().always(exact, status(code));
+        harness.server.faults().always(exact, status(code));
         let since = Instant::now();
-        let recorder = scene.watching();
-        scene.wait_for(Kind::Pod, "meanwhile");
-        scene.wait("the gap is closed", || {
-            let gaps = scene.gaps_of(Kind::Pod);
+        let recorder = harness.watching();
+        harness.wait_for(Kind::Pod, "meanwhile");
+        harness.wait("the gap is closed", || {
+            let gaps = harness.gaps_of(Kind::Pod);
             gaps.first().is_some_and(|gap| gap["to"].is_string())
         });
-        let gaps = scene.gaps_of(Kind::Pod);
+        let gaps = harness.gaps_of(Kind::Pod);
         say(&format!("exact list {code}"), Kind::Pod, since, &gaps);
         assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &json!(cause)));
-        scene.wait("healthy", || scene.is_healthy());
+        harness.wait("healthy", || harness.is_healthy());
         recorder.stop().unwrap();
     }
 }
@@ -527,26 +527,26 @@ fn exact_list_that_fails_falls_back_to_what_there_is_today() {
 #[test]
 fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again() {
     for kind in [Kind::Event, Kind::Pod] {
-        let scene = Scene::new();
-        scene.put(kind, "before");
-        let recorder = scene.watching();
-        scene.wait_for(kind, "before");
+        let harness = Harness::new();
+        harness.put(kind, "before");
+        let recorder = harness.watching();
+        harness.wait_for(kind, "before");
         recorder.stop().unwrap();
-        scene.put(kind, "meanwhile");
-        scene
+        harness.put(kind, "meanwhile");
+        harness
             .server
             .faults()
             .always(On::watch(kind), error(COMPACTED));
         let since = Instant::now();
-        let recorder = scene.start();
-        scene.put(kind, "later");
-        scene.wait_for(kind, "meanwhile");
-        scene.wait_for(kind, "later");
-        scene.wait("the gap is closed", || {
-            let gaps = scene.gaps_of(kind);
+        let recorder = harness.start();
+        harness.put(kind, "later");
+        harness.wait_for(kind, "meanwhile");
+        harness.wait_for(kind, "later");
+        harness.wait("the gap is closed", || {
+            let gaps = harness.gaps_of(kind);
             gaps.first().is_some_and(|gap| gap["to"].is_string())
         });
-        let gaps = scene.gaps_of(kind);
+        let gaps = harness.gaps_of(kind);
         say("error 500 compacted, at a start", kind, since, &gaps[..1]);
         assert_eq!(gaps[0]["cause"], "watch_failed");
         recorder.stop().unwrap();
@@ -558,13 +558,13 @@ fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again()
 #[test]
 fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_end() {
     for is_reset in [true, false] {
-        let scene = Scene::new();
-        let recorder = scene.watching();
-        scene.put(Kind::Pod, "before");
-        scene.wait_for(Kind::Pod, "before");
+        let harness = Harness::new();
+        let recorder = harness.watching();
+        harness.put(Kind::Pod, "before");
+        harness.wait_for(Kind::Pod, "before");
         let recorded = Timestamp::now();
         std::thread::sleep(Duration::from_secs(3));
-        let faults = scene.server.faults();
+        let faults = harness.server.faults();
         let gone = Fault::ErrorAfter {
             items: 0,
             code: 410,
@@ -572,15 +572,15 @@ fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_
         faults.next(1, On::watch(Kind::Pod), gone);
         let cut = Timestamp::now();
         if is_reset {
-            scene.server.reset_connections();
+            harness.server.reset_connections();
         } else {
-            scene.server.cut_connections();
+            harness.server.cut_connections();
         }
-        scene.wait("the gap is closed", || {
-            let gaps = scene.gaps_of(Kind::Pod);
+        harness.wait("the gap is closed", || {
+            let gaps = harness.gaps_of(Kind::Pod);
             gaps.first().is_some_and(|gap| gap["to"].is_string())
         });
-        let gaps = scene.gaps_of(Kind::Pod);
+        let gaps = harness.gaps_of(Kind::Pod);
         let from = Timestamp::parse(gaps[0]["from"].as_str().unwrap()).unwrap();
         let second = Duration::from_secs(1);
         if is_reset {
@@ -596,41 +596,41 @@ fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_
 /// begins when the watches ended, not before what was recorded live.
 #[test]
 fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
-    let scene = Scene::new();
-    scene.put_each(&WATCHED, "old");
-    let recorder = scene.watching();
+    let harness = Harness::new();
+    harness.put_each(&WATCHED, "old");
+    let recorder = harness.watching();
     let kinds = [Kind::Pod, Kind::Service, Kind::ConfigMap];
     for kind in kinds {
-        scene.put(kind, "before");
-        scene.wait_for(kind, "before");
+        harness.put(kind, "before");
+        harness.wait_for(kind, "before");
     }
     let recorded = Timestamp::now();
     // The end of a watch proves its moment only if nothing came for 50 ms before it.
     std::thread::sleep(Duration::from_millis(300));
     let since = Instant::now();
-    scene.server.stop();
+    harness.server.stop();
     // Its connections end a moment later; what is put before that is still delivered.
-    scene.wait("all watches are cut", || {
-        let requests = scene.server.requests();
+    harness.wait("all watches are cut", || {
+        let requests = harness.server.requests();
         WATCHED.iter().all(|kind| requests.open_watches(*kind) == 0)
     });
     let stopped = Timestamp::now();
-    scene.put_each(&kinds, "in");
+    harness.put_each(&kinds, "in");
     std::thread::sleep(Duration::from_secs(2));
-    scene.server.start_again();
+    harness.server.start_again();
     let started = Timestamp::now();
-    scene.put_each(&kinds, "after");
+    harness.put_each(&kinds, "after");
     for kind in kinds {
-        scene.wait_for(kind, "in");
-        scene.wait_for(kind, "after");
+        harness.wait_for(kind, "in");
+        harness.wait_for(kind, "after");
     }
-    scene.wait("the gap is closed", || {
-        let rows = scene.gap_rows();
+    harness.wait("the gap is closed", || {
+        let rows = harness.gap_rows();
         rows.len() == 1
             && rows[0]["open"].is_null()
             && rows[0]["sources"].as_array().unwrap().len() >= 3
     });
-    let rows = scene.gap_rows();
+    let rows = harness.gap_rows();
     say("API server restarted", Kind::Pod, since, &rows);
     assert_eq!(rows[0]["cause"], "expired");
     let second = Duration::from_secs(1);
@@ -648,7 +648,7 @@ fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
     }
     // What was changed in the gap is said to have happened in it.
     let late = "SELECT metadata ->> 'between' FROM events WHERE metadata ->> 'observed_late' AND object_name = 'in'";
-    let late = scene.setup.column(late).unwrap();
+    let late = harness.setup.column(late).unwrap();
     assert!(!late.is_empty());
     for between in late {
         let between: Vec<String> = serde_json::from_str(&between).unwrap();

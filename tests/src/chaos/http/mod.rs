@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
 
-use super::comparison::{self, Verdict};
+use super::comparison::{self, Comparison};
 use super::load::Load;
-use super::process::Victim;
+use super::process::RecorderProcess;
 use crate::apiserver::{ApiServer, Config};
 use crate::generator::Rng;
 use crate::recorder::Setup;
@@ -75,14 +75,14 @@ pub struct Report {
     /// Lines of the log, and those that mention a panic.
     pub log: (usize, usize),
     /// The comparison of the record with the truth.
-    pub verdict: Verdict,
+    pub comparison: Comparison,
 }
 
 impl Report {
     /// Nothing is wrong.
     pub fn is_clean(&self) -> bool {
         let (before, most, after) = self.memory;
-        self.verdict.is_clean()
+        self.comparison.is_clean()
             && self.panics == 0.0
             && self.log.1 == 0
             && self.probes.1 == 0
@@ -126,7 +126,7 @@ impl fmt::Display for Report {
             "log               {} lines, {} about a panic",
             self.log.0, self.log.1
         )?;
-        write!(f, "{}", self.verdict)
+        write!(f, "{}", self.comparison)
     }
 }
 
@@ -138,10 +138,10 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut seeds = Rng::new(options.seed);
     let server = Arc::new(ApiServer::start(Config::default())?);
     let setup = Setup::new(&server, folder, "")?;
-    let mut recorder = Victim::shipped(setup.clone(), options.program.clone());
+    let mut recorder = RecorderProcess::shipped(setup.clone(), options.program.clone());
     recorder.start()?;
     comparison::wait_for_the_first_list(&setup)?;
-    let memory = |recorder: &Victim| resident_kib(recorder).unwrap_or(0);
+    let memory = |recorder: &RecorderProcess| resident_kib(recorder).unwrap_or(0);
     let before = memory(&recorder);
     let mut most = before;
 
@@ -169,7 +169,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         seen.add(client.join().map_err(|_| anyhow!("a client panicked"))?);
     }
     let probes = probe.join().map_err(|_| anyhow!("the probe panicked"))?;
-    let deaths = load.finish()?;
+    let deleted = load.finish()?;
     ensure!(
         recorder.is_running()?,
         "the recorder ended after {} requests; see {}",
@@ -193,7 +193,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         panics,
         memory: (before, most, after),
         log: (log.lines().count(), about_panics),
-        verdict: comparison::compare(&server.store().truth(), &deaths, &setup)?,
+        comparison: comparison::compare(&server.store().truth(), &deleted, &setup)?,
     })
 }
 
@@ -211,7 +211,7 @@ fn probe(address: SocketAddr, stop: &AtomicBool) -> (u64, u64) {
     probes
 }
 
-fn resident_kib(recorder: &Victim) -> Option<u64> {
+fn resident_kib(recorder: &RecorderProcess) -> Option<u64> {
     let process = recorder.id()?.as_raw_nonzero();
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::super::comparison::{Gap, Stored};
-use super::super::process::Keep;
+use super::super::process::ShortRetention;
 
 /// The recorder looks at its clock, deletes, commits; and we look a moment later.
 const SLACK: Duration = Duration::from_secs(3);
@@ -58,22 +58,26 @@ pub(super) struct Ledger {
     /// Rows deleted because they were too old.
     pub(super) expired: usize,
     /// Rows deleted, younger than that, as the oldest of their namespace and severity.
-    pub(super) shed: usize,
+    pub(super) evicted: usize,
     /// What must not be: rows that went or shrank and should not have.
     pub(super) wrong: Vec<String>,
 }
 
 impl Ledger {
     /// Reads what was committed since the last time; rows are kept for `keep`.
-    pub(super) fn look(&mut self, conn: &Connection, keep: Keep) -> anyhow::Result<()> {
+    pub(super) fn poll(
+        &mut self,
+        conn: &Connection,
+        retention: ShortRetention,
+    ) -> anyhow::Result<()> {
         // One snapshot, or a row deleted in between would look like one that never was.
         conn.execute_batch("BEGIN")?;
-        let read = self.read(conn, keep);
+        let read = self.read(conn, retention);
         conn.execute_batch("ROLLBACK")?;
         read
     }
 
-    fn read(&mut self, conn: &Connection, keep: Keep) -> anyhow::Result<()> {
+    fn read(&mut self, conn: &Connection, retention: ShortRetention) -> anyhow::Result<()> {
         let (oldest, newest): (Option<i64>, Option<i64>) =
             conn.query_row("SELECT min(seq), max(seq) FROM changes", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
@@ -92,7 +96,7 @@ impl Ledger {
             .collect::<Result<_, _>>()?;
         let mut vanished = Vec::new();
         for key in keys {
-            if !self.read_row(conn, key, keep)? {
+            if !self.read_row(conn, key, retention)? {
                 vanished.push(key);
             }
         }
@@ -105,12 +109,17 @@ impl Ledger {
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         self.rows = there.len();
-        self.note_the_gone(&there, keep, known);
+        self.note_the_gone(&there, retention, known);
         Ok(())
     }
 
     /// Reads a row that was written; `false` if it is gone.
-    fn read_row(&mut self, conn: &Connection, key: i64, keep: Keep) -> rusqlite::Result<bool> {
+    fn read_row(
+        &mut self,
+        conn: &Connection,
+        key: i64,
+        retention: ShortRetention,
+    ) -> rusqlite::Result<bool> {
         let mut statement = conn.prepare_cached(
             "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
              e.uid IS NOT NULL, ifnull(d.object_namespace, '') FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
@@ -139,7 +148,7 @@ impl Ledger {
             })
             .optional()?;
         match found {
-            Some(Ok(entry)) => self.note(key, entry, keep),
+            Some(Ok(entry)) => self.note(key, entry, retention),
             Some(Err((metadata, title))) if title == "Recording gap" => {
                 if let Some(gap) = Gap::read(&metadata) {
                     self.gaps.insert(key, gap);
@@ -174,7 +183,7 @@ impl Ledger {
     }
 
     /// Occurrences of a row only grow; what was committed is there after any kill.
-    fn note(&mut self, key: i64, mut entry: Entry, keep: Keep) {
+    fn note(&mut self, key: i64, mut entry: Entry, retention: ShortRetention) {
         match self.entries.remove(&key) {
             Some(old) if old.uid == entry.uid => {
                 entry.order = old.order;
@@ -189,7 +198,7 @@ impl Ledger {
                 if let Some(old) = old {
                     // It went, and another got its key, between two looks; it may have changed before.
                     self.cut.insert(old.uid.clone());
-                    self.gone(key, old, true, keep);
+                    self.gone(key, old, true, retention);
                 }
             }
         }
@@ -198,7 +207,7 @@ impl Ledger {
 
     /// Rows may go when they are old, or as the oldest of their namespace and severity; no other. The first `known` rows were there at the
     /// look before: one that came since may be older than those that went.
-    fn note_the_gone(&mut self, there: &HashSet<i64>, keep: Keep, known: usize) {
+    fn note_the_gone(&mut self, there: &HashSet<i64>, retention: ShortRetention, known: usize) {
         let mut oldest_kept: HashMap<(String, i64), i64> = HashMap::new();
         let mut gone = Vec::new();
         for (key, entry) in &self.entries {
@@ -214,22 +223,22 @@ impl Ledger {
                 let holder = (entry.namespace.clone(), entry.severity);
                 let oldest = oldest_kept.get(&holder);
                 let is_oldest = oldest.is_none_or(|kept| key < *kept);
-                self.gone(key, entry, is_oldest, keep);
+                self.gone(key, entry, is_oldest, retention);
             }
         }
     }
 
-    fn gone(&mut self, key: i64, entry: Entry, is_oldest: bool, keep: Keep) {
+    fn gone(&mut self, key: i64, entry: Entry, is_oldest: bool, retention: ShortRetention) {
         let now = Timestamp::now();
         let age = if entry.severity >= ERROR {
-            keep.error_critical
+            retention.error_critical
         } else {
-            keep.info_warning
+            retention.info_warning
         };
         if entry.last <= now.minus(age).plus(SLACK).millis() {
             self.expired += 1;
         } else if is_oldest {
-            self.shed += 1;
+            self.evicted += 1;
         } else {
             self.wrong.push(format!("{key} went too early: {entry:?}"));
         }
@@ -267,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    const KEEP: Keep = Keep {
+    const KEEP: ShortRetention = ShortRetention {
         info_warning: Duration::from_secs(900),
         error_critical: Duration::from_secs(1200),
     };
@@ -309,15 +318,18 @@ mod tests {
     fn old_rows_and_the_oldest_of_a_severity_may_go_and_no_other() {
         let rows = [(1000, 0), (1000, 2), (800, 0), (700, 0), (300, 0)];
         let all = after(&rows, &[1000, 800, 700, 300]);
-        assert_eq!((all.expired, all.shed, all.wrong.len()), (0, 0, 0));
+        assert_eq!((all.expired, all.evicted, all.wrong.len()), (0, 0, 0));
         let expired = after(&[(1000, 0), (800, 0)], &[800]);
-        assert_eq!((expired.expired, expired.shed), (1, 0));
+        assert_eq!((expired.expired, expired.evicted), (1, 0));
         // Errors are kept for longer: this one went for the size.
-        let shed = after(&[(1000, 2), (800, 2)], &[800]);
-        assert_eq!((shed.expired, shed.shed, shed.wrong.len()), (0, 1, 0));
-        assert!(shed.cut.is_empty(), "nothing of it was unseen");
+        let evicted = after(&[(1000, 2), (800, 2)], &[800]);
+        assert_eq!(
+            (evicted.expired, evicted.evicted, evicted.wrong.len()),
+            (0, 1, 0)
+        );
+        assert!(evicted.cut.is_empty(), "nothing of it was unseen");
         let wrong = after(&[(800, 0), (700, 0)], &[800]);
-        assert_eq!((wrong.shed, wrong.wrong.len()), (0, 1));
+        assert_eq!((wrong.evicted, wrong.wrong.len()), (0, 1));
         // An older row of another severity may stay.
         assert!(after(&[(800, 1), (700, 0)], &[800]).wrong.is_empty());
     }

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 
 use crate::apiserver::{ApiServer, Kind};
 use crate::clock::Micros;
-use crate::generator::{Cause, Live, Probe, Rng, Size};
+use crate::generator::{Cause, LiveCluster, Probe, Rng, Size};
 
 /// Pods of the cluster at first.
 const PODS: usize = 400;
@@ -154,7 +154,7 @@ fn play(
 
 /// The cluster, and what happens to it when.
 struct Player {
-    live: Live,
+    live: LiveCluster,
     random: Rng,
     load: f64,
     /// The phase and whether more happens; `None` before the first step.
@@ -174,7 +174,7 @@ impl Player {
             ..Size::for_pods(PODS)
         };
         Self {
-            live: Live::new(seed, size, server.store(), now, 1.0),
+            live: LiveCluster::new(seed, size, server.store(), now, 1.0),
             random: Rng::new(!seed),
             load,
             phase: None,
@@ -215,7 +215,7 @@ impl Player {
 }
 
 /// Something happens to one workload: what the phase is named for.
-fn mishap(live: &mut Live, random: &mut Rng, phase: &str) {
+fn mishap(live: &mut LiveCluster, random: &mut Rng, phase: &str) {
     let workloads = &live.cluster().workloads;
     let name = workloads[random.index(workloads.len())].name.to_string();
     // A workload without a pod that runs cannot crash; there is another one in a moment.

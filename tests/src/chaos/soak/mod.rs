@@ -27,9 +27,9 @@ use anyhow::{Context, ensure};
 use rusqlite::Connection;
 
 use super::comparison::{compare_with, holds_the_living, wait_for_the_first_list};
-use super::faults::{Chaos, Pace};
-use super::load::Deaths;
-use super::process::{Keep, Victim};
+use super::faults::{FaultInjector, Pace};
+use super::load::DeletedEvents;
+use super::process::{RecorderProcess, ShortRetention};
 use crate::apiserver::{ApiServer, Config};
 use crate::bench::memory::beside;
 use crate::faulty_disk::FaultyDisk;
@@ -47,7 +47,7 @@ pub use sample::{LifeMemory, Sample, csv, memory, parse};
 /// meets one in each. Every 20 s (tried) they came faster than it could meet them, and shut it out for eight minutes.
 const FAULT_EVERY: Duration = Duration::from_secs(60);
 
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_secs(2);
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_secs(4);
 const TICK: Duration = Duration::from_millis(200);
@@ -87,9 +87,9 @@ enum End {
 struct Soak {
     server: Arc<ApiServer>,
     setup: Setup,
-    keep: Keep,
-    victim: Victim,
-    chaos: Chaos,
+    retention: ShortRetention,
+    process: RecorderProcess,
+    injector: FaultInjector,
     load: Load,
     ledger: Ledger,
     reader: Reader,
@@ -112,23 +112,23 @@ pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
     let mut soak = Soak::start(options, folder, stop.clone())?;
     let mut ends = ENDS.iter();
     let mut end = ends.next();
-    let (mut look, mut sample, mut ask) = (Instant::now(), Instant::now(), Instant::now());
+    let (mut poll, mut sample, mut query) = (Instant::now(), Instant::now(), Instant::now());
     while soak.began.elapsed() < duration {
         std::thread::sleep(TICK);
-        soak.chaos.step(soak.victim.id())?;
+        soak.injector.step(soak.process.id())?;
         if let Some((at, how)) = end
             && soak.began.elapsed() >= duration.mul_f64(*at)
         {
             soak.end_life(*how)?;
             end = ends.next();
         }
-        if look.elapsed() >= LOOK_EVERY {
-            look = Instant::now();
-            soak.look()?;
+        if poll.elapsed() >= POLL_EVERY {
+            poll = Instant::now();
+            soak.poll()?;
         }
-        if ask.elapsed() >= ASK_EVERY {
-            ask = Instant::now();
-            soak.ask()?;
+        if query.elapsed() >= ASK_EVERY {
+            query = Instant::now();
+            soak.query()?;
         }
         if sample.elapsed() >= SAMPLE_EVERY {
             sample = Instant::now();
@@ -136,7 +136,7 @@ pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
             std::fs::write(folder.join("soak.csv"), csv(&soak.samples))?;
         }
         ensure!(
-            soak.victim.is_running()?,
+            soak.process.is_running()?,
             "the recorder ended by itself; see {}",
             folder.display()
         );
@@ -171,30 +171,31 @@ impl Soak {
             event_ttl.as_secs(),
         );
         setup.config().context("the soak's own configuration")?;
-        let keep = Keep {
+        let retention = ShortRetention {
             info_warning: duration / 4,
             error_critical: duration / 3,
         };
         let disk = FaultyDisk::build(folder)?;
         let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
-        let mut victim =
-            Victim::new(setup.clone(), std::env::current_exe()?, environment).keeping(keep);
+        let mut process =
+            RecorderProcess::new(setup.clone(), std::env::current_exe()?, environment)
+                .with_retention(retention);
         let pace = Pace {
             every: FAULT_EVERY,
             // An hour's jump of the clock would age every row at once.
             clock: false,
         };
-        let chaos = Chaos::new(server.clone(), setup.clone(), disk, seeds.fork(), pace);
+        let injector = FaultInjector::new(server.clone(), setup.clone(), disk, seeds.fork(), pace);
         let reader = Reader::new(beside("kube9-query")?, setup.database());
-        victim.start()?;
+        process.start()?;
         wait_for_the_first_list(&setup)?;
         let load = Load::start(server.clone(), seeds.draw(), duration, load, stop);
         Ok(Self {
             server,
             setup,
-            keep,
-            victim,
-            chaos,
+            retention,
+            process,
+            injector,
             load,
             ledger: Ledger::default(),
             reader,
@@ -209,20 +210,20 @@ impl Soak {
 
     fn end_life(&mut self, how: End) -> anyhow::Result<()> {
         match how {
-            End::Kill => self.victim.kill()?,
+            End::Kill => self.process.kill()?,
             End::Stop => {
                 // With a disk that fails it would rightly say that it did not end in order.
-                self.chaos.end(self.victim.id())?;
-                self.victim.terminate()?;
+                self.injector.end(self.process.id())?;
+                self.process.terminate()?;
             }
         }
-        self.victim.start()?;
+        self.process.start()?;
         self.lives += 1;
         Ok(())
     }
 
     /// Reads what was committed, and what the recorder says of itself.
-    fn look(&mut self) -> anyhow::Result<()> {
+    fn poll(&mut self) -> anyhow::Result<()> {
         let metrics = self.setup.metrics();
         if !metrics.is_empty() {
             self.scrapes += 1;
@@ -237,7 +238,7 @@ impl Soak {
             self.now.events_total = sum("kube9_events_total");
         }
         let conn = self.setup.open()?;
-        self.ledger.look(&conn, self.keep)?;
+        self.ledger.poll(&conn, self.retention)?;
         self.now.rows = self.ledger.rows as u64;
         self.now.used_bytes = used_bytes(&conn)?;
         let position: Option<String> = conn.query_row(
@@ -252,8 +253,8 @@ impl Soak {
         Ok(())
     }
 
-    fn ask(&mut self) -> anyhow::Result<()> {
-        let took = self.reader.ask()?.as_millis() as u64;
+    fn query(&mut self) -> anyhow::Result<()> {
+        let took = self.reader.query()?.as_millis() as u64;
         self.now.query_ms = self.now.query_ms.max(took.max(1));
         Ok(())
     }
@@ -261,14 +262,18 @@ impl Soak {
     fn sample(&mut self) {
         let (phase, writes) = self.load.now();
         let database = self.setup.database();
-        let faults = self.chaos.done().values().sum();
+        let faults = self.injector.done().values().sum();
         let found = Sample {
             second: self.began.elapsed().as_secs_f64(),
             phase: phase.to_owned(),
             writes: writes as u64,
             life: self.lives,
             faults,
-            rss_kib: self.victim.id().and_then(sample::resident_kib).unwrap_or(0),
+            rss_kib: self
+                .process
+                .id()
+                .and_then(sample::resident_kib)
+                .unwrap_or(0),
             file_bytes: sample::size(&database),
             wal_bytes: sample::size(&database.with_file_name("kube9.db-wal")),
             ..self.now.clone()
@@ -279,10 +284,10 @@ impl Soak {
     }
 
     fn finish(mut self, options: Options) -> anyhow::Result<Report> {
-        self.chaos.end(self.victim.id())?;
+        self.injector.end(self.process.id())?;
         let until = Instant::now() + CATCH_UP;
         loop {
-            self.look()?;
+            self.poll()?;
             let gaps = self.setup.number(
                 "SELECT count(*) FROM watch_state WHERE kind = 'Event' AND gap IS NOT NULL",
             );
@@ -291,34 +296,34 @@ impl Soak {
             if is_done || Instant::now() > until {
                 break;
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_EVERY);
         }
-        self.victim.terminate()?;
-        self.look()?;
+        self.process.terminate()?;
+        self.poll()?;
         self.load.finish()?;
         let (mut truth, mut stored) = (self.server.store().truth(), self.ledger.stored());
         truth.events.retain(|uid, _| !self.ledger.cut.contains(uid));
         stored.retain(|uid, _| !self.ledger.cut.contains(uid));
         let gaps = self.ledger.gaps();
-        let verdict = compare_with(&truth, &Deaths::new(), &self.setup, &stored, &gaps)?;
+        let comparison = compare_with(&truth, &DeletedEvents::new(), &self.setup, &stored, &gaps)?;
         Ok(Report {
             options,
-            keep: self.keep,
-            faults: self.chaos.done().clone(),
+            retention: self.retention,
+            faults: self.injector.done().clone(),
             lives: self.lives,
             memory: memory(&self.samples, options.duration / 60),
             samples: self.samples,
             scrapes: self.scrapes,
             unbalanced: self.unbalanced,
-            asked: self.reader.asked,
-            unanswered: self.reader.failures,
+            queries: self.reader.queries,
+            failed_queries: self.reader.failures,
             slowest: self.reader.slowest,
             expired: self.ledger.expired,
-            shed: self.ledger.shed,
-            not_judged: self.ledger.cut.len(),
+            evicted: self.ledger.evicted,
+            excluded: self.ledger.cut.len(),
             unseen: self.ledger.unseen,
-            taken_wrongly: self.ledger.wrong,
-            verdict,
+            wrongly_deleted: self.ledger.wrong,
+            comparison,
         })
     }
 }

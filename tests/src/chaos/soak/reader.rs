@@ -27,7 +27,7 @@ pub(super) struct Reader {
     program: PathBuf,
     database: PathBuf,
     /// How many.
-    pub(super) asked: usize,
+    pub(super) queries: usize,
     /// What went wrong, with the answer.
     pub(super) failures: Vec<String>,
     /// The longest of all.
@@ -40,16 +40,16 @@ impl Reader {
         Self {
             program,
             database,
-            asked: 0,
+            queries: 0,
             failures: Vec::new(),
             slowest: Duration::ZERO,
         }
     }
 
     /// Asks the next question; returns how long the process took.
-    pub(super) fn ask(&mut self) -> anyhow::Result<Duration> {
-        let question = QUESTIONS[self.asked % QUESTIONS.len()];
-        self.asked += 1;
+    pub(super) fn query(&mut self) -> anyhow::Result<Duration> {
+        let question = QUESTIONS[self.queries % QUESTIONS.len()];
+        self.queries += 1;
         let began = Instant::now();
         let answer = Command::new(&self.program)
             .arg("--db")

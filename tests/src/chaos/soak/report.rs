@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::super::comparison::{Verdict, write_faults};
-use super::super::process::Keep;
+use super::super::comparison::{Comparison, write_faults};
+use super::super::process::ShortRetention;
 use super::Options;
 use super::sample::{LifeMemory, Sample};
 
@@ -27,7 +27,7 @@ pub struct Report {
     /// How it was run.
     pub options: Options,
     /// For how long rows were kept.
-    pub keep: Keep,
+    pub retention: ShortRetention,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// Lives of the recorder.
@@ -41,23 +41,23 @@ pub struct Report {
     /// Of these, such that did not balance.
     pub unbalanced: u64,
     /// Questions to `kube9-query`.
-    pub asked: usize,
+    pub queries: usize,
     /// Those without a proper answer.
-    pub unanswered: Vec<String>,
+    pub failed_queries: Vec<String>,
     /// The longest time that a query process took.
     pub slowest: Duration,
     /// Rows of Events deleted because of their age.
     pub expired: usize,
     /// Rows of Events deleted because of the size.
-    pub shed: usize,
+    pub evicted: usize,
     /// Events of which a row went after a change that no look had seen: the comparison leaves them out.
-    pub not_judged: usize,
+    pub excluded: usize,
     /// Rows that came and went between two looks and cannot be told whose they were; their Events look lost.
     pub unseen: usize,
     /// Rows that went or shrank and should not have.
-    pub taken_wrongly: Vec<String>,
+    pub wrongly_deleted: Vec<String>,
     /// The comparison with what the API server accepted, over the whole time.
-    pub verdict: Verdict,
+    pub comparison: Comparison,
 }
 
 impl Report {
@@ -80,22 +80,22 @@ impl Report {
 
     /// Nothing is wrong, and what should have happened did.
     pub fn is_clean(&self) -> bool {
-        self.verdict.is_clean()
+        self.comparison.is_clean()
             && self.is_flat()
             && self.is_bounded()
             && self.unbalanced == 0
             && self.scrapes > 0
-            && self.unanswered.is_empty()
-            && self.asked > 0
+            && self.failed_queries.is_empty()
+            && self.queries > 0
             && self.expired > 0
-            && self.shed > 0
-            && self.taken_wrongly.is_empty()
+            && self.evicted > 0
+            && self.wrongly_deleted.is_empty()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = |is_fine: bool| if is_fine { "yes" } else { "NO" };
+        let comparison = |is_fine: bool| if is_fine { "yes" } else { "NO" };
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let writes = self.samples.last().map_or(0, |last| last.writes);
         writeln!(
@@ -109,7 +109,7 @@ impl fmt::Display for Report {
         for (name, times) in &self.faults {
             writeln!(f, "  {name:<32}{times}")?;
         }
-        writeln!(f, "memory flat       {}", verdict(self.is_flat()))?;
+        writeln!(f, "memory flat       {}", comparison(self.is_flat()))?;
         for life in &self.memory {
             writeln!(
                 f,
@@ -126,7 +126,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "files bounded     {}: used at most {:.2} MiB of {:.2}, file {:.2} MiB, log {:.2} MiB",
-            verdict(self.is_bounded()),
+            comparison(self.is_bounded()),
             mib(self.most(|s| s.used_bytes)),
             mib(self.options.max_bytes),
             mib(self.most(|s| s.file_bytes)),
@@ -136,14 +136,14 @@ impl fmt::Display for Report {
             f,
             "clean-up          {} rows by age ({} and {} s), {} by size ({} Events not judged, {} rows never seen), {} wrongly",
             self.expired,
-            self.keep.info_warning.as_secs(),
-            self.keep.error_critical.as_secs(),
-            self.shed,
-            self.not_judged,
+            self.retention.info_warning.as_secs(),
+            self.retention.error_critical.as_secs(),
+            self.evicted,
+            self.excluded,
             self.unseen,
-            self.taken_wrongly.len()
+            self.wrongly_deleted.len()
         )?;
-        write_faults(f, &self.taken_wrongly)?;
+        write_faults(f, &self.wrongly_deleted)?;
         writeln!(
             f,
             "queue and lag     at most {} items, {} ms",
@@ -158,11 +158,11 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "query processes   {}, {} failed, slowest {} ms",
-            self.asked,
-            self.unanswered.len(),
+            self.queries,
+            self.failed_queries.len(),
             self.slowest.as_millis()
         )?;
-        write_faults(f, &self.unanswered)?;
-        fmt::Display::fmt(&self.verdict, f)
+        write_faults(f, &self.failed_queries)?;
+        fmt::Display::fmt(&self.comparison, f)
     }
 }

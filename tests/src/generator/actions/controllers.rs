@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::super::cluster::{Ended, Phase, PodId};
 use super::super::engine::Engine;
-use super::super::event::{About, Uid};
+use super::super::event::{InvolvedKind, Uid};
 use super::super::event_correlator::random_uid;
 use super::super::messages;
 use super::super::names::{hex, safe_string};
-use super::Act;
+use super::Action;
 
 /// Jobs that a `CronJob` keeps (`successfulJobsHistoryLimit`).
 const JOBS_KEPT: usize = 3;
@@ -26,23 +26,23 @@ impl Engine {
         }
         let (namespace, name, uid) = (Arc::clone(&of.namespace), Arc::clone(&of.name), of.uid);
         let takes = of.takes;
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "cronjob-controller",
-            About::CronJob,
+            InvolvedKind::CronJob,
             &namespace,
             &name,
             uid,
         );
-        self.say(Some(
-            speaker.normal("SuccessfulCreate", format!("Created job {job}")),
+        self.emit(Some(
+            source.normal("SuccessfulCreate", format!("Created job {job}")),
         ));
         let job_uid = random_uid(&mut self.rng);
         self.cluster.crons[cron].kept.push(Arc::clone(&job));
         let fails = self.rng.percent(2);
         self.job_pod(cron, &job, job_uid, takes, (0, fails));
         if again {
-            self.after(every, Act::CronFires { cron, again });
+            self.after(every, Action::CronFires { cron, again });
         }
     }
 
@@ -63,23 +63,23 @@ impl Engine {
             .pod(pod)
             .map(|p| Arc::clone(&p.name))
             .unwrap_or_default();
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "job-controller",
-            About::Job,
+            InvolvedKind::Job,
             &namespace,
             job,
             job_uid,
         );
-        self.say(Some(
-            speaker.normal("SuccessfulCreate", format!("Created pod: {name}")),
+        self.emit(Some(
+            source.normal("SuccessfulCreate", format!("Created pod: {name}")),
         ));
-        self.after(0.05, Act::Schedule(pod));
+        self.after(0.05, Action::Schedule(pod));
         let run = self.rng.waiting(takes) + 2.0;
         // Long enough for an image to come first.
         self.after(
             run + 12.0,
-            Act::JobEnds {
+            Action::JobEnds {
                 cron,
                 pod,
                 failures,
@@ -111,43 +111,43 @@ impl Engine {
             return self.job_pod(cron, &job, job_uid, 5.0, (failures + 1, true));
         }
         let condition = if fails { "Failed" } else { "Complete" };
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "job-controller",
-            About::Job,
+            InvolvedKind::Job,
             &namespace,
             &job,
             job_uid,
         );
-        self.say(Some(if fails {
-            speaker.warning(
+        self.emit(Some(if fails {
+            source.warning(
                 "BackoffLimitExceeded",
                 "Job has reached the specified backoff limit",
             )
         } else {
-            speaker.normal("Completed", "Job completed")
+            source.normal("Completed", "Job completed")
         }));
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "cronjob-controller",
-            About::CronJob,
+            InvolvedKind::CronJob,
             &namespace,
             &name,
             uid,
         );
-        self.say(Some(speaker.normal(
+        self.emit(Some(source.normal(
             "SawCompletedJob",
             format!("Saw completed job: {job}, condition: {condition}"),
         )));
         let kept = &mut self.cluster.crons[cron].kept;
         if kept.len() > JOBS_KEPT {
             let oldest = kept.remove(0);
-            self.say(Some(
-                speaker.normal("SuccessfulDelete", format!("Deleted job {oldest}")),
+            self.emit(Some(
+                source.normal("SuccessfulDelete", format!("Deleted job {oldest}")),
             ));
         }
         // Its pods go with a job; which ones that were is not kept, so each goes a while after its end.
-        self.after(600.0, Act::Remove(pod));
+        self.after(600.0, Action::Remove(pod));
     }
 
     /// A `ReplicaSet` may not create pods.
@@ -160,19 +160,19 @@ impl Engine {
             "Error creating: pods \"{pod}\" is forbidden: exceeded quota: team-quota, requested: limits.cpu=500m, used: \
              limits.cpu={used}, limited: limits.cpu={used}"
         );
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "replicaset-controller",
-            About::ReplicaSet,
+            InvolvedKind::ReplicaSet,
             &namespace,
             &set,
             uid,
         );
         let failure = (left > 1).then(|| Arc::from(message.trim_start_matches("Error creating: ")));
         self.cluster.workload_mut(workload).replica_failure = failure;
-        self.say(Some(speaker.warning("FailedCreate", message)));
+        self.emit(Some(source.warning("FailedCreate", message)));
         if left > 1 {
-            let act = Act::QuotaForbids {
+            let act = Action::QuotaForbids {
                 workload,
                 left: left - 1,
                 wait: (wait * 2.0).min(900.0),
@@ -191,19 +191,19 @@ impl Engine {
         );
         let cause =
             "unable to get metrics for resource cpu: no metrics returned from resource metrics API";
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "horizontal-pod-autoscaler",
-            About::Autoscaler,
+            InvolvedKind::Autoscaler,
             &namespace,
             &name,
             uid,
         );
-        self.say(Some(speaker.warning(
+        self.emit(Some(source.warning(
             "FailedGetResourceMetric",
             format!("failed to get cpu utilization: {cause}"),
         )));
-        self.say(Some(speaker.warning(
+        self.emit(Some(source.warning(
             "FailedComputeMetricsReplicas",
             format!(
                 "invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: failed \
@@ -213,7 +213,7 @@ impl Engine {
         if left > 1 {
             self.after(
                 15.0,
-                Act::MetricsFail {
+                Action::MetricsFail {
                     workload,
                     left: left - 1,
                 },
@@ -228,38 +228,38 @@ impl Engine {
         let uid = Uid(u128::from(which) << 64 | 0xf1);
         let name = |of: &str| -> Arc<str> { Arc::from(format!("{of}-{which}")) };
         let system = |of: &str| -> Arc<str> { Arc::from(of) };
-        let said = match which % 5 {
+        let draft = match which % 5 {
             0 => {
-                let speaker = messages::controller(
+                let source = messages::controller(
                     &mut self.cluster,
                     "kustomize-controller",
-                    About::Kustomization,
+                    InvolvedKind::Kustomization,
                     &system("flux-system"),
                     &name("apps"),
                     uid,
                 );
                 let took = messages::go_duration(seconds);
-                speaker.normal(
+                source.normal(
                     "ReconciliationSucceeded",
                     format!("Reconciliation finished in {took}, next run in 10m0s (main@sha1:{revision})"),
                 )
             }
             1 => {
-                let speaker = messages::controller(
+                let source = messages::controller(
                     &mut self.cluster,
                     "argocd-application-controller",
-                    About::Application,
+                    InvolvedKind::Application,
                     &system("argocd"),
                     &name("app"),
                     uid,
                 );
                 if self.rng.percent(50) {
-                    speaker.normal(
+                    source.normal(
                         "ResourceUpdated",
                         "Updated sync status: Synced -> OutOfSync",
                     )
                 } else {
-                    speaker.normal(
+                    source.normal(
                         "OperationCompleted",
                         format!("Partial sync operation to {revision} succeeded"),
                     )
@@ -267,26 +267,26 @@ impl Engine {
             }
             2 => {
                 let namespace = Arc::clone(self.rng.pick(&self.cluster.namespaces));
-                let speaker = messages::controller(
+                let source = messages::controller(
                     &mut self.cluster,
                     "nginx-ingress-controller",
-                    About::Ingress,
+                    InvolvedKind::Ingress,
                     &namespace,
                     &name("public"),
                     uid,
                 );
-                speaker.normal("Sync", "Scheduled for sync")
+                source.normal("Sync", "Scheduled for sync")
             }
             3 => {
-                let speaker = messages::controller(
+                let source = messages::controller(
                     &mut self.cluster,
                     "cert-manager-certificates-issuing",
-                    About::Certificate,
+                    InvolvedKind::Certificate,
                     &system("ingress"),
                     &name("tls"),
                     uid,
                 );
-                speaker.normal("Issuing", "The certificate has been successfully issued")
+                source.normal("Issuing", "The certificate has been successfully issued")
             }
             _ => {
                 let leader = format!(
@@ -294,23 +294,23 @@ impl Engine {
                     10 + which,
                     super::super::event::Uid(random_uid(&mut self.rng).0)
                 );
-                let speaker = messages::controller(
+                let source = messages::controller(
                     &mut self.cluster,
                     "kube-controller-manager",
-                    About::Lease,
+                    InvolvedKind::Lease,
                     &system("kube-system"),
                     &name("leader"),
                     uid,
                 );
-                speaker.normal("LeaderElection", format!("{leader} became leader"))
+                source.normal("LeaderElection", format!("{leader} became leader"))
             }
         };
-        self.say(Some(said));
+        self.emit(Some(draft));
         if left > 0 {
             let wait = self.rng.waiting(300.0) + 60.0;
             self.after(
                 wait,
-                Act::Reconciled {
+                Action::Reconciled {
                     which,
                     left: left - 1,
                 },

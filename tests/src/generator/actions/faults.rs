@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::super::cluster::{Ended, Owner, Phase, PodId};
 use super::super::engine::Engine;
 use super::super::event::Uid;
-use super::super::event_correlator::Said;
+use super::super::event_correlator::EventDraft;
 use super::super::messages;
 use super::super::names::{hex, safe_string};
-use super::{Act, Cause, Probe};
+use super::{Action, Cause, Probe};
 
 /// The kubelet's longest pause between attempts, in seconds.
 const BACKOFF_MAX: f64 = 300.0;
@@ -18,13 +18,17 @@ impl Engine {
         Some(Arc::clone(&self.cluster.pod(pod)?.containers.first()?.name))
     }
 
-    fn kubelet_says(&mut self, pod: PodId, said: impl FnOnce(&messages::Speaker) -> Said) {
+    fn kubelet_event(
+        &mut self,
+        pod: PodId,
+        draft: impl FnOnce(&messages::EventSource) -> EventDraft,
+    ) {
         let Some(container) = self.first_container(pod) else {
             return;
         };
-        let said =
-            messages::kubelet(&mut self.cluster, pod, &container).map(|speaker| said(&speaker));
-        self.say(said);
+        let draft =
+            messages::kubelet(&mut self.cluster, pod, &container).map(|source| draft(&source));
+        self.emit(draft);
     }
 
     /// The first container ends; the kubelet backs off and starts it again.
@@ -63,8 +67,8 @@ impl Engine {
         // A real kubelet says it about once a minute (53 times in 55 minutes, measured on 1.35).
         let looks = (backoff / 60.0).ceil().max(1.0) as i64;
         let message = messages::restarting(&container, &name, &namespace, uid);
-        self.kubelet_says(pod, |s| s.warning("BackOff", message).times(looks));
-        self.after(backoff, Act::Restart { pod, left, cause });
+        self.kubelet_event(pod, |s| s.warning("BackOff", message).times(looks));
+        self.after(backoff, Action::Restart { pod, left, cause });
     }
 
     pub(super) fn restart(&mut self, pod: PodId, left: u64, cause: Cause) {
@@ -77,20 +81,20 @@ impl Engine {
         let Some(image) = target.containers.first().map(|c| Arc::clone(&c.image)) else {
             return;
         };
-        self.kubelet_says(pod, |s| s.normal("Pulled", messages::present(&image)));
+        self.kubelet_event(pod, |s| s.normal("Pulled", messages::present(&image)));
         self.started(pod, 0);
         if left > 1 {
             let lives = self.rng.waiting(12.0) + 0.5;
             self.after(
                 lives,
-                Act::Crash {
+                Action::Crash {
                     pod,
                     left: left - 1,
                     cause,
                 },
             );
         } else {
-            self.after(8.0, Act::Ready(pod));
+            self.after(8.0, Action::Ready(pod));
         }
     }
 
@@ -106,7 +110,7 @@ impl Engine {
     }
 
     /// An image cannot be fetched, is tried again later, and comes in the end.
-    pub(in super::super) fn pull_fails(&mut self, pod: PodId, left: u64, wait: f64, why: Arc<str>) {
+    pub(in super::super) fn retry_pull(&mut self, pod: PodId, left: u64, wait: f64, why: Arc<str>) {
         let Some(target) = self.cluster.pod_mut(pod).filter(|p| p.deleting.is_none()) else {
             return;
         };
@@ -122,15 +126,15 @@ impl Engine {
             "ImagePullBackOff",
             Arc::from(format!("{backing_off}: ErrImagePull: {why}")),
         ));
-        self.kubelet_says(pod, |s| {
+        self.kubelet_event(pod, |s| {
             s.normal("Pulling", format!("Pulling image \"{image}\""))
         });
-        self.kubelet_says(pod, |s| s.warning("Failed", failure));
-        self.kubelet_says(pod, |s| s.warning("Failed", "Error: ErrImagePull"));
+        self.kubelet_event(pod, |s| s.warning("Failed", failure));
+        self.kubelet_event(pod, |s| s.warning("Failed", "Error: ErrImagePull"));
         // And this at every look at the pod (244 times in 55 minutes).
         let looks = (wait / 13.5).ceil() as i64;
-        self.kubelet_says(pod, |s| s.normal("BackOff", backing_off).times(looks));
-        self.kubelet_says(pod, |s| {
+        self.kubelet_event(pod, |s| s.normal("BackOff", backing_off).times(looks));
+        self.kubelet_event(pod, |s| {
             s.warning("Failed", "Error: ImagePullBackOff").times(looks)
         });
         if left > 1 || self.now < self.no_registry_until {
@@ -138,7 +142,7 @@ impl Engine {
             let next = (wait * 2.0).min(BACKOFF_MAX);
             self.after(
                 wait,
-                Act::PullFails {
+                Action::PullFails {
                     pod,
                     left: left - 1,
                     wait: next,
@@ -146,12 +150,17 @@ impl Engine {
                 },
             );
         } else {
-            self.after(wait, Act::Prepare(pod));
+            self.after(wait, Action::Prepare(pod));
         }
     }
 
     /// What a failing probe says; `starting`: the process does not listen yet.
-    pub(super) fn probe_said(&mut self, pod: PodId, probe: Probe, starting: bool) -> Option<Said> {
+    pub(super) fn probe_event(
+        &mut self,
+        pod: PodId,
+        probe: Probe,
+        starting: bool,
+    ) -> Option<EventDraft> {
         let target = self.cluster.pod(pod)?;
         let node = target.node?;
         let container = target.containers.first()?.clone();
@@ -188,8 +197,8 @@ impl Engine {
         if self.cluster.pod(pod).is_none_or(|p| p.deleting.is_some()) {
             return;
         }
-        let said = self.probe_said(pod, probe, false);
-        self.say(said);
+        let draft = self.probe_event(pod, probe, false);
+        self.emit(draft);
         let now = self.now;
         if probe == Probe::Readiness
             && let Some(target) = self.cluster.pod_mut(pod)
@@ -202,7 +211,7 @@ impl Engine {
                 return;
             };
             let message = format!("Container {container} failed liveness probe, will be restarted");
-            self.kubelet_says(pod, |s| s.normal("Killing", message));
+            self.kubelet_event(pod, |s| s.normal("Killing", message));
             let now = self.now;
             if let Some(target) = self.cluster.pod_mut(pod) {
                 target.ended = Some(Ended {
@@ -213,7 +222,7 @@ impl Engine {
             }
             return self.after(
                 30.0,
-                Act::Restart {
+                Action::Restart {
                     pod,
                     left: 1,
                     cause: Cause::Exit(137),
@@ -221,13 +230,13 @@ impl Engine {
             );
         }
         let next = if left > 1 {
-            Act::ProbeFails {
+            Action::ProbeFails {
                 pod,
                 left: left - 1,
                 probe,
             }
         } else {
-            Act::Ready(pod)
+            Action::Ready(pod)
         };
         self.after(10.0, next);
     }
@@ -261,14 +270,14 @@ impl Engine {
             return;
         };
         target.waiting = Some(("ContainerCreating", Arc::from("")));
-        let said = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
+        let draft = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
             .map(|s| s.warning("FailedMount", Arc::clone(&why)));
-        self.say(said);
+        self.emit(draft);
         if left > 1 {
             let next = (wait * 2.0).min(122.0);
             self.after(
                 wait,
-                Act::MountFails {
+                Action::MountFails {
                     pod,
                     left: left - 1,
                     wait: next,
@@ -276,7 +285,7 @@ impl Engine {
                 },
             );
         } else {
-            self.after(wait, Act::Prepare(pod));
+            self.after(wait, Action::Prepare(pod));
         }
     }
 
@@ -290,16 +299,16 @@ impl Engine {
              plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",
             hex(&mut self.rng, 32)
         );
-        let said = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
+        let draft = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
             .map(|s| s.warning("FailedCreatePodSandBox", message));
-        self.say(said);
+        self.emit(draft);
         let next = if left > 1 {
-            Act::SandboxFails {
+            Action::SandboxFails {
                 pod,
                 left: left - 1,
             }
         } else {
-            Act::Prepare(pod)
+            Action::Prepare(pod)
         };
         let wait = self.rng.waiting(6.0) + 9.0;
         self.after(wait, next);
@@ -326,16 +335,16 @@ impl Engine {
         let Some(image) = target.containers.first().map(|c| Arc::clone(&c.image)) else {
             return;
         };
-        self.kubelet_says(pod, |s| s.normal("Pulled", messages::present(&image)));
-        self.kubelet_says(pod, |s| s.warning("Failed", format!("Error: {why}")));
+        self.kubelet_event(pod, |s| s.normal("Pulled", messages::present(&image)));
+        self.kubelet_event(pod, |s| s.warning("Failed", format!("Error: {why}")));
         let next = if left > 1 {
-            Act::ConfigFails {
+            Action::ConfigFails {
                 pod,
                 left: left - 1,
                 why,
             }
         } else {
-            Act::Prepare(pod)
+            Action::Prepare(pod)
         };
         let wait = self.rng.waiting(4.0) + 10.0;
         self.after(wait, next);
@@ -360,25 +369,25 @@ impl Engine {
             return;
         };
         target.unschedulable = Some(Arc::clone(&message));
-        let said = messages::scheduler(&mut self.cluster, pod, "Scheduling")
+        let draft = messages::scheduler(&mut self.cluster, pod, "Scheduling")
             .map(|s| s.warning("FailedScheduling", message));
-        self.say(said);
+        self.emit(draft);
         if left == 1 {
             let group = format!("eks-workers-{}", safe_string(&mut self.rng, 8));
-            let said = messages::controller_of_pod(&mut self.cluster, "cluster-autoscaler", pod)
+            let draft = messages::controller_of_pod(&mut self.cluster, "cluster-autoscaler", pod)
                 .map(|s| {
                     s.normal(
                         "TriggeredScaleUp",
                         format!("pod triggered scale-up: [{{{group} 3->4 (max: 12)}}]"),
                     )
                 });
-            self.say(said);
-            return self.after(45.0, Act::Schedule(pod));
+            self.emit(draft);
+            return self.after(45.0, Action::Schedule(pod));
         }
         let wait = self.rng.waiting(60.0) + 20.0;
         self.after(
             wait,
-            Act::NoNode {
+            Action::NoNode {
                 pod,
                 left: left.saturating_sub(1).max(1),
             },
@@ -401,19 +410,19 @@ impl Engine {
         (target.phase, target.ready, target.evicted) =
             (Phase::Failed, false, Some(Arc::clone(&message)));
         let (owner, uid) = (target.owner, target.uid);
-        let said = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
+        let draft = messages::kubelet(&mut self.cluster, pod, &Arc::from(""))
             .map(|s| s.warning("Evicted", message));
-        self.say(said);
-        self.kubelet_says(pod, |s| {
+        self.emit(draft);
+        self.kubelet_event(pod, |s| {
             s.normal("Killing", format!("Stopping container {container}"))
         });
         debug_assert_ne!(uid, Uid(0), "every pod has a uid");
         if let Owner::Workload(workload) = owner {
             self.cluster.workloads[workload].pods.retain(|p| *p != pod);
             let successor = self.create_pod(workload);
-            self.after(0.5, Act::Schedule(successor));
+            self.after(0.5, Action::Schedule(successor));
         }
         // Evicted pods stay to be looked at, until the pod garbage collector takes them.
-        self.after(3600.0, Act::Remove(pod));
+        self.after(3600.0, Action::Remove(pod));
     }
 }

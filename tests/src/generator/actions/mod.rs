@@ -8,12 +8,12 @@ mod rollouts;
 
 use std::sync::Arc;
 
-use super::cluster::{PodId, Runs};
+use super::cluster::{PodId, WorkloadKind};
 use super::engine::Engine;
 
 /// Something that is going to happen.
 #[derive(Debug, Clone)]
-pub(super) enum Act {
+pub(super) enum Action {
     /// The next thing that happens by itself.
     Arrive,
     /// Reporters write what their series gathered.
@@ -142,27 +142,27 @@ pub enum Shortage {
 }
 
 /// What happens by itself, and how often of a thousand times.
-const ORDINARY: [(u64, Ordinary); 16] = [
-    (645, Ordinary::Cron),
-    (24, Ordinary::Rollout),
-    (24, Ordinary::Rescale),
-    (10, Ordinary::Replace),
-    (46, Ordinary::Crash),
-    (20, Ordinary::PullFails),
-    (130, Ordinary::ProbeFails),
-    (16, Ordinary::NoNode),
-    (24, Ordinary::MountFails),
-    (3, Ordinary::SandboxFails),
-    (14, Ordinary::ConfigFails),
-    (2, Ordinary::Quota),
-    (14, Ordinary::Metrics),
-    (1, Ordinary::NodeLost),
-    (3, Ordinary::Pressure),
-    (24, Ordinary::Reconcile),
+const ROUTINE_ACTIONS: [(u64, RoutineAction); 16] = [
+    (645, RoutineAction::Cron),
+    (24, RoutineAction::Rollout),
+    (24, RoutineAction::Rescale),
+    (10, RoutineAction::Replace),
+    (46, RoutineAction::Crash),
+    (20, RoutineAction::PullFails),
+    (130, RoutineAction::ProbeFails),
+    (16, RoutineAction::NoNode),
+    (24, RoutineAction::MountFails),
+    (3, RoutineAction::SandboxFails),
+    (14, RoutineAction::ConfigFails),
+    (2, RoutineAction::Quota),
+    (14, RoutineAction::Metrics),
+    (1, RoutineAction::NodeLost),
+    (3, RoutineAction::Pressure),
+    (24, RoutineAction::Reconcile),
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Ordinary {
+enum RoutineAction {
     Cron,
     Rollout,
     Rescale,
@@ -186,135 +186,137 @@ pub(super) const OBSERVATIONS_PER_ARRIVAL: f64 = 14.7;
 
 impl Engine {
     /// Begins the things that happen by themselves, so often.
-    pub(super) fn live_on(&mut self, gap_seconds: f64) {
+    pub(super) fn set_arrival_gap(&mut self, gap_seconds: f64) {
         let idle = self.arrival_gap == 0.0;
         self.arrival_gap = gap_seconds;
         if idle && gap_seconds > 0.0 {
             let first = gap_seconds * self.rng.unit();
-            self.after(first, Act::Arrive);
+            self.after(first, Action::Arrive);
         }
     }
 
-    pub(super) fn run(&mut self, act: Act) {
+    pub(super) fn run(&mut self, act: Action) {
         match act {
-            Act::Arrive => self.arrive(),
-            Act::FlushSeries => {
+            Action::Arrive => self.next_arrival(),
+            Action::FlushSeries => {
                 self.flush_series();
-                self.after(60.0, Act::FlushSeries);
+                self.after(60.0, Action::FlushSeries);
             }
-            Act::Schedule(pod) => self.schedule(pod),
-            Act::Prepare(pod) => self.prepare(pod, 0),
-            Act::Fetched {
+            Action::Schedule(pod) => self.schedule(pod),
+            Action::Prepare(pod) => self.prepare(pod, 0),
+            Action::Fetched {
                 pod,
                 container,
                 millis,
                 waited,
             } => self.fetched(pod, container, millis, waited),
-            Act::Unready { pod, left } => self.unready(pod, left),
-            Act::Ready(pod) => self.ready(pod),
-            Act::Remove(pod) => self.cluster.remove_pod(pod),
-            Act::Rollout {
+            Action::Unready { pod, left } => self.unready(pod, left),
+            Action::Ready(pod) => self.ready(pod),
+            Action::Remove(pod) => self.cluster.remove_pod(pod),
+            Action::Rollout {
                 workload,
                 revision,
                 old_hash,
-            } => self.roll_on(workload, revision, old_hash),
-            Act::Deadline { workload, revision } => self.deadline(workload, revision),
-            Act::Rescale { workload } => self.rescale(workload),
-            Act::Replace { workload, left } => self.replace_next(workload, left),
-            Act::CronFires { cron, again } => self.cron_fires(cron, again),
-            Act::JobEnds {
+            } => self.continue_rollout(workload, revision, old_hash),
+            Action::Deadline { workload, revision } => self.deadline(workload, revision),
+            Action::Rescale { workload } => self.rescale(workload),
+            Action::Replace { workload, left } => self.replace_next(workload, left),
+            Action::CronFires { cron, again } => self.cron_fires(cron, again),
+            Action::JobEnds {
                 cron,
                 pod,
                 failures,
                 fails,
             } => self.job_ends(cron, pod, failures, fails),
-            Act::Crash { pod, left, cause } => self.crash(pod, left, cause),
-            Act::Restart { pod, left, cause } => self.restart(pod, left, cause),
-            Act::PullFails {
+            Action::Crash { pod, left, cause } => self.crash(pod, left, cause),
+            Action::Restart { pod, left, cause } => self.restart(pod, left, cause),
+            Action::PullFails {
                 pod,
                 left,
                 wait,
                 why,
-            } => self.pull_fails(pod, left, wait, why),
-            Act::ProbeFails { pod, left, probe } => self.probe_fails(pod, left, probe),
-            Act::MountFails {
+            } => self.retry_pull(pod, left, wait, why),
+            Action::ProbeFails { pod, left, probe } => self.probe_fails(pod, left, probe),
+            Action::MountFails {
                 pod,
                 left,
                 wait,
                 why,
             } => self.mount_fails(pod, left, wait, why),
-            Act::SandboxFails { pod, left } => self.sandbox_fails(pod, left),
-            Act::ConfigFails { pod, left, why } => self.config_fails(pod, left, why),
-            Act::NoNode { pod, left } => self.no_node(pod, left),
-            Act::QuotaForbids {
+            Action::SandboxFails { pod, left } => self.sandbox_fails(pod, left),
+            Action::ConfigFails { pod, left, why } => self.config_fails(pod, left, why),
+            Action::NoNode { pod, left } => self.no_node(pod, left),
+            Action::QuotaForbids {
                 workload,
                 left,
                 wait,
             } => self.quota_forbids(workload, left, wait),
-            Act::MetricsFail { workload, left } => self.metrics_fail(workload, left),
-            Act::NodeBack { node, rebooted } => self.node_back(node, rebooted),
-            Act::Pressure { node, what, left } => self.pressure(node, what, left),
-            Act::Relieved { node, what } => self.relieved(node, what),
-            Act::Reconciled { which, left } => self.reconciled(which, left),
+            Action::MetricsFail { workload, left } => self.metrics_fail(workload, left),
+            Action::NodeBack { node, rebooted } => self.node_up(node, rebooted),
+            Action::Pressure { node, what, left } => self.pressure(node, what, left),
+            Action::Relieved { node, what } => self.pressure_ends(node, what),
+            Action::Reconciled { which, left } => self.reconciled(which, left),
         }
     }
 
     /// Something happens by itself, and later something else.
-    fn arrive(&mut self) {
+    fn next_arrival(&mut self) {
         if self.arrival_gap <= 0.0 {
             return;
         }
         let gap = self.rng.waiting(self.arrival_gap);
-        self.after(gap, Act::Arrive);
+        self.after(gap, Action::Arrive);
         let mut dice = self.rng.below(1000);
-        for (weight, what) in ORDINARY {
+        for (weight, what) in ROUTINE_ACTIONS {
             if dice < weight {
-                return self.happen(what);
+                return self.run_routine(what);
             }
             dice -= weight;
         }
     }
 
-    fn happen(&mut self, what: Ordinary) {
+    fn run_routine(&mut self, what: RoutineAction) {
         match what {
-            Ordinary::Cron => {
+            RoutineAction::Cron => {
                 if let Some(cron) = self.any_cron() {
                     self.cron_fires(cron, false);
                 }
             }
-            Ordinary::Rollout => {
-                if let Some(workload) = self.any_workload(&[Runs::Deployment]) {
+            RoutineAction::Rollout => {
+                if let Some(workload) = self.any_workload(&[WorkloadKind::Deployment]) {
                     self.begin_rollout(workload, None);
                 }
             }
-            Ordinary::Rescale => {
-                if let Some(workload) = self.any_workload(&[Runs::Deployment]) {
+            RoutineAction::Rescale => {
+                if let Some(workload) = self.any_workload(&[WorkloadKind::Deployment]) {
                     self.rescale(workload);
                 }
             }
-            Ordinary::Replace => {
-                if let Some(workload) = self.any_workload(&[Runs::StatefulSet, Runs::DaemonSet]) {
+            RoutineAction::Replace => {
+                if let Some(workload) =
+                    self.any_workload(&[WorkloadKind::StatefulSet, WorkloadKind::DaemonSet])
+                {
                     self.begin_replace(workload);
                 }
             }
-            Ordinary::Quota => {
-                if let Some(workload) = self.any_workload(&[Runs::Deployment]) {
+            RoutineAction::Quota => {
+                if let Some(workload) = self.any_workload(&[WorkloadKind::Deployment]) {
                     let left = self.rng.between(3, 18);
                     self.quota_forbids(workload, left, 1.0);
                 }
             }
-            Ordinary::Metrics => {
-                if let Some(workload) = self.any_workload(&[Runs::Deployment]) {
+            RoutineAction::Metrics => {
+                if let Some(workload) = self.any_workload(&[WorkloadKind::Deployment]) {
                     let left = self.rng.waiting(400.0) as u64 + 1;
                     self.metrics_fail(workload, left);
                 }
             }
-            Ordinary::NodeLost => {
+            RoutineAction::NodeLost => {
                 let node = self.rng.index(self.cluster.nodes.len());
                 let seconds = self.rng.waiting(240.0) + 20.0;
-                self.node_lost(node, seconds);
+                self.node_down(node, seconds);
             }
-            Ordinary::Pressure => {
+            RoutineAction::Pressure => {
                 let node = self.rng.index(self.cluster.nodes.len());
                 let what = if self.rng.percent(70) {
                     Shortage::Disk
@@ -324,33 +326,35 @@ impl Engine {
                 let left = self.rng.between(1, 6);
                 self.pressure(node, what, left);
             }
-            Ordinary::Reconcile => {
+            RoutineAction::Reconcile => {
                 let which = self.rng.below(40);
                 let left = self.rng.between(0, 3);
                 self.reconciled(which, left);
             }
-            Ordinary::Crash
-            | Ordinary::PullFails
-            | Ordinary::ProbeFails
-            | Ordinary::NoNode
-            | Ordinary::MountFails
-            | Ordinary::SandboxFails
-            | Ordinary::ConfigFails => self.trouble_a_pod(what),
+            RoutineAction::Crash
+            | RoutineAction::PullFails
+            | RoutineAction::ProbeFails
+            | RoutineAction::NoNode
+            | RoutineAction::MountFails
+            | RoutineAction::SandboxFails
+            | RoutineAction::ConfigFails => self.disturb_pod(what),
         }
     }
 
-    fn trouble_a_pod(&mut self, what: Ordinary) {
-        let Some(workload) = self.any_workload(&[Runs::Deployment, Runs::StatefulSet]) else {
+    fn disturb_pod(&mut self, what: RoutineAction) {
+        let Some(workload) =
+            self.any_workload(&[WorkloadKind::Deployment, WorkloadKind::StatefulSet])
+        else {
             return;
         };
-        if let Ordinary::ProbeFails | Ordinary::Crash = what {
+        if let RoutineAction::ProbeFails | RoutineAction::Crash = what {
             let pods = &self.cluster.workloads[workload].pods;
             if pods.is_empty() {
                 return;
             }
             let pod = *self.rng.pick(pods);
             return match what {
-                Ordinary::ProbeFails => {
+                RoutineAction::ProbeFails => {
                     let probe = if self.rng.percent(70) {
                         Probe::Readiness
                     } else {
@@ -367,13 +371,13 @@ impl Engine {
             };
         }
         // A new pod meets the trouble: it takes the place of an old one.
-        self.lose_a_pod(workload);
+        self.delete_any_pod(workload);
         let pod = self.create_pod(workload);
         let left = self.rng.waiting(25.0) as u64 + 1;
         match what {
-            Ordinary::NoNode => self.after(
+            RoutineAction::NoNode => self.after(
                 0.1,
-                Act::NoNode {
+                Action::NoNode {
                     pod,
                     left: left.min(20),
                 },
@@ -381,28 +385,28 @@ impl Engine {
             _ => {
                 self.assign(pod);
                 let act = match what {
-                    Ordinary::PullFails => {
+                    RoutineAction::PullFails => {
                         let why = self.pull_error();
-                        Act::PullFails {
+                        Action::PullFails {
                             pod,
                             left,
                             wait: 10.0,
                             why,
                         }
                     }
-                    Ordinary::MountFails => {
+                    RoutineAction::MountFails => {
                         let why = self.mount_error(pod);
-                        Act::MountFails {
+                        Action::MountFails {
                             pod,
                             left,
                             wait: 0.5,
                             why,
                         }
                     }
-                    Ordinary::SandboxFails => Act::SandboxFails { pod, left },
+                    RoutineAction::SandboxFails => Action::SandboxFails { pod, left },
                     _ => {
                         let why = self.config_error(pod);
-                        Act::ConfigFails { pod, left, why }
+                        Action::ConfigFails { pod, left, why }
                     }
                 };
                 self.after(1.0, act);
@@ -416,7 +420,7 @@ impl Engine {
     }
 
     /// A workload of one of these kinds that has pods.
-    pub(super) fn any_workload(&mut self, of: &[Runs]) -> Option<usize> {
+    pub(super) fn any_workload(&mut self, of: &[WorkloadKind]) -> Option<usize> {
         // A handful of throws finds one wherever there are some; worlds without any do without.
         for _ in 0..32 {
             let at = self.rng.index(self.cluster.workloads.len().max(1));

@@ -6,7 +6,7 @@ use super::super::cluster::PodId;
 use super::super::engine::Engine;
 use super::super::event_correlator::random_uid;
 use super::super::messages;
-use super::{Act, Shortage};
+use super::{Action, Shortage};
 
 impl Engine {
     fn pods_on(&self, node: usize) -> Vec<PodId> {
@@ -17,7 +17,7 @@ impl Engine {
     }
 
     /// The kubelet of a node falls silent for so many seconds.
-    pub(in super::super) fn node_lost(&mut self, node: usize, seconds: f64) {
+    pub(in super::super) fn node_down(&mut self, node: usize, seconds: f64) {
         let now = self.now;
         let state = &mut self.cluster.node_mut(node).state;
         if state.not_ready {
@@ -25,8 +25,8 @@ impl Engine {
         }
         (state.not_ready, state.since) = (true, now);
         let name = Arc::clone(&self.cluster.nodes[node].name);
-        let speaker = messages::controller_of_node(&self.cluster, "node-controller", node);
-        self.say(Some(speaker.normal(
+        let source = messages::controller_of_node(&self.cluster, "node-controller", node);
+        self.emit(Some(source.normal(
             "NodeNotReady",
             format!("Node {name} status is now: NodeNotReady"),
         )));
@@ -34,37 +34,37 @@ impl Engine {
             if let Some(pod) = self.cluster.pod_mut(pod) {
                 pod.set_ready(false, now);
             }
-            let said = messages::controller_of_pod(&mut self.cluster, "node-controller", pod)
+            let draft = messages::controller_of_pod(&mut self.cluster, "node-controller", pod)
                 .map(|s| s.warning("NodeNotReady", "Node is not ready"));
-            self.say(said);
+            self.emit(draft);
             // After five minutes without a sign, pods are marked for deletion.
             if seconds > 300.0 {
-                let said = self
+                let draft = self
                     .cluster
                     .pod(pod)
                     .map(|p| format!("Marking for deletion Pod {}/{}", p.namespace, p.name));
-                let said = said.and_then(|message| {
+                let draft = draft.and_then(|message| {
                     messages::controller_of_pod(&mut self.cluster, "taint-eviction-controller", pod)
                         .map(|s| s.normal("TaintManagerEviction", message))
                 });
-                self.say(said);
+                self.emit(draft);
             }
         }
         let rebooted = self.rng.percent(40);
-        self.after(seconds, Act::NodeBack { node, rebooted });
+        self.after(seconds, Action::NodeBack { node, rebooted });
     }
 
-    pub(super) fn node_back(&mut self, node: usize, rebooted: bool) {
+    pub(super) fn node_up(&mut self, node: usize, rebooted: bool) {
         let now = self.now;
         let boot = random_uid(&mut self.rng);
         let target = self.cluster.node_mut(node);
         (target.state.not_ready, target.state.since) = (false, now);
         let name = Arc::clone(&target.name);
-        let speaker = messages::kubelet_of_node(&self.cluster, node);
+        let source = messages::kubelet_of_node(&self.cluster, node);
         if rebooted {
             self.cluster.node_mut(node).boots += 1;
-            self.say(Some(speaker.normal("Starting", "Starting kubelet.")));
-            self.say(Some(speaker.warning(
+            self.emit(Some(source.normal("Starting", "Starting kubelet.")));
+            self.emit(Some(source.warning(
                 "InvalidDiskCapacity",
                 "invalid capacity 0 on image filesystem",
             )));
@@ -74,31 +74,31 @@ impl Engine {
                 "NodeHasSufficientPID",
             ] {
                 let message = format!("Node {name} status is now: {reason}");
-                self.say(Some(speaker.normal(reason, message).times(2)));
+                self.emit(Some(source.normal(reason, message).times(2)));
             }
-            self.say(Some(speaker.warning(
+            self.emit(Some(source.warning(
                 "Rebooted",
                 format!("Node {name} has been rebooted, boot id: {boot}"),
             )));
-            self.say(Some(speaker.normal(
+            self.emit(Some(source.normal(
                 "NodeAllocatableEnforced",
                 "Updated Node Allocatable limit across pods",
             )));
         }
-        self.say(Some(speaker.normal(
+        self.emit(Some(source.normal(
             "NodeReady",
             format!("Node {name} status is now: NodeReady"),
         )));
         for pod in self.pods_on(node) {
             if rebooted {
-                let said = messages::kubelet(&mut self.cluster, pod, &Arc::from("")).map(|s| {
+                let draft = messages::kubelet(&mut self.cluster, pod, &Arc::from("")).map(|s| {
                     s.normal(
                         "SandboxChanged",
                         "Pod sandbox changed, it will be killed and re-created.",
                     )
                 });
-                self.say(said);
-                self.after(2.0, Act::Prepare(pod));
+                self.emit(draft);
+                self.after(2.0, Action::Prepare(pod));
             } else {
                 self.ready(pod);
             }
@@ -114,18 +114,18 @@ impl Engine {
             Shortage::Memory => std::mem::replace(&mut state.memory_pressure, true),
             Shortage::Disk => std::mem::replace(&mut state.disk_pressure, true),
         };
-        let speaker = messages::kubelet_of_node(&self.cluster, node);
+        let source = messages::kubelet_of_node(&self.cluster, node);
         let (reason, resource, threshold) = match what {
             Shortage::Memory => ("NodeHasInsufficientMemory", "memory", "100Mi"),
             Shortage::Disk => ("NodeHasDiskPressure", "ephemeral-storage", "10Gi"),
         };
         if !already {
             self.cluster.node_mut(node).state.since = now;
-            self.say(Some(
-                speaker.normal(reason, format!("Node {name} status is now: {reason}")),
+            self.emit(Some(
+                source.normal(reason, format!("Node {name} status is now: {reason}")),
             ));
         }
-        self.say(Some(speaker.warning(
+        self.emit(Some(source.warning(
             "EvictionThresholdMet",
             format!("Attempting to reclaim {resource}"),
         )));
@@ -134,7 +134,7 @@ impl Engine {
                 self.rng.between(86, 99),
                 self.rng.between(1_000_000_000, 9_000_000_000),
             );
-            self.say(Some(speaker.warning(
+            self.emit(Some(source.warning(
                 "FreeDiskSpaceFailed",
                 format!(
                     "Failed to garbage collect required amount of images. Attempted to free {wanted} bytes, but only \
@@ -144,7 +144,7 @@ impl Engine {
         } else if self.rng.percent(40) {
             let pid = self.rng.between(2000, 4_000_000);
             let victim = *self.rng.pick(&["java", "node", "python3", "postgres"]);
-            self.say(Some(speaker.warning(
+            self.emit(Some(source.warning(
                 "SystemOOM",
                 format!("System OOM encountered, victim process: {victim}, pid: {pid}"),
             )));
@@ -165,18 +165,18 @@ impl Engine {
             let wait = self.rng.waiting(40.0) + 10.0;
             self.after(
                 wait,
-                Act::Pressure {
+                Action::Pressure {
                     node,
                     what,
                     left: left - 1,
                 },
             );
         } else {
-            self.after(310.0, Act::Relieved { node, what });
+            self.after(310.0, Action::Relieved { node, what });
         }
     }
 
-    pub(super) fn relieved(&mut self, node: usize, what: Shortage) {
+    pub(super) fn pressure_ends(&mut self, node: usize, what: Shortage) {
         let now = self.now;
         let state = &mut self.cluster.node_mut(node).state;
         let reason = match what {
@@ -191,9 +191,9 @@ impl Engine {
         };
         state.since = now;
         let name = Arc::clone(&self.cluster.nodes[node].name);
-        let speaker = messages::kubelet_of_node(&self.cluster, node);
-        self.say(Some(
-            speaker.normal(reason, format!("Node {name} status is now: {reason}")),
+        let source = messages::kubelet_of_node(&self.cluster, node);
+        self.emit(Some(
+            source.normal(reason, format!("Node {name} status is now: {reason}")),
         ));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::cluster::{Fate, Owner, Phase, PodId, Runs};
+use super::super::cluster::{Owner, Phase, PodId, PodOutcome, WorkloadKind};
 use super::super::engine::Engine;
-use super::super::event::About;
+use super::super::event::InvolvedKind;
 use super::super::messages;
-use super::Act;
+use super::Action;
 
 impl Engine {
     /// The controller of a workload creates a pod and says so.
@@ -19,24 +19,24 @@ impl Engine {
             .unwrap_or_default();
         let of = &self.cluster.workloads[workload];
         let (component, about, message) = match of.runs {
-            Runs::Deployment => (
+            WorkloadKind::Deployment => (
                 "replicaset-controller",
-                About::ReplicaSet,
+                InvolvedKind::ReplicaSet,
                 format!("Created pod: {name}"),
             ),
-            Runs::DaemonSet => (
+            WorkloadKind::DaemonSet => (
                 "daemonset-controller",
-                About::DaemonSet,
+                InvolvedKind::DaemonSet,
                 format!("Created pod: {name}"),
             ),
-            Runs::StatefulSet => (
+            WorkloadKind::StatefulSet => (
                 "statefulset-controller",
-                About::StatefulSet,
+                InvolvedKind::StatefulSet,
                 format!("Create Pod {name} in StatefulSet {} successful", of.name),
             ),
         };
-        let speaker = self.speak_for_set(workload, component, about);
-        self.say(Some(speaker.normal("SuccessfulCreate", message)));
+        let source = self.set_event(workload, component, about);
+        self.emit(Some(source.normal("SuccessfulCreate", message)));
         pod
     }
 
@@ -47,36 +47,36 @@ impl Engine {
         };
         let of = &self.cluster.workloads[workload];
         let (component, about, message) = match of.runs {
-            Runs::Deployment => (
+            WorkloadKind::Deployment => (
                 "replicaset-controller",
-                About::ReplicaSet,
+                InvolvedKind::ReplicaSet,
                 format!("Deleted pod: {name}"),
             ),
-            Runs::DaemonSet => (
+            WorkloadKind::DaemonSet => (
                 "daemonset-controller",
-                About::DaemonSet,
+                InvolvedKind::DaemonSet,
                 format!("Deleted pod: {name}"),
             ),
-            Runs::StatefulSet => (
+            WorkloadKind::StatefulSet => (
                 "statefulset-controller",
-                About::StatefulSet,
+                InvolvedKind::StatefulSet,
                 format!("delete Pod {name} in StatefulSet {} successful", of.name),
             ),
         };
-        let speaker = self.speak_for_set(workload, component, about);
-        self.say(Some(speaker.normal("SuccessfulDelete", message)));
+        let source = self.set_event(workload, component, about);
+        self.emit(Some(source.normal("SuccessfulDelete", message)));
         self.kill(pod);
     }
 
-    fn speak_for_set(
+    fn set_event(
         &mut self,
         workload: usize,
         component: &'static str,
-        about: About,
-    ) -> messages::Speaker {
+        about: InvolvedKind,
+    ) -> messages::EventSource {
         let of = &self.cluster.workloads[workload];
         let (namespace, name) = (Arc::clone(&of.namespace), of.set_name());
-        let uid = if of.runs == Runs::Deployment {
+        let uid = if of.runs == WorkloadKind::Deployment {
             of.set_uid
         } else {
             of.uid
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// One pod of a workload goes without a word of its controller, to make room.
-    pub(super) fn lose_a_pod(&mut self, workload: usize) {
+    pub(super) fn delete_any_pod(&mut self, workload: usize) {
         let pods = &self.cluster.workloads[workload].pods;
         if !pods.is_empty() {
             let pod = *self.rng.pick(pods);
@@ -97,7 +97,9 @@ impl Engine {
     pub(in super::super) fn assign(&mut self, pod: PodId) {
         let node = self.rng.index(self.cluster.nodes.len());
         let fixed = self.cluster.pod(pod).and_then(|p| match p.owner {
-            Owner::Workload(w) if self.cluster.workloads[w].runs == Runs::DaemonSet => p.node,
+            Owner::Workload(w) if self.cluster.workloads[w].runs == WorkloadKind::DaemonSet => {
+                p.node
+            }
             _ => None,
         });
         let node = fixed.unwrap_or(node);
@@ -111,9 +113,9 @@ impl Engine {
             "Successfully assigned {}/{} to {node_name}",
             target.namespace, target.name
         );
-        let said = messages::scheduler(&mut self.cluster, pod, "Binding")
+        let draft = messages::scheduler(&mut self.cluster, pod, "Binding")
             .map(|s| s.normal("Scheduled", message));
-        self.say(said);
+        self.emit(draft);
     }
 
     pub(super) fn schedule(&mut self, pod: PodId) {
@@ -131,7 +133,7 @@ impl Engine {
                 .pod(pod)
                 .map(|p| p.uid)
                 .unwrap_or(super::super::event::Uid(0));
-            let said =
+            let draft =
                 messages::controller_of_pod(&mut self.cluster, "attachdetach-controller", pod).map(
                     |s| {
                         s.normal(
@@ -140,10 +142,10 @@ impl Engine {
                         )
                     },
                 );
-            self.say(said);
+            self.emit(draft);
         }
         let wait = self.rng.waiting(0.8) + if volume { 6.0 } else { 0.3 };
-        self.after(wait, Act::Prepare(pod));
+        self.after(wait, Action::Prepare(pod));
     }
 
     /// The kubelet starts the containers from `first` on, or begins to fetch an image.
@@ -154,20 +156,20 @@ impl Engine {
         for (i, container) in containers.iter().enumerate().skip(first) {
             if self.now < self.no_registry_until {
                 let why = Arc::from("dial tcp 52.28.14.9:443: i/o timeout");
-                return self.pull_fails(pod, 1, 10.0, why);
+                return self.retry_pull(pod, 1, 10.0, why);
             }
             // Rollouts bring new images; most other pods find theirs on the node.
             if self.rng.percent(10) {
-                let said = messages::kubelet(&mut self.cluster, pod, &container.name)
+                let draft = messages::kubelet(&mut self.cluster, pod, &container.name)
                     .map(|s| s.normal("Pulling", format!("Pulling image \"{}\"", container.image)));
-                self.say(said);
+                self.emit(draft);
                 let millis = 150 + container.image_bytes / 60_000 + self.rng.below(4000);
                 let waited = if self.rng.percent(30) {
                     self.rng.below(9000)
                 } else {
                     0
                 };
-                let act = Act::Fetched {
+                let act = Action::Fetched {
                     pod,
                     container: i,
                     millis,
@@ -175,9 +177,9 @@ impl Engine {
                 };
                 return self.after((millis + waited) as f64 / 1000.0, act);
             }
-            let said = messages::kubelet(&mut self.cluster, pod, &container.name)
+            let draft = messages::kubelet(&mut self.cluster, pod, &container.name)
                 .map(|s| s.normal("Pulled", messages::present(&container.image)));
-            self.say(said);
+            self.emit(draft);
             self.started(pod, i);
         }
         self.all_started(pod);
@@ -192,9 +194,9 @@ impl Engine {
         else {
             return;
         };
-        let said = messages::kubelet(&mut self.cluster, pod, &of.name)
+        let draft = messages::kubelet(&mut self.cluster, pod, &of.name)
             .map(|s| s.normal("Pulled", messages::pulled(&of, millis, waited)));
-        self.say(said);
+        self.emit(draft);
         self.started(pod, container);
         self.prepare(pod, container + 1);
     }
@@ -209,9 +211,9 @@ impl Engine {
         else {
             return;
         };
-        if let Some(speaker) = messages::kubelet(&mut self.cluster, pod, &name) {
-            self.say(Some(speaker.normal("Created", "Container created")));
-            self.say(Some(speaker.normal("Started", "Container started")));
+        if let Some(source) = messages::kubelet(&mut self.cluster, pod, &name) {
+            self.emit(Some(source.normal("Created", "Container created")));
+            self.emit(Some(source.normal("Started", "Container started")));
         }
     }
 
@@ -224,33 +226,35 @@ impl Engine {
         let Owner::Workload(workload) = target.owner else {
             return;
         };
-        match self.cluster.workloads[workload].fate {
-            Some(Fate::Crashes(cause, left)) => {
-                return self.after(2.0, Act::Crash { pod, left, cause });
+        match self.cluster.workloads[workload].outcome {
+            Some(PodOutcome::Crashes(cause, left)) => {
+                return self.after(2.0, Action::Crash { pod, left, cause });
             }
-            Some(Fate::NeverReady) => return self.after(5.0, Act::Unready { pod, left: 500 }),
+            Some(PodOutcome::NeverReady) => {
+                return self.after(5.0, Action::Unready { pod, left: 500 });
+            }
             _ => {}
         }
         let slow = self.cluster.workloads[workload].template.readiness && self.rng.percent(40);
         let wait = self.rng.waiting(4.0) + 2.0;
         if slow {
             let left = self.rng.between(1, 3);
-            self.after(wait, Act::Unready { pod, left });
+            self.after(wait, Action::Unready { pod, left });
         } else {
-            self.after(wait, Act::Ready(pod));
+            self.after(wait, Action::Ready(pod));
         }
     }
 
     pub(super) fn unready(&mut self, pod: PodId, left: u64) {
-        let said = self.probe_said(pod, super::Probe::Readiness, true);
-        self.say(said);
+        let draft = self.probe_event(pod, super::Probe::Readiness, true);
+        self.emit(draft);
         let next = if left > 1 {
-            Act::Unready {
+            Action::Unready {
                 pod,
                 left: left - 1,
             }
         } else {
-            Act::Ready(pod)
+            Action::Ready(pod)
         };
         self.after(10.0, next);
     }
@@ -273,7 +277,7 @@ impl Engine {
             return;
         }
         (target.deleting, target.ready) = (Some(now), false);
-        let stuck = target.clings;
+        let stuck = target.has_finalizer;
         if target.node.is_none() {
             return self.cluster.remove_pod(pod);
         }
@@ -283,18 +287,18 @@ impl Engine {
             .map(|c| Arc::clone(&c.name))
             .collect();
         for name in containers {
-            let said = messages::kubelet(&mut self.cluster, pod, &name)
+            let draft = messages::kubelet(&mut self.cluster, pod, &name)
                 .map(|s| s.normal("Killing", format!("Stopping container {name}")));
-            self.say(said);
+            self.emit(draft);
         }
         if self.rng.percent(12) {
-            let said = self.probe_said(pod, super::Probe::Readiness, true);
-            self.say(said);
+            let draft = self.probe_event(pod, super::Probe::Readiness, true);
+            self.emit(draft);
         }
         if stuck {
             return;
         }
         let grace = self.rng.waiting(3.0).min(30.0) + 1.0;
-        self.after(grace, Act::Remove(pod));
+        self.after(grace, Action::Remove(pod));
     }
 }

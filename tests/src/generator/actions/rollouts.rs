@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use super::super::cluster::{Fate, PodId, Runs, Touched};
+use super::super::cluster::{ChangedObject, PodId, PodOutcome, WorkloadKind};
 use super::super::engine::Engine;
-use super::super::event::{About, Uid};
+use super::super::event::{InvolvedKind, Uid};
 use super::super::event_correlator::random_uid;
 use super::super::{messages, names};
-use super::Act;
+use super::Action;
 
 /// `progressDeadlineSeconds`
 const PROGRESS_DEADLINE: f64 = 600.0;
 
 impl Engine {
     /// A Deployment gets a new template, whose pods fare as `fate` says.
-    pub(in super::super) fn begin_rollout(&mut self, workload: usize, fate: Option<Fate>) {
+    pub(in super::super) fn begin_rollout(&mut self, workload: usize, outcome: Option<PodOutcome>) {
         let tag = names::tag(&mut self.rng);
         let hash: Arc<str> = Arc::from(names::template_hash(&mut self.rng));
         let set_uid = random_uid(&mut self.rng);
         let of = self.cluster.workload_mut(workload);
-        if of.runs != Runs::Deployment {
+        if of.runs != WorkloadKind::Deployment {
             return self.begin_replace(workload);
         }
         let old_hash = std::mem::replace(&mut of.hash, hash);
-        (of.set_uid, of.stuck, of.fate) = (set_uid, false, fate);
+        (of.set_uid, of.stuck, of.outcome) = (set_uid, false, outcome);
         of.revision += 1;
         let revision = of.revision;
         if let Some(container) = of.template.containers.first_mut() {
@@ -33,13 +33,13 @@ impl Engine {
                 .map_or(&*container.image, |(name, _)| name);
             container.image = Arc::from(format!("{name}:{tag}"));
         }
-        self.after(PROGRESS_DEADLINE, Act::Deadline { workload, revision });
-        self.roll_on(workload, revision, old_hash);
+        self.after(PROGRESS_DEADLINE, Action::Deadline { workload, revision });
+        self.continue_rollout(workload, revision, old_hash);
     }
 
     /// The next step of a rollout: one pod more of the new template where there is room, one less of the old where the
     /// new ones are ready.
-    pub(super) fn roll_on(&mut self, workload: usize, revision: u64, old_hash: Arc<str>) {
+    pub(super) fn continue_rollout(&mut self, workload: usize, revision: u64, old_hash: Arc<str>) {
         let of = &self.cluster.workloads[workload];
         if of.revision != revision || of.paused {
             // A newer template has taken over, or somebody holds it.
@@ -79,7 +79,7 @@ impl Engine {
         let wait = self.rng.waiting(6.0) + 4.0;
         self.after(
             wait,
-            Act::Rollout {
+            Action::Rollout {
                 workload,
                 revision,
                 old_hash,
@@ -89,13 +89,13 @@ impl Engine {
 
     /// The first thing that happens to a new pod.
     fn begin_pod(&mut self, workload: usize, pod: PodId) {
-        match self.cluster.workloads[workload].fate {
-            Some(Fate::PullFails(times)) => {
+        match self.cluster.workloads[workload].outcome {
+            Some(PodOutcome::PullFails(times)) => {
                 self.assign(pod);
                 let why = self.pull_error();
                 self.after(
                     1.0,
-                    Act::PullFails {
+                    Action::PullFails {
                         pod,
                         left: times,
                         wait: 10.0,
@@ -103,7 +103,7 @@ impl Engine {
                     },
                 );
             }
-            _ => self.after(0.1, Act::Schedule(pod)),
+            _ => self.after(0.1, Action::Schedule(pod)),
         }
     }
 
@@ -134,16 +134,16 @@ impl Engine {
         };
         let namespace = Arc::clone(&self.cluster.workloads[workload].namespace);
         let uid = self.cluster.pod(pod).map_or(Uid(0), |p| p.set_uid);
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "replicaset-controller",
-            About::ReplicaSet,
+            InvolvedKind::ReplicaSet,
             &namespace,
             old_set,
             uid,
         );
-        self.say(Some(
-            speaker.normal("SuccessfulDelete", format!("Deleted pod: {name}")),
+        self.emit(Some(
+            source.normal("SuccessfulDelete", format!("Deleted pod: {name}")),
         ));
         self.kill(pod);
     }
@@ -151,15 +151,15 @@ impl Engine {
     fn scaled(&mut self, workload: usize, message: String) {
         let of = &self.cluster.workloads[workload];
         let (namespace, name, uid) = (Arc::clone(&of.namespace), Arc::clone(&of.name), of.uid);
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "deployment-controller",
-            About::Deployment,
+            InvolvedKind::Deployment,
             &namespace,
             &name,
             uid,
         );
-        self.say(Some(speaker.normal("ScalingReplicaSet", message)));
+        self.emit(Some(source.normal("ScalingReplicaSet", message)));
     }
 
     /// A Deployment gets so many pods.
@@ -175,7 +175,7 @@ impl Engine {
         );
         for _ in before..replicas {
             let pod = self.create_pod(workload);
-            self.after(0.1, Act::Schedule(pod));
+            self.after(0.1, Action::Schedule(pod));
         }
         for _ in replicas..before {
             let last = self.cluster.workloads[workload]
@@ -209,15 +209,15 @@ impl Engine {
         } else {
             "All metrics below target"
         };
-        let speaker = messages::controller(
+        let source = messages::controller(
             &mut self.cluster,
             "horizontal-pod-autoscaler",
-            About::Autoscaler,
+            InvolvedKind::Autoscaler,
             &namespace,
             &name,
             Uid(!uid.0),
         );
-        self.say(Some(speaker.normal(
+        self.emit(Some(source.normal(
             "SuccessfulRescale",
             format!("New size: {replicas}; reason: {why}"),
         )));
@@ -225,7 +225,7 @@ impl Engine {
         if up && self.rng.percent(70) {
             // What rises falls again.
             let wait = self.rng.waiting(1200.0) + 300.0;
-            self.after(wait, Act::Rescale { workload });
+            self.after(wait, Action::Rescale { workload });
         }
     }
 
@@ -247,16 +247,16 @@ impl Engine {
         if let Some(pod) = self.cluster.pod_mut(pod) {
             pod.node = node;
         }
-        self.after(0.2, Act::Schedule(pod));
+        self.after(0.2, Action::Schedule(pod));
         if !left.is_empty() {
             let wait = self.rng.waiting(15.0) + 15.0;
-            self.after(wait, Act::Replace { workload, left });
+            self.after(wait, Action::Replace { workload, left });
         }
     }
 
     /// Somebody changes a workload's `ConfigMap`.
     pub(in super::super) fn change_config(&mut self, workload: usize) {
         self.cluster.workload_mut(workload).config_revision += 1;
-        self.cluster.touched.push(Touched::Config(workload));
+        self.cluster.changed.push(ChangedObject::Config(workload));
     }
 }
