@@ -11,12 +11,12 @@ use kube9_ingest::owners::Owners;
 use kube9_model::identity::Version;
 use kube9_model::watch::WatchId;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::WatchLine;
 use kube9_recorder::source::watcher::Cursor;
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
+use kube9_store::queue::{Queue, QueueLimits};
 use rusqlite::Connection;
 use serde_json::Value;
 

@@ -15,13 +15,13 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
-use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::push::push;
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::shared::Shared;
-use kube9_recorder::store::writer::{Ended, Writer};
+use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::metrics::Metrics;
+use kube9_store::open::DataDir;
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::writer::{Ended, Writer};
 
 /// How the recorder ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item
             bytes_max: 1 << 20,
             high_water: 80,
         })),
-        metrics: Metrics::new(&Rules::default()),
+        metrics: Metrics::detached(),
         health: Health::new(clock.clone()),
         clock,
         abandon: Arc::new(AtomicBool::new(false)),

@@ -12,13 +12,10 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod panics;
-pub mod pipeline;
 pub mod serve;
 pub mod source;
 pub mod status_document;
-pub mod store;
 mod tasks;
-pub mod volume;
 
 pub use tasks::{run, runtime};
 

@@ -14,9 +14,9 @@ use kube9_recorder::check::{self, Verdict};
 use kube9_recorder::cli::{Cli, Command};
 use kube9_recorder::config::{Config, Place, ProcessEnvironment};
 use kube9_recorder::exit::{DEFECT, FAILED, WRONG_USAGE, code_of, refuse_core_dumps};
-use kube9_recorder::store::open::FILE_NAME;
-use kube9_recorder::store::snapshot::{snapshot, stream};
 use kube9_recorder::{logging, panics, run, runtime};
+use kube9_store::open::FILE_NAME;
+use kube9_store::snapshot::{snapshot, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 

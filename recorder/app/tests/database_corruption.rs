@@ -15,8 +15,8 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::Via;
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::store::apply::{Applier, apply_all};
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::{Applier, apply_all};
+use kube9_store::open::DataDir;
 use serde_json::Map;
 
 /// Events of the file: some hundred pages.

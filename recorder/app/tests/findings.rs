@@ -11,8 +11,8 @@ use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 

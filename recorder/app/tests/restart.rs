@@ -32,13 +32,14 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, Via, WatchId};
 use kube9_recorder::analysis::own::Own;
 use kube9_recorder::analysis::state::{Analysis, Before, close_all};
-use kube9_recorder::config::{AnalysisConfig, RetentionConfig, StorageConfig, WriterConfig};
-use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::push::push;
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::shared::Shared;
-use kube9_recorder::store::writer::{Ended, Writer};
+use kube9_recorder::config::AnalysisConfig;
+use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::metrics::Metrics;
+use kube9_store::open::DataDir;
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::writer::{Ended, Writer};
 use serde_json::Value;
 
 const KINDS: [Kind; 5] = [
@@ -75,7 +76,7 @@ fn late(all: &[(&str, &str)]) -> Timestamp {
 }
 
 fn queued(queue: &Queue, item: Item, now: Timestamp) {
-    push(queue, &Metrics::new(&Rules::default()), item, now);
+    push(queue, &Metrics::detached(), item, now);
     assert_eq!(queue.dropped_total(), 0, "the queue is large enough");
 }
 
@@ -210,7 +211,7 @@ fn open(dir: &Path, now: Timestamp) -> (Writer, Arc<Queue>) {
     }));
     let shared = Shared {
         queue: queue.clone(),
-        metrics: Metrics::new(&Rules::default()),
+        metrics: Metrics::detached(),
         health: Health::new(clock.clone()),
         clock,
         abandon: Arc::new(AtomicBool::new(false)),

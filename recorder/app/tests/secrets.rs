@@ -14,11 +14,11 @@ use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::clean_text;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::pages::RawItem;
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
+use kube9_store::queue::{Queue, QueueLimits};
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -7,10 +7,10 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, Via};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::import::{Counts, told};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::rows::{Imported, Taken};
+use kube9_store::apply::Applier;
+use kube9_store::import::{Counts, told};
+use kube9_store::open::DataDir;
+use kube9_store::rows::{Imported, Taken};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Map;
 

@@ -18,10 +18,10 @@ use kube9_model::resume::Resume;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, Passed, RelistCause, Via, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::pipeline::queue::Drops;
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::gap::Healed;
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::Applier;
+use kube9_store::gap::Healed;
+use kube9_store::open::DataDir;
+use kube9_store::queue::Drops;
 use rusqlite::Connection;
 use serde_json::Map;
 

@@ -17,8 +17,8 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
 use kube9_model::{EventType, Severity};
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::Applier;
+use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::Map;
 

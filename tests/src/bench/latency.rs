@@ -14,13 +14,13 @@ use kube9_ingest::filter::SeverityOverrides;
 use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
-use kube9_recorder::config::{RetentionConfig, StorageConfig, WriterConfig};
-use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::push::push;
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::shared::Shared;
-use kube9_recorder::store::writer::{Ended, Writer};
+use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::metrics::Metrics;
+use kube9_store::open::DataDir;
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::writer::{Ended, Writer};
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};
@@ -109,7 +109,7 @@ impl Store {
         };
         let shared = Shared {
             queue: Arc::new(Queue::new(limits)),
-            metrics: Metrics::new(&Rules::default()),
+            metrics: Metrics::detached(),
             health: Health::new(clock.clone()),
             clock,
             abandon: Arc::new(AtomicBool::new(false)),

@@ -13,8 +13,8 @@ use kube9_ingest::sanitize::sanitize;
 use kube9_model::identity::Version;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Passed, Via, WatchId};
-use kube9_recorder::store::apply::{Applier, apply_all};
-use kube9_recorder::store::open::DataDir;
+use kube9_store::apply::{Applier, apply_all};
+use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 

@@ -11,7 +11,8 @@ use kube9_db::read::{Filter, PageRequest, Reader};
 use kube9_ingest::filter::SeverityOverrides;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
-use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
+use kube9_recorder::config::ByteSize;
+use kube9_store::config::{RetentionConfig, StorageConfig};
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::{Delivery, END, Feed};

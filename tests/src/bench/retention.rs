@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use kube9_model::Severity;
-use kube9_recorder::config::{RetentionConfig, StorageConfig};
-use kube9_recorder::metrics::Removal;
+use kube9_store::config::{RetentionConfig, StorageConfig};
+use kube9_store::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data::Feed;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube9_model::Severity;
-use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
-use kube9_recorder::metrics::Removal;
+use kube9_recorder::config::ByteSize;
+use kube9_store::config::{RetentionConfig, StorageConfig};
+use kube9_store::metrics::Removal;
 use rusqlite::{Connection, OpenFlags};
 
 use super::integrity;

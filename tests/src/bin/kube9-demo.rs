@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use kube9_base::clock::Clock;
 use kube9_recorder::config::{Config, Environment};
-use kube9_recorder::store::open::FILE_NAME;
+use kube9_store::open::FILE_NAME;
 use kube9_tests::apiserver::{self, ApiServer};
 use kube9_tests::clock::Micros;
 use kube9_tests::generator::{Cause, LiveCluster, Probe, Shortage, Size};

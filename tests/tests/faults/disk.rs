@@ -3,7 +3,7 @@
 use std::fs;
 
 use kube9_db::schema::PAGE_BYTES;
-use kube9_recorder::store::snapshot::{SnapshotError, snapshot};
+use kube9_store::snapshot::{SnapshotError, snapshot};
 use kube9_tests::apiserver::Kind;
 use kube9_tests::recorder::balance;
 use serde_json::Value;

@@ -16,17 +16,17 @@ use kube9_model::record::{Occurred, Record};
 use kube9_model::{EventType, Severity};
 use kube9_recorder::config::KubeConfig;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::pipeline::push::push;
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
 use kube9_recorder::source::api::Api;
 use kube9_recorder::source::connect::connect;
 use kube9_recorder::source::events::EventsConsumer;
 use kube9_recorder::source::intake::Intake;
 use kube9_recorder::source::report::{FirstSync, Report};
 use kube9_recorder::source::watcher::{History, Watcher};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::shared::Shared;
-use kube9_recorder::store::writer::{Ended, Writer};
+use kube9_store::open::DataDir;
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::writer::{Ended, Writer};
 use kube9_tests::apiserver::Kind;
 use kube9_tests::chaos::DeletedEvents;
 use kube9_tests::clock::Micros;
@@ -57,6 +57,7 @@ const BYTES_MAX: usize = 1 << 20;
 struct Parts {
     harness: Harness,
     shared: Shared,
+    metrics: Arc<Metrics>,
     source: tokio::task::JoinHandle<()>,
     writer: std::thread::JoinHandle<Ended>,
     runtime: tokio::runtime::Runtime,
@@ -72,13 +73,14 @@ impl Parts {
             .unwrap();
         let config = harness.setup.config().unwrap();
         let clock = Clock::system();
+        let metrics = Metrics::new(&Rules::default());
         let shared = Shared {
             queue: Arc::new(Queue::new(QueueLimits {
                 capacity: CAPACITY,
                 bytes_max: BYTES_MAX,
                 high_water: CAPACITY * 8 / 10,
             })),
-            metrics: Metrics::new(&Rules::default()),
+            metrics: metrics.store.clone(),
             health: Health::new(clock.clone()),
             clock: clock.clone(),
             abandon: Arc::new(AtomicBool::new(false)),
@@ -108,7 +110,7 @@ impl Parts {
             queue: shared.queue.clone(),
             filter: Arc::new(Filter::new(&[]).unwrap()),
             overrides: Arc::new(SeverityOverrides::default()),
-            metrics: shared.metrics.clone(),
+            metrics: metrics.clone(),
             clock: clock.clone(),
             owners: Owners::default(),
             throttle: Arc::default(),
@@ -124,7 +126,7 @@ impl Parts {
             history: History::default(),
             clock: clock.clone(),
             report: Report::new(
-                shared.metrics.clone(),
+                metrics.clone(),
                 check,
                 Watched::Event,
                 clock,
@@ -136,6 +138,7 @@ impl Parts {
         Self {
             harness,
             shared,
+            metrics,
             source: runtime.spawn(source.run(start)),
             writer: std::thread::spawn(move || writer.run()),
             runtime,
@@ -167,7 +170,7 @@ impl Parts {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let text = self.shared.metrics.render().unwrap();
+        let text = self.metrics.render().unwrap();
         let of = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             series

@@ -12,6 +12,9 @@ use kube9_ingest::news::Seen;
 use kube9_model::ObjectRef;
 use kube9_model::heard::Heard;
 use kube9_model::watch::RelistCause;
+use kube9_store::push::push;
+use kube9_store::queue::Queue;
+use kube9_store::volume::statvfs;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -19,9 +22,6 @@ use super::own::{Degraded, Own, Space};
 use super::rules::finding_names;
 use super::state::Analysis;
 use crate::metrics::Metrics;
-use crate::pipeline::push::push;
-use crate::pipeline::queue::Queue;
-use crate::volume::statvfs;
 
 /// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most
 /// `OBJECT_BYTES_MAX`: 2 MiB in all.
@@ -168,7 +168,7 @@ impl Engine {
             while tokio::time::timeout(TICK, self.queue.room()).await.is_err() {
                 self.pulse.beat(); // it waits, it is not stuck
             }
-            push(&self.queue, &self.metrics, item, self.clock.now());
+            push(&self.queue, &self.metrics.store, item, self.clock.now());
         }
     }
 

@@ -99,15 +99,15 @@ mod tests {
     #[test]
     fn a_bare_level_is_for_our_own_code() {
         let debug = targets("debug").unwrap();
-        assert!(debug.would_enable("kube9_recorder::store", &Level::DEBUG));
+        assert!(debug.would_enable("kube9_store", &Level::DEBUG));
         assert!(debug.would_enable("hyper", &Level::WARN));
         assert!(!debug.would_enable("hyper", &Level::INFO));
         assert!(!debug.would_enable("kube_client::client", &Level::ERROR));
         let off = targets("off").unwrap();
         assert!(!off.would_enable("kube9_recorder", &Level::ERROR));
         assert!(!off.would_enable("hyper", &Level::ERROR));
-        let mixed = targets("warn,kube9_recorder::store=trace").unwrap();
-        assert!(mixed.would_enable("kube9_recorder::store::writer", &Level::TRACE));
+        let mixed = targets("warn,kube9_store=trace").unwrap();
+        assert!(mixed.would_enable("kube9_store::writer", &Level::TRACE));
         assert!(!mixed.would_enable("kube9_recorder::serve", &Level::INFO));
         for wrong in ["", "loud", "info,loud", "kube9=loud", "3"] {
             assert!(targets(wrong).is_none(), "{wrong:?}");

@@ -8,7 +8,6 @@
 //! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
 //! `kube9_database_operations_total`.
 
-mod account;
 mod labels;
 mod process;
 #[cfg(test)]
@@ -17,16 +16,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kube9_model::{EventType, Severity};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
-use account::Account;
-pub use account::Outcomes;
 use kube9_base::metrics::{
-    By, By2, counter, counters, gauge, gauges, histogram, histograms, register, seconds, seconds_by,
+    By, By2, counter, counters, gauge, gauges, histograms, register, seconds_by,
 };
-use kube9_model::label::{Kind, Label, Stage};
-pub use labels::{Action, Bound, Healed, Item, Operation, Removal, RestartCause};
+use kube9_model::label::{Kind, Label};
+pub use labels::{Action, RestartCause};
 
 /// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
 #[derive(Debug, Clone, Default)]
@@ -43,45 +39,11 @@ type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 /// All metrics of the recorder.
 pub struct Metrics {
     registry: Registry,
-    account: Account,
+    /// Of queue, writer and retention.
+    pub store: Arc<kube9_store::metrics::Metrics>,
+    received: By2<Kind, Action, IntCounter>,
     before_scrape: Mutex<Vec<BeforeScrape>>,
 
-    /// Rows committed as new, whatever they come from.
-    pub rows_inserted: By2<EventType, Severity, IntCounter>,
-    /// Rows in the queue now.
-    pub queue_size: IntGauge,
-    /// Bytes in the queue now.
-    pub queue_bytes: IntGauge,
-    /// Rows that the queue can hold.
-    pub queue_capacity: IntGauge,
-    /// Bytes of the database's files.
-    pub storage_bytes: IntGauge,
-    /// Bytes of the write-ahead log.
-    pub wal_bytes: IntGauge,
-    /// Rows in the database.
-    pub rows: By<Severity, IntGauge>,
-    /// `created_at` of the oldest row; seconds since 1970, 0 while there is none.
-    pub oldest_event: Gauge,
-    /// Statements of the recorder.
-    pub operations: By<Operation, IntCounter>,
-    /// From an Event's last occurrence to its commit, in seconds.
-    pub store_delay: Histogram,
-    /// Rows in a committed transaction.
-    pub batch_rows: Histogram,
-    /// From BEGIN to the end of COMMIT, in seconds.
-    pub write_duration: Histogram,
-    /// Commits that failed and were tried again.
-    pub write_retries: IntCounter,
-    /// Checkpoints that a reader kept from finishing.
-    pub checkpoint_busy: IntCounter,
-    /// Rows deleted by retention.
-    pub retention_deleted: By2<Severity, Removal, IntCounter>,
-    /// Share of the time that rows are to be kept which the most shortened record lacks, by the size limit.
-    pub record_shortened: By<Severity, Gauge>,
-    /// Namespaces, objects without one and kube9 itself, whose record the size limit has shortened.
-    pub record_shortened_holders: By<Severity, IntGauge>,
-    /// When retention last ran to its end; seconds since 1970, 0 before.
-    pub retention_last_success: Gauge,
     /// Which watches there are, and which are connected.
     pub watches: Connections,
     /// Watches opened again.
@@ -90,14 +52,6 @@ pub struct Metrics {
     pub watch_last_activity: By<Kind, Gauge>,
     /// From a list's request to its last page, in seconds.
     pub list_duration: By<Kind, Histogram>,
-    /// Recording gaps closed.
-    pub gaps: By<Healed, IntCounter>,
-    /// Recording gaps open now.
-    pub gaps_open: IntGauge,
-    /// Holes open now: dropped Events that no list has brought back yet.
-    pub holes_open: IntGauge,
-    /// Failures by stage; an item may fail more than once.
-    pub event_errors: By<Stage, IntCounter>,
     /// Events whose reason is not in the table of reasons.
     pub unknown_reason: IntCounter,
     /// Connections that a panic ended.
@@ -128,103 +82,14 @@ impl Metrics {
         build_info(&registry);
         let r = &registry;
         let metrics = Self {
-            account: Account::new(r, &rules.filters),
+            store: kube9_store::metrics::Metrics::new(r, &rules.filters),
+            received: By2::resolve(&counters(
+                r,
+                "kube9_watch_items_total",
+                "Objects received from the API server, by kind and by how they arrived.",
+                &["kind", "action"],
+            )),
             before_scrape: Mutex::default(),
-            rows_inserted: By2::resolve(&counters(
-                r,
-                "kube9_events_total",
-                "Rows committed as new.",
-                &["event_type", "severity"],
-            )),
-            queue_size: gauge(
-                r,
-                "kube9_events_queue_size",
-                "Rows in the queue before the writer.",
-            ),
-            queue_bytes: gauge(
-                r,
-                "kube9_queue_bytes",
-                "Bytes in the queue before the writer.",
-            ),
-            queue_capacity: gauge(
-                r,
-                "kube9_queue_capacity",
-                "Rows that the queue before the writer can hold.",
-            ),
-            storage_bytes: gauge(
-                r,
-                "kube9_events_storage_size_bytes",
-                "Bytes of the database: main file, write-ahead log and its index.",
-            ),
-            wal_bytes: gauge(r, "kube9_wal_bytes", "Bytes of the write-ahead log."),
-            rows: By::resolve(&gauges(
-                r,
-                "kube9_rows",
-                "Rows in the database.",
-                &["severity"],
-            )),
-            oldest_event: seconds(
-                r,
-                "kube9_oldest_event_timestamp_seconds",
-                "Creation time of the oldest row, in unix time; 0 if there are no rows.",
-            ),
-            operations: By::resolve(&counters(
-                r,
-                "kube9_database_operations_total",
-                "SQL statements that the recorder executed.",
-                &["operation"],
-            )),
-            store_delay: histogram(
-                r,
-                "kube9_store_delay_seconds",
-                "Time from an Event's last occurrence to its commit.",
-                &STORE_DELAY_SECONDS,
-            ),
-            batch_rows: histogram(
-                r,
-                "kube9_write_batch_rows",
-                "Rows in a committed transaction.",
-                &BATCH_ROWS,
-            ),
-            write_duration: histogram(
-                r,
-                "kube9_write_duration_seconds",
-                "Duration of a write transaction.",
-                &WRITE_SECONDS,
-            ),
-            write_retries: counter(
-                r,
-                "kube9_write_retries_total",
-                "Write transactions that failed and were retried.",
-            ),
-            checkpoint_busy: counter(
-                r,
-                "kube9_checkpoint_busy_total",
-                "Checkpoints that could not complete because a reader kept a transaction open.",
-            ),
-            retention_deleted: By2::resolve(&counters(
-                r,
-                "kube9_retention_deleted_total",
-                "Rows deleted by retention.",
-                &["severity", "cause"],
-            )),
-            record_shortened: By::resolve(&seconds_by(
-                r,
-                "kube9_record_shortened_ratio",
-                "Share of the configured retention that the size limit has deleted, in the namespace where it is largest; 0 if it has deleted nothing early.",
-                &["severity"],
-            )),
-            record_shortened_holders: By::resolve(&gauges(
-                r,
-                "kube9_record_shortened_namespaces",
-                "Namespaces whose rows the size limit has deleted early; cluster-scoped objects and kube9's own rows count as one namespace each.",
-                &["severity"],
-            )),
-            retention_last_success: seconds(
-                r,
-                "kube9_retention_last_success_timestamp_seconds",
-                "Time of the last complete retention run, in unix time; 0 before the first.",
-            ),
             watches: Connections::new(r),
             watch_restarts: By2::resolve(&counters(
                 r,
@@ -244,24 +109,6 @@ impl Metrics {
                 "Duration of a list, from its request to its last page.",
                 &["kind"],
                 &LIST_SECONDS,
-            )),
-            gaps: By::resolve(&counters(
-                r,
-                "kube9_gaps_total",
-                "Recording gaps that were closed, by whether everything in them was recovered.",
-                &["healed"],
-            )),
-            gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
-            holes_open: gauge(
-                r,
-                "kube9_holes_open",
-                "Ranges of dropped Events that no list has recovered yet.",
-            ),
-            event_errors: By::resolve(&counters(
-                r,
-                "kube9_event_errors_total",
-                "Items that failed, by processing stage.",
-                &["stage"],
             )),
             unknown_reason: counter(
                 r,
@@ -311,17 +158,10 @@ impl Metrics {
 
     /// An object arrived from the API server. For an Event this opens its entry in the account.
     pub fn received(&self, kind: Kind, action: Action) {
-        self.account.received(kind, action);
-    }
-
-    /// Events reached their outcome, one each; to be called after the commit that made it final.
-    pub fn account(&self, outcomes: &Outcomes) {
-        self.account.settle(outcomes);
-    }
-
-    /// A full queue dropped an item. For an Event this closes its entry in the account.
-    pub fn dropped(&self, item: Item, bound: Bound) {
-        self.account.dropped(item, bound);
+        self.received.of(kind, action).inc();
+        if kind == Kind::Event {
+            self.store.received();
+        }
     }
 
     /// Open findings of a rule; `None` if the rule was not named at the start.
@@ -352,7 +192,7 @@ impl Metrics {
             .clone();
         updates.iter().for_each(|update| update(self));
         let families = {
-            let _balanced = self.account.lock();
+            let _balanced = self.store.balanced();
             self.registry.gather()
         };
         TextEncoder::new().encode_to_string(&families)
@@ -409,20 +249,6 @@ impl Connections {
 
 /// What a scrape's `Content-Type` says.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
-/// From "committed within 50 ms" to "an Event of a gap, healed by a relist an hour later".
-/// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
-const STORE_DELAY_SECONDS: [f64; 14] = [
-    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
-];
-
-/// Up to `writer.batch_rows`.
-const BATCH_ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
-
-/// A commit takes 0.1 ms on a good disk; 50 ms is the promise; seconds mean trouble.
-const WRITE_SECONDS: [f64; 13] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
-];
 
 /// A page takes some 10 ms; the API server gives a page up after 60 s.
 const LIST_SECONDS: [f64; 11] = [

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use kube9_model::label::Stage;
+use kube9_model::{EventType, Severity};
+use kube9_store::metrics::{Bound, Item, Outcomes};
+
 use super::*;
 
 fn rules() -> Rules {
@@ -107,7 +111,11 @@ fn every_resolved_child_counts_in_its_own_series() {
     for (i, &event_type) in EventType::ALL.iter().enumerate() {
         for (j, &severity) in Severity::ALL.iter().enumerate() {
             let n = (i * 10 + j + 1) as u64;
-            metrics.rows_inserted.of(event_type, severity).inc_by(n);
+            metrics
+                .store
+                .rows_inserted
+                .of(event_type, severity)
+                .inc_by(n);
             expected.insert(
                 format!(
                     "kube9_events_total{{event_type=\"{event_type}\",severity=\"{severity}\"}}"
@@ -174,9 +182,9 @@ fn the_account_balances_and_names_every_outcome() {
         (0..4).for_each(|_| metrics.received(Kind::Event, action));
     }
     metrics.received(Kind::Pod, Action::Added);
-    metrics.dropped(Item::Event, Bound::Rows);
-    metrics.dropped(Item::Event, Bound::Bytes);
-    metrics.dropped(Item::Row, Bound::Rows);
+    metrics.store.dropped(Item::Event, Bound::Rows);
+    metrics.store.dropped(Item::Event, Bound::Bytes);
+    metrics.store.dropped(Item::Row, Bound::Rows);
     let mut outcomes = Outcomes {
         stored: 5,
         folded: 3,
@@ -188,7 +196,7 @@ fn the_account_balances_and_names_every_outcome() {
     outcomes.add_filtered(7);
     outcomes.add_skipped(Stage::Decode);
     assert_eq!(outcomes.total(), 14);
-    metrics.account(&outcomes);
+    metrics.store.account(&outcomes);
     let scrape = scrape(&metrics);
     for (series, value) in [
         ("kube9_events_received_total", 20.0),
@@ -218,8 +226,8 @@ fn the_account_balances_in_every_scrape_while_threads_write() {
             scope.spawn(|| {
                 for _ in 0..rounds {
                     (0..3).for_each(|_| metrics.received(Kind::Event, Action::Added));
-                    metrics.dropped(Item::Event, Bound::Rows);
-                    metrics.account(&Outcomes {
+                    metrics.store.dropped(Item::Event, Bound::Rows);
+                    metrics.store.account(&Outcomes {
                         stored: 1,
                         folded: 1,
                         ..Outcomes::default()
@@ -245,10 +253,11 @@ fn what_is_read_at_a_scrape_is_current_in_it() {
     let queued = Arc::new(std::sync::atomic::AtomicI64::new(3));
     let source = queued.clone();
     metrics.before_scrape(move |m| {
-        m.queue_size
+        m.store
+            .queue_size
             .set(source.load(std::sync::atomic::Ordering::Relaxed))
     });
-    metrics.before_scrape(|m| m.queue_bytes.set(m.queue_size.get() * 100));
+    metrics.before_scrape(|m| m.store.queue_bytes.set(m.store.queue_size.get() * 100));
     assert_eq!(scrape(&metrics)["kube9_events_queue_size"], 3.0);
     queued.store(5, std::sync::atomic::Ordering::Relaxed);
     let scrape = scrape(&metrics);

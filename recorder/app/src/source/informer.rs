@@ -90,7 +90,7 @@ impl Informer {
 
     /// The object is skipped; the watch lives.
     fn skipped(&self, cause: &str) {
-        self.metrics.event_errors.of(Stage::Decode).inc();
+        self.metrics.store.event_errors.of(Stage::Decode).inc();
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
             warn!(
                 kind = Label::name(self.kind),

@@ -14,14 +14,14 @@ use kube9_model::label::{Kind, Stage};
 use kube9_model::record::{Occurred, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Passed, Via, WatchId};
+use kube9_store::push::push;
+use kube9_store::queue::Queue;
 use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::pages::{Action, RawItem};
 use super::watcher::Cursor;
 use crate::metrics::{self, Metrics};
-use crate::pipeline::push::push;
-use crate::pipeline::queue::Queue;
 
 /// What every Events source puts its items through.
 #[derive(Clone)]
@@ -169,7 +169,7 @@ impl Intake {
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
             warn!(uid, version, cause, suppressed, "Event skipped");
         }
-        self.metrics.event_errors.of(stage).inc();
+        self.metrics.store.event_errors.of(stage).inc();
         self.push(Item::Passed {
             watch,
             via,
@@ -195,6 +195,6 @@ impl Intake {
 
     /// Puts an item into the queue; counts what had to go for it.
     pub fn push(&self, item: Item) {
-        push(&self.queue, &self.metrics, item, self.now());
+        push(&self.queue, &self.metrics.store, item, self.now());
     }
 }

@@ -7,16 +7,16 @@ use kube9_model::heard::{Heard, History};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Remembered, Start};
 use kube9_model::watch::WatchId;
+use kube9_store::open::{DataDir, OpenError};
+use kube9_store::shared::Shared;
+use kube9_store::snapshot::remove_leftovers;
+use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
 use super::scopes::Scopes;
 use crate::analysis::state::Before;
 use crate::config::Config;
 use crate::exit::Defect;
-use crate::store::open::{DataDir, OpenError};
-use crate::store::shared::Shared;
-use crate::store::snapshot::remove_leftovers;
-use crate::store::writer::Writer;
 
 /// The writer, and what the database knows of the watches and findings.
 pub(super) struct OpenedWriter {

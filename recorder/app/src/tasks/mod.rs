@@ -26,6 +26,10 @@ use kube9_ingest::item::Item;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
 use kube9_model::label::{Kind, Label};
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::writer::{Ended, Writer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -35,12 +39,8 @@ use crate::analysis::rules::finding_names;
 use crate::config::Config;
 use crate::exit::Defect;
 use crate::metrics::{Metrics, Rules};
-use crate::pipeline::push::push;
-use crate::pipeline::queue::{Queue, QueueLimits};
 use crate::source::connect::connect;
 use crate::source::intake::Intake;
-use crate::store::shared::Shared;
-use crate::store::writer::{Ended, Writer};
 use crate::{life, panics, serve};
 use database::open_writer;
 use scopes::Scopes;
@@ -104,18 +104,18 @@ async fn record(
     info!(address = %config.listen, "serving /metrics and /healthz");
 
     let queue = Arc::new(Queue::new(queue_limits(&config)));
-    metrics.queue_capacity.set(queue.capacity() as i64);
+    metrics.store.queue_capacity.set(queue.capacity() as i64);
     let scopes = Scopes::of(&config);
     scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
     let seen = queue.clone();
     metrics.before_scrape(move |metrics| {
         let (items, bytes) = seen.size();
-        metrics.queue_size.set(items as i64);
-        metrics.queue_bytes.set(bytes as i64);
+        metrics.store.queue_size.set(items as i64);
+        metrics.store.queue_bytes.set(bytes as i64);
     });
     let shared = Shared {
         queue: queue.clone(),
-        metrics: metrics.clone(),
+        metrics: metrics.store.clone(),
         health: health.clone(),
         clock: clock.clone(),
         abandon: Arc::new(AtomicBool::new(false)),
@@ -142,7 +142,12 @@ async fn record(
     let result = match outcome {
         Ok(Some((writer, sources, cluster))) => {
             let started = sanitize(life::started(&config, &cluster.server, clock.now()));
-            push(&queue, &metrics, Item::Row(Box::new(started)), clock.now());
+            push(
+                &queue,
+                &metrics.store,
+                Item::Row(Box::new(started)),
+                clock.now(),
+            );
             work(&config, writer, sources, &shared, shutdown, &mut server).await
         }
         Ok(None) => {

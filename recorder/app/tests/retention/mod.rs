@@ -20,15 +20,17 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::config::{ByteSize, RetentionConfig, StorageConfig};
-use kube9_recorder::metrics::{Metrics, Removal, Rules};
-use kube9_recorder::pipeline::push::push;
-use kube9_recorder::pipeline::queue::{Queue, QueueLimits};
-use kube9_recorder::store::apply::Applier;
-use kube9_recorder::store::maintenance::{Maintenance, Step};
-use kube9_recorder::store::open::DataDir;
-use kube9_recorder::store::shared::Shared;
-use kube9_recorder::volume::Volume;
+use kube9_recorder::config::ByteSize;
+use kube9_store::apply::Applier;
+use kube9_store::config::{RetentionConfig, StorageConfig};
+use kube9_store::maintenance::{Maintenance, Step};
+use kube9_store::metrics::{Metrics, Removal};
+use kube9_store::open::DataDir;
+use kube9_store::push::push;
+use kube9_store::queue::{Queue, QueueLimits};
+use kube9_store::shared::Shared;
+use kube9_store::volume::Volume;
+use prometheus::{Registry, TextEncoder};
 use rusqlite::Connection;
 use serde_json::Map;
 
@@ -48,6 +50,7 @@ struct Store {
     applier: Applier,
     maintenance: Maintenance,
     shared: Shared,
+    registry: Registry,
     time: Arc<ManualTime>,
     watch: WatchId,
     version: u64,
@@ -91,9 +94,10 @@ impl Store {
             bytes_max: 1 << 20,
             high_water: 80,
         };
+        let registry = Registry::new();
         let shared = Shared {
             queue: Arc::new(Queue::new(limits)),
-            metrics: Metrics::new(&Rules::default()),
+            metrics: Metrics::new(&registry, &[]),
             health: Health::new(clock.clone()),
             clock,
             abandon: Arc::new(AtomicBool::new(false)),
@@ -113,6 +117,7 @@ impl Store {
             conn,
             applier,
             shared,
+            registry,
             time,
             watch,
             version: 0,
@@ -726,7 +731,9 @@ fn failed_clean_up_says_so_once_and_is_tried_again() {
         1,
         "told once, where one of those that wait had to go"
     );
-    let text = store.shared.metrics.render().unwrap();
+    let text = TextEncoder::new()
+        .encode_to_string(&store.registry.gather())
+        .unwrap();
     let dropped = text
         .lines()
         .filter(|line| line.starts_with("kube9_events_dropped_total") && line.ends_with(" 1"));

@@ -34,7 +34,7 @@ use super::statements::Counting as _;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::metrics::{Metrics, Removal};
-use crate::pipeline::push::push;
+use crate::push::push;
 use crate::volume::{Volume, statvfs};
 
 /// Gauges of rows are read again after this long.

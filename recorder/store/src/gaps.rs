@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::gap::{self, End, Healed, Part};
 use super::rows::Rows;
 use super::watches::Watch;
-use crate::pipeline::queue::Drops;
+use crate::queue::Drops;
 
 /// The rows of gaps, within a transaction of the caller's.
 pub(super) struct GapTable<'a> {

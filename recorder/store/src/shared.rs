@@ -7,7 +7,7 @@ use kube9_base::clock::Clock;
 use kube9_base::health::Health;
 
 use crate::metrics::Metrics;
-use crate::pipeline::queue::Queue;
+use crate::queue::Queue;
 
 /// What the writer shares with the rest.
 #[derive(Clone)]

@@ -89,15 +89,10 @@ fn operation(sql: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Rules;
 
     #[test]
     fn each_run_of_a_statement_counts_under_its_first_word() {
-        let rules = Rules {
-            filters: Vec::new(),
-            findings: Vec::new(),
-        };
-        let metrics = Metrics::new(&rules);
+        let metrics = Metrics::detached();
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE t (a)").unwrap();
         for _ in 0..2 {

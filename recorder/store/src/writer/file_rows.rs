@@ -12,7 +12,7 @@ use serde_json::{Map, json};
 use tracing::error;
 
 use super::Writer;
-use crate::pipeline::push::push;
+use crate::push::push;
 
 impl Writer {
     /// Reports a damaged file that was quarantined at opening, and why.

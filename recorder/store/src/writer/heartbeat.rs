@@ -8,10 +8,10 @@ use tracing::warn;
 use super::damage::{By, Found};
 use super::tell::status_detail;
 use super::{Abandoned, LOOK_EVERY, Writer};
-use crate::store::holes::HoleTable;
-use crate::store::open::is_damage;
-use crate::store::statements::Counting as _;
-use crate::store::watches::WatchTable;
+use crate::holes::HoleTable;
+use crate::open::is_damage;
+use crate::statements::Counting as _;
+use crate::watches::WatchTable;
 
 impl Writer {
     /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.

@@ -1,4 +1,4 @@
-//! The only room that writes SQLite. One thread owns the one writing connection (`writer`).
+//! The only crate that writes SQLite. One thread owns the one writing connection (`writer`).
 //!
 //! ```text
 //!   queue ─▶ writer (thread, retry, degraded)
@@ -11,6 +11,7 @@
 pub mod apply;
 pub mod cap;
 mod checkpoint;
+pub mod config;
 mod dedup;
 mod delete;
 mod evicted;
@@ -29,7 +30,10 @@ mod layout;
 mod leftovers;
 pub mod maintenance;
 mod marks;
+pub mod metrics;
 pub mod open;
+pub mod push;
+pub mod queue;
 mod report;
 pub mod rows;
 mod run;
@@ -41,6 +45,7 @@ mod statements;
 mod stubs;
 mod sweep;
 mod trim;
+pub mod volume;
 pub mod watches;
 mod weigh;
 pub mod writer;

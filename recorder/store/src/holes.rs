@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::dedup::DedupTable;
 use super::statements::Counting as _;
-use crate::pipeline::queue::Drops;
+use crate::queue::Drops;
 
 /// The table, within a transaction of the caller's.
 pub(super) struct HoleTable<'c> {

@@ -37,7 +37,7 @@ use super::sight::{self, Sight};
 use super::stubs::{self, Stubs, Unrecorded};
 use super::watches::WatchTable;
 use crate::metrics;
-use crate::pipeline::queue::Drops;
+use crate::queue::Drops;
 
 /// What one transaction did; told after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kube9_db::schema::PAGE_BYTES;
 use rusqlite::{Connection, FileControl};
 
 use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
 use crate::volume::statvfs;
-use kube9_db::schema::PAGE_BYTES;
 
 /// Shortest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::Skipped;
 use crate::config::RetentionConfig;
-use crate::store::rows::Imported;
+use crate::rows::Imported;
 
 /// Longest id: the contract's have 26 characters, and who made ids with a longer random part may keep them.
 const ID_BYTES_MAX: usize = 64;

@@ -14,11 +14,11 @@ use tracing::{error, info};
 use super::damage::By;
 use super::tell::account;
 use super::{Abandoned, SIZES_EVERY, Writer};
-use crate::pipeline::queue::{Batch, Drops};
-use crate::store::apply::apply_all;
-use crate::store::open::is_damage;
-use crate::store::run::Progress;
-use crate::store::statements;
+use crate::apply::apply_all;
+use crate::open::is_damage;
+use crate::queue::{Batch, Drops};
+use crate::run::Progress;
+use crate::statements;
 
 impl Writer {
     /// Writes a batch, for as long as it takes.

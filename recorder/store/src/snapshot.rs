@@ -199,7 +199,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::store::open::DataDir;
+    use crate::open::DataDir;
 
     #[test]
     fn snapshot_is_whole_and_never_overwrites() {

@@ -3,9 +3,9 @@
 use kube9_base::health::Health;
 use serde_json::json;
 
+use crate::apply::Outcomes;
+use crate::gap::Healed;
 use crate::metrics::{self, Metrics};
-use crate::store::apply::Outcomes;
-use crate::store::gap::Healed;
 
 /// The checks as the query side shows them.
 pub(super) fn status_detail(health: &Health) -> serde_json::Value {

@@ -11,10 +11,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube9_base::metrics::{By, By2, counter, counters, gauge};
-use kube9_model::label::{Kind, Label, Stage};
+use kube9_model::label::{Label, Stage};
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use super::labels::{Action, Bound, Item};
+use super::labels::{Bound, Item};
 
 const STAGES: usize = Stage::ALL.len();
 
@@ -64,7 +64,6 @@ const OTHER_RULE: &str = "_other";
 pub(super) struct Account {
     lock: Mutex<()>,
     received: IntCounter,
-    received_by: By2<Kind, Action, IntCounter>,
     stored: IntCounter,
     folded: IntCounter,
     duplicate: IntCounter,
@@ -95,12 +94,6 @@ impl Account {
                 "kube9_events_received_total",
                 "Events received from the API server, by list or watch.",
             ),
-            received_by: By2::resolve(&counters(
-                r,
-                "kube9_watch_items_total",
-                "Objects received from the API server, by kind and by how they arrived.",
-                &["kind", "action"],
-            )),
             stored: counter(
                 r,
                 "kube9_events_stored_total",
@@ -154,13 +147,10 @@ impl Account {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn received(&self, kind: Kind, action: Action) {
+    pub(super) fn received(&self) {
         let _lock = self.lock();
-        self.received_by.of(kind, action).inc();
-        if kind == Kind::Event {
-            self.received.inc();
-            self.pending.inc();
-        }
+        self.received.inc();
+        self.pending.inc();
     }
 
     pub(super) fn settle(&self, outcomes: &Outcomes) {

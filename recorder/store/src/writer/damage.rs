@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tracing::error;
 
 use super::{Abandoned, Applier, Writer};
-use crate::store::open::is_damage;
+use crate::open::is_damage;
 
 /// How often the same work has to meet damage in a row, each time through a new connection.
 const MET_MAX: u32 = 3;

@@ -8,13 +8,13 @@ use rusqlite::Connection;
 use tracing::{error, info};
 
 use super::Writer;
-use crate::store::apply::{Applier, apply_all};
-use crate::store::import::file::{ForeignFile, Refused, databases, name, set_done};
-use crate::store::import::row::Ready;
-use crate::store::import::{BATCH_BYTES, BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, told};
-use crate::store::report;
-use crate::store::rows::Taken;
-use crate::store::run::Progress;
+use crate::apply::{Applier, apply_all};
+use crate::import::file::{ForeignFile, Refused, databases, name, set_done};
+use crate::import::row::Ready;
+use crate::import::{BATCH_BYTES, BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, told};
+use crate::report;
+use crate::rows::Taken;
+use crate::run::Progress;
 
 /// Why a file is not taken in as a whole.
 #[derive(Debug, thiserror::Error)]

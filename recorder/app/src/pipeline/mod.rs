@@ -1,4 +1,0 @@
-//! From the sources to the writer.
-
-pub mod push;
-pub mod queue;

@@ -1,0 +1,232 @@
+//! What the store counts. The account of Events is in `account`.
+//!
+//! Invariant: counters of what is stored grow after the commit, never before.
+
+mod account;
+mod labels;
+
+use std::sync::{Arc, MutexGuard};
+
+use kube9_base::metrics::{
+    By, By2, counter, counters, gauge, gauges, histogram, seconds, seconds_by,
+};
+use kube9_model::label::Stage;
+use kube9_model::{EventType, Severity};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
+
+use account::Account;
+pub use account::Outcomes;
+pub use labels::{Bound, Healed, Item, Operation, Removal};
+
+/// The metrics of queue, writer and retention.
+pub struct Metrics {
+    account: Account,
+    /// Rows committed as new, whatever they come from.
+    pub rows_inserted: By2<EventType, Severity, IntCounter>,
+    /// Rows in the queue now.
+    pub queue_size: IntGauge,
+    /// Bytes in the queue now.
+    pub queue_bytes: IntGauge,
+    /// Rows that the queue can hold.
+    pub queue_capacity: IntGauge,
+    /// Bytes of the database's files.
+    pub storage_bytes: IntGauge,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: IntGauge,
+    /// Rows in the database.
+    pub rows: By<Severity, IntGauge>,
+    /// `created_at` of the oldest row; seconds since 1970, 0 while there is none.
+    pub oldest_event: Gauge,
+    /// Statements of the recorder.
+    pub operations: By<Operation, IntCounter>,
+    /// From an Event's last occurrence to its commit, in seconds.
+    pub store_delay: Histogram,
+    /// Rows in a committed transaction.
+    pub batch_rows: Histogram,
+    /// From BEGIN to the end of COMMIT, in seconds.
+    pub write_duration: Histogram,
+    /// Commits that failed and were tried again.
+    pub write_retries: IntCounter,
+    /// Checkpoints that a reader kept from finishing.
+    pub checkpoint_busy: IntCounter,
+    /// Rows deleted by retention.
+    pub retention_deleted: By2<Severity, Removal, IntCounter>,
+    /// Share of the time that rows are to be kept which the most shortened record lacks, by the size limit.
+    pub record_shortened: By<Severity, Gauge>,
+    /// Namespaces, objects without one and kube9 itself, whose record the size limit has shortened.
+    pub record_shortened_holders: By<Severity, IntGauge>,
+    /// When retention last ran to its end; seconds since 1970, 0 before.
+    pub retention_last_success: Gauge,
+    /// Recording gaps closed.
+    pub gaps: By<Healed, IntCounter>,
+    /// Recording gaps open now.
+    pub gaps_open: IntGauge,
+    /// Holes open now: dropped Events that no list has brought back yet.
+    pub holes_open: IntGauge,
+    /// Failures by stage; an item may fail more than once.
+    pub event_errors: By<Stage, IntCounter>,
+}
+
+impl Metrics {
+    /// Creates and registers everything. `filter_rules` are the names of the filter rules, by position.
+    ///
+    /// # Panics
+    /// When two metrics have one name, which a test excludes.
+    pub fn new(r: &Registry, filter_rules: &[String]) -> Arc<Self> {
+        Arc::new(Self {
+            account: Account::new(r, filter_rules),
+            rows_inserted: By2::resolve(&counters(
+                r,
+                "kube9_events_total",
+                "Rows committed as new.",
+                &["event_type", "severity"],
+            )),
+            queue_size: gauge(
+                r,
+                "kube9_events_queue_size",
+                "Rows in the queue before the writer.",
+            ),
+            queue_bytes: gauge(
+                r,
+                "kube9_queue_bytes",
+                "Bytes in the queue before the writer.",
+            ),
+            queue_capacity: gauge(
+                r,
+                "kube9_queue_capacity",
+                "Rows that the queue before the writer can hold.",
+            ),
+            storage_bytes: gauge(
+                r,
+                "kube9_events_storage_size_bytes",
+                "Bytes of the database: main file, write-ahead log and its index.",
+            ),
+            wal_bytes: gauge(r, "kube9_wal_bytes", "Bytes of the write-ahead log."),
+            rows: By::resolve(&gauges(
+                r,
+                "kube9_rows",
+                "Rows in the database.",
+                &["severity"],
+            )),
+            oldest_event: seconds(
+                r,
+                "kube9_oldest_event_timestamp_seconds",
+                "Creation time of the oldest row, in unix time; 0 if there are no rows.",
+            ),
+            operations: By::resolve(&counters(
+                r,
+                "kube9_database_operations_total",
+                "SQL statements that the recorder executed.",
+                &["operation"],
+            )),
+            store_delay: histogram(
+                r,
+                "kube9_store_delay_seconds",
+                "Time from an Event's last occurrence to its commit.",
+                &STORE_DELAY_SECONDS,
+            ),
+            batch_rows: histogram(
+                r,
+                "kube9_write_batch_rows",
+                "Rows in a committed transaction.",
+                &BATCH_ROWS,
+            ),
+            write_duration: histogram(
+                r,
+                "kube9_write_duration_seconds",
+                "Duration of a write transaction.",
+                &WRITE_SECONDS,
+            ),
+            write_retries: counter(
+                r,
+                "kube9_write_retries_total",
+                "Write transactions that failed and were retried.",
+            ),
+            checkpoint_busy: counter(
+                r,
+                "kube9_checkpoint_busy_total",
+                "Checkpoints that could not complete because a reader kept a transaction open.",
+            ),
+            retention_deleted: By2::resolve(&counters(
+                r,
+                "kube9_retention_deleted_total",
+                "Rows deleted by retention.",
+                &["severity", "cause"],
+            )),
+            record_shortened: By::resolve(&seconds_by(
+                r,
+                "kube9_record_shortened_ratio",
+                "Share of the configured retention that the size limit has deleted, in the namespace where it is largest; 0 if it has deleted nothing early.",
+                &["severity"],
+            )),
+            record_shortened_holders: By::resolve(&gauges(
+                r,
+                "kube9_record_shortened_namespaces",
+                "Namespaces whose rows the size limit has deleted early; cluster-scoped objects and kube9's own rows count as one namespace each.",
+                &["severity"],
+            )),
+            retention_last_success: seconds(
+                r,
+                "kube9_retention_last_success_timestamp_seconds",
+                "Time of the last complete retention run, in unix time; 0 before the first.",
+            ),
+            gaps: By::resolve(&counters(
+                r,
+                "kube9_gaps_total",
+                "Recording gaps that were closed, by whether everything in them was recovered.",
+                &["healed"],
+            )),
+            gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
+            holes_open: gauge(
+                r,
+                "kube9_holes_open",
+                "Ranges of dropped Events that no list has recovered yet.",
+            ),
+            event_errors: By::resolve(&counters(
+                r,
+                "kube9_event_errors_total",
+                "Items that failed, by processing stage.",
+                &["stage"],
+            )),
+        })
+    }
+
+    /// Metrics that no scrape shows, for tools and tests.
+    pub fn detached() -> Arc<Self> {
+        Self::new(&Registry::new(), &[])
+    }
+
+    /// An Event arrived from the API server: opens its entry in the account.
+    pub fn received(&self) {
+        self.account.received();
+    }
+
+    /// Events reached their outcome, one each; to be called after the commit that made it final.
+    pub fn account(&self, outcomes: &Outcomes) {
+        self.account.settle(outcomes);
+    }
+
+    /// A full queue dropped an item. For an Event this closes its entry in the account.
+    pub fn dropped(&self, item: Item, bound: Bound) {
+        self.account.dropped(item, bound);
+    }
+
+    /// While it is held, the account balances and stays as it is.
+    pub fn balanced(&self) -> MutexGuard<'_, ()> {
+        self.account.lock()
+    }
+}
+
+/// From "committed within 50 ms" to "an Event of a gap, healed by a relist an hour later".
+/// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
+const STORE_DELAY_SECONDS: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
+];
+
+/// Up to `writer.batch_rows`.
+const BATCH_ROWS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+
+/// A commit takes 0.1 ms on a good disk; 50 ms is the promise; seconds mean trouble.
+const WRITE_SECONDS: [f64; 13] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
