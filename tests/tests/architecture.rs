@@ -1,67 +1,122 @@
-//! The walls between the rooms, as the dependency tree and the imports show them.
+//! What the crates are made of, what the images are built from, and that each test belongs to a binary.
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions that read the repository's own files"
+)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const RECORDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../recorder/app/src");
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn cargo(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(args)
+        .args(["--offline", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {args:?} failed: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
 
 /// Names of all crates that a package's binary or library is made of.
-fn crates_in(package: &str) -> Vec<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "--edges", "normal"])
-        .args(["--prefix", "none", "--format", "{p}", "--package", package])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo runs: it runs this test");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo tree failed: {errors}");
+fn crates_in(package: &str) -> BTreeSet<String> {
+    let text = cargo(&[
+        "tree",
+        "--edges=normal",
+        "--prefix=none",
+        "--format={p}",
+        "--package",
+        package,
+    ]);
     let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     text.lines().map(name).collect()
 }
 
+/// Each member of the workspace: its package and its folder.
+fn members() -> Vec<(String, String)> {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let root = metadata["workspace_root"].as_str().unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let member = |package: &Value| {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let folder = manifest.parent().unwrap().strip_prefix(root).unwrap();
+        let name = package["name"].as_str().unwrap();
+        (name.to_owned(), folder.display().to_string())
+    };
+    packages.map(member).collect()
+}
+
 #[test]
 fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
-    for package in ["kube9-query", "kube9-db"] {
-        let crates = crates_in(package);
-        assert!(crates.iter().any(|name| name == "rusqlite"), "{crates:?}");
-        for forbidden in [
-            "kube",
-            "kube-client",
-            "k8s-openapi",
-            "tokio",
-            "hyper",
-            "warp",
-            "rustls",
-            "prometheus",
-            "kube9-recorder",
-        ] {
-            assert!(
-                !crates.iter().any(|name| name == forbidden),
-                "{package} contains {forbidden}"
-            );
-        }
+    let crates = crates_in("kube9-query");
+    let ours: Vec<&str> = crates
+        .iter()
+        .map(String::as_str)
+        .filter(|name| name.starts_with("kube9-"))
+        .collect();
+    assert_eq!(ours, ["kube9-db", "kube9-model", "kube9-query"]);
+    assert!(crates.contains("rusqlite"), "{crates:?}");
+    for forbidden in [
+        "kube",
+        "kube-client",
+        "k8s-openapi",
+        "tokio",
+        "hyper",
+        "warp",
+        "rustls",
+        "ring",
+        "prometheus",
+    ] {
+        assert!(!crates.contains(forbidden), "{forbidden}");
     }
 }
 
+/// An edit of the recorder changes nothing that the query's image is built from, nor the reverse: a member that the binary
+/// contains is copied whole, of any other the manifest alone.
 #[test]
-fn ingest_depends_on_nothing() {
-    assert_eq!(crates_in("kube9-ingest"), ["kube9-ingest"]);
-}
-
-#[test]
-fn nobody_depends_on_a_binary_crate_but_the_tests() {
-    assert!(!crates_in("kube9-recorder").contains(&"kube9-query".to_owned()));
-    assert!(!crates_in("kube9-recorder").contains(&"kube9-tests".to_owned()));
+fn image_is_built_from_the_members_that_its_binary_contains() {
+    for package in ["kube9-recorder", "kube9-query"] {
+        let file = format!("Dockerfile.{}", package.trim_start_matches("kube9-"));
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        let copied: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("COPY ")?.rsplit_once(' '))
+            .flat_map(|(sources, _)| sources.split(' '))
+            .collect();
+        let contained = crates_in(package);
+        for (member, folder) in members() {
+            let is_whole = copied
+                .iter()
+                .any(|path| Path::new(&folder).starts_with(path));
+            assert_eq!(
+                is_whole,
+                contained.contains(&member),
+                "{file}: {folder} is copied whole"
+            );
+            let manifest = format!("{folder}/Cargo.toml");
+            assert_eq!(
+                !is_whole,
+                copied.contains(&&*manifest),
+                "{file}: {manifest} is copied alone"
+            );
+        }
+    }
 }
 
 /// With `panic = "abort"` a panic in one connection would end the process that ships, and no test would show it: cargo
 /// builds tests so that they unwind, whatever a profile says.
 #[test]
 fn no_build_aborts_at_a_panic() {
-    let root = Path::new(RECORDER).join("../../..");
     for file in [
         "Cargo.toml",
         ".cargo/config.toml",
@@ -69,30 +124,30 @@ fn no_build_aborts_at_a_panic() {
         "Dockerfile.recorder",
         "Dockerfile.query",
     ] {
-        let text =
-            fs::read_to_string(root.join(file)).expect("a file of the repository can be read");
+        let text = fs::read_to_string(root().join(file)).unwrap();
         let aborts =
             |line: &str| line.contains("panic") && line.contains("abort") && !line.starts_with('#');
         assert!(!text.lines().any(aborts), "{file}");
     }
 }
 
-/// Cargo builds what it is told to, and not each file of `tests`: one that no binary names would never run.
+/// Where a manifest says `autotests = false`, Cargo builds what it is told to, and not each file of `tests`: one that no
+/// binary names would never run.
 #[test]
 fn every_file_of_tests_is_a_module_of_a_binary() {
-    for (package, binaries) in [
-        ("recorder", &["library.rs", "program.rs"][..]),
-        ("query-cli", &["program.rs"]),
-        ("tests", &["system.rs", "watch.rs"]),
-    ] {
-        let folder = Path::new(RECORDER)
-            .join("../../..")
-            .join(package)
-            .join("tests");
-        let read = |name: &&str| fs::read_to_string(folder.join(name)).expect("a binary's root");
+    let mut checked = 0;
+    for (package, folder) in members() {
+        let folder = root().join(folder);
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        if !manifest.contains("autotests = false") {
+            continue;
+        }
+        let paths = manifest.split("path = \"tests/").skip(1);
+        let binaries: Vec<&str> = paths.filter_map(|path| path.split('"').next()).collect();
+        let read = |name: &&str| fs::read_to_string(folder.join("tests").join(name)).unwrap();
         let roots: String = binaries.iter().map(read).collect();
-        for entry in fs::read_dir(&folder).expect("the folder can be read") {
-            let path = entry.expect("the folder can be read").path();
+        for entry in fs::read_dir(folder.join("tests")).unwrap() {
+            let path = entry.unwrap().path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let module = match path.is_dir() {
                 true if path.join("mod.rs").exists() => name.to_string(),
@@ -106,222 +161,8 @@ fn every_file_of_tests_is_a_module_of_a_binary() {
                 roots.lines().any(|other| other == line),
                 "{package}: {line}"
             );
+            checked += 1;
         }
     }
-}
-
-/// The files of a room without those of tests, and their text without the tests inside.
-fn files_of(room: &str) -> Vec<(PathBuf, String)> {
-    let src = Path::new(RECORDER);
-    let mut files = vec![src.join(format!("{room}.rs"))];
-    let mut folders = vec![src.join(room)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.expect("the folder can be read").path();
-            if path.is_dir() {
-                folders.extend((!path.ends_with("tests")).then_some(path));
-            } else if !path.ends_with("tests.rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.retain(|file| file.exists());
-    assert!(!files.is_empty(), "there is no {room}");
-    let read = |file: PathBuf| {
-        let text = fs::read_to_string(&file).expect("a file of the recorder can be read");
-        let text = text.split("#[cfg(test)]\nmod tests {").next();
-        let lines = text.unwrap_or_default().lines();
-        let code: Vec<&str> = lines
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .collect();
-        (file, code.join("\n"))
-    };
-    files.into_iter().map(read).collect()
-}
-
-/// Names of the recorder's rooms that the files of `room` name, outside of their tests.
-fn named_in(room: &str) -> Vec<(String, String)> {
-    let mut named = Vec::new();
-    for (file, text) in files_of(room) {
-        for rest in text.split("crate::").skip(1) {
-            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-            named.push((
-                rest[..end.unwrap_or(rest.len())].to_owned(),
-                file.display().to_string(),
-            ));
-        }
-    }
-    named
-}
-
-/// docs/ARCHITECTURE.md, Rooms: what a room may not do.
-#[test]
-fn data_flows_one_way_through_the_rooms() {
-    for (room, forbidden) in [
-        ("source", &["store", "analysis", "serve", "tasks"][..]),
-        (
-            "pipeline",
-            &["source", "store", "analysis", "serve", "tasks"],
-        ),
-        ("store", &["source", "analysis", "serve", "tasks"]),
-        ("analysis", &["store", "serve", "tasks"]),
-        ("serve", &["store", "source", "analysis", "tasks"]),
-        ("status_document", &["store", "serve", "tasks"]),
-        ("health", &["store", "source", "analysis", "serve", "tasks"]),
-        (
-            "metrics",
-            &["store", "source", "analysis", "serve", "tasks"],
-        ),
-        ("config", &["store", "source", "serve", "tasks", "logging"]),
-    ] {
-        for (named, file) in named_in(room) {
-            assert!(!forbidden.contains(&named.as_str()), "{file} names {named}");
-        }
-    }
-}
-
-/// The modules of the analysis from the bottom up; each names only those before it. docs/ARCHITECTURE.md, Analysis.
-const ANALYSIS: [&str; 15] = [
-    "subject",
-    "ledger",
-    "controller",
-    "own",
-    "warnings",
-    "failure",
-    "changes",
-    "world",
-    "rules",
-    "findings",
-    "agenda",
-    "sight",
-    "target",
-    "state",
-    "engine",
-];
-
-/// A module by its path in its room, e.g. `["rules", "words"]`.
-type Module = Vec<String>;
-
-/// The paths that a piece of code which begins with one names: `a::{b, c::D}` are two.
-fn paths(code: &str) -> Vec<Vec<&str>> {
-    let end = code.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
-    let (path, rest) = code.split_at(end.unwrap_or(code.len()));
-    let path: Vec<&str> = path.split("::").filter(|name| !name.is_empty()).collect();
-    if !rest.starts_with('{') || !code[..code.len() - rest.len()].ends_with("::") {
-        return vec![path];
-    }
-    let (mut depth, mut begin, mut all) = (0, 1, Vec::new());
-    for (at, c) in rest.char_indices() {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        if depth == 0 || (depth == 1 && c == ',') {
-            let inner = paths(rest[begin..at].trim()).into_iter();
-            all.extend(inner.map(|inner| [&path[..], &inner[..]].concat()));
-            begin = at + 1;
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    all
-}
-
-/// What each module of a room names of the others.
-fn imports_in(room: &str) -> BTreeMap<Module, BTreeSet<Module>> {
-    let root = Path::new(RECORDER).join(room);
-    let mut files = BTreeMap::new();
-    for (file, text) in files_of(room) {
-        // `room.rs` and `room/mod.rs` are both the room itself.
-        let file = file.with_extension("");
-        let file = file.strip_prefix(&root).expect("it is of the room");
-        let names = file.iter().map(|name| name.to_string_lossy().into_owned());
-        let module: Module = names.filter(|name| name != "mod").collect();
-        files.insert(module, text);
-    }
-    // The module that has what the path names: further names are of what is inside.
-    let owner = |base: &[String], path: &[&str]| {
-        let mut module = base.to_vec();
-        for name in path {
-            module.push((*name).to_owned());
-            if !files.contains_key(&module) {
-                module.pop();
-                break;
-            }
-        }
-        module
-    };
-    let mut all = BTreeMap::new();
-    for (module, text) in &files {
-        let begin_with = |word: &str| {
-            let within = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            let found = text.match_indices(word).map(|(at, _)| at);
-            let found = found.filter(|at| !text[..*at].ends_with(within));
-            let found = found.flat_map(|at| paths(&text[at..]));
-            let found = found.filter(|path| !path.contains(&"tests"));
-            found.collect::<Vec<_>>()
-        };
-        let mut named = BTreeSet::new();
-        for path in begin_with(&format!("crate::{room}::")) {
-            named.insert(owner(&[], &path[2..]));
-        }
-        for path in begin_with("super::") {
-            let up = path.iter().take_while(|name| **name == "super").count();
-            // Above the room are the other rooms.
-            if let Some(depth) = module.len().checked_sub(up) {
-                named.insert(owner(&module[..depth], &path[up..]));
-            }
-        }
-        for child in files.keys().filter(|child| child.starts_with(module)) {
-            if let [name] = &child[module.len()..]
-                && !begin_with(&format!("{name}::")).is_empty()
-            {
-                named.insert(child.clone());
-            }
-        }
-        named.remove(module);
-        all.insert(module.clone(), named);
-    }
-    all
-}
-
-#[test]
-fn imports_within_the_analysis_go_one_way() {
-    let place = |name: &str| {
-        let place = ANALYSIS.iter().position(|one| *one == name);
-        place.unwrap_or_else(|| panic!("{name} has no place among the modules of the analysis"))
-    };
-    let imports = imports_in("analysis");
-    assert!(imports[&vec!["engine".to_owned()]].contains(&vec!["state".to_owned()]));
-    for (module, named) in &imports {
-        for other in named {
-            let (Some(one), Some(two)) = (module.first(), other.first()) else {
-                panic!("{module:?} names {other:?}: mod.rs only says what there is");
-            };
-            assert!(place(two) <= place(one), "{module:?} names {other:?}");
-        }
-    }
-}
-
-/// In `store` the writer and what it does about damage are one thing in two files.
-#[test]
-fn no_two_files_of_a_room_need_each_other() {
-    for room in [
-        "analysis", "config", "metrics", "pipeline", "serve", "source", "tasks",
-    ] {
-        assert_no_circle(imports_in(room));
-    }
-}
-
-fn assert_no_circle(mut imports: BTreeMap<Module, BTreeSet<Module>>) {
-    loop {
-        let names: BTreeSet<Module> = imports.keys().cloned().collect();
-        // What names nothing that is left cannot be in a circle.
-        imports.retain(|_, named| !named.is_disjoint(&names));
-        if imports.len() == names.len() {
-            break;
-        }
-    }
-    assert!(
-        imports.is_empty(),
-        "in a circle, or above one: {imports:#?}"
-    );
+    assert!(checked > 20, "{checked} files");
 }

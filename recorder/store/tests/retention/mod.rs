@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use kube9_base::clock::{Clock, ManualTime};
 use kube9_base::health::Health;
+use kube9_base::settings::ByteSize;
 use kube9_db::schema::{self, PAGE_BYTES};
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
@@ -20,7 +21,6 @@ use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::config::ByteSize;
 use kube9_store::apply::Applier;
 use kube9_store::config::{RetentionConfig, StorageConfig};
 use kube9_store::maintenance::{Maintenance, Step};

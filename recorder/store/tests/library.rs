@@ -1,0 +1,9 @@
+//! Tests on real SQLite files.
+
+mod database_corruption;
+mod findings;
+mod pipeline;
+mod retention;
+mod storage_doc;
+mod store;
+mod wal_corruption;
