@@ -32,7 +32,7 @@ image_values=(
 # Short thresholds, so that findings open and close within seconds, and a permission that is back is used immediately.
 helm_values=("${image_values[@]}"
   --set config.analysis.thresholds.image_pull=5s,config.analysis.thresholds.unschedulable=5s
-  --set config.analysis.thresholds.service=5s,config.analysis.thresholds.settle=8s,config.analysis.thresholds.recovery=5s
+  --set config.analysis.thresholds.service=5s,config.analysis.thresholds.stable_after=8s,config.analysis.thresholds.recovery=5s
   --set config.analysis.thresholds.unavailable=5s,config.source.backoff.max=2s
 )
 upgrade() { # upgrade ARGUMENTS...: installs or changes the release and waits for it; these scenes may enter the recorder

@@ -225,7 +225,7 @@ fn analysis_that_is_switched_off_closes_what_was_open() {
     scene.wait("it is closed", || of_a6(&scene).len() == 2);
     assert_eq!(scene.setup.number("SELECT count(*) FROM finding"), Some(0));
     let because = &of_a6(&scene)[1].2["resolved_because"];
-    assert_eq!(because, "the analysis is switched off");
+    assert_eq!(because, "the analysis is disabled");
     assert_eq!(scene.server.requests().open_watches(Kind::Pod), 0);
     recorder.stop().unwrap();
 }

@@ -396,7 +396,7 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
     life.stop();
     let third = rows(dir.path(), &[first, second].concat());
     let titles: Vec<&str> = third.iter().map(|row| row.title.as_str()).collect();
-    let closed = "Pods of Deployment service-no-pods/web have no readiness probe behind Service service-no-pods/web resolved";
+    let closed = "Pods of Deployment service-no-pods/web behind Service service-no-pods/web have no readiness probe resolved";
     assert!(titles.contains(&"Service selector changed"), "{titles:?}");
     assert!(titles.contains(&closed), "{titles:?}");
     for row in &third {
@@ -554,7 +554,7 @@ fn findings_are_closed_when_their_rule_or_the_analysis_is_switched_off() {
         .collect();
     assert_eq!(
         because,
-        ["the rule is switched off", "the analysis is switched off"]
+        ["the rule is disabled", "the analysis is disabled"]
     );
 }
 

@@ -45,7 +45,7 @@ impl Way {
     pub const fn words(self) -> &'static str {
         match self {
             Self::ImagePull => "cannot pull their image",
-            Self::Config => "cannot be created as specified",
+            Self::Config => "cannot start as specified",
             Self::OutOfMemory => "run out of memory",
             Self::Exit => "keep failing",
         }
@@ -77,32 +77,32 @@ pub fn is_oom(end: &Terminated) -> bool {
     &*end.reason == "OOMKilled"
 }
 
-/// The latest end, if it was a failure that the container has not recovered from: it has not run for `settle` since.
+/// The latest end, if it was a failure that the container has not recovered from: it has not run for `stable_after` since.
 /// The time is when it will have, if it runs now.
 pub fn unsettled(
     state: &ContainerState,
     now: Timestamp,
-    settle: Duration,
+    stable_after: Duration,
 ) -> Option<(&Terminated, Option<Timestamp>)> {
     let end = state
         .latest_end()
         .filter(|end| end.exit_code != 0 || is_oom(end))?;
     match state.running {
-        Some(since) if now.since(since) >= settle => None,
-        Some(since) => Some((end, Some(since.plus(settle)))),
+        Some(since) if now.since(since) >= stable_after => None,
+        Some(since) => Some((end, Some(since.plus(stable_after)))),
         None => Some((end, None)),
     }
 }
 
 /// How the container fails now; `None`: it does not, or has recovered.
-pub fn way(state: &ContainerState, now: Timestamp, settle: Duration) -> Option<Way> {
+pub fn way(state: &ContainerState, now: Timestamp, stable_after: Duration) -> Option<Way> {
     if pull_fails(state) {
         return Some(Way::ImagePull);
     }
     if config_fails(state) {
         return Some(Way::Config);
     }
-    let (end, _) = unsettled(state, now, settle)?;
+    let (end, _) = unsettled(state, now, stable_after)?;
     Some(if is_oom(end) {
         Way::OutOfMemory
     } else {

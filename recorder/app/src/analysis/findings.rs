@@ -312,7 +312,7 @@ impl Findings {
             let part = fingerprint.splitn(3, '/').nth(2).unwrap_or_default();
             let end = match became.get(part) {
                 Some(what) => End::Became(what),
-                None => End::Over("it is over"),
+                None => End::Over("the problem is over"),
             };
             self.close(&fingerprint, end, look.now, out);
         }
@@ -326,7 +326,7 @@ impl Findings {
         now: Timestamp,
         out: &mut Vec<Finding>,
     ) {
-        self.leave(subject, of, "the object is gone", now, out);
+        self.leave(subject, of, "the object was deleted", now, out);
     }
 
     /// Closes the findings of these rules about a subject, and says why.
@@ -588,7 +588,7 @@ impl Open {
             ("resolved_because".to_owned(), json!(because)),
         ]);
         if let Some(late) = doubt {
-            description.push_str(" It ended while the recorder could not see it.");
+            description.push_str(" It ended while the recorder could not watch it.");
             extra.insert(
                 "closed_between".to_owned(),
                 json!([late.from.to_string(), late.to.to_string()]),

@@ -176,7 +176,7 @@ kube9_base::sections! {
         /// How long a container must run without failing before a finding about its failure closes.
         /// It should be longer than the longest delay of a crash loop (5 min), so that a finding does not close
         /// between two crashes.
-        settle: Duration = seconds(600) => seconds(1)..=days(1),
+        stable_after: Duration = seconds(600) => seconds(1)..=days(1),
         /// Restarts of a container within `restart_window` that are a crash loop.
         restarts: u32 = 3 => 1..=1000,
         /// Time in which `restarts` are counted.

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::failure::config_fails;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "ContainerCannotStart",
     event_type: EventType::Health,
-    summary: "container cannot be created",
-    doc: "\
-Opens when a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or a failed hook; severity error.
-Closes when it waits for that no more, or the pod is gone.
-Next: the message names the missing ConfigMap, Secret or key, or what the container runtime refused.",
+    doc: RuleDoc {
+        summary: "A container cannot be created or started",
+        severity: "error",
+        opens: "a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or the error of a hook",
+        opens_after: "",
+        closes: "the container leaves that waiting state, or the pod is deleted",
+        action: "Read the message: it names the missing ConfigMap, Secret or key, or the error of the container runtime.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -36,11 +40,11 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .and_then(|trace| trace.failing)
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} cannot be created: {}. \
-             It does not start until the manifest or what it refers to is corrected.",
+            "Container {name} of pod {place} cannot start: {}. \
+             Correct the manifest, or the ConfigMap, Secret or image that it refers to.",
             said(reason, &state.waiting_message)
         );
-        let title = format!("Container {name} of pod {place} cannot be created: {reason}");
+        let title = format!("Container {name} of pod {place} cannot start: {reason}");
         let sign = signs.add(Severity::Error, since, title, description);
         sign.container(name)
             .of_pod(entry)

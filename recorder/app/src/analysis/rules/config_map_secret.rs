@@ -4,19 +4,21 @@ use kube9_ingest::objects::ConfigMap;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInConfigMap",
     event_type: EventType::Assessment,
-    summary: "secret in a ConfigMap",
-    doc: "\
-Opens when a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key; severity warning.
-ConfigMaps are readable by many, and are not encrypted at rest where Secrets are.
-kube9 looks at a value while it decodes it and keeps nothing of it.
-Closes when the key is gone.
-Next: move it to a Secret, and change the secret: it was readable.",
+    doc: RuleDoc {
+        summary: "A ConfigMap seems to hold a secret",
+        severity: "warning",
+        opens: "a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key",
+        opens_after: "`assessment`",
+        closes: "the key is removed",
+        action: "Move the value to a Secret, and rotate it: it was readable.",
+        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. kube9 checks a value while it decodes the object, and keeps nothing of it.",
+    },
     reads: &[Kind::ConfigMap],
     check: Check::ConfigMap(check),
     #[cfg(test)]
@@ -35,7 +37,7 @@ fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
     }
     let place = format!("{}/{}", map.meta.namespace, map.meta.name);
     let description = format!(
-        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and change them: they were \
+        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and rotate them: they were \
          readable.",
         keys.join(", ")
     );

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, restarted};
 use crate::analysis::failure::{is_oom, unsettled};
@@ -12,12 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "ContainerExitedWithError",
     event_type: EventType::Health,
-    summary: "container exited with an error",
-    doc: "\
-Opens when a container ended with an exit code other than 0 and 137 (see `ContainerOOMKilled`) and is not known to do so again and again (`CrashLoop`) after `exit`; severity warning.
-At once, and with severity error, where the pod failed for good.
-Closes when the container has run for `settle` or ended well, or its pod is gone; when it becomes a crash loop, `CrashLoop` takes its place.
-Next: `kubectl logs`, with `--previous` once it was started again; the exit code is in the metadata (126 and 127: the command cannot be run; 128 + n: ended by signal n).",
+    doc: RuleDoc {
+        summary: "A container exited with an error",
+        severity: "warning; error if the pod failed and does not restart",
+        opens: "a container exited with a code other than 0 and 137, and `CrashLoop` is not open for it",
+        opens_after: "`exit`; immediately if the pod failed",
+        closes: "the container has run for `stable_after` or exited with code 0, its pod is deleted, or `CrashLoop` opens for it",
+        action: "Read `kubectl logs`, with `--previous` if the container has restarted. The exit code is in the metadata: 126 and 127 mean that the command cannot run, 128 + n means signal n.",
+        notes: "`ContainerKilled` reports exit code 137.",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -31,7 +34,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         return;
     }
     for state in &pod.containers {
-        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+        else {
             continue;
         };
         if is_oom(end) || end.exit_code == 137 {
@@ -49,7 +53,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         let (severity, fate) = if is_final {
             (
                 Severity::Error,
-                "Its pod failed and is not started again.".to_owned(),
+                "Its pod failed and does not restart.".to_owned(),
             )
         } else {
             (Severity::Warning, restarted(state.restarts))
@@ -61,7 +65,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             "--previous "
         };
         let meaning = match code {
-            126 | 127 => " The command of the image or of the manifest cannot be run.".to_owned(),
+            126 | 127 => " The command of the image or of the manifest cannot run.".to_owned(),
             129..=192 => format!(" That is signal {}.", code - 128),
             _ => String::new(),
         };

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, restarted, span};
 use crate::analysis::failure::unsettled;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "CrashLoop",
     event_type: EventType::Health,
-    summary: "crash loop",
-    doc: "\
-Opens when a container waits with `CrashLoopBackOff`, or was started again `restarts` times within `restart_window`; severity error.
-Closes when the container has run for `settle`, or its pod is gone.
-Next: `kubectl logs --previous`, and the exit code in the metadata; look for what changed before the first crash.",
+    doc: RuleDoc {
+        summary: "A container keeps crashing and restarting",
+        severity: "error",
+        opens: "a container waits with `CrashLoopBackOff`, or restarted `restarts` times within `restart_window`",
+        opens_after: "",
+        closes: "the container has run for `stable_after`, or its pod is deleted",
+        action: "Read `kubectl logs --previous`, and the exit code in the metadata. Look for a change before the first crash.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -39,9 +43,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             &*state.waiting == "CrashLoopBackOff" || recent >= thresholds.restarts as usize;
         // Between two crashes it runs; that is no recovery.
         let unrecovered = match (state.running, state.latest_end()) {
-            (Some(since), _) if context.now.since(since) >= thresholds.settle => false,
+            (Some(since), _) if context.now.since(since) >= thresholds.stable_after => false,
             (Some(since), _) => {
-                signs.look_again(since.plus(thresholds.settle));
+                signs.look_again(since.plus(thresholds.stable_after));
                 true
             }
             (None, end) => end.is_some() || !state.waiting.is_empty(),
@@ -51,7 +55,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         }
         let end = state.latest_end();
         let place = place(entry);
-        let how = end.map_or("how it ended is not known".to_owned(), |end| {
+        let how = end.map_or("how it ended is unknown".to_owned(), |end| {
             format!(
                 "it last ended at {} with exit code {} ({})",
                 end.at, end.exit_code, end.reason
@@ -67,8 +71,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             count => format!("{} ", restarted(count)),
         };
         let description = format!(
-            "Container {name} of pod {place} ends again and again: {how}. {restarts}Its pod is {} old. \
-             Read `kubectl logs --previous -n {} {} -c {name}`, and see what changed before {since}.",
+            "Container {name} of pod {place} keeps crashing: {how}. {restarts}Its pod is {} old. \
+             Read `kubectl logs --previous -n {} {} -c {name}`, and look for a change before {since}.",
             span(context.now.since(pod.meta.created)),
             pod.meta.namespace,
             pod.meta.name,
@@ -78,7 +82,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         sign.container(name)
             .of_pod(entry)
             .with("restarts", state.restarts);
-        if let Some((end, _)) = unsettled(state, context.now, thresholds.settle) {
+        if let Some((end, _)) = unsettled(state, context.now, thresholds.stable_after) {
             sign.with("exit_code", end.exit_code)
                 .with("last_reason", &*end.reason);
         }

@@ -3,21 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{count, owner_words};
 
 pub(super) const RULE: Rule = Rule {
     name: "DefaultTokenMounted",
     event_type: EventType::Assessment,
-    summary: "default service account's token mounted",
-    doc: "\
-Opens when pods of a namespace run as its `default` service account and do not switch its token off; severity info.
-What is granted to `default` is granted to each of them.
-One finding for a namespace, with the controllers in the metadata: it is the default of Kubernetes, so one for each workload would be a list of all workloads.
-Pods of Jobs come and go by the minute and are left out.
-Closes when every running pod has an account of its own, or `automountServiceAccountToken: false`.
-Next: switch the token off at the account itself (`kubectl patch serviceaccount default -p '{\"automountServiceAccountToken\": false}'`), and exclude the namespace or opt its pods out: kube9 does not read accounts.",
+    doc: RuleDoc {
+        summary: "Pods mount the token of the default service account",
+        severity: "info",
+        opens: "pods of a namespace run as its `default` service account and do not disable its token",
+        opens_after: "`assessment`",
+        closes: "each running pod has its own service account or `automountServiceAccountToken: false`",
+        action: "Disable the token in the account (`kubectl patch serviceaccount default -p '{\"automountServiceAccountToken\": false}'`), and exclude the namespace or opt its pods out: kube9 does not read service accounts.",
+        notes: "All these pods have the permissions that `default` has. One finding for each namespace lists the controllers in its metadata. Pods of Jobs are left out.",
+    },
     reads: &[Kind::Pod],
     check: Check::Namespace(check),
     #[cfg(test)]
@@ -45,8 +46,8 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
     let names: Vec<String> = names.map(|owner| owner_words(owner)).collect();
     let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let description = format!(
-        "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. What is granted to \
-         `default` is granted to each of them. Set `automountServiceAccountToken: false`, or give them accounts of their own.",
+        "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. All of them have the \
+         permissions of `default`. Set `automountServiceAccountToken: false`, or give them their own service accounts.",
         count(controllers, "controller"),
         if controllers > 3 { " and others" } else { "" }
     );

@@ -3,19 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInEnvVar",
     event_type: EventType::Assessment,
-    summary: "secret in an environment variable's literal",
-    doc: "\
-Opens when an environment variable that is named like a secret has a literal value in the manifest; severity warning.
-Whoever may read pods reads it.
-kube9 sees that there is a value and keeps nothing of it.
-Closes when the newest pod takes it from a Secret (`secretKeyRef`).",
+    doc: RuleDoc {
+        summary: "A manifest holds a secret in an environment variable",
+        severity: "warning",
+        opens: "an environment variable that is named like a secret has a literal value in the manifest",
+        opens_after: "`assessment`",
+        closes: "the newest pod takes the value from a Secret (`secretKeyRef`)",
+        action: "Take the value from a Secret (`secretKeyRef`), and rotate it: it was readable.",
+        notes: "Anyone who can read pods can read it. kube9 records that there is a value, and keeps nothing of it.",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -35,8 +38,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let name = &container.name;
         let names: Vec<&str> = container.secret_env.iter().map(|name| &**name).collect();
         let description = format!(
-            "Container {name} of {owner} has literal values in variables that look confidential ({}). Whoever may read \
-             pods reads them: take them from a Secret, and change them.",
+            "Container {name} of {owner} has literal values in variables that look confidential ({}). Anyone who can read \
+             pods can read them. Take them from a Secret, and rotate them.",
             names.join(", ")
         );
         let title =

@@ -4,7 +4,7 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::world::PodEntry;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodEvicted",
     event_type: EventType::Health,
-    summary: "pod evicted",
-    doc: "\
-Opens when a pod was evicted by its node, for want of memory, disk or processes; severity warning.
-Closes when the failed pod is deleted.
-Next: `NodeUnderPressure` tells whether the node is still short; set requests that match what the pod uses.",
+    doc: RuleDoc {
+        summary: "A node evicted a pod",
+        severity: "warning",
+        opens: "a pod failed with the reason `Evicted`: its node was short of memory, disk or process IDs, or the pod exceeded a limit",
+        opens_after: "",
+        closes: "the failed pod is deleted",
+        action: "Check whether `NodeUnderPressure` is open for the node. Set requests that match what the pod uses.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -32,8 +36,8 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let target = Condition::of(&pod.conditions, "DisruptionTarget");
     let since = target.and_then(|c| c.since).unwrap_or(context.now);
     let description = format!(
-        "Node {node} evicted pod {place}: {}. Raise the limit if it exceeded one, else set requests that match what it uses; \
-         see whether the node is still short.",
+        "Node {node} evicted pod {place}: {}. Raise the limit if it exceeded one; otherwise set requests that match what it \
+         uses, and check whether the node is still under pressure.",
         said("", &pod.message)
     );
     let title = format!("Pod {place} evicted from node {node}");

@@ -23,7 +23,7 @@ pub(super) fn failing(entry: &PodEntry, now: Timestamp, thresholds: &ThresholdCo
         return found;
     }
     for state in &entry.pod.containers {
-        let Some(way) = way(state, now, thresholds.settle) else {
+        let Some(way) = way(state, now, thresholds.stable_after) else {
             continue;
         };
         let trace = entry.traces.get(&state.name);
@@ -38,7 +38,7 @@ pub(super) fn failing(entry: &PodEntry, now: Timestamp, thresholds: &ThresholdCo
             }
             Way::Config => found.ways.push((way, trace.and_then(|t| t.failing))),
             Way::OutOfMemory | Way::Exit => {
-                changes = unsettled(state, now, thresholds.settle).and_then(|(_, at)| at);
+                changes = unsettled(state, now, thresholds.stable_after).and_then(|(_, at)| at);
                 found.ways.push((way, trace.and_then(|t| t.failing)));
             }
         }

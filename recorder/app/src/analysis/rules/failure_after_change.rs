@@ -5,7 +5,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
 use super::failing::failing;
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{count, members, owner_words, span};
 use crate::analysis::changes::LastChange;
@@ -14,12 +14,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "FailureAfterChange",
     event_type: EventType::Insight,
-    summary: "failure after a change",
-    doc: "\
-Opens when pods of a controller begin to fail (in the ways of `PodsFailingAlike`) within `after_change` after the image of their Deployment, or a ConfigMap that they read, changed; severity error.
-The metadata names the change and the pods.
-Closes when none of them fails.
-Next: the change is the first suspect, not a proof; take it back if in doubt.",
+    doc: RuleDoc {
+        summary: "Pods fail soon after a change",
+        severity: "error",
+        opens: "pods of a controller begin to fail, in a way that `PodsFailingAlike` lists, within `after_change` after a change of their Deployment's image or of a ConfigMap that they read",
+        opens_after: "",
+        closes: "none of the pods fails",
+        action: "Suspect the change first; the metadata names it. It is not proof. Revert the change if in doubt.",
+        notes: "The metadata also lists the pods.",
+    },
     reads: &[Kind::Pod, Kind::Deployment, Kind::ConfigMap],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -65,7 +68,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let owner = owner_words(owner);
     let description = format!(
         "{} of {owner} began to fail at {since}, {} after a change at {}: {}. \
-         The change is the first suspect: compare with the state before it, or take it back.",
+         Suspect the change first: compare with the state before it, or revert it.",
         count(pods.len(), "pod"),
         span(since.since(change.time())),
         change.time(),

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::failure::pull_fails;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "ImagePullFailing",
     event_type: EventType::Health,
-    summary: "image cannot be pulled",
-    doc: "\
-Opens when a container has waited for its image (`ErrImagePull`, `ImagePullBackOff` and the like) for `image_pull`; severity error.
-Closes when the image is there, or the pod is gone.
-Next: the message says whether the image does not exist, the registry refuses or does not answer; `ImageFailsOnSeveralNodes` and `NodeCannotPullImages` tell whether it is the registry or the node.",
+    doc: RuleDoc {
+        summary: "An image cannot be pulled",
+        severity: "error",
+        opens: "a container waits with `ErrImagePull`, `ImagePullBackOff` or a similar reason",
+        opens_after: "`image_pull`",
+        closes: "the image is pulled, or the pod is deleted",
+        action: "Read the message: the image does not exist, the registry denies access, or the registry does not answer. If `ImageFailsOnSeveralNodes` is open, suspect the registry; if `NodeCannotPullImages` is, the node.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]

@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::members;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImageFailsOnSeveralNodes",
     event_type: EventType::Insight,
-    summary: "image fails on several nodes",
-    doc: "\
-Opens when an image cannot be pulled on two nodes or more for `image_pull`; severity error.
-Then the image's name, its registry or the credentials are at fault, not a node.
-Closes when at most one node waits for it.
-Next: pull the image by hand with the pods' credentials; look at the registry's status.",
+    doc: RuleDoc {
+        summary: "An image cannot be pulled on several nodes",
+        severity: "error",
+        opens: "an image cannot be pulled on two nodes or more",
+        opens_after: "`image_pull`",
+        closes: "at most one node waits for the image",
+        action: "Pull the image by hand with the pods' credentials. Check the status of the registry.",
+        notes: "The image's name, its registry or the credentials are at fault, not a node.",
+    },
     reads: &[Kind::Pod],
     check: Check::Image(check),
     #[cfg(test)]
@@ -40,15 +43,12 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .min()
         .unwrap_or(context.now);
     let description = format!(
-        "{} pods on {} nodes wait for image {image}. As it fails everywhere, the image's name, its registry or the \
-         credentials are at fault, not a node. Pull it by hand with the pods' credentials, and look at the registry's status.",
+        "{} pods on {} nodes wait for image {image}. The image's name, its registry or the credentials are at \
+         fault, not a node. Pull it by hand with the pods' credentials, and check the status of the registry.",
         group.pods.len(),
         nodes.len()
     );
-    let title = format!(
-        "Image {image} cannot be pulled on any of {} nodes",
-        nodes.len()
-    );
+    let title = format!("Image {image} cannot be pulled on {} nodes", nodes.len());
     let sign = signs.add(Severity::Error, since, title, description);
     sign.hold(context.thresholds.image_pull)
         .with("image", image)

@@ -8,7 +8,7 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{members, owner_words};
 use crate::analysis::failure::is_oom;
@@ -17,12 +17,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "KilledByLivenessProbe",
     event_type: EventType::Insight,
-    summary: "liveness probe kills a container that does not crash",
-    doc: "\
-Opens when a liveness probe had the same container of a controller's pods killed `restarts` times within an hour, and none of its ends in that time was a crash (an exit code other than 0, 137 and 143) or for want of memory; severity error.
-The kubelet's Events tell the kills; the exit code does not, since a well-written program ends with 0 when it is told to.
-Closes when the container has run for an hour, or no such pod is left.
-Next: it hangs, or the probe is too strict: compare `timeoutSeconds` and `failureThreshold` with how long it takes to answer under load, and use a startup probe for a slow start.",
+    doc: RuleDoc {
+        summary: "A liveness probe kills a container that does not crash",
+        severity: "error",
+        opens: "the kubelet killed the same container of a controller's pods `restarts` times within an hour because of its liveness probe, and the container did not crash or run out of memory in that time",
+        opens_after: "",
+        closes: "the container has run for an hour, or no such pod is left",
+        action: "Check whether the container hangs or the probe is too strict. Compare `timeoutSeconds` and `failureThreshold` with its response time under load. Add a startup probe if it starts slowly.",
+        notes: "The kubelet's Events report the kills. The exit code does not: a program that handles SIGTERM exits with code 0. A crash is an exit code other than 0, 137 and 143.",
+    },
     reads: &[Kind::Pod, Kind::Event],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -64,12 +67,13 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let since = kills.iter().min().copied().unwrap_or(context.now);
         let description = format!(
             "The kubelet killed container {name} of {words} {} times within the last hour because its liveness probe failed; \
-             it never ended by itself. It hangs, or the probe is too strict: compare the probe's timeoutSeconds and \
-             failureThreshold with how long it takes to answer under load, and add a startup probe if it starts slowly.",
+             it did not crash. It hangs, or the probe is too strict: compare the probe's timeoutSeconds and failureThreshold \
+             with its response time under load, and add a startup probe if it starts slowly.",
             kills.len()
         );
-        let title =
-            format!("Liveness probe keeps killing container {name} of {words} (it never crashes)");
+        let title = format!(
+            "Liveness probe keeps killing container {name} of {words}, which does not crash"
+        );
         let sign = signs.add(Severity::Error, since, title, description);
         sign.container(name)
             .with("kills", kills.len())

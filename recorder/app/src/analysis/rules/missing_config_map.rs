@@ -3,19 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "ConfigMapMissing",
     event_type: EventType::Assessment,
-    summary: "referenced ConfigMap is missing",
-    doc: "\
-Opens when a pod refers to a ConfigMap that does not exist, and the reference is not optional; severity error.
-Pods that run go on, but none starts again.
-Closes when the ConfigMap is there, or the newest pod no longer refers to it.
-Next: create it, or correct the name.",
+    doc: RuleDoc {
+        summary: "A pod refers to a ConfigMap that does not exist",
+        severity: "error",
+        opens: "a pod refers to a ConfigMap that does not exist, and the reference is not optional",
+        opens_after: "`assessment`",
+        closes: "the ConfigMap exists, or the newest pod does not refer to it",
+        action: "Create the ConfigMap, or correct its name.",
+        notes: "Running pods continue, but no new pod can start.",
+    },
     reads: &[Kind::Pod, Kind::ConfigMap],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -32,8 +35,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         }
         let name = format!("{namespace}/{map}");
         let description = format!(
-            "Pods of {owner} need ConfigMap {name}, which does not exist: those that run go on, but none starts again. \
-             Create it, or correct the name."
+            "Pods of {owner} need ConfigMap {name}, which does not exist. Running pods continue, but no new pod can \
+             start. Create it, or correct its name."
         );
         let title = format!("ConfigMap {name}, needed by {owner}, is missing");
         let sign = signs.add(Severity::Error, context.now, title, description);

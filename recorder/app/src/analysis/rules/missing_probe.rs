@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 use crate::analysis::subject::path;
@@ -11,12 +11,15 @@ use crate::analysis::subject::path;
 pub(super) const RULE: Rule = Rule {
     name: "ReadinessProbeMissing",
     event_type: EventType::Assessment,
-    summary: "no readiness probe behind a Service",
-    doc: "\
-Opens when a Service selects pods none of whose containers has a readiness probe; severity warning.
-They get traffic before they can answer, at each start and each rollout.
-Closes when the newest pod has one, or no Service selects it.
-Next: add a readiness probe.",
+    doc: RuleDoc {
+        summary: "Pods behind a Service have no readiness probe",
+        severity: "warning",
+        opens: "a Service selects pods, and none of their containers has a readiness probe",
+        opens_after: "`assessment`",
+        closes: "the newest pod has one, or no Service selects it",
+        action: "Add a readiness probe.",
+        notes: "Without one, pods get traffic before they can answer, at each start and each rollout.",
+    },
     reads: &[Kind::Pod, Kind::Service],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -41,9 +44,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let owner = owner_words(&newest.owner);
     let description = format!(
         "Service {service} sends traffic to the pods of {owner} as soon as they start, since none of their containers has \
-         a readiness probe. Add one, so that rollouts lose no request."
+         a readiness probe. Add one, so that a rollout loses no requests."
     );
-    let title = format!("Pods of {owner} have no readiness probe behind Service {service}");
+    let title = format!("Pods of {owner} behind Service {service} have no readiness probe");
     let sign = signs.add(
         Severity::Warning,
         newest.pod.meta.created,

@@ -3,19 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "ResourcesNotSet",
     event_type: EventType::Assessment,
-    summary: "memory limit or requests missing",
-    doc: "\
-Opens when a container has no memory limit (severity warning), or no CPU and memory requests (severity info); init containers do not count.
-Without a limit a leak takes the whole node; without requests the scheduler packs blindly and the pod is evicted first.
-Closes when the newest pod has them.
-Next: set requests to what it uses and the memory limit somewhat above.",
+    doc: RuleDoc {
+        summary: "A container has no memory limit or no requests",
+        severity: "warning without a memory limit; info without requests",
+        opens: "a container has no memory limit, or neither a CPU nor a memory request",
+        opens_after: "`assessment`",
+        closes: "the newest pod has them",
+        action: "Set the requests to what the container uses, and the memory limit somewhat higher.",
+        notes: "Init containers do not count. Without a limit, a leak can use up the memory of the node. Without requests, the scheduler may overload a node, and the pod is evicted first.",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -39,22 +42,22 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             (true, true) => (
                 Severity::Warning,
                 "no memory limit and no requests",
-                "A leak takes the whole node, and the scheduler packs blindly.",
+                "A leak can use up the memory of the node, and the scheduler may overload the node.",
             ),
             (true, false) => (
                 Severity::Warning,
                 "no memory limit",
-                "A leak takes the whole node.",
+                "A leak can use up the memory of the node.",
             ),
             (false, true) => (
                 Severity::Info,
                 "no requests",
-                "The scheduler packs blindly, and the pod is evicted first.",
+                "The scheduler may overload a node, and the pod is evicted first.",
             ),
             (false, false) => continue,
         };
         let description = format!(
-            "Container {name} of {owner} has {what}. {why} Set requests to what it uses and the memory limit somewhat above."
+            "Container {name} of {owner} has {what}. {why} Set requests to what it uses, and the memory limit somewhat higher."
         );
         let title = format!("Container {name} of {owner} has {what}");
         let sign = signs.add(severity, newest.pod.meta.created, title, description);

@@ -12,6 +12,7 @@
 mod config_error;
 mod config_map_secret;
 mod container_exit;
+mod container_killed;
 mod crash_loop;
 mod default_token;
 mod env_secret;
@@ -37,6 +38,8 @@ mod oom_killed;
 mod own_database;
 mod own_disk;
 mod own_watch;
+#[cfg(test)]
+mod page;
 mod privileged;
 mod repeated_oom;
 mod replica_failure;
@@ -60,11 +63,12 @@ pub mod words;
 
 pub(super) use default_token::is_ignored as is_default_token_ignored;
 use kube9_model::EventType;
-use rule::Rule;
+use rule::{Rule, RuleDoc};
 
 /// All rules, in the order of the documentation.
 pub static ALL: &[Rule] = &[
     oom_killed::RULE,
+    container_killed::RULE,
     crash_loop::RULE,
     container_exit::RULE,
     image_pull::RULE,
@@ -124,23 +128,23 @@ pub struct Other {
     pub name: &'static str,
     /// Its type.
     pub event_type: EventType,
-    /// What it says, in a few words.
-    pub summary: &'static str,
-    /// Its paragraph of documentation.
-    pub doc: &'static str,
+    /// Its documentation.
+    pub doc: RuleDoc,
 }
 
 /// A kind may not be read.
 pub static PERMISSION: Other = Other {
     name: "RecorderPermissionMissing",
     event_type: EventType::Operator,
-    summary: "permission to watch a kind is missing",
-    doc: "\
-Opens when the API server refuses (403) lists or watches of a kind that the analysis reads four times in a row, in a namespace or in all; severity error.
-Changes and findings about that kind are missing meanwhile; everything else goes on. A refused watch of Events is `RecorderWatchFailing`'s.
-Closes when the watch opens: the recorder tries again by itself.
-It cannot be switched off, and objects cannot opt out of it.
-Next: grant `get`, `list` and `watch` on the kind that the title names; the chart's ClusterRole or Roles do.",
+    doc: RuleDoc {
+        summary: "kube9 may not watch a kind",
+        severity: "error",
+        opens: "the API server refuses (403) to list or watch a kind that the analysis reads, in a namespace or in all",
+        opens_after: "four refusals in a row",
+        closes: "the watch opens; kube9 retries it",
+        action: "Grant `get`, `list` and `watch` on the kind that the title names, as the chart's ClusterRole or Roles do.",
+        notes: "Until then, changes and findings of that kind are missing; other kinds are not affected. `RecorderWatchFailing` reports a refused watch of Events. This finding cannot be disabled, and objects cannot opt out of it.",
+    },
 };
 
 /// All findings that no rule makes.
@@ -160,61 +164,6 @@ pub fn unknown(words: &[String]) -> Vec<&String> {
         .collect()
 }
 
-/// `docs/rules.md`.
-#[cfg(test)]
-pub(crate) fn page() -> String {
-    use kube9_model::label::Label;
-    let mut page = String::from(
-        "# Rules\n\nGenerated from the recorder's source; do not edit.\n\n\
-         A rule looks at the objects that kube9 watches and opens a *finding*: a row with the rule's type.\n\
-         A finding opens once, is updated while it lasts, and closes with an `info` row whose title ends in `resolved`, or in what it has become where another rule says more.\n\
-         Titles say since when (UTC); a finding that gets worse has a new row that `continues` the one before, one that gets better stays as bad as it was until it closes.\n\
-         Open findings survive restarts of the recorder; their rows are kept whatever their age.\n\
-         While a kind that a rule reads cannot be watched, its findings are frozen; one that turns out to be over afterwards says so with `closed_between`.\n\n\
-         Switch rules off with `analysis.disabled_rules` (names such as `ImageNotPinned`, or a whole type such as `assessment`).\n\
-         Exclude namespaces with `analysis.exclude_namespaces`, and from assessments alone with `analysis.assessment_exclude_namespaces`.\n\
-         An object opts out with the annotation `kube9.io/ignore: \"ImageNotPinned,SingleReplicaBehindService\"` or, for one rule, with the label `kube9.io/ignore: ImageNotPinned`; `all` means every rule.\n\
-         For rules about all pods of a controller, the newest pod's label or annotation counts, so it belongs in the pod template.\n\
-         The runs of a CronJob are one controller: its assessments stay open between runs, and close when a run shows better or a day and an hour after its last pod is gone.\n\
-         Times are those of `analysis.thresholds` in [configuration.md](configuration.md).\n",
-    );
-    let has_rules = |of: &&EventType| ALL.iter().any(|rule| rule.event_type == **of);
-    for event_type in [EventType::Health, EventType::Insight, EventType::Assessment]
-        .iter()
-        .chain(EventType::ALL.iter().filter(|of| !has_rules(of)))
-    {
-        let others: Vec<_> = OTHERS
-            .iter()
-            .filter(|other| other.event_type == *event_type)
-            .collect();
-        if !has_rules(&event_type) && others.is_empty() {
-            continue;
-        }
-        page.push_str(&format!("\n## {event_type}\n"));
-        for other in others {
-            let Other {
-                name, summary, doc, ..
-            } = other;
-            page.push_str(&format!(
-                "\n### {name}\n\n{summary}.\n\n{}\n\nReads: kube9 itself.\n",
-                doc.trim()
-            ));
-        }
-        for rule in ALL.iter().filter(|rule| rule.event_type == *event_type) {
-            let reads = match rule.reads {
-                [] => "kube9 itself".to_owned(),
-                kinds => {
-                    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-                    names.join(", ")
-                }
-            };
-            page.push_str(&format!("\n### {}\n\n{}.\n\n", rule.name, rule.summary));
-            page.push_str(&format!("{}\n\nReads: {reads}.\n", rule.doc.trim(),));
-        }
-    }
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -224,25 +173,6 @@ mod tests {
     use crate::analysis::tests::table::Case;
 
     #[test]
-    fn page_is_what_the_rules_say() {
-        crate::docs::assert_page("rules.md", &page());
-    }
-
-    #[test]
-    fn page_describes_every_finding_once() {
-        let page = page();
-        let headings: Vec<&str> = page
-            .lines()
-            .filter(|line| line.starts_with("### "))
-            .collect();
-        for name in finding_names() {
-            let of_name = headings.iter().filter(|line| line[4..] == *name);
-            assert_eq!(of_name.count(), 1, "{name}");
-        }
-        assert_eq!(headings.len(), finding_names().count());
-    }
-
-    #[test]
     fn rule_is_complete_and_has_a_name_of_its_own() {
         for (index, rule) in ALL.iter().enumerate() {
             let name = rule.name;
@@ -250,7 +180,6 @@ mod tests {
                 ALL[..index].iter().all(|other| other.name != name),
                 "{name}"
             );
-            assert!(!rule.doc.is_empty(), "{name}");
             let about_kube9 = matches!(rule.check, Check::Recorder(_));
             assert_eq!(rule.reads.is_empty(), about_kube9, "{name}");
         }

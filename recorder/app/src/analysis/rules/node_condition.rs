@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::world::NodeEntry;
@@ -11,11 +11,15 @@ use crate::analysis::world::NodeEntry;
 pub(super) const RULE: Rule = Rule {
     name: "NodeProblem",
     event_type: EventType::Health,
-    summary: "node reports a problem",
-    doc: "\
-Opens when a node has the condition `NetworkUnavailable`, or one that a problem detector sets (`KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart` and any other `…Problem`, `…Failure`, `…Unhealthy`, `Frequent…`); severity error.
-Closes when the condition is no longer `True`, or the node is removed.
-Next: the condition's message says what was found.",
+    doc: RuleDoc {
+        summary: "A node reports a problem",
+        severity: "error",
+        opens: "a node has the condition `NetworkUnavailable`, or one that a problem detector sets: `KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart`, and any other `…Problem`, `…Failure`, `…Unhealthy`, `Corrupt…` or `Frequent…`",
+        opens_after: "",
+        closes: "the condition is not `True`, or the node is removed",
+        action: "Read the condition's message, then the node's kernel log (`journalctl -k`).",
+        notes: "",
+    },
     reads: &[Kind::Node],
     check: Check::Node(check),
     #[cfg(test)]
@@ -50,8 +54,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let kind = &*condition.kind;
         let since = condition.since.unwrap_or(context.now);
         let description = format!(
-            "Node {name} reports {kind} since {since}: {}. \
-             See the log of the node's kubelet and kernel (`journalctl -k`, `kubectl describe node {name}`).",
+            "Node {name} has reported {kind} since {since}: {}. \
+             Read the logs of its kernel and kubelet (`journalctl -k`, `journalctl -u kubelet`).",
             said(&condition.reason, &condition.message)
         );
         let sign = signs.add(

@@ -6,7 +6,7 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{count, members};
 use crate::analysis::world::{NodeEntry, PodEntry};
@@ -14,12 +14,15 @@ use crate::analysis::world::{NodeEntry, PodEntry};
 pub(super) const RULE: Rule = Rule {
     name: "NodePressureEvictions",
     event_type: EventType::Insight,
-    summary: "node under pressure evicts pods",
-    doc: "\
-Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure` and two pods or more were evicted from it since shortly before that; severity error.
-One row with the pods in the metadata, instead of one to look at for each.
-Closes when the node reports no pressure any more, or is removed; the evicted pods stay until somebody deletes them (`PodEvicted`).
-Next: find what uses the memory, disk or processes: mostly a pod without limits, or logs and images on the node's disk.",
+    doc: RuleDoc {
+        summary: "A node under pressure evicts pods",
+        severity: "error",
+        opens: "a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure`, and has evicted two pods or more since shortly before",
+        opens_after: "",
+        closes: "the node reports no pressure, or is removed",
+        action: "Find what uses the memory, disk or process IDs: usually a pod without limits, or logs and images on the node's disk.",
+        notes: "The metadata lists the pods. They remain until they are deleted (see `PodEvicted`).",
+    },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
     #[cfg(test)]
@@ -58,8 +61,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let kinds: Vec<&str> = pressures.iter().map(|c| &*c.kind).collect();
     let kinds = kinds.join(", ");
     let description = format!(
-        "Node {name} reports {kinds} since {began} and has evicted {}. It takes no new pods meanwhile. \
-         Find what uses it up: mostly a pod without limits, or logs and images on the node's disk.",
+        "Node {name} has reported {kinds} since {began} and evicted {}. It accepts no new pods in this state. \
+         Find what uses the resource: usually a pod without limits, or logs and images on the node's disk.",
         count(evicted.len(), "pod")
     );
     let title = format!("Node {name} evicts pods: {kinds}");

@@ -4,7 +4,7 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::span;
 use crate::analysis::world::NodeEntry;
@@ -12,11 +12,15 @@ use crate::analysis::world::NodeEntry;
 pub(super) const RULE: Rule = Rule {
     name: "NodeReadinessFlapping",
     event_type: EventType::Insight,
-    summary: "node flapping",
-    doc: "\
-Opens when a node changed between ready and not ready `flapping` times within `flapping_window`; severity error.
-Closes when it has not changed for half of `flapping_window`, or is removed.
-Next: its network to the API server, or a machine that is overloaded, more often than the kubelet.",
+    doc: RuleDoc {
+        summary: "A node alternates between ready and not ready",
+        severity: "error",
+        opens: "a node changed between ready and not ready `flapping` times within `flapping_window`",
+        opens_after: "",
+        closes: "the node has not changed for half of `flapping_window`, or is removed",
+        action: "Check the node's network to the API server, and the load of the machine.",
+        notes: "",
+    },
     reads: &[Kind::Node],
     check: Check::Node(check),
     #[cfg(test)]
@@ -47,14 +51,14 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let since = recent.first().copied().copied().unwrap_or(context.now);
     let description = format!(
         "Node {name} changed between ready and not ready {} times within {}. \
-         Look at its network to the API server and at the load of the machine.",
+         Check its network to the API server, and the load of the machine.",
         recent.len(),
         span(window)
     );
     let sign = signs.add(
         Severity::Error,
         since,
-        format!("Node {name} is flapping"),
+        format!("Node {name} alternates between ready and not ready"),
         description,
     );
     sign.with("changes", recent.len());

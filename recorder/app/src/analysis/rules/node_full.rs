@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::count;
 use crate::analysis::world::{Asked, NodeEntry};
@@ -11,12 +11,15 @@ use crate::analysis::world::{Asked, NodeEntry};
 pub(super) const RULE: Rule = Rule {
     name: "NodeNearlyAllocated",
     event_type: EventType::Insight,
-    summary: "node nearly full",
-    doc: "\
-Opens when the requests of a node's pods reach `node_full_percent` of the CPU or memory that it has for pods; severity warning.
-It is about what pods asked for, which decides where they are scheduled, not about what they use.
-Closes 5 points below that, or when the node is removed.
-Next: add a node, or lower requests that are far above use.",
+    doc: RuleDoc {
+        summary: "Pods request nearly all CPU or memory of a node",
+        severity: "warning",
+        opens: "the requests of a node's pods reach `node_full_percent` percent of its allocatable CPU or memory",
+        opens_after: "",
+        closes: "the requests fall 5 percentage points below that, or the node is removed",
+        action: "Add a node, or lower requests that are far above use.",
+        notes: "Requests decide where pods are scheduled. What the pods use may be much less.",
+    },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
     #[cfg(test)]
@@ -47,10 +50,10 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         }
         let pods = count(pods, "pod");
         let description = format!(
-            "What runs on node {name} ({pods}) has asked for {percent} % of its {part}. Further pods go elsewhere or wait. \
-             Add a node, or lower requests that are far above use."
+            "The pods on node {name} ({pods}) request {percent} % of its allocatable {part}. Further pods are scheduled to \
+             other nodes or wait. Add a node, or lower requests that are far above use."
         );
-        let title = format!("Node {name} is nearly full by {part} requests");
+        let title = format!("Pods request nearly all {part} of node {name}");
         let sign = signs.add(Severity::Warning, context.now, title, description);
         sign.part(part).with("percent", percent);
         sign.node = Some(name.to_owned());

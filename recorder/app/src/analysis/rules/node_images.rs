@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::members;
 use crate::analysis::failure::unpulled;
@@ -15,12 +15,15 @@ use crate::analysis::world::NodeEntry;
 pub(super) const RULE: Rule = Rule {
     name: "NodeCannotPullImages",
     event_type: EventType::Insight,
-    summary: "node cannot pull images",
-    doc: "\
-Opens when two images or more cannot be pulled on a node for `image_pull` and fail on no other node, in a cluster of several nodes; severity error.
-Then the node's network, DNS, disk or container runtime is at fault.
-Closes when at most one image fails there, or the node is removed.
-Next: pull an image on the node by hand (`crictl pull`).",
+    doc: RuleDoc {
+        summary: "A node cannot pull images",
+        severity: "error",
+        opens: "two images or more cannot be pulled on a node and fail on no other node, in a cluster with several nodes",
+        opens_after: "`image_pull`",
+        closes: "at most one image fails on the node, or the node is removed",
+        action: "Pull an image on the node by hand (`crictl pull`). Check the node's network, DNS, disk and container runtime.",
+        notes: "",
+    },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
     #[cfg(test)]
@@ -49,7 +52,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     }
     let description = format!(
         "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault. \
-         Pull one of them there by hand (`crictl pull`).",
+         Pull one of them on the node by hand (`crictl pull`).",
         images.len(),
         images
             .iter()

@@ -4,7 +4,7 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{count, said, span};
 use crate::analysis::world::NodeEntry;
@@ -12,11 +12,15 @@ use crate::analysis::world::NodeEntry;
 pub(super) const RULE: Rule = Rule {
     name: "NodeUnready",
     event_type: EventType::Health,
-    summary: "node not ready",
-    doc: "\
-Opens when a node's condition Ready is not `True`; severity error, critical after `node_critical`, when its pods begin to be evicted.
-Closes when it is ready again, or removed.
-Next: `Unknown` means that the kubelet does not report (machine, network or kubelet down); `False` that it says itself what is wrong.",
+    doc: RuleDoc {
+        summary: "A node is not ready",
+        severity: "error; critical after `node_critical`",
+        opens: "a node's condition `Ready` is not `True`",
+        opens_after: "",
+        closes: "the node is ready, or removed",
+        action: "If the status is `Unknown`, the kubelet does not report: check the machine and its network. If it is `False`, read the kubelet's message.",
+        notes: "After 5 minutes, Kubernetes begins to evict the node's pods.",
+    },
     reads: &[Kind::Node],
     check: Check::Node(check),
     #[cfg(test)]
@@ -39,7 +43,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     };
     let description = format!(
         "Node {name} has not been ready since {since}: {why} ({}). It has {}. \
-         Look at the machine, then at its kubelet (`kubectl describe node {name}`).",
+         Check the machine, then its kubelet (`kubectl describe node {name}`).",
         said(&ready.reason, &ready.message),
         count(pods, "pod")
     );

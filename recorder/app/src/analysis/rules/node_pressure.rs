@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::world::NodeEntry;
@@ -11,11 +11,15 @@ use crate::analysis::world::NodeEntry;
 pub(super) const RULE: Rule = Rule {
     name: "NodeUnderPressure",
     event_type: EventType::Health,
-    summary: "node under pressure",
-    doc: "\
-Opens when a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure`; severity error.
-Closes when it reports that no more, or is removed.
-Next: the kubelet evicts pods that use more than they asked for; find what uses the memory, disk or processes.",
+    doc: RuleDoc {
+        summary: "A node is short of memory, disk or process IDs",
+        severity: "error",
+        opens: "a node reports `MemoryPressure`, `DiskPressure` or `PIDPressure`",
+        opens_after: "",
+        closes: "the node no longer reports the condition, or is removed",
+        action: "Find what uses the memory, disk or process IDs. The kubelet evicts pods that use more than they request.",
+        notes: "",
+    },
     reads: &[Kind::Node],
     check: Check::Node(check),
     #[cfg(test)]
@@ -25,7 +29,7 @@ Next: the kubelet evicts pods that use more than they asked for; find what uses 
 const CONDITIONS: [(&str, &str); 3] = [
     ("MemoryPressure", "memory"),
     ("DiskPressure", "disk space"),
-    ("PIDPressure", "process ids"),
+    ("PIDPressure", "process IDs"),
 ];
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -39,8 +43,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         };
         let since = condition.since.unwrap_or(context.now);
         let description = format!(
-            "Node {name} has been short of {what} since {since} ({}). It takes no new pods and evicts those that use more than \
-             they asked for. Find what uses it up: `kubectl describe node {name}` lists its pods and what they asked for.",
+            "Node {name} has been short of {what} since {since} ({}). It accepts no new pods and evicts pods that use more \
+             than they request. Find what uses the resource: `kubectl describe node {name}` lists its pods and their requests.",
             said(&condition.reason, &condition.message)
         );
         let title = format!("Node {name} is short of {what}");

@@ -5,7 +5,7 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::failure::way;
@@ -14,12 +14,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodNotReady",
     event_type: EventType::Health,
-    summary: "pod not ready",
-    doc: "\
-Opens when a running pod has not been ready for `not_ready` and no container of it fails in a way that `ContainerOOMKilled` to `ContainerCannotStart` report; severity warning.
-The time a container waited before it first started, for its image or a volume, does not count.
-Closes when it is ready, or gone.
-Next: its readiness probe fails: the pod's Events show the probe's answer.",
+    doc: RuleDoc {
+        summary: "A running pod is not ready",
+        severity: "warning",
+        opens: "a running pod is not ready, and no other rule reports a failure of its containers",
+        opens_after: "`not_ready`",
+        closes: "the pod is ready or deleted",
+        action: "Run `kubectl describe pod`: its Events show the response of the readiness probe.",
+        notes: "The time before a container first started, for its image or a volume, does not count.",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -35,12 +38,12 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     else {
         return;
     };
-    let settle = context.thresholds.settle;
+    let stable_after = context.thresholds.stable_after;
     let fails = pod
         .containers
         .iter()
         // Also while it runs between two crashes.
-        .any(|state| way(state, context.now, settle).is_some());
+        .any(|state| way(state, context.now, stable_after).is_some());
     if fails || &*ready.reason == "PodCompleted" {
         return;
     }

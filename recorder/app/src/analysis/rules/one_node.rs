@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasOnOneNode",
     event_type: EventType::Assessment,
-    summary: "all replicas on one node",
-    doc: "\
-Opens when two or more ready pods of a Deployment, ReplicaSet or StatefulSet, and no others, are all on one node while another node is ready and takes pods; severity warning.
-The loss of that node takes all of them.
-Closes when a ready pod is on another node, or fewer than two are left.
-Next: add a topology spread constraint or pod anti-affinity.",
+    doc: RuleDoc {
+        summary: "All replicas run on one node",
+        severity: "warning",
+        opens: "all ready pods of a Deployment, ReplicaSet or StatefulSet (two or more) are on one node, while another node is ready and schedulable",
+        opens_after: "10 times `assessment`",
+        closes: "a ready pod is on another node, or fewer than two are left",
+        action: "Add a topology spread constraint or pod anti-affinity.",
+        notes: "If the node fails, all of them fail.",
+    },
     reads: &[Kind::Pod, Kind::Node],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -47,7 +50,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     }
     let words = owner_words(owner);
     let description = format!(
-        "All {} ready pods of {words} are on node {node}: its loss takes all of them. \
+        "All {} ready pods of {words} are on node {node}. If it fails, all of them fail. \
          Add a topology spread constraint or pod anti-affinity.",
         ready.len()
     );

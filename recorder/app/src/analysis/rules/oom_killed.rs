@@ -1,9 +1,9 @@
-//! A container ran out of memory, or was killed.
+//! A container ran out of memory.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, restarted};
 use crate::analysis::failure::{is_evicted, is_oom, unsettled};
@@ -12,13 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "ContainerOOMKilled",
     event_type: EventType::Health,
-    summary: "container killed for memory",
-    doc: "\
-Opens when a container ended with the reason `OOMKilled`, or with exit code 137 (SIGKILL), which also comes from a failed liveness probe or a full node; severity error.
-A pod that its node evicted is `PodEvicted`'s.
-Closes when the container has run for `settle`, or its pod is gone.
-Kubernetes makes no Event for it.
-Next: compare the container's memory limit with what it uses; raise the limit or find the leak.",
+    doc: RuleDoc {
+        summary: "A container was killed for lack of memory",
+        severity: "error",
+        opens: "a container ended with the reason `OOMKilled`",
+        opens_after: "",
+        closes: "the container has run for `stable_after`, or its pod is deleted",
+        action: "Compare the container's memory limit with its usage. Raise the limit, or find the leak.",
+        notes: "Kubernetes sends no Event for it. `ContainerKilled` reports exit code 137 with another reason, and `PodEvicted` pods that their node evicted.",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -31,13 +33,11 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         return; // `PodEvicted` names the node that did it
     }
     for state in &pod.containers {
-        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.settle) else {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+            .filter(|(end, _)| is_oom(end))
+        else {
             continue;
         };
-        let oom = is_oom(end);
-        if !oom && end.exit_code != 137 {
-            continue;
-        }
         if let Some(at) = settled {
             signs.look_again(at);
         }
@@ -47,28 +47,17 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             .named(name)
             .and_then(|c| c.memory_limit)
             .map(|limit| limit / 1000);
-        let (title, why) = if oom {
-            let why = match limit {
-                Some(bytes) => format!("used more than its memory limit of {} Mi", bytes >> 20),
-                None => "has no memory limit, so the node itself ran out of memory".to_owned(),
-            };
-            (
-                format!("Container {name} of pod {place} out of memory (OOMKilled)"),
-                why,
-            )
-        } else {
-            let why = "was killed by SIGKILL: by the kubelet after a failed liveness probe, or by the node for want of memory";
-            (
-                format!("Container {name} of pod {place} killed (exit code 137)"),
-                why.to_owned(),
-            )
+        let why = match limit {
+            Some(bytes) => format!("used more than its memory limit of {} Mi", bytes >> 20),
+            None => "has no memory limit, so the node ran out of memory".to_owned(),
         };
         let description = format!(
             "Container {name} of pod {place} {why}, last at {}. {} \
-             Compare its memory limit with what it uses; raise the limit or find the leak.",
+             Compare its memory limit with its usage. Raise the limit, or find the leak.",
             end.at,
             restarted(state.restarts)
         );
+        let title = format!("Container {name} of pod {place} out of memory (OOMKilled)");
         let sign = signs.add(Severity::Error, end.at, title, description);
         sign.container(name).of_pod(entry);
         sign.with("exit_code", end.exit_code)
@@ -122,10 +111,10 @@ mod tests {
                 ],
             ),
             case(
-                "SIGKILL without OOM",
+                "killed for another reason",
                 vec![
                     apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
-                    Opens(Error),
+                    Quiet,
                 ],
             ),
             case(
@@ -145,7 +134,7 @@ mod tests {
                     apply(
                         Kind::Pod,
                         over(
-                            one(terminated("Error", 137, 0, 3), json!({})),
+                            one(oom(), json!({})),
                             json!({"metadata": {"deletionTimestamp": t(30)}}),
                         ),
                     ),

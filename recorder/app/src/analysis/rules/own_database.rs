@@ -2,7 +2,7 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::own::Own;
@@ -10,12 +10,15 @@ use crate::analysis::own::Own;
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDatabaseUnhealthy",
     event_type: EventType::Health,
-    summary: "kube9: database unhealthy",
-    doc: "\
-Opens when the check `database` of `/healthz` has been degraded for `own`: commits fail or hang, or the file is damaged; severity critical, since nothing is recorded meanwhile.
-The row can be written only when the database takes rows again; until then `/healthz`, the metrics and the log say it.
-Closes when the check is healthy again.
-Next: the message says whether the disk is full, read-only or slow; what the API server still holds is recorded afterwards.",
+    doc: RuleDoc {
+        summary: "kube9 cannot write its database",
+        severity: "critical",
+        opens: "the check `database` of `/healthz` is degraded: commits fail or hang, or the file is damaged",
+        opens_after: "`own`",
+        closes: "the check is healthy",
+        action: "Read the message: the disk is full, read-only or slow. When the database works again, kube9 records what the API server still holds.",
+        notes: "kube9 can write this row only when the database works again. Until then, `/healthz`, the metrics and the log report it.",
+    },
     reads: &[],
     check: Check::Recorder(check),
     #[cfg(test)]
@@ -28,8 +31,8 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
     };
     let since = degraded.since.unwrap_or(context.now);
     let description = format!(
-        "kube9 could not commit to its database since {since}: {}. Events of that time are recorded late, if the API server \
-         still held them. Look at the volume: is it full, read-only or slow?",
+        "kube9 has not been able to commit to its database since {since}: {}. It records the Events of that time late, \
+         if the API server still holds them. Check whether the volume is full, read-only or slow.",
         said("", &degraded.message)
     );
     signs

@@ -2,19 +2,22 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use crate::analysis::own::Own;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDiskNearlyFull",
     event_type: EventType::Health,
-    summary: "kube9: disk near full",
-    doc: "\
-Opens when less than `disk_free_percent` of the volume of the database is free; severity warning, critical below a quarter of that.
-kube9 keeps its own files within `storage.max_bytes`, so mostly something else fills the volume.
-Closes 5 points above that.
-Next: free space or enlarge the volume; when it is full, the oldest rows are deleted to go on recording.",
+    doc: RuleDoc {
+        summary: "The volume of kube9's database is nearly full",
+        severity: "warning; critical below a quarter of `disk_free_percent`",
+        opens: "less than `disk_free_percent` percent of the volume is free",
+        opens_after: "",
+        closes: "5 percentage points more than `disk_free_percent` are free",
+        action: "Free space, or enlarge the volume. When it is full, kube9 deletes its oldest rows to continue recording.",
+        notes: "kube9 keeps its own files within `storage.max_bytes`, so usually something else fills the volume.",
+    },
     reads: &[],
     check: Check::Recorder(check),
     #[cfg(test)]
@@ -38,8 +41,8 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
         Severity::Warning
     };
     let description = format!(
-        "{free} % of the volume of kube9's database are free: {} MiB of {} MiB. When it is full, the oldest rows are deleted \
-         to go on recording. Free space, or enlarge the volume.",
+        "{free} % of the volume of kube9's database is free: {} MiB of {} MiB. When it is full, kube9 deletes its oldest \
+         rows to continue recording. Free space, or enlarge the volume.",
         space.free >> 20,
         space.total >> 20
     );

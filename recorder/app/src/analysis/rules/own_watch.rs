@@ -2,7 +2,7 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::said;
 use crate::analysis::own::Own;
@@ -10,12 +10,15 @@ use crate::analysis::own::Own;
 pub(super) const RULE: Rule = Rule {
     name: "RecorderWatchFailing",
     event_type: EventType::Health,
-    summary: "kube9: watch stale",
-    doc: "\
-Opens when a watch of kube9 (a check `watch/…` of `/healthz`) has been degraded for `own`; severity error for Events, warning for the kinds that the analysis reads.
-A kind that may not be read is `RecorderPermissionMissing`'s business, but for Events, without which there is no record.
-Closes when the watch is open again; a `Recording gap` then says what may be missing.
-Next: the message says what the API server answered: is it reachable, is its certificate or the token accepted?",
+    doc: RuleDoc {
+        summary: "A watch of kube9 fails",
+        severity: "error for Events; warning for other kinds",
+        opens: "a check `watch/…` of `/healthz` is degraded",
+        opens_after: "`own`",
+        closes: "the watch is open again; a row `RecordingGap` then lists what may be missing",
+        action: "Read the API server's answer in the message. Check that the API server is reachable, and that it accepts kube9's token and kube9 its certificate.",
+        notes: "`RecorderPermissionMissing` reports kinds that the recorder may not read. Events are the exception: without them there is no record.",
+    },
     reads: &[],
     check: Check::Recorder(check),
     #[cfg(test)]
@@ -35,21 +38,22 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
         if !is_events && degraded.message.contains("403") {
             continue;
         }
-        let (severity, missing) = if is_events {
-            (Severity::Error, "Nothing that happens there is recorded")
+        let (severity, verb, missing) = if is_events {
+            (Severity::Error, "recorded", "They are not being recorded")
         } else {
             (
                 Severity::Warning,
-                "Changes of them are recorded late, and findings about them are frozen",
+                "watched",
+                "Their changes are recorded late, and findings about them are suspended",
             )
         };
         let since = degraded.since.unwrap_or(context.now);
         let description = format!(
-            "kube9 has not seen {kind}s of {scope} since {since}: {}. {missing}. \
-             Is the API server reachable, and does it accept the recorder's token?",
+            "kube9 has not received {kind}s in {scope} since {since}: {}. {missing}. \
+             Check whether the API server is reachable, and whether it accepts the recorder's token.",
             said("", &degraded.message)
         );
-        let title = format!("kube9 does not see {kind}s of {scope}");
+        let title = format!("{kind}s in {scope} are not being {verb}");
         let sign = signs.add(severity, since, title, description);
         sign.part(watch)
             .hold(context.thresholds.own)

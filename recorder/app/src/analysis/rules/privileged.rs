@@ -3,18 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "PrivilegedPod",
     event_type: EventType::Assessment,
-    summary: "privileged access to the node",
-    doc: "\
-Opens when a pod has a privileged container, the node's network, process or IPC namespace, a directory of the node, added capabilities, or is set to run as user 0; severity error for what opens the whole node (privileged, `hostPID`, a writable root of it, `SYS_ADMIN`), else warning.
-Closes when the newest pod has none of these.
-Next: drop what it does not need; opt out with the label where it is meant, as for network plugins.",
+    doc: RuleDoc {
+        summary: "A pod has privileged access to its node",
+        severity: "error for access to the whole node; else warning",
+        opens: "a pod has a privileged container, the node's network, process or IPC namespace, a directory of the node, added capabilities, or a container that runs as user 0",
+        opens_after: "`assessment`",
+        closes: "the newest pod has none of these",
+        action: "Remove what the pod does not need. Opt out with the label if it is intended, as for network plugins.",
+        notes: "Access to the whole node is a privileged container, `hostPID`, the node's root directory, or a capability such as `SYS_ADMIN`.",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]

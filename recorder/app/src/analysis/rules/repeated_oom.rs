@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 use crate::analysis::failure::{is_oom, unsettled};
@@ -14,11 +14,15 @@ use crate::analysis::failure::{is_oom, unsettled};
 pub(super) const RULE: Rule = Rule {
     name: "MemoryLimitTooLow",
     event_type: EventType::Insight,
-    summary: "memory limit too low",
-    doc: "\
-Opens when the same container of a controller's pods ran out of memory `restarts` times within an hour; severity error.
-Closes after an hour without, or when no such pod is left.
-Next: raise the memory limit, or find the leak: memory that grows steadily until each kill is a leak, a kill soon after the start is a limit that is too low.",
+    doc: RuleDoc {
+        summary: "A container runs out of memory repeatedly",
+        severity: "error",
+        opens: "the same container of a controller's pods was `OOMKilled` `restarts` times within an hour",
+        opens_after: "",
+        closes: "an hour passes without another kill, or no such pod is left",
+        action: "Raise the memory limit, or find the leak. Memory that grows steadily until each kill is a leak; a kill soon after the start means that the limit is too low.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -38,10 +42,10 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
                 .filter(|at| context.now.since(**at) < WINDOW);
             kills.entry(name).or_default().extend(recent);
         }
-        let settle = context.thresholds.settle;
+        let stable_after = context.thresholds.stable_after;
         let states = entry.pod.containers.iter();
         unsettled_now.extend(states.filter_map(|state| {
-            let (end, _) = unsettled(state, context.now, settle)?;
+            let (end, _) = unsettled(state, context.now, stable_after)?;
             is_oom(end).then_some(&*state.name)
         }));
     }

@@ -4,18 +4,22 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::said;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodCreationRefused",
     event_type: EventType::Health,
-    summary: "pods cannot be created",
-    doc: "\
-Opens when a Deployment has the condition `ReplicaFailure`: the API server refuses its pods; severity error.
-Closes when the condition goes, or the Deployment is deleted.
-Next: the message names the quota, the admission policy or the missing service account.",
+    doc: RuleDoc {
+        summary: "The API server refuses the pods of a Deployment",
+        severity: "error",
+        opens: "a Deployment's condition `ReplicaFailure` is `True`",
+        opens_after: "",
+        closes: "the condition is not `True`, or the Deployment is deleted",
+        action: "Read the message: it names the quota, the admission policy or the missing service account.",
+        notes: "",
+    },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
     #[cfg(test)]
@@ -31,8 +35,8 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let since = failure.since.unwrap_or(context.now);
     let description = format!(
-        "The API server refuses pods of Deployment {place} since {since}: {}. \
-         Correct the quota, the admission policy or the service account that it names.",
+        "The API server has refused pods of Deployment {place} since {since}: {}. \
+         Correct the quota, the admission policy or the service account that the message names.",
         said(&failure.reason, &failure.message)
     );
     signs.add(

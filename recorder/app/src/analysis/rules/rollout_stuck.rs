@@ -4,17 +4,21 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "RolloutStuck",
     event_type: EventType::Health,
-    summary: "rollout stuck",
-    doc: "\
-Opens when a Deployment's condition Progressing is `False` with `ProgressDeadlineExceeded`; severity error.
-Closes when the rollout gets on (mostly: a new one is made, or it is rolled back), or the Deployment is deleted.
-Next: the findings of its newest pods say why they do not become available; `kubectl rollout undo` brings the old ones back.",
+    doc: RuleDoc {
+        summary: "The rollout of a Deployment makes no progress",
+        severity: "error",
+        opens: "a Deployment's condition `Progressing` has the reason `ProgressDeadlineExceeded`",
+        opens_after: "",
+        closes: "the rollout progresses, a new rollout replaces it, or the Deployment is deleted",
+        action: "Look at the findings of the newest pods. `kubectl rollout undo` restores the previous template.",
+        notes: "",
+    },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
     #[cfg(test)]
@@ -30,9 +34,9 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let since = stuck.since.unwrap_or(context.now);
     let description = format!(
-        "The rollout of Deployment {place} exceeded its progress deadline: of the pods asked for ({}), \
-         those of the newest template ({}) do not all become available ({} are). See why in the findings of the newest pods; \
-         `kubectl rollout undo -n {} deployment/{}` brings the old template back.",
+        "The rollout of Deployment {place} exceeded its progress deadline. Pods wanted: {}; of the newest template: {}; available: {}. \
+         The findings of the newest pods show why. \
+         `kubectl rollout undo -n {} deployment/{}` restores the previous template.",
         deployment.replicas, deployment.updated, deployment.available, meta.namespace, meta.name
     );
     let sign = signs.add(

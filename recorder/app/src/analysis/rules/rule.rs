@@ -18,10 +18,8 @@ pub struct Rule {
     pub name: &'static str,
     /// Type of its findings.
     pub event_type: EventType,
-    /// What it finds, in a few words.
-    pub summary: &'static str,
-    /// Its paragraph of documentation: when it opens, how bad, when it closes, what to do.
-    pub doc: &'static str,
+    /// Its documentation.
+    pub doc: RuleDoc,
     /// Kinds it reads; it runs only while all of them are seen. None: it is about kube9 itself.
     pub reads: &'static [Kind],
     /// The function.
@@ -29,6 +27,27 @@ pub struct Rule {
     /// Its table of cases: each rule fires in one, closes in one, and does nothing in a near miss.
     #[cfg(test)]
     pub(in crate::analysis) cases: fn() -> Vec<crate::analysis::tests::table::Case>,
+}
+
+/// What `docs/rules.md` says about a rule. Each field but `summary` and `notes` is also a column of its table.
+///
+/// A threshold stands in backticks; the page adds its default.
+#[derive(Debug)]
+pub struct RuleDoc {
+    /// What the rule finds: a sentence without its full stop.
+    pub summary: &'static str,
+    /// Severity, and when it is another one.
+    pub severity: &'static str,
+    /// Completes "Opens when".
+    pub opens: &'static str,
+    /// How long the trouble must last before the finding opens; empty: it opens immediately.
+    pub opens_after: &'static str,
+    /// Completes "Closes when".
+    pub closes: &'static str,
+    /// What to do: sentences.
+    pub action: &'static str,
+    /// What else a reader needs to know: sentences, or empty.
+    pub notes: &'static str,
 }
 
 impl Rule {

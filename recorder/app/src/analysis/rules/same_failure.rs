@@ -6,7 +6,7 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::failing::failing;
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{count, members, owner_words};
 use crate::analysis::failure::Way;
@@ -15,13 +15,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodsFailingAlike",
     event_type: EventType::Insight,
-    summary: "several pods of one owner fail alike",
-    doc: "\
-Opens when `same_failure` pods of one controller fail in the same way (out of memory, exit with an error, image pull for `image_pull`, container config); severity error.
-Pods that their node evicted are not counted, see `PodEvicted`.
-One row with the pods in the metadata, instead of one to look at for each pod.
-Closes when fewer than two of them do.
-Next: the cause is in what they share: the template, the image, a ConfigMap, a dependency.",
+    doc: RuleDoc {
+        summary: "Several pods of one controller fail in the same way",
+        severity: "error",
+        opens: "`same_failure` pods of one controller fail in the same way: out of memory, exit with an error, image pull for `image_pull`, or container configuration",
+        opens_after: "",
+        closes: "fewer than two of them fail in that way",
+        action: "Look for the cause in what they share: the template, the image, a ConfigMap, a dependency.",
+        notes: "The metadata lists the pods. Evicted pods do not count (see `PodEvicted`).",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]

@@ -4,19 +4,22 @@ use kube9_ingest::objects::Service;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use crate::analysis::subject::path;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceSelectsNoPod",
     event_type: EventType::Health,
-    summary: "Service selects no pod",
-    doc: "\
-Opens when no pod has had the labels of a Service's selector for `service`; severity error, info where a Deployment whose pods it would select is scaled to 0, which looks meant.
-Closes when a pod has them, the selector goes, or the Service is deleted.
-Services without a selector, whose endpoints somebody else writes, are left alone.
-Next: compare the selector with the labels of the pods' template.",
+    doc: RuleDoc {
+        summary: "No pod matches the selector of a Service",
+        severity: "error; info if a Deployment that it would select is scaled to 0",
+        opens: "no pod has the labels of a Service's selector",
+        opens_after: "`service`",
+        closes: "a pod has the labels, the selector is removed, or the Service is deleted",
+        action: "Compare the selector with the labels in the pod template.",
+        notes: "Services without a selector are left out: their endpoints come from elsewhere.",
+    },
     reads: &[Kind::Service, Kind::Pod, Kind::Deployment],
     check: Check::Service(check),
     #[cfg(test)]
@@ -53,7 +56,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         ),
     };
     let description = format!(
-        "No pod of namespace {} has the labels that Service {place} selects ({selector}): nobody answers its clients. {hint}",
+        "No pod of namespace {} has the labels that Service {place} selects ({selector}), so its clients get no answer. {hint}",
         meta.namespace
     );
     let title = format!("Service {place} selects no pod");

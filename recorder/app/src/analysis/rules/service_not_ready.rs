@@ -5,19 +5,22 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::members;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceHasNoReadyPod",
     event_type: EventType::Health,
-    summary: "Service has no ready pod",
-    doc: "\
-Opens when none of the pods that a Service selects has been ready for `service`; severity critical.
-Closes when one has been ready for `recovery`, none is left (see `ServiceSelectsNoPod`), or the Service is deleted.
-Pods that have ended, such as those of a finished Job, do not count.
-Next: the findings of the pods, listed in the metadata, say why.",
+    doc: RuleDoc {
+        summary: "None of the pods of a Service is ready",
+        severity: "critical",
+        opens: "a Service selects pods, and none of them is ready",
+        opens_after: "`service`",
+        closes: "a pod has been ready for `recovery`, no pod is left (see `ServiceSelectsNoPod`), or the Service is deleted",
+        action: "Look at the findings of the pods that the metadata lists.",
+        notes: "Pods that have ended, such as those of a finished Job, do not count.",
+    },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
     #[cfg(test)]
@@ -67,7 +70,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let place = format!("{}/{}", meta.namespace, meta.name);
     let count = pods.len();
     let description = format!(
-        "Service {place} selects {} and none is ready since {since}: its clients get no answer. \
+        "Service {place} selects {}, and none has been ready since {since}, so its clients get no answer. \
          `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
         super::words::count(count, "pod"),
         meta.namespace

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 use crate::analysis::subject::path;
@@ -11,12 +11,15 @@ use crate::analysis::subject::path;
 pub(super) const RULE: Rule = Rule {
     name: "SingleReplicaBehindService",
     event_type: EventType::Assessment,
-    summary: "single replica behind a Service",
-    doc: "\
-Opens when a Deployment of one replica is behind a Service; severity info.
-A restart, a drained node or a crash interrupts the Service.
-Closes when it has more replicas or none, or no Service selects it.
-Next: run two replicas or more, on several nodes; opt out with the label where one is meant.",
+    doc: RuleDoc {
+        summary: "A Service depends on one replica",
+        severity: "info",
+        opens: "a Service selects the pod of a Deployment with one replica",
+        opens_after: "`assessment`",
+        closes: "the Deployment has more replicas or none, or no Service selects its pods",
+        action: "Run two replicas or more, on several nodes. Opt out with the label if one replica is intended.",
+        notes: "A restart, a crash or a drained node interrupts the Service.",
+    },
     reads: &[Kind::Pod, Kind::Service, Kind::Deployment],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -39,7 +42,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     };
     let words = owner_words(owner);
     let description = format!(
-        "{words} has one replica, and Service {service} depends on it: a restart, a drained node or a crash interrupts the \
+        "{words} has one replica, and Service {service} depends on it. A restart, a crash or a drained node interrupts the \
          Service. Run two replicas or more, on several nodes."
     );
     let title = format!("Service {service} depends on one replica of {words}");

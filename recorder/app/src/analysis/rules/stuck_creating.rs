@@ -4,7 +4,7 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::place;
 use crate::analysis::world::PodEntry;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodStuckCreating",
     event_type: EventType::Health,
-    summary: "pod stuck while its containers are created",
-    doc: "\
-Opens when a pod has had a node for `creating` and all its containers still wait with `ContainerCreating` or `PodInitializing` without one of them running; severity warning.
-Closes when a container runs or fails in another way, or the pod is gone.
-Next: the pod's Events name what is waited for: a volume that does not mount or attach, the network plugin, a missing Secret.",
+    doc: RuleDoc {
+        summary: "A pod's containers are not created",
+        severity: "warning",
+        opens: "a pod has a node, and all its containers wait with `ContainerCreating` or `PodInitializing`",
+        opens_after: "`creating`",
+        closes: "a container runs or fails in another way, or the pod is deleted",
+        action: "Run `kubectl describe pod`: its Events name what the pod waits for, such as a volume, the network plugin or a Secret.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -42,7 +46,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let node = pod.node.as_deref().unwrap_or_default();
     let description = format!(
         "Pod {place} has been on node {node} since {since}, and none of its containers has been created. \
-         `kubectl describe pod -n {} {}` names what is waited for: a volume, the network plugin, a Secret.",
+         `kubectl describe pod -n {} {}` names what it waits for, such as a volume, the network plugin or a Secret.",
         pod.meta.namespace, pod.meta.name
     );
     let title = format!("Pod {place} stuck in ContainerCreating");

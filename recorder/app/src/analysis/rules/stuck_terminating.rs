@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::place;
 use crate::analysis::world::PodEntry;
@@ -11,11 +11,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodStuckTerminating",
     event_type: EventType::Health,
-    summary: "pod stuck while it terminates",
-    doc: "\
-Opens when a deleted pod is still there `terminating` after its grace period; severity warning.
-Closes when it is gone.
-Next: its node is down, a finalizer waits, or a volume does not unmount.",
+    doc: RuleDoc {
+        summary: "A deleted pod does not terminate",
+        severity: "warning",
+        opens: "a deleted pod still exists after its grace period",
+        opens_after: "`terminating`",
+        closes: "the pod no longer exists",
+        action: "Check whether its node is down, a finalizer is set, or a volume does not unmount.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -33,9 +37,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let place = place(entry);
     let node = entry.pod.node.as_deref().unwrap_or("none");
     let description = format!(
-        "Pod {place} was to be gone by {due} and is still there. \
-         Its node ({node}) may be down, a finalizer may wait, or a volume may not unmount: \
-         see `kubectl get pod -n {} {} -o yaml` and `kubectl describe node {node}`.",
+        "Pod {place} should have terminated by {due} and still exists. \
+         Its node ({node}) may be down, a finalizer may be set, or a volume may not unmount: \
+         run `kubectl get pod -n {} {} -o yaml` and `kubectl describe node {node}`.",
         entry.pod.meta.namespace, entry.pod.meta.name
     );
     let title = format!("Pod {place} does not terminate");

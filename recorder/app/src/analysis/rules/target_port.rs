@@ -4,17 +4,21 @@ use kube9_ingest::objects::{Fit, Service, TargetPort};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "TargetPortNotDeclared",
     event_type: EventType::Assessment,
-    summary: "Service's target port is nowhere",
-    doc: "\
-Opens when no pod that a Service selects declares its target port: by name (severity error: it gets no traffic at all), or by number while the pods declare other ports (severity warning: they may listen all the same).
-Closes when a pod has it, or the Service changes.
-Next: correct `targetPort`, or the containers' ports.",
+    doc: RuleDoc {
+        summary: "No pod of a Service declares its target port",
+        severity: "error for a port name: it gets no traffic; warning for a number: pods may listen on it anyway",
+        opens: "no pod that a Service selects declares its target port; a number counts only if the pods declare other ports",
+        opens_after: "`assessment`",
+        closes: "a pod declares the port, or the Service changes",
+        action: "Correct `targetPort`, or the ports of the containers.",
+        notes: "",
+    },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
     #[cfg(test)]
@@ -66,11 +70,11 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         }
         let description = format!(
             "Port {} of Service {place} goes to target port {}, which none of its pods declares. \
-             Correct `targetPort`, or the containers' ports.",
+             Correct `targetPort`, or the ports of the containers.",
             port.port, port.target
         );
         let title = format!(
-            "Target port {} of Service {place} is in no pod",
+            "Target port {} of Service {place} is declared by none of its pods",
             port.target
         );
         let sign = signs.add(severity, context.now, title, description);

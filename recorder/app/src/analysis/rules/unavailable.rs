@@ -4,18 +4,22 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::count;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasUnavailable",
     event_type: EventType::Health,
-    summary: "replicas unavailable",
-    doc: "\
-Opens when a Deployment has had fewer available pods than it wants, and says so by its condition Available, for `unavailable`; severity error, critical once no pod is available.
-Closes when its condition has been `True` again for `recovery`, or it is deleted or scaled to 0.
-Next: the findings of its pods say why.",
+    doc: RuleDoc {
+        summary: "A Deployment has too few available pods",
+        severity: "error; critical if no pod is available",
+        opens: "a Deployment has fewer available pods than it wants, and its condition `Available` is not `True`",
+        opens_after: "`unavailable`",
+        closes: "the condition has been `True` for `recovery`, or the Deployment is deleted or scaled to 0",
+        action: "Look at the findings of its pods.",
+        notes: "",
+    },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
     #[cfg(test)]

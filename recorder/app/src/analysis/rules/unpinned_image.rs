@@ -3,19 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::owner_words;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImageNotPinned",
     event_type: EventType::Assessment,
-    summary: "image not pinned",
-    doc: "\
-Opens when a container's image has the tag `latest` or none, and no digest; severity warning.
-Pods that start later may run other code than those that run now, and nobody can tell which.
-Closes when the newest pod's image has a tag or digest.
-Next: name a version, or better a digest.",
+    doc: RuleDoc {
+        summary: "An image has no fixed version",
+        severity: "warning",
+        opens: "a container's image has no digest, and the tag `latest` or no tag",
+        opens_after: "`assessment`",
+        closes: "the newest pod's image has another tag or a digest",
+        action: "Set a version, or better a digest.",
+        notes: "Pods that start later may run other code than those that run now.",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -46,8 +49,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     {
         let (name, image) = (&container.name, &container.image);
         let description = format!(
-            "Container {name} of {owner} runs {image}: pods that start later may run other code than those that run now. \
-             Name a version or a digest."
+            "Container {name} of {owner} runs {image}. Pods that start later may run other code than those that run now. \
+             Set a version, or better a digest."
         );
         let title = format!("Image {image} of {owner} is not pinned");
         let sign = signs.add(

@@ -4,7 +4,7 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{place, said};
 use crate::analysis::world::PodEntry;
@@ -12,11 +12,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodUnschedulable",
     event_type: EventType::Health,
-    summary: "pod cannot be scheduled",
-    doc: "\
-Opens when no node has taken a pod for `unschedulable`; severity error.
-Closes when the pod has a node, or is gone.
-Next: the scheduler's message counts the nodes by what they lack: CPU, memory, a taint that is not tolerated, a volume's zone.",
+    doc: RuleDoc {
+        summary: "The scheduler finds no node for a pod",
+        severity: "error",
+        opens: "a pod's condition `PodScheduled` is `False`",
+        opens_after: "`unschedulable`",
+        closes: "the pod has a node, or is deleted",
+        action: "Read the scheduler's message: it counts the nodes by what they lack, such as CPU, memory, a toleration or a volume's zone.",
+        notes: "Pods with scheduling gates are left out.",
+    },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
     #[cfg(test)]
@@ -39,7 +43,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let place = place(entry);
     let since = scheduled.since.unwrap_or(pod.meta.created);
     let description = format!(
-        "Pod {place} waits for a node since {since}: {}. Free or add what the nodes lack, or change what the pod asks for.",
+        "Pod {place} has waited for a node since {since}: {}. Free or add what the nodes lack, or change what the pod requests.",
         said("", &scheduled.message)
     );
     let sign = signs.add(

@@ -6,7 +6,7 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Group, Rule};
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::{members, owner_words, said};
 use crate::analysis::world::PodEntry;
@@ -14,11 +14,15 @@ use crate::analysis::world::PodEntry;
 pub(super) const RULE: Rule = Rule {
     name: "PodsUnschedulableAlike",
     event_type: EventType::Insight,
-    summary: "pods wait for a node, for one cause",
-    doc: "\
-Opens when two pods or more of a controller cannot be scheduled for `unschedulable` and the scheduler gives the same main cause; severity error.
-Closes when fewer than two of them wait.
-Next: the cause says what the cluster lacks.",
+    doc: RuleDoc {
+        summary: "Pods of one controller cannot be scheduled, for one cause",
+        severity: "error",
+        opens: "the scheduler finds no node for two pods or more of a controller, and gives the same main cause",
+        opens_after: "`unschedulable`",
+        closes: "fewer than two of them wait",
+        action: "Add what the cause says is missing, or lower what the pods request.",
+        notes: "",
+    },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
     #[cfg(test)]
@@ -70,8 +74,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             .min()
             .unwrap_or(context.now);
         let description = format!(
-            "{} pods of {owner} have waited for a node since {since}; the main cause is {cause}. The scheduler says: {}. \
-             Add what is missing, or ask for less.",
+            "{} pods of {owner} have waited for a node since {since}; the main cause is {cause}. The scheduler reports: {}. \
+             Add what is missing, or lower the requests.",
             waiting.len(),
             said("", &waiting[0].1.message)
         );

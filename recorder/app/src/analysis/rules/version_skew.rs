@@ -3,20 +3,22 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 use super::words::count;
 
 pub(super) const RULE: Rule = Rule {
     name: "KubeletVersionSkew",
     event_type: EventType::Assessment,
-    summary: "kubelet version skew",
-    doc: "\
-Opens when the kubelets of some nodes are two minor versions or more behind the newest kubelet of the cluster; severity warning, error from four on, which no API server supports any more (a kubelet may be three behind it).
-One finding for each version that is behind.
-Closes when no node has that version any more.
-One version behind is how every upgrade looks while it runs.
-Next: upgrade those nodes before the control plane is upgraded again.",
+    doc: RuleDoc {
+        summary: "Kubelets are several versions behind",
+        severity: "warning; error from four minor versions on",
+        opens: "the kubelet of a node is two minor versions or more behind the newest kubelet of the cluster",
+        opens_after: "`assessment`",
+        closes: "no node has that version",
+        action: "Upgrade those nodes before the next upgrade of the control plane.",
+        notes: "There is one finding for each version. One version behind is normal during an upgrade. A kubelet may be at most three minor versions behind the API server.",
+    },
     reads: &[Kind::Node],
     check: Check::Cluster(check),
     #[cfg(test)]
@@ -47,16 +49,16 @@ fn check(context: &Context<'_>, signs: &mut Signs) {
             0 | 1 => continue,
             2 | 3 => (
                 Severity::Warning,
-                "a kubelet may be three behind the API server, so the next upgrades of the control plane may leave them out",
+                "a kubelet may be three behind the API server, so the next upgrade of the control plane may not support it",
             ),
             _ => (
                 Severity::Error,
-                "no API server supports both: a kubelet may be three behind it",
+                "no API server supports both, since a kubelet may be at most three behind it",
             ),
         };
         let description = format!(
             "Kubelet {version} runs on {}, {behind} minor versions behind the newest ({newest_version}): {what}. \
-             Upgrade what is behind before the control plane.",
+             Upgrade those nodes before the control plane.",
             count(nodes.len(), "node")
         );
         let title = format!("Kubelet {version} is {behind} minor versions behind {newest_version}");

@@ -3,19 +3,21 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule};
+use super::rule::{Check, Context, Rule, RuleDoc};
 use super::signs::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "WarningRateHigh",
     event_type: EventType::Insight,
-    summary: "many more warnings than usual",
-    doc: "\
-Opens when a namespace had at least `warnings` recorded warnings within an hour, and `warning_factor` times as many as the median of its hours of the last seven days; severity warning.
-Counted are rows of type `cluster` of severity warning and above: repeats of one Event within ten minutes are one row.
-It needs a day of record to know what is usual; hours in which nothing was recorded do not count as quiet.
-Closes when there are fewer than half as many as open it.
-Next: the reasons are in the metadata, the most frequent first; `kube9-query events timeline --object-namespace NAMESPACE --severity=warning+` shows when it began.",
+    doc: RuleDoc {
+        summary: "A namespace has many more warnings than usual",
+        severity: "warning",
+        opens: "a namespace had at least `warnings` warnings within an hour, and `warning_factor` times as many as in the median hour of the last seven days",
+        opens_after: "",
+        closes: "there are fewer than half as many warnings as open the finding",
+        action: "Read the reasons in the metadata, the most frequent first. `kube9-query events timeline --object-namespace NAMESPACE --severity=warning+` shows when it began.",
+        notes: "Rows of type `cluster` and severity warning or above count. Repeats of one Event within ten minutes are one row. The rule needs a day of history. Hours in which nothing was recorded do not count as quiet.",
+    },
     reads: &[Kind::Event],
     check: Check::Namespace(check),
     #[cfg(test)]
@@ -53,12 +55,12 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
     let reasons = reasons.join(", ");
     let description = format!(
         "Namespace {namespace} had {} warnings within the last hour; the median of its hours of the last week is {usual}. \
-         Most frequent: {reasons}. See when it began with \
-         `kube9-query events timeline --object-namespace {namespace} --severity=warning+`.",
+         Most frequent: {reasons}. \
+         `kube9-query events timeline --object-namespace {namespace} --severity=warning+` shows when it began.",
         rate.now
     );
     let title = format!(
-        "Namespace {namespace} has many more warnings than usual ({} in an hour, not {usual})",
+        "Namespace {namespace} has many more warnings than usual ({} in an hour, usually {usual})",
         rate.now
     );
     let sign = signs.add(Severity::Warning, context.now, title, description);

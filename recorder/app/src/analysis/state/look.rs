@@ -56,8 +56,7 @@ impl Analysis {
             let runs = |name: &str| {
                 name == PERMISSION.name || named(name).any(|rule| self.config.runs(rule))
             };
-            self.findings
-                .retire(runs, "the rule is switched off", now, out);
+            self.findings.retire(runs, "the rule is disabled", now, out);
         }
         for (kind, since) in thawed {
             let Some(from) = since else { continue };

@@ -182,6 +182,6 @@ fn items(steps: Vec<Finding>) -> Vec<Item> {
 /// Without the analysis nobody sees whether what was open still is: all of it is closed, saying so.
 pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
     let mut steps = Vec::new();
-    restored(stored).retire(|_| false, "the analysis is switched off", now, &mut steps);
+    restored(stored).retire(|_| false, "the analysis is disabled", now, &mut steps);
     items(steps)
 }

@@ -234,9 +234,9 @@ impl Analysis {
         }
         source.shown(&key);
         let mut dirty = BTreeSet::new();
-        let settle = self.config.thresholds.settle;
+        let stable_after = self.config.thresholds.stable_after;
         self.world
-            .apply(key.clone(), object, now, settle, &mut dirty);
+            .apply(key.clone(), object, now, stable_after, &mut dirty);
         if let Some(change) = changed {
             self.world.note_change(kind, &key, change, &mut dirty);
         }
@@ -397,9 +397,9 @@ impl Analysis {
         let mut signs = Signs::default();
         if let Some(why) = denied {
             let description = format!(
-                "The API server does not let the recorder list or watch {kind}s in {scope}: {why}. \
-                 Changes and findings about them are missing; everything else goes on. \
-                 Grant `get`, `list` and `watch`; the recorder notices by itself."
+                "The API server does not allow the recorder to list or watch {kind}s in {scope}: {why}. \
+                 Their changes and findings are missing; other kinds are not affected. \
+                 Grant `get`, `list` and `watch`. The recorder retries on its own."
             );
             let title = format!("Permission to watch {kind}s is missing");
             signs

@@ -96,12 +96,12 @@ impl World {
         key: ObjectKey,
         object: Object,
         now: Timestamp,
-        settle: std::time::Duration,
+        stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
         let kind = object.kind();
         let before = self.cost(kind, &key);
-        self.replace(key.clone(), object, now, settle, dirty);
+        self.replace(key.clone(), object, now, stable_after, dirty);
         let after = self.cost(kind, &key);
         self.ledger.sub(&key.namespace, before);
         self.ledger.add(&key.namespace, after);
@@ -112,11 +112,11 @@ impl World {
         key: ObjectKey,
         object: Object,
         now: Timestamp,
-        settle: std::time::Duration,
+        stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
         match object {
-            Object::Pod(pod) => self.apply_pod(key, *pod, now, settle, dirty),
+            Object::Pod(pod) => self.apply_pod(key, *pod, now, stable_after, dirty),
             Object::Node(node) => self.apply_node(key, node, now, dirty),
             Object::Deployment(one) => {
                 if let Some(before) = self.deployments.get(&key) {
@@ -292,7 +292,7 @@ impl World {
         key: ObjectKey,
         mut pod: Pod,
         now: Timestamp,
-        settle: std::time::Duration,
+        stable_after: std::time::Duration,
         dirty: &mut BTreeSet<Subject>,
     ) {
         let known = self.pods.get_mut(&key);
@@ -305,7 +305,7 @@ impl World {
             .as_mut()
             .map(|known| std::mem::take(&mut known.traces));
         let old = known.as_ref().map(|known| &known.pod);
-        let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, settle);
+        let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, stable_after);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
         let owner = match (owner, &known) {
             (None, _) => key.clone(),

@@ -32,12 +32,12 @@ pub(super) fn traces(
     mut traces: BTreeMap<Box<str>, Trace>,
     pod: &Pod,
     now: Timestamp,
-    settle: Duration,
+    stable_after: Duration,
 ) -> BTreeMap<Box<str>, Trace> {
     for state in &pod.containers {
         let old = old.and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
         let mut trace = traces.remove(&state.name).unwrap_or_default();
-        follow(&mut trace, old, state, now, settle);
+        follow(&mut trace, old, state, now, stable_after);
         if trace.is_worth_keeping() {
             traces.insert(state.name.clone(), trace);
         }
@@ -60,7 +60,7 @@ fn follow(
     old: Option<&ContainerState>,
     state: &ContainerState,
     now: Timestamp,
-    settle: Duration,
+    stable_after: Duration,
 ) {
     // Of a pod seen for the first time only the latest restart has a time.
     let known = old.map_or(state.restarts - 1, |old| old.restarts);
@@ -79,7 +79,7 @@ fn follow(
     let end = state
         .latest_end()
         .filter(|end| end.exit_code != 0 || is_oom(end));
-    let recovered = end.is_some_and(|end| end.at.since(end.started) >= settle);
+    let recovered = end.is_some_and(|end| end.at.since(end.started) >= stable_after);
     trace.failing = match (pull_fails(state) || config_fails(state), end) {
         (true, _) => Some(trace.failing.unwrap_or(now)),
         // A run that lasted ends what came before it.
