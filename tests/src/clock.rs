@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_as_the_api_writes_them() {
+    fn times_are_formatted_as_in_the_api() {
         let at = Micros(1_795_359_330_578_286);
         assert_eq!(at.micros_text().as_str(), "2026-11-22T14:55:30.578286Z");
         assert_eq!(at.seconds_text().as_str(), "2026-11-22T14:55:30Z");

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_and_columns_are_kept() {
+    fn picture_keeps_colours_and_columns() {
         let shown = "\u{1b}[1mAGE\u{1b}[0m  x\n\u{1b}[31merror\u{1b}[0m  <█>\n";
         let picture = svg("kube9-query status", shown, 40, THEMES[0]);
         for part in [

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn earliest_first_and_of_one_moment_in_the_order_planned() {
+    fn timers_pop_by_time_then_insertion_order() {
         let mut timers = TimerQueue::new();
         for (at, what) in [(2, "c"), (1, "a"), (2, "d"), (1, "b")] {
             timers.add(at, what);

@@ -57,7 +57,7 @@ fn members() -> Vec<(String, String)> {
 }
 
 #[test]
-fn query_contains_nothing_that_writes_or_reaches_a_cluster() {
+fn query_dependencies_contain_no_client_or_server() {
     let crates = crates_in("kube9-query");
     let ours: Vec<&str> = crates
         .iter()
@@ -134,7 +134,7 @@ fn no_build_aborts_at_a_panic() {
 /// Where a manifest says `autotests = false`, Cargo builds what it is told to, and not each file of `tests`: one that no
 /// binary names would never run.
 #[test]
-fn every_file_of_tests_is_a_module_of_a_binary() {
+fn test_files_are_modules_of_a_test_binary() {
     let mut checked = 0;
     for (package, folder) in members() {
         let folder = root().join(folder);

@@ -40,7 +40,7 @@ fn quoted(page: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_test_and_file_that_the_security_page_names_exists() {
+fn security_page_references_exist() {
     let page = read("SECURITY.md");
     let rooms = ["recorder", "query-cli", "shared", "tests"];
     let code: String = rooms
@@ -175,7 +175,7 @@ fn own_reasons() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_row_of_our_own_is_explained() {
+fn recorder_rows_are_documented() {
     let page = read("docs/messages.md");
     let reasons = own_reasons();
     assert!(reasons.len() >= 30, "only {reasons:?} found");
@@ -185,7 +185,7 @@ fn every_row_of_our_own_is_explained() {
 }
 
 #[test]
-fn rows_of_our_own_have_reasons_that_kubernetes_does_not_use() {
+fn recorder_row_reasons_differ_from_kubernetes_reasons() {
     let list = read("recorder/app/src/analysis/tests/kubernetes-reasons.txt");
     let reasons: BTreeSet<&str> = list.lines().collect();
     assert!(reasons.contains("NodeNotReady"), "the list is cut");
@@ -198,7 +198,7 @@ fn rows_of_our_own_have_reasons_that_kubernetes_does_not_use() {
 }
 
 #[test]
-fn every_message_is_explained() {
+fn log_messages_are_documented() {
     let page = read("docs/messages.md");
     let messages = messages();
     assert!(messages.len() > 80, "only {} found", messages.len());
@@ -218,7 +218,7 @@ fn every_message_is_explained() {
 }
 
 #[test]
-fn every_explained_message_is_written_somewhere() {
+fn documented_messages_exist_in_code() {
     let page = read("docs/messages.md");
     let code: String = shipped_code().into_iter().map(|(_, code)| code).collect();
     let code = code.replace("\\\"", "\"");
@@ -241,7 +241,7 @@ fn every_explained_message_is_written_somewhere() {
 
 /// The chart repeats a few defaults, since Kubernetes has to know them as well.
 #[test]
-fn the_chart_repeats_the_defaults_of_the_configuration() {
+fn chart_values_equal_configuration_defaults() {
     let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
     let at = |path: &str| values.pointer(path).unwrap_or_else(|| panic!("no {path}"));
     let time = |path: &str| <Duration as Leaf>::parse(at(path).as_str().unwrap()).unwrap();
@@ -272,7 +272,7 @@ fn the_chart_repeats_the_defaults_of_the_configuration() {
 }
 
 #[test]
-fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+fn alerts_and_runbooks_match() {
     let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
     let page = read("docs/operations.md");
     let alerts = values["prometheusRule"]["alerts"].as_object().unwrap();
@@ -289,7 +289,7 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 
 /// Links between the documents, with their headings: as a web page of the repository would make them.
 #[test]
-fn every_link_between_the_documents_leads_somewhere() {
+fn document_links_resolve() {
     let mut pages = vec![
         root().join("README.md"),
         root().join("SECURITY.md"),
@@ -349,7 +349,7 @@ fn anchor(heading: &str) -> String {
 
 /// Doc tests are switched off, since there are none: an example in a comment would go untested.
 #[test]
-fn no_comment_holds_an_example_that_nobody_runs() {
+fn comments_contain_no_doctests() {
     for path in files(&root()) {
         let code = fs::read_to_string(&path).unwrap();
         let fences = code

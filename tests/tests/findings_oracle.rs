@@ -16,7 +16,7 @@ const NOT_PLAYED: [&str; 6] = [
 ];
 
 #[test]
-fn findings_of_a_day_match_what_was_planted() {
+fn findings_of_simulated_cluster_match_ground_truth() {
     let plan = Plan {
         nodes: 30,
         pods: 300,

@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn odd_events_are_stored_or_skipped(
+    fn malformed_events_are_stored_or_skipped(
         changes in prop::collection::vec((field(), odd()), 1..6),
         action in prop::sample::select(vec!["ADDED", "MODIFIED", "DELETED"]),
         broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
@@ -121,14 +121,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_do_not_fail_ingest(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let folder = tempfile::tempdir().unwrap();
         IngestPath::new(folder.path()).unwrap().feed(&bytes).unwrap();
     }
 
     /// Sights of one Event as relists and resumes bring them: any of its states again, the newest at the end.
     #[test]
-    fn any_repetition_of_sights_ends_in_the_same_count(
+    fn repeated_deliveries_of_event_keep_final_count(
         growth in prop::collection::vec((1i64..4, 0i64..500), 1..12),
         seen in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
     ) {
@@ -158,7 +158,7 @@ proptest! {
 
 /// What the fuzzer kept: inputs that each reached code which no other one did. One a line, `\xNN` for odd bytes.
 #[test]
-fn corpus_of_the_fuzzer_is_stored_or_skipped() {
+fn fuzz_corpus_is_stored_or_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let mut path = IngestPath::new(folder.path()).unwrap();
     let corpus = include_str!("../fuzz/corpus.txt");

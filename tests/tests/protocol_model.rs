@@ -20,7 +20,7 @@ const fn bounds(changes: u8, crashes: u8, faults: u8, rows: u8) -> Bounds {
 }
 
 #[test]
-fn protocol_keeps_its_invariants_in_every_reachable_state() {
+fn protocol_invariants_hold_in_every_reachable_state() {
     for bounds in [
         bounds(2, 1, 1, 1),
         bounds(3, 1, 1, 0),
@@ -41,7 +41,7 @@ fn protocol_keeps_its_invariants_in_every_reachable_state() {
 }
 
 #[test]
-fn every_seeded_mistake_is_found() {
+fn seeded_bugs_are_all_detected() {
     for bug in [
         Bug::PositionBeforeRows,
         Bug::PositionPastADrop,

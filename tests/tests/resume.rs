@@ -120,7 +120,7 @@ fn pod(name: &str) -> Value {
 /// Everything that happens here between a stop and a start is known afterwards, once: the last state of a pod that came
 /// and went, too, which no list shows.
 #[test]
-fn what_came_and_went_while_nobody_recorded_is_known() {
+fn restart_after_downtime_reports_created_and_deleted_objects() {
     let scene = Scene::new();
     scene.start(1).stop().unwrap();
     let store = scene.server.store();
@@ -169,7 +169,7 @@ fn what_came_and_went_while_nobody_recorded_is_known() {
 }
 
 #[test]
-fn position_that_is_gone_leaves_a_gap_and_the_net_changes() {
+fn expired_position_leaves_gap_and_net_changes() {
     let scene = Scene::new();
     scene.start(1).stop().unwrap();
     let store = scene.server.store();
@@ -201,7 +201,7 @@ fn position_that_is_gone_leaves_a_gap_and_the_net_changes() {
 
 /// Nobody sees any more whether what was open still is.
 #[test]
-fn analysis_that_is_switched_off_closes_what_was_open() {
+fn disabled_analysis_closes_open_findings() {
     let mut scene = Scene::new();
     let plain = scene.setup.yaml.clone();
     scene

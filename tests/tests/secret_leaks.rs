@@ -26,7 +26,7 @@ const CHILD: &str = "KUBE9_TEST_PLANTED_CONFIG";
 
 /// What the child process runs; by itself it does nothing.
 #[test]
-fn recorder_as_a_child() {
+fn recorder_child_process() {
     let Some(file) = std::env::var_os(CHILD) else {
         return;
     };
@@ -65,7 +65,7 @@ impl Recorder {
         let child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "secret_leaks::recorder_as_a_child",
+                "secret_leaks::recorder_child_process",
                 "--nocapture",
             ])
             .env(CHILD, config)
@@ -133,7 +133,7 @@ fn pod(name: &str, value: &str) -> Value {
 const PLANTED: u32 = 200;
 
 #[test]
-fn no_value_is_on_disk_or_said() {
+fn secret_values_never_reach_disk_or_output() {
     let server = ApiServer::start(apiserver::Config::default()).unwrap();
     let store = server.store();
     let plant = |n: u32| {

@@ -224,7 +224,7 @@ fn told(name: &str, change: &str, occurrences: i64) -> (String, String, i64) {
 }
 
 #[test]
-fn rows_follow_through_kill_and_stop_of_the_recorder_and_a_new_file() {
+fn watch_follows_rows_across_kill_stop_and_new_file() {
     let mut scene = Scene::new();
     scene.create("old");
     let listed = || {
@@ -274,7 +274,7 @@ fn rows_follow_through_kill_and_stop_of_the_recorder_and_a_new_file() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads_even_while_idle() {
+fn watch_exits_when_output_is_closed_while_idle() {
     let scene = Scene::new();
     scene.create("old");
     let mut child = scene
@@ -308,7 +308,7 @@ fn it_ends_when_nobody_reads_even_while_idle() {
 }
 
 #[test]
-fn on_a_terminal_it_shows_a_table_and_ends_with_the_window() {
+fn watch_on_terminal_prints_table_and_exits_on_hangup() {
     let scene = Scene::new();
     scene.create("first");
     let database = scene.setup.database();
@@ -344,7 +344,7 @@ fn on_a_terminal_it_shows_a_table_and_ends_with_the_window() {
 }
 
 #[test]
-fn objects_that_cannot_be_read_are_counted_and_logged_once_a_minute() {
+fn unreadable_objects_are_counted_and_logged_once_a_minute() {
     let scene = Scene::new();
     let body =
         br#""metadata":{"resourceVersion":"{version}"},"spec":7,"data":7,"involvedObject":7}"#;

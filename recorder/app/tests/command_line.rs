@@ -10,7 +10,7 @@ use std::process::Output;
 use crate::support::{Place, signal, stderr};
 
 #[test]
-fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {
+fn invalid_configuration_reports_every_problem_before_side_effects() {
     let place = Place::new();
     let config = place.path().join("config.yaml");
     std::fs::write(&config, "queue: {capacity: none}\ncolour: red\n").unwrap();
@@ -34,7 +34,7 @@ fn a_wrong_configuration_is_told_whole_before_anything_is_touched() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_help_and_version_are_0() {
+fn exit_code_is_2_for_usage_and_0_for_help_and_version() {
     let place = Place::new();
     assert_eq!(place.run(&["--colour"]).status.code(), Some(2));
     assert_eq!(place.run(&["record"]).status.code(), Some(2));
@@ -45,7 +45,7 @@ fn wrong_usage_is_2_and_help_and_version_are_0() {
 }
 
 #[test]
-fn a_taken_port_fails_and_is_named() {
+fn port_in_use_fails_with_its_address() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -59,7 +59,7 @@ fn a_taken_port_fails_and_is_named() {
 }
 
 #[test]
-fn check_prints_a_config_file_and_fails_without_an_api_server() {
+fn check_prints_config_file_and_fails_without_api_server() {
     let place = Place::new();
     let output = place.run(&["check", "--namespace", "shop", "--listen", "127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -80,7 +80,7 @@ fn config_of(output: &Output) -> String {
 }
 
 #[test]
-fn both_stop_signals_end_it_in_order() {
+fn stop_signals_shut_down_cleanly() {
     for name in ["-TERM", "-INT"] {
         let place = Place::new();
         let (mut recorder, log) = place.start();
@@ -91,7 +91,7 @@ fn both_stop_signals_end_it_in_order() {
 }
 
 #[test]
-fn check_with_a_url_prints_the_health_of_a_running_recorder() {
+fn check_with_url_prints_health_of_running_recorder() {
     let place = Place::new();
     let (mut recorder, log) = place.start();
     let address = log.address();
@@ -121,7 +121,7 @@ fn check_with_a_url_prints_the_health_of_a_running_recorder() {
 
 /// As a person takes a backup beside a running recorder: into a file, and out of the pod.
 #[test]
-fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
+fn snapshot_writes_to_file_or_stdout_without_overwriting() {
     let place = Place::new();
     let (mut recorder, log) = place.start();
     log.address();
@@ -153,7 +153,7 @@ fn a_snapshot_goes_to_a_file_or_to_stdout_and_overwrites_nothing() {
 }
 
 #[test]
-fn a_missing_config_file_is_named() {
+fn missing_config_file_is_reported() {
     let place = Place::new();
     let output = place.run(&["--config", "missing.yaml"]);
     assert_eq!(output.status.code(), Some(2));
@@ -163,7 +163,7 @@ fn a_missing_config_file_is_named() {
 
 /// What whoever may exec into the recorder's container could give it there, whatever the command.
 #[test]
-fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
+fn path_flags_variables_and_stdin_are_refused_in_pod() {
     const SECRET: &str = "planted-0123456789";
     let place = Place::new();
     let own = place.path().join("own.yaml");
@@ -254,7 +254,7 @@ fn flags_variables_and_stdin_that_name_anything_are_refused_in_a_pod() {
 
 /// Outside a pod the weakness is the user's own choice, and said.
 #[test]
-fn connection_without_protection_and_a_proxy_that_is_not_used_are_warned_of() {
+fn plain_http_connection_and_ignored_proxy_log_warnings() {
     let place = Place::new();
     let kubeconfig = place.path().join("weak");
     // Nothing is sent there: the name is one that no resolver knows.

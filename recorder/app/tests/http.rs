@@ -202,7 +202,7 @@ http! {
 }
 
 #[test]
-fn head_has_the_head_of_get_and_nothing_after_it() {
+fn head_request_returns_get_headers_without_body() {
     let recorder = Recorder::start();
     for page in ["/metrics", "/livez", "/readyz", "/healthz", "/nothing"] {
         let answer = request(&recorder.address, &format!("HEAD {page} HTTP/1.1"));
@@ -215,7 +215,7 @@ fn head_has_the_head_of_get_and_nothing_after_it() {
 
 /// A byte now and then: the head as a whole has its time, not each byte.
 #[test]
-fn head_that_comes_slowly_is_cut_off() {
+fn slow_request_head_is_cut_off() {
     let recorder = Recorder::with(&SHORT);
     let mut stream = connect(&recorder.address);
     let slow = format!("GET /livez HTTP/1.1\r\nX-A: {MARK}");
@@ -229,7 +229,7 @@ fn head_that_comes_slowly_is_cut_off() {
 }
 
 #[test]
-fn body_that_never_comes_is_cut_off() {
+fn missing_request_body_is_cut_off() {
     let recorder = Recorder::with(&SHORT);
     let mut stream = connect(&recorder.address);
     let head = "POST /livez HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n";
@@ -239,7 +239,7 @@ fn body_that_never_comes_is_cut_off() {
 }
 
 #[test]
-fn client_that_sends_and_never_reads_is_cut_off() {
+fn client_that_never_reads_is_cut_off() {
     let recorder = Recorder::with(&SHORT);
     let mut stream = connect(&recorder.address);
     let requests = "GET /metrics HTTP/1.1\r\n\r\n".repeat(1000);
@@ -249,7 +249,7 @@ fn client_that_sends_and_never_reads_is_cut_off() {
 }
 
 #[test]
-fn client_that_closes_after_each_byte_of_a_request_is_survived() {
+fn client_closing_after_any_byte_does_no_harm() {
     let recorder = Recorder::start();
     let whole = format!("GET http://{MARK}/livez HTTP/1.1\r\nHost: a\r\n\r\n");
     for end in 0..whole.len() {
@@ -260,7 +260,7 @@ fn client_that_closes_after_each_byte_of_a_request_is_survived() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_survived() {
+fn connections_beyond_limit_do_no_harm() {
     let recorder = Recorder::start();
     let silent: Vec<TcpStream> = (0..300).map(|_| connect(&recorder.address)).collect();
     for stream in &silent {

@@ -215,7 +215,7 @@ fn one(db: &Connection, n: u32, column: &str, value: impl rusqlite::ToSql) {
 }
 
 #[test]
-fn a_file_is_taken_in_once_with_ids_and_times_as_they_are() {
+fn import_of_file_happens_once_and_keeps_ids_and_times() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 3_000);
     scene.run();
@@ -288,7 +288,7 @@ fn a_file_is_taken_in_once_with_ids_and_times_as_they_are() {
 }
 
 #[test]
-fn killed_again_and_again_nothing_is_lost_or_doubled() {
+fn import_killed_repeatedly_loses_and_duplicates_nothing() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 8_000);
     let mut seen = 0;
@@ -317,7 +317,7 @@ fn killed_again_and_again_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn stopped_in_the_middle_it_ends_soon_and_goes_on_later() {
+fn import_stopped_midway_exits_soon_and_resumes_later() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 8_000);
     let (mut recorder, log) = scene.start();
@@ -335,7 +335,7 @@ fn stopped_in_the_middle_it_ends_soon_and_goes_on_later() {
 }
 
 #[test]
-fn hostile_rows_are_cleaned_or_left_out_and_counted() {
+fn hostile_imported_rows_are_sanitized_or_skipped_and_counted() {
     let scene = Scene::new();
     let path = scene.import().join("hostile.db");
     let db = original(&path);
@@ -463,7 +463,7 @@ fn hostile_rows_are_cleaned_or_left_out_and_counted() {
 
 /// A file that stays is read at each start; what the size limit has deleted since does not come back.
 #[test]
-fn evicted_rows_of_a_file_that_stays_do_not_come_back() {
+fn evicted_imported_rows_are_not_imported_again() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 20_000);
     let long = scene.import().join(format!("{}.db", "n".repeat(252)));
@@ -504,7 +504,7 @@ fn evicted_rows_of_a_file_that_stays_do_not_come_back() {
 
 /// Times have milliseconds: a time within a second parts the rows of that second.
 #[test]
-fn a_time_within_a_second_parts_its_rows() {
+fn time_filter_within_second_splits_imported_rows() {
     let scene = Scene::new();
     let path = scene.import().join("kube9.db");
     let db = original(&path);
@@ -548,7 +548,7 @@ fn a_time_within_a_second_parts_its_rows() {
 
 /// Changes and gaps are what kube9 saw itself; the original recorded neither, whatever its rows are called.
 #[test]
-fn the_timeline_marks_no_imported_row() {
+fn timeline_does_not_mark_imported_rows() {
     let scene = Scene::new();
     let path = scene.import().join("kube9.db");
     let db = original(&path);
@@ -588,7 +588,7 @@ fn the_timeline_marks_no_imported_row() {
 
 /// A file that is not a database of the original stays, is named, and the recorder records.
 #[test]
-fn files_that_are_none_stay_and_keep_nobody_from_recording() {
+fn foreign_files_in_import_folder_do_not_block_recording() {
     let scene = Scene::new();
     let import = scene.import();
     let at = |name: &str| import.join(name);
@@ -676,7 +676,7 @@ fn files_that_are_none_stay_and_keep_nobody_from_recording() {
 
 /// The recorder's own database by another name: opening and closing it would drop SQLite's locks.
 #[test]
-fn the_recorders_own_database_is_not_opened_again() {
+fn own_database_in_import_folder_is_not_opened() {
     let scene = Scene::new();
     scene.run();
     fs::hard_link(scene.database(), scene.import().join("own.db")).unwrap();
@@ -691,7 +691,7 @@ fn the_recorders_own_database_is_not_opened_again() {
 
 /// A folder that cannot be written to, as a claim that is mounted read-only: the rows are there, once.
 #[test]
-fn a_file_that_cannot_be_renamed_is_not_doubled() {
+fn imported_file_that_cannot_be_renamed_is_not_duplicated() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 1_000);
     // A name that is too long with `.done` behind it: also root cannot rename it.
@@ -707,7 +707,7 @@ fn a_file_that_cannot_be_renamed_is_not_doubled() {
 }
 
 #[test]
-fn a_file_without_permission_is_named() {
+fn unreadable_import_file_is_reported() {
     let scene = Scene::new();
     let file = scene.original("kube9.db", 10);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
@@ -725,7 +725,7 @@ fn a_file_without_permission_is_named() {
 
 /// A schema is held in memory as a whole: a large one is refused, and the process lives.
 #[test]
-fn a_schema_that_fills_the_memory_is_refused() {
+fn import_file_with_huge_schema_is_refused() {
     let scene = Scene::new();
     let path = scene.import().join("wide.db");
     let db = original(&path);
@@ -754,7 +754,7 @@ fn a_schema_that_fills_the_memory_is_refused() {
 }
 
 #[test]
-fn many_rows_take_bounded_memory() {
+fn import_of_many_rows_uses_bounded_memory() {
     // Without optimization a tenth shows the same; the real cluster's scene takes all of them.
     let rows = if cfg!(debug_assertions) {
         10_000

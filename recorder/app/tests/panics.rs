@@ -155,7 +155,7 @@ fn about_panics(lines: &[Value]) -> Vec<&Value> {
 }
 
 #[test]
-fn panic_in_a_connection_ends_that_connection_and_is_logged_once_a_minute() {
+fn panic_in_connection_ends_it_and_is_logged_once_a_minute() {
     let place = Place::new();
     let (mut child, log) = start(&place, "connection");
     let address = log.address();
@@ -185,7 +185,7 @@ fn panic_in_a_connection_ends_that_connection_and_is_logged_once_a_minute() {
 }
 
 #[test]
-fn panic_whose_text_breaks_the_redaction_is_logged_without_it() {
+fn panic_text_that_breaks_redaction_is_not_logged() {
     let place = Place::new();
     let (mut child, log) = start(&place, "poison");
     let address = log.address();
@@ -207,7 +207,7 @@ fn panic_whose_text_breaks_the_redaction_is_logged_without_it() {
 }
 
 #[test]
-fn panic_in_a_task_ends_the_process_with_3_after_all_is_committed() {
+fn panic_in_task_exits_with_3_after_commit() {
     let place = Place::new();
     let (mut child, log) = start(&place, "task");
     assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -228,7 +228,7 @@ fn panic_in_a_task_ends_the_process_with_3_after_all_is_committed() {
 
 /// The analysis, the watches and the server are not all that tokio runs: the database is opened in a thread of its own.
 #[test]
-fn panic_before_there_is_a_writer_ends_the_process_with_3() {
+fn panic_before_writer_starts_exits_with_3() {
     let place = Place::new();
     let (mut child, log) = start(&place, "tokio-rt-worker");
     assert_eq!(child.wait().unwrap().code(), Some(3));
@@ -241,7 +241,7 @@ fn panic_before_there_is_a_writer_ends_the_process_with_3() {
 }
 
 #[test]
-fn panic_in_the_writer_ends_the_process_with_3() {
+fn panic_in_writer_exits_with_3() {
     let place = Place::new();
     let (mut child, log) = start(&place, "writer");
     assert_eq!(child.wait().unwrap().code(), Some(3));

@@ -281,7 +281,7 @@ const BAD: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
+fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
     let dir = tempfile::tempdir().unwrap();
     let begun = late(&BAD);
     let mut life = Life::start(dir.path(), begun);
@@ -410,7 +410,7 @@ fn a_restart_opens_nothing_twice_and_closes_what_healed_meanwhile() {
 }
 
 #[test]
-fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
+fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
     let mut life = Life::start(dir.path(), late(&bad));
@@ -476,7 +476,7 @@ fn what_is_gone_after_a_restart_is_closed_and_what_is_forbidden_is_frozen() {
 }
 
 #[test]
-fn a_cut_freezes_and_a_resumed_watch_goes_on() {
+fn disconnected_watch_suspends_findings_until_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("service-no-pods", "bad")];
     let mut life = Life::start(dir.path(), late(&bad));
@@ -522,7 +522,7 @@ fn a_cut_freezes_and_a_resumed_watch_goes_on() {
 }
 
 #[test]
-fn findings_are_closed_when_their_rule_or_the_analysis_is_switched_off() {
+fn findings_close_when_rule_or_analysis_is_disabled() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
     let mut life = Life::start(dir.path(), late(&bad));
@@ -572,7 +572,7 @@ fn event(name: &str, reason: &str, kind: &str, message: &str, count: i64, at: Ti
 }
 
 #[test]
-fn warnings_and_kills_are_told_once_and_known_to_the_next_life() {
+fn warnings_and_kills_are_reported_once_and_restored_after_restart() {
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::parse("2026-01-01T12:34:00Z").unwrap();
     let (mut writer, queue) = open(dir.path(), now);

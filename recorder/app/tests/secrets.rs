@@ -127,7 +127,7 @@ fn fragment_in<'a>(traces: &'a [u8], secret: &str) -> Option<&'a [u8]> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn no_fragment_of_a_planted_secret_is_left_behind(
+    fn planted_secret_fragments_are_not_on_disk(
         // Upper-case letters and digits only, so that no fragment of it occurs in the schema or the metrics by chance.
         secret in "[A-Z0-9]{24,40}",
         form in prop::sample::select(FORMS.to_vec()),
@@ -153,7 +153,7 @@ proptest! {
 }
 
 #[test]
-fn the_search_finds_what_is_there() {
+fn secret_search_finds_planted_value() {
     assert_eq!(
         fragment_in(b"..xxABC123DEFyy..", "ZZABC123DEFZZ"),
         Some(b"ABC123".as_slice())
@@ -162,6 +162,6 @@ fn the_search_finds_what_is_there() {
 }
 
 #[test]
-fn the_log_is_cleaned_like_a_row() {
+fn log_is_redacted_like_rows() {
     assert!(!clean_text("login with password=hunter2hunter2 failed", 4096).contains("hunter2"));
 }

@@ -258,7 +258,7 @@ fn fill(directory: &Path) {
 }
 
 #[test]
-fn every_damaged_page_gives_the_full_answer_or_an_error() {
+fn corrupt_page_gives_full_answer_or_error() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path());
     let path = dir.path().join("kube9.db");

@@ -118,7 +118,7 @@ fn opened(since: i64) -> Step {
 }
 
 #[test]
-fn a_finding_opens_updates_and_closes_in_two_rows() {
+fn finding_opened_updated_and_closed_has_two_rows() {
     let mut store = Store::new();
     store.commit(&[finding(opened(-60), "Bad", Severity::Error, 0)]);
     assert_eq!(store.count("finding"), 1);
@@ -146,7 +146,7 @@ fn a_finding_opens_updates_and_closes_in_two_rows() {
 }
 
 #[test]
-fn a_finding_that_gets_worse_continues_in_a_new_row() {
+fn worse_finding_continues_in_new_row() {
     let mut store = Store::new();
     store.commit(&[finding(opened(0), "Bad", Severity::Error, 0)]);
     store.commit(&[finding(opened(0), "Worse", Severity::Critical, 300)]);
@@ -158,14 +158,14 @@ fn a_finding_that_gets_worse_continues_in_a_new_row() {
 }
 
 #[test]
-fn a_close_without_an_open_finding_writes_nothing() {
+fn close_without_open_finding_writes_nothing() {
     let mut store = Store::new();
     store.commit(&[finding(Step::Closed, "Bad resolved", Severity::Info, 1)]);
     assert_eq!(store.rows(), []);
 }
 
 #[test]
-fn facts_are_committed_with_their_rows() {
+fn snapshots_are_committed_with_their_rows() {
     let mut store = Store::new();
     let change = |facts: Option<&str>, rows: usize| {
         Item::Change(Box::new(Change {
@@ -192,7 +192,7 @@ fn facts_are_committed_with_their_rows() {
 
 /// Nothing else would delete them once their object is gone.
 #[test]
-fn facts_that_are_too_long_to_be_read_are_deleted_and_their_namespace_is_marked() {
+fn oversized_snapshots_are_deleted_and_namespace_marked() {
     let mut store = Store::new();
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));
     for (name, facts) in [("shop/web-1", "{}"), ("shop/web-2", &*long)] {
@@ -214,7 +214,7 @@ fn facts_that_are_too_long_to_be_read_are_deleted_and_their_namespace_is_marked(
 }
 
 #[test]
-fn an_informer_has_a_gap_row_for_the_time_it_was_blind() {
+fn informer_outage_has_gap_row() {
     let mut store = Store::new();
     let watch = store.watch;
     let begun = |cause, second| Item::Mark {
@@ -356,7 +356,7 @@ impl Store {
 }
 
 #[test]
-fn kinds_that_are_blind_for_one_cause_at_one_time_share_a_row() {
+fn outages_of_kinds_with_same_cause_and_time_share_gap_row() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
@@ -393,7 +393,7 @@ fn kinds_that_are_blind_for_one_cause_at_one_time_share_a_row() {
 }
 
 #[test]
-fn gaps_of_other_times_or_causes_have_rows_of_their_own() {
+fn gaps_with_other_times_or_causes_have_own_rows() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
@@ -413,7 +413,7 @@ fn gaps_of_other_times_or_causes_have_rows_of_their_own() {
 
 /// A server that ends every watch immediately makes a list a minute, and one row.
 #[test]
-fn watch_that_is_blind_again_and_again_has_one_row() {
+fn repeated_outages_of_watch_have_one_gap_row() {
     let mut store = Store::new();
     let (pods, _) = store.two();
     for (second, vanished) in [(60, 1), (120, 0), (180, 2)] {
@@ -439,7 +439,7 @@ fn watch_that_is_blind_again_and_again_has_one_row() {
 }
 
 #[test]
-fn gap_that_is_opened_again_keeps_what_was_missing_over_a_restart() {
+fn reopened_gap_keeps_missing_count_across_restart() {
     let mut store = Store::new();
     let (pods, _) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
@@ -467,7 +467,7 @@ fn gap_that_is_opened_again_keeps_what_was_missing_over_a_restart() {
 }
 
 #[test]
-fn list_that_does_not_end_takes_no_later_gap_of_another_kind_into_its_row() {
+fn unfinished_list_does_not_absorb_later_gap_of_other_kind() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
@@ -488,7 +488,7 @@ fn list_that_does_not_end_takes_no_later_gap_of_another_kind_into_its_row() {
 }
 
 #[test]
-fn row_of_a_gap_ends_with_the_last_of_its_watches() {
+fn shared_gap_row_ends_with_its_last_watch() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
@@ -503,7 +503,7 @@ fn row_of_a_gap_ends_with_the_last_of_its_watches() {
 }
 
 #[test]
-fn one_row_says_that_the_history_went_back_and_every_position_is_void() {
+fn history_regression_writes_one_row_and_discards_every_position() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     for (marks, is_first) in [(&pods, true), (&services, false)] {

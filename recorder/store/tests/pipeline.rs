@@ -35,7 +35,7 @@ fn real_events() -> &'static [Value] {
 }
 
 #[test]
-fn every_real_event_is_known_and_readable() {
+fn real_events_are_recognized_and_readable() {
     let events = real_events();
     assert!(events.len() > 80, "the capture is cut: {}", events.len());
     for event in events {
@@ -65,7 +65,7 @@ fn every_real_event_is_known_and_readable() {
 }
 
 #[test]
-fn real_events_mean_what_happened() {
+fn real_events_are_classified() {
     use Severity::{Error, Info, Warning};
     // What was done to the cluster, and what its Events have to say: object, severity, title.
     for (object, severity, title) in [
@@ -155,7 +155,7 @@ fn real_events_mean_what_happened() {
 }
 
 #[test]
-fn containers_and_counts_of_real_events_are_kept() {
+fn real_events_keep_container_and_count() {
     let rows = real_events();
     let passed = rows.iter().map(|event| {
         (
@@ -332,7 +332,7 @@ proptest! {
 
 /// What the property above has found: each round of cutting made something that hiding lengthened again.
 #[test]
-fn metadata_that_grows_when_it_is_cut_stays_bounded() {
+fn truncated_metadata_stays_bounded() {
     let quotes = |text: &str, number| format!("{text}{}", "\"".repeat(number));
     let inner = json!({
         "key[REDACTED]𑴋𑊈𜰀a0a=0 A 0 0A annotations𐀀": "",
@@ -594,7 +594,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, max_global_rejects: 1 << 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_part_of_a_planted_secret_is_left_in_a_message(
+    fn planted_secret_is_removed_from_message(
         planted in planted(), before in around(), after in around(), pad in prop_oneof![3 => 0..1_usize, 1 => 3900..4200_usize],
     ) {
         let message = format!("{}{before}{} {after}", "x ".repeat(pad / 2), planted.text);
@@ -604,7 +604,7 @@ proptest! {
     }
 
     #[test]
-    fn no_part_of_a_planted_secret_is_left_in_any_other_place(planted in planted(), before in around(), size in 0..12_000_usize) {
+    fn planted_secret_is_removed_from_every_other_field(planted in planted(), before in around(), size in 0..12_000_usize) {
         let text = format!("{before}{}", planted.text);
         let mut event = with_message("x");
         event["reason"] = json!(text);
@@ -619,7 +619,7 @@ proptest! {
     }
 
     #[test]
-    fn no_part_of_a_secret_that_breaks_off_is_left(planted in planted(), before in around(), keep in any::<prop::sample::Index>()) {
+    fn truncated_secret_is_removed_completely(planted in planted(), before in around(), keep in any::<prop::sample::Index>()) {
         // The reporter itself may have cut the message.
         let ends: Vec<usize> = planted.text.char_indices().map(|(at, _)| at).collect();
         // What only the end of a form tells to be a secret cannot be told without it.

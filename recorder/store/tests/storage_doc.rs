@@ -17,7 +17,7 @@ use serde_json::Map;
 const NOW: Timestamp = Timestamp::from_secs(1_764_671_400);
 
 #[test]
-fn every_example_of_the_storage_page_finds_something() {
+fn storage_page_examples_return_rows() {
     let dir = tempfile::tempdir().unwrap();
     let data = DataDir::lock(dir.path()).unwrap();
     let conn = data.open().unwrap().conn;

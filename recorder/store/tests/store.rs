@@ -197,7 +197,7 @@ const UID: &str = "6a1e7a52-0000-4000-8000-000000000001";
 const OTHER: &str = "6a1e7a52-0000-4000-8000-000000000002";
 
 #[test]
-fn event_is_readable_through_the_contract() {
+fn event_row_is_readable_through_contract_view() {
     let mut store = Store::new();
     store.commit(&[store.seen(Via::Watch, UID, 10, 3, 0, 65)]);
     assert_eq!(
@@ -220,7 +220,7 @@ fn event_is_readable_through_the_contract() {
 
 /// The first Event of a pod often comes before the pod itself is seen; the pods of a Job that is gone keep their owner.
 #[test]
-fn owner_that_becomes_known_later_is_noted_and_not_forgotten() {
+fn owner_learned_later_is_stored_and_kept() {
     let mut store = Store::new();
     let seen = |store: &Store, uid: &str, version: u64, owner: Option<&str>| {
         let at = at(version as i64);
@@ -262,7 +262,7 @@ fn owner_that_becomes_known_later_is_noted_and_not_forgotten() {
 }
 
 #[test]
-fn position_moves_with_the_rows_and_survives_a_restart() {
+fn position_advances_with_rows_and_survives_restart() {
     let mut store = Store::new();
     assert_eq!(store.resume, Resume::List(RelistCause::FirstStart));
     let first = store.seen(Via::List, UID, 10, 1, 0, 0);
@@ -291,7 +291,7 @@ fn position_moves_with_the_rows_and_survives_a_restart() {
 }
 
 #[test]
-fn filtered_and_deleted_items_move_the_position_too() {
+fn filtered_and_deleted_items_advance_position() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
     store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
@@ -323,7 +323,7 @@ fn filtered_and_deleted_items_move_the_position_too() {
 }
 
 #[test]
-fn expired_position_leaves_a_gap_that_says_what_is_known() {
+fn expired_position_leaves_gap_with_known_losses() {
     let mut store = Store::new();
     let items = vec![
         store.seen(Via::List, UID, 10, 1, 0, 0),
@@ -363,7 +363,7 @@ fn expired_position_leaves_a_gap_that_says_what_is_known() {
 }
 
 #[test]
-fn list_that_is_cut_by_a_restart_is_begun_again_in_the_same_gap() {
+fn list_interrupted_by_restart_starts_again_in_same_gap() {
     let mut store = Store::new();
     let first = store.seen(Via::List, UID, 10, 1, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![first]);
@@ -403,7 +403,7 @@ fn list_that_is_cut_by_a_restart_is_begun_again_in_the_same_gap() {
 }
 
 #[test]
-fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
+fn dropped_items_stay_unrecovered_until_listed_again() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
     let drops = [Drops {
@@ -436,7 +436,7 @@ fn dropped_items_leave_a_hole_until_a_list_brought_them_back() {
 }
 
 #[test]
-fn list_whose_own_items_were_dropped_closes_nothing_and_forgets_nothing() {
+fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
     let mut store = Store::new();
     let known = store.seen(Via::List, UID, 10, 3, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![known]);
@@ -481,7 +481,7 @@ fn list_whose_own_items_were_dropped_closes_nothing_and_forgets_nothing() {
 }
 
 #[test]
-fn no_position_exists_before_a_list_that_began_in_this_database() {
+fn position_stays_unset_until_list_started_in_this_database() {
     let mut store = Store::new();
     // As after damage: the batch of the old database is written again into the new one.
     let done = store.mark(Mark::ListDone {
@@ -507,7 +507,7 @@ fn no_position_exists_before_a_list_that_began_in_this_database() {
 }
 
 #[test]
-fn first_list_that_had_to_be_begun_again_leaves_a_gap_from_the_first_attempt() {
+fn restarted_first_list_leaves_gap_from_first_attempt() {
     let mut store = Store::new();
     store.commit(&[store.mark(Mark::ListBegun {
         listing: 1,
@@ -529,7 +529,7 @@ fn first_list_that_had_to_be_begun_again_leaves_a_gap_from_the_first_attempt() {
 }
 
 #[test]
-fn deletion_from_a_backlog_does_not_make_the_gap_begin_later() {
+fn gap_after_delayed_deletion_begins_at_last_confirmation() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 10, vec![]);
     // Received long after it happened: right before the watch broke for good.
@@ -550,7 +550,7 @@ fn deletion_from_a_backlog_does_not_make_the_gap_begin_later() {
 }
 
 #[test]
-fn dropped_rows_of_kube9_are_a_gap_that_nothing_heals() {
+fn dropped_recorder_rows_leave_permanent_gap() {
     let mut store = Store::new();
     store.commit_with(
         &[],
@@ -570,7 +570,7 @@ fn dropped_rows_of_kube9_are_a_gap_that_nothing_heals() {
 }
 
 #[test]
-fn history_that_went_back_discards_the_position_and_doubles_nothing() {
+fn history_regression_discards_position_without_duplicates() {
     let mut store = Store::new();
     let item = store.seen(Via::List, UID, 1000, 4, 0, 60);
     store.list(RelistCause::FirstStart, "2000", 100, vec![item]);
@@ -601,7 +601,7 @@ fn history_that_went_back_discards_the_position_and_doubles_nothing() {
 }
 
 #[test]
-fn restart_after_a_history_that_went_back_leaves_a_gap() {
+fn restart_after_history_regression_leaves_gap() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "2000", 100, vec![]);
     store.commit(&[store.mark(Mark::Regressed {
@@ -619,7 +619,7 @@ fn restart_after_a_history_that_went_back_leaves_a_gap() {
 }
 
 #[test]
-fn changed_text_keeps_the_first_one_in_metadata() {
+fn changed_text_keeps_first_text_in_metadata() {
     let mut store = Store::new();
     let mut record = event(UID, 10, 1, at(0), at(0));
     store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
@@ -650,7 +650,7 @@ fn changed_text_keeps_the_first_one_in_metadata() {
 
 /// Found by the soak: a size cap that keeps less than the Events live deletes the rows of live ones.
 #[test]
-fn repeat_does_not_go_into_a_row_that_took_the_key_of_its_own() {
+fn repeat_is_not_folded_into_row_that_reused_its_key() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "10", 10, Vec::new());
     let seen = store.seen(Via::Watch, "a", 11, 1, 100, 100);
@@ -683,7 +683,7 @@ fn repeat_does_not_go_into_a_row_that_took_the_key_of_its_own() {
 }
 
 #[test]
-fn rollback_forgets_everything_the_transaction_did() {
+fn rollback_discards_cached_state_of_transaction() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
     let item = store.seen(Via::Watch, UID, 10, 1, 0, 0);
@@ -726,7 +726,7 @@ fn open_read_only(path: &Path) -> Connection {
 
 /// A full disk makes the writer try the same transaction for hours.
 #[test]
-fn skipped_events_of_a_transaction_that_is_tried_again_count_once() {
+fn retried_transaction_counts_skipped_events_once() {
     let mut store = Store::new();
     let skipped = |n: i64, second: i64| Item::Passed {
         watch: store.watch,
@@ -762,7 +762,7 @@ fn skipped_events_of_a_transaction_that_is_tried_again_count_once() {
 }
 
 #[test]
-fn clock_that_was_ahead_does_not_make_the_gap_begin_later() {
+fn gap_after_expired_position_begins_at_last_confirmation() {
     let mut store = Store::new();
     let ahead = 10_000;
     let done = |listing, version: &str, time: i64, server: i64| Mark::ListDone {

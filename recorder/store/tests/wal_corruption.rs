@@ -135,7 +135,7 @@ fn recovered(folder: &Path, database: &[u8], log: &[u8]) -> i64 {
 }
 
 #[test]
-fn log_cut_at_any_byte_leaves_a_whole_number_of_commits() {
+fn wal_truncated_at_any_byte_keeps_whole_commits() {
     let (database, log) = killed();
     let folder = tempfile::tempdir().unwrap();
     let frames = (log.len() - LOG_HEADER) / FRAME;
@@ -156,7 +156,7 @@ fn log_cut_at_any_byte_leaves_a_whole_number_of_commits() {
 }
 
 #[test]
-fn log_with_wrong_bytes_ends_before_them() {
+fn wal_with_corrupt_bytes_ends_before_them() {
     let (database, log) = killed();
     let folder = tempfile::tempdir().unwrap();
     // Steps that meet every part of a frame; a prime, so that they do not repeat.

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_name_resources() {
+    fn paths_parse_to_resources() {
         let check = |path: &str, expected: Option<(Kind, &str, &str)>| {
             let found = Resource::parse(path);
             let found = found

@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_survive_the_wire_and_rubbish_is_refused() {
+    fn continue_tokens_round_trip_and_garbage_is_refused() {
         let token = Token {
             version: Some(7),
             after: "shop/ä\"1".to_owned(),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_numbers_are_refused() {
+    fn invalid_selectors_and_numbers_are_refused() {
         assert_eq!(
             Options::parse(Kind::Event, "fieldSelector=foo%3Dbar")
                 .unwrap_err()

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replay_leaves_the_same_rows_in_every_table() {
+    fn replay_writes_same_rows_to_every_table() {
         let (dir, copy_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut copy = Database::open(copy_dir.path()).unwrap();
         let mut database = Database::open(dir.path()).unwrap();

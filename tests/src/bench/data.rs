@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_what_the_source_decodes() {
+    fn generated_events_equal_decoded_events() {
         for seen in History::new(5, 3000, Duration::from_secs(86_400), END) {
             let json = seen.event.to_json().to_string();
             assert_eq!(decode_event(json.as_bytes()).unwrap(), decoded(&seen.event));

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_point_and_the_limit_are_drawn() {
+    fn plot_draws_points_and_limit() {
         let lines = [Line {
             name: "a < b".into(),
             points: vec![(1e4, 90.0), (1e5, 95.0), (1e6, 99.0)],

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_was_not_met_is_printed_as_such() {
+    fn missed_limit_is_printed() {
         let mut report = Report::default();
         report.group("size");
         report.add("bytes an event", 120.0, "B", Limit::AtMost(100.0));

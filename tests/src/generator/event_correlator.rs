@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_events_have_one_name() {
+    fn events_have_unique_names() {
         let mut correlator = EventCorrelator::new(Duration::from_secs(3600));
         let mut rng = Rng::new(1);
         let mut names = HashSet::new();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_again_change_the_same_object() {
+    fn repeated_message_updates_same_event() {
         let mut correlated = TestCorrelator::new();
         let first = correlated.correlate(draft("BackOff", "m"), 0).unwrap();
         let second = correlated.correlate(draft("BackOff", "m"), 10).unwrap();
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tenth_similar_message_is_combined() {
+    fn tenth_similar_message_is_combined() {
         let mut correlated = TestCorrelator::new();
         for i in 0..9 {
             let alone = correlated
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_object_comes_back_with_another_uid_and_its_count() {
+    fn expired_event_is_recreated_with_new_uid_and_count() {
         let mut correlated = TestCorrelator::new();
         let first = correlated.correlate(draft("BackOff", "m"), 0).unwrap();
         let later = correlated.correlate(draft("BackOff", "m"), 3700).unwrap();
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_is_written_at_its_second_time_and_at_its_end() {
+    fn series_is_written_at_second_occurrence_and_end() {
         let mut correlated = TestCorrelator::new();
         let first = correlated.correlate(scheduler("0/3 nodes"), 0).unwrap();
         let second = correlated.correlate(scheduler("0/4 nodes"), 60).unwrap();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_determines_everything() {
+    fn history_is_determined_by_seed() {
         let first: Vec<_> = history(7, 3000, DAY).collect();
         let second: Vec<_> = history(7, 3000, DAY).collect();
         assert!(first == second);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fills_its_span_with_exactly_so_many() {
+    fn history_fills_span_with_exact_count() {
         for (n, span) in [
             (2000, DAY),
             (20_000, DAY),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_rise_and_changes_follow_their_creation() {
+    fn history_versions_rise_and_updates_follow_creation() {
         let mut counts: HashMap<_, i64> = HashMap::new();
         let mut known_from_warm_up = 0;
         let mut version = 0;
@@ -162,7 +162,7 @@ mod tests {
     /// The proportions of a real cluster, as the storage targets assume them: a million Events over thirty days have
     /// about 112,000 objects and 244,000 messages. Scaled down a month to a day, at the same rate.
     #[test]
-    fn objects_and_messages_have_real_proportions() {
+    fn history_has_realistic_proportions() {
         let n = 33_333;
         let mut objects = HashSet::new();
         let mut messages = HashSet::new();

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_world_begins_whole() {
+    fn new_cluster_is_healthy() {
         let (server, live) = live(1);
         let store = server.store();
         assert_eq!(store.count(Kind::Node), Size::SMALL.nodes);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_loop_shows_in_the_pod_and_in_folded_events() {
+    fn crash_loop_appears_in_pod_and_event_count() {
         let (server, mut live) = live(1);
         let name = live.crash_loop("checkout", 3, Cause::OutOfMemory).unwrap();
         let pod = |server: &ApiServer| {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_replaces_every_pod() {
+    fn rollout_replaces_every_pod() {
         let (server, mut live) = live(2);
         live.scale("checkout", 3).unwrap();
         live.advance(start() + Duration::from_secs(60));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_says_its_own() {
+    fn scenarios_emit_their_reasons() {
         let (server, mut live) = live(3);
         live.image_pull("cart", 3).unwrap();
         live.node_pressure(0, Shortage::Disk, 1).unwrap();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_about_kept() {
+    fn event_rate_is_approximately_kept() {
         let (server, mut live) = live(4);
         live.set_rate(20.0);
         let made = live.advance(start() + Duration::from_secs(240));
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_accepted_whole() {
+    fn burst_is_accepted_completely() {
         let server = ApiServer::start(Config::default()).unwrap();
         let objects = burst(server.store(), 1, 2000, start());
         let truth = server.store().truth();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_rollout_gets_stuck_and_the_next_one_frees_it() {
+    fn bad_rollout_gets_stuck_and_next_one_completes() {
         let (server, mut live) = live(5);
         live.scale("cart", 2).unwrap();
         live.advance(start() + Duration::from_secs(60));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{event, fill, names, next, pair, start, version};
 
 #[test]
-fn a_planned_status_is_met_exactly_so_often() {
+fn fault_status_is_returned_exactly_n_times() {
     let (server, client) = start();
     let fault = Fault::Status {
         code: 429,
@@ -33,7 +33,7 @@ fn a_planned_status_is_met_exactly_so_often() {
 }
 
 #[test]
-fn a_fault_until_cleared_stays_until_cleared() {
+fn fault_without_limit_lasts_until_cleared() {
     let (server, client) = start();
     let fault = server.faults().always(
         On::ANY,
@@ -51,7 +51,7 @@ fn a_fault_until_cleared_stays_until_cleared() {
 }
 
 #[test]
-fn a_stopped_server_refuses_and_comes_back_on_its_port() {
+fn stopped_server_refuses_connections_and_restarts_on_same_port() {
     let (server, client) = start();
     fill(&server, 1);
     server.stop();
@@ -64,7 +64,7 @@ fn a_stopped_server_refuses_and_comes_back_on_its_port() {
 }
 
 #[test]
-fn a_restart_breaks_watches_and_only_events_resume() {
+fn restart_breaks_watches_and_only_events_resume() {
     let (server, client) = start();
     let from = server.store().version();
     let mut watch = client
@@ -88,7 +88,7 @@ fn a_restart_breaks_watches_and_only_events_resume() {
 }
 
 #[test]
-fn a_cut_leaves_half_a_line() {
+fn cut_connection_leaves_partial_line() {
     let (server, client) = start();
     fill(&server, 3);
     server
@@ -112,7 +112,7 @@ fn a_cut_leaves_half_a_line() {
 }
 
 #[test]
-fn a_watch_can_fall_silent_and_a_request_can_stay_unanswered() {
+fn silence_fault_stalls_watch_and_request() {
     let (server, client) = start();
     let client = client.patient_for(Duration::from_millis(200));
     fill(&server, 3);
@@ -134,7 +134,7 @@ fn a_watch_can_fall_silent_and_a_request_can_stay_unanswered() {
 }
 
 #[test]
-fn frozen_watches_say_all_when_they_thaw() {
+fn frozen_watches_deliver_everything_after_thaw() {
     let (server, client) = start();
     server.freeze_watches();
     let from = server.store().version();
@@ -148,7 +148,7 @@ fn frozen_watches_say_all_when_they_thaw() {
 }
 
 #[test]
-fn an_empty_watch_ends_at_once_and_an_error_can_come_in_the_stream() {
+fn empty_watch_ends_immediately_and_error_arrives_in_stream() {
     let (server, client) = start();
     server
         .faults()
@@ -173,7 +173,7 @@ fn an_empty_watch_ends_at_once_and_an_error_can_come_in_the_stream() {
 }
 
 #[test]
-fn garbage_comes_between_good_items() {
+fn garbage_is_inserted_between_valid_items() {
     let (server, client) = start();
     fill(&server, 2);
     for what in [
@@ -211,7 +211,7 @@ fn garbage_comes_between_good_items() {
 }
 
 #[test]
-fn a_poisoned_object_is_in_every_list_and_watch() {
+fn poisoned_object_appears_in_every_list_and_watch() {
     let (server, client) = start();
     let body =
         br#""metadata":{"name":"bad","uid":"u","resourceVersion":"{version}"},"involvedObject":7}"#;
@@ -231,7 +231,7 @@ fn a_poisoned_object_is_in_every_list_and_watch() {
 }
 
 #[test]
-fn duplicates_are_delivered_twice() {
+fn duplicate_fault_delivers_items_twice() {
     let (server, client) = start();
     fill(&server, 2);
     server.faults().next(1, On::ANY, Fault::Duplicate);
@@ -243,7 +243,7 @@ fn duplicates_are_delivered_twice() {
 }
 
 #[test]
-fn a_restored_backup_gives_the_same_numbers_to_other_changes() {
+fn restored_backup_reuses_resource_versions() {
     let (server, client) = start();
     fill(&server, 2);
     let backup = server.store().version();
@@ -265,7 +265,7 @@ fn a_restored_backup_gives_the_same_numbers_to_other_changes() {
 }
 
 #[test]
-fn the_log_tells_who_asked_for_what_and_how_it_ended() {
+fn request_log_records_client_target_and_outcome() {
     let (server, client) = start();
     fill(&server, 3);
     let mark = server.requests().mark();
@@ -293,7 +293,7 @@ fn the_log_tells_who_asked_for_what_and_how_it_ended() {
 }
 
 #[test]
-fn the_servers_clock_can_be_wrong() {
+fn clock_offset_changes_date_header() {
     let (server, client) = start();
     server.set_clock_offset(-86_400 * 365);
     let date = client
@@ -312,7 +312,7 @@ fn the_servers_clock_can_be_wrong() {
 }
 
 #[test]
-fn a_load_balancers_answer_is_plain_text() {
+fn text_fault_returns_plain_text() {
     let (server, client) = start();
     let body = "upstream connect error";
     server.faults().next(
@@ -333,7 +333,7 @@ fn a_load_balancers_answer_is_plain_text() {
 }
 
 #[test]
-fn a_hangup_gives_no_answer() {
+fn hangup_fault_returns_nothing() {
     let (server, client) = start();
     server.faults().next(1, On::ANY, Fault::Hangup);
     assert_eq!(
@@ -344,7 +344,7 @@ fn a_hangup_gives_no_answer() {
 }
 
 #[test]
-fn a_slow_body_is_whole_in_the_end() {
+fn slow_body_arrives_complete() {
     let (server, client) = start();
     fill(&server, 3);
     let whole = client.get("/api/v1/events").unwrap();
@@ -362,7 +362,7 @@ fn a_slow_body_is_whole_in_the_end() {
 }
 
 #[test]
-fn a_watch_can_end_properly_after_some_items() {
+fn watch_ends_cleanly_after_n_items() {
     let (server, client) = start();
     fill(&server, 3);
     server
@@ -379,7 +379,7 @@ fn a_watch_can_end_properly_after_some_items() {
 }
 
 #[test]
-fn pages_alone_can_be_slow_or_refused() {
+fn page_faults_affect_only_continue_requests() {
     let (server, client) = start();
     fill(&server, 4);
     let on = On {
@@ -400,7 +400,7 @@ fn pages_alone_can_be_slow_or_refused() {
 }
 
 #[test]
-fn an_old_token_is_refused_after_a_rotation() {
+fn old_token_is_refused_after_rotation() {
     let (server, client) = start();
     server.rotate_token("another");
     assert_eq!(client.get("/api/v1/events").unwrap().code, 401);

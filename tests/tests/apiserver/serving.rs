@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{event, fill, names, next, node, pair, start, start_with, token, version};
 
 #[test]
-fn pages_show_one_snapshot_and_every_item_once() {
+fn list_pages_show_one_snapshot_without_duplicates() {
     let (server, client) = start();
     fill(&server, 10);
     let first = client.get("/api/v1/events?limit=4").unwrap();
@@ -42,7 +42,7 @@ fn pages_show_one_snapshot_and_every_item_once() {
 }
 
 #[test]
-fn a_token_expires_with_compaction_and_the_fresh_one_goes_on() {
+fn continue_token_expires_with_compaction_and_new_one_resumes() {
     let (server, client) = start();
     fill(&server, 6);
     let first = client.get("/api/v1/events?limit=2").unwrap();
@@ -71,7 +71,7 @@ fn a_token_expires_with_compaction_and_the_fresh_one_goes_on() {
 }
 
 #[test]
-fn a_list_at_an_old_version_is_exact_until_compacted() {
+fn list_at_old_version_is_exact_until_compaction() {
     let (server, client) = start();
     fill(&server, 2);
     let old = server.store().version();
@@ -94,7 +94,7 @@ fn a_list_at_an_old_version_is_exact_until_compacted() {
 }
 
 #[test]
-fn lists_keep_to_their_namespace_and_kind() {
+fn lists_contain_only_their_namespace_and_kind() {
     let (server, client) = start();
     server
         .store()
@@ -123,7 +123,7 @@ fn lists_keep_to_their_namespace_and_kind() {
 }
 
 #[test]
-fn a_metadata_list_carries_no_content() {
+fn metadata_list_contains_no_object_content() {
     let (server, client) = start();
     fill(&server, 1);
     let accept = [(
@@ -144,7 +144,7 @@ fn a_metadata_list_carries_no_content() {
 }
 
 #[test]
-fn a_watch_resumes_exactly_behind_its_version() {
+fn watch_resumes_after_its_version() {
     let (server, client) = start();
     fill(&server, 3);
     let from = server
@@ -175,7 +175,7 @@ fn a_watch_resumes_exactly_behind_its_version() {
 }
 
 #[test]
-fn a_watch_without_a_version_begins_with_what_there_is() {
+fn watch_without_version_starts_with_current_objects() {
     let (server, client) = start();
     fill(&server, 2);
     let mut watch = client
@@ -195,7 +195,7 @@ fn a_watch_without_a_version_begins_with_what_there_is() {
 }
 
 #[test]
-fn a_watch_from_before_the_compaction_gets_410_in_the_stream() {
+fn watch_from_compacted_version_gets_410_in_stream() {
     let (server, client) = start();
     fill(&server, 5);
     let old = server.store().version() - 3;
@@ -216,7 +216,7 @@ fn a_watch_from_before_the_compaction_gets_410_in_the_stream() {
 }
 
 #[test]
-fn a_running_watch_of_events_outlives_compaction() {
+fn running_event_watch_survives_compaction() {
     let (server, client) = start();
     fill(&server, 1);
     let from = server.store().version();
@@ -241,7 +241,7 @@ fn a_running_watch_of_events_outlives_compaction() {
 }
 
 #[test]
-fn a_watch_from_the_future_is_silent() {
+fn watch_from_future_version_is_silent() {
     let (server, client) = start();
     let client = client.patient_for(Duration::from_millis(300));
     let future = server.store().version() + 5;
@@ -257,7 +257,7 @@ fn a_watch_from_the_future_is_silent() {
 }
 
 #[test]
-fn bookmarks_come_for_cached_kinds_and_never_for_events() {
+fn bookmarks_are_sent_for_cached_kinds_only() {
     let interval = Duration::from_millis(30);
     let (server, client) = start_with(Config {
         bookmark_interval: interval,
@@ -272,7 +272,7 @@ fn bookmarks_come_for_cached_kinds_and_never_for_events() {
 }
 
 #[test]
-fn a_watch_ends_properly_at_its_timeout() {
+fn watch_ends_cleanly_at_timeout() {
     let (_server, client) = start();
     let mut watch = client
         .follow("/api/v1/events?watch=1&timeoutSeconds=1")
@@ -281,7 +281,7 @@ fn a_watch_ends_properly_at_its_timeout() {
 }
 
 #[test]
-fn initial_events_end_with_the_marked_bookmark_and_old_servers_refuse() {
+fn initial_events_end_with_bookmark_and_old_server_refuses() {
     let target = "/api/v1/events?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let (server, client) = start();
     fill(&server, 1);
@@ -300,7 +300,7 @@ fn initial_events_end_with_the_marked_bookmark_and_old_servers_refuse() {
 }
 
 #[test]
-fn clients_create_fold_and_delete_events_over_http() {
+fn events_are_created_patched_and_deleted_over_http() {
     let (server, client) = start();
     let json_type = [("content-type", "application/json")];
     let collection = "/api/v1/namespaces/shop/events";
@@ -341,7 +341,7 @@ fn clients_create_fold_and_delete_events_over_http() {
 }
 
 #[test]
-fn events_expire_after_their_ttl_and_an_update_renews_it() {
+fn events_expire_after_ttl_and_update_renews_it() {
     let (server, client) = start();
     server.store().set_event_ttl(Duration::from_millis(1));
     fill(&server, 1);
@@ -366,7 +366,7 @@ fn events_expire_after_their_ttl_and_an_update_renews_it() {
 }
 
 #[test]
-fn requests_without_the_token_are_refused() {
+fn requests_without_token_are_refused() {
     let (server, _client) = start();
     assert_eq!(
         Client::new(&server.url(), None)
@@ -385,7 +385,7 @@ fn requests_without_the_token_are_refused() {
 }
 
 #[test]
-fn what_access_denies_is_403_and_the_review_says_so() {
+fn denied_access_is_403_and_review_agrees() {
     let (server, client) = start();
     server.access().deny(Denied {
         verb: None,
@@ -417,7 +417,7 @@ fn what_access_denies_is_403_and_the_review_says_so() {
 }
 
 #[test]
-fn a_watcher_sees_every_event_of_a_large_burst_once_and_in_order() {
+fn watch_delivers_large_burst_once_and_in_order() {
     let (server, client) = start();
     let from = server.store().version();
     let mut watch = client
@@ -449,7 +449,7 @@ fn a_watcher_sees_every_event_of_a_large_burst_once_and_in_order() {
 }
 
 #[test]
-fn it_answers_as_a_real_server_does() {
+fn answers_match_recorded_real_server() {
     let (server, client) = start();
     // As a cluster that has run for a while: there are objects, and the first versions are compacted.
     server.store().create(Kind::Node, node("n1")).unwrap();
@@ -469,7 +469,7 @@ fn it_answers_as_a_real_server_does() {
 }
 
 #[test]
-fn a_write_that_changes_nothing_is_no_write() {
+fn write_without_change_keeps_version() {
     let (server, _client) = start();
     let first = server
         .store()

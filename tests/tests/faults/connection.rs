@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::harness::{Harness, event};
 
 #[test]
-fn restart_resumes_where_it_stopped_without_a_list_or_a_gap() {
+fn restart_resumes_without_list_or_gap() {
     let harness = Harness::new();
     harness.create_many("before", 20);
     let recorder = harness.start();
@@ -31,7 +31,7 @@ fn restart_resumes_where_it_stopped_without_a_list_or_a_gap() {
 }
 
 #[test]
-fn first_start_on_an_empty_cluster_is_ready_and_keeps_a_position() {
+fn first_start_on_empty_cluster_stores_position() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.wait("a position is stored", || {
@@ -47,7 +47,7 @@ fn first_start_on_an_empty_cluster_is_ready_and_keeps_a_position() {
 }
 
 #[test]
-fn compaction_while_down_leaves_one_healed_gap_and_nothing_doubled() {
+fn compaction_while_down_leaves_one_healed_gap_without_duplicates() {
     let harness = Harness::new();
     harness.create_many("before", 10);
     let recorder = harness.start();
@@ -71,7 +71,7 @@ fn compaction_while_down_leaves_one_healed_gap_and_nothing_doubled() {
 }
 
 #[test]
-fn gap_in_which_a_known_event_died_is_only_partly_healed() {
+fn gap_in_which_known_event_was_deleted_is_partly_healed() {
     let harness = Harness::new();
     harness.create_many("before", 3);
     let recorder = harness.start();
@@ -98,7 +98,7 @@ fn gap_in_which_a_known_event_died_is_only_partly_healed() {
 
 /// One fault at a time on a running recorder: afterwards everything is there, once, and no gap was needed.
 #[test]
-fn faults_of_the_connection_lose_nothing_and_need_no_list() {
+fn connection_faults_lose_nothing_and_need_no_list() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -158,7 +158,7 @@ fn faults_of_the_connection_lose_nothing_and_need_no_list() {
 }
 
 #[test]
-fn watches_that_end_at_once_make_no_hot_loop_and_are_named() {
+fn watches_that_end_immediately_are_reported_without_hot_loop() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -187,7 +187,7 @@ fn watches_that_end_at_once_make_no_hot_loop_and_are_named() {
 }
 
 #[test]
-fn a_410_for_every_watch_makes_no_hot_loop_of_lists() {
+fn repeated_410_for_watches_causes_no_hot_loop_of_lists() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -209,7 +209,7 @@ fn a_410_for_every_watch_makes_no_hot_loop_of_lists() {
 }
 
 #[test]
-fn silent_watch_is_noticed_by_the_renewal_and_opened_again() {
+fn silent_watch_is_detected_by_renewal_and_reopened() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -229,7 +229,7 @@ fn silent_watch_is_noticed_by_the_renewal_and_opened_again() {
 }
 
 #[test]
-fn idle_position_is_renewed_past_compactions() {
+fn idle_position_is_renewed_before_compaction() {
     let harness = Harness::new();
     harness.create("first");
     let recorder = harness.start();
@@ -259,7 +259,7 @@ fn idle_position_is_renewed_past_compactions() {
 }
 
 #[test]
-fn unreachable_and_refusing_servers_are_named_within_seconds() {
+fn unreachable_and_refusing_servers_are_reported_within_seconds() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.wait("healthy", || harness.is_healthy());
@@ -284,7 +284,7 @@ fn unreachable_and_refusing_servers_are_named_within_seconds() {
 }
 
 #[test]
-fn restored_etcd_discards_the_position_and_goes_on() {
+fn restored_etcd_discards_position_and_recording_continues() {
     let harness = Harness::new();
     harness.create_many("kept", 5);
     let backup = harness.server.store().version();
@@ -309,7 +309,7 @@ fn restored_etcd_discards_the_position_and_goes_on() {
 }
 
 #[test]
-fn etcd_restored_while_down_is_noticed_at_the_start() {
+fn etcd_restored_while_down_is_detected_at_start() {
     let harness = Harness::new();
     harness.create_many("kept", 5);
     let backup = harness.server.store().version();
@@ -325,7 +325,7 @@ fn etcd_restored_while_down_is_noticed_at_the_start() {
 }
 
 #[test]
-fn clock_that_was_ahead_during_a_watch_does_not_make_the_gap_begin_later() {
+fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
     let harness = Harness::new();
     let time = ManualTime::at(Timestamp::now());
     let recorder = harness.setup.start_at(Clock::new(time.clone())).unwrap();
@@ -363,7 +363,7 @@ fn clock_that_was_ahead_during_a_watch_does_not_make_the_gap_begin_later() {
 }
 
 #[test]
-fn clock_that_jumps_changes_no_count_and_claims_no_healing() {
+fn clock_jumps_keep_counts_and_leave_gap_unhealed() {
     let harness = Harness::new();
     let time = ManualTime::at(Timestamp::now());
     let recorder = harness.setup.start_at(Clock::new(time.clone())).unwrap();
@@ -404,7 +404,7 @@ fn clock_that_jumps_changes_no_count_and_claims_no_healing() {
 }
 
 #[test]
-fn several_namespaces_have_a_position_each() {
+fn several_namespaces_store_one_position_each() {
     let harness = Harness::new();
     let mut setup = harness.setup.clone();
     setup.yaml = setup
@@ -430,7 +430,7 @@ fn several_namespaces_have_a_position_each() {
 
 /// The watch stays open and says nothing, as under an API server without etcd.
 #[test]
-fn renewal_that_fails_stays_named_until_one_goes_well() {
+fn failed_renewal_is_reported_until_one_succeeds() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::harness::{Harness, event, skipped};
 
 #[test]
-fn database_that_stands_still_is_named_and_loses_nothing() {
+fn blocked_database_is_reported_and_loses_nothing() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -34,7 +34,7 @@ fn database_that_stands_still_is_named_and_loses_nothing() {
 }
 
 #[test]
-fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
+fn removed_and_replaced_database_files_are_detected_and_live_events_kept() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create_many("first", 10);
@@ -61,7 +61,7 @@ fn removed_and_replaced_files_are_noticed_and_nothing_living_is_lost() {
 }
 
 #[test]
-fn damaged_file_at_start_is_quarantined_and_the_cluster_recorded_anew() {
+fn corrupt_file_at_start_is_quarantined_and_cluster_recorded_anew() {
     for (from, to) in [(0, 100), (4_096, 400_000)] {
         let harness = Harness::new();
         let recorder = harness.start();
@@ -83,7 +83,7 @@ fn damaged_file_at_start_is_quarantined_and_the_cluster_recorded_anew() {
 
 /// The file opens: the damage lies where only what the sources are told of their positions is read.
 #[test]
-fn damage_that_the_start_meets_after_the_opening_ends_in_a_new_database() {
+fn corruption_found_during_startup_ends_in_new_database() {
     for table in ["watch_state", "facts"] {
         let harness = Harness::new();
         let recorder = harness.start();
@@ -105,7 +105,7 @@ fn damage_that_the_start_meets_after_the_opening_ends_in_a_new_database() {
 }
 
 #[test]
-fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
+fn wal_truncated_at_any_byte_is_recovered_and_recording_resumes() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create_many("before", 30);
@@ -134,7 +134,7 @@ fn log_torn_at_any_byte_is_recovered_and_resumed_from() {
 }
 
 #[test]
-fn second_recorder_is_refused_and_the_first_goes_on() {
+fn second_recorder_is_refused_and_first_continues() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -154,7 +154,7 @@ fn second_recorder_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn start_waits_for_a_disk_that_cannot_be_written() {
+fn start_waits_for_unwritable_disk() {
     let harness = Harness::new();
     // A file where the directory belongs: no permission trick that root would walk through.
     fs::write(harness.folder.path().join("data"), "in the way").unwrap();
@@ -169,7 +169,7 @@ fn start_waits_for_a_disk_that_cannot_be_written() {
 }
 
 #[test]
-fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
+fn stop_while_database_is_blocked_ends_in_time_and_loses_nothing() {
     let harness = Harness::with("");
     let mut setup = harness.setup.clone();
     setup.yaml = setup
@@ -193,7 +193,7 @@ fn stop_while_the_database_stands_still_ends_in_time_and_loses_nothing() {
 }
 
 #[test]
-fn row_that_the_database_refuses_is_skipped_alone() {
+fn row_refused_by_database_is_skipped_alone() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("first");
@@ -266,7 +266,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn full_disk_is_named_kills_nothing_and_heals() {
+fn full_disk_is_reported_and_recovers() {
     let harness = Harness::new();
     let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
@@ -287,7 +287,7 @@ fn full_disk_is_named_kills_nothing_and_heals() {
 }
 
 #[test]
-fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
+fn start_on_full_or_read_only_disk_is_degraded_and_recovers() {
     let harness = Harness::new();
     let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
@@ -314,7 +314,7 @@ fn start_on_a_full_or_read_only_disk_comes_up_degraded_and_heals() {
 
 /// The new database has its first page but no room for its tables: at the next attempt it is a file that is there already.
 #[test]
-fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
+fn database_created_in_two_attempts_records_cluster_anew() {
     for free_pages in [1, 3, 12] {
         let harness = Harness::new();
         let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
@@ -340,7 +340,7 @@ fn new_database_that_is_made_in_two_attempts_records_the_cluster_anew() {
 }
 
 #[test]
-fn snapshot_that_would_fill_the_volume_is_refused() {
+fn snapshot_larger_than_free_space_is_refused() {
     let harness = Harness::new();
     let Some(disk) = small_disk(&harness.folder.path().join("data"), "2m") else {
         return skipped("a tmpfs cannot be mounted here");
@@ -363,7 +363,7 @@ fn snapshot_that_would_fill_the_volume_is_refused() {
 
 /// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
 #[test]
-fn disk_that_the_log_has_filled_heals_when_the_reader_ends() {
+fn disk_filled_by_wal_recovers_when_reader_ends() {
     let harness = Harness::new();
     let Some(_disk) = small_disk(&harness.folder.path().join("data"), "8m") else {
         return skipped("a tmpfs cannot be mounted here");
@@ -417,7 +417,7 @@ fn damage_the_oldest_rows(harness: &Harness) {
 }
 
 #[test]
-fn damage_that_only_the_clean_up_meets_is_named_and_ends_in_a_new_database() {
+fn corruption_found_by_retention_is_reported_and_ends_in_new_database() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create_many("before", 1_000);

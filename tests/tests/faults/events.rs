@@ -37,7 +37,7 @@ impl Harness {
 
 /// The record begins with the first attempt: what lies between it and the list that goes well is a gap, and healed.
 #[test]
-fn first_lists_that_fail_are_named_and_leave_a_healed_gap() {
+fn failed_first_lists_are_reported_and_leave_healed_gap() {
     for (fault, words, smaller_pages) in [
         (status(500), "500", false),
         (Fault::Hangup, "connection", false),
@@ -63,7 +63,7 @@ fn first_lists_that_fail_are_named_and_leave_a_healed_gap() {
 }
 
 #[test]
-fn a_list_of_events_whose_token_expires_is_begun_again_with_larger_pages() {
+fn event_list_with_expired_token_restarts_with_larger_pages() {
     let harness = Harness::new();
     harness.create_many("many", 250);
     let second_page = On {
@@ -79,7 +79,7 @@ fn a_list_of_events_whose_token_expires_is_begun_again_with_larger_pages() {
 }
 
 #[test]
-fn a_page_that_is_too_large_is_asked_for_in_halves() {
+fn page_that_is_too_large_is_requested_in_halves() {
     let harness = Harness::new();
     for n in 0..100 {
         let mut large = event("shop", &format!("large-{n}"), 1);
@@ -94,7 +94,7 @@ fn a_page_that_is_too_large_is_asked_for_in_halves() {
 
 /// As JSON it is 8.4 MiB: six bytes for each character. It must not keep the list from ending.
 #[test]
-fn event_of_the_largest_size_is_listed_among_others() {
+fn event_of_maximum_size_is_listed_with_others() {
     let harness = Harness::new();
     harness.create_many("small", 150);
     let mut large = event("shop", "large", 1);
@@ -110,7 +110,7 @@ fn event_of_the_largest_size_is_listed_among_others() {
 }
 
 #[test]
-fn list_of_events_whose_continue_token_repeats_is_degraded_and_not_asked_for_without_end() {
+fn event_list_with_repeating_continue_token_is_degraded_and_bounded() {
     let harness = Harness::new();
     harness.create_many("small", 150);
     let faults = harness.server.faults();
@@ -130,7 +130,7 @@ fn list_of_events_whose_continue_token_repeats_is_degraded_and_not_asked_for_wit
 }
 
 #[test]
-fn lines_that_are_no_events_are_skipped_and_the_watch_lives() {
+fn lines_that_are_not_events_are_skipped_and_watch_continues() {
     let harness = Harness::new();
     let recorder = harness.start();
     harness.create("before");
@@ -167,7 +167,7 @@ fn lines_that_are_no_events_are_skipped_and_the_watch_lives() {
 
 /// No API server of today sends bookmarks of Events, which it does not cache; one that did would save the renewals.
 #[test]
-fn bookmarks_move_the_position_of_events() {
+fn bookmarks_advance_event_position() {
     let server = ApiServer::start(Config {
         compaction_interval: None,
         bookmark_interval: Duration::from_millis(200),
@@ -196,7 +196,7 @@ fn bookmarks_move_the_position_of_events() {
 
 /// A rule that comes later does not make what was recorded before look as if it had gone.
 #[test]
-fn what_a_filter_leaves_out_is_counted_makes_no_row_and_is_not_missing() {
+fn filtered_events_are_counted_without_row_or_gap() {
     let harness = Harness::new();
     harness.create_many("recorded", 5);
     let recorder = harness.start();

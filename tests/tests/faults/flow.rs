@@ -37,7 +37,7 @@ use super::harness::Harness;
 
 /// `kube9-chaos --burst 100000` is the same with more.
 #[test]
-fn burst_far_beyond_the_queue_loses_nothing() {
+fn burst_larger_than_queue_loses_nothing() {
     const EVENTS: usize = 20_000;
     let harness = Harness::with("");
     let recorder = harness.start();
@@ -196,7 +196,7 @@ impl Parts {
 }
 
 #[test]
-fn what_a_full_queue_drops_is_counted_and_healed_or_a_gap_that_says_it_is_not() {
+fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     let parts = Parts::new();
     let (harness, number) = (&parts.harness, |sql: &str| parts.harness.setup.number(sql));
     harness.create("first");

@@ -270,22 +270,22 @@ fn play(rows: &[Row], last: fn(&Harness, &Scraper)) {
 }
 
 #[test]
-fn faults_of_the_connection_are_named_and_the_account_balances_all_the_while() {
+fn connection_faults_are_reported_and_event_counts_balance() {
     play(CONNECTIONS, |_, _| {});
 }
 
 #[test]
-fn answers_that_refuse_are_named_and_the_account_balances_all_the_while() {
+fn refused_requests_are_reported_and_event_counts_balance() {
     play(ANSWERS, |_, _| {});
 }
 
 #[test]
-fn lists_and_watches_that_fail_are_named_and_the_account_balances_all_the_while() {
+fn failed_lists_and_watches_are_reported_and_event_counts_balance() {
     play(LISTS_AND_WATCHES, |_, _| {});
 }
 
 #[test]
-fn what_is_no_failure_and_a_database_that_stands_still_leave_the_account_balanced() {
+fn blocked_database_keeps_event_counts_balanced() {
     play(&[], |harness, scraper| {
         // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
         let faults = harness.server.faults();

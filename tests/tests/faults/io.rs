@@ -75,7 +75,7 @@ impl Machine {
 }
 
 #[test]
-fn writes_that_fail_are_named_and_lose_nothing() {
+fn failed_writes_are_reported_and_lose_nothing() {
     let Some(mut machine) = Machine::new() else {
         return;
     };
@@ -119,7 +119,7 @@ fn writes_that_fail_are_named_and_lose_nothing() {
 }
 
 #[test]
-fn reads_that_fail_are_named_and_lose_nothing() {
+fn failed_reads_are_reported_and_lose_nothing() {
     let Some(mut machine) = Machine::new() else {
         return;
     };
@@ -141,7 +141,7 @@ fn reads_that_fail_are_named_and_lose_nothing() {
 }
 
 #[test]
-fn syncs_that_fail_are_named_and_lose_nothing() {
+fn failed_syncs_are_reported_and_lose_nothing() {
     let Some(mut machine) = Machine::new() else {
         return;
     };
@@ -165,7 +165,7 @@ fn syncs_that_fail_are_named_and_lose_nothing() {
 }
 
 #[test]
-fn kill_on_a_failing_disk_and_a_start_on_it_lose_nothing() {
+fn kill_and_start_on_failing_disk_lose_nothing() {
     let Some(mut machine) = Machine::new() else {
         return;
     };

@@ -77,7 +77,7 @@ impl Harness {
 }
 
 #[test]
-fn faults_that_last_are_named_and_no_pod_is_missed() {
+fn lasting_faults_are_reported_and_no_pod_is_missed() {
     let harness = Harness::new();
     let recorder = harness.start_on_pods();
     let busy = Fault::Status {
@@ -128,7 +128,7 @@ fn faults_that_last_are_named_and_no_pod_is_missed() {
 }
 
 #[test]
-fn permission_refused_by_a_server_that_starts_is_not_said_to_be_missing() {
+fn forbidden_answer_of_starting_server_is_not_reported_as_missing_permission() {
     let harness = Harness::new();
     let recorder = harness.start_on_pods();
     let missing =
@@ -157,7 +157,7 @@ fn permission_refused_by_a_server_that_starts_is_not_said_to_be_missing() {
 }
 
 #[test]
-fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
+fn object_watches_that_end_immediately_cause_no_hot_loop() {
     let expired = Fault::ErrorAfter {
         items: 0,
         code: 410,
@@ -199,7 +199,7 @@ fn watches_of_objects_that_end_at_once_make_no_hot_loop() {
 }
 
 #[test]
-fn a_position_that_is_gone_in_the_stream_has_the_objects_listed_again() {
+fn object_position_expired_in_stream_causes_relist() {
     let harness = Harness::new();
     let recorder = harness.start_on_pods();
     let gone = Fault::ErrorAfter {
@@ -216,7 +216,7 @@ fn a_position_that_is_gone_in_the_stream_has_the_objects_listed_again() {
 }
 
 #[test]
-fn a_list_of_objects_whose_token_expires_is_begun_again() {
+fn object_list_with_expired_token_restarts() {
     let harness = Harness::new();
     harness.create_pods("many", 120);
     let second_page = On {
@@ -231,7 +231,7 @@ fn a_list_of_objects_whose_token_expires_is_begun_again() {
 }
 
 #[test]
-fn objects_that_cannot_be_read_are_counted_and_the_rest_is_known() {
+fn unreadable_objects_are_counted_and_others_recorded() {
     let harness = Harness::new();
     harness.create_pods("listed", 2);
     let garbage = Fault::Garbage {
@@ -257,7 +257,7 @@ fn objects_that_cannot_be_read_are_counted_and_the_rest_is_known() {
 }
 
 #[test]
-fn an_object_that_is_too_long_is_skipped_and_the_watch_lives() {
+fn oversized_object_is_skipped_and_watch_continues() {
     let harness = Harness::new();
     let recorder = harness.start_on_pods();
     let head = br#""metadata":{"name":"huge","namespace":"shop","uid":"u","resourceVersion":"{version}"},"spec":""#;

@@ -40,7 +40,7 @@ impl TimeSource for Trap {
 }
 
 #[test]
-fn panic_in_a_task_commits_what_was_received_before_the_recorder_ends() {
+fn panic_in_task_commits_received_items_before_exit() {
     const EVENTS: usize = 200;
     let harness = Harness::new();
     let trap = Arc::new(Trap {

@@ -333,7 +333,7 @@ impl Rewound {
 }
 
 #[test]
-fn history_that_went_back_while_down_is_found_at_the_start() {
+fn history_regression_while_down_is_detected_at_start() {
     let rewound = Rewound::new();
     rewound.watching().stop().unwrap();
     rewound.harness.server.restore_backup(rewound.backup);
@@ -343,7 +343,7 @@ fn history_that_went_back_while_down_is_found_at_the_start() {
 }
 
 #[test]
-fn history_that_went_back_under_a_running_recorder_is_found_when_watches_are_cut() {
+fn history_regression_while_running_is_detected_when_watches_are_cut() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
     rewound.harness.server.restore_backup(rewound.backup);
@@ -352,7 +352,7 @@ fn history_that_went_back_under_a_running_recorder_is_found_when_watches_are_cut
 }
 
 #[test]
-fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
+fn history_regression_is_detected_after_clean_watch_end() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
     let server = &rewound.harness.server;
@@ -368,7 +368,7 @@ fn history_that_went_back_is_found_after_watches_that_were_closed_in_order() {
 
 /// The new history is above every position before anybody asks.
 #[test]
-fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
+fn history_regression_above_position_is_detected_by_exact_list() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
     let harness = &rewound.harness;
@@ -393,7 +393,7 @@ fn history_that_went_back_and_has_overtaken_is_found_by_what_was_there() {
 
 /// The same, while every kind waits for its next attempt, so that nothing is asked of an API server that is away.
 #[test]
-fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
+fn history_regression_above_position_is_detected_while_all_kinds_back_off() {
     let mut rewound = Rewound::new();
     let setup = &mut rewound.harness.setup;
     let waits = "backoff: {initial: 6s, max: 6s}";
@@ -419,7 +419,7 @@ fn history_that_went_back_and_has_overtaken_while_every_kind_waits_is_found() {
 
 /// An API server that was away, and has the same history: nothing is listed, and no gap row claims anything.
 #[test]
-fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
+fn unchanged_history_after_api_server_outage_leaves_no_gap() {
     let harness = Harness::new();
     harness.put_each(&WATCHED, "old");
     let recorder = harness.watching();
@@ -446,7 +446,7 @@ fn history_that_stayed_while_the_api_server_was_away_leaves_no_gap() {
 
 /// Nothing ends: the watches of versions of the future just say nothing.
 #[test]
-fn history_that_went_back_is_found_on_idle_watches() {
+fn history_regression_is_detected_on_idle_watches() {
     let rewound = Rewound::new();
     let recorder = rewound.watching();
     rewound.harness.server.store().restore(rewound.backup);
@@ -455,7 +455,7 @@ fn history_that_went_back_is_found_on_idle_watches() {
 }
 
 #[test]
-fn exact_list_of_the_future_that_is_answered_with_what_there_is_today_fools_nobody() {
+fn exact_list_of_future_version_answered_with_current_state_is_detected() {
     for as_asked in [false, true] {
         let rewound = Rewound::new();
         rewound.watching().stop().unwrap();
@@ -472,7 +472,7 @@ fn exact_list_of_the_future_that_is_answered_with_what_there_is_today_fools_nobo
 
 /// The list is later than the position: what lies between is a gap, and not said to be none.
 #[test]
-fn exact_list_that_is_answered_with_a_later_state_leaves_a_gap() {
+fn exact_list_answered_with_later_state_leaves_gap() {
     let harness = Harness::new();
     harness.put(Kind::Pod, "before");
     let recorder = harness.watching();
@@ -491,7 +491,7 @@ fn exact_list_that_is_answered_with_a_later_state_leaves_a_gap() {
 }
 
 #[test]
-fn exact_list_that_fails_falls_back_to_what_there_is_today() {
+fn failed_exact_list_falls_back_to_current_list() {
     for (code, cause) in [
         (500, "watch_failed"),
         (400, "watch_failed"),
@@ -525,7 +525,7 @@ fn exact_list_that_fails_falls_back_to_what_there_is_today() {
 
 /// A failing watch at the stored position is given up after a start, too.
 #[test]
-fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again() {
+fn failed_watch_at_stored_position_after_restart_causes_relist() {
     for kind in [Kind::Event, Kind::Pod] {
         let harness = Harness::new();
         harness.put(kind, "before");
@@ -556,7 +556,7 @@ fn watch_that_fails_at_the_stored_position_after_a_restart_has_it_listed_again()
 /// The network is away for a while and its connections are reset then: nothing proves that nothing was missed until the reset.
 /// An API server that is killed ends its connections, and all that it sent has arrived.
 #[test]
-fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_end() {
+fn gap_begins_at_last_line_after_reset_and_at_end_after_clean_close() {
     for is_reset in [true, false] {
         let harness = Harness::new();
         let recorder = harness.watching();
@@ -595,7 +595,7 @@ fn gap_after_a_reset_connection_begins_at_the_last_line_and_after_an_end_at_the_
 /// The API server restarts with changes before, in and after. Its caches are empty, so objects cannot be resumed: the gap
 /// begins when the watches ended, not before what was recorded live.
 #[test]
-fn restart_of_the_api_server_leaves_one_gap_from_the_end_of_the_watches() {
+fn api_server_restart_leaves_one_gap_from_end_of_watches() {
     let harness = Harness::new();
     harness.put_each(&WATCHED, "old");
     let recorder = harness.watching();

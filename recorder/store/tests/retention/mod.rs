@@ -281,7 +281,7 @@ fn what(at: i64, severity: Severity, name: &str) -> What<'_> {
 }
 
 #[test]
-fn rows_go_when_their_last_occurrence_is_older_than_their_severity_is_kept() {
+fn rows_expire_by_last_occurrence_and_severity() {
     let mut store = Store::new();
     for (days, last, severity, name) in [
         (8, None, Severity::Info, "info-8"),
@@ -340,7 +340,7 @@ fn rows_go_when_their_last_occurrence_is_older_than_their_severity_is_kept() {
 }
 
 #[test]
-fn a_run_that_deletes_nothing_tells_nothing_and_the_next_waits_for_its_interval() {
+fn run_without_deletions_writes_no_row_and_next_waits_for_interval() {
     let mut store = Store::new();
     store.add(what(days_ago(1), Severity::Info, "young"));
     assert!(store.clean() > 0);
@@ -353,7 +353,7 @@ fn a_run_that_deletes_nothing_tells_nothing_and_the_next_waits_for_its_interval(
 }
 
 #[test]
-fn row_of_an_open_gap_outlives_age_and_size() {
+fn open_gap_row_is_never_deleted() {
     for max_bytes in [None, Some(1 << 20)] {
         let mut store = Store::with(max_bytes, large_volume);
         let list = |cause, at| Item::Mark {
@@ -380,7 +380,7 @@ fn row_of_an_open_gap_outlives_age_and_size() {
 }
 
 #[test]
-fn unused_names_go_and_used_ones_stay() {
+fn unused_names_are_deleted_and_used_ones_kept() {
     let mut store = Store::new();
     let old = What {
         kind: "Job",
@@ -426,7 +426,7 @@ fn unused_names_go_and_used_ones_stay() {
 }
 
 #[test]
-fn names_that_come_back_while_the_clean_up_runs_stay() {
+fn names_reused_during_retention_are_kept() {
     let old = What {
         kind: "Job",
         namespace: "batch",
@@ -471,7 +471,7 @@ fn names_that_come_back_while_the_clean_up_runs_stay() {
 
 /// A pass over all rows for the few names that came meanwhile, and then another one, would never end.
 #[test]
-fn clean_up_ends_while_new_names_keep_coming() {
+fn retention_ends_while_new_names_arrive() {
     let mut store = Store::with(Some(2 << 20), large_volume);
     fill(&mut store, 8_000, Severity::Info);
     fill(&mut store, 8_000, Severity::Info);
@@ -521,7 +521,7 @@ fn fill(store: &mut Store, rows: i64, severity: Severity) {
 }
 
 #[test]
-fn size_cap_takes_the_oldest_of_the_least_severe_first() {
+fn size_limit_deletes_oldest_of_least_severe_first() {
     let mut store = Store::with(Some(2 << 20), large_volume);
     fill(&mut store, 3_000, Severity::Critical);
     fill(&mut store, 3_000, Severity::Info);
@@ -558,7 +558,7 @@ fn size_cap_takes_the_oldest_of_the_least_severe_first() {
 }
 
 #[test]
-fn pinned_reader_does_not_make_the_size_cap_delete_everything() {
+fn pinned_reader_does_not_make_size_limit_delete_everything() {
     let mut store = Store::with(Some(2 << 20), large_volume);
     fill(&mut store, 8_000, Severity::Info);
     let reader = Connection::open_with_flags(
@@ -587,7 +587,7 @@ fn pinned_reader_does_not_make_the_size_cap_delete_everything() {
 }
 
 #[test]
-fn full_volume_frees_pages_for_new_rows_and_gives_none_back() {
+fn full_volume_frees_pages_and_does_not_shrink_file() {
     let mut store = Store::with(None, full_volume);
     fill(&mut store, 20_000, Severity::Info);
     let pages = store.number("PRAGMA page_count");
@@ -600,7 +600,7 @@ fn full_volume_frees_pages_for_new_rows_and_gives_none_back() {
 }
 
 #[test]
-fn space_of_deleted_rows_is_given_back() {
+fn space_of_deleted_rows_is_returned_to_disk() {
     let mut store = Store::new();
     fill(&mut store, 8_000, Severity::Info);
     let before = store.number("PRAGMA page_count");
@@ -613,7 +613,7 @@ fn space_of_deleted_rows_is_given_back() {
 }
 
 #[test]
-fn entries_of_a_watch_that_is_gone_go_with_their_rows() {
+fn dedup_entries_of_removed_watch_are_deleted_with_rows() {
     let mut store = Store::new();
     store.add(what(days_ago(9), Severity::Info, "old"));
     store.add(what(days_ago(1), Severity::Info, "young"));
@@ -633,7 +633,7 @@ fn entries_of_a_watch_that_is_gone_go_with_their_rows() {
 }
 
 #[test]
-fn facts_of_a_watch_that_is_no_longer_run_go_once_they_are_old() {
+fn snapshots_of_removed_watch_are_deleted_when_old() {
     let mut store = Store::new();
     let state = |watch: i64, proven: i64| {
         format!(
@@ -677,7 +677,7 @@ fn facts_of_a_watch_that_is_no_longer_run_go_once_they_are_old() {
 }
 
 #[test]
-fn open_gap_of_a_watch_that_is_no_longer_run_is_closed_as_not_healed() {
+fn open_gap_of_removed_watch_closes_as_not_healed() {
     let mut store = Store::new();
     let watch = store.watch;
     let mark = |mark| Item::Mark { watch, mark };
@@ -706,7 +706,7 @@ fn open_gap_of_a_watch_that_is_no_longer_run_is_closed_as_not_healed() {
 }
 
 #[test]
-fn failed_clean_up_says_so_once_and_is_tried_again() {
+fn failed_retention_is_reported_once_and_retried() {
     let mut store = Store::new();
     store.add(what(days_ago(9), Severity::Info, "old"));
     store

@@ -92,7 +92,7 @@ fn pod(_: i64) -> String {
 
 /// 60,000 Events of one namespace at a limit of 8 MiB.
 #[test]
-fn flood_of_one_namespace_leaves_the_others_their_rows() {
+fn flood_of_one_namespace_keeps_rows_of_others() {
     let mut store = Store::with(Some(8 << 20), large_volume);
     others(&mut store);
     flood(&mut store, 60_000, Severity::Info, noise, pod);
@@ -129,7 +129,7 @@ fn flood_of_one_namespace_leaves_the_others_their_rows() {
 
 /// Errors go last, so a flood of them would push all else out.
 #[test]
-fn flood_of_errors_leaves_the_others_their_share() {
+fn flood_of_errors_keeps_share_of_others() {
     let mut store = Store::with(Some(8 << 20), large_volume);
     others(&mut store);
     flood(&mut store, 60_000, Severity::Error, noise, pod);
@@ -144,7 +144,7 @@ fn flood_of_errors_leaves_the_others_their_share() {
 
 /// Fewer rows than the others have, each as large as a row can be.
 #[test]
-fn flood_of_large_rows_is_weighed_by_its_bytes() {
+fn flood_of_large_rows_counts_by_bytes() {
     let mut store = Store::with(Some(8 << 20), large_volume);
     others(&mut store);
     flood(&mut store, 6_000, Severity::Info, large, pod);
@@ -159,7 +159,7 @@ fn flood_of_large_rows_is_weighed_by_its_bytes() {
 
 /// Kinds are free text in an Event.
 #[test]
-fn flood_of_kinds_leaves_the_others_their_rows() {
+fn flood_of_kinds_keeps_rows_of_others() {
     let mut store = Store::with(Some(8 << 20), large_volume);
     others(&mut store);
     flood(&mut store, 30_000, Severity::Info, noise, |n| {
@@ -177,7 +177,7 @@ fn flood_of_kinds_leaves_the_others_their_rows() {
 
 /// 100 ConfigMaps whose facts alone are more than the limit of 64 MiB.
 #[test]
-fn facts_of_one_namespace_do_not_take_the_room_of_rows() {
+fn snapshots_of_one_namespace_do_not_displace_rows() {
     let mut store = Store::with(Some(64 << 20), large_volume);
     others(&mut store);
     let keys: Map<String, Value> = (0..30_000)

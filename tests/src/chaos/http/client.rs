@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_those_of_all_answers() {
+    fn status_codes_of_all_answers_are_counted() {
         let answers = b"HTTP/1.1 200 OK\r\n\r\n{\"status\": 1}HTTP/1.1 400 Bad Request\r\n\r\n";
         assert_eq!(codes(answers), [200, 400]);
         assert_eq!(codes(b""), [0; 0]);

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_those_of_their_seed() {
+    fn requests_are_determined_by_seed() {
         let of = |seed| {
             let mut random = Rng::new(seed);
             let mut bytes = request(&mut random);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn old_rows_and_the_oldest_of_a_severity_may_go_and_no_other() {
+    fn ledger_accepts_deletion_of_expired_and_oldest_rows_only() {
         let rows = [(1000, 0), (1000, 2), (800, 0), (700, 0), (300, 0)];
         let all = after(&rows, &[1000, 800, 700, 300]);
         assert_eq!((all.expired, all.evicted, all.wrong.len()), (0, 0, 0));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_whose_row_went_with_something_unseen_is_not_judged() {
+    fn ledger_excludes_event_deleted_after_unseen_change() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE dedup (uid, event)")
             .unwrap();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_shrinks_is_noticed() {
+    fn ledger_reports_shrinking_row() {
         let mut ledger = Ledger::default();
         ledger.note(7, entry("u", 0, 5, 0), KEEP);
         ledger.note(7, entry("u", 0, 6, 0), KEEP);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_counts_once() {
+    fn ledger_counts_earlier_occurrences_once() {
         let mut ledger = Ledger::default();
         let first = Entry {
             before: 2,
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_be_given_to_another_row_later() {
+    fn ledger_accepts_reused_key() {
         let mut ledger = Ledger::default();
         let at = key(1000);
         ledger.note(at, entry("old", 0, 3, 1000), KEEP);

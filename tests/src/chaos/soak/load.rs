@@ -236,7 +236,7 @@ mod tests {
     use crate::apiserver::Config;
 
     #[test]
-    fn a_cycle_has_every_phase_in_turn() {
+    fn load_cycle_contains_every_phase() {
         let at = |second| Phase::at(Duration::from_secs(second)).name;
         assert_eq!(
             [0, 44, 45, 150, 175, 240, 299, 300].map(at),
@@ -248,7 +248,7 @@ mod tests {
 
     /// What a soak says of memory is worth something only if the cluster stays as large as it is.
     #[test]
-    fn the_cluster_does_not_grow() {
+    fn load_cycle_does_not_grow_cluster() {
         let server = ApiServer::start(Config::default()).unwrap();
         let start = Micros::now();
         let mut player = Player::new(&server, 3, 0.1, start);

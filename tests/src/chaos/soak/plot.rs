@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_panel_every_restart_and_the_limit_are_drawn() {
+    fn plot_draws_panels_restarts_and_limit() {
         let at = |n: u64| Sample {
             second: 5.0 * n as f64,
             writes: 100 * n,

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_as_it_was_written() {
+    fn samples_round_trip_through_csv() {
         let samples = line(0, 1, 3);
         assert_eq!(parse(&csv(&samples)).unwrap(), samples);
         assert!(parse("second\n").is_err());
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_seen_life_by_life() {
+    fn memory_growth_is_computed_per_run() {
         let mut samples = line(0, 1, 0);
         samples.extend(line(200, 2, 50));
         samples.extend(line(400, 3, 0).into_iter().take(12));
