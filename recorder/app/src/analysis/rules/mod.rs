@@ -9,115 +9,119 @@
 //!                      └────▶ words (what the texts share)
 //! ```
 
-mod config_error;
-mod config_map_secret;
-mod container_exit;
+mod config_map_missing;
+mod container_cannot_start;
+mod container_exited_with_error;
 mod container_killed;
+mod container_oom_killed;
 mod crash_loop;
-mod default_token;
-mod env_secret;
-mod evicted;
+mod default_token_mounted;
 mod failing;
 mod failure_after_change;
-mod image_pull;
-mod image_registry;
-mod liveness_kills;
-mod missing_config_map;
-mod missing_probe;
-mod missing_resources;
-mod node_condition;
-mod node_evictions;
-mod node_flapping;
-mod node_full;
-mod node_images;
-mod node_not_ready;
-mod node_pressure;
-mod not_ready;
-mod one_node;
-mod oom_killed;
-mod own_database;
-mod own_disk;
-mod own_watch;
+mod image_fails_on_several_nodes;
+mod image_not_pinned;
+mod image_pull_failing;
+mod killed_by_liveness_probe;
+mod kubelet_version_skew;
+mod memory_limit_too_low;
+mod node_cannot_pull_images;
+mod node_nearly_allocated;
+mod node_pressure_evictions;
+mod node_problem;
+mod node_readiness_flapping;
+mod node_under_pressure;
+mod node_unready;
 #[cfg(test)]
 mod page;
-mod privileged;
-mod repeated_oom;
-mod replica_failure;
+mod pod_creation_refused;
+mod pod_evicted;
+mod pod_not_ready;
+mod pod_stuck_creating;
+mod pod_stuck_terminating;
+mod pod_unschedulable;
+mod pods_failing_alike;
+mod pods_unschedulable_alike;
+mod privileged_pod;
+mod readiness_probe_missing;
+mod recorder_database_unhealthy;
+mod recorder_disk_nearly_full;
+mod recorder_watch_failing;
+mod replicas_on_one_node;
+mod replicas_unavailable;
+mod resources_not_set;
 mod rollout_stuck;
 pub mod rule;
-mod same_failure;
-mod service_no_pods;
-mod service_not_ready;
+mod secret_in_config_map;
+mod secret_in_env_var;
+mod service_has_no_ready_pod;
+mod service_selects_no_pod;
 pub mod signs;
-mod single_replica;
-mod stuck_creating;
-mod stuck_terminating;
-mod target_port;
-mod unavailable;
-mod unpinned_image;
-mod unschedulable;
-mod unschedulable_group;
-mod version_skew;
-mod warning_rate;
+mod single_replica_behind_service;
+mod target_port_not_declared;
+mod warning_rate_high;
 pub mod words;
 
-pub(super) use default_token::is_ignored as is_default_token_ignored;
+pub(super) use default_token_mounted::is_ignored as is_default_token_ignored;
 use kube9_model::EventType;
 use rule::{Rule, RuleDoc};
 
 /// All rules, in the order of the documentation.
 pub static ALL: &[Rule] = &[
-    oom_killed::RULE,
+    container_oom_killed::RULE,
     container_killed::RULE,
     crash_loop::RULE,
-    container_exit::RULE,
-    image_pull::RULE,
-    config_error::RULE,
-    unschedulable::RULE,
-    stuck_creating::RULE,
-    not_ready::RULE,
-    stuck_terminating::RULE,
-    evicted::RULE,
-    node_not_ready::RULE,
-    node_pressure::RULE,
-    node_condition::RULE,
+    container_exited_with_error::RULE,
+    image_pull_failing::RULE,
+    container_cannot_start::RULE,
+    pod_unschedulable::RULE,
+    pod_stuck_creating::RULE,
+    pod_not_ready::RULE,
+    pod_stuck_terminating::RULE,
+    pod_evicted::RULE,
+    node_unready::RULE,
+    node_under_pressure::RULE,
+    node_problem::RULE,
     rollout_stuck::RULE,
-    unavailable::RULE,
-    replica_failure::RULE,
-    service_no_pods::RULE,
-    service_not_ready::RULE,
-    own_database::RULE,
-    own_watch::RULE,
-    own_disk::RULE,
-    same_failure::RULE,
+    replicas_unavailable::RULE,
+    pod_creation_refused::RULE,
+    service_selects_no_pod::RULE,
+    service_has_no_ready_pod::RULE,
+    recorder_database_unhealthy::RULE,
+    recorder_watch_failing::RULE,
+    recorder_disk_nearly_full::RULE,
+    pods_failing_alike::RULE,
     failure_after_change::RULE,
-    repeated_oom::RULE,
-    node_flapping::RULE,
-    image_registry::RULE,
-    node_images::RULE,
-    unschedulable_group::RULE,
-    node_full::RULE,
-    liveness_kills::RULE,
-    warning_rate::RULE,
-    node_evictions::RULE,
-    unpinned_image::RULE,
-    missing_resources::RULE,
-    missing_probe::RULE,
-    single_replica::RULE,
-    one_node::RULE,
-    privileged::RULE,
-    default_token::RULE,
-    config_map_secret::RULE,
-    env_secret::RULE,
-    missing_config_map::RULE,
-    target_port::RULE,
-    version_skew::RULE,
+    memory_limit_too_low::RULE,
+    node_readiness_flapping::RULE,
+    image_fails_on_several_nodes::RULE,
+    node_cannot_pull_images::RULE,
+    pods_unschedulable_alike::RULE,
+    node_nearly_allocated::RULE,
+    killed_by_liveness_probe::RULE,
+    warning_rate_high::RULE,
+    node_pressure_evictions::RULE,
+    image_not_pinned::RULE,
+    resources_not_set::RULE,
+    readiness_probe_missing::RULE,
+    single_replica_behind_service::RULE,
+    replicas_on_one_node::RULE,
+    privileged_pod::RULE,
+    default_token_mounted::RULE,
+    secret_in_config_map::RULE,
+    secret_in_env_var::RULE,
+    config_map_missing::RULE,
+    target_port_not_declared::RULE,
+    kubelet_version_skew::RULE,
 ];
 
 /// Whether a rule about what pods of several namespaces have in common is right when it fires though some of them are not
 /// known: with more pods it fires all the more. It may not close then.
 pub fn holds_of_a_part(rule: &Rule) -> bool {
-    let these = [image_registry::RULE, node_full::RULE, node_evictions::RULE];
+    let these = [
+        image_fails_on_several_nodes::RULE,
+        node_nearly_allocated::RULE,
+        node_pressure_evictions::RULE,
+    ];
     these.iter().any(|one| one.name == rule.name)
 }
 
