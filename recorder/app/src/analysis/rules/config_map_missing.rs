@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::ConfigMap],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -48,6 +46,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn needs(optional: bool) -> Value {
@@ -57,39 +56,44 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: opens, closes when it is created",
-                vec![
-                    Seen("config-error", "bad"),
-                    Wait(31),
-                    Opens(Error),
-                    Seen("config-error", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens, closes when it comes, opens when it goes",
-                vec![
-                    apply(Kind::Pod, needs(false)),
-                    Wait(31),
-                    Opens(Error),
-                    apply(Kind::ConfigMap, config_map(json!({}))),
-                    Closes,
-                    Gone(Kind::ConfigMap, config_map(json!({}))),
-                    Wait(31),
-                    Opens(Error),
-                ],
-            ),
-            case(
-                "optional is not needed",
-                vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet],
-            ),
-            case(
-                "captured: it is there",
-                vec![Seen("config-change", "well"), Wait(60), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_missing_config_map_opens_then_closes_when_created() {
+        run(
+            &RULE,
+            vec![
+                Seen("config-error", "bad"),
+                Wait(31),
+                Opens(Error),
+                Seen("config-error", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_config_map_opens_again() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, needs(false)),
+                Wait(31),
+                Opens(Error),
+                apply(Kind::ConfigMap, config_map(json!({}))),
+                Closes,
+                Gone(Kind::ConfigMap, config_map(json!({}))),
+                Wait(31),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn optional_reference_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn captured_existing_config_map_does_not_open() {
+        run(&RULE, vec![Seen("config-change", "well"), Wait(60), Quiet]);
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -54,34 +52,39 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
         pod_with("web-1", 1, state, last)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a ConfigMap is missing, then it is there",
-                vec![
-                    Seen("config-error", "bad"),
-                    Opens(Error),
-                    Seen("config-error", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "creating is no error",
-                vec![
-                    apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: nor is a volume that is waited for",
-                vec![Seen("creating", "bad"), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_config_map_missing_opens_then_closes_when_created() {
+        run(
+            &RULE,
+            vec![
+                Seen("config-error", "bad"),
+                Opens(Error),
+                Seen("config-error", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn creating_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_wait_for_a_volume_does_not_open() {
+        run(&RULE, vec![Seen("creating", "bad"), Quiet]);
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -87,6 +85,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
@@ -97,84 +96,103 @@ mod tests {
         terminated("Error", 3, 0, 1)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a Job that failed for good, deleted afterwards",
-                vec![
-                    Seen("job", "bad"),
-                    Opens(Error),
-                    Seen("job", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens when it is no loop, closes when settled",
-                vec![
-                    apply(Kind::Pod, one(running(2), end())),
-                    Wait(10),
-                    Quiet,
-                    Wait(15),
-                    Opens(Warning),
-                    Wait(700),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: a crash loop is one finding, not two",
-                vec![
-                    Seen("crash-loop", "bad"),
-                    Wait(60),
-                    Seen("crash-loop", "repaired"),
-                    Quiet,
-                ],
-            ),
-            case(
-                "a crash that becomes a loop later gives way, also while it runs in between",
-                vec![
-                    apply(Kind::Pod, one(running(2), end())),
-                    Wait(30),
-                    Opens(Warning),
-                    apply(
-                        Kind::Pod,
-                        pod_with(
-                            "web-1",
-                            2,
-                            waiting("CrashLoopBackOff"),
-                            terminated("Error", 3, 2, 40),
-                        ),
+    #[test]
+    fn captured_failed_job_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                Seen("job", "bad"),
+                Opens(Error),
+                Seen("job", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn exit_code_opens_after_the_delay_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), end())),
+                Wait(10),
+                Quiet,
+                Wait(15),
+                Opens(Warning),
+                Wait(700),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("crash-loop", "bad"),
+                Wait(60),
+                Seen("crash-loop", "repaired"),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn crash_that_becomes_a_loop_is_superseded() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), end())),
+                Wait(30),
+                Opens(Warning),
+                apply(
+                    Kind::Pod,
+                    pod_with(
+                        "web-1",
+                        2,
+                        waiting("CrashLoopBackOff"),
+                        terminated("Error", 3, 2, 40),
                     ),
-                    Becomes,
-                    apply(
-                        Kind::Pod,
-                        pod_with("web-1", 3, running(60), terminated("Error", 3, 2, 40)),
+                ),
+                Becomes,
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 3, running(60), terminated("Error", 3, 2, 40)),
+                ),
+                Wait(700),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn exit_code_zero_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), terminated("Completed", 0, 0, 1))),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(end(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
                     ),
-                    Wait(700),
-                    Quiet,
-                ],
-            ),
-            case(
-                "a good end is none",
-                vec![
-                    apply(Kind::Pod, one(running(2), terminated("Completed", 0, 0, 1))),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "a deleted pod may end as it likes",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        over(
-                            one(end(), json!({})),
-                            json!({"metadata": {"deletionTimestamp": t(30)}}),
-                        ),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -61,6 +59,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
@@ -71,53 +70,65 @@ mod tests {
         terminated("Error", 137, 0, 3)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "opens at the kill, closes when it has run for long",
-                vec![
-                    apply(Kind::Pod, one(running(5), kill())),
-                    Opens(Error),
-                    Wait(590),
-                    Quiet,
-                    Wait(20),
-                    Closes,
-                ],
-            ),
-            case(
-                "out of memory",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        one(running(5), terminated("OOMKilled", 137, 0, 3)),
+    #[test]
+    fn sigkill_opens_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), kill())),
+                Opens(Error),
+                Wait(590),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn oom_kill_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    one(running(5), terminated("OOMKilled", 137, 0, 3)),
+                ),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_exit_code_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 143, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn evicted_pod_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(kill(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
                     ),
-                    Quiet,
-                ],
-            ),
-            case(
-                "another code",
-                vec![
-                    apply(Kind::Pod, one(running(5), terminated("Error", 143, 0, 3))),
-                    Quiet,
-                ],
-            ),
-            case(
-                "an evicted pod",
-                vec![apply(Kind::Pod, evicted("web-1")), Quiet],
-            ),
-            case(
-                "a deleted pod is killed by right",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        over(
-                            one(kill(), json!({})),
-                            json!({"metadata": {"deletionTimestamp": t(30)}}),
-                        ),
-                    ),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Quiet,
+            ],
+        );
     }
 }

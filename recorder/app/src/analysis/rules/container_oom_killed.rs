@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -70,6 +68,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
@@ -80,76 +79,97 @@ mod tests {
         terminated("OOMKilled", 137, 0, 10)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "an eviction is `PodEvicted`'s",
-                vec![apply(Kind::Pod, evicted("web-1")), Quiet],
-            ),
-            case(
-                "captured: opens at the first kill, stays, closes when it is repaired",
-                vec![
-                    Seen("out-of-memory", "kill-1"),
-                    Opens(Error),
-                    Seen("out-of-memory", "kill-2"),
-                    Seen("out-of-memory", "kill-3"),
-                    Quiet,
-                    Seen("out-of-memory", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "stays between two kills, closes when it has run for long",
-                vec![
-                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
-                    Opens(Error),
-                    apply(Kind::Pod, one(running(20), oom())),
-                    Wait(300),
-                    Quiet,
-                    Wait(400),
-                    Closes,
-                ],
-            ),
-            case(
-                "killed for another reason",
-                vec![
-                    apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
-                    Quiet,
-                ],
-            ),
-            case(
-                "another code is not its business",
-                vec![
-                    apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: nor is a crash loop",
-                vec![Seen("crash-loop", "bad"), Quiet],
-            ),
-            case(
-                "a deleted pod is killed by right",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        over(
-                            one(oom(), json!({})),
-                            json!({"metadata": {"deletionTimestamp": t(30)}}),
-                        ),
+    #[test]
+    fn evicted_pod_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+    }
+
+    #[test]
+    fn captured_first_kill_opens_then_closes_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("out-of-memory", "kill-1"),
+                Opens(Error),
+                Seen("out-of-memory", "kill-2"),
+                Seen("out-of-memory", "kill-3"),
+                Quiet,
+                Seen("out-of-memory", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn finding_stays_open_between_two_kills_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Opens(Error),
+                apply(Kind::Pod, one(running(20), oom())),
+                Wait(300),
+                Quiet,
+                Wait(400),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn sigkill_without_oom_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_exit_code_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(oom(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
                     ),
-                    Quiet,
-                ],
-            ),
-            case(
-                "closes with its pod",
-                vec![
-                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
-                    Opens(Error),
-                    Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
-                    Closes,
-                ],
-            ),
-        ]
+                ),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_pod_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Opens(Error),
+                Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Closes,
+            ],
+        );
     }
 }

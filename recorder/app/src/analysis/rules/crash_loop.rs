@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -91,6 +89,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
@@ -101,57 +100,69 @@ mod tests {
         terminated("Error", 1, 0, 1)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: three pods, and all of them repaired",
-                vec![
-                    Seen("crash-loop", "bad"),
-                    OpensEach(3, Error),
-                    Seen("crash-loop", "repaired"),
-                    ClosesEach(3),
-                ],
-            ),
-            case(
-                "opens when kubelet says so, closes when it has settled",
-                vec![
-                    apply(Kind::Pod, one(waiting("CrashLoopBackOff"), end())),
-                    Opens(Error),
-                    apply(Kind::Pod, one(running(60), end())),
-                    Wait(500),
-                    Quiet,
-                    Wait(200),
-                    Closes,
-                ],
-            ),
-            case(
-                "three restarts in ten minutes",
-                vec![
-                    apply(Kind::Pod, pod_with("web-1", 0, running(0), json!({}))),
-                    apply(
-                        Kind::Pod,
-                        pod_with("web-1", 1, running(10), terminated("Error", 1, 0, 9)),
-                    ),
-                    apply(
-                        Kind::Pod,
-                        pod_with("web-1", 2, running(20), terminated("Error", 1, 10, 19)),
-                    ),
-                    Quiet,
-                    apply(
-                        Kind::Pod,
-                        pod_with("web-1", 3, running(30), terminated("Error", 1, 20, 29)),
-                    ),
-                    Opens(Error),
-                ],
-            ),
-            case(
-                "one crash is no loop",
-                vec![apply(Kind::Pod, one(running(2), end())), Wait(60), Quiet],
-            ),
-            case(
-                "captured: a failed Job does not start again",
-                vec![Seen("job", "bad"), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_three_pods_open_then_close_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("crash-loop", "bad"),
+                OpensEach(3, Error),
+                Seen("crash-loop", "repaired"),
+                ClosesEach(3),
+            ],
+        );
+    }
+
+    #[test]
+    fn back_off_opens_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), end())),
+                Opens(Error),
+                apply(Kind::Pod, one(running(60), end())),
+                Wait(500),
+                Quiet,
+                Wait(200),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn three_restarts_within_the_window_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, pod_with("web-1", 0, running(0), json!({}))),
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 1, running(10), terminated("Error", 1, 0, 9)),
+                ),
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 2, running(20), terminated("Error", 1, 10, 19)),
+                ),
+                Quiet,
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 3, running(30), terminated("Error", 1, 20, 29)),
+                ),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_crash_does_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Pod, one(running(2), end())), Wait(60), Quiet],
+        );
+    }
+
+    #[test]
+    fn captured_failed_job_does_not_open() {
+        run(&RULE, vec![Seen("job", "bad"), Quiet]);
     }
 }

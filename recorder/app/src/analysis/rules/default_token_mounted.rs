@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Namespace(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Controllers named.
@@ -59,6 +57,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn token(name: &str, patch: Value) -> Value {
@@ -68,81 +67,97 @@ mod tests {
         pod(name, over(labels, patch))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: the default account's token, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Info),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "one finding for a namespace, whatever the number of workloads; closes with the last",
-                vec![
-                    apply(Kind::Pod, token("web", json!({}))),
-                    apply(Kind::Pod, token("api", json!({}))),
-                    Wait(31),
-                    Opens(Info),
-                    Gone(Kind::Pod, token("web", json!({}))),
-                    Wait(31),
-                    Quiet,
-                    Gone(Kind::Pod, token("api", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "an account of its own",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        token("web", json!({"spec": {"serviceAccountName": "web"}})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "a Job's pods, which would open and close it by the minute",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        token(
-                            "nightly",
-                            json!({"metadata": {"ownerReferences":
+    #[test]
+    fn captured_default_token_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Info),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn several_workloads_open_one_finding_that_closes_with_the_last() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, token("web", json!({}))),
+                apply(Kind::Pod, token("api", json!({}))),
+                Wait(31),
+                Opens(Info),
+                Gone(Kind::Pod, token("web", json!({}))),
+                Wait(31),
+                Quiet,
+                Gone(Kind::Pod, token("api", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn own_service_account_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    token("web", json!({"spec": {"serviceAccountName": "web"}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn pod_of_a_job_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    token(
+                        "nightly",
+                        json!({"metadata": {"ownerReferences":
                             [{"kind": "Job", "name": "nightly", "controller": true}]}}),
-                        ),
                     ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "opted out by the pod's label, or over",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        token(
-                            "web",
-                            json!({"metadata": {"labels": {"kube9.io/ignore": "DefaultTokenMounted"}}}),
-                        ),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn opted_out_or_ended_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    token(
+                        "web",
+                        json!({"metadata": {"labels": {"kube9.io/ignore": "DefaultTokenMounted"}}}),
                     ),
-                    apply(
-                        Kind::Pod,
-                        token("job", json!({"status": {"phase": "Succeeded"}})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                apply(
+                    Kind::Pod,
+                    token("job", json!({"status": {"phase": "Succeeded"}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

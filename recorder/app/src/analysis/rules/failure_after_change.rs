@@ -25,8 +25,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::Deployment, Kind::ConfigMap],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -98,6 +96,7 @@ fn changes(context: &Context<'_>, group: &Group<'_>) -> Vec<LastChange> {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn crashing(name: &str, at: i64) -> Value {
@@ -128,136 +127,172 @@ mod tests {
         pod_with(name, 0, waiting("ErrImagePull"), json!({}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "closes without a word when the pod has run for long enough",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(Kind::Deployment, image("2")),
-                    Wait(10),
-                    apply(Kind::Pod, ran_on("web-1", 10, 12)),
-                    Opens(Error),
-                    Wait(590),
-                    Quiet,
-                    Wait(20),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens by itself when the wait for the new image is over",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(Kind::Deployment, image("2")),
-                    apply(Kind::Pod, waits("web-1")),
-                    Wait(50),
-                    Quiet,
-                    Wait(20),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a registry that hiccups",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(Kind::Deployment, image("2")),
-                    apply(Kind::Pod, waits("web-1")),
-                    Wait(50),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "an eviction is not the new image's fault",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(Kind::Deployment, image("2")),
-                    apply(Kind::Pod, evicted("web-1")),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: a ConfigMap changed, the pod that reads it crashed, and was repaired",
-                vec![
-                    Seen("config-change", "well"),
-                    Seen("config-change", "changed"),
-                    Quiet,
-                    Seen("config-change", "failing"),
-                    Opens(Error),
-                    Seen("config-change", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the image changed and cannot be pulled; closes when it is taken back",
-                vec![
-                    Seen("rollout", "well"),
-                    Quiet,
-                    Seen("rollout", "stuck"),
-                    Wait(61),
-                    Opens(Error),
-                    Seen("rollout", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "image, then crash; closes when the pod is well",
-                vec![
-                    Apply(vec![
-                        (Kind::Deployment, image("1")),
-                        (Kind::Pod, pod("web-1", json!({}))),
-                    ]),
-                    Wait(100),
-                    apply(Kind::Deployment, image("2")),
-                    Quiet,
-                    Wait(20),
-                    apply(Kind::Pod, crashing("web-2", 120)),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a crash before the change is not its fault",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    Wait(60),
-                    apply(Kind::Pod, crashing("web-1", 50)),
-                    apply(Kind::Deployment, image("2")),
-                    Wait(30),
-                    Quiet,
-                ],
-            ),
-            case(
-                "nor is one long after",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(Kind::Deployment, image("2")),
-                    Wait(700),
-                    apply(Kind::Pod, crashing("web-1", 700)),
-                    Quiet,
-                ],
-            ),
-            case(
-                "scaling breaks nothing",
-                vec![
-                    apply(Kind::Deployment, image("1")),
-                    apply(
-                        Kind::Deployment,
-                        over(image("1"), json!({"spec": {"replicas": 5}})),
-                    ),
-                    Wait(5),
-                    apply(Kind::Pod, crashing("web-1", 6)),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: a crash loop without a change",
-                vec![Seen("crash-loop", "bad"), Quiet],
-            ),
-        ]
+    #[test]
+    fn crash_opens_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(Kind::Deployment, image("2")),
+                Wait(10),
+                apply(Kind::Pod, ran_on("web-1", 10, 12)),
+                Opens(Error),
+                Wait(590),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_pull_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(Kind::Deployment, image("2")),
+                apply(Kind::Pod, waits("web-1")),
+                Wait(50),
+                Quiet,
+                Wait(20),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn short_pull_failure_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(Kind::Deployment, image("2")),
+                apply(Kind::Pod, waits("web-1")),
+                Wait(50),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn eviction_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(Kind::Deployment, image("2")),
+                apply(Kind::Pod, evicted("web-1")),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_config_map_change_opens_then_closes_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("config-change", "well"),
+                Seen("config-change", "changed"),
+                Quiet,
+                Seen("config-change", "failing"),
+                Opens(Error),
+                Seen("config-change", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_image_change_opens_then_closes_when_reverted() {
+        run(
+            &RULE,
+            vec![
+                Seen("rollout", "well"),
+                Quiet,
+                Seen("rollout", "stuck"),
+                Wait(61),
+                Opens(Error),
+                Seen("rollout", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_change_then_crash_opens_then_closes_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Deployment, image("1")),
+                    (Kind::Pod, pod("web-1", json!({}))),
+                ]),
+                Wait(100),
+                apply(Kind::Deployment, image("2")),
+                Quiet,
+                Wait(20),
+                apply(Kind::Pod, crashing("web-2", 120)),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn crash_before_the_change_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                Wait(60),
+                apply(Kind::Pod, crashing("web-1", 50)),
+                apply(Kind::Deployment, image("2")),
+                Wait(30),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn crash_long_after_the_change_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(Kind::Deployment, image("2")),
+                Wait(700),
+                apply(Kind::Pod, crashing("web-1", 700)),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn scaling_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, image("1")),
+                apply(
+                    Kind::Deployment,
+                    over(image("1"), json!({"spec": {"replicas": 5}})),
+                ),
+                Wait(5),
+                apply(Kind::Pod, crashing("web-1", 6)),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_without_change_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
     }
 }

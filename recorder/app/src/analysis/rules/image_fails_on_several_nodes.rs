@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Image(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -58,42 +56,51 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: two images on one node, then one of them on another one as well",
-                vec![
-                    Seen("registry", "one-node"),
-                    Wait(100),
-                    Quiet,
-                    Seen("registry", "two-nodes"),
-                    Wait(61),
-                    Opens(Error),
-                    Seen("registry", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "one image on two nodes; closes when one node has it",
-                vec![
-                    two_nodes(),
-                    one_image_on_two_nodes(),
-                    Wait(61),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "two images on one node",
-                vec![two_nodes(), two_images_on_one_node(), Wait(100), Quiet],
-            ),
-            case(
-                "captured: one image on one node",
-                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_image_on_two_nodes_opens_then_closes_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("registry", "one-node"),
+                Wait(100),
+                Quiet,
+                Seen("registry", "two-nodes"),
+                Wait(61),
+                Opens(Error),
+                Seen("registry", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_on_two_nodes_opens_then_closes_with_one_node_left() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                one_image_on_two_nodes(),
+                Wait(61),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn two_images_on_one_node_do_not_open() {
+        run(
+            &RULE,
+            vec![two_nodes(), two_images_on_one_node(), Wait(100), Quiet],
+        );
+    }
+
+    #[test]
+    fn captured_image_on_one_node_does_not_open() {
+        run(&RULE, vec![Seen("image-pull", "bad"), Wait(100), Quiet]);
     }
 }

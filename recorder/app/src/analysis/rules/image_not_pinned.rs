@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// `latest`, or no tag at all; a port of the registry is no tag.
@@ -85,10 +83,11 @@ mod tests {
             assert_eq!(is_unpinned(image), expected, "{image}");
         }
     }
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     /// A pod of the run of CronJob `nightly` so many minutes after the start, whose Job has the minute in its name.
-    fn run(minute: i64, image: &str) -> Value {
+    fn cron_run(minute: i64, image: &str) -> Value {
         let job = format!("nightly-{}", start().second() / 60 + minute);
         let patch = json!({"metadata": {"labels": null, "creationTimestamp": t(minute * 60 + 1),
                 "ownerReferences": [{"kind": "Job", "name": job, "controller": true}]},
@@ -96,79 +95,95 @@ mod tests {
         pod(&format!("{job}-x"), patch)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "a CronJob that leaves no pod between its runs; closes when a run has another image",
-                vec![
-                    apply(Kind::Pod, run(0, "registry/web")),
-                    Wait(31),
-                    Opens(Warning),
-                    Gone(Kind::Pod, run(0, "registry/web")),
-                    Wait(3_600),
-                    Quiet,
-                    apply(Kind::Pod, run(61, "registry/web")),
-                    Wait(60),
-                    Quiet,
-                    Gone(Kind::Pod, run(61, "registry/web")),
-                    apply(Kind::Pod, run(63, "registry/web:2")),
-                    Closes,
-                ],
-            ),
-            case(
-                "a CronJob that is gone: a day and an hour after its last pod",
-                vec![
-                    apply(Kind::Pod, run(0, "registry/web")),
-                    Wait(31),
-                    Opens(Warning),
-                    Gone(Kind::Pod, run(0, "registry/web")),
-                    Wait(24 * 3_600),
-                    Quiet,
-                    Wait(3_600),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: an image without a tag, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "latest",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"image": "registry/web:latest"})),
-                    ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a digest pins whatever the tag",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"image": "registry/web:latest@sha256:1"})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn cron_job_without_pods_stays_open_then_closes_with_another_image() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, cron_run(0, "registry/web")),
+                Wait(31),
+                Opens(Warning),
+                Gone(Kind::Pod, cron_run(0, "registry/web")),
+                Wait(3_600),
+                Quiet,
+                apply(Kind::Pod, cron_run(61, "registry/web")),
+                Wait(60),
+                Quiet,
+                Gone(Kind::Pod, cron_run(61, "registry/web")),
+                apply(Kind::Pod, cron_run(63, "registry/web:2")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_cron_job_closes_after_25_hours() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, cron_run(0, "registry/web")),
+                Wait(31),
+                Opens(Warning),
+                Gone(Kind::Pod, cron_run(0, "registry/web")),
+                Wait(24 * 3_600),
+                Quiet,
+                Wait(3_600),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_missing_tag_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn tag_latest_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"image": "registry/web:latest"})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn digest_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"image": "registry/web:latest@sha256:1"})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

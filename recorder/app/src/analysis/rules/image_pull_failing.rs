@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -59,48 +57,56 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn one(state: Value, last: Value) -> Value {
         pod_with("web-1", 1, state, last)
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: opens after a minute, closes when the image is another",
-                vec![
-                    Seen("image-pull", "bad"),
-                    Wait(61),
-                    Opens(Error),
-                    Seen("image-pull", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens after a minute, also between the two words for it",
-                vec![
-                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
-                    Wait(30),
-                    apply(Kind::Pod, one(waiting("ImagePullBackOff"), json!({}))),
-                    Wait(29),
-                    Quiet,
-                    Wait(2),
-                    Opens(Error),
-                    apply(Kind::Pod, one(running(70), json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a pull that works in time is none",
-                vec![
-                    apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
-                    Wait(50),
-                    apply(Kind::Pod, one(running(50), json!({}))),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_missing_image_opens_then_closes_when_corrected() {
+        run(
+            &RULE,
+            vec![
+                Seen("image-pull", "bad"),
+                Wait(61),
+                Opens(Error),
+                Seen("image-pull", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn alternating_reasons_open_after_the_delay_then_close() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                Wait(30),
+                apply(Kind::Pod, one(waiting("ImagePullBackOff"), json!({}))),
+                Wait(29),
+                Quiet,
+                Wait(2),
+                Opens(Error),
+                apply(Kind::Pod, one(running(70), json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn pull_that_succeeds_in_time_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("ErrImagePull"), json!({}))),
+                Wait(50),
+                apply(Kind::Pod, one(running(50), json!({}))),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

@@ -28,8 +28,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::Event],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -93,6 +91,7 @@ mod tests {
     use kube9_model::heard::{ProbeKill, Told};
     use kube9_model::time::Timestamp;
 
+    use super::RULE;
     use crate::analysis::subject::key;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
@@ -114,54 +113,66 @@ mod tests {
         apply(Kind::Pod, pod_with("web-1", times, running(at), end))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: the third kill of a container that ends with 0; closes without the probe",
-                vec![
-                    Seen("liveness", "kill-1"),
-                    Seen("liveness", "kill-2"),
-                    Quiet,
-                    Seen("liveness", "kill-3"),
-                    Opens(Error),
-                    Seen("liveness", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "three kills by SIGKILL; a further one is no new finding",
-                vec![
-                    restarted(1, 60, 137),
-                    killed(60, 2),
-                    Quiet,
-                    killed(120, 1),
-                    Opens(Error),
-                    killed(180, 1),
-                    Quiet,
-                    Wait(3_500),
-                    Quiet,
-                    Wait(300),
-                    Closes,
-                ],
-            ),
-            case(
-                "it crashes, too: then the probe is not the cause",
-                vec![restarted(3, 60, 1), killed(60, 3), Wait(60), Quiet],
-            ),
-            case(
-                "kills in different hours",
-                vec![
-                    restarted(1, 60, 0),
-                    killed(60, 2),
-                    Wait(4_000),
-                    killed(4_000, 1),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: a crash loop",
-                vec![Seen("crash-loop", "bad"), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_third_kill_opens_then_closes_without_the_probe() {
+        run(
+            &RULE,
+            vec![
+                Seen("liveness", "kill-1"),
+                Seen("liveness", "kill-2"),
+                Quiet,
+                Seen("liveness", "kill-3"),
+                Opens(Error),
+                Seen("liveness", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn three_sigkills_open_one_finding_that_closes_after_an_hour() {
+        run(
+            &RULE,
+            vec![
+                restarted(1, 60, 137),
+                killed(60, 2),
+                Quiet,
+                killed(120, 1),
+                Opens(Error),
+                killed(180, 1),
+                Quiet,
+                Wait(3_500),
+                Quiet,
+                Wait(300),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn container_that_also_crashes_does_not_open() {
+        run(
+            &RULE,
+            vec![restarted(3, 60, 1), killed(60, 3), Wait(60), Quiet],
+        );
+    }
+
+    #[test]
+    fn kills_in_different_hours_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                restarted(1, 60, 0),
+                killed(60, 2),
+                Wait(4_000),
+                killed(4_000, 1),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
     }
 }

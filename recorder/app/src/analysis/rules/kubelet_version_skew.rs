@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node],
     check: Check::Cluster(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// `v1.33.4-gke.1` → (1, 33).
@@ -73,6 +71,7 @@ fn check(context: &Context<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn of(name: &str, version: &str) -> (Kind, Value) {
@@ -80,56 +79,68 @@ mod tests {
         (Kind::Node, node(name, info))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "two behind; closes when the last such node is upgraded",
-                vec![
-                    Apply(vec![
-                        of("w1", "v1.33.1"),
-                        of("w2", "v1.31.9-eks-1"),
-                        of("w3", "v1.31.9-eks-1"),
-                    ]),
-                    Wait(31),
-                    Opens(Warning),
-                    Apply(vec![of("w2", "v1.33.1")]),
-                    Quiet,
-                    Apply(vec![of("w3", "v1.32.0")]),
-                    Closes,
-                ],
-            ),
-            case(
-                "four behind, until the node is removed",
-                vec![
-                    Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.29.0")]),
-                    Wait(31),
-                    Opens(Error),
-                    Gone(Kind::Node, node("w2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "one behind, as every upgrade looks",
-                vec![
-                    Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.32.9"), of("w3", "")]),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: a node of an old version registers, and goes",
-                vec![
-                    Seen("neighbour", "beside"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("neighbour", "alone"),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: a cluster of one version",
-                vec![Seen("node", "well"), Wait(60), Quiet],
-            ),
-        ]
+    #[test]
+    fn two_versions_behind_open_then_close_with_the_last_upgrade() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    of("w1", "v1.33.1"),
+                    of("w2", "v1.31.9-eks-1"),
+                    of("w3", "v1.31.9-eks-1"),
+                ]),
+                Wait(31),
+                Opens(Warning),
+                Apply(vec![of("w2", "v1.33.1")]),
+                Quiet,
+                Apply(vec![of("w3", "v1.32.0")]),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn four_versions_behind_open_as_error_then_close_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.29.0")]),
+                Wait(31),
+                Opens(Error),
+                Gone(Kind::Node, node("w2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_version_behind_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.32.9"), of("w3", "")]),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_old_node_opens_then_closes_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Seen("neighbour", "beside"),
+                Wait(31),
+                Opens(Warning),
+                Seen("neighbour", "alone"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_single_version_does_not_open() {
+        run(&RULE, vec![Seen("node", "well"), Wait(60), Quiet]);
     }
 }

@@ -25,8 +25,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -84,6 +82,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn oom(restarts: i64, at: i64) -> Value {
@@ -95,45 +94,52 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: the third kill; closes when no such pod is left",
-                vec![
-                    Seen("out-of-memory", "kill-1"),
-                    Seen("out-of-memory", "kill-2"),
-                    Quiet,
-                    Seen("out-of-memory", "kill-3"),
-                    Opens(Error),
-                    Seen("out-of-memory", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "the third kill within an hour; closes an hour after",
-                vec![
-                    apply(Kind::Pod, oom(1, 10)),
-                    Wait(100),
-                    apply(Kind::Pod, oom(2, 100)),
-                    Quiet,
-                    Wait(100),
-                    apply(Kind::Pod, oom(3, 200)),
-                    Opens(Error),
-                    Wait(3000),
-                    Quiet,
-                    Wait(1000),
-                    Closes,
-                ],
-            ),
-            case(
-                "the same kill seen again is one",
-                vec![
-                    apply(Kind::Pod, oom(1, 10)),
-                    apply(Kind::Pod, oom(1, 10)),
-                    apply(Kind::Pod, oom(1, 10)),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_third_kill_opens_then_closes_when_no_pod_is_left() {
+        run(
+            &RULE,
+            vec![
+                Seen("out-of-memory", "kill-1"),
+                Seen("out-of-memory", "kill-2"),
+                Quiet,
+                Seen("out-of-memory", "kill-3"),
+                Opens(Error),
+                Seen("out-of-memory", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn third_kill_within_an_hour_opens_then_closes_an_hour_later() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, oom(1, 10)),
+                Wait(100),
+                apply(Kind::Pod, oom(2, 100)),
+                Quiet,
+                Wait(100),
+                apply(Kind::Pod, oom(3, 200)),
+                Opens(Error),
+                Wait(3000),
+                Quiet,
+                Wait(1000),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn same_kill_seen_again_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, oom(1, 10)),
+                apply(Kind::Pod, oom(1, 10)),
+                apply(Kind::Pod, oom(1, 10)),
+                Quiet,
+            ],
+        );
     }
 }

@@ -26,8 +26,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -72,6 +70,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -87,70 +86,90 @@ mod tests {
         ])
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: two images on one node of two; closes when one of them fails on the other as well",
-                vec![
-                    Seen("registry", "one-node"),
-                    Wait(61),
-                    Opens(Error),
-                    Seen("registry", "two-nodes"),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: one image on one node",
-                vec![Seen("image-pull", "bad"), Wait(100), Quiet],
-            ),
-            case(
-                "two images on one node; closes when one of them is there",
-                vec![
-                    two_nodes(),
-                    two_images_on_one_node(),
-                    Wait(61),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "one image on two nodes",
-                vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
-            ),
-            case(
-                "a pod elsewhere is replaced while the registry is down",
-                vec![
-                    two_nodes(),
-                    registry(),
-                    Wait(300),
-                    Gone(Kind::Pod, elsewhere()),
-                    Wait(20),
-                    apply(Kind::Pod, elsewhere()),
-                    Wait(100),
-                    Quiet,
-                ],
-            ),
-            case(
-                "the images fail nowhere else for a minute",
-                vec![
-                    two_nodes(),
-                    registry(),
-                    Wait(300),
-                    Gone(Kind::Pod, elsewhere()),
-                    Wait(65),
-                    Opens(Error),
-                ],
-            ),
-            case(
-                "a cluster of one node cannot tell",
-                vec![
-                    apply(Kind::Node, node("w1", json!({}))),
-                    two_images_on_one_node(),
-                    Wait(100),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_two_images_on_one_node_open_then_close_when_one_fails_elsewhere() {
+        run(
+            &RULE,
+            vec![
+                Seen("registry", "one-node"),
+                Wait(61),
+                Opens(Error),
+                Seen("registry", "two-nodes"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_one_image_does_not_open() {
+        run(&RULE, vec![Seen("image-pull", "bad"), Wait(100), Quiet]);
+    }
+
+    #[test]
+    fn two_images_on_one_node_open_then_close_when_one_is_pulled() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                two_images_on_one_node(),
+                Wait(61),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_on_two_nodes_does_not_open() {
+        run(
+            &RULE,
+            vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
+        );
+    }
+
+    #[test]
+    fn pod_replaced_elsewhere_while_the_registry_is_down_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                registry(),
+                Wait(300),
+                Gone(Kind::Pod, elsewhere()),
+                Wait(20),
+                apply(Kind::Pod, elsewhere()),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn images_that_fail_nowhere_else_open_after_the_delay() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                registry(),
+                Wait(300),
+                Gone(Kind::Pod, elsewhere()),
+                Wait(65),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn cluster_of_one_node_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                two_images_on_one_node(),
+                Wait(100),
+                Quiet,
+            ],
+        );
     }
 }

@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// It closes this far below the limit, so that one pod more or less does not open and close it.
@@ -62,6 +60,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn asks(name: &str, cpu: &str) -> Value {
@@ -71,46 +70,53 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: nearly all of the CPU asked for, then given back",
-                vec![
-                    Seen("full-node", "bad"),
-                    Wait(60),
-                    Opens(Warning), // 96 %
-                    Seen("full-node", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens at 95 %, not closed by one point, closes well below",
-                vec![
-                    apply(Kind::Node, node("w1", json!({}))),
-                    apply(Kind::Pod, asks("web-1", "3700m")),
-                    Quiet,
-                    apply(Kind::Pod, asks("web-1", "3800m")),
-                    Opens(Warning),
-                    apply(Kind::Pod, asks("web-1", "3700m")),
-                    Quiet,
-                    apply(Kind::Pod, asks("web-1", "3500m")),
-                    Closes,
-                ],
-            ),
-            case(
-                "pods that have ended ask for nothing",
-                vec![
-                    apply(Kind::Node, node("w1", json!({}))),
-                    apply(
-                        Kind::Pod,
-                        over(
-                            asks("web-1", "3900m"),
-                            json!({"status": {"phase": "Succeeded"}}),
-                        ),
+    #[test]
+    fn captured_cpu_requests_open_then_close_when_lowered() {
+        run(
+            &RULE,
+            vec![
+                Seen("full-node", "bad"),
+                Wait(60),
+                Opens(Warning), // 96 %
+                Seen("full-node", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn requests_open_at_the_limit_then_close_well_below() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                apply(Kind::Pod, asks("web-1", "3700m")),
+                Quiet,
+                apply(Kind::Pod, asks("web-1", "3800m")),
+                Opens(Warning),
+                apply(Kind::Pod, asks("web-1", "3700m")),
+                Quiet,
+                apply(Kind::Pod, asks("web-1", "3500m")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn ended_pods_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                apply(
+                    Kind::Pod,
+                    over(
+                        asks("web-1", "3900m"),
+                        json!({"status": {"phase": "Succeeded"}}),
                     ),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Quiet,
+            ],
+        );
     }
 }

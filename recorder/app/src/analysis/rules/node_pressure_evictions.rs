@@ -25,8 +25,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node, Kind::Pod],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 const PRESSURES: [&str; 3] = ["MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -75,6 +73,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn under(kind: &str, status: &str, since: i64) -> Value {
@@ -92,51 +91,62 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: too little memory, and the pods go; closes when there is enough",
-                vec![
-                    Seen("node", "uncordoned"),
-                    Quiet,
-                    Seen("node", "pressure"),
-                    Opens(Error),
-                    Seen("node", "over"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens with the second eviction, in either order",
-                vec![
-                    apply(Kind::Pod, evicted_at("web-1", 10)),
-                    apply(Kind::Pod, evicted_at("web-2", 12)),
-                    Quiet,
-                    apply(Kind::Node, under("DiskPressure", "True", 15)),
-                    Opens(Error),
-                    Gone(Kind::Pod, evicted_at("web-2", 12)),
-                    Quiet,
-                    apply(Kind::Node, under("DiskPressure", "False", 400)),
-                    Closes,
-                ],
-            ),
-            case(
-                "one eviction is `PodEvicted`'s, pressure alone `NodeUnderPressure`'s",
-                vec![
-                    apply(Kind::Node, under("MemoryPressure", "True", 0)),
-                    apply(Kind::Pod, evicted_at("web-1", 10)),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "evicted pods of long ago are not of this pressure",
-                vec![
-                    apply(Kind::Pod, evicted_at("web-1", 10)),
-                    apply(Kind::Pod, evicted_at("web-2", 12)),
-                    apply(Kind::Node, under("MemoryPressure", "True", 5_000)),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_memory_pressure_opens_then_closes_when_over() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "uncordoned"),
+                Quiet,
+                Seen("node", "pressure"),
+                Opens(Error),
+                Seen("node", "over"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn second_eviction_opens_in_either_order() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, evicted_at("web-1", 10)),
+                apply(Kind::Pod, evicted_at("web-2", 12)),
+                Quiet,
+                apply(Kind::Node, under("DiskPressure", "True", 15)),
+                Opens(Error),
+                Gone(Kind::Pod, evicted_at("web-2", 12)),
+                Quiet,
+                apply(Kind::Node, under("DiskPressure", "False", 400)),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_eviction_or_pressure_alone_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, under("MemoryPressure", "True", 0)),
+                apply(Kind::Pod, evicted_at("web-1", 10)),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn evictions_of_long_ago_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, evicted_at("web-1", 10)),
+                apply(Kind::Pod, evicted_at("web-2", 12)),
+                apply(Kind::Node, under("MemoryPressure", "True", 5_000)),
+                Quiet,
+            ],
+        );
     }
 }

@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Conditions of which `True` is bad. Others may mean either, so they say nothing.
@@ -71,50 +69,63 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "the network",
-                vec![
-                    apply(Kind::Node, node_reporting("NetworkUnavailable", "True")),
-                    Opens(Error),
-                    apply(Kind::Node, node_reporting("NetworkUnavailable", "False")),
-                    Closes,
-                ],
-            ),
-            case(
-                "what a problem detector finds",
-                vec![
-                    apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
-                    Opens(Error),
-                    Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
-                    Closes,
-                ],
-            ),
-            case(
-                "a condition that may mean anything",
-                vec![
-                    apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: the kernel's deadlock on a real node, set as a problem detector sets it",
-                vec![
-                    Seen("node", "well"),
-                    Quiet,
-                    Seen("node", "problem"),
-                    Opens(Error),
-                    Seen("node", "no-problem"),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: pressure is `NodeUnderPressure`'s",
-                vec![Seen("node", "pressure"), Quiet],
-            ),
-        ]
+    #[test]
+    fn network_unavailable_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("NetworkUnavailable", "True")),
+                Opens(Error),
+                apply(Kind::Node, node_reporting("NetworkUnavailable", "False")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn problem_detector_condition_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Opens(Error),
+                Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn unknown_condition_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_kernel_deadlock_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Quiet,
+                Seen("node", "problem"),
+                Opens(Error),
+                Seen("node", "no-problem"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_pressure_does_not_open() {
+        run(&RULE, vec![Seen("node", "pressure"), Quiet]);
     }
 }

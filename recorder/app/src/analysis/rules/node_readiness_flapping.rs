@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -67,6 +65,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn is(status: &str, since: i64) -> Value {
@@ -76,48 +75,55 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "four changes within an hour; closes after half an hour of quiet",
-                vec![
-                    apply(Kind::Node, is("True", 0)),
-                    apply(Kind::Node, is("False", 10)),
-                    apply(Kind::Node, is("True", 20)),
-                    apply(Kind::Node, is("False", 30)),
-                    Quiet,
-                    apply(Kind::Node, is("True", 40)),
-                    Opens(Error),
-                    Wait(1700),
-                    Quiet,
-                    Wait(200),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: down and back twice",
-                vec![
-                    Seen("node", "well"),
-                    Seen("node", "lost"),
-                    Seen("node", "back"),
-                    Seen("node", "lost-again"),
-                    Quiet,
-                    Seen("node", "back-again"),
-                    Opens(Error),
-                    Wait(1_900),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: down once, and back",
-                vec![
-                    Seen("node", "well"),
-                    Seen("node", "lost"),
-                    Seen("node", "back"),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn four_changes_within_an_hour_open_then_close_after_half_an_hour() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, is("True", 0)),
+                apply(Kind::Node, is("False", 10)),
+                apply(Kind::Node, is("True", 20)),
+                apply(Kind::Node, is("False", 30)),
+                Quiet,
+                apply(Kind::Node, is("True", 40)),
+                Opens(Error),
+                Wait(1700),
+                Quiet,
+                Wait(200),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_two_outages_open_then_close() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Seen("node", "lost"),
+                Seen("node", "back"),
+                Seen("node", "lost-again"),
+                Quiet,
+                Seen("node", "back-again"),
+                Opens(Error),
+                Wait(1_900),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_one_outage_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Seen("node", "lost"),
+                Seen("node", "back"),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

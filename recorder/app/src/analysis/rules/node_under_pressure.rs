@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 const CONDITIONS: [(&str, &str); 3] = [
@@ -56,44 +54,56 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: too little memory, then enough",
-                vec![
-                    Seen("node", "uncordoned"),
-                    Quiet,
-                    Seen("node", "pressure"),
-                    Opens(Error),
-                    Seen("node", "over"),
-                    Closes,
-                ],
-            ),
-            case(
-                "the disk",
-                vec![
-                    apply(Kind::Node, node_reporting("DiskPressure", "True")),
-                    Opens(Error),
-                    apply(Kind::Node, node_reporting("DiskPressure", "False")),
-                    Closes,
-                ],
-            ),
-            case(
-                "no pressure",
-                vec![
-                    apply(Kind::Node, node_reporting("PIDPressure", "False")),
-                    Quiet,
-                ],
-            ),
-            case(
-                "a problem of another kind is `NodeProblem`'s",
-                vec![
-                    apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_memory_pressure_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "uncordoned"),
+                Quiet,
+                Seen("node", "pressure"),
+                Opens(Error),
+                Seen("node", "over"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn disk_pressure_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("DiskPressure", "True")),
+                Opens(Error),
+                apply(Kind::Node, node_reporting("DiskPressure", "False")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn condition_false_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("PIDPressure", "False")),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn problem_condition_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
+                Quiet,
+            ],
+        );
     }
 }

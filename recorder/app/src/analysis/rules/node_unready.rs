@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Node],
     check: Check::Node(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
@@ -64,6 +62,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn down(status: &str, since: i64) -> Value {
@@ -73,39 +72,46 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: the kubelet stops, and is back",
-                vec![
-                    Seen("node", "well"),
-                    Quiet,
-                    Seen("node", "lost"),
-                    Opens(Error),
-                    Wait(301),
-                    Opens(Critical),
-                    Seen("node", "back"),
-                    Closes,
-                ],
-            ),
-            case(
-                "a removed node has no troubles",
-                vec![
-                    apply(Kind::Node, down("False", 0)),
-                    Opens(Error),
-                    Gone(Kind::Node, down("False", 0)),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: a cordoned node is ready",
-                vec![
-                    Seen("node", "well"),
-                    Seen("node", "cordoned"),
-                    Wait(600),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_stopped_kubelet_opens_gets_critical_then_closes() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Quiet,
+                Seen("node", "lost"),
+                Opens(Error),
+                Wait(301),
+                Opens(Critical),
+                Seen("node", "back"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn removed_node_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, down("False", 0)),
+                Opens(Error),
+                Gone(Kind::Node, down("False", 0)),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_cordoned_node_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Seen("node", "cordoned"),
+                Wait(600),
+                Quiet,
+            ],
+        );
     }
 }

@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -49,27 +47,31 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn failure(status: &str) -> Value {
         deployment(json!({"status": {"conditions": [condition("ReplicaFailure", status, 0)]}}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a quota refuses the pods, until it is gone",
-                vec![
-                    Seen("quota", "bad"),
-                    Opens(Error),
-                    Seen("quota", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "the condition is there and does not hold",
-                vec![apply(Kind::Deployment, failure("False")), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_quota_opens_then_closes_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Seen("quota", "bad"),
+                Opens(Error),
+                Seen("quota", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn condition_false_does_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Deployment, failure("False")), Quiet],
+        );
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -48,36 +46,41 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a pod that filled its volume, deleted afterwards",
-                vec![
-                    Seen("evicted", "bad"),
-                    Opens(Warning),
-                    Seen("evicted", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "another failure is none",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        pod(
-                            "web-1",
-                            json!({"status": {"phase": "Failed", "reason": "NodeShutdown"}}),
-                        ),
+    #[test]
+    fn captured_eviction_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                Seen("evicted", "bad"),
+                Opens(Warning),
+                Seen("evicted", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_failure_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    pod(
+                        "web-1",
+                        json!({"status": {"phase": "Failed", "reason": "NodeShutdown"}}),
                     ),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: nor is a failed Job",
-                vec![Seen("job", "bad"), Quiet],
-            ),
-        ]
+                ),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_failed_job_does_not_open() {
+        run(&RULE, vec![Seen("job", "bad"), Quiet]);
     }
 }

@@ -25,8 +25,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -86,77 +84,94 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn unready() -> Value {
         pod_with("web-1", 0, running(0), json!({}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "a pod that crashes is not called unready between two crashes, but when it runs on",
-                vec![
-                    Wait(1300),
-                    apply(
-                        Kind::Pod,
-                        pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
-                    ),
-                    Wait(3),
-                    Quiet,
-                    Wait(600),
-                    Opens(Warning),
-                ],
-            ),
-            case(
-                "captured: two pods whose probe fails, until it does not",
-                vec![
-                    Seen("not-ready", "bad"),
-                    Wait(901),
-                    OpensEach(2, Warning),
-                    Seen("not-ready", "repaired"),
-                    ClosesEach(2),
-                ],
-            ),
-            case(
-                "opens after a quarter of an hour",
-                vec![
-                    apply(Kind::Pod, unready()),
-                    Wait(890),
-                    Quiet,
-                    Wait(20),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a quarter of an hour for the image does not count",
-                vec![
-                    Wait(1000),
-                    apply(Kind::Pod, pod_with("web-1", 0, running(1000), json!({}))),
-                    Quiet,
-                    Wait(890),
-                    Quiet,
-                    Wait(20),
-                    Opens(Warning),
-                ],
-            ),
-            case(
-                "captured: a crash has its own rules",
-                vec![Seen("crash-loop", "bad"), Wait(1000), Quiet],
-            ),
-            case(
-                "a finished pod is not ready by right",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        over(unready(), json!({"status": {"phase": "Succeeded"}})),
-                    ),
-                    Wait(1000),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn crashing_pod_opens_only_after_it_runs_on() {
+        run(
+            &RULE,
+            vec![
+                Wait(1300),
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
+                ),
+                Wait(3),
+                Quiet,
+                Wait(600),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_failing_probe_opens_then_closes_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Seen("not-ready", "bad"),
+                Wait(901),
+                OpensEach(2, Warning),
+                Seen("not-ready", "repaired"),
+                ClosesEach(2),
+            ],
+        );
+    }
+
+    #[test]
+    fn unready_pod_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, unready()),
+                Wait(890),
+                Quiet,
+                Wait(20),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn time_of_the_image_pull_does_not_count() {
+        run(
+            &RULE,
+            vec![
+                Wait(1000),
+                apply(Kind::Pod, pod_with("web-1", 0, running(1000), json!({}))),
+                Quiet,
+                Wait(890),
+                Quiet,
+                Wait(20),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Wait(1000), Quiet]);
+    }
+
+    #[test]
+    fn finished_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(unready(), json!({"status": {"phase": "Succeeded"}})),
+                ),
+                Wait(1000),
+                Quiet,
+            ],
+        );
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -58,6 +56,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn creating(reason: &str) -> Value {
@@ -67,38 +66,45 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a Secret is missing, then it is there",
-                vec![
-                    Seen("creating", "bad"),
-                    Wait(601),
-                    Opens(Warning),
-                    Seen("creating", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens after ten minutes",
-                vec![
-                    apply(Kind::Pod, creating("ContainerCreating")),
-                    Wait(590),
-                    Quiet,
-                    Wait(20),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "an image pull has its own rule",
-                vec![
-                    apply(Kind::Pod, creating("ImagePullBackOff")),
-                    Wait(700),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_missing_secret_opens_then_closes_when_created() {
+        run(
+            &RULE,
+            vec![
+                Seen("creating", "bad"),
+                Wait(601),
+                Opens(Warning),
+                Seen("creating", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn creating_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, creating("ContainerCreating")),
+                Wait(590),
+                Quiet,
+                Wait(20),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_pull_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, creating("ImagePullBackOff")),
+                Wait(700),
+                Quiet,
+            ],
+        );
     }
 }

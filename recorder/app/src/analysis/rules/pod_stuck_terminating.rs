@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -51,42 +49,50 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn deleted(due: i64) -> Value {
         pod("web-1", json!({"metadata": {"deletionTimestamp": t(due)}}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a finalizer waits, until it does not",
-                vec![
-                    Seen("terminating", "bad"),
-                    Wait(250),
-                    Quiet,
-                    Wait(60),
-                    Opens(Warning),
-                    Seen("terminating", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens five minutes after the grace period",
-                vec![
-                    apply(Kind::Pod, deleted(30)),
-                    Wait(320),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    Gone(Kind::Pod, deleted(30)),
-                    Closes,
-                ],
-            ),
-            case(
-                "a long grace period is not late",
-                vec![apply(Kind::Pod, deleted(3600)), Wait(1000), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_finalizer_opens_then_closes_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Seen("terminating", "bad"),
+                Wait(250),
+                Quiet,
+                Wait(60),
+                Opens(Warning),
+                Seen("terminating", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_pod_opens_after_its_grace_period_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, deleted(30)),
+                Wait(320),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                Gone(Kind::Pod, deleted(30)),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn long_grace_period_does_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Pod, deleted(3600)), Wait(1000), Quiet],
+        );
     }
 }

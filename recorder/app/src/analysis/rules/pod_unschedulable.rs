@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Pod(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
@@ -57,42 +55,50 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     const CPU: &str = "0/1 nodes are available: 1 Insufficient cpu.";
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: two pods that no node takes, until one does",
-                vec![
-                    Seen("unschedulable", "bad"),
-                    Wait(301),
-                    OpensEach(2, Error),
-                    Seen("unschedulable", "repaired"),
-                    ClosesEach(2),
-                ],
-            ),
-            case(
-                "opens after five minutes, closes with a node",
-                vec![
-                    apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
-                    Wait(290),
-                    Quiet,
-                    Wait(20),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a gate is somebody's wish",
-                vec![
-                    apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
-                    Wait(400),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_two_pods_open_then_close_when_scheduled() {
+        run(
+            &RULE,
+            vec![
+                Seen("unschedulable", "bad"),
+                Wait(301),
+                OpensEach(2, Error),
+                Seen("unschedulable", "repaired"),
+                ClosesEach(2),
+            ],
+        );
+    }
+
+    #[test]
+    fn unscheduled_pod_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                Wait(290),
+                Quiet,
+                Wait(20),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn scheduling_gate_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
+                Wait(400),
+                Quiet,
+            ],
+        );
     }
 }

@@ -26,8 +26,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -81,6 +79,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -111,86 +110,103 @@ mod tests {
         Apply(names.map(|name| (Kind::Pod, of(name))).to_vec())
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "closes without a word when the pods have run for long enough",
-                vec![
-                    Wait(10),
-                    three(|name| ran_on(name, 10, 12)),
-                    Opens(Error),
-                    Wait(590),
-                    Quiet,
-                    Wait(20),
-                    Closes,
-                ],
-            ),
-            case(
-                "an image that is late is no failure; one that does not come is",
-                vec![
-                    three(waits),
-                    Wait(50),
-                    Quiet,
-                    apply(Kind::Pod, pod("web-3", json!({}))),
-                    Wait(20),
-                    Quiet,
-                    apply(Kind::Pod, waits("web-3")),
-                    Wait(65),
-                    Opens(Error),
-                    three(|name| pod(name, json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "pods that their node evicted failed by no fault of their own",
-                vec![three(evicted), Wait(60), Quiet],
-            ),
-            case(
-                "captured: three pods in a crash loop, repaired by a new template",
-                vec![
-                    Seen("crash-loop", "bad"),
-                    Opens(Error),
-                    Seen("crash-loop", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "three of one owner; closes when fewer than two are left",
-                vec![
-                    Apply(vec![
-                        (Kind::Pod, crashing("web-1", 2)),
-                        (Kind::Pod, crashing("web-2", 2)),
-                    ]),
-                    Quiet,
-                    apply(Kind::Pod, crashing("web-3", 2)),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-3", json!({}))),
-                    Quiet,
-                    apply(Kind::Pod, pod("web-2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "three in different ways are no one thing",
-                vec![
-                    apply(Kind::Pod, crashing("web-1", 2)),
-                    apply(
-                        Kind::Pod,
-                        pod_with(
-                            "web-2",
-                            1,
-                            waiting("CrashLoopBackOff"),
-                            terminated("OOMKilled", 137, 1, 2),
-                        ),
+    #[test]
+    fn crashing_pods_open_then_close_when_stable() {
+        run(
+            &RULE,
+            vec![
+                Wait(10),
+                three(|name| ran_on(name, 10, 12)),
+                Opens(Error),
+                Wait(590),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_pull_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                three(waits),
+                Wait(50),
+                Quiet,
+                apply(Kind::Pod, pod("web-3", json!({}))),
+                Wait(20),
+                Quiet,
+                apply(Kind::Pod, waits("web-3")),
+                Wait(65),
+                Opens(Error),
+                three(|name| pod(name, json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn evicted_pods_do_not_open() {
+        run(&RULE, vec![three(evicted), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn captured_crash_loop_opens_then_closes_with_new_template() {
+        run(
+            &RULE,
+            vec![
+                Seen("crash-loop", "bad"),
+                Opens(Error),
+                Seen("crash-loop", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn three_pods_open_then_close_when_fewer_than_two_are_left() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Pod, crashing("web-1", 2)),
+                    (Kind::Pod, crashing("web-2", 2)),
+                ]),
+                Quiet,
+                apply(Kind::Pod, crashing("web-3", 2)),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-3", json!({}))),
+                Quiet,
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn different_failures_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, crashing("web-1", 2)),
+                apply(
+                    Kind::Pod,
+                    pod_with(
+                        "web-2",
+                        1,
+                        waiting("CrashLoopBackOff"),
+                        terminated("OOMKilled", 137, 1, 2),
                     ),
-                    apply(Kind::Pod, pulling("web-3", "w1", "i:1")),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: one pod is not several",
-                vec![Seen("config-change", "failing"), Quiet],
-            ),
-        ]
+                ),
+                apply(Kind::Pod, pulling("web-3", "w1", "i:1")),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_single_pod_does_not_open() {
+        run(&RULE, vec![Seen("config-change", "failing"), Quiet]);
     }
 }

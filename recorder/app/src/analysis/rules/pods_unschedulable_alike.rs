@@ -25,8 +25,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Causes in the scheduler's messages, the most telling first.
@@ -95,47 +93,55 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     const CPU: &str = "0/3 nodes are available: 3 Insufficient cpu.";
     const TAINT: &str = "0/3 nodes are available: 3 node(s) had untolerated taint {a: b}.";
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: two pods for their node selector, until it is gone",
-                vec![
-                    Seen("unschedulable", "bad"),
-                    Wait(301),
-                    Opens(Error),
-                    Seen("unschedulable", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "two for CPU; closes when one has a node",
-                vec![
-                    Apply(vec![
-                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
-                        (Kind::Pod, unscheduled("web-2", "Unschedulable", CPU)),
-                    ]),
-                    Wait(301),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "two for different causes",
-                vec![
-                    Apply(vec![
-                        (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
-                        (Kind::Pod, unscheduled("web-2", "Unschedulable", TAINT)),
-                    ]),
-                    Wait(400),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_node_selector_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                Seen("unschedulable", "bad"),
+                Wait(301),
+                Opens(Error),
+                Seen("unschedulable", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn two_pods_open_then_close_when_one_is_scheduled() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                    (Kind::Pod, unscheduled("web-2", "Unschedulable", CPU)),
+                ]),
+                Wait(301),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn different_causes_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                    (Kind::Pod, unscheduled("web-2", "Unschedulable", TAINT)),
+                ]),
+                Wait(400),
+                Quiet,
+            ],
+        );
     }
 }

@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Capabilities that the runtime gives to every container, or that do no harm.
@@ -83,115 +81,140 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a privileged container, the process namespace and a path of the node, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Error),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "a privileged container",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"securityContext": {"privileged": true}})),
+    #[test]
+    fn captured_privileged_pod_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Error),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn privileged_container_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"securityContext": {"privileged": true}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn host_pid_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, pod("web-1", json!({"spec": {"hostPID": true}}))),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn host_path_opens_as_warning_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    pod(
+                        "web-1",
+                        json!({"spec": {"volumes": [{"hostPath": {"path": "/var/log"}}]}}),
                     ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "the process namespace",
-                vec![
-                    apply(Kind::Pod, pod("web-1", json!({"spec": {"hostPID": true}}))),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a path of the node",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        pod(
-                            "web-1",
-                            json!({"spec": {"volumes": [{"hostPath": {"path": "/var/log"}}]}}),
-                        ),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn user_0_opens_as_warning_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"securityContext": {"runAsUser": 0}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn sys_admin_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(
+                        json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}),
                     ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "user 0",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"securityContext": {"runAsUser": 0}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_user_and_harmless_capability_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(
+                        json!({"securityContext": {"runAsUser": 1000, "capabilities": {"add": ["NET_BIND_SERVICE"]}}}),
                     ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a capability that is as good as all",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(
-                            json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}),
-                        ),
-                    ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a user and a harmless capability",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(
-                            json!({"securityContext": {"runAsUser": 1000, "capabilities": {"add": ["NET_BIND_SERVICE"]}}}),
-                        ),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

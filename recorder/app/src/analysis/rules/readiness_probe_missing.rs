@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::Service],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -59,45 +57,51 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn bare() -> Value {
         with_container(json!({"readinessProbe": null}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: no probe behind a Service, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "opens behind a Service, closes when that goes",
-                vec![
-                    apply(Kind::Pod, bare()),
-                    Wait(60),
-                    Quiet,
-                    apply(Kind::Service, service(json!({}))),
-                    Opens(Warning),
-                    Gone(Kind::Service, service(json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "nobody sends to it",
-                vec![apply(Kind::Pod, bare()), Wait(60), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_missing_probe_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn service_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, bare()),
+                Wait(60),
+                Quiet,
+                apply(Kind::Service, service(json!({}))),
+                Opens(Warning),
+                Gone(Kind::Service, service(json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn pod_without_service_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, bare()), Wait(60), Quiet]);
     }
 }

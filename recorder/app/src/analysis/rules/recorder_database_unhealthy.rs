@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[],
     check: Check::Recorder(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
@@ -47,6 +45,7 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -63,37 +62,44 @@ mod tests {
         })
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "opens after a minute, closes when commits work again",
-                vec![
-                    degraded(
-                        "database",
-                        "commits fail (4 times so far): database or disk is full",
-                    ),
-                    Wait(50),
-                    Quiet,
-                    Wait(11),
-                    Opens(Critical),
-                    Notice(Own::default()),
-                    Closes,
-                ],
-            ),
-            case(
-                "a retry that works is nothing",
-                vec![
-                    degraded("database", "commits fail"),
-                    Wait(30),
-                    Notice(Own::default()),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "another check is not its business",
-                vec![degraded("queue", "it was full"), Wait(100), Quiet],
-            ),
-        ]
+    #[test]
+    fn degraded_database_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                degraded(
+                    "database",
+                    "commits fail (4 times so far): database or disk is full",
+                ),
+                Wait(50),
+                Quiet,
+                Wait(11),
+                Opens(Critical),
+                Notice(Own::default()),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn retry_that_succeeds_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("database", "commits fail"),
+                Wait(30),
+                Notice(Own::default()),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_check_does_not_open() {
+        run(
+            &RULE,
+            vec![degraded("queue", "it was full"), Wait(100), Quiet],
+        );
     }
 }

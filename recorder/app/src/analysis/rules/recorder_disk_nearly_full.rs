@@ -20,8 +20,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[],
     check: Check::Recorder(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// It closes this far above the limit, so that one batch more or less does not open and close it.
@@ -58,6 +56,7 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -73,26 +72,30 @@ mod tests {
         })
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "opens below 10 %, gets worse, closes well above",
-                vec![
-                    free(9),
-                    Opens(Warning),
-                    free(1),
-                    Opens(Critical),
-                    free(12),
-                    Quiet,
-                    free(15),
-                    Closes,
-                ],
-            ),
-            case("enough is free", vec![free(10), Wait(60), Quiet]),
-            case(
-                "a volume that cannot be measured",
-                vec![Notice(Own::default()), Quiet],
-            ),
-        ]
+    #[test]
+    fn low_space_opens_gets_critical_then_closes_well_above() {
+        run(
+            &RULE,
+            vec![
+                free(9),
+                Opens(Warning),
+                free(1),
+                Opens(Critical),
+                free(12),
+                Quiet,
+                free(15),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn enough_space_does_not_open() {
+        run(&RULE, vec![free(10), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn unmeasured_volume_does_not_open() {
+        run(&RULE, vec![Notice(Own::default()), Quiet]);
     }
 }

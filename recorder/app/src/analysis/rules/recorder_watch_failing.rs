@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[],
     check: Check::Recorder(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
@@ -63,6 +61,7 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -79,44 +78,55 @@ mod tests {
         })
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "Events: opens after a minute, closes when they are seen again",
-                vec![
-                    degraded("watch/Event", "watch failed: connection refused"),
-                    Wait(61),
-                    Opens(Error),
-                    Notice(Own::default()),
-                    Closes,
-                ],
-            ),
-            case(
-                "another kind in one namespace is less bad",
-                vec![
-                    degraded("watch/Pod/shop", "watch of Pods failed: connection refused"),
-                    Wait(61),
-                    Opens(Warning),
-                ],
-            ),
-            case(
-                "a short cut, as in every upgrade of the API server",
-                vec![
-                    degraded("watch/Event", "watch failed: connection refused"),
-                    Wait(40),
-                    Notice(Own::default()),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "what is forbidden is `RecorderPermissionMissing`'s",
-                vec![
-                    degraded("watch/Pod", "watch of Pods failed: 403 Forbidden"),
-                    Wait(100),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn events_open_after_the_delay_then_close() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Event", "watch failed: connection refused"),
+                Wait(61),
+                Opens(Error),
+                Notice(Own::default()),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_kind_in_one_namespace_opens_as_warning() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Pod/shop", "watch of Pods failed: connection refused"),
+                Wait(61),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn short_interruption_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Event", "watch failed: connection refused"),
+                Wait(40),
+                Notice(Own::default()),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn forbidden_kind_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Pod", "watch of Pods failed: 403 Forbidden"),
+                Wait(100),
+                Quiet,
+            ],
+        );
     }
 }

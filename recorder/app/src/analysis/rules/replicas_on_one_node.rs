@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::Node],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -69,6 +67,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -86,47 +85,58 @@ mod tests {
         ])
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "two pods on one of two nodes; closes when one moves",
-                vec![
-                    nodes(json!({})),
-                    two(),
-                    Wait(310),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "the other node takes no pods",
-                vec![
-                    nodes(json!({"spec": {"unschedulable": true}})),
-                    two(),
-                    Wait(400),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: another node registers, and goes",
-                vec![
-                    Seen("neighbour", "beside"),
-                    Wait(310),
-                    Opens(Warning),
-                    Seen("neighbour", "alone"),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: there is no other node",
-                vec![
-                    Seen("full-node", "bad"),
-                    Seen("not-ready", "repaired"),
-                    Wait(400),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn two_pods_on_one_of_two_nodes_open_then_close_when_one_moves() {
+        run(
+            &RULE,
+            vec![
+                nodes(json!({})),
+                two(),
+                Wait(310),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-2", json!({"spec": {"nodeName": "w2"}}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn unschedulable_other_node_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                nodes(json!({"spec": {"unschedulable": true}})),
+                two(),
+                Wait(400),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_second_node_opens_then_closes_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Seen("neighbour", "beside"),
+                Wait(310),
+                Opens(Warning),
+                Seen("neighbour", "alone"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_single_node_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("full-node", "bad"),
+                Seen("not-ready", "repaired"),
+                Wait(400),
+                Quiet,
+            ],
+        );
     }
 }

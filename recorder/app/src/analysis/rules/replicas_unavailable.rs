@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -72,6 +70,7 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn short(available: i64, status: &str) -> Value {
@@ -81,42 +80,49 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: no pod gets ready, then all do",
-                vec![
-                    Seen("not-ready", "bad"),
-                    Wait(301),
-                    Opens(Critical),
-                    Seen("not-ready", "repaired"),
-                    Wait(61),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens after five minutes, worse without any",
-                vec![
-                    apply(Kind::Deployment, short(1, "False")),
-                    Wait(290),
-                    Quiet,
-                    Wait(20),
-                    Opens(Error),
-                    apply(Kind::Deployment, short(0, "False")),
-                    Opens(Critical),
-                    // Pods that crash in turn: as bad as it was, not one row each time.
-                    apply(Kind::Deployment, short(1, "False")),
-                    Quiet,
-                    apply(Kind::Deployment, short(0, "False")),
-                    Quiet,
-                    apply(Kind::Deployment, short(4, "True")),
-                    Closes, // its condition is true since long ago
-                ],
-            ),
-            case(
-                "within what the rollout may lack",
-                vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_unready_pods_open_then_close_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Seen("not-ready", "bad"),
+                Wait(301),
+                Opens(Critical),
+                Seen("not-ready", "repaired"),
+                Wait(61),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn too_few_pods_open_after_the_delay_get_critical_then_close() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, short(1, "False")),
+                Wait(290),
+                Quiet,
+                Wait(20),
+                Opens(Error),
+                apply(Kind::Deployment, short(0, "False")),
+                Opens(Critical),
+                // Pods that crash in turn: as bad as it was, not one row each time.
+                apply(Kind::Deployment, short(1, "False")),
+                Quiet,
+                apply(Kind::Deployment, short(0, "False")),
+                Quiet,
+                apply(Kind::Deployment, short(4, "True")),
+                Closes, // its condition is true since long ago
+            ],
+        );
+    }
+
+    #[test]
+    fn fewer_pods_within_max_unavailable_do_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
+        );
     }
 }

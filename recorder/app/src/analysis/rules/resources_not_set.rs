@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -67,77 +65,94 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: the runs of a CronJob are one finding",
-                vec![
-                    Seen("cron-job", "first"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("cron-job", "second"),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: neither limit nor requests, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "no limit",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"resources": {"limits": null}})),
-                    ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "no requests",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"resources": {"requests": null}})),
-                    ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Info),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "one of the requests is enough",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"resources": {"requests": {"cpu": null}}})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_runs_of_a_cron_job_open_one_finding() {
+        run(
+            &RULE,
+            vec![
+                Seen("cron-job", "first"),
+                Wait(31),
+                Opens(Warning),
+                Seen("cron-job", "second"),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_missing_resources_open_then_close_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn missing_limit_opens_then_closes_when_set() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"limits": null}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn missing_requests_open_then_close_when_set() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"requests": null}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Info),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_request_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"requests": {"cpu": null}}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

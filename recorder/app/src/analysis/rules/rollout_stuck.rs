@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Deployment],
     check: Check::Deployment(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
@@ -52,33 +50,37 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: an image that cannot be pulled, taken back",
-                vec![
-                    Seen("rollout", "well"),
-                    Quiet,
-                    Seen("rollout", "stuck"),
-                    Opens(Error),
-                    Seen("rollout", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "a rollout under way",
-                vec![
-                    apply(
-                        Kind::Deployment,
-                        deployment(json!({"status": {"conditions": [
+    #[test]
+    fn captured_missing_image_opens_then_closes_when_reverted() {
+        run(
+            &RULE,
+            vec![
+                Seen("rollout", "well"),
+                Quiet,
+                Seen("rollout", "stuck"),
+                Opens(Error),
+                Seen("rollout", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn rollout_in_progress_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Deployment,
+                    deployment(json!({"status": {"conditions": [
                             over(condition("Progressing", "True", 0), json!({"reason": "ReplicaSetUpdated"}))]}})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

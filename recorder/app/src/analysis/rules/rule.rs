@@ -24,9 +24,6 @@ pub struct Rule {
     pub reads: &'static [Kind],
     /// The function.
     pub check: Check,
-    /// Its table of cases: each rule fires in one, closes in one, and does nothing in a near miss.
-    #[cfg(test)]
-    pub(in crate::analysis) cases: fn() -> Vec<crate::analysis::tests::table::Case>,
 }
 
 /// What `docs/rules.md` says about a rule. Each field but `summary` and `notes` is also a column of its table.

@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::ConfigMap],
     check: Check::ConfigMap(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
@@ -48,64 +46,77 @@ fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn secret() -> Value {
         config_map(json!({"data": {"db-password": "hunter2hunter2"}}))
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a password in a ConfigMap, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "opens, closes when the key goes",
-                vec![
-                    apply(Kind::ConfigMap, secret()),
-                    Wait(31),
-                    Opens(Warning),
-                    apply(Kind::ConfigMap, config_map(json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "opted out",
-                vec![
-                    apply(
-                        Kind::ConfigMap,
-                        over(
-                            secret(),
-                            json!({"metadata": {"labels": {"kube9.io/ignore": "SecretInConfigMap"}}}),
-                        ),
+    #[test]
+    fn captured_password_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn password_opens_then_closes_when_key_is_removed() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::ConfigMap, secret()),
+                Wait(31),
+                Opens(Warning),
+                apply(Kind::ConfigMap, config_map(json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn opted_out_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::ConfigMap,
+                    over(
+                        secret(),
+                        json!({"metadata": {"labels": {"kube9.io/ignore": "SecretInConfigMap"}}}),
                     ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-            case(
-                "not the user's to change",
-                vec![
-                    apply(
-                        Kind::ConfigMap,
-                        over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn kube_system_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::ConfigMap,
+                    over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -58,53 +56,62 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a password in the manifest, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Warning),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "a literal",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"env": [{"name": "DB_PASSWORD", "value": "x"}]})),
-                    ),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Opens(Warning),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a reference, and a name that only sounds like one",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        with_container(json!({"env": [
+    #[test]
+    fn captured_password_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn literal_value_opens_then_closes_when_referenced() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"env": [{"name": "DB_PASSWORD", "value": "x"}]})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn reference_or_harmless_name_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"env": [
                             {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s"}}},
                             {"name": "AUTHOR", "value": "x"}]})),
-                    ),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

@@ -23,8 +23,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
@@ -83,6 +81,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn unready() -> Value {
@@ -96,93 +95,112 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: both pods are not ready, then they are",
-                vec![
-                    Seen("not-ready", "bad"),
-                    Wait(61),
-                    Opens(Critical),
-                    Seen("not-ready", "repaired"),
-                    Wait(61),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens after a minute, closes when one is ready",
-                vec![
-                    Apply(vec![
-                        (Kind::Service, service(json!({}))),
-                        (Kind::Pod, unready()),
-                    ]),
-                    Wait(50),
-                    Quiet,
-                    Wait(20),
-                    Opens(Critical),
-                    apply(Kind::Pod, pod("web-1", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "a pod that is ready for moments is no recovery",
-                vec![
-                    Apply(vec![
-                        (Kind::Service, service(json!({}))),
-                        (Kind::Pod, unready()),
-                    ]),
-                    Wait(70),
-                    Opens(Critical),
-                    apply(Kind::Pod, ready("web-1", 73)),
-                    Wait(20),
-                    apply(Kind::Pod, unready()),
-                    Wait(20),
-                    Quiet,
-                    apply(Kind::Pod, ready("web-1", 113)),
-                    Wait(50),
-                    Quiet,
-                    Wait(20),
-                    Closes,
-                ],
-            ),
-            case(
-                "pods that become ready after the first do not put it off",
-                vec![
-                    apply(Kind::Service, service(json!({}))),
-                    Apply(
-                        ["web-1", "web-2", "web-3"]
-                            .map(|name| (Kind::Pod, pod_with(name, 0, running(0), json!({}))))
-                            .into(),
-                    ),
-                    Wait(70),
-                    Opens(Critical),
-                    Wait(30),
-                    apply(Kind::Pod, ready("web-2", 100)),
-                    Wait(30),
-                    apply(Kind::Pod, ready("web-1", 130)),
-                    apply(Kind::Pod, ready("web-3", 130)),
-                    Wait(25),
-                    Quiet,
-                    Wait(10),
-                    Closes,
-                ],
-            ),
-            case(
-                "one ready pod is enough",
-                vec![
-                    Apply(vec![
-                        (Kind::Service, service(json!({}))),
-                        (Kind::Pod, unready()),
-                        (Kind::Pod, pod("web-2", json!({}))),
-                    ]),
-                    Wait(100),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: a Service without pods is `ServiceSelectsNoPod`'s",
-                vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_unready_pods_open_then_close_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Seen("not-ready", "bad"),
+                Wait(61),
+                Opens(Critical),
+                Seen("not-ready", "repaired"),
+                Wait(61),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn unready_pods_open_after_the_delay_then_close() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                ]),
+                Wait(50),
+                Quiet,
+                Wait(20),
+                Opens(Critical),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn short_readiness_does_not_close() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                ]),
+                Wait(70),
+                Opens(Critical),
+                apply(Kind::Pod, ready("web-1", 73)),
+                Wait(20),
+                apply(Kind::Pod, unready()),
+                Wait(20),
+                Quiet,
+                apply(Kind::Pod, ready("web-1", 113)),
+                Wait(50),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn later_ready_pods_do_not_delay_the_close() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Service, service(json!({}))),
+                Apply(
+                    ["web-1", "web-2", "web-3"]
+                        .map(|name| (Kind::Pod, pod_with(name, 0, running(0), json!({}))))
+                        .into(),
+                ),
+                Wait(70),
+                Opens(Critical),
+                Wait(30),
+                apply(Kind::Pod, ready("web-2", 100)),
+                Wait(30),
+                apply(Kind::Pod, ready("web-1", 130)),
+                apply(Kind::Pod, ready("web-3", 130)),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_ready_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                    (Kind::Pod, pod("web-2", json!({}))),
+                ]),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_service_without_pods_does_not_open() {
+        run(
+            &RULE,
+            vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
+        );
     }
 }

@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Service, Kind::Pod, Kind::Deployment],
     check: Check::Service(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
@@ -68,78 +66,95 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a selector that matches nothing, corrected",
-                vec![
-                    Seen("service-no-pods", "bad"),
-                    Wait(59),
-                    Quiet,
-                    Wait(2),
-                    Opens(Error),
-                    Seen("service-no-pods", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "opens when the last pod goes",
-                vec![
-                    Apply(vec![
-                        (Kind::Pod, pod("web-1", json!({}))),
-                        (Kind::Service, service(json!({}))),
-                    ]),
-                    Wait(100),
-                    Quiet,
-                    Gone(Kind::Pod, pod("web-1", json!({}))),
-                    Wait(61),
-                    Opens(Error),
-                    apply(Kind::Pod, pod("web-2", json!({}))),
-                    Closes,
-                ],
-            ),
-            case(
-                "scaled to 0 looks meant",
-                vec![
-                    apply(
-                        Kind::Deployment,
-                        deployment(json!({"spec": {"replicas": 0}})),
-                    ),
-                    apply(Kind::Service, service(json!({}))),
-                    Wait(61),
-                    Opens(Info),
-                ],
-            ),
-            case(
-                "no selector, no claim",
-                vec![
-                    apply(Kind::Service, service(json!({"spec": {"selector": null}}))),
-                    Wait(100),
-                    Quiet,
-                ],
-            ),
-            case(
-                "captured: pods that are not ready are `ServiceHasNoReadyPod`'s",
-                vec![Seen("not-ready", "bad"), Wait(100), Quiet],
-            ),
-            case(
-                "a pod with another label, or in another namespace, is none",
-                vec![
-                    apply(
-                        Kind::Pod,
-                        pod("web-1", json!({"metadata": {"labels": {"app": "other"}}})),
-                    ),
-                    apply(
-                        Kind::Pod,
-                        pod("web-2", json!({"metadata": {"namespace": "else"}})),
-                    ),
-                    apply(Kind::Service, service(json!({}))),
-                    Wait(61),
-                    Opens(Error),
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_wrong_selector_opens_then_closes_when_corrected() {
+        run(
+            &RULE,
+            vec![
+                Seen("service-no-pods", "bad"),
+                Wait(59),
+                Quiet,
+                Wait(2),
+                Opens(Error),
+                Seen("service-no-pods", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn last_pod_deleted_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Pod, pod("web-1", json!({}))),
+                    (Kind::Service, service(json!({}))),
+                ]),
+                Wait(100),
+                Quiet,
+                Gone(Kind::Pod, pod("web-1", json!({}))),
+                Wait(61),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn scaled_to_zero_opens_as_info() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Deployment,
+                    deployment(json!({"spec": {"replicas": 0}})),
+                ),
+                apply(Kind::Service, service(json!({}))),
+                Wait(61),
+                Opens(Info),
+            ],
+        );
+    }
+
+    #[test]
+    fn missing_selector_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Service, service(json!({"spec": {"selector": null}}))),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_unready_pods_do_not_open() {
+        run(&RULE, vec![Seen("not-ready", "bad"), Wait(100), Quiet]);
+    }
+
+    #[test]
+    fn pod_with_other_label_or_namespace_does_not_count() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    pod("web-1", json!({"metadata": {"labels": {"app": "other"}}})),
+                ),
+                apply(
+                    Kind::Pod,
+                    pod("web-2", json!({"metadata": {"namespace": "else"}})),
+                ),
+                apply(Kind::Service, service(json!({}))),
+                Wait(61),
+                Opens(Error),
+            ],
+        );
     }
 }

@@ -22,8 +22,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Pod, Kind::Service, Kind::Deployment],
     check: Check::Owner(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
@@ -55,6 +53,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
 
     fn replicas(n: i64) -> (Kind, Value) {
@@ -64,45 +63,53 @@ mod tests {
         )
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: one replica behind a Service, then a careful manifest",
-                vec![
-                    Seen("careless", "bad"),
-                    Wait(31),
-                    Opens(Info),
-                    Seen("careless", "repaired"),
-                    Wait(60),
-                    Closes,
-                ],
-            ),
-            case(
-                "captured: the careful manifest alone",
-                vec![Seen("careless", "repaired"), Wait(60), Quiet],
-            ),
-            case(
-                "one replica behind a Service; closes with a second one",
-                vec![
-                    Apply(vec![
-                        (Kind::Pod, pod("web-1", json!({}))),
-                        replicas(1),
-                        (Kind::Service, service(json!({}))),
-                    ]),
-                    Wait(31),
-                    Opens(Info),
-                    Apply(vec![replicas(2)]),
-                    Closes,
-                ],
-            ),
-            case(
-                "one replica behind none",
-                vec![
-                    Apply(vec![(Kind::Pod, pod("web-1", json!({}))), replicas(1)]),
-                    Wait(60),
-                    Quiet,
-                ],
-            ),
-        ]
+    #[test]
+    fn captured_single_replica_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Info),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn one_replica_opens_then_closes_with_a_second() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Pod, pod("web-1", json!({}))),
+                    replicas(1),
+                    (Kind::Service, service(json!({}))),
+                ]),
+                Wait(31),
+                Opens(Info),
+                Apply(vec![replicas(2)]),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn replica_without_service_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![(Kind::Pod, pod("web-1", json!({}))), replicas(1)]),
+                Wait(60),
+                Quiet,
+            ],
+        );
     }
 }

@@ -21,8 +21,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Service, Kind::Pod],
     check: Check::Service(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Pods looked at: those of a Service are alike, and a thousand of them say no more.
@@ -87,6 +85,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
 
 #[cfg(test)]
 mod tests {
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -99,37 +98,46 @@ mod tests {
         Apply(vec![(Kind::Pod, pod("web-1", json!({}))), to(target)])
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case(
-                "captured: a name that no pod has, corrected",
-                vec![
-                    Seen("target-port", "bad"),
-                    Wait(31),
-                    Opens(Error),
-                    Seen("target-port", "repaired"),
-                    Closes,
-                ],
-            ),
-            case(
-                "a name that no pod has",
-                vec![
-                    with(json!("htpp")),
-                    Wait(31),
-                    Opens(Error),
-                    Apply(vec![to(json!("http"))]),
-                    Closes,
-                ],
-            ),
-            case(
-                "a number beside the declared ones",
-                vec![with(json!(8081)), Wait(31), Opens(Warning)],
-            ),
-            case("the right number", vec![with(json!(8080)), Wait(60), Quiet]),
-            case(
-                "captured: pods that declare no port may listen on it",
-                vec![Seen("not-ready", "bad"), Wait(60), Quiet],
-            ),
-        ]
+    #[test]
+    fn captured_wrong_name_opens_then_closes_when_corrected() {
+        run(
+            &RULE,
+            vec![
+                Seen("target-port", "bad"),
+                Wait(31),
+                Opens(Error),
+                Seen("target-port", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn wrong_name_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                with(json!("htpp")),
+                Wait(31),
+                Opens(Error),
+                Apply(vec![to(json!("http"))]),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn wrong_number_beside_declared_ports_opens_as_warning() {
+        run(&RULE, vec![with(json!(8081)), Wait(31), Opens(Warning)]);
+    }
+
+    #[test]
+    fn declared_number_does_not_open() {
+        run(&RULE, vec![with(json!(8080)), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn captured_pods_without_ports_do_not_open() {
+        run(&RULE, vec![Seen("not-ready", "bad"), Wait(60), Quiet]);
     }
 }

@@ -20,8 +20,6 @@ pub(super) const RULE: Rule = Rule {
     },
     reads: &[Kind::Event],
     check: Check::Namespace(check),
-    #[cfg(test)]
-    cases: tests::cases,
 };
 
 /// Reasons that are named.
@@ -75,6 +73,7 @@ mod tests {
 
     use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
 
+    use super::RULE;
     use crate::analysis::tests::prelude::*;
     use crate::analysis::tests::table::Do;
 
@@ -102,36 +101,40 @@ mod tests {
         })
     }
 
-    pub(super) fn cases() -> Vec<Case> {
-        vec![
-            case_after(
-                "five times the median; closes when the hour is over",
-                used_to(10),
-                vec![
-                    warnings(0, 49),
-                    Quiet,
-                    warnings(0, 1),
-                    Opens(Warning),
-                    Wait(3_500),
-                    Quiet,
-                    Wait(100),
-                    Closes,
-                ],
-            ),
-            case_after(
-                "a namespace that never had one needs some all the same",
-                used_to(0),
-                vec![warnings(0, 19), Wait(700), Quiet],
-            ),
-            case_after(
-                "as many as usual, spread over two hours",
-                used_to(10),
-                vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), Quiet],
-            ),
-            case(
-                "without a day of record nobody knows what is usual",
-                vec![warnings(0, 1_000), Wait(60), Quiet],
-            ),
-        ]
+    #[test]
+    fn five_times_the_median_opens_then_closes_when_the_hour_is_over() {
+        run_after(
+            &RULE,
+            used_to(10),
+            vec![
+                warnings(0, 49),
+                Quiet,
+                warnings(0, 1),
+                Opens(Warning),
+                Wait(3_500),
+                Quiet,
+                Wait(100),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn few_warnings_after_none_do_not_open() {
+        run_after(&RULE, used_to(0), vec![warnings(0, 19), Wait(700), Quiet]);
+    }
+
+    #[test]
+    fn usual_rate_over_two_hours_does_not_open() {
+        run_after(
+            &RULE,
+            used_to(10),
+            vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), Quiet],
+        );
+    }
+
+    #[test]
+    fn less_than_a_day_of_history_does_not_open() {
+        run(&RULE, vec![warnings(0, 1_000), Wait(60), Quiet]);
     }
 }

@@ -16,6 +16,6 @@ pub(in crate::analysis) mod prelude {
     pub(in crate::analysis) use super::lab::{start, t};
     pub(in crate::analysis) use super::objects::*;
     pub(in crate::analysis) use super::table::Do::*;
-    pub(in crate::analysis) use super::table::{Case, apply, case, case_after};
+    pub(in crate::analysis) use super::table::{apply, run, run_after};
     pub(in crate::analysis) use kube9_model::label::Kind;
 }

@@ -13,14 +13,6 @@ use crate::analysis::rules::rule::Rule;
 use crate::analysis::state::Before;
 use crate::config::AnalysisConfig;
 
-/// A case. What kind it is follows from its steps: it fires, it closes, or it is a near miss, in which the rule does
-/// nothing at all.
-pub(in crate::analysis) struct Case {
-    name: &'static str,
-    history: History,
-    steps: Vec<Do>,
-}
-
 /// One step of a case.
 pub(in crate::analysis) enum Do {
     /// Objects are there, or change.
@@ -49,120 +41,89 @@ pub(in crate::analysis) enum Do {
     Quiet,
 }
 
-/// A case of a cluster that was never recorded before.
-pub(in crate::analysis) fn case(name: &'static str, steps: Vec<Do>) -> Case {
-    case_after(name, History::default(), steps)
+/// Plays the steps in a cluster that was never recorded before, and compares what the rule does with what it should do.
+pub(in crate::analysis) fn run(rule: &Rule, steps: Vec<Do>) {
+    run_after(rule, History::default(), steps);
 }
 
-/// A case of a cluster with a past.
-pub(in crate::analysis) fn case_after(
-    name: &'static str,
-    history: History,
-    steps: Vec<Do>,
-) -> Case {
-    Case {
-        name,
+/// The same in a cluster with a past.
+pub(in crate::analysis) fn run_after(rule: &Rule, history: History, steps: Vec<Do>) {
+    let happens = |step: &Do| {
+        matches!(
+            step,
+            Do::Apply(_) | Do::Seen(..) | Do::Hear(_) | Do::Notice(_)
+        )
+    };
+    assert!(steps.iter().any(happens), "nothing happens in this case");
+    let expects = |step: &Do| !happens(step) && !matches!(step, Do::Gone(..) | Do::Wait(_));
+    assert!(
+        steps.last().is_some_and(expects),
+        "a case ends in what it expects"
+    );
+    let before = Before {
+        findings: Vec::new(),
         history,
-        steps,
+    };
+    let mut lab = Lab::going_on(AnalysisConfig::default(), before);
+    for (index, step) in steps.into_iter().enumerate() {
+        let expected = match step {
+            Do::Apply(objects) => {
+                for (kind, object) in objects {
+                    lab.apply(kind, &object);
+                }
+                continue;
+            }
+            Do::Gone(kind, object) => {
+                lab.delete(kind, &object);
+                continue;
+            }
+            Do::Seen(scene, moment) => {
+                Scene::read(scene).show(moment, &mut lab);
+                continue;
+            }
+            Do::Hear(told) => {
+                lab.hear(told);
+                continue;
+            }
+            Do::Notice(own) => {
+                lab.notice(own);
+                continue;
+            }
+            Do::Wait(seconds) => {
+                lab.wait(seconds);
+                continue;
+            }
+            Do::Opens(severity) => vec![("opens", severity)],
+            Do::OpensEach(number, severity) => vec![("opens", severity); number],
+            Do::Closes => vec![("closes", Severity::Info)],
+            Do::ClosesEach(number) => vec![("closes", Severity::Info); number],
+            Do::Becomes => vec![("becomes", Severity::Info)],
+            Do::Quiet => vec![],
+        };
+        let findings = lab.findings();
+        let of_rule = |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.name);
+        let found: Vec<_> = findings
+            .iter()
+            .filter(of_rule)
+            .filter_map(|finding| {
+                reads_well(finding);
+                let record = finding.row.record();
+                let what = match finding.step {
+                    Step::Opened { .. } => "opens",
+                    Step::Closed if record.title.ends_with(" resolved") => "closes",
+                    Step::Closed => "becomes",
+                    Step::Updated => return None,
+                };
+                Some((what, record.severity))
+            })
+            .collect();
+        assert_eq!(found, expected, "step {index}");
     }
 }
 
 /// One object is there, or changes.
 pub(in crate::analysis) fn apply(kind: Kind, object: Value) -> Do {
     Do::Apply(vec![(kind, object)])
-}
-
-impl Case {
-    pub(in crate::analysis) fn fires(&self) -> bool {
-        let opens = |step: &Do| matches!(step, Do::Opens(_) | Do::OpensEach(..));
-        self.steps.iter().any(opens)
-    }
-
-    pub(in crate::analysis) fn closes(&self) -> bool {
-        let closes = |step: &Do| matches!(step, Do::Closes | Do::ClosesEach(_));
-        self.steps.iter().any(closes)
-    }
-
-    /// Something is there, and the rule is looked at and does nothing.
-    pub(in crate::analysis) fn is_near_miss(&self) -> bool {
-        let happens = |step: &Do| {
-            matches!(
-                step,
-                Do::Apply(_) | Do::Seen(..) | Do::Hear(_) | Do::Notice(_)
-            )
-        };
-        !self.fires()
-            && self.steps.iter().any(happens)
-            && matches!(self.steps.last(), Some(Do::Quiet))
-    }
-
-    /// Plays it and compares what the rule does with what it should.
-    pub(in crate::analysis) fn play(self, rule: &Rule) {
-        let before = Before {
-            findings: Vec::new(),
-            history: self.history,
-        };
-        let mut lab = Lab::going_on(AnalysisConfig::default(), before);
-        for (index, step) in self.steps.into_iter().enumerate() {
-            let expected = match step {
-                Do::Apply(objects) => {
-                    for (kind, object) in objects {
-                        lab.apply(kind, &object);
-                    }
-                    continue;
-                }
-                Do::Gone(kind, object) => {
-                    lab.delete(kind, &object);
-                    continue;
-                }
-                Do::Seen(scene, moment) => {
-                    Scene::read(scene).show(moment, &mut lab);
-                    continue;
-                }
-                Do::Hear(told) => {
-                    lab.hear(told);
-                    continue;
-                }
-                Do::Notice(own) => {
-                    lab.notice(own);
-                    continue;
-                }
-                Do::Wait(seconds) => {
-                    lab.wait(seconds);
-                    continue;
-                }
-                Do::Opens(severity) => vec![("opens", severity)],
-                Do::OpensEach(number, severity) => vec![("opens", severity); number],
-                Do::Closes => vec![("closes", Severity::Info)],
-                Do::ClosesEach(number) => vec![("closes", Severity::Info); number],
-                Do::Becomes => vec![("becomes", Severity::Info)],
-                Do::Quiet => vec![],
-            };
-            let findings = lab.findings();
-            let of_rule =
-                |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.name);
-            let found: Vec<_> = findings
-                .iter()
-                .filter(of_rule)
-                .filter_map(|finding| {
-                    reads_well(finding);
-                    let record = finding.row.record();
-                    let what = match finding.step {
-                        Step::Opened { .. } => "opens",
-                        Step::Closed if record.title.ends_with(" resolved") => "closes",
-                        Step::Closed => "becomes",
-                        Step::Updated => return None,
-                    };
-                    Some((what, record.severity))
-                })
-                .collect();
-            assert_eq!(
-                found, expected,
-                "{}: {}: step {index}",
-                rule.name, self.name
-            );
-        }
-    }
 }
 
 /// What people read has no trace of how it was put together.
