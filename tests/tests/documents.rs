@@ -67,6 +67,7 @@ fn shipped_code() -> Vec<(PathBuf, String)> {
         "recorder/app/src",
         "recorder/base/src",
         "recorder/ingest/src",
+        "recorder/k8s/src",
         "recorder/store/src",
         "query-cli/src",
         "shared/db/src",

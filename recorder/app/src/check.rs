@@ -16,11 +16,11 @@ use http::{StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use kube9_k8s::access::{self, Permission};
+use kube9_k8s::connect::connect;
 use serde::Deserialize;
 
 use crate::config::Config;
-use crate::source::access::{self, Permission};
-use crate::source::connect::connect;
 
 /// Time for the whole question of `--url`: longer than the server's own bounds for an answer.
 const URL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub async fn local(config: &Config, out: &mut impl Write) -> anyhow::Result<Verd
 }
 
 async fn print_permissions(
-    client: &kube::Client,
+    client: &kube9_k8s::Client,
     config: &Config,
     out: &mut impl Write,
 ) -> anyhow::Result<Verdict> {
@@ -217,8 +217,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fake_api::client;
     use crate::serve::tests::Server;
-    use crate::source::access::tests::client;
 
     #[tokio::test]
     async fn health_is_printed_and_told_by_the_result() {

@@ -7,6 +7,9 @@ pub mod config;
 #[cfg(test)]
 mod docs;
 pub mod exit;
+#[cfg(test)]
+#[path = "../../k8s/src/fake_api.rs"]
+mod fake_api;
 pub mod life;
 pub mod logging;
 pub mod memory;
@@ -14,7 +17,6 @@ pub mod metrics;
 pub mod panics;
 pub mod serve;
 pub mod source;
-pub mod status_document;
 mod tasks;
 
 pub use tasks::{run, runtime};

@@ -11,17 +11,17 @@ use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::item::Item;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
+use kube9_k8s::api::Api;
+use kube9_k8s::config::KubeConfig;
+use kube9_k8s::connect::connect;
+use kube9_k8s::report::{FirstSync, Report};
+use kube9_k8s::watcher::{History, Watcher};
 use kube9_model::label::Kind as Watched;
 use kube9_model::record::{Occurred, Record};
 use kube9_model::{EventType, Severity};
-use kube9_recorder::config::KubeConfig;
 use kube9_recorder::metrics::{Metrics, Rules};
-use kube9_recorder::source::api::Api;
-use kube9_recorder::source::connect::connect;
 use kube9_recorder::source::events::EventsConsumer;
 use kube9_recorder::source::intake::Intake;
-use kube9_recorder::source::report::{FirstSync, Report};
-use kube9_recorder::source::watcher::{History, Watcher};
 use kube9_store::open::DataDir;
 use kube9_store::push::push;
 use kube9_store::queue::{Queue, QueueLimits};
@@ -126,7 +126,7 @@ impl Parts {
             history: History::default(),
             clock: clock.clone(),
             report: Report::new(
-                metrics.clone(),
+                metrics.k8s.clone(),
                 check,
                 Watched::Event,
                 clock,

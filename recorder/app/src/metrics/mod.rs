@@ -8,7 +8,6 @@
 //! `kube9_events_total`, `kube9_events_queue_size`, `kube9_events_dropped_total`, `kube9_events_storage_size_bytes` and
 //! `kube9_database_operations_total`.
 
-mod labels;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -16,13 +15,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
-
-use kube9_base::metrics::{
-    By, By2, counter, counters, gauge, gauges, histograms, register, seconds_by,
-};
-use kube9_model::label::{Kind, Label};
-pub use labels::{Action, RestartCause};
+use kube9_base::metrics::{counter, gauge, gauges, register};
+use kube9_k8s::metrics::Action;
+use kube9_model::label::{Kind, Stage};
+use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 /// Labels that depend on the configuration and on the rules that are built in. Fixed for the life of the process.
 #[derive(Debug, Clone, Default)]
@@ -39,25 +35,16 @@ type BeforeScrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
 /// All metrics of the recorder.
 pub struct Metrics {
     registry: Registry,
+    /// Of the watches.
+    pub k8s: Arc<kube9_k8s::metrics::Metrics>,
     /// Of queue, writer and retention.
     pub store: Arc<kube9_store::metrics::Metrics>,
-    received: By2<Kind, Action, IntCounter>,
     before_scrape: Mutex<Vec<BeforeScrape>>,
 
-    /// Which watches there are, and which are connected.
-    pub watches: Connections,
-    /// Watches opened again.
-    pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
-    /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
-    pub watch_last_activity: By<Kind, Gauge>,
-    /// From a list's request to its last page, in seconds.
-    pub list_duration: By<Kind, Histogram>,
     /// Events whose reason is not in the table of reasons.
     pub unknown_reason: IntCounter,
     /// Connections that a panic ended.
     pub http_panics: IntCounter,
-    /// Objects of which not all was kept.
-    pub objects_cut: IntCounter,
     /// Sights of objects that the analysis left out.
     pub objects_left_out: IntCounter,
     /// Bytes that the analysis holds.
@@ -81,35 +68,11 @@ impl Metrics {
         register(&registry, process::Process::new());
         build_info(&registry);
         let r = &registry;
+        let store = kube9_store::metrics::Metrics::new(r, &rules.filters);
         let metrics = Self {
-            store: kube9_store::metrics::Metrics::new(r, &rules.filters),
-            received: By2::resolve(&counters(
-                r,
-                "kube9_watch_items_total",
-                "Objects received from the API server, by kind and by how they arrived.",
-                &["kind", "action"],
-            )),
+            k8s: kube9_k8s::metrics::Metrics::new(r, store.event_errors.of(Stage::Decode).clone()),
+            store,
             before_scrape: Mutex::default(),
-            watches: Connections::new(r),
-            watch_restarts: By2::resolve(&counters(
-                r,
-                "kube9_watch_restarts_total",
-                "Watches that ended and were opened again, by cause.",
-                &["kind", "cause"],
-            )),
-            watch_last_activity: By::resolve(&seconds_by(
-                r,
-                "kube9_watch_last_activity_timestamp_seconds",
-                "Time of the last data from the API server, also a bookmark or an empty list, in unix time; 0 before the first.",
-                &["kind"],
-            )),
-            list_duration: By::resolve(&histograms(
-                r,
-                "kube9_list_duration_seconds",
-                "Duration of a list, from its request to its last page.",
-                &["kind"],
-                &LIST_SECONDS,
-            )),
             unknown_reason: counter(
                 r,
                 "kube9_unknown_reason_total",
@@ -119,11 +82,6 @@ impl Metrics {
                 r,
                 "kube9_http_panics_total",
                 "Connections that were closed because a request made the server panic; any value above 0 is a bug in kube9.",
-            ),
-            objects_cut: counter(
-                r,
-                "kube9_analysis_objects_cut_total",
-                "Objects of which the analysis keeps only a part, because they are too large.",
             ),
             objects_left_out: counter(
                 r,
@@ -158,7 +116,7 @@ impl Metrics {
 
     /// An object arrived from the API server. For an Event this opens its entry in the account.
     pub fn received(&self, kind: Kind, action: Action) {
-        self.received.of(kind, action).inc();
+        self.k8s.received(kind, action);
         if kind == Kind::Event {
             self.store.received();
         }
@@ -199,61 +157,8 @@ impl Metrics {
     }
 }
 
-/// Which watches there are, and which of them are connected. A kind has one watch, or one for each namespace. Only kinds
-/// that are watched have a series: a 0 means trouble.
-pub struct Connections {
-    family: IntGaugeVec,
-    /// By the position of the kind: how many there are, and how many are connected.
-    watches: Mutex<[(usize, usize); Kind::ALL.len()]>,
-}
-
-impl Connections {
-    fn new(r: &Registry) -> Self {
-        Self {
-            family: gauges(
-                r,
-                "kube9_watch_connected",
-                "1 if every watch of the kind is connected, otherwise 0; only for kinds that are watched.",
-                &["kind"],
-            ),
-            watches: Mutex::default(),
-        }
-    }
-
-    /// There is one more watch of `kind`; it is not connected yet.
-    pub fn expect(&self, kind: Kind) {
-        self.change(kind, |(all, _)| *all += 1);
-    }
-
-    /// A watch of `kind` is connected that was not.
-    pub fn connected(&self, kind: Kind) {
-        self.change(kind, |(_, connected)| *connected += 1);
-    }
-
-    /// A watch of `kind` that was connected is not any more.
-    pub fn disconnected(&self, kind: Kind) {
-        self.change(kind, |(_, connected)| {
-            *connected = connected.saturating_sub(1);
-        });
-    }
-
-    fn change(&self, kind: Kind, change: impl FnOnce(&mut (usize, usize))) {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let watches = &mut watches[kind.index()];
-        change(watches);
-        let (all, connected) = *watches;
-        let gauge = self.family.with_label_values(&[kind.name()]);
-        gauge.set(i64::from(connected >= all));
-    }
-}
-
 /// What a scrape's `Content-Type` says.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
-/// A page takes some 10 ms; the API server gives a page up after 60 s.
-const LIST_SECONDS: [f64; 11] = [
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
-];
 
 fn findings(r: &Registry, rules: &[String]) -> BTreeMap<String, IntGauge> {
     let family = gauges(

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use kube9_model::label::Stage;
+use kube9_k8s::metrics::RestartCause;
+use kube9_model::label::{Label, Stage};
 use kube9_model::{EventType, Severity};
 use kube9_store::metrics::{Bound, Item, Outcomes};
 
@@ -127,7 +128,7 @@ fn every_resolved_child_counts_in_its_own_series() {
     for (i, &kind) in Kind::ALL.iter().enumerate() {
         for (j, &cause) in RestartCause::ALL.iter().enumerate() {
             let n = (i * 20 + j + 1) as u64;
-            metrics.watch_restarts.of(kind, cause).inc_by(n);
+            metrics.k8s.watch_restarts.of(kind, cause).inc_by(n);
             expected.insert(
                 format!(
                     "kube9_watch_restarts_total{{cause=\"{}\",kind=\"{}\"}}",
@@ -273,14 +274,14 @@ fn only_kinds_that_are_watched_can_be_disconnected() {
         scrape(&metrics).get(&series).copied()
     };
     assert_eq!(connected(Kind::Event), None);
-    metrics.watches.expect(Kind::Event);
-    metrics.watches.expect(Kind::Event);
+    metrics.k8s.watches.expect(Kind::Event);
+    metrics.k8s.watches.expect(Kind::Event);
     assert_eq!(connected(Kind::Event), Some(0.0));
-    metrics.watches.connected(Kind::Event);
+    metrics.k8s.watches.connected(Kind::Event);
     assert_eq!(connected(Kind::Event), Some(0.0), "one of two");
-    metrics.watches.connected(Kind::Event);
+    metrics.k8s.watches.connected(Kind::Event);
     assert_eq!(connected(Kind::Event), Some(1.0));
-    metrics.watches.disconnected(Kind::Event);
+    metrics.k8s.watches.disconnected(Kind::Event);
     assert_eq!(connected(Kind::Event), Some(0.0));
     assert_eq!(connected(Kind::Pod), None);
 }
@@ -288,7 +289,7 @@ fn only_kinds_that_are_watched_can_be_disconnected() {
 /// Metrics in which every family has a series.
 fn complete() -> Arc<Metrics> {
     let metrics = Metrics::new(&rules());
-    metrics.watches.expect(Kind::Event);
+    metrics.k8s.watches.expect(Kind::Event);
     metrics
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use kube9_base::clock::{Clock, ManualTime};
 use kube9_base::health::Health;
+use kube9_k8s::metrics::Action;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
@@ -15,7 +16,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::*;
-use crate::metrics::{Action, Metrics, Rules};
+use crate::metrics::{Metrics, Rules};
 
 /// A server on a free port, whose clock stands still.
 pub(crate) struct Server {

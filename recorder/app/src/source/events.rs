@@ -11,16 +11,16 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use kube9_ingest::item::Item;
+use kube9_k8s::held::Held;
+use kube9_k8s::pages::{Action, ListPage};
+use kube9_k8s::watcher::{Closed, Consumer, Cursor, List, Told};
 use kube9_model::identity::Version;
 use kube9_model::resume::Start;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, WatchId};
 use serde_json::value::RawValue;
 
-use super::held::Held;
 use super::intake::Intake;
-use super::pages::{Action, ListPage};
-use super::watcher::{Closed, Consumer, Cursor, List, Told};
 
 /// Takes what the watcher of Events sees.
 pub struct EventsConsumer {

@@ -10,6 +10,9 @@ use kube9_ingest::item::Item;
 use kube9_ingest::normalize::normalize;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
+use kube9_k8s::metrics::Action as Arrival;
+use kube9_k8s::pages::{Action, RawItem};
+use kube9_k8s::watcher::Cursor;
 use kube9_model::label::{Kind, Stage};
 use kube9_model::record::{Occurred, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
@@ -19,9 +22,7 @@ use kube9_store::queue::Queue;
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::pages::{Action, RawItem};
-use super::watcher::Cursor;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 
 /// What every Events source puts its items through.
 #[derive(Clone)]
@@ -69,7 +70,7 @@ impl Intake {
 
     /// Takes an item of a list page; returns its last occurrence, where it makes a row and the time can be true.
     pub fn listed(&self, watch: WatchId, item: &RawItem) -> Option<Timestamp> {
-        self.metrics.received(Kind::Event, metrics::Action::Listed);
+        self.metrics.received(Kind::Event, Arrival::Listed);
         self.take(watch, Seen::List, &item.json)
     }
 
@@ -90,8 +91,7 @@ impl Intake {
 
     /// Takes note of a line that cannot be read at all.
     pub fn undecodable(&self, watch: WatchId, cause: &str) {
-        self.metrics
-            .received(Kind::Event, metrics::Action::Undecodable);
+        self.metrics.received(Kind::Event, Arrival::Undecodable);
         let (via, received) = (Via::Watch, self.now());
         let identity = Identity::default();
         self.skipped(

@@ -25,6 +25,7 @@ use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::item::Item;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
+use kube9_k8s::connect::connect;
 use kube9_model::label::{Kind, Label};
 use kube9_store::push::push;
 use kube9_store::queue::{Queue, QueueLimits};
@@ -39,7 +40,6 @@ use crate::analysis::rules::finding_names;
 use crate::config::Config;
 use crate::exit::Defect;
 use crate::metrics::{Metrics, Rules};
-use crate::source::connect::connect;
 use crate::source::intake::Intake;
 use crate::{life, panics, serve};
 use database::open_writer;
@@ -106,7 +106,9 @@ async fn record(
     let queue = Arc::new(Queue::new(queue_limits(&config)));
     metrics.store.queue_capacity.set(queue.capacity() as i64);
     let scopes = Scopes::of(&config);
-    scopes.kinds().for_each(|kind| metrics.watches.expect(kind));
+    scopes
+        .kinds()
+        .for_each(|kind| metrics.k8s.watches.expect(kind));
     let seen = queue.clone();
     metrics.before_scrape(move |metrics| {
         let (items, bytes) = seen.size();

@@ -5,6 +5,13 @@ use std::sync::Arc;
 use kube9_base::health::Health;
 use kube9_base::throttle::Throttle;
 use kube9_ingest::item::Item;
+use kube9_k8s::api::Api;
+use kube9_k8s::connect::Connected;
+use kube9_k8s::held::Held;
+use kube9_k8s::informer::Informer;
+use kube9_k8s::report::{FirstSync, Report};
+use kube9_k8s::status_document::StatusDocument;
+use kube9_k8s::watcher::{History, Watcher};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Resume, Start};
 use kube9_model::watch::RelistCause;
@@ -14,15 +21,8 @@ use super::database::{EventWatch, Known};
 use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::analysis::state::{Analysis, close_all};
 use crate::config::{AnalysisConfig, ByteSize, Config};
-use crate::source::api::Api;
-use crate::source::connect::Connected;
 use crate::source::events::EventsConsumer;
-use crate::source::held::Held;
-use crate::source::informer::Informer;
 use crate::source::intake::Intake;
-use crate::source::report::{FirstSync, Report};
-use crate::source::watcher::{History, Watcher};
-use crate::status_document::StatusDocument;
 use crate::{life, memory};
 
 /// Everything that talks to the API server.
@@ -85,7 +85,7 @@ pub(super) fn sources(
         };
         let check = health.check(name, None);
         Report::new(
-            intake.metrics.clone(),
+            intake.metrics.k8s.clone(),
             check,
             kind,
             intake.clock.clone(),
@@ -156,7 +156,7 @@ pub(super) fn sources(
             watch: watch.id,
             kind: watch.kind,
             out: out.clone(),
-            metrics: intake.metrics.clone(),
+            metrics: intake.metrics.k8s.clone(),
             clock: intake.clock.clone(),
             throttle: throttle.clone(),
             list: None,

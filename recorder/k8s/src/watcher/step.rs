@@ -16,9 +16,9 @@ use super::state::{
     AWAY_AFTER, DENIED_TRIES, End, LIST_EVERY, Live, Machine, Next, Position, SETTLED, State,
     Trouble, WORKS_AFTER, Watcher, went_back,
 };
+use crate::api::{ApiError, Shape};
 use crate::metrics::RestartCause;
-use crate::source::api::{ApiError, Shape};
-use crate::source::pages::watch_path;
+use crate::pages::watch_path;
 
 /// Between the kinds that another one wakes.
 const WAKE_STEP: Duration = Duration::from_millis(50);

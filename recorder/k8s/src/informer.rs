@@ -20,7 +20,7 @@ use kube9_base::throttle::Throttle;
 use kube9_ingest::decode::{Identity, decode_identity};
 use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::{Fit, Object};
-use kube9_model::label::{Kind, Label, Stage};
+use kube9_model::label::{Kind, Label};
 use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -28,8 +28,8 @@ use tracing::warn;
 
 use super::held::Held;
 use crate::metrics::{self, Metrics};
-use crate::source::pages::Action;
-use crate::source::watcher::{Closed, Consumer, Cursor, Told};
+use crate::pages::Action;
+use crate::watcher::{Closed, Consumer, Cursor, Told};
 
 /// Objects of one page. A page is held whole while it is decoded: 20 ConfigMaps of 100 KiB are 2 MiB, 50 large Pods
 /// (20 KiB) are 1 MiB. What is made of it waits for the analysis: 50 objects of `OBJECT_BYTES_MAX` are 1.6 MiB.
@@ -90,7 +90,7 @@ impl Informer {
 
     /// The object is skipped; the watch lives.
     fn skipped(&self, cause: &str) {
-        self.metrics.store.event_errors.of(Stage::Decode).inc();
+        self.metrics.decode_errors.inc();
         if let Some(suppressed) = self.throttle.pass(self.clock.elapsed()) {
             warn!(
                 kind = Label::name(self.kind),

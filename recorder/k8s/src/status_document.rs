@@ -196,7 +196,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::source::access::tests::client;
+    use crate::fake_api::client;
 
     fn config(name: Option<&str>) -> KubeConfig {
         KubeConfig {

@@ -11,9 +11,9 @@ use tracing::info;
 
 use super::consumer::{Closed, Consumer, List, Told};
 use super::state::{Machine, PAGE_SIZE_MIN, Watcher, went_back};
+use crate::api::{ApiError, Shape};
 use crate::metrics::RestartCause;
-use crate::source::api::{ApiError, Shape};
-use crate::source::pages::{ListPage, Pages};
+use crate::pages::{ListPage, Pages};
 
 /// Objects of a page of which only the metadata is asked for.
 const METADATA_PAGE_SIZE: u32 = 500;

@@ -7,9 +7,9 @@ use kube9_model::watch::{Regressed, RelistCause};
 use serde_json::value::RawValue;
 
 use super::cursor::Cursor;
-use crate::source::api::ApiError;
-use crate::source::held::Held;
-use crate::source::pages::{Action, ListPage};
+use crate::api::ApiError;
+use crate::held::Held;
+use crate::pages::{Action, ListPage};
 
 /// The consumer is no longer there: the process ends.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use kube9_model::watch::RelistCause;
 
 use super::cursor::Cursor;
 use super::history::History;
+use crate::api::{Api, ApiError, Lines};
 use crate::config::SourceConfig;
-use crate::source::api::{Api, ApiError, Lines};
-use crate::source::report::Report;
+use crate::report::Report;
 
 /// A watch that lived this long was a good one: the next attempt after it does not wait.
 pub(super) const SETTLED: Duration = Duration::from_secs(5);

@@ -8,10 +8,11 @@ use anyhow::{Context, anyhow, bail};
 use http::uri::Scheme;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube9_base::settings::Place;
 use kube9_model::hash::stable_hash;
 use tracing::warn;
 
-use crate::config::{KubeConfig, Place};
+use crate::config::KubeConfig;
 
 /// A client and whose it is.
 pub struct Connected {

@@ -13,8 +13,8 @@ use tracing::{debug, warn};
 use super::consumer::{Closed, Consumer, Told};
 use super::cursor::Cursor;
 use super::state::{End, Live, Machine, SETTLED, State};
-use crate::source::api::{ApiError, Line, Shape};
-use crate::source::pages::WatchLine;
+use crate::api::{ApiError, Line, Shape};
+use crate::pages::WatchLine;
 
 /// How long a stream may take to deliver an item that a list already shows.
 const DELIVERY_WAIT: Duration = Duration::from_secs(15);

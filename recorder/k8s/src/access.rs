@@ -219,28 +219,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use http::{Response, StatusCode};
-    use kube::client::Body;
-
-    pub(crate) type Handler = fn(&str, &Value) -> (u16, Value);
-
-    /// A client whose API server is a function of path and body.
-    pub(crate) fn client(handler: Handler) -> Client {
-        let service = tower::service_fn(move |request: Request<Body>| async move {
-            let path = request.uri().to_string();
-            let body = request.into_body().collect_bytes().await.unwrap();
-            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            let (status, answer) = handler(&path, &body);
-            let status = StatusCode::from_u16(status).unwrap();
-            let body = Body::from(answer.to_string().into_bytes());
-            Ok::<_, std::convert::Infallible>(
-                Response::builder().status(status).body(body).unwrap(),
-            )
-        });
-        Client::new(service, "default")
-    }
+    use crate::fake_api::{Handler, client};
 
     fn failure(code: u16) -> (u16, Value) {
         (

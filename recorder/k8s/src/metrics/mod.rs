@@ -1,0 +1,129 @@
+//! What the watches count.
+
+mod labels;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube9_base::metrics::{By, By2, counter, counters, gauges, histograms, seconds_by};
+use kube9_model::label::{Kind, Label};
+use prometheus::{Gauge, Histogram, IntCounter, IntGaugeVec, Registry};
+
+pub use labels::{Action, RestartCause};
+
+/// The metrics of the watches.
+pub struct Metrics {
+    items: By2<Kind, Action, IntCounter>,
+    /// Objects that cannot be decoded.
+    pub decode_errors: IntCounter,
+    /// Which watches there are, and which are connected.
+    pub watches: Connections,
+    /// Watches opened again.
+    pub watch_restarts: By2<Kind, RestartCause, IntCounter>,
+    /// When something last arrived, also a bookmark or an empty list; seconds since 1970, 0 before.
+    pub watch_last_activity: By<Kind, Gauge>,
+    /// From a list's request to its last page, in seconds.
+    pub list_duration: By<Kind, Histogram>,
+    /// Objects of which not all was kept.
+    pub objects_cut: IntCounter,
+}
+
+impl Metrics {
+    /// Creates and registers everything but `decode_errors`, which other crates count under other labels.
+    ///
+    /// # Panics
+    /// When two metrics have one name, which a test excludes.
+    pub fn new(r: &Registry, decode_errors: IntCounter) -> Arc<Self> {
+        Arc::new(Self {
+            items: By2::resolve(&counters(
+                r,
+                "kube9_watch_items_total",
+                "Objects received from the API server, by kind and by how they arrived.",
+                &["kind", "action"],
+            )),
+            decode_errors,
+            watches: Connections::new(r),
+            watch_restarts: By2::resolve(&counters(
+                r,
+                "kube9_watch_restarts_total",
+                "Watches that ended and were opened again, by cause.",
+                &["kind", "cause"],
+            )),
+            watch_last_activity: By::resolve(&seconds_by(
+                r,
+                "kube9_watch_last_activity_timestamp_seconds",
+                "Time of the last data from the API server, also a bookmark or an empty list, in unix time; 0 before the first.",
+                &["kind"],
+            )),
+            list_duration: By::resolve(&histograms(
+                r,
+                "kube9_list_duration_seconds",
+                "Duration of a list, from its request to its last page.",
+                &["kind"],
+                &LIST_SECONDS,
+            )),
+            objects_cut: counter(
+                r,
+                "kube9_analysis_objects_cut_total",
+                "Objects of which the analysis keeps only a part, because they are too large.",
+            ),
+        })
+    }
+
+    /// An object arrived from the API server.
+    pub fn received(&self, kind: Kind, action: Action) {
+        self.items.of(kind, action).inc();
+    }
+}
+
+/// Which watches there are, and which of them are connected. A kind has one watch, or one for each namespace. Only kinds
+/// that are watched have a series: a 0 means trouble.
+pub struct Connections {
+    family: IntGaugeVec,
+    /// By the position of the kind: how many there are, and how many are connected.
+    watches: Mutex<[(usize, usize); Kind::ALL.len()]>,
+}
+
+impl Connections {
+    fn new(r: &Registry) -> Self {
+        Self {
+            family: gauges(
+                r,
+                "kube9_watch_connected",
+                "1 if every watch of the kind is connected, otherwise 0; only for kinds that are watched.",
+                &["kind"],
+            ),
+            watches: Mutex::default(),
+        }
+    }
+
+    /// There is one more watch of `kind`; it is not connected yet.
+    pub fn expect(&self, kind: Kind) {
+        self.change(kind, |(all, _)| *all += 1);
+    }
+
+    /// A watch of `kind` is connected that was not.
+    pub fn connected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| *connected += 1);
+    }
+
+    /// A watch of `kind` that was connected is not any more.
+    pub fn disconnected(&self, kind: Kind) {
+        self.change(kind, |(_, connected)| {
+            *connected = connected.saturating_sub(1);
+        });
+    }
+
+    fn change(&self, kind: Kind, change: impl FnOnce(&mut (usize, usize))) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let watches = &mut watches[kind.index()];
+        change(watches);
+        let (all, connected) = *watches;
+        let gauge = self.family.with_label_values(&[kind.name()]);
+        gauge.set(i64::from(connected >= all));
+    }
+}
+
+/// A page takes some 10 ms; the API server gives a page up after 60 s.
+const LIST_SECONDS: [f64; 11] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
