@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2317,SC2119,SC2154
 # capture-fixtures.sh: causes every problem that the rules detect, as far as one node allows, in a real cluster, and
-# stores the objects: recorder/app/tests/fixtures/objects/SCENE.json, one moment per line.
+# stores the objects: recorder/rules/tests/fixtures/objects/SCENE.json, one moment per line.
 #
-# The cases of the rules read them (recorder/app/src/analysis/rules). Run it again for another version of Kubernetes;
+# The cases of the rules read them (recorder/rules/src/rules). Run it again for another version of Kubernetes;
 # `git diff` then shows the differences. Objects are stored unchanged, but without managedFields and without the numbers
 # that identify this machine.
 #
@@ -15,7 +15,7 @@ source "$(dirname "$0")/lib.sh"
 need jq jq
 cluster_up
 need kubectl
-fixtures=${KUBE9_E2E_FIXTURES:-$root/recorder/app/tests/fixtures/objects}
+fixtures=${KUBE9_E2E_FIXTURES:-$root/recorder/rules/tests/fixtures/objects}
 mkdir -p "$fixtures"
 moments=$work/moments
 rm -rf "$moments"

@@ -68,6 +68,7 @@ fn shipped_code() -> Vec<(PathBuf, String)> {
         "recorder/base/src",
         "recorder/ingest/src",
         "recorder/k8s/src",
+        "recorder/rules/src",
         "recorder/store/src",
         "query-cli/src",
         "shared/db/src",
@@ -187,7 +188,7 @@ fn recorder_rows_are_documented() {
 
 #[test]
 fn recorder_row_reasons_differ_from_kubernetes_reasons() {
-    let list = read("recorder/app/src/analysis/tests/kubernetes-reasons.txt");
+    let list = read("recorder/rules/src/tests/kubernetes-reasons.txt");
     let reasons: BTreeSet<&str> = list.lines().collect();
     assert!(reasons.contains("NodeNotReady"), "the list is cut");
     let own = own_reasons();

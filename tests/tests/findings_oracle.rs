@@ -1,6 +1,6 @@
 //! A few hours of a small cluster that knows its truth; `kube9-bench findings` plays the large one.
 
-use kube9_recorder::analysis::rules;
+use kube9_rules::rules;
 use kube9_tests::cluster_sim::diff::diff;
 use kube9_tests::cluster_sim::replay::Replay;
 use kube9_tests::cluster_sim::{ClusterSim, Plan};

@@ -1,11 +1,11 @@
 //! The recorder: watches a cluster and writes what happens to SQLite. docs/ARCHITECTURE.md draws the whole.
 
-pub mod analysis;
 pub mod check;
 pub mod cli;
 pub mod config;
 #[cfg(test)]
 mod docs;
+pub mod engine;
 pub mod exit;
 #[cfg(test)]
 #[path = "../../k8s/src/fake_api.rs"]

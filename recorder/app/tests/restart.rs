@@ -30,9 +30,9 @@ use kube9_model::heard::{Place, SLOT_SECONDS};
 use kube9_model::label::{Kind, Label};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, Via, WatchId};
-use kube9_recorder::analysis::own::Own;
-use kube9_recorder::analysis::state::{Analysis, Before, close_all};
-use kube9_recorder::config::AnalysisConfig;
+use kube9_rules::config::AnalysisConfig;
+use kube9_rules::own::Own;
+use kube9_rules::state::{Analysis, Before, close_all};
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
 use kube9_store::metrics::Metrics;
 use kube9_store::open::DataDir;
@@ -53,7 +53,7 @@ const KINDS: [Kind; 5] = [
 /// The objects of a captured scene at a moment, and when that was.
 fn scene(name: &str, moment: &str) -> (Timestamp, Vec<Value>) {
     let path = format!(
-        "{}/tests/fixtures/objects/{name}.json",
+        "{}/../rules/tests/fixtures/objects/{name}.json",
         env!("CARGO_MANIFEST_DIR")
     );
     let scene: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use kube9_model::{EventType, ObjectRef, Severity};
-use kube9_recorder::analysis::rules;
+use kube9_rules::rules;
 
 use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
 use super::{MINUTE, Ms, SECOND, START};

@@ -11,8 +11,8 @@ use kube9_model::label::{Kind, Label};
 use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
-use kube9_recorder::analysis::state::{Analysis, Before};
-use kube9_recorder::config::AnalysisConfig;
+use kube9_rules::config::AnalysisConfig;
+use kube9_rules::state::{Analysis, Before};
 use serde_json::{Value, json};
 
 use super::diff::FindingStep;

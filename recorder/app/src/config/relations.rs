@@ -18,7 +18,7 @@ impl Config {
         for bad in rules.chain(overrides) {
             refuse(&bad.path, bad.problem);
         }
-        for bad in crate::analysis::rules::unknown(&self.analysis.disabled_rules) {
+        for bad in kube9_rules::rules::unknown(&self.analysis.disabled_rules) {
             refuse(
                 "analysis.disabled_rules",
                 format!("{bad:?} is neither a rule nor a type of rules"),

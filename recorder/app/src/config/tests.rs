@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kube9_base::settings::days;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::load::parse_yaml;
 use super::*;
-use serde_json::Value;
 
 type Vars = BTreeMap<&'static str, &'static str>;
 

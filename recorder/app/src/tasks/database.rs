@@ -7,6 +7,7 @@ use kube9_model::heard::{Heard, History};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Remembered, Start};
 use kube9_model::watch::WatchId;
+use kube9_rules::state::Before;
 use kube9_store::open::{DataDir, OpenError};
 use kube9_store::shared::Shared;
 use kube9_store::snapshot::remove_leftovers;
@@ -14,7 +15,6 @@ use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
 use super::scopes::Scopes;
-use crate::analysis::state::Before;
 use crate::config::Config;
 use crate::exit::Defect;
 

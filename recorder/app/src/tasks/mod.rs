@@ -27,6 +27,7 @@ use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
 use kube9_k8s::connect::connect;
 use kube9_model::label::{Kind, Label};
+use kube9_rules::rules::finding_names;
 use kube9_store::push::push;
 use kube9_store::queue::{Queue, QueueLimits};
 use kube9_store::shared::Shared;
@@ -36,7 +37,6 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::analysis::rules::finding_names;
 use crate::config::Config;
 use crate::exit::Defect;
 use crate::metrics::{Metrics, Rules};

@@ -15,12 +15,13 @@ use kube9_k8s::watcher::{History, Watcher};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Resume, Start};
 use kube9_model::watch::RelistCause;
+use kube9_rules::config::AnalysisConfig;
+use kube9_rules::state::{Analysis, close_all};
 use tokio::sync::mpsc;
 
 use super::database::{EventWatch, Known};
-use crate::analysis::engine::{Engine, NEWS_MAX, STUCK_AFTER};
-use crate::analysis::state::{Analysis, close_all};
-use crate::config::{AnalysisConfig, ByteSize, Config};
+use crate::config::{ByteSize, Config};
+use crate::engine::{Engine, NEWS_MAX, STUCK_AFTER};
 use crate::source::events::EventsConsumer;
 use crate::source::intake::Intake;
 use crate::{life, memory};

@@ -1,0 +1,217 @@
+//! The analysis as a task: news in, items out, with room in the queue.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube9_base::clock::Clock;
+use kube9_base::health::{Check, Health, Pulse};
+use kube9_base::recall::Recall;
+use kube9_ingest::item::Item;
+use kube9_ingest::news::Seen;
+use kube9_model::ObjectRef;
+use kube9_model::heard::Heard;
+use kube9_model::watch::RelistCause;
+use kube9_rules::own::{Degraded, Own, Space};
+use kube9_rules::rules::finding_names;
+use kube9_rules::state::Analysis;
+use kube9_store::push::push;
+use kube9_store::queue::Queue;
+use kube9_store::volume::statvfs;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::metrics::Metrics;
+
+/// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most
+/// `OBJECT_BYTES_MAX`: 2 MiB in all.
+pub const NEWS_MAX: usize = 64;
+
+/// News taken in before the rules look: a burst about one Service is looked at once.
+const NEWS_AT_ONCE: usize = 64;
+
+/// Subjects looked at before the next news: about a millisecond.
+const LOOKS_AT_ONCE: usize = 100;
+
+/// How often the rows of open findings are extended: what is open is found by a search of the last few minutes.
+const EXTEND_EVERY: Duration = Duration::from_secs(120);
+
+/// How often timers are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often the volume is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(30);
+
+/// The analysis counts as stuck after this long without a beat; it also waits while the queue is full, beating.
+pub const STUCK_AFTER: Duration = Duration::from_secs(300);
+
+/// What the task works with.
+pub struct Engine {
+    /// The state.
+    pub analysis: Analysis,
+    /// From the informers.
+    pub inbox: mpsc::Receiver<Seen>,
+    /// From the writer.
+    pub heard: Arc<Heard>,
+    /// How the other rooms are.
+    pub health: Health,
+    /// Where the database is.
+    pub data_dir: PathBuf,
+    /// The pod that kube9 runs in, where it was told.
+    pub pod: Option<ObjectRef>,
+    /// To the writer.
+    pub queue: Arc<Queue>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// Shows that it runs.
+    pub pulse: Pulse,
+    /// Says that there is memory for all.
+    pub check: Check,
+    /// Of the informers.
+    pub recalls: Vec<Arc<Recall>>,
+}
+
+impl Engine {
+    /// Works for ever; the caller drops the future to stop it.
+    pub async fn run(mut self) {
+        let mut news = Vec::with_capacity(NEWS_AT_ONCE);
+        let mut extended = self.clock.elapsed();
+        let mut listened: Option<Duration> = None;
+        let mut volume = Volume::default();
+        loop {
+            self.pulse.beat();
+            if listened.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= TICK) {
+                listened = Some(self.clock.elapsed());
+                self.listen(&mut volume).await;
+            }
+            if !self.analysis.is_behind() {
+                // A closed inbox means that the process ends: the tick goes on until this future is dropped.
+                tokio::select! {
+                    taken = self.inbox.recv_many(&mut news, NEWS_AT_ONCE), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
+                        let _ = taken;
+                    }
+                    () = tokio::time::sleep(TICK) => {}
+                }
+            } else {
+                while news.len() < NEWS_AT_ONCE {
+                    let Ok(seen) = self.inbox.try_recv() else {
+                        break;
+                    };
+                    news.push(seen);
+                }
+                tokio::task::yield_now().await;
+            }
+            for seen in std::mem::take(&mut news) {
+                let items = self.analysis.take(seen, self.clock.now());
+                self.push(items).await;
+            }
+            let items = self.analysis.evaluate(LOOKS_AT_ONCE, self.clock.now());
+            self.push(items).await;
+            if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
+                extended = self.clock.elapsed();
+                if self.analysis.has_open() {
+                    self.push(vec![Item::StillOpen(self.clock.now())]).await;
+                }
+            }
+        }
+    }
+
+    /// Takes in what no informer says: what the writer committed, and how kube9 itself is.
+    async fn listen(&mut self, volume: &mut Volume) {
+        let now = self.clock.now();
+        self.analysis.hear(self.heard.take(), now);
+        let checks = self.health.checks().into_iter();
+        let degraded = checks.filter(|check| !check.healthy).map(|check| Degraded {
+            check: check.name,
+            message: check.message,
+            since: check.since,
+        });
+        let own = Own {
+            degraded: degraded.collect(),
+            volume: volume.look(self.clock.elapsed(), &self.data_dir).await,
+            pod: self.pod.clone(),
+        };
+        self.analysis.notice(own, now);
+        self.account();
+    }
+
+    /// Says how much is held, and who is left out for that.
+    fn account(&mut self) {
+        let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (held, max) = self.analysis.bytes();
+        let (namespaces, left_out) = self.analysis.left_out();
+        let metrics = &self.metrics;
+        metrics.analysis_bytes.set(bytes(held));
+        metrics.analysis_bytes_max.set(bytes(max));
+        metrics.namespaces_off.set(bytes(namespaces));
+        self.count();
+        let counted = metrics.objects_left_out.get();
+        metrics
+            .objects_left_out
+            .inc_by(left_out.saturating_sub(counted));
+        self.check.report(match self.analysis.trouble() {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        });
+        if self.analysis.takes_relist() {
+            for recall in &self.recalls {
+                recall.relist(RelistCause::Resumed);
+            }
+        }
+    }
+
+    /// Hands items to the writer, each with room: the queue never has to drop one of them.
+    async fn push(&mut self, items: Vec<Item>) {
+        for item in items {
+            while tokio::time::timeout(TICK, self.queue.room()).await.is_err() {
+                self.pulse.beat(); // it waits, it is not stuck
+            }
+            push(&self.queue, &self.metrics.store, item, self.clock.now());
+        }
+    }
+
+    fn count(&self) {
+        let open = self.analysis.open_by_rule();
+        for name in finding_names() {
+            if let Some(gauge) = self.metrics.findings_open(name) {
+                gauge.set(open.get(name).copied().unwrap_or(0));
+            }
+        }
+    }
+}
+
+/// The volume as it was last measured. A file system that hangs holds up a thread that has nothing else to do, and no task.
+#[derive(Debug, Default)]
+struct Volume {
+    space: Option<Space>,
+    asked: Option<Duration>,
+    asking: Option<JoinHandle<Option<Space>>>,
+}
+
+impl Volume {
+    async fn look(&mut self, now: Duration, directory: &std::path::Path) -> Option<Space> {
+        match self.asking.take() {
+            Some(asking) if asking.is_finished() => {
+                self.space = asking.await.ok().flatten().or(self.space);
+            }
+            Some(asking) => self.asking = Some(asking),
+            None if self
+                .asked
+                .is_none_or(|at| now.saturating_sub(at) >= MEASURE_EVERY) =>
+            {
+                self.asked = Some(now);
+                let directory = directory.to_owned();
+                self.asking = Some(tokio::task::spawn_blocking(move || {
+                    statvfs(&directory).map(|volume| Space {
+                        total: volume.total,
+                        free: volume.available,
+                    })
+                }));
+            }
+            None => {}
+        }
+        self.space
+    }
+}

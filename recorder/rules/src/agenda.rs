@@ -1,0 +1,100 @@
+//! Which subjects are to be looked at, and when.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use kube9_ingest::maps::{Map, Set};
+use kube9_model::time::Timestamp;
+
+use super::subject::Subject;
+
+/// Subjects in the order in which they were touched, each once; and those whose time is yet to come, one time each: a look
+/// asks all rules, so what it says of the next one replaces what the one before said.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    queue: VecDeque<Subject>,
+    queued: Set<Subject>,
+    timers: BTreeSet<(Timestamp, Subject)>,
+    /// The same by subject.
+    times: Map<Subject, Timestamp>,
+}
+
+impl Agenda {
+    /// To be looked at next, unless they are already.
+    pub(super) fn add(&mut self, subjects: impl IntoIterator<Item = Subject>) {
+        for subject in subjects {
+            if self.queued.insert(subject.clone()) {
+                self.queue.push_back(subject);
+            }
+        }
+    }
+
+    /// To be looked at then, and not at the time that was said before; `None`: when it changes.
+    pub(super) fn later(&mut self, at: Option<Timestamp>, subject: &Subject) {
+        let before = self.times.get(subject).copied();
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.timers.remove(&(before, subject.clone()));
+        }
+        match at {
+            Some(at) => {
+                self.timers.insert((at, subject.clone()));
+                self.times.insert(subject.clone(), at);
+            }
+            None => _ = self.times.remove(subject),
+        }
+    }
+
+    /// Those whose time has come are to be looked at next.
+    pub(super) fn wake(&mut self, now: Timestamp) {
+        let mut due = BTreeSet::new();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, subject)) = self.timers.pop_first()
+        {
+            self.times.remove(&subject);
+            due.insert(subject);
+        }
+        self.add(due);
+    }
+
+    /// The next one.
+    pub(super) fn next(&mut self) -> Option<Subject> {
+        let subject = self.queue.pop_front()?;
+        self.queued.remove(&subject);
+        Some(subject)
+    }
+
+    /// Whether none is to be looked at now.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::{SubjectKind, key};
+
+    fn pod(name: &str) -> Subject {
+        Subject::new(SubjectKind::Pod, key("Pod", "n", name))
+    }
+
+    #[test]
+    fn a_subject_has_the_time_that_was_said_last() {
+        let (one, other) = (pod("one"), pod("other"));
+        let at = |second| Some(Timestamp::from_secs(second));
+        let mut agenda = Agenda::default();
+        for second in 1..1_000 {
+            agenda.later(at(second), &one);
+        }
+        agenda.later(at(500), &other);
+        assert_eq!((agenda.timers.len(), agenda.times.len()), (2, 2));
+        agenda.wake(Timestamp::from_secs(500));
+        assert_eq!(agenda.next(), Some(other.clone()));
+        assert_eq!(agenda.next(), None);
+        agenda.later(None, &one);
+        agenda.later(None, &other);
+        assert!(agenda.timers.is_empty() && agenda.times.is_empty());
+    }
+}

@@ -1,0 +1,210 @@
+//! What is stored of an object, to compare its next state with.
+
+use std::collections::BTreeMap;
+
+use kube9_ingest::objects::{ConfigMap, Node, Object, Pod, Service};
+use kube9_ingest::sanitize::{NAME_BYTES_MAX, clean_text};
+use kube9_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::controller::controller;
+
+/// A change that can break pods, as insights name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// What, for people.
+    pub what: String,
+}
+
+impl LastChange {
+    /// When.
+    pub const fn time(&self) -> Timestamp {
+        Timestamp::from_millis(self.at)
+    }
+}
+
+/// The facts of an object. Every text from it is clean, so that the next state, which is cleaned too, compares equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Identity: another uid is another object.
+    pub uid: String,
+    /// The last change of it that can break pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<LastChange>,
+    /// The rest.
+    #[serde(flatten)]
+    pub of: KindFacts,
+}
+
+/// The facts of an object by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum KindFacts {
+    /// Of a Node.
+    Node {
+        /// It takes no new pods.
+        cordoned: bool,
+        /// `key=value:Effect` each.
+        taints: Vec<String>,
+        /// Of its kubelet.
+        version: String,
+    },
+    /// Of a Pod.
+    Pod {
+        /// Where it runs.
+        node: String,
+        /// `Kind/name` of its controller.
+        owner: String,
+        /// Of all its containers.
+        restarts: i64,
+        /// Its end is recorded.
+        ended: bool,
+    },
+    /// Of a Deployment.
+    Deployment {
+        /// Image by container.
+        images: BTreeMap<String, String>,
+        /// Pods wanted.
+        replicas: i64,
+        /// Rollouts wait.
+        paused: bool,
+        /// A rollout is under way.
+        rolling: bool,
+    },
+    /// Of a Service.
+    Service {
+        /// ClusterIP, …
+        #[serde(rename = "type")]
+        kind: String,
+        /// `key=value` each.
+        selector: Vec<String>,
+        /// `name port→target/protocol` each.
+        ports: Vec<String>,
+    },
+    /// Of a ConfigMap.
+    ConfigMap {
+        /// Length of each key's value.
+        keys: BTreeMap<String, u32>,
+        /// A lock of a leader election, or otherwise not worth a row.
+        quiet: bool,
+    },
+    /// The object was there; what it was like is not stored, for lack of space (`store/trim.rs`).
+    Unknown,
+}
+
+/// ConfigMaps that every cluster rewrites by itself.
+fn is_quiet(map: &ConfigMap) -> bool {
+    map.meta.is_lock
+        || matches!(
+            &*map.meta.name,
+            "kube-root-ca.crt" | "kube9-operator-status"
+        )
+}
+
+impl Facts {
+    /// Whether they are of this very object, not of another one of its name.
+    pub fn are_of(&self, object: &Object) -> bool {
+        self.uid == clean(&object.meta().uid)
+    }
+
+    /// The facts of an object; what `before` alone knows is carried on.
+    pub fn of(object: &Object, before: Option<&Self>) -> Self {
+        let of = match object {
+            Object::Node(node) => node_facts(node),
+            Object::Pod(pod) => {
+                let recorded =
+                    before.is_some_and(|b| matches!(b.of, KindFacts::Pod { ended: true, .. }));
+                pod_facts(pod, recorded || pod.phase.is_final())
+            }
+            Object::Deployment(one) => KindFacts::Deployment {
+                images: one
+                    .images
+                    .iter()
+                    .map(|(container, image)| (clean(container), clean(image)))
+                    .collect(),
+                replicas: one.replicas,
+                paused: one.paused,
+                rolling: one.is_rolling(),
+            },
+            Object::Service(service) => service_facts(service),
+            Object::ConfigMap(map) => KindFacts::ConfigMap {
+                keys: map
+                    .keys
+                    .iter()
+                    .map(|(key, facts)| (clean(key), facts.bytes))
+                    .collect(),
+                quiet: is_quiet(map),
+            },
+        };
+        Self {
+            uid: clean(&object.meta().uid),
+            changed: before.and_then(|before| before.changed.clone()),
+            of,
+        }
+    }
+}
+
+/// Longest text of a fact: a selector's key and value have at most two names' length, images hardly more.
+const FACT_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
+
+/// Without secrets, which an image, a taint or a selector may hold as any text does. A change within a secret alone is
+/// therefore not a change.
+fn clean(text: &str) -> String {
+    clean_text(text, FACT_BYTES_MAX)
+}
+
+fn node_facts(node: &Node) -> KindFacts {
+    // The node controller adds and removes these with the conditions, which have findings of their own.
+    let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
+    KindFacts::Node {
+        cordoned: node.cordoned,
+        taints: node
+            .taints
+            .iter()
+            .filter(|taint| own(taint))
+            .map(|taint| clean(taint))
+            .collect(),
+        version: clean(&node.kubelet),
+    }
+}
+
+fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
+    KindFacts::Pod {
+        node: clean(pod.node.as_deref().unwrap_or_default()),
+        owner: controller(&pod.meta)
+            .map(|o| clean(&format!("{}/{}", o.kind, o.name)))
+            .unwrap_or_default(),
+        restarts: pod.containers.iter().map(|state| state.restarts).sum(),
+        ended,
+    }
+}
+
+fn service_facts(service: &Service) -> KindFacts {
+    let port = |p: &kube9_ingest::objects::ServicePort| {
+        let text = format!("{} {}→{}/{}", p.name, p.port, p.target, p.protocol);
+        clean(text.trim())
+    };
+    KindFacts::Service {
+        kind: clean(&service.kind),
+        selector: service
+            .selector
+            .iter()
+            .map(|(k, v)| clean(&format!("{k}={v}")))
+            .collect(),
+        ports: service.ports.iter().map(port).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `store/trim.rs` leaves them.
+    #[test]
+    fn facts_that_were_cut_still_say_whose_they_are() {
+        let facts: Facts = serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
+        assert_eq!((facts.uid.as_str(), facts.of), ("u", KindFacts::Unknown));
+    }
+}

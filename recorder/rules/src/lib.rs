@@ -1,0 +1,35 @@
+//! What changed, what is unhealthy, why, and what is at risk: from the objects that the informers see.
+//!
+//! ```text
+//!   informers ─▶ engine (one task) ─▶ changes ── facts differ ──▶ rows          ─┐
+//!   committed Events, health ─▶ │                                                 │
+//!                   │                                                            ├─▶ queue ─▶ writer
+//!                   └─ world ── dirty subjects, timers ─▶ rules ─▶ findings ─▶ rows ─┘
+//! ```
+//!
+//! Invariant: what the engine believes to be stored is stored or before the writer: it pushes facts and findings only
+//! with room in the queue, the queue never drops them, and the writer gives none up but when the process ends. A new
+//! process reads what was committed and sees the rest again in its first list.
+//! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
+//! size of the cluster.
+
+mod agenda;
+pub mod changes;
+pub mod config;
+pub mod controller;
+#[cfg(test)]
+#[path = "../../app/src/docs.rs"]
+mod docs;
+pub mod failure;
+pub mod findings;
+mod ledger;
+pub mod own;
+pub mod rules;
+mod sight;
+pub mod state;
+pub mod subject;
+mod target;
+#[cfg(test)]
+mod tests;
+pub mod warnings;
+pub mod world;

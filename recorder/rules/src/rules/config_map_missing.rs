@@ -1,0 +1,99 @@
+//! A pod refers to a ConfigMap that is not there.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::owner_words;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ConfigMapMissing",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "A pod refers to a ConfigMap that does not exist",
+        severity: "error",
+        opens: "a pod refers to a ConfigMap that does not exist, and the reference is not optional",
+        opens_after: "`assessment`",
+        closes: "the ConfigMap exists, or the newest pod does not refer to it",
+        action: "Create the ConfigMap, or correct its name.",
+        notes: "Running pods continue, but no new pod can start.",
+    },
+    reads: &[Kind::Pod, Kind::ConfigMap],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let namespace = &newest.pod.meta.namespace;
+    let owner = owner_words(&newest.owner);
+    for map in &newest.pod.spec.config_maps {
+        if context.world.config_map(namespace, map).is_some() {
+            continue;
+        }
+        let name = format!("{namespace}/{map}");
+        let description = format!(
+            "Pods of {owner} need ConfigMap {name}, which does not exist. Running pods continue, but no new pod can \
+             start. Create it, or correct its name."
+        );
+        let title = format!("ConfigMap {name}, needed by {owner}, is missing");
+        let sign = signs.add(Severity::Error, context.now, title, description);
+        sign.part(&**map)
+            .hold(context.thresholds.assessment)
+            .with("config_map", name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn needs(optional: bool) -> Value {
+        pod(
+            "web-1",
+            json!({"spec": {"volumes": [{"configMap": {"name": "conf", "optional": optional}}]}}),
+        )
+    }
+
+    #[test]
+    fn captured_missing_config_map_opens_then_closes_when_created() {
+        run(
+            &RULE,
+            vec![
+                Seen("config-error", "bad"),
+                Wait(31),
+                Opens(Error),
+                Seen("config-error", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_config_map_opens_again() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, needs(false)),
+                Wait(31),
+                Opens(Error),
+                apply(Kind::ConfigMap, config_map(json!({}))),
+                Closes,
+                Gone(Kind::ConfigMap, config_map(json!({}))),
+                Wait(31),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn optional_reference_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn captured_existing_config_map_does_not_open() {
+        run(&RULE, vec![Seen("config-change", "well"), Wait(60), Quiet]);
+    }
+}

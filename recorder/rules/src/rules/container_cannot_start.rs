@@ -1,0 +1,90 @@
+//! A container cannot be created as it is specified.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::failure::config_fails;
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ContainerCannotStart",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A container cannot be created or started",
+        severity: "error",
+        opens: "a container waits with `CreateContainerConfigError`, `CreateContainerError`, `RunContainerError`, `InvalidImageName` or the error of a hook",
+        opens_after: "",
+        closes: "the container leaves that waiting state, or the pod is deleted",
+        action: "Read the message: it names the missing ConfigMap, Secret or key, or the error of the container runtime.",
+        notes: "",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() {
+        return;
+    }
+    for state in pod.containers.iter().filter(|state| config_fails(state)) {
+        let (name, place, reason) = (&state.name, place(entry), &state.waiting);
+        let since = entry
+            .traces
+            .get(name)
+            .and_then(|trace| trace.failing)
+            .unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of pod {place} cannot start: {}. \
+             Correct the manifest, or the ConfigMap, Secret or image that it refers to.",
+            said(reason, &state.waiting_message)
+        );
+        let title = format!("Container {name} of pod {place} cannot start: {reason}");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .with("waiting", &**reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    #[test]
+    fn captured_config_map_missing_opens_then_closes_when_created() {
+        run(
+            &RULE,
+            vec![
+                Seen("config-error", "bad"),
+                Opens(Error),
+                Seen("config-error", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn creating_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_wait_for_a_volume_does_not_open() {
+        run(&RULE, vec![Seen("creating", "bad"), Quiet]);
+    }
+}

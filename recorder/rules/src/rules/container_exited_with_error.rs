@@ -1,0 +1,198 @@
+//! A container ended with an error.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, restarted};
+use crate::failure::{is_oom, unsettled};
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ContainerExitedWithError",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A container exited with an error",
+        severity: "warning; error if the pod failed and does not restart",
+        opens: "a container exited with a code other than 0 and 137, and `CrashLoop` is not open for it",
+        opens_after: "`exit`; immediately if the pod failed",
+        closes: "the container has run for `stable_after` or exited with code 0, its pod is deleted, or `CrashLoop` opens for it",
+        action: "Read `kubectl logs`, with `--previous` if the container has restarted. The exit code is in the metadata: 126 and 127 mean that the command cannot run, 128 + n means signal n.",
+        notes: "`ContainerKilled` reports exit code 137.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    // A pod that is deleted or evicted ends by signals: that is no failure of its containers.
+    if pod.meta.deleting.is_some() || !pod.reason.is_empty() {
+        return;
+    }
+    for state in &pod.containers {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+        else {
+            continue;
+        };
+        if is_oom(end) || end.exit_code == 137 {
+            continue;
+        }
+        if let Some(at) = settled {
+            signs.look_again(at);
+        }
+        if (context.other_is_open)("CrashLoop", &state.name) {
+            signs.became(&state.name, "a crash loop");
+            continue;
+        }
+        let (name, place, code) = (&state.name, place(entry), end.exit_code);
+        let is_final = pod.phase.is_final();
+        let (severity, fate) = if is_final {
+            (
+                Severity::Error,
+                "Its pod failed and does not restart.".to_owned(),
+            )
+        } else {
+            (Severity::Warning, restarted(state.restarts))
+        };
+        // What has not been started again has no log before the last one.
+        let previous = if state.terminated.is_some() {
+            ""
+        } else {
+            "--previous "
+        };
+        let meaning = match code {
+            126 | 127 => " The command of the image or of the manifest cannot run.".to_owned(),
+            129..=192 => format!(" That is signal {}.", code - 128),
+            _ => String::new(),
+        };
+        let description = format!(
+            "Container {name} of pod {place} ended at {} with exit code {code} ({}).{meaning} {fate} \
+             Read `kubectl logs {previous}-n {} {} -c {name}`.",
+            end.at, end.reason, pod.meta.namespace, pod.meta.name,
+        );
+        let title = format!("Container {name} of pod {place} exited with code {code}");
+        let sign = signs.add(severity, end.at, title, description);
+        sign.container(name).of_pod(entry);
+        if !is_final {
+            sign.hold(context.thresholds.exit);
+        }
+        sign.with("exit_code", code)
+            .with("restarts", state.restarts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn end() -> Value {
+        terminated("Error", 3, 0, 1)
+    }
+
+    #[test]
+    fn captured_failed_job_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                Seen("job", "bad"),
+                Opens(Error),
+                Seen("job", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn exit_code_opens_after_the_delay_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), end())),
+                Wait(10),
+                Quiet,
+                Wait(15),
+                Opens(Warning),
+                Wait(700),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("crash-loop", "bad"),
+                Wait(60),
+                Seen("crash-loop", "repaired"),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn crash_that_becomes_a_loop_is_superseded() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), end())),
+                Wait(30),
+                Opens(Warning),
+                apply(
+                    Kind::Pod,
+                    pod_with(
+                        "web-1",
+                        2,
+                        waiting("CrashLoopBackOff"),
+                        terminated("Error", 3, 2, 40),
+                    ),
+                ),
+                Becomes,
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 3, running(60), terminated("Error", 3, 2, 40)),
+                ),
+                Wait(700),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn exit_code_zero_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(2), terminated("Completed", 0, 0, 1))),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(end(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
+                    ),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+}

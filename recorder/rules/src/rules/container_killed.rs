@@ -1,0 +1,134 @@
+//! A container was killed by a signal that it cannot handle.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, restarted};
+use crate::failure::{is_evicted, is_oom, unsettled};
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ContainerKilled",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A container was killed by SIGKILL",
+        severity: "error",
+        opens: "a container ended with exit code 137 (SIGKILL) and a reason other than `OOMKilled`",
+        opens_after: "",
+        closes: "the container has run for `stable_after`, or its pod is deleted",
+        action: "Look for a failed liveness probe in the pod's Events, and check the memory of the node.",
+        notes: "The kubelet sends SIGKILL to a container that does not end within its grace period, for example after a failed liveness probe. A node that runs out of memory kills containers too. `ContainerOOMKilled` reports containers that exceed their limit.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() || is_evicted(pod) {
+        return; // a pod that ends has its containers killed
+    }
+    for state in &pod.containers {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+            .filter(|(end, _)| end.exit_code == 137 && !is_oom(end))
+        else {
+            continue;
+        };
+        if let Some(at) = settled {
+            signs.look_again(at);
+        }
+        let (name, place) = (&state.name, place(entry));
+        let description = format!(
+            "Container {name} of pod {place} was killed by SIGKILL, last at {}: by the kubelet after a failed liveness probe, \
+             or by the node for lack of memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
+            end.at,
+            restarted(state.restarts),
+            pod.meta.namespace,
+            pod.meta.name,
+        );
+        let title = format!("Container {name} of pod {place} killed (exit code 137)");
+        let sign = signs.add(Severity::Error, end.at, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .with("exit_code", end.exit_code)
+            .with("restarts", state.restarts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn kill() -> Value {
+        terminated("Error", 137, 0, 3)
+    }
+
+    #[test]
+    fn sigkill_opens_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), kill())),
+                Opens(Error),
+                Wait(590),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn oom_kill_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    one(running(5), terminated("OOMKilled", 137, 0, 3)),
+                ),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_exit_code_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 143, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn evicted_pod_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(kill(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
+                    ),
+                ),
+                Quiet,
+            ],
+        );
+    }
+}

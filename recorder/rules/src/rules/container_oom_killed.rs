@@ -1,0 +1,175 @@
+//! A container ran out of memory.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, restarted};
+use crate::failure::{is_evicted, is_oom, unsettled};
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ContainerOOMKilled",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A container was killed for lack of memory",
+        severity: "error",
+        opens: "a container ended with the reason `OOMKilled`",
+        opens_after: "",
+        closes: "the container has run for `stable_after`, or its pod is deleted",
+        action: "Compare the container's memory limit with its usage. Raise the limit, or find the leak.",
+        notes: "Kubernetes sends no Event for it. `ContainerKilled` reports exit code 137 with another reason, and `PodEvicted` pods that their node evicted.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() || is_evicted(pod) {
+        return; // `PodEvicted` names the node that did it
+    }
+    for state in &pod.containers {
+        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+            .filter(|(end, _)| is_oom(end))
+        else {
+            continue;
+        };
+        if let Some(at) = settled {
+            signs.look_again(at);
+        }
+        let (name, place) = (&state.name, place(entry));
+        let limit = pod
+            .spec
+            .named(name)
+            .and_then(|c| c.memory_limit)
+            .map(|limit| limit / 1000);
+        let why = match limit {
+            Some(bytes) => format!("used more than its memory limit of {} Mi", bytes >> 20),
+            None => "has no memory limit, so the node ran out of memory".to_owned(),
+        };
+        let description = format!(
+            "Container {name} of pod {place} {why}, last at {}. {} \
+             Compare its memory limit with its usage. Raise the limit, or find the leak.",
+            end.at,
+            restarted(state.restarts)
+        );
+        let title = format!("Container {name} of pod {place} out of memory (OOMKilled)");
+        let sign = signs.add(Severity::Error, end.at, title, description);
+        sign.container(name).of_pod(entry);
+        sign.with("exit_code", end.exit_code)
+            .with("restarts", state.restarts);
+        if let Some(limit) = limit {
+            sign.with("memory_limit_bytes", limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn oom() -> Value {
+        terminated("OOMKilled", 137, 0, 10)
+    }
+
+    #[test]
+    fn evicted_pod_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+    }
+
+    #[test]
+    fn captured_first_kill_opens_then_closes_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("out-of-memory", "kill-1"),
+                Opens(Error),
+                Seen("out-of-memory", "kill-2"),
+                Seen("out-of-memory", "kill-3"),
+                Quiet,
+                Seen("out-of-memory", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn finding_stays_open_between_two_kills_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Opens(Error),
+                apply(Kind::Pod, one(running(20), oom())),
+                Wait(300),
+                Quiet,
+                Wait(400),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn sigkill_without_oom_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_exit_code_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+    }
+
+    #[test]
+    fn deleted_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    over(
+                        one(oom(), json!({})),
+                        json!({"metadata": {"deletionTimestamp": t(30)}}),
+                    ),
+                ),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn deleted_pod_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Opens(Error),
+                Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Closes,
+            ],
+        );
+    }
+}

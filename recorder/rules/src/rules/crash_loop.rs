@@ -1,0 +1,168 @@
+//! A container starts and ends again and again.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, restarted, span};
+use crate::failure::unsettled;
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "CrashLoop",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A container keeps crashing and restarting",
+        severity: "error",
+        opens: "a container waits with `CrashLoopBackOff`, or restarted `restarts` times within `restart_window`",
+        opens_after: "",
+        closes: "the container has run for `stable_after`, or its pod is deleted",
+        action: "Read `kubectl logs --previous`, and the exit code in the metadata. Look for a change before the first crash.",
+        notes: "",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    if pod.meta.deleting.is_some() || pod.phase.is_final() {
+        return;
+    }
+    let thresholds = context.thresholds;
+    for state in &pod.containers {
+        let name = &state.name;
+        let trace = entry.traces.get(name);
+        let window = context.now.minus(thresholds.restart_window);
+        let restarts = trace.map_or(&[][..], |trace| &trace.restarts[..]);
+        let recent = restarts.iter().filter(|at| **at > window).count();
+        let looping =
+            &*state.waiting == "CrashLoopBackOff" || recent >= thresholds.restarts as usize;
+        // Between two crashes it runs; that is no recovery.
+        let unrecovered = match (state.running, state.latest_end()) {
+            (Some(since), _) if context.now.since(since) >= thresholds.stable_after => false,
+            (Some(since), _) => {
+                signs.look_again(since.plus(thresholds.stable_after));
+                true
+            }
+            (None, end) => end.is_some() || !state.waiting.is_empty(),
+        };
+        if !unrecovered || !(looping || (context.is_open)(name)) {
+            continue;
+        }
+        let end = state.latest_end();
+        let place = place(entry);
+        let how = end.map_or("how it ended is unknown".to_owned(), |end| {
+            format!(
+                "it last ended at {} with exit code {} ({})",
+                end.at, end.exit_code, end.reason
+            )
+        });
+        let since = trace
+            .and_then(|trace| trace.failing)
+            .or(end.map(|end| end.at))
+            .unwrap_or(context.now);
+        // The kubelet backs off before it counts the restart that it puts off.
+        let restarts = match state.restarts {
+            0 => String::new(),
+            count => format!("{} ", restarted(count)),
+        };
+        let description = format!(
+            "Container {name} of pod {place} keeps crashing: {how}. {restarts}Its pod is {} old. \
+             Read `kubectl logs --previous -n {} {} -c {name}`, and look for a change before {since}.",
+            span(context.now.since(pod.meta.created)),
+            pod.meta.namespace,
+            pod.meta.name,
+        );
+        let title = format!("Container {name} of pod {place} in a crash loop");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .of_pod(entry)
+            .with("restarts", state.restarts);
+        if let Some((end, _)) = unsettled(state, context.now, thresholds.stable_after) {
+            sign.with("exit_code", end.exit_code)
+                .with("last_reason", &*end.reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn one(state: Value, last: Value) -> Value {
+        pod_with("web-1", 1, state, last)
+    }
+
+    fn end() -> Value {
+        terminated("Error", 1, 0, 1)
+    }
+
+    #[test]
+    fn captured_three_pods_open_then_close_when_repaired() {
+        run(
+            &RULE,
+            vec![
+                Seen("crash-loop", "bad"),
+                OpensEach(3, Error),
+                Seen("crash-loop", "repaired"),
+                ClosesEach(3),
+            ],
+        );
+    }
+
+    #[test]
+    fn back_off_opens_then_closes_when_stable() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, one(waiting("CrashLoopBackOff"), end())),
+                Opens(Error),
+                apply(Kind::Pod, one(running(60), end())),
+                Wait(500),
+                Quiet,
+                Wait(200),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn three_restarts_within_the_window_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, pod_with("web-1", 0, running(0), json!({}))),
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 1, running(10), terminated("Error", 1, 0, 9)),
+                ),
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 2, running(20), terminated("Error", 1, 10, 19)),
+                ),
+                Quiet,
+                apply(
+                    Kind::Pod,
+                    pod_with("web-1", 3, running(30), terminated("Error", 1, 20, 29)),
+                ),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_crash_does_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Pod, one(running(2), end())), Wait(60), Quiet],
+        );
+    }
+
+    #[test]
+    fn captured_failed_job_does_not_open() {
+        run(&RULE, vec![Seen("job", "bad"), Quiet]);
+    }
+}

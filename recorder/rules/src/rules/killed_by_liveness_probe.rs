@@ -1,0 +1,178 @@
+//! A liveness probe has containers killed that do not fail by themselves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube9_ingest::objects::ContainerState;
+use kube9_model::label::Kind;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{members, owner_words};
+use crate::failure::is_oom;
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "KilledByLivenessProbe",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "A liveness probe kills a container that does not crash",
+        severity: "error",
+        opens: "the kubelet killed the same container of a controller's pods `restarts` times within an hour because of its liveness probe, and the container did not crash or run out of memory in that time",
+        opens_after: "",
+        closes: "the container has run for an hour, or no such pod is left",
+        action: "Check whether the container hangs or the probe is too strict. Compare `timeoutSeconds` and `failureThreshold` with its response time under load. Add a startup probe if it starts slowly.",
+        notes: "The kubelet's Events report the kills. The exit code does not: a program that handles SIGTERM exits with code 0. A crash is an exit code other than 0, 137 and 143.",
+    },
+    reads: &[Kind::Pod, Kind::Event],
+    check: Check::Owner(check),
+};
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let since = context.now.minus(WINDOW);
+    let mut found: BTreeMap<&str, (Vec<Timestamp>, Vec<&PodEntry>, bool)> = BTreeMap::new();
+    for entry in &group.pods {
+        if entry.pod.meta.deleting.is_some() {
+            continue;
+        }
+        for state in &entry.pod.containers {
+            let (kills, pods, crashed) = found.entry(&state.name).or_default();
+            *crashed |= has_crashed(state, since);
+            let trace = entry.traces.get(&state.name);
+            let recent = trace.map_or(&[][..], |trace| &trace.probe_kills[..]);
+            let before = kills.len();
+            kills.extend(recent.iter().filter(|at| **at > since));
+            // Kills before a restart of the recorder are not known; that it was started again lately is.
+            let unsettled =
+                state.restarts > 0 && state.running.is_none_or(|running| running > since);
+            if kills.len() > before || ((context.is_open)(&state.name) && unsettled) {
+                pods.push(entry);
+                let running = state.running.unwrap_or(context.now);
+                signs.look_again(running.plus(WINDOW));
+            }
+        }
+    }
+    for (name, (kills, pods, crashed)) in found {
+        let enough = kills.len() >= context.thresholds.restarts as usize && !crashed;
+        if !enough && (!(context.is_open)(name) || pods.is_empty()) {
+            continue;
+        }
+        let words = owner_words(&pods[0].owner);
+        let since = kills.iter().min().copied().unwrap_or(context.now);
+        let description = format!(
+            "The kubelet killed container {name} of {words} {} times within the last hour because its liveness probe failed; \
+             it did not crash. It hangs, or the probe is too strict: compare the probe's timeoutSeconds and failureThreshold \
+             with its response time under load, and add a startup probe if it starts slowly.",
+            kills.len()
+        );
+        let title = format!(
+            "Liveness probe keeps killing container {name} of {words}, which does not crash"
+        );
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .with("kills", kills.len())
+            .with("members", members(pods.into_iter()));
+    }
+}
+
+fn has_crashed(state: &ContainerState, since: Timestamp) -> bool {
+    let ends = [&state.last, &state.terminated].into_iter().flatten();
+    ends.filter(|end| end.at > since)
+        .any(|end| is_oom(end) || !matches!(end.exit_code, 0 | 137 | 143))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube9_model::ObjectRef;
+    use kube9_model::heard::{ProbeKill, Told};
+    use kube9_model::time::Timestamp;
+
+    use super::RULE;
+    use crate::subject::key;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    fn killed(second: i64, times: i64) -> Do {
+        Hear(Told {
+            kills: vec![ProbeKill {
+                pod: ObjectRef::clone(&key("Pod", "shop", "web-1")),
+                container: "app".into(),
+                at: Timestamp::from_secs(start().second() + second),
+                times,
+            }],
+            ..Told::default()
+        })
+    }
+
+    fn restarted(times: i64, at: i64, code: i64) -> Do {
+        let end = terminated("Error", code, at - 30, at);
+        apply(Kind::Pod, pod_with("web-1", times, running(at), end))
+    }
+
+    #[test]
+    fn captured_third_kill_opens_then_closes_without_the_probe() {
+        run(
+            &RULE,
+            vec![
+                Seen("liveness", "kill-1"),
+                Seen("liveness", "kill-2"),
+                Quiet,
+                Seen("liveness", "kill-3"),
+                Opens(Error),
+                Seen("liveness", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn three_sigkills_open_one_finding_that_closes_after_an_hour() {
+        run(
+            &RULE,
+            vec![
+                restarted(1, 60, 137),
+                killed(60, 2),
+                Quiet,
+                killed(120, 1),
+                Opens(Error),
+                killed(180, 1),
+                Quiet,
+                Wait(3_500),
+                Quiet,
+                Wait(300),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn container_that_also_crashes_does_not_open() {
+        run(
+            &RULE,
+            vec![restarted(3, 60, 1), killed(60, 3), Wait(60), Quiet],
+        );
+    }
+
+    #[test]
+    fn kills_in_different_hours_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                restarted(1, 60, 0),
+                killed(60, 2),
+                Wait(4_000),
+                killed(4_000, 1),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_crash_loop_does_not_open() {
+        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+    }
+}

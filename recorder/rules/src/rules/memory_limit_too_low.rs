@@ -1,0 +1,145 @@
+//! The pods of a controller run out of memory again and again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::failure::{is_oom, unsettled};
+
+pub(super) const RULE: Rule = Rule {
+    name: "MemoryLimitTooLow",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "A container runs out of memory repeatedly",
+        severity: "error",
+        opens: "the same container of a controller's pods was `OOMKilled` `restarts` times within an hour",
+        opens_after: "",
+        closes: "an hour passes without another kill, or no such pod is left",
+        action: "Raise the memory limit, or find the leak. Memory that grows steadily until each kill is a leak; a kill soon after the start means that the limit is too low.",
+        notes: "",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+};
+
+const WINDOW: Duration = Duration::from_secs(3600);
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let mut kills: BTreeMap<&str, Vec<kube9_model::time::Timestamp>> = BTreeMap::new();
+    let mut unsettled_now: Vec<&str> = Vec::new();
+    for entry in &group.pods {
+        for (name, trace) in &entry.traces {
+            let recent = trace
+                .ooms
+                .iter()
+                .filter(|at| context.now.since(**at) < WINDOW);
+            kills.entry(name).or_default().extend(recent);
+        }
+        let stable_after = context.thresholds.stable_after;
+        let states = entry.pod.containers.iter();
+        unsettled_now.extend(states.filter_map(|state| {
+            let (end, _) = unsettled(state, context.now, stable_after)?;
+            is_oom(end).then_some(&*state.name)
+        }));
+    }
+    for (name, times) in &kills {
+        let open = (context.is_open)(name);
+        let still = open && (!times.is_empty() || unsettled_now.contains(name));
+        if times.len() < context.thresholds.restarts as usize && !still {
+            continue;
+        }
+        if let Some(first) = times.iter().min() {
+            signs.look_again(first.plus(WINDOW));
+        }
+        let owner = &group.pods[0].owner;
+        let words = owner_words(owner);
+        let limit = group
+            .newest()
+            .pod
+            .spec
+            .named(name)
+            .and_then(|c| c.memory_limit)
+            .map(|limit| limit / 1_048_576_000);
+        let limit = limit.map_or("none".to_owned(), |mebi| format!("{mebi} Mi"));
+        let since = times.iter().min().copied().unwrap_or(context.now);
+        let description = format!(
+            "Container {name} of {words} ran out of memory {} times within the last hour; its memory limit is {limit}. \
+             Raise the limit, or find the leak if its memory grows steadily until each kill.",
+            times.len()
+        );
+        let title = format!("Memory limit of container {name} of {words} is too low ({limit})");
+        let sign = signs.add(Severity::Error, since, title, description);
+        sign.container(name)
+            .with("kills", times.len())
+            .with("memory_limit", limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn oom(restarts: i64, at: i64) -> Value {
+        pod_with(
+            "web-1",
+            restarts,
+            running(at + 1),
+            terminated("OOMKilled", 137, at - 5, at),
+        )
+    }
+
+    #[test]
+    fn captured_third_kill_opens_then_closes_when_no_pod_is_left() {
+        run(
+            &RULE,
+            vec![
+                Seen("out-of-memory", "kill-1"),
+                Seen("out-of-memory", "kill-2"),
+                Quiet,
+                Seen("out-of-memory", "kill-3"),
+                Opens(Error),
+                Seen("out-of-memory", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn third_kill_within_an_hour_opens_then_closes_an_hour_later() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, oom(1, 10)),
+                Wait(100),
+                apply(Kind::Pod, oom(2, 100)),
+                Quiet,
+                Wait(100),
+                apply(Kind::Pod, oom(3, 200)),
+                Opens(Error),
+                Wait(3000),
+                Quiet,
+                Wait(1000),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn same_kill_seen_again_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, oom(1, 10)),
+                apply(Kind::Pod, oom(1, 10)),
+                apply(Kind::Pod, oom(1, 10)),
+                Quiet,
+            ],
+        );
+    }
+}

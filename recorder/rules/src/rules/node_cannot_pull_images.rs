@@ -1,0 +1,175 @@
+//! Several images fail on one node and nowhere else: it is the node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::members;
+use crate::failure::unpulled;
+use crate::world::NodeEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "NodeCannotPullImages",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "A node cannot pull images",
+        severity: "error",
+        opens: "two images or more cannot be pulled on a node and fail on no other node, in a cluster with several nodes",
+        opens_after: "`image_pull`",
+        closes: "at most one image fails on the node, or the node is removed",
+        action: "Pull an image on the node by hand (`crictl pull`). Check the node's network, DNS, disk and container runtime.",
+        notes: "",
+    },
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    if context.world.nodes.len() < 2 {
+        return; // every image fails "on one node" there
+    }
+    let name = &*entry.node.meta.name;
+    let elsewhere = |image: &str| {
+        context
+            .world
+            .pods_without(image)
+            .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
+    };
+    let failing: Vec<_> = context.world.unpulled_on(name).collect();
+    let images: BTreeSet<Arc<str>> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
+    let images: Vec<Arc<str>> = images
+        .into_iter()
+        .filter(|image| !elsewhere(image))
+        .collect();
+    if images.len() < 2 {
+        return;
+    }
+    let description = format!(
+        "{} images fail on node {name} and on no other node: {}. Its network, DNS, disk or container runtime is at fault. \
+         Pull one of them on the node by hand (`crictl pull`).",
+        images.len(),
+        images
+            .iter()
+            .take(5)
+            .map(|image| &**image)
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let title = format!("Node {name} cannot pull images");
+    // Not since the first pull failed: that images fail nowhere else may be so for a moment, while a registry is down.
+    let sign = signs.add(Severity::Error, context.now, title, description);
+    sign.hold(context.thresholds.image_pull)
+        .with("images", images.len());
+    sign.with("members", members(failing.iter().copied()));
+    sign.node = Some(name.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    fn elsewhere() -> Value {
+        pulling("a-2", "w2", "i:a")
+    }
+
+    fn registry() -> Do {
+        Apply(vec![
+            (Kind::Pod, pulling("a-1", "w1", "i:a")),
+            (Kind::Pod, pulling("b-1", "w1", "i:b")),
+            (Kind::Pod, elsewhere()),
+        ])
+    }
+
+    #[test]
+    fn captured_two_images_on_one_node_open_then_close_when_one_fails_elsewhere() {
+        run(
+            &RULE,
+            vec![
+                Seen("registry", "one-node"),
+                Wait(61),
+                Opens(Error),
+                Seen("registry", "two-nodes"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_one_image_does_not_open() {
+        run(&RULE, vec![Seen("image-pull", "bad"), Wait(100), Quiet]);
+    }
+
+    #[test]
+    fn two_images_on_one_node_open_then_close_when_one_is_pulled() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                two_images_on_one_node(),
+                Wait(61),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-2", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn image_on_two_nodes_does_not_open() {
+        run(
+            &RULE,
+            vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
+        );
+    }
+
+    #[test]
+    fn pod_replaced_elsewhere_while_the_registry_is_down_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                registry(),
+                Wait(300),
+                Gone(Kind::Pod, elsewhere()),
+                Wait(20),
+                apply(Kind::Pod, elsewhere()),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn images_that_fail_nowhere_else_open_after_the_delay() {
+        run(
+            &RULE,
+            vec![
+                two_nodes(),
+                registry(),
+                Wait(300),
+                Gone(Kind::Pod, elsewhere()),
+                Wait(65),
+                Opens(Error),
+            ],
+        );
+    }
+
+    #[test]
+    fn cluster_of_one_node_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                two_images_on_one_node(),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! The pods of a node have asked for nearly all it has.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::count;
+use crate::world::{Asked, NodeEntry};
+
+pub(super) const RULE: Rule = Rule {
+    name: "NodeNearlyAllocated",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "Pods request nearly all CPU or memory of a node",
+        severity: "warning",
+        opens: "the requests of a node's pods reach `node_full_percent` percent of its allocatable CPU or memory",
+        opens_after: "",
+        closes: "the requests fall 5 percentage points below that, or the node is removed",
+        action: "Add a node, or lower requests that are far above use.",
+        notes: "Requests decide where pods are scheduled. What the pods use may be much less.",
+    },
+    reads: &[Kind::Node, Kind::Pod],
+    check: Check::Node(check),
+};
+
+/// It closes this far below the limit, so that one pod more or less does not open and close it.
+const BAND: i64 = 5;
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let node = &entry.node;
+    let name = &*node.meta.name;
+    let asked = context.world.on_node(name).map(|on| on.asked);
+    let Asked { pods, cpu, memory } = asked.unwrap_or_default();
+    for (part, asked, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
+        let Some(has) = has.filter(|has| *has > 0) else {
+            continue;
+        };
+        let percent = i64::try_from(asked * 100 / i128::from(has)).unwrap_or(i64::MAX);
+        let limit = i64::from(context.thresholds.node_full_percent);
+        let limit = if (context.is_open)(part) {
+            limit - BAND
+        } else {
+            limit
+        };
+        if percent < limit {
+            continue;
+        }
+        let pods = count(pods, "pod");
+        let description = format!(
+            "The pods on node {name} ({pods}) request {percent} % of its allocatable {part}. Further pods are scheduled to \
+             other nodes or wait. Add a node, or lower requests that are far above use."
+        );
+        let title = format!("Pods request nearly all {part} of node {name}");
+        let sign = signs.add(Severity::Warning, context.now, title, description);
+        sign.part(part).with("percent", percent);
+        sign.node = Some(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn asks(name: &str, cpu: &str) -> Value {
+        pod(
+            name,
+            json!({"spec": {"containers": [container(json!({"resources": {"requests": {"cpu": cpu}}}))]}}),
+        )
+    }
+
+    #[test]
+    fn captured_cpu_requests_open_then_close_when_lowered() {
+        run(
+            &RULE,
+            vec![
+                Seen("full-node", "bad"),
+                Wait(60),
+                Opens(Warning), // 96 %
+                Seen("full-node", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn requests_open_at_the_limit_then_close_well_below() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                apply(Kind::Pod, asks("web-1", "3700m")),
+                Quiet,
+                apply(Kind::Pod, asks("web-1", "3800m")),
+                Opens(Warning),
+                apply(Kind::Pod, asks("web-1", "3700m")),
+                Quiet,
+                apply(Kind::Pod, asks("web-1", "3500m")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn ended_pods_do_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node("w1", json!({}))),
+                apply(
+                    Kind::Pod,
+                    over(
+                        asks("web-1", "3900m"),
+                        json!({"status": {"phase": "Succeeded"}}),
+                    ),
+                ),
+                Quiet,
+            ],
+        );
+    }
+}

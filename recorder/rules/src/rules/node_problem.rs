@@ -1,0 +1,131 @@
+//! A node reports another problem: its network, or what a problem detector found.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::said;
+use crate::world::NodeEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "NodeProblem",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A node reports a problem",
+        severity: "error",
+        opens: "a node has the condition `NetworkUnavailable`, or one that a problem detector sets: `KernelDeadlock`, `ReadonlyFilesystem`, `CorruptDockerOverlay2`, `FrequentKubeletRestart`, and any other `…Problem`, `…Failure`, `…Unhealthy`, `Corrupt…` or `Frequent…`",
+        opens_after: "",
+        closes: "the condition is not `True`, or the node is removed",
+        action: "Read the condition's message, then the node's kernel log (`journalctl -k`).",
+        notes: "",
+    },
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+};
+
+/// Conditions of which `True` is bad. Others may mean either, so they say nothing.
+fn is_problem(kind: &str) -> bool {
+    const KNOWN: [&str; 5] = [
+        "NetworkUnavailable",
+        "KernelDeadlock",
+        "ReadonlyFilesystem",
+        "XfsShutdown",
+        "CperHardwareErrorFatal",
+    ];
+    KNOWN.contains(&kind)
+        || kind.starts_with("Frequent")
+        || kind.starts_with("Corrupt")
+        || ["Problem", "Failure", "Unhealthy"]
+            .iter()
+            .any(|end| kind.ends_with(end))
+}
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let name = &entry.node.meta.name;
+    for condition in entry
+        .node
+        .conditions
+        .iter()
+        .filter(|c| c.is_true() && is_problem(&c.kind))
+    {
+        let kind = &*condition.kind;
+        let since = condition.since.unwrap_or(context.now);
+        let description = format!(
+            "Node {name} has reported {kind} since {since}: {}. \
+             Read the logs of its kernel and kubelet (`journalctl -k`, `journalctl -u kubelet`).",
+            said(&condition.reason, &condition.message)
+        );
+        let sign = signs.add(
+            Severity::Error,
+            since,
+            format!("Node {name} reports {kind}"),
+            description,
+        );
+        sign.part(kind).with("condition", kind);
+        sign.node = Some(name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    #[test]
+    fn network_unavailable_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("NetworkUnavailable", "True")),
+                Opens(Error),
+                apply(Kind::Node, node_reporting("NetworkUnavailable", "False")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn problem_detector_condition_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Opens(Error),
+                Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn unknown_condition_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_kernel_deadlock_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Quiet,
+                Seen("node", "problem"),
+                Opens(Error),
+                Seen("node", "no-problem"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_pressure_does_not_open() {
+        run(&RULE, vec![Seen("node", "pressure"), Quiet]);
+    }
+}

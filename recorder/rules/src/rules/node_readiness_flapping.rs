@@ -1,0 +1,129 @@
+//! A node is ready, not ready, ready, …
+
+use kube9_ingest::objects::Condition;
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::span;
+use crate::world::NodeEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "NodeReadinessFlapping",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "A node alternates between ready and not ready",
+        severity: "error",
+        opens: "a node changed between ready and not ready `flapping` times within `flapping_window`",
+        opens_after: "",
+        closes: "the node has not changed for half of `flapping_window`, or is removed",
+        action: "Check the node's network to the API server, and the load of the machine.",
+        notes: "",
+    },
+    reads: &[Kind::Node],
+    check: Check::Node(check),
+};
+
+fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+    let window = context.thresholds.flapping_window;
+    let recent: Vec<_> = entry
+        .flaps
+        .iter()
+        .filter(|at| context.now.since(**at) < window)
+        .collect();
+    let ready = Condition::of(&entry.node.conditions, "Ready");
+    let quiet_at = ready
+        .and_then(|c| c.since)
+        .map(|since| since.plus(window / 2));
+    let restless = quiet_at.is_some_and(|at| context.now < at);
+    if let Some(at) = quiet_at.filter(|_| restless) {
+        signs.look_again(at);
+    }
+    let opens = recent.len() >= context.thresholds.flapping as usize && restless;
+    let stays = (context.is_open)("") && restless;
+    if !opens && !stays {
+        return;
+    }
+    let name = &entry.node.meta.name;
+    let since = recent.first().copied().copied().unwrap_or(context.now);
+    let description = format!(
+        "Node {name} changed between ready and not ready {} times within {}. \
+         Check its network to the API server, and the load of the machine.",
+        recent.len(),
+        span(window)
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Node {name} alternates between ready and not ready"),
+        description,
+    );
+    sign.with("changes", recent.len());
+    sign.node = Some(name.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn is(status: &str, since: i64) -> Value {
+        node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", status, since)]}}),
+        )
+    }
+
+    #[test]
+    fn four_changes_within_an_hour_open_then_close_after_half_an_hour() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Node, is("True", 0)),
+                apply(Kind::Node, is("False", 10)),
+                apply(Kind::Node, is("True", 20)),
+                apply(Kind::Node, is("False", 30)),
+                Quiet,
+                apply(Kind::Node, is("True", 40)),
+                Opens(Error),
+                Wait(1700),
+                Quiet,
+                Wait(200),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_two_outages_open_then_close() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Seen("node", "lost"),
+                Seen("node", "back"),
+                Seen("node", "lost-again"),
+                Quiet,
+                Seen("node", "back-again"),
+                Opens(Error),
+                Wait(1_900),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_one_outage_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Seen("node", "well"),
+                Seen("node", "lost"),
+                Seen("node", "back"),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! Pods of a Deployment cannot be created at all.
+
+use kube9_ingest::objects::{Condition, Deployment};
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::said;
+
+pub(super) const RULE: Rule = Rule {
+    name: "PodCreationRefused",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "The API server refuses the pods of a Deployment",
+        severity: "error",
+        opens: "a Deployment's condition `ReplicaFailure` is `True`",
+        opens_after: "",
+        closes: "the condition is not `True`, or the Deployment is deleted",
+        action: "Read the message: it names the quota, the admission policy or the missing service account.",
+        notes: "",
+    },
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let failure = Condition::of(&deployment.conditions, "ReplicaFailure");
+    let Some(failure) = failure.filter(|c| c.is_true()) else {
+        return;
+    };
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = failure.since.unwrap_or(context.now);
+    let description = format!(
+        "The API server has refused pods of Deployment {place} since {since}: {}. \
+         Correct the quota, the admission policy or the service account that the message names.",
+        said(&failure.reason, &failure.message)
+    );
+    signs.add(
+        Severity::Error,
+        since,
+        format!("Pods of Deployment {place} cannot be created"),
+        description,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn failure(status: &str) -> Value {
+        deployment(json!({"status": {"conditions": [condition("ReplicaFailure", status, 0)]}}))
+    }
+
+    #[test]
+    fn captured_quota_opens_then_closes_when_removed() {
+        run(
+            &RULE,
+            vec![
+                Seen("quota", "bad"),
+                Opens(Error),
+                Seen("quota", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn condition_false_does_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Deployment, failure("False")), Quiet],
+        );
+    }
+}

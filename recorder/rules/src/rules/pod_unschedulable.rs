@@ -1,0 +1,104 @@
+//! No node takes a pod.
+
+use kube9_ingest::objects::Condition;
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::{place, said};
+use crate::world::PodEntry;
+
+pub(super) const RULE: Rule = Rule {
+    name: "PodUnschedulable",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "The scheduler finds no node for a pod",
+        severity: "error",
+        opens: "a pod's condition `PodScheduled` is `False`",
+        opens_after: "`unschedulable`",
+        closes: "the pod has a node, or is deleted",
+        action: "Read the scheduler's message: it counts the nodes by what they lack, such as CPU, memory, a toleration or a volume's zone.",
+        notes: "Pods with scheduling gates are left out.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Pod(check),
+};
+
+fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+    let pod = &entry.pod;
+    let scheduled = Condition::of(&pod.conditions, "PodScheduled");
+    let Some(scheduled) = scheduled.filter(|c| &*c.status == "False") else {
+        return;
+    };
+    if pod.node.is_some() || pod.meta.deleting.is_some() || pod.phase.is_final() {
+        return;
+    }
+    let gated = &*scheduled.reason == "SchedulingGated";
+    if gated {
+        return; // somebody asked for it to wait
+    }
+    let place = place(entry);
+    let since = scheduled.since.unwrap_or(pod.meta.created);
+    let description = format!(
+        "Pod {place} has waited for a node since {since}: {}. Free or add what the nodes lack, or change what the pod requests.",
+        said("", &scheduled.message)
+    );
+    let sign = signs.add(
+        Severity::Error,
+        since,
+        format!("Pod {place} cannot be scheduled"),
+        description,
+    );
+    sign.of_pod(entry).hold(context.thresholds.unschedulable);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    const CPU: &str = "0/1 nodes are available: 1 Insufficient cpu.";
+
+    #[test]
+    fn captured_two_pods_open_then_close_when_scheduled() {
+        run(
+            &RULE,
+            vec![
+                Seen("unschedulable", "bad"),
+                Wait(301),
+                OpensEach(2, Error),
+                Seen("unschedulable", "repaired"),
+                ClosesEach(2),
+            ],
+        );
+    }
+
+    #[test]
+    fn unscheduled_pod_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
+                Wait(290),
+                Quiet,
+                Wait(20),
+                Opens(Error),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn scheduling_gate_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
+                Wait(400),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Traffic goes to containers that do not say when they are ready.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::owner_words;
+use crate::subject::path;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ReadinessProbeMissing",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "Pods behind a Service have no readiness probe",
+        severity: "warning",
+        opens: "a Service selects pods, and none of their containers has a readiness probe",
+        opens_after: "`assessment`",
+        closes: "the newest pod has one, or no Service selects it",
+        action: "Add a readiness probe.",
+        notes: "Without one, pods get traffic before they can answer, at each start and each rollout.",
+    },
+    reads: &[Kind::Pod, Kind::Service],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let probed = newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .any(|c| !c.init && c.readiness_probe);
+    if probed || newest.pod.phase.is_final() {
+        return;
+    }
+    let services = context.world.services_of(&newest.pod.meta);
+    let Some(service) = services.first().map(|key| path(key)) else {
+        return;
+    };
+    let owner = owner_words(&newest.owner);
+    let description = format!(
+        "Service {service} sends traffic to the pods of {owner} as soon as they start, since none of their containers has \
+         a readiness probe. Add one, so that a rollout loses no requests."
+    );
+    let title = format!("Pods of {owner} behind Service {service} have no readiness probe");
+    let sign = signs.add(
+        Severity::Warning,
+        newest.pod.meta.created,
+        title,
+        description,
+    );
+    sign.hold(context.thresholds.assessment)
+        .with("service", &*service);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn bare() -> Value {
+        with_container(json!({"readinessProbe": null}))
+    }
+
+    #[test]
+    fn captured_missing_probe_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn service_opens_then_closes_when_deleted() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Pod, bare()),
+                Wait(60),
+                Quiet,
+                apply(Kind::Service, service(json!({}))),
+                Opens(Warning),
+                Gone(Kind::Service, service(json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn pod_without_service_does_not_open() {
+        run(&RULE, vec![apply(Kind::Pod, bare()), Wait(60), Quiet]);
+    }
+}

@@ -1,0 +1,105 @@
+//! kube9 cannot write its database.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::said;
+use crate::own::Own;
+
+pub(super) const RULE: Rule = Rule {
+    name: "RecorderDatabaseUnhealthy",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "kube9 cannot write its database",
+        severity: "critical",
+        opens: "the check `database` of `/healthz` is degraded: commits fail or hang, or the file is damaged",
+        opens_after: "`own`",
+        closes: "the check is healthy",
+        action: "Read the message: the disk is full, read-only or slow. When the database works again, kube9 records what the API server still holds.",
+        notes: "kube9 can write this row only when the database works again. Until then, `/healthz`, the metrics and the log report it.",
+    },
+    reads: &[],
+    check: Check::Recorder(check),
+};
+
+fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
+    let Some(degraded) = own.degraded.iter().find(|one| one.check == "database") else {
+        return;
+    };
+    let since = degraded.since.unwrap_or(context.now);
+    let description = format!(
+        "kube9 has not been able to commit to its database since {since}: {}. It records the Events of that time late, \
+         if the API server still holds them. Check whether the volume is full, read-only or slow.",
+        said("", &degraded.message)
+    );
+    signs
+        .add(
+            Severity::Critical,
+            since,
+            "kube9 cannot write its database",
+            description,
+        )
+        .hold(context.thresholds.own);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    use crate::own::{Degraded, Own};
+
+    fn degraded(check: &str, message: &str) -> Do {
+        Notice(Own {
+            degraded: vec![Degraded {
+                check: check.to_owned(),
+                message: message.to_owned(),
+                since: Some(start()),
+            }],
+            ..Own::default()
+        })
+    }
+
+    #[test]
+    fn degraded_database_opens_after_the_delay_then_closes() {
+        run(
+            &RULE,
+            vec![
+                degraded(
+                    "database",
+                    "commits fail (4 times so far): database or disk is full",
+                ),
+                Wait(50),
+                Quiet,
+                Wait(11),
+                Opens(Critical),
+                Notice(Own::default()),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn retry_that_succeeds_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("database", "commits fail"),
+                Wait(30),
+                Notice(Own::default()),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_check_does_not_open() {
+        run(
+            &RULE,
+            vec![degraded("queue", "it was full"), Wait(100), Quiet],
+        );
+    }
+}

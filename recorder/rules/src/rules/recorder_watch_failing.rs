@@ -1,0 +1,132 @@
+//! kube9 does not see what happens.
+
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::said;
+use crate::own::Own;
+
+pub(super) const RULE: Rule = Rule {
+    name: "RecorderWatchFailing",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A watch of kube9 fails",
+        severity: "error for Events; warning for other kinds",
+        opens: "a check `watch/…` of `/healthz` is degraded",
+        opens_after: "`own`",
+        closes: "the watch is open again; a row `RecordingGap` then lists what may be missing",
+        action: "Read the API server's answer in the message. Check that the API server is reachable, and that it accepts kube9's token and kube9 its certificate.",
+        notes: "`RecorderPermissionMissing` reports kinds that the recorder may not read. Events are the exception: without them there is no record.",
+    },
+    reads: &[],
+    check: Check::Recorder(check),
+};
+
+fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
+    for degraded in &own.degraded {
+        let Some(watch) = degraded.check.strip_prefix("watch/") else {
+            continue;
+        };
+        let (kind, scope) = match watch.split_once('/') {
+            Some((kind, namespace)) => (kind, format!("namespace {namespace}")),
+            None => (watch, "all namespaces".to_owned()),
+        };
+        let is_events = kind == "Event";
+        if !is_events && degraded.message.contains("403") {
+            continue;
+        }
+        let (severity, verb, missing) = if is_events {
+            (Severity::Error, "recorded", "They are not being recorded")
+        } else {
+            (
+                Severity::Warning,
+                "watched",
+                "Their changes are recorded late, and findings about them are suspended",
+            )
+        };
+        let since = degraded.since.unwrap_or(context.now);
+        let description = format!(
+            "kube9 has not received {kind}s in {scope} since {since}: {}. {missing}. \
+             Check whether the API server is reachable, and whether it accepts the recorder's token.",
+            said("", &degraded.message)
+        );
+        let title = format!("{kind}s in {scope} are not being {verb}");
+        let sign = signs.add(severity, since, title, description);
+        sign.part(watch)
+            .hold(context.thresholds.own)
+            .with("kind", kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    use crate::own::{Degraded, Own};
+
+    fn degraded(check: &str, message: &str) -> Do {
+        Notice(Own {
+            degraded: vec![Degraded {
+                check: check.to_owned(),
+                message: message.to_owned(),
+                since: Some(start()),
+            }],
+            ..Own::default()
+        })
+    }
+
+    #[test]
+    fn events_open_after_the_delay_then_close() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Event", "watch failed: connection refused"),
+                Wait(61),
+                Opens(Error),
+                Notice(Own::default()),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn other_kind_in_one_namespace_opens_as_warning() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Pod/shop", "watch of Pods failed: connection refused"),
+                Wait(61),
+                Opens(Warning),
+            ],
+        );
+    }
+
+    #[test]
+    fn short_interruption_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Event", "watch failed: connection refused"),
+                Wait(40),
+                Notice(Own::default()),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn forbidden_kind_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                degraded("watch/Pod", "watch of Pods failed: 403 Forbidden"),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! A Deployment has fewer pods than it wants.
+
+use kube9_ingest::objects::{Condition, Deployment};
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::count;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ReplicasUnavailable",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "A Deployment has too few available pods",
+        severity: "error; critical if no pod is available",
+        opens: "a Deployment has fewer available pods than it wants, and its condition `Available` is not `True`",
+        opens_after: "`unavailable`",
+        closes: "the condition has been `True` for `recovery`, or the Deployment is deleted or scaled to 0",
+        action: "Look at the findings of its pods.",
+        notes: "",
+    },
+    reads: &[Kind::Deployment],
+    check: Check::Deployment(check),
+};
+
+fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+    let available = Condition::of(&deployment.conditions, "Available");
+    let Some(condition) = available else { return };
+    if deployment.replicas == 0 {
+        return;
+    }
+    if condition.is_true() || deployment.available >= deployment.replicas {
+        let well = condition
+            .since
+            .map(|since| since.plus(context.thresholds.recovery));
+        if let Some(well) = well.filter(|well| context.now < *well) {
+            signs.keep("");
+            signs.look_again(well);
+        }
+        return;
+    }
+    let meta = &deployment.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let since = condition.since.unwrap_or(context.now);
+    let (severity, title) = if deployment.available == 0 {
+        (
+            Severity::Critical,
+            format!("Deployment {place} has no available pod"),
+        )
+    } else {
+        (
+            Severity::Error,
+            format!("Deployment {place} has too few available pods"),
+        )
+    };
+    let description = format!(
+        "Deployment {place} has {} of {} available, too few since {since}. \
+         `kube9-query events list --owner {} --object-namespace {} --severity warning+` shows why.",
+        deployment.available,
+        count(usize::try_from(deployment.replicas).unwrap_or(0), "pod"),
+        meta.name,
+        meta.namespace
+    );
+    let sign = signs.add(severity, since, title, description);
+    sign.hold(context.thresholds.unavailable);
+    sign.with("replicas", deployment.replicas)
+        .with("available", deployment.available);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn short(available: i64, status: &str) -> Value {
+        deployment(
+            json!({"spec": {"replicas": 4}, "status": {"availableReplicas": available,
+            "conditions": [condition("Available", status, 0)]}}),
+        )
+    }
+
+    #[test]
+    fn captured_unready_pods_open_then_close_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Seen("not-ready", "bad"),
+                Wait(301),
+                Opens(Critical),
+                Seen("not-ready", "repaired"),
+                Wait(61),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn too_few_pods_open_after_the_delay_get_critical_then_close() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Deployment, short(1, "False")),
+                Wait(290),
+                Quiet,
+                Wait(20),
+                Opens(Error),
+                apply(Kind::Deployment, short(0, "False")),
+                Opens(Critical),
+                // Pods that crash in turn: as bad as it was, not one row each time.
+                apply(Kind::Deployment, short(1, "False")),
+                Quiet,
+                apply(Kind::Deployment, short(0, "False")),
+                Quiet,
+                apply(Kind::Deployment, short(4, "True")),
+                Closes, // its condition is true since long ago
+            ],
+        );
+    }
+
+    #[test]
+    fn fewer_pods_within_max_unavailable_do_not_open() {
+        run(
+            &RULE,
+            vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
+        );
+    }
+}

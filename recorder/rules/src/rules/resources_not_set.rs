@@ -1,0 +1,158 @@
+//! A container without bounds on what it takes.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::owner_words;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ResourcesNotSet",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "A container has no memory limit or no requests",
+        severity: "warning without a memory limit; info without requests",
+        opens: "a container has no memory limit, or neither a CPU nor a memory request",
+        opens_after: "`assessment`",
+        closes: "the newest pod has them",
+        action: "Set the requests to what the container uses, and the memory limit somewhat higher.",
+        notes: "Init containers do not count. Without a limit, a leak can use up the memory of the node. Without requests, the scheduler may overload a node, and the pod is evicted first.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = owner_words(&newest.owner);
+    for container in newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .filter(|container| !container.init)
+    {
+        let name = &container.name;
+        let no_limit = container.memory_limit.is_none();
+        let no_requests = container.cpu_request.is_none() && container.memory_request.is_none();
+        let (severity, what, why) = match (no_limit, no_requests) {
+            (true, true) => (
+                Severity::Warning,
+                "no memory limit and no requests",
+                "A leak can use up the memory of the node, and the scheduler may overload the node.",
+            ),
+            (true, false) => (
+                Severity::Warning,
+                "no memory limit",
+                "A leak can use up the memory of the node.",
+            ),
+            (false, true) => (
+                Severity::Info,
+                "no requests",
+                "The scheduler may overload a node, and the pod is evicted first.",
+            ),
+            (false, false) => continue,
+        };
+        let description = format!(
+            "Container {name} of {owner} has {what}. {why} Set requests to what it uses, and the memory limit somewhat higher."
+        );
+        let title = format!("Container {name} of {owner} has {what}");
+        let sign = signs.add(severity, newest.pod.meta.created, title, description);
+        sign.container(name).hold(context.thresholds.assessment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    #[test]
+    fn captured_runs_of_a_cron_job_open_one_finding() {
+        run(
+            &RULE,
+            vec![
+                Seen("cron-job", "first"),
+                Wait(31),
+                Opens(Warning),
+                Seen("cron-job", "second"),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_missing_resources_open_then_close_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn missing_limit_opens_then_closes_when_set() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"limits": null}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn missing_requests_open_then_close_when_set() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"requests": null}})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Info),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_request_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"resources": {"requests": {"cpu": null}}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+}

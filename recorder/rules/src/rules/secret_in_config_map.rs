@@ -1,0 +1,122 @@
+//! A secret where everybody reads it.
+
+use kube9_ingest::objects::ConfigMap;
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+
+pub(super) const RULE: Rule = Rule {
+    name: "SecretInConfigMap",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "A ConfigMap seems to hold a secret",
+        severity: "warning",
+        opens: "a key of a ConfigMap is named like a secret (password, token, API key, …) and has a value, or a value holds a private key",
+        opens_after: "`assessment`",
+        closes: "the key is removed",
+        action: "Move the value to a Secret, and rotate it: it was readable.",
+        notes: "Many accounts can read ConfigMaps, and they are often not encrypted at rest. kube9 checks a value while it decodes the object, and keeps nothing of it.",
+    },
+    reads: &[Kind::ConfigMap],
+    check: Check::ConfigMap(check),
+};
+
+fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
+    let keys: Vec<&str> = map
+        .keys
+        .iter()
+        .filter(|(_, facts)| facts.looks_secret)
+        .map(|(key, _)| &**key)
+        .collect();
+    if keys.is_empty() {
+        return;
+    }
+    let place = format!("{}/{}", map.meta.namespace, map.meta.name);
+    let description = format!(
+        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and rotate them: they were \
+         readable.",
+        keys.join(", ")
+    );
+    let title = format!("ConfigMap {place} seems to hold a secret");
+    let sign = signs.add(Severity::Warning, map.meta.created, title, description);
+    sign.hold(context.thresholds.assessment).with("names", keys);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn secret() -> Value {
+        config_map(json!({"data": {"db-password": "hunter2hunter2"}}))
+    }
+
+    #[test]
+    fn captured_password_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn password_opens_then_closes_when_key_is_removed() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::ConfigMap, secret()),
+                Wait(31),
+                Opens(Warning),
+                apply(Kind::ConfigMap, config_map(json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn opted_out_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::ConfigMap,
+                    over(
+                        secret(),
+                        json!({"metadata": {"labels": {"kube9.io/ignore": "SecretInConfigMap"}}}),
+                    ),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn kube_system_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::ConfigMap,
+                    over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! A secret written into a pod's template.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Group, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::owner_words;
+
+pub(super) const RULE: Rule = Rule {
+    name: "SecretInEnvVar",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "A manifest holds a secret in an environment variable",
+        severity: "warning",
+        opens: "an environment variable that is named like a secret has a literal value in the manifest",
+        opens_after: "`assessment`",
+        closes: "the newest pod takes the value from a Secret (`secretKeyRef`)",
+        action: "Take the value from a Secret (`secretKeyRef`), and rotate it: it was readable.",
+        notes: "Anyone who can read pods can read it. kube9 records that there is a value, and keeps nothing of it.",
+    },
+    reads: &[Kind::Pod],
+    check: Check::Owner(check),
+};
+
+fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+    let newest = group.newest();
+    let owner = owner_words(&newest.owner);
+    for container in newest
+        .pod
+        .spec
+        .containers
+        .iter()
+        .filter(|c| !c.secret_env.is_empty())
+    {
+        let name = &container.name;
+        let names: Vec<&str> = container.secret_env.iter().map(|name| &**name).collect();
+        let description = format!(
+            "Container {name} of {owner} has literal values in variables that look confidential ({}). Anyone who can read \
+             pods can read them. Take them from a Secret, and rotate them.",
+            names.join(", ")
+        );
+        let title =
+            format!("Container {name} of {owner} seems to have a secret in its environment");
+        let sign = signs.add(
+            Severity::Warning,
+            newest.pod.meta.created,
+            title,
+            description,
+        );
+        sign.container(name)
+            .hold(context.thresholds.assessment)
+            .with("names", names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    #[test]
+    fn captured_password_opens_then_closes_with_careful_manifest() {
+        run(
+            &RULE,
+            vec![
+                Seen("careless", "bad"),
+                Wait(31),
+                Opens(Warning),
+                Seen("careless", "repaired"),
+                Wait(60),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_careful_manifest_does_not_open() {
+        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn literal_value_opens_then_closes_when_referenced() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"env": [{"name": "DB_PASSWORD", "value": "x"}]})),
+                ),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Opens(Warning),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn reference_or_harmless_name_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                apply(
+                    Kind::Pod,
+                    with_container(json!({"env": [
+                            {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s"}}},
+                            {"name": "AUTHOR", "value": "x"}]})),
+                ),
+                Wait(60),
+                Quiet,
+            ],
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! A Service has pods, but none that is ready.
+
+use kube9_ingest::objects::{Condition, Service};
+use kube9_model::label::Kind;
+use kube9_model::time::Timestamp;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+use super::words::members;
+
+pub(super) const RULE: Rule = Rule {
+    name: "ServiceHasNoReadyPod",
+    event_type: EventType::Health,
+    doc: RuleDoc {
+        summary: "None of the pods of a Service is ready",
+        severity: "critical",
+        opens: "a Service selects pods, and none of them is ready",
+        opens_after: "`service`",
+        closes: "a pod has been ready for `recovery`, no pod is left (see `ServiceSelectsNoPod`), or the Service is deleted",
+        action: "Look at the findings of the pods that the metadata lists.",
+        notes: "Pods that have ended, such as those of a finished Job, do not count.",
+    },
+    reads: &[Kind::Service, Kind::Pod],
+    check: Check::Service(check),
+};
+
+fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+    if service.selector.is_empty() || &*service.kind == "ExternalName" {
+        return;
+    }
+    let open = (context.is_open)("");
+    let mut pods = Vec::new();
+    let mut well: Option<Timestamp> = None;
+    for entry in context.world.selected(service) {
+        if entry.pod.is_ready() {
+            if !open {
+                return; // one is enough: a large Service costs no more than a small one while it works
+            }
+            let since = Condition::of(&entry.pod.conditions, "Ready").and_then(|c| c.since);
+            let at = since.map_or(context.now, |since| since.plus(context.thresholds.recovery));
+            well = Some(well.map_or(at, |well| well.min(at)));
+        } else if !entry.pod.phase.is_final() {
+            pods.push(entry);
+        }
+    }
+    if let Some(well) = well {
+        if context.now < well {
+            signs.keep("");
+            signs.look_again(well);
+        }
+        return;
+    }
+    if pods.is_empty() {
+        return;
+    }
+    // Since the last of them stopped being ready.
+    let since = pods
+        .iter()
+        .map(|entry| {
+            let ready = Condition::of(&entry.pod.conditions, "Ready");
+            ready
+                .and_then(|c| c.since)
+                .unwrap_or(entry.pod.meta.created)
+        })
+        .fold(Timestamp::EPOCH, Timestamp::max);
+    let meta = &service.meta;
+    let place = format!("{}/{}", meta.namespace, meta.name);
+    let count = pods.len();
+    let description = format!(
+        "Service {place} selects {}, and none has been ready since {since}, so its clients get no answer. \
+         `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
+        super::words::count(count, "pod"),
+        meta.namespace
+    );
+    let title = format!("Service {place} has no ready pod");
+    let sign = signs.add(Severity::Critical, since, title, description);
+    sign.hold(context.thresholds.service).with("pods", count);
+    sign.with("members", members(pods.into_iter()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+
+    fn unready() -> Value {
+        pod_with("web-1", 0, running(0), json!({}))
+    }
+
+    fn ready(name: &str, since: i64) -> Value {
+        pod(
+            name,
+            json!({"status": {"conditions": [condition("Ready", "True", since)]}}),
+        )
+    }
+
+    #[test]
+    fn captured_unready_pods_open_then_close_when_ready() {
+        run(
+            &RULE,
+            vec![
+                Seen("not-ready", "bad"),
+                Wait(61),
+                Opens(Critical),
+                Seen("not-ready", "repaired"),
+                Wait(61),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn unready_pods_open_after_the_delay_then_close() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                ]),
+                Wait(50),
+                Quiet,
+                Wait(20),
+                Opens(Critical),
+                apply(Kind::Pod, pod("web-1", json!({}))),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn short_readiness_does_not_close() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                ]),
+                Wait(70),
+                Opens(Critical),
+                apply(Kind::Pod, ready("web-1", 73)),
+                Wait(20),
+                apply(Kind::Pod, unready()),
+                Wait(20),
+                Quiet,
+                apply(Kind::Pod, ready("web-1", 113)),
+                Wait(50),
+                Quiet,
+                Wait(20),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn later_ready_pods_do_not_delay_the_close() {
+        run(
+            &RULE,
+            vec![
+                apply(Kind::Service, service(json!({}))),
+                Apply(
+                    ["web-1", "web-2", "web-3"]
+                        .map(|name| (Kind::Pod, pod_with(name, 0, running(0), json!({}))))
+                        .into(),
+                ),
+                Wait(70),
+                Opens(Critical),
+                Wait(30),
+                apply(Kind::Pod, ready("web-2", 100)),
+                Wait(30),
+                apply(Kind::Pod, ready("web-1", 130)),
+                apply(Kind::Pod, ready("web-3", 130)),
+                Wait(25),
+                Quiet,
+                Wait(10),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn one_ready_pod_does_not_open() {
+        run(
+            &RULE,
+            vec![
+                Apply(vec![
+                    (Kind::Service, service(json!({}))),
+                    (Kind::Pod, unready()),
+                    (Kind::Pod, pod("web-2", json!({}))),
+                ]),
+                Wait(100),
+                Quiet,
+            ],
+        );
+    }
+
+    #[test]
+    fn captured_service_without_pods_does_not_open() {
+        run(
+            &RULE,
+            vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
+        );
+    }
+}

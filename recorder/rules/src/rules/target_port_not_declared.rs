@@ -1,0 +1,143 @@
+//! A Service sends to a port that its pods do not have.
+
+use kube9_ingest::objects::{Fit, Service, TargetPort};
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+
+pub(super) const RULE: Rule = Rule {
+    name: "TargetPortNotDeclared",
+    event_type: EventType::Assessment,
+    doc: RuleDoc {
+        summary: "No pod of a Service declares its target port",
+        severity: "error for a port name: it gets no traffic; warning for a number: pods may listen on it anyway",
+        opens: "no pod that a Service selects declares its target port; a number counts only if the pods declare other ports",
+        opens_after: "`assessment`",
+        closes: "a pod declares the port, or the Service changes",
+        action: "Correct `targetPort`, or the ports of the containers.",
+        notes: "",
+    },
+    reads: &[Kind::Service, Kind::Pod],
+    check: Check::Service(check),
+};
+
+/// Pods looked at: those of a Service are alike, and a thousand of them say no more.
+const PODS_MAX: usize = 50;
+
+fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+    if service.selector.is_empty() {
+        return;
+    }
+    let mut declared = Vec::new();
+    let mut pods = 0;
+    for entry in context
+        .world
+        .selected(service)
+        .filter(|e| !e.pod.phase.is_final())
+        .take(PODS_MAX)
+    {
+        if entry.pod.meta.fit != Fit::Whole {
+            return; // its ports may be among what was cut
+        }
+        pods += 1;
+        declared.extend(
+            entry
+                .pod
+                .spec
+                .containers
+                .iter()
+                .flat_map(|container| &container.ports),
+        );
+    }
+    if pods == 0 {
+        return; // `ServiceSelectsNoPod`
+    }
+    let place = format!("{}/{}", service.meta.namespace, service.meta.name);
+    for port in &service.ports {
+        let (found, severity) = match &port.target {
+            TargetPort::Name(name) => (declared.iter().any(|p| p.name == *name), Severity::Error),
+            TargetPort::Number(number) => (
+                declared.is_empty() || declared.iter().any(|p| p.number == *number),
+                Severity::Warning,
+            ),
+        };
+        if found {
+            continue;
+        }
+        let description = format!(
+            "Port {} of Service {place} goes to target port {}, which none of its pods declares. \
+             Correct `targetPort`, or the ports of the containers.",
+            port.port, port.target
+        );
+        let title = format!(
+            "Target port {} of Service {place} is declared by none of its pods",
+            port.target
+        );
+        let sign = signs.add(severity, context.now, title, description);
+        sign.part(port.port.to_string())
+            .hold(context.thresholds.assessment);
+        sign.with("port", port.port)
+            .with("target_port", port.target.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RULE;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    fn to(target: Value) -> (Kind, Value) {
+        let ports = json!({"spec": {"ports": [{"port": 80, "targetPort": target}]}});
+        (Kind::Service, service(ports))
+    }
+
+    fn with(target: Value) -> Do {
+        Apply(vec![(Kind::Pod, pod("web-1", json!({}))), to(target)])
+    }
+
+    #[test]
+    fn captured_wrong_name_opens_then_closes_when_corrected() {
+        run(
+            &RULE,
+            vec![
+                Seen("target-port", "bad"),
+                Wait(31),
+                Opens(Error),
+                Seen("target-port", "repaired"),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn wrong_name_opens_then_closes() {
+        run(
+            &RULE,
+            vec![
+                with(json!("htpp")),
+                Wait(31),
+                Opens(Error),
+                Apply(vec![to(json!("http"))]),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn wrong_number_beside_declared_ports_opens_as_warning() {
+        run(&RULE, vec![with(json!(8081)), Wait(31), Opens(Warning)]);
+    }
+
+    #[test]
+    fn declared_number_does_not_open() {
+        run(&RULE, vec![with(json!(8080)), Wait(60), Quiet]);
+    }
+
+    #[test]
+    fn captured_pods_without_ports_do_not_open() {
+        run(&RULE, vec![Seen("not-ready", "bad"), Wait(60), Quiet]);
+    }
+}

@@ -1,0 +1,140 @@
+//! A namespace has many more warnings than it usually has.
+
+use kube9_model::label::Kind;
+use kube9_model::{EventType, Severity};
+
+use super::rule::{Check, Context, Rule, RuleDoc};
+use super::signs::Signs;
+
+pub(super) const RULE: Rule = Rule {
+    name: "WarningRateHigh",
+    event_type: EventType::Insight,
+    doc: RuleDoc {
+        summary: "A namespace has many more warnings than usual",
+        severity: "warning",
+        opens: "a namespace had at least `warnings` warnings within an hour, and `warning_factor` times as many as in the median hour of the last seven days",
+        opens_after: "",
+        closes: "there are fewer than half as many warnings as open the finding",
+        action: "Read the reasons in the metadata, the most frequent first. `kube9-query events timeline --object-namespace NAMESPACE --severity=warning+` shows when it began.",
+        notes: "Rows of type `cluster` and severity warning or above count. Repeats of one Event within ten minutes are one row. The rule needs a day of history. Hours in which nothing was recorded do not count as quiet.",
+    },
+    reads: &[Kind::Event],
+    check: Check::Namespace(check),
+};
+
+/// Reasons that are named.
+const REASONS_MAX: usize = 5;
+
+fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+    let Some(rate) = context.world.warnings.rate(namespace, context.now) else {
+        return;
+    };
+    let Some(usual) = rate.usual else { return };
+    let thresholds = context.thresholds;
+    let unusual =
+        (usual * f64::from(thresholds.warning_factor)).max(f64::from(thresholds.warnings));
+    let needed = if (context.is_open)("") {
+        unusual / 2.0
+    } else {
+        unusual
+    };
+    if f64::from(rate.now) < needed {
+        return;
+    }
+    if let Some(at) = rate.changes_at {
+        signs.look_again(at);
+    }
+    let reasons: Vec<String> = rate
+        .reasons
+        .iter()
+        .take(REASONS_MAX)
+        .map(|(reason, rows)| format!("{reason} ({rows})"))
+        .collect();
+    let reasons = reasons.join(", ");
+    let description = format!(
+        "Namespace {namespace} had {} warnings within the last hour; the median of its hours of the last week is {usual}. \
+         Most frequent: {reasons}. \
+         `kube9-query events timeline --object-namespace {namespace} --severity=warning+` shows when it began.",
+        rate.now
+    );
+    let title = format!(
+        "Namespace {namespace} has many more warnings than usual ({} in an hour, usually {usual})",
+        rate.now
+    );
+    let sign = signs.add(Severity::Warning, context.now, title, description);
+    sign.with("warnings", rate.now)
+        .with("usual", usual)
+        .with("reasons", reasons);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
+
+    use super::RULE;
+    use crate::tests::prelude::*;
+    use crate::tests::table::Do;
+
+    /// A day in which half of the hours had so many warnings, and the others none or as many.
+    fn used_to(rows: u32) -> History {
+        let hour = start().second().div_euclid(3600);
+        History {
+            recorded: (hour - 30..hour).collect(),
+            hours: (hour - 30..hour - 5)
+                .map(|hour| ("shop".into(), hour, rows))
+                .collect(),
+            slots: HashMap::new(),
+        }
+    }
+
+    fn warnings(second: i64, rows: u32) -> Do {
+        let place = Place {
+            namespace: "shop".into(),
+            slot: (start().second() + second).div_euclid(SLOT_SECONDS),
+            reason: "BackOff".into(),
+        };
+        Hear(Told {
+            warnings: HashMap::from([(place, rows)]),
+            kills: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn five_times_the_median_opens_then_closes_when_the_hour_is_over() {
+        run_after(
+            &RULE,
+            used_to(10),
+            vec![
+                warnings(0, 49),
+                Quiet,
+                warnings(0, 1),
+                Opens(Warning),
+                Wait(3_500),
+                Quiet,
+                Wait(100),
+                Closes,
+            ],
+        );
+    }
+
+    #[test]
+    fn few_warnings_after_none_do_not_open() {
+        run_after(&RULE, used_to(0), vec![warnings(0, 19), Wait(700), Quiet]);
+    }
+
+    #[test]
+    fn usual_rate_over_two_hours_does_not_open() {
+        run_after(
+            &RULE,
+            used_to(10),
+            vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), Quiet],
+        );
+    }
+
+    #[test]
+    fn less_than_a_day_of_history_does_not_open() {
+        run(&RULE, vec![warnings(0, 1_000), Wait(60), Quiet]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Words that the texts of several rules share.
+
+use std::time::Duration;
+
+use kube9_model::ObjectRef;
+
+use crate::world::PodEntry;
+
+/// `namespace/name` of a pod, for texts.
+pub(crate) fn place(entry: &PodEntry) -> String {
+    format!("{}/{}", entry.pod.meta.namespace, entry.pod.meta.name)
+}
+
+/// A controller, for texts.
+pub(crate) fn owner_words(owner: &ObjectRef) -> String {
+    if owner.namespace.is_empty() {
+        format!("{} {}", owner.kind, owner.name)
+    } else {
+        format!("{} {}/{}", owner.kind, owner.namespace, owner.name)
+    }
+}
+
+/// What Kubernetes says, to be put into a sentence: its reason and message without the final stop.
+pub(crate) fn said(reason: &str, message: &str) -> String {
+    let message = message.trim().trim_end_matches('.');
+    match (reason, message) {
+        ("", "") => "no reason is given".to_owned(),
+        (reason, "") => reason.to_owned(),
+        ("", message) => message.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    }
+}
+
+/// `5 s`, `3 min`, `2 h`, `4 d`: how long, for people.
+pub(crate) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        s @ ..120 => format!("{s} s"),
+        s @ ..7_200 => format!("{} min", s / 60),
+        s @ ..172_800 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+/// `It was restarted 5 times.`
+pub(crate) fn restarted(count: i64) -> String {
+    match count {
+        0 => "It has not been restarted yet.".to_owned(),
+        1 => "It was restarted once.".to_owned(),
+        2 => "It was restarted twice.".to_owned(),
+        n => format!("It was restarted {n} times."),
+    }
+}
+
+/// `1 pod`, `5 pods`.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {one}s")
+    }
+}
+
+/// Names of the first few pods, for metadata; a group may have thousands.
+pub(crate) fn members<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
+    let mut names: Vec<String> = pods.map(place).collect();
+    names.sort();
+    names.truncate(20);
+    names
+}

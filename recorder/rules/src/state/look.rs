@@ -1,0 +1,195 @@
+//! What the rules say of the subjects whose time has come.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube9_ingest::item::{Finding, Item};
+use kube9_model::EventType;
+use kube9_model::label::Kind;
+use kube9_model::time::Timestamp;
+
+use super::{Analysis, items};
+use crate::changes::Late;
+use crate::config::AnalysisConfig;
+use crate::findings::Look;
+use crate::rules::rule::{Context, Rule};
+use crate::rules::signs::Signs;
+use crate::rules::{self, PERMISSION};
+use crate::subject::{Subject, SubjectKind};
+use crate::target::Target;
+
+/// Steps of findings made before they are handed on: each is a row of up to 15 KiB, and one look may make hundreds.
+const STEPS_MAX: usize = 64;
+
+/// Why findings about what is off are closed.
+const NO_MEMORY: &str = "the analysis of its namespace is off for lack of memory";
+
+impl Analysis {
+    /// Looks at up to `budget` subjects that changed or whose time has come.
+    pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
+        let (mut steps, mut out) = (Vec::new(), Vec::new());
+        self.relist |= self.quota.retry(now);
+        self.thaw(now, &mut steps);
+        self.agenda.wake(now);
+        for _ in 0..budget {
+            let Some(subject) = self.agenda.next() else {
+                break;
+            };
+            self.look(&subject, now, &mut steps);
+            let grown = self.findings.bearer(&subject).to_owned();
+            self.stay_within(&grown, now, &mut out);
+            if steps.len() >= STEPS_MAX {
+                break;
+            }
+        }
+        out.extend(items(steps));
+        out
+    }
+
+    /// What was frozen, and is seen again, is looked at again.
+    fn thaw(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
+        let thawed = self.sight.refresh(now);
+        if thawed.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut self.retired, true) {
+            let runs = |name: &str| {
+                name == PERMISSION.name || named(name).any(|rule| self.config.runs(rule))
+            };
+            self.findings.retire(runs, "the rule is disabled", now, out);
+        }
+        for (kind, since) in thawed {
+            let Some(from) = since else { continue };
+            let reads = |name: &str| named(name).any(|rule| rule.reads.contains(&kind));
+            self.findings.doubt(reads, Late { from, to: now });
+        }
+        self.agenda.add(self.world.subjects());
+        let about_findings: BTreeSet<Subject> = self.findings.subjects().cloned().collect();
+        self.agenda.add(about_findings);
+    }
+
+    fn is_ready(&self, rule: &Rule) -> bool {
+        rule.reads.iter().all(|kind| self.sight.is_ready(*kind))
+    }
+
+    fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+        let is_off = self.quota.is_off(subject.namespace());
+        // Of a node and of an image, the pods of all namespaces say what is so.
+        let misses_pods = matches!(subject.kind, SubjectKind::Node | SubjectKind::Image)
+            && self.quota.count() > 0;
+        let target = Target::find(&self.world, subject);
+        let bearer = match &target {
+            Some(target) => target.bearer,
+            None => self.findings.bearer(subject),
+        };
+        if self.quota.leaves_out(bearer) {
+            let reads = |name: &str| named(name).any(|rule| !rule.reads.is_empty());
+            self.findings.leave(subject, reads, NO_MEMORY, now, out);
+        }
+        let Some(target) = target else {
+            if is_off {
+                return; // nothing of it is kept; what was open is closed
+            }
+            let kind = subject.kind.kind();
+            if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
+                self.without_objects(subject, now, out);
+            }
+            return;
+        };
+        if !self.resting.is_empty() {
+            self.resting.remove(subject);
+        }
+        let was_quiet = self.findings.is_quiet(subject);
+        let mut again: Option<Timestamp> = None;
+        for rule in rules::ALL
+            .iter()
+            .filter(|rule| rule.check.kind() == subject.kind)
+        {
+            let sees_part = misses_pods && rule.reads.contains(&Kind::Pod);
+            let reads_what_is_off =
+                (is_off && !rule.reads.is_empty()) || (sees_part && !rules::holds_of_a_part(rule));
+            if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
+                continue;
+            }
+            let look = Look {
+                rule: rule.name,
+                event_type: rule.event_type,
+                subject,
+                identity: &target.identity,
+                object: target.object.as_ref(),
+                bearer: target.bearer,
+                sees_part,
+                was_quiet,
+                now,
+            };
+            let mut signs = Signs::default();
+            if !self.config.excludes(rule, target.namespace) && !target.ignores(rule) {
+                let findings = &self.findings;
+                let context = Context {
+                    world: &self.world,
+                    now,
+                    thresholds: &self.config.thresholds,
+                    is_open: &|part| findings.is_open(&look, part),
+                    other_is_open: &|rule, part| findings.other_is_open(&look, rule, part),
+                };
+                target.check(rule, &context, &mut signs);
+            }
+            let next = self.findings.judge(&look, signs, out);
+            again = [again, next].into_iter().flatten().min();
+        }
+        let again = again.map(|at| at.max(now.plus(Duration::from_millis(1))));
+        self.agenda.later(again, subject);
+    }
+}
+
+/// A CronJob whose last pod has been gone for so long is taken for gone: one that runs once a day is not.
+const RESTS_MAX: Duration = Duration::from_secs(25 * 3_600);
+
+impl Analysis {
+    /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
+    /// pod behind, what its manifest is blamed for stays as it is.
+    fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+        let assessments =
+            |name: &str| named(name).any(|rule| rule.event_type == EventType::Assessment);
+        let is_cron_job = subject.kind == SubjectKind::Owner && subject.object.kind == "CronJob";
+        if !is_cron_job {
+            self.findings.gone(subject, |_| true, now, out);
+            self.agenda.later(None, subject);
+            return;
+        }
+        self.findings.gone(subject, |id| !assessments(id), now, out);
+        if !self.findings.has(subject) {
+            self.resting.remove(subject);
+            self.agenda.later(None, subject);
+            return;
+        }
+        let since = *self.resting.entry(subject.clone()).or_insert(now);
+        if now.since(since) < RESTS_MAX {
+            self.agenda.later(Some(since.plus(RESTS_MAX)), subject);
+        } else {
+            self.agenda.later(None, subject);
+            self.resting.remove(subject);
+            self.findings.gone(subject, |_| true, now, out);
+        }
+    }
+}
+
+/// The rule of that name.
+fn named(name: &str) -> impl Iterator<Item = &'static Rule> {
+    rules::ALL.iter().filter(move |rule| rule.name == name)
+}
+
+impl AnalysisConfig {
+    /// Whether a rule runs at all.
+    pub fn runs(&self, rule: &Rule) -> bool {
+        !self.disabled_rules.iter().any(|word| rule.is_named(word))
+    }
+
+    /// Whether a rule opens nothing in a namespace.
+    fn excludes(&self, rule: &Rule, namespace: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|one| one == namespace);
+        named(&self.exclude_namespaces)
+            || (rule.event_type == EventType::Assessment
+                && named(&self.assessment_exclude_namespaces))
+    }
+}

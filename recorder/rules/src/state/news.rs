@@ -1,0 +1,433 @@
+//! What each piece of news makes: changes, and what is to be looked at for them.
+
+use std::collections::BTreeSet;
+
+use kube9_ingest::item::{Change, Item};
+use kube9_ingest::maps::Set;
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::{Fit, Object};
+use kube9_ingest::sanitize::{Clean, sanitize};
+use kube9_model::label::{Kind, Label};
+use kube9_model::resume::off_name;
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause, WatchId};
+use kube9_model::{ObjectRef, Severity};
+
+use super::quota::Cause;
+use super::{Analysis, items};
+use crate::changes::{self, Compared, Facts, LastChange, Late};
+use crate::controller::controller;
+use crate::findings::Look;
+use crate::rules::PERMISSION;
+use crate::rules::signs::Signs;
+use crate::sight::Source;
+use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
+
+/// The facts of an object are deleted; no row, and no position that moves.
+fn without_facts(watch: WatchId, name: &str) -> Item {
+    facts_only(watch, name, None)
+}
+
+/// Nothing is kept of a namespace: what stands in `facts` for that.
+fn off_mark(watch: WatchId, namespace: &str) -> Item {
+    let mark = serde_json::json!({});
+    facts_only(watch, &off_name(namespace), Clean::json(&mark))
+}
+
+fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
+    Item::Change(Box::new(Change {
+        watch,
+        name: Clean::name(name),
+        facts,
+        rows: Vec::new(),
+        version: None,
+    }))
+}
+
+fn key_of(object: &Object) -> ObjectKey {
+    let meta = object.meta();
+    clean_key(object.kind().name(), &meta.namespace, &meta.name)
+}
+
+impl Analysis {
+    /// Takes in a piece of news.
+    pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
+        let mut out = Vec::new();
+        let watch = seen.watch;
+        if self.sight.source(watch).is_none() {
+            return out; // informers say only what they are registered for
+        }
+        match seen.what {
+            News::ListBegun { cause } => self.list_begun(watch, cause, now, &mut out),
+            News::Applied(object) => self.applied(watch, object, now, &mut out),
+            News::Deleted(object) => {
+                let key = key_of(&object);
+                self.vanished(watch, &key, Some(&object), None, now, &mut out);
+            }
+            News::Unreadable { namespace, name } => {
+                if let Some(source) = self.source(watch) {
+                    source.shown(&clean_key(source.kind.name(), &namespace, &name));
+                }
+            }
+            News::Listed {
+                version,
+                at,
+                server_time,
+                objects,
+            } => {
+                let vanished = self.listed(watch, at.min(server_time), now, &mut out);
+                // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
+                if self.source(watch).is_some_and(|source| !source.goes_on()) {
+                    let mark = Mark::Synced {
+                        version,
+                        at,
+                        server_time,
+                        listed: objects,
+                        vanished,
+                    };
+                    out.push(Item::Mark { watch, mark });
+                }
+                self.tried(watch, false, &mut out);
+            }
+            News::Live => {
+                self.permission(watch, None, now, &mut out);
+                if let Some(source) = self.source(watch) {
+                    source.lives(now);
+                }
+            }
+            News::Behind(is_behind) => {
+                if let Some(source) = self.source(watch) {
+                    source.is_behind = is_behind;
+                }
+            }
+            News::Blind { why, forbidden } => {
+                self.sight.blinded(watch, now);
+                if forbidden {
+                    self.tried(watch, true, &mut out);
+                    self.permission(watch, Some(&why), now, &mut out);
+                }
+            }
+            News::Proven {
+                version,
+                at,
+                is_last,
+            } => {
+                let source = self.source(watch);
+                if source.is_some_and(|source| source.proven(at) || is_last) {
+                    out.push(Item::Mark {
+                        watch,
+                        mark: Mark::Proven { version, at },
+                    });
+                }
+            }
+            News::Regressed(regressed) => out.push(Item::Mark {
+                watch,
+                mark: Mark::Regressed {
+                    version: regressed.found,
+                    at: regressed.at,
+                    is_first: regressed.is_first,
+                },
+            }),
+            News::Reset => self.reset(watch, &mut out),
+        }
+        out
+    }
+
+    fn source(&mut self, watch: WatchId) -> Option<&mut Source> {
+        self.sight.source(watch)
+    }
+
+    fn list_begun(
+        &mut self,
+        watch: WatchId,
+        cause: RelistCause,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        let Some(source) = self.source(watch) else {
+            return;
+        };
+        source.list_begins(cause, now);
+        self.quota.list_begins(watch);
+        if cause == RelistCause::Resumed {
+            return;
+        }
+        out.push(Item::Mark {
+            watch,
+            mark: Mark::ListBegun {
+                listing: 0, // numbers tell Events of `dedup` apart; objects have no entries there
+                cause,
+                at: now,
+            },
+        });
+    }
+
+    fn applied(&mut self, watch: WatchId, object: Object, now: Timestamp, out: &mut Vec<Item>) {
+        let mut key = key_of(&object);
+        let kind = object.kind();
+        if self.quota.leaves_out(&key.namespace) {
+            self.left_out += 1;
+            return;
+        }
+        if object.meta().fit == Fit::TooLarge {
+            self.left_out += 1;
+            self.switch_off(watch, &key.namespace, Cause::Object, now, out);
+            return;
+        }
+        let Some(source) = self.sight.source(watch) else {
+            return;
+        };
+        // The key as it is in memory already, so that every map shares it.
+        let known = source.facts.get_key_value(&key);
+        let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
+        let is_another = known.as_ref().is_some_and(|(_, same)| !same);
+        key = known.map_or(key, |(known, _)| known);
+        let (late, first) = (source.late_at(now), source.first);
+        let reached = source.reached(&object);
+        if is_another {
+            self.vanished(watch, &key, None, late, now, out);
+        }
+        if let Object::Pod(pod) = &object {
+            self.owners.pod_is_there(&key, controller(&pod.meta));
+        }
+        let rewritten = match (&object, self.world.config_maps.get(&key)) {
+            (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
+            _ => Vec::new(),
+        };
+        let Some(source) = self.sight.source(watch) else {
+            return;
+        };
+        let before = source.facts.get(&key);
+        let mut after = Facts::of(&object, before);
+        // Of what was left out it is not known how it was.
+        let returns = before.is_none() && self.quota.is_off(&key.namespace);
+        let rows = if first || returns {
+            Vec::new()
+        } else {
+            changes::rows(&Compared {
+                before,
+                after: Some(&after),
+                object: Some(&object),
+                rewritten,
+                subject: object_ref(kind.name(), object.meta()),
+                at: now,
+                late,
+            })
+        };
+        if let Some(what) = changes::breaking(&rows) {
+            after.changed = Some(LastChange {
+                at: now.millis(),
+                what,
+            });
+        }
+        let changed = after.changed.clone();
+        if before != Some(&after) || !rows.is_empty() {
+            out.push(Item::Change(Box::new(Change {
+                watch,
+                name: Clean::name(&path(&key)),
+                facts: Clean::json(&after),
+                rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
+            })));
+            source.changed = true;
+            source.facts.insert(key.clone(), after);
+        }
+        source.shown(&key);
+        let mut dirty = BTreeSet::new();
+        let stable_after = self.config.thresholds.stable_after;
+        self.world
+            .apply(key.clone(), object, now, stable_after, &mut dirty);
+        if let Some(change) = changed {
+            self.world.note_change(kind, &key, change, &mut dirty);
+        }
+        self.agenda.add(dirty);
+        self.stay_within(&key.namespace, now, out);
+    }
+
+    /// Switches off whom there is no memory for, now that `namespace` has grown.
+    pub(super) fn stay_within(&mut self, namespace: &str, now: Timestamp, out: &mut Vec<Item>) {
+        let ledgers = |all: &Self| {
+            let ledgers = [&all.world.ledger, all.findings.ledger()];
+            all.quota.over(namespace, ledgers)
+        };
+        // Each round has one namespace more that is off.
+        while let Some((namespace, cause)) = ledgers(self) {
+            let Some(watch) = self.sight.watches().next() else {
+                return;
+            };
+            self.switch_off(watch, &namespace, cause, now, out);
+        }
+    }
+
+    /// Lets go of everything in a namespace: its objects and their facts, in the database too. What was concluded is closed
+    /// when its subjects are looked at next: a row each, and there may be tens of thousands.
+    fn switch_off(
+        &mut self,
+        watch: WatchId,
+        namespace: &str,
+        cause: Cause,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        self.quota.switch_off(namespace, cause, now);
+        let mut dirty = BTreeSet::new();
+        for (kind, watch, key) in self.sight.forget(namespace) {
+            self.world.remove(kind, &key, &mut dirty);
+            if kind == Kind::Pod {
+                self.owners.forget(&key);
+            }
+            out.push(without_facts(watch, &path(&key)));
+        }
+        self.world.trim();
+        out.push(off_mark(watch, namespace));
+        self.resting
+            .retain(|subject, _| subject.namespace() != namespace);
+        self.agenda.add(dirty);
+        self.agenda.add(self.findings.of_namespace(namespace));
+    }
+
+    /// A list is complete, or is refused: a namespace that was tried with it and all others is on again.
+    fn tried(&mut self, watch: WatchId, refused: bool, out: &mut Vec<Item>) {
+        let sight = &self.sight;
+        let all = |listed: &Set<WatchId>| sight.watches().all(|watch| listed.contains(&watch));
+        let on = self.quota.listed(watch, refused, all);
+        if on.is_empty() {
+            return;
+        }
+        for namespace in &on {
+            let name = off_name(namespace);
+            out.extend(sight.watches().map(|watch| without_facts(watch, &name)));
+        }
+        self.agenda.add(self.world.subjects());
+    }
+
+    /// An object is gone; `object` is its last state where that was seen.
+    fn vanished(
+        &mut self,
+        watch: WatchId,
+        key: &ObjectKey,
+        object: Option<&Object>,
+        late: Option<Late>,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        let Some(source) = self.source(watch) else {
+            return;
+        };
+        let kind = source.kind;
+        let late = late.or_else(|| source.late_at(now));
+        let reached = object.and_then(|object| source.reached(object));
+        if let Some(before) = source.facts.remove(key) {
+            source.changed = true;
+            let rows = changes::rows(&Compared {
+                before: Some(&before),
+                after: None,
+                object,
+                rewritten: Vec::new(),
+                subject: ObjectRef::clone(key),
+                at: now,
+                late,
+            });
+            out.push(Item::Change(Box::new(Change {
+                watch,
+                name: Clean::name(&path(key)),
+                facts: None,
+                rows: rows.into_iter().map(sanitize).collect(),
+                version: reached,
+            })));
+        }
+        if kind == Kind::Pod {
+            self.owners.pod_is_gone(key);
+        }
+        let mut dirty = BTreeSet::new();
+        self.world.remove(kind, key, &mut dirty);
+        self.agenda.add(dirty);
+    }
+
+    /// What a complete list did not show is gone; says how much that is.
+    fn listed(
+        &mut self,
+        watch: WatchId,
+        proven: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) -> u64 {
+        let Some(source) = self.source(watch) else {
+            return 0;
+        };
+        let (missing, late) = source.list_ends(proven);
+        let vanished = missing.len() as u64;
+        for key in missing {
+            self.vanished(watch, &key, None, late, now, out);
+        }
+        vanished
+    }
+
+    /// Opens or closes the finding that the recorder may not read a kind.
+    fn permission(
+        &mut self,
+        watch: WatchId,
+        denied: Option<&str>,
+        now: Timestamp,
+        out: &mut Vec<Item>,
+    ) {
+        let Some(source) = self.source(watch) else {
+            return;
+        };
+        let kind = source.kind.name();
+        let (name, scope) = match &*source.namespace {
+            "" => (kind.to_owned(), "all namespaces".to_owned()),
+            namespace => (
+                format!("{kind}/{namespace}"),
+                format!("namespace {namespace}"),
+            ),
+        };
+        let subject = Subject::named(SubjectKind::Watch, &name);
+        let look = Look {
+            rule: PERMISSION.name,
+            event_type: PERMISSION.event_type,
+            subject: &subject,
+            identity: &name,
+            object: None,
+            bearer: "",
+            sees_part: false,
+            was_quiet: false,
+            now,
+        };
+        let mut signs = Signs::default();
+        if let Some(why) = denied {
+            let description = format!(
+                "The API server does not allow the recorder to list or watch {kind}s in {scope}: {why}. \
+                 Their changes and findings are missing; other kinds are not affected. \
+                 Grant `get`, `list` and `watch`. The recorder retries on its own."
+            );
+            let title = format!("Permission to watch {kind}s is missing");
+            signs
+                .add(Severity::Error, now, title, description)
+                .with("kind", kind)
+                .with("scope", scope);
+        }
+        let mut steps = Vec::new();
+        self.findings.judge(&look, signs, &mut steps);
+        out.extend(items(steps));
+    }
+
+    /// The database is a new one: everything is to be stored again, and nothing of it is news.
+    fn reset(&mut self, watch: WatchId, out: &mut Vec<Item>) {
+        if let Some(source) = self.source(watch) {
+            source.facts.clear();
+        }
+        // Every informer says so; the findings are all of theirs, and begin anew with the first. One that says it again
+        // means another new database.
+        if !self.reset_by.insert(watch) {
+            self.reset_by.clear();
+            self.reset_by.insert(watch);
+        }
+        if self.reset_by.len() == 1 {
+            self.findings.forget();
+            let off = self.quota.names();
+            out.extend(off.map(|name| off_mark(watch, name)));
+            self.agenda.add(self.world.subjects());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+use kube9_model::resume::Remembered;
+
+use super::lab::Lab;
+use super::prelude::*;
+use crate::config::AnalysisConfig;
+use crate::state::Before;
+
+/// Rows that a change makes, as `severity title`.
+fn rows(kind: Kind, before: Value, after: Option<Value>) -> Vec<String> {
+    let mut lab = Lab::new();
+    lab.apply(kind, &before);
+    lab.take();
+    match &after {
+        Some(after) => lab.apply(kind, after),
+        None => lab.delete(kind, &before),
+    }
+    lab.changes()
+        .iter()
+        .map(|row| format!("{} {}", row.severity, row.title))
+        .collect()
+}
+
+#[test]
+fn changes_make_rows() {
+    let images = |tag: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": format!("r:5000/web:{tag}")}]}}}});
+    let rolling = |reason: &str| json!({"status": {"conditions": [{"type": "Progressing", "status": "True", "reason": reason}]}});
+    let cases: Vec<(Kind, Value, Option<Value>, &[&str])> = vec![
+        (
+            Kind::Deployment,
+            deployment(images("1")),
+            Some(deployment(images("2"))),
+            &["info Image changed: app 1 → 2"],
+        ),
+        (
+            Kind::Deployment,
+            deployment(json!({})),
+            Some(deployment(json!({"spec": {"replicas": 5}}))),
+            &["info Scaled from 2 to 5 replicas"],
+        ),
+        (
+            Kind::Deployment,
+            deployment(json!({})),
+            Some(deployment(json!({"spec": {"replicas": 0}}))),
+            &["warning Scaled from 2 to 0 replicas"],
+        ),
+        (
+            Kind::Deployment,
+            deployment(json!({})),
+            Some(deployment(json!({"spec": {"paused": true}}))),
+            &["info Rollout paused"],
+        ),
+        (
+            Kind::Deployment,
+            deployment(rolling("ReplicaSetUpdated")),
+            Some(deployment(json!({}))),
+            &["info Rollout finished"],
+        ),
+        (
+            Kind::Deployment,
+            deployment(json!({})),
+            Some(deployment(json!({"status": {"availableReplicas": 1}}))),
+            &[],
+        ),
+        (
+            Kind::Deployment,
+            deployment(json!({})),
+            None,
+            &["warning Deployment deleted"],
+        ),
+        (
+            Kind::Service,
+            service(json!({})),
+            Some(service(json!({"spec": {"selector": {"app": "api"}}}))),
+            &["warning Service selector changed"],
+        ),
+        (
+            Kind::Service,
+            service(json!({})),
+            Some(service(json!({"spec": {"type": "NodePort"}}))),
+            &["info Service type changed: ClusterIP → NodePort"],
+        ),
+        (
+            Kind::Service,
+            service(json!({})),
+            Some(service(json!({"spec": {"ports": [{"port": 81}]}}))),
+            &["info Service ports changed"],
+        ),
+        (
+            Kind::Node,
+            node("w1", json!({})),
+            Some(node("w1", json!({"spec": {"unschedulable": true}}))),
+            &["warning Node cordoned"],
+        ),
+        (
+            Kind::Node,
+            node("w1", json!({})),
+            Some(node(
+                "w1",
+                json!({"spec": {"taints": [{"key": "gpu", "value": "a", "effect": "NoSchedule"}]}}),
+            )),
+            &["info Node taints changed"],
+        ),
+        (
+            Kind::Node,
+            node("w1", json!({})),
+            Some(node(
+                "w1",
+                json!({"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]}}),
+            )),
+            &[],
+        ),
+        (
+            Kind::Node,
+            node("w1", json!({})),
+            Some(node(
+                "w1",
+                json!({"status": {"nodeInfo": {"kubeletVersion": "v1.34.0"}}}),
+            )),
+            &["info Kubelet version changed: v1.33.1 → v1.34.0"],
+        ),
+        (
+            Kind::Node,
+            node("w1", json!({})),
+            None,
+            &["warning Node removed"],
+        ),
+        (
+            Kind::ConfigMap,
+            config_map(json!({})),
+            Some(config_map(json!({"data": {"mode": "b"}}))),
+            &["info ConfigMap changed"],
+        ),
+        (
+            Kind::ConfigMap,
+            config_map(json!({})),
+            Some(config_map(json!({"metadata": {"labels": {"a": "b"}}}))),
+            &[],
+        ),
+        (
+            Kind::ConfigMap,
+            config_map(json!({"metadata": {"name": "kube-root-ca.crt"}})),
+            Some(config_map(
+                json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"mode": "b"}}),
+            )),
+            &[],
+        ),
+        (
+            Kind::ConfigMap,
+            config_map(json!({})),
+            None,
+            &["warning ConfigMap deleted"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({})),
+            Some(pod("web-1", json!({"status": {"phase": "Succeeded"}}))),
+            &["info Pod completed"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({})),
+            Some(pod(
+                "web-1",
+                json!({"status": {"phase": "Failed", "reason": "Evicted"}}),
+            )),
+            &["warning Pod evicted"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({})),
+            None,
+            &["info Pod deleted"],
+        ),
+        (
+            Kind::Pod,
+            pod("web-1", json!({"status": {"phase": "Succeeded"}})),
+            None,
+            &[],
+        ),
+    ];
+    for (kind, before, after, expected) in cases {
+        assert_eq!(
+            rows(kind, before.clone(), after.clone()),
+            expected,
+            "{before} → {after:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_first_list_shows_is_not_news() {
+    let mut lab = Lab::started(AnalysisConfig::default(), Before::default(), |_| {
+        Remembered::default()
+    });
+    lab.list(Kind::Node, &[node("w1", json!({}))]);
+    lab.list(Kind::Deployment, &[deployment(json!({}))]);
+    assert_eq!(lab.changes(), []);
+    lab.apply(Kind::Node, &node("w2", json!({})));
+    let titles: Vec<String> = lab.changes().into_iter().map(|row| row.title).collect();
+    assert_eq!(titles, ["Node added"]);
+}
+
+#[test]
+fn a_pod_that_ends_says_how() {
+    let mut lab = Lab::new();
+    let end = json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "app", "restartCount": 2,
+        "state": terminated("Error", 3, 0, 9)}]}});
+    lab.apply(Kind::Pod, &pod("web-1", json!({})));
+    lab.take();
+    lab.apply(Kind::Pod, &pod("web-1", end));
+    let rows = lab.changes();
+    let row = &rows[0];
+    assert_eq!(row.title, "Pod failed: Failed");
+    assert_eq!(row.node.as_deref(), Some("w1"));
+    assert_eq!(row.owner.as_ref().unwrap().name, "web");
+    assert_eq!(row.extra["restarts"], 2);
+    assert_eq!(row.extra["containers"][0]["exit_code"], 3);
+    assert!(
+        row.description.contains("app exited with 3 (Error)"),
+        "{}",
+        row.description
+    );
+}
+
+#[test]
+fn a_pod_of_an_old_name_is_another_pod() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Pod, &pod("db-0", json!({})));
+    lab.take();
+    lab.apply(
+        Kind::Pod,
+        &pod("db-0", json!({"metadata": {"uid": "another"}})),
+    );
+    let titles: Vec<String> = lab.changes().into_iter().map(|row| row.title).collect();
+    assert_eq!(titles, ["Pod ended"]);
+}

@@ -1,0 +1,212 @@
+//! An analysis with its time: news in, items out.
+
+use std::time::Duration;
+
+use kube9_ingest::item::{Finding, Item};
+use kube9_ingest::news::{News, Seen};
+use kube9_ingest::objects::Object;
+use kube9_ingest::owners::Owners;
+use kube9_model::heard::Told;
+use kube9_model::label::{Kind, Label};
+use kube9_model::record::Record;
+use kube9_model::resume::Remembered;
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{RelistCause, WatchId};
+use serde_json::Value;
+
+use crate::config::AnalysisConfig;
+use crate::own::Own;
+use crate::state::{Analysis, Before};
+
+pub(crate) const KINDS: [Kind; 5] = [
+    Kind::Node,
+    Kind::Pod,
+    Kind::Deployment,
+    Kind::Service,
+    Kind::ConfigMap,
+];
+
+/// The moment at which every test begins.
+pub(crate) fn start() -> Timestamp {
+    Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
+}
+
+/// A time of the API, in seconds after the start.
+pub(crate) fn t(second: i64) -> String {
+    Timestamp::from_secs(start().second() + second).to_string()
+}
+
+/// An analysis with its time.
+pub(crate) struct Lab {
+    pub(crate) analysis: Analysis,
+    pub(crate) now: Timestamp,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Lab {
+    /// Synced on an empty cluster.
+    pub(crate) fn new() -> Self {
+        Self::with(AnalysisConfig::default())
+    }
+
+    pub(crate) fn with(config: AnalysisConfig) -> Self {
+        Self::going_on(config, Before::default())
+    }
+
+    /// Synced on an empty cluster, with a past.
+    pub(crate) fn going_on(config: AnalysisConfig, before: Before) -> Self {
+        let mut lab = Self::started(config, before, |_| Remembered::default());
+        for kind in KINDS {
+            lab.list(kind, &[]);
+        }
+        lab.wait(3);
+        lab
+    }
+
+    /// Just started, on what was stored.
+    pub(crate) fn started(
+        config: AnalysisConfig,
+        before: Before,
+        stored: impl Fn(Kind) -> Remembered,
+    ) -> Self {
+        let mut analysis = Analysis::new(config, Owners::default(), before);
+        for kind in KINDS {
+            analysis.add_source(watch(kind), kind, "", stored(kind));
+        }
+        analysis.notice(Own::default(), start());
+        Self {
+            analysis,
+            now: start(),
+            items: Vec::new(),
+        }
+    }
+
+    pub(crate) fn say(&mut self, kind: Kind, what: News) {
+        let items = self.analysis.take(
+            Seen {
+                watch: watch(kind),
+                what,
+            },
+            self.now,
+        );
+        self.items.extend(items);
+        self.settle();
+    }
+
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let items = self.analysis.evaluate(1000, self.now);
+            self.items.extend(items);
+            if !self.analysis.is_behind() {
+                break;
+            }
+        }
+    }
+
+    /// A complete list, and the watch after it. What was there before is the first list's business.
+    pub(crate) fn list(&mut self, kind: Kind, objects: &[Value]) {
+        let seen_before = self
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Mark { watch: w, .. } if *w == watch(kind)));
+        let cause = if seen_before {
+            RelistCause::Expired
+        } else {
+            RelistCause::FirstStart
+        };
+        self.list_for(kind, objects, cause);
+    }
+
+    pub(crate) fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
+        self.say(kind, News::ListBegun { cause });
+        for object in objects {
+            self.say(kind, News::Applied(decoded(kind, object)));
+        }
+        let objects = objects.len() as u64;
+        self.say(
+            kind,
+            News::Listed {
+                version: "1".into(),
+                at: self.now,
+                server_time: self.now,
+                objects,
+            },
+        );
+        self.say(kind, News::Live);
+    }
+
+    /// What an informer says of an object.
+    pub(crate) fn news(&self, kind: Kind, object: &Value) -> Seen {
+        Seen {
+            watch: watch(kind),
+            what: News::Applied(decoded(kind, object)),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, kind: Kind, object: &Value) {
+        self.say(kind, News::Applied(decoded(kind, object)));
+    }
+
+    pub(crate) fn delete(&mut self, kind: Kind, object: &Value) {
+        self.say(kind, News::Deleted(decoded(kind, object)));
+    }
+
+    /// The writer tells.
+    pub(crate) fn hear(&mut self, told: Told) {
+        self.analysis.hear(told, self.now);
+        self.settle();
+    }
+
+    /// The board says.
+    pub(crate) fn notice(&mut self, own: Own) {
+        self.analysis.notice(own, self.now);
+        self.settle();
+    }
+
+    /// Lets time pass, second by second, as the task does.
+    pub(crate) fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now.plus(Duration::from_secs(1));
+            self.settle();
+        }
+    }
+
+    /// What came out since the last call.
+    pub(crate) fn take(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.items)
+    }
+
+    pub(crate) fn findings(&mut self) -> Vec<Finding> {
+        let items = self.take().into_iter();
+        items
+            .filter_map(|item| {
+                if let Item::Finding(f) = item {
+                    Some(*f)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Rows of changes since the last call.
+    pub(crate) fn changes(&mut self) -> Vec<Record> {
+        let items = self.take().into_iter();
+        let changes = items.filter_map(|item| {
+            if let Item::Change(c) = item {
+                Some(c.rows)
+            } else {
+                None
+            }
+        });
+        changes.flatten().map(|row| row.record().clone()).collect()
+    }
+}
+
+pub(crate) fn watch(kind: Kind) -> WatchId {
+    WatchId(kind.index() as i64 + 1)
+}
+
+pub(crate) fn decoded(kind: Kind, object: &Value) -> Object {
+    Object::decode(kind, &object.to_string()).unwrap()
+}

@@ -1,0 +1,523 @@
+use std::time::Duration;
+
+use kube9_ingest::item::{Item, Step};
+use kube9_ingest::news::News;
+use kube9_model::record::Record;
+use kube9_model::resume::Remembered;
+use kube9_model::time::Timestamp;
+use kube9_model::watch::{Mark, RelistCause};
+
+use super::lab::{KINDS, Lab, decoded, start, watch};
+use super::prelude::*;
+use crate::config::AnalysisConfig;
+use crate::state::Before;
+use crate::subject::key;
+
+/// What a database that committed everything would give back.
+#[derive(Default)]
+struct Stored {
+    facts: std::collections::BTreeMap<(i64, String), String>,
+    findings: std::collections::BTreeMap<String, String>,
+}
+
+impl Stored {
+    fn commit(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Change(change) => {
+                    let key = (change.watch.0, change.name.to_string());
+                    match &change.facts {
+                        Some(facts) => self.facts.insert(key, facts.to_string()),
+                        None => self.facts.remove(&key),
+                    };
+                }
+                Item::Finding(finding) => {
+                    match &finding.step {
+                        Step::Opened { state, .. } => {
+                            let before = self
+                                .findings
+                                .insert(finding.fingerprint.to_string(), state.to_string());
+                            assert!(before.is_none(), "{} opened twice", finding.fingerprint);
+                        }
+                        Step::Updated => {}
+                        Step::Closed => {
+                            let before = self.findings.remove(finding.fingerprint.as_str());
+                            assert!(
+                                before.is_some(),
+                                "{} closed, but not open",
+                                finding.fingerprint
+                            );
+                        }
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn start(&self, now: Timestamp) -> Lab {
+        let findings = self
+            .findings
+            .iter()
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect();
+        let before = Before {
+            findings,
+            ..Before::default()
+        };
+        let mut lab = Lab::started(AnalysisConfig::default(), before, |kind| {
+            let of_kind = self.facts.iter().filter(|((w, _), _)| *w == watch(kind).0);
+            Remembered {
+                facts: of_kind
+                    .map(|((_, name), facts)| (name.clone(), facts.clone()))
+                    .collect(),
+                proven: Some(start()),
+                ..Remembered::default()
+            }
+        });
+        lab.now = now;
+        lab
+    }
+}
+
+fn oom(name: &str) -> Value {
+    pod_with(
+        name,
+        1,
+        waiting("CrashLoopBackOff"),
+        terminated("OOMKilled", 137, 0, 1),
+    )
+}
+
+/// Objects with a secret in every text that the API server takes as it is.
+fn with_secrets() -> Vec<(Kind, Value)> {
+    let image = "https://robot:hunter2hunter2@registry.example/web:1";
+    vec![
+        (
+            Kind::Node,
+            node(
+                "w1",
+                json!({
+                    "spec": {"taints": [{"key": "team", "value": "password=hunter2hunter2", "effect": "NoSchedule"}]},
+                    "status": {"nodeInfo": {"kubeletVersion": "v1.30.0 token=hunter2hunter2"}},
+                }),
+            ),
+        ),
+        (Kind::Node, node("w2", json!({}))),
+        (
+            Kind::Deployment,
+            deployment(
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": image}]}}}}),
+            ),
+        ),
+        (
+            Kind::Service,
+            service(json!({"spec": {
+                "selector": {"password": "hunter2hunter2"},
+                "ports": [{"name": "password=hunter2hunter2", "port": 80, "targetPort": "token=hunter2hunter2"}],
+            }})),
+        ),
+        (
+            Kind::ConfigMap,
+            config_map(json!({"data": {"password=hunter2hunter2": "x"}})),
+        ),
+        (Kind::Pod, pulling("web-1", "w1", image)),
+        (Kind::Pod, pulling("web-2", "w2", image)),
+        (Kind::Pod, pod("sk-password=hunter2hunter2", json!({}))),
+    ]
+}
+
+#[test]
+fn facts_and_findings_of_objects_with_secrets_hold_none() {
+    let mut stored = Stored::default();
+    let mut lab = Lab::new();
+    for (kind, object) in with_secrets() {
+        lab.apply(kind, &object);
+    }
+    lab.wait(3600);
+    let items = lab.take();
+    stored.commit(&items);
+    let kept = format!("{:?} {:?} {items:?}", stored.facts, stored.findings);
+    assert!(!kept.contains("hunter2"), "{kept}");
+    assert!(stored.facts.len() >= 7, "{:?}", stored.facts);
+    let about_image = stored
+        .findings
+        .keys()
+        .any(|found| found.starts_with("ImageFailsOnSeveralNodes/"));
+    assert!(about_image, "{:?}", stored.findings);
+
+    // The same objects after a restart are no change, and what was open stays open.
+    let mut lab = stored.start(lab.now.plus(Duration::from_secs(60)));
+    for kind in KINDS {
+        let of_kind = with_secrets().into_iter().filter(|(of, _)| *of == kind);
+        let objects: Vec<Value> = of_kind.map(|(_, object)| object).collect();
+        lab.list_for(kind, &objects, RelistCause::Interrupted);
+    }
+    lab.wait(60);
+    assert_eq!(lab.changes(), []);
+    let items = lab.take();
+    let steps = items
+        .iter()
+        .filter(|item| matches!(item, Item::Finding(found) if found.step != Step::Updated));
+    assert_eq!(steps.count(), 0, "{items:?}");
+}
+
+/// Shows that everything was seen by now; returns the position that is noted.
+fn proven(lab: &mut Lab, version: &str) -> Option<Timestamp> {
+    let (at, version, is_last) = (lab.now, version.to_owned(), false);
+    lab.say(
+        Kind::Deployment,
+        News::Proven {
+            version,
+            at,
+            is_last,
+        },
+    );
+    lab.take().into_iter().find_map(|item| match item {
+        Item::Mark {
+            mark: Mark::Proven { at, .. },
+            ..
+        } => Some(at),
+        _ => None,
+    })
+}
+
+fn scaled(lab: &mut Lab, replicas: u32) -> Record {
+    let changed = deployment(json!({"spec": {"replicas": replicas}}));
+    lab.apply(Kind::Deployment, &changed);
+    lab.changes().remove(0)
+}
+
+#[test]
+fn backlog_is_late_however_long_it_takes_to_read() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    proven(&mut lab, "9");
+    let since = lab.now;
+    // The network was away, and the position is still good: no list.
+    let (why, forbidden) = ("cut".to_owned(), false);
+    lab.say(Kind::Deployment, News::Blind { why, forbidden });
+    lab.wait(240);
+    lab.say(Kind::Deployment, News::Live);
+    lab.say(Kind::Deployment, News::Behind(true));
+    lab.wait(30);
+    let row = scaled(&mut lab, 5);
+    assert_eq!(row.extra["observed_late"], true);
+    assert_eq!(
+        row.extra["between"],
+        json!([since.to_string(), lab.now.to_string()])
+    );
+    lab.say(Kind::Deployment, News::Behind(false));
+    assert!(!scaled(&mut lab, 6).extra.contains_key("observed_late"));
+}
+
+#[test]
+fn clock_that_was_ahead_makes_no_late_change_end_before_it_began_and_stops_no_position() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    let right = lab.now;
+    lab.now = right.plus(Duration::from_secs(7_200));
+    assert!(proven(&mut lab, "9").is_some());
+    lab.now = right.plus(Duration::from_secs(10));
+    assert_eq!(proven(&mut lab, "9"), Some(lab.now));
+    lab.say(Kind::Deployment, News::Behind(true));
+    let row = scaled(&mut lab, 5);
+    let now = lab.now.to_string();
+    assert_eq!(row.extra["between"], json!([now, now]));
+}
+
+#[test]
+fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
+    let mut lab = Lab::new();
+    lab.wait(60);
+    lab.take();
+    // There was no `Blind`: the analysis itself asked for the list, and the watch has been open for long.
+    lab.list_for(
+        Kind::Deployment,
+        &[deployment(json!({}))],
+        RelistCause::Resumed,
+    );
+    let marks = lab.take();
+    let is_synced = |item: &Item| {
+        matches!(
+            item,
+            Item::Mark {
+                mark: Mark::Synced { .. },
+                ..
+            }
+        )
+    };
+    assert!(!marks.iter().any(is_synced), "{marks:?}");
+}
+
+#[test]
+fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
+    let mut stored = Stored::default();
+    let mut lab = Lab::new();
+    lab.apply(Kind::Deployment, &deployment(json!({})));
+    lab.apply(Kind::Service, &service(json!({})));
+    lab.apply(Kind::Pod, &oom("web-1"));
+    lab.apply(Kind::Pod, &oom("web-2"));
+    lab.wait(70);
+    stored.commit(&lab.take());
+    let open: Vec<&String> = stored.findings.keys().collect();
+    assert_eq!(
+        open,
+        [
+            "ContainerOOMKilled/uid-web-1/app",
+            "ContainerOOMKilled/uid-web-2/app",
+            "CrashLoop/uid-web-1/app",
+            "CrashLoop/uid-web-2/app",
+            "ServiceHasNoReadyPod/uid-web/"
+        ]
+    );
+
+    // While the recorder is down: web-2 goes, the image changes, web-3 comes.
+    let mut lab = stored.start(lab.now.plus(Duration::from_secs(300)));
+    let changed = deployment(
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry/web:2"}]}}}}),
+    );
+    lab.list_for(Kind::Node, &[], RelistCause::Interrupted);
+    lab.list_for(
+        Kind::Pod,
+        &[oom("web-1"), pod("web-3", json!({}))],
+        RelistCause::Interrupted,
+    );
+    assert!(
+        lab.items
+            .iter()
+            .all(|item| !matches!(item, Item::Finding(_))),
+        "frozen until all is seen"
+    );
+    for kind in [Kind::Service, Kind::ConfigMap] {
+        let objects = if kind == Kind::Service {
+            vec![service(json!({}))]
+        } else {
+            vec![]
+        };
+        lab.list_for(kind, &objects, RelistCause::Interrupted);
+    }
+    lab.list_for(Kind::Deployment, &[changed], RelistCause::Interrupted);
+    lab.wait(3);
+    let items = lab.take();
+    stored.commit(&items);
+    let mut seen = Vec::new();
+    for item in &items {
+        match item {
+            Item::Change(change) => {
+                for row in &change.rows {
+                    let row = row.record();
+                    assert_eq!(row.extra["observed_late"], true, "{}", row.title);
+                    assert_eq!(row.extra["between"][0], t(0));
+                    seen.push(row.title.clone());
+                }
+            }
+            Item::Finding(finding) => {
+                let row = finding.row.record();
+                assert!(row.extra.contains_key("closed_between"), "{}", row.title);
+                seen.push(row.title.clone());
+            }
+            _ => {}
+        }
+    }
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "Container app of pod shop/web-2 in a crash loop resolved",
+            "Container app of pod shop/web-2 out of memory (OOMKilled) resolved",
+            "Image changed: app 1 → 2",
+            "Pod ended",
+            "Service shop/web has no ready pod resolved",
+        ]
+    );
+}
+
+#[test]
+fn a_blind_kind_freezes_its_findings() {
+    let mut lab = Lab::new();
+    lab.apply(
+        Kind::Node,
+        &node(
+            "w1",
+            json!({"status": {"conditions": [condition("Ready", "False", 0)]}}),
+        ),
+    );
+    assert_eq!(lab.findings().len(), 1);
+    lab.say(
+        Kind::Node,
+        News::Blind {
+            why: "connection reset".into(),
+            forbidden: false,
+        },
+    );
+    lab.wait(600);
+    assert_eq!(lab.findings().len(), 0, "not even worse: nobody can see");
+    // The watch resumes: the node recovered meanwhile.
+    lab.say(Kind::Node, News::Live);
+    lab.apply(Kind::Node, &node("w1", json!({})));
+    lab.wait(3);
+    let findings = lab.findings();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].step, Step::Closed);
+    assert!(
+        findings[0]
+            .row
+            .record()
+            .extra
+            .contains_key("closed_between")
+    );
+}
+
+#[test]
+fn a_forbidden_kind_is_said_once_and_degrades_alone() {
+    let mut lab = Lab::new();
+    for _ in 0..3 {
+        lab.say(
+            Kind::Service,
+            News::Blind {
+                why: "forbidden".into(),
+                forbidden: true,
+            },
+        );
+        lab.wait(10);
+    }
+    let findings = lab.findings();
+    let titles: Vec<&str> = findings
+        .iter()
+        .map(|f| f.row.record().title.as_str())
+        .collect();
+    assert_eq!(titles.len(), 1);
+    assert!(titles[0].starts_with("Permission to watch Services is missing since "));
+    assert_eq!(
+        findings[0].row.record().event_type,
+        kube9_model::EventType::Operator
+    );
+    lab.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(lab.findings().len(), 2, "rules that read no Service go on");
+    lab.say(Kind::Service, News::Live);
+    let titles: Vec<String> = lab
+        .findings()
+        .iter()
+        .map(|f| f.row.record().title.clone())
+        .collect();
+    assert_eq!(titles, ["Permission to watch Services is missing resolved"]);
+}
+
+#[test]
+fn a_new_database_gets_everything_again() {
+    let mut lab = Lab::new();
+    lab.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(lab.findings().len(), 2);
+    for kinds in [KINDS.to_vec(), KINDS.iter().rev().copied().collect()] {
+        // A second one may follow at once, and then others may come first.
+        for kind in kinds {
+            lab.say(kind, News::Reset);
+            let objects = if kind == Kind::Pod {
+                vec![oom("web-1")]
+            } else {
+                vec![]
+            };
+            lab.list_for(kind, &objects, RelistCause::FirstStart);
+        }
+        lab.wait(5);
+        let mut stored = Stored::default();
+        let items = lab.take();
+        stored.commit(&items);
+        assert_eq!(stored.findings.len(), 2);
+        assert_eq!(stored.facts.len(), 1);
+        let changes = items.iter().filter_map(|item| {
+            if let Item::Change(c) = item {
+                Some(c.rows.len())
+            } else {
+                None
+            }
+        });
+        assert_eq!(changes.sum::<usize>(), 0, "nothing of it is news");
+    }
+}
+
+#[test]
+fn rules_are_switched_off_by_name_type_and_namespace() {
+    for config in [
+        AnalysisConfig {
+            disabled_rules: vec!["containerOomKilled".into(), "CrashLoop".into()],
+            ..AnalysisConfig::default()
+        },
+        AnalysisConfig {
+            disabled_rules: vec!["health".into()],
+            ..AnalysisConfig::default()
+        },
+        AnalysisConfig {
+            exclude_namespaces: vec!["shop".into()],
+            ..AnalysisConfig::default()
+        },
+    ] {
+        let mut lab = Lab::with(config);
+        lab.apply(Kind::Pod, &oom("web-1"));
+        assert_eq!(lab.findings().len(), 0);
+    }
+}
+
+#[test]
+fn a_finding_is_updated_at_most_once_a_minute() {
+    let mut lab = Lab::new();
+    let pods = |restarts: i64| {
+        pod_with(
+            "web-1",
+            restarts,
+            waiting("CrashLoopBackOff"),
+            terminated("Error", 3, 0, 1),
+        )
+    };
+    lab.apply(Kind::Pod, &pods(1));
+    lab.take();
+    for restarts in 2..30 {
+        lab.apply(Kind::Pod, &pods(restarts));
+        lab.wait(2);
+    }
+    lab.wait(70);
+    let findings = lab.findings();
+    assert!(
+        findings.iter().all(|f| f.step == Step::Updated),
+        "{findings:?}"
+    );
+    let crash_loop: Vec<_> = findings
+        .iter()
+        .filter(|f| f.fingerprint.as_str().starts_with("CrashLoop/"))
+        .collect();
+    assert!(crash_loop.len() <= 3, "{}", crash_loop.len());
+    assert_eq!(
+        crash_loop.last().unwrap().row.record().extra["restarts"],
+        29,
+        "the last state is not lost"
+    );
+}
+
+/// Invariant: the work after a change does not grow with the cluster.
+#[test]
+fn a_change_touches_what_it_concerns_only() {
+    let mut lab = Lab::new();
+    let mut objects = Vec::new();
+    for n in 0..2000 {
+        let labels = json!({"app": format!("app-{}", n / 10), "pod-template-hash": "1a"});
+        let owner = json!([{"kind": "ReplicaSet", "name": format!("app-{}-1a", n / 10), "controller": true}]);
+        objects.push(pod(
+            &format!("p-{n}"),
+            json!({"metadata": {"labels": labels, "ownerReferences": owner}}),
+        ));
+    }
+    lab.list(Kind::Pod, &objects);
+    lab.wait(60);
+    let mut dirty = std::collections::BTreeSet::new();
+    let changed = decoded(Kind::Pod, &objects[77]);
+    lab.analysis.world.apply(
+        key("Pod", "shop", "p-77"),
+        changed,
+        lab.now,
+        Duration::from_secs(600),
+        &mut dirty,
+    );
+    let names: Vec<_> = dirty.iter().map(|subject| subject.text()).collect();
+    assert_eq!(names, ["shop/p-77", "w1", "Deployment/shop/app-7"]);
+}

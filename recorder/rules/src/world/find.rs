@@ -1,0 +1,141 @@
+//! What the world is asked: who is where, who selects whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube9_ingest::objects::{Deployment, Meta, Service};
+
+use super::World;
+use super::entry::PodEntry;
+use super::index::OnNode;
+use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, key};
+
+impl World {
+    /// The pods of a controller.
+    pub fn pods_of<'a>(
+        &'a self,
+        owner: &ObjectKey,
+    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.index.of_owner(owner))
+    }
+
+    /// The key of a node, as the node has it where it is there.
+    pub(super) fn node_key(&self, name: &str) -> ObjectKey {
+        let key = clean_key("Node", "", name);
+        let known = self.nodes.get_key_value(&key);
+        known.map_or(key, |(known, _)| known.clone())
+    }
+
+    /// A ConfigMap's key, where one of that name is there.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&ObjectKey> {
+        let of = |key| self.config_maps.get_key_value(&key).map(|(key, _)| key);
+        // Nearly all are clean as they are, and cleaning costs more than a look.
+        let plain = of(key("ConfigMap", namespace, name));
+        plain.or_else(|| of(clean_key("ConfigMap", namespace, name)))
+    }
+
+    /// What is known of the pods on a node as a whole.
+    pub fn on_node(&self, node: &str) -> Option<&OnNode> {
+        self.index.on_node(node)
+    }
+
+    /// The pods on a node. Looks at each; to be asked when the node is in trouble.
+    pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.on_node(node).map(|on| &on.pods))
+    }
+
+    /// The pods on a node that cannot pull an image.
+    pub fn unpulled_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.on_node(node).map(|on| &on.unpulled))
+    }
+
+    fn named<'a>(
+        &'a self,
+        names: Option<&'a BTreeSet<ObjectKey>>,
+    ) -> impl Iterator<Item = &'a PodEntry> {
+        let names = names.into_iter().flatten();
+        names.filter_map(|name| self.pods.get(name))
+    }
+
+    /// Whether a node beside this one is ready and takes any pod.
+    pub fn another_takes_pods(&self, node: &str) -> bool {
+        let this = self.nodes.get(&self.node_key(node));
+        let this = this.is_some_and(|entry| entry.node.takes_any_pod());
+        self.open_nodes > usize::from(this)
+    }
+
+    /// The pods that cannot pull an image.
+    pub fn pods_without<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.index.unpulled(image))
+    }
+
+    /// The versions of the kubelets, and the nodes that have each. Looks at every node; to be
+    /// asked about the cluster as a whole only.
+    pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<ObjectKey>> {
+        let mut versions: BTreeMap<Box<str>, BTreeSet<ObjectKey>> = BTreeMap::new();
+        for (name, entry) in &self.nodes {
+            let names = versions.entry(entry.node.kubelet.clone()).or_default();
+            names.insert(name.clone());
+        }
+        versions
+    }
+
+    /// The pods that a Service selects; none where it has no selector.
+    pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
+        self.named(self.index.pods_like(service))
+            .filter(|entry| matches(service, &entry.pod.meta))
+    }
+
+    /// The Services that select a pod with this metadata.
+    pub fn services_of(&self, meta: &Meta) -> Vec<ObjectKey> {
+        let selects = |key: &&ObjectKey| {
+            let service = self.services.get(*key);
+            service.is_some_and(|service| matches(service, meta))
+        };
+        self.index.services(meta).filter(selects).cloned().collect()
+    }
+
+    /// A Deployment that is scaled to 0 and whose pods a Service would select.
+    pub fn resting(&self, service: &Service) -> Option<&ObjectKey> {
+        let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
+        let mut resting = self.index.resting_like(service).into_iter().flatten();
+        resting.find(|key| self.deployments.get(*key).is_some_and(would))
+    }
+
+    /// The controllers of the pods that read a ConfigMap.
+    pub(super) fn readers(&self, config_map: &Meta) -> BTreeSet<ObjectKey> {
+        let readers = self.index.readers(config_map);
+        self.named(readers).map(|pod| pod.owner.clone()).collect()
+    }
+
+    /// Every object as a subject, in a fixed order: for the first look after a start.
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        let mut all = BTreeSet::new();
+        let mut add = |kind, keys: &mut dyn Iterator<Item = &ObjectKey>| {
+            all.extend(keys.map(|key| Subject::new(kind, key.clone())));
+        };
+        add(SubjectKind::Pod, &mut self.pods.keys());
+        add(SubjectKind::Node, &mut self.nodes.keys());
+        add(SubjectKind::Deployment, &mut self.deployments.keys());
+        add(SubjectKind::Service, &mut self.services.keys());
+        add(SubjectKind::ConfigMap, &mut self.config_maps.keys());
+        add(SubjectKind::Owner, &mut self.index.owners());
+        all.extend([Subject::cluster(), Subject::recorder()]);
+        all.extend(self.warnings.namespaces().map(Subject::of_namespace));
+        all.extend(self.default_tokens.namespaces().map(Subject::of_namespace));
+        let images = self.index.images();
+        all.extend(images.map(|image| Subject::named(SubjectKind::Image, image)));
+        all
+    }
+}
+
+fn matches(service: &Service, meta: &Meta) -> bool {
+    selects(service, &meta.namespace, &meta.labels)
+}
+
+fn selects(service: &Service, namespace: &str, labels: &BTreeMap<Box<str>, Box<str>>) -> bool {
+    *service.meta.namespace == *namespace
+        && service
+            .selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+}

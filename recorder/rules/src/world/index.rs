@@ -1,0 +1,437 @@
+//! By what a change finds what it touches: labels, controllers, nodes, ConfigMaps, images.
+//!
+//! A pod's change mostly leaves it in the same places: then nothing here is touched (`PodEntry::stays_in_place`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kube9_ingest::maps::{Map, Set, trim};
+use kube9_ingest::objects::{Deployment, Meta, PodSpec, Service};
+
+use super::entry::PodEntry;
+use crate::failure;
+use crate::ledger::Ledger;
+use crate::subject::ObjectKey;
+
+/// What pods asked for, in thousandths. Wide enough for any number of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Pods that have not ended.
+    pub pods: usize,
+    /// CPU.
+    pub cpu: i128,
+    /// Memory.
+    pub memory: i128,
+}
+
+/// Objects that have something in common.
+type Keys = BTreeSet<ObjectKey>;
+
+/// The pods of a node, and what rules about nodes would have to ask each of them.
+#[derive(Debug, Default)]
+pub struct OnNode {
+    /// All of them.
+    pub pods: Keys,
+    /// Those that cannot pull an image.
+    pub unpulled: Keys,
+    /// What those that have not ended asked for.
+    pub asked: Asked,
+}
+
+/// What an entry of an index takes beside its text: its place in a map, and a first node of keys.
+const ENTRY_COST: usize = 300;
+
+/// What a spec takes beside what it holds.
+const SPEC_COST: usize = 200;
+
+/// Objects by a name. Says of each change how many bytes it takes or gives back.
+#[derive(Debug, Default)]
+struct ByName(Map<Box<str>, Keys>);
+
+impl ByName {
+    fn insert(&mut self, name: &str, key: &ObjectKey) -> usize {
+        if let Some(keys) = self.0.get_mut(name) {
+            keys.insert(key.clone());
+            return 0;
+        }
+        self.0.insert(name.into(), Keys::from([key.clone()]));
+        ENTRY_COST + name.len()
+    }
+
+    fn remove(&mut self, name: &str, key: &ObjectKey) -> usize {
+        let Some(keys) = self.0.get_mut(name) else {
+            return 0;
+        };
+        keys.remove(key);
+        if !keys.is_empty() {
+            return 0;
+        }
+        self.0.remove(name);
+        ENTRY_COST + name.len()
+    }
+}
+
+/// Objects by a label and its value. Says of each change how many bytes it takes or gives back.
+#[derive(Debug, Default)]
+struct ByLabel(Map<Box<str>, ByName>);
+
+impl ByLabel {
+    fn insert(&mut self, label: &str, value: &str, key: &ObjectKey) -> usize {
+        if let Some(values) = self.0.get_mut(label) {
+            return values.insert(value, key);
+        }
+        let mut values = ByName::default();
+        let bytes = values.insert(value, key);
+        self.0.insert(label.into(), values);
+        bytes + ENTRY_COST + label.len()
+    }
+
+    fn remove(&mut self, label: &str, value: &str, key: &ObjectKey) -> usize {
+        let Some(values) = self.0.get_mut(label) else {
+            return 0;
+        };
+        let bytes = values.remove(value, key);
+        if !values.0.is_empty() {
+            return bytes;
+        }
+        self.0.remove(label);
+        bytes + ENTRY_COST + label.len()
+    }
+
+    fn get(&self, label: &str, value: &str) -> Option<&Keys> {
+        self.0.get(label)?.0.get(value)
+    }
+
+    /// The objects that have that pair of a selector which the fewest have: it decides how many are looked at, and a label
+    /// that none has ends it.
+    fn rarest(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
+        let sets = selector.iter().map(|(label, value)| self.get(label, value));
+        sets.min_by_key(|set| set.map_or(0, Keys::len)).flatten()
+    }
+}
+
+/// What is found by labels and names that count within a namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    pods: ByLabel,
+    /// Pods by the ConfigMaps that they read.
+    readers: ByName,
+    /// Deployments without replicas by the labels that their pods would have; most have some, and none here.
+    resting: ByLabel,
+    /// Services by one pair of their selector: enough to find them from a pod.
+    services: ByLabel,
+}
+
+impl Namespace {
+    fn is_empty(&self) -> bool {
+        let Self {
+            pods,
+            readers,
+            resting,
+            services,
+        } = self;
+        let labels = [pods, resting, services];
+        labels.iter().all(|by| by.0.is_empty()) && readers.0.is_empty()
+    }
+}
+
+/// The indexes.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// By the name as the objects have it.
+    namespaces: Map<Box<str>, Namespace>,
+    /// Pods by the images that they cannot pull. Counted with each of these pods.
+    unpulled: Map<Arc<str>, Keys>,
+    /// Pods by controller.
+    by_owner: Map<ObjectKey, Keys>,
+    /// Pods by node.
+    by_node: Map<Box<str>, OnNode>,
+    /// Shared by the pods of a template.
+    specs: Set<Arc<PodSpec>>,
+}
+
+impl Index {
+    /// The key of a controller as its other pods have it, so that it is in memory once.
+    pub(super) fn owner(&self, key: ObjectKey) -> ObjectKey {
+        match self.by_owner.get_key_value(&key) {
+            Some((known, _)) => known.clone(),
+            None => key,
+        }
+    }
+
+    /// The spec as the other pods of the template have it.
+    pub(super) fn spec(
+        &mut self,
+        ledger: &mut Ledger,
+        pod: &ObjectKey,
+        spec: Arc<PodSpec>,
+    ) -> Arc<PodSpec> {
+        if let Some(known) = self.specs.get(&spec) {
+            return known.clone();
+        }
+        self.specs.insert(spec.clone());
+        ledger.add(&pod.namespace, SPEC_COST + spec.held as usize);
+        spec
+    }
+
+    /// A pod is there.
+    pub(super) fn add_pod(&mut self, ledger: &mut Ledger, key: &ObjectKey, entry: &PodEntry) {
+        let meta = &entry.pod.meta;
+        let change = |here: &mut Namespace| {
+            let labels = meta.labels.iter();
+            let pods = &mut here.pods;
+            let bytes = labels.map(|(label, value)| pods.insert(label, value, key));
+            let bytes = bytes.sum::<usize>();
+            let readers = &mut here.readers;
+            bytes
+                + maps(entry)
+                    .map(|map| readers.insert(map, key))
+                    .sum::<usize>()
+        };
+        self.add(ledger, meta, key, change);
+        for image in failure::unpulled(&entry.pod) {
+            self.unpulled.entry(image).or_default().insert(key.clone());
+        }
+        let pods = self.by_owner.entry(entry.owner.clone()).or_default();
+        pods.insert(key.clone());
+        let Some(node) = &entry.pod.node else { return };
+        if !self.by_node.contains_key(node) {
+            self.by_node.insert(node.clone(), OnNode::default());
+        }
+        let Some(on) = self.by_node.get_mut(node) else {
+            return;
+        };
+        on.pods.insert(key.clone());
+        if failure::unpulled(&entry.pod).next().is_some() {
+            on.unpulled.insert(key.clone());
+        }
+        let asked = entry.asked();
+        on.asked.pods += asked.pods;
+        on.asked.cpu += asked.cpu;
+        on.asked.memory += asked.memory;
+    }
+
+    /// A pod is gone, or about to be elsewhere.
+    pub(super) fn drop_pod(&mut self, ledger: &mut Ledger, key: &ObjectKey, entry: &PodEntry) {
+        let meta = &entry.pod.meta;
+        let change = |here: &mut Namespace| {
+            let labels = meta.labels.iter();
+            let pods = &mut here.pods;
+            let bytes = labels.map(|(label, value)| pods.remove(label, value, key));
+            let bytes = bytes.sum::<usize>();
+            let readers = &mut here.readers;
+            bytes
+                + maps(entry)
+                    .map(|map| readers.remove(map, key))
+                    .sum::<usize>()
+        };
+        self.drop_from(ledger, meta, key, change);
+        for image in failure::unpulled(&entry.pod) {
+            if let Some(pods) = self.unpulled.get_mut(&image) {
+                pods.remove(key);
+                if pods.is_empty() {
+                    self.unpulled.remove(&image);
+                }
+            }
+        }
+        if let Some(pods) = self.by_owner.get_mut(&entry.owner) {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.by_owner.remove(&entry.owner);
+            }
+        }
+        // Held by the pod and by the set: nobody else.
+        let spec = &entry.pod.spec;
+        if Arc::strong_count(spec) <= 2 && self.specs.remove(spec) {
+            ledger.sub(&key.namespace, SPEC_COST + spec.held as usize);
+        }
+        let Some(node) = &entry.pod.node else { return };
+        if let Some(on) = self.by_node.get_mut(node) {
+            on.pods.remove(key);
+            on.unpulled.remove(key);
+            let asked = entry.asked();
+            on.asked.pods -= asked.pods;
+            on.asked.cpu -= asked.cpu;
+            on.asked.memory -= asked.memory;
+            if on.pods.is_empty() {
+                self.by_node.remove(node);
+            }
+        }
+    }
+
+    /// A Deployment is there.
+    pub(super) fn add_deployment(
+        &mut self,
+        ledger: &mut Ledger,
+        key: &ObjectKey,
+        one: &Deployment,
+    ) {
+        if one.replicas == 0 {
+            self.add(ledger, &one.meta, key, |here| {
+                let labels = one.pod_labels.iter();
+                let bytes = labels.map(|(label, value)| here.resting.insert(label, value, key));
+                bytes.sum()
+            });
+        }
+    }
+
+    /// A Deployment is gone, or about to be another one.
+    pub(super) fn drop_deployment(
+        &mut self,
+        ledger: &mut Ledger,
+        key: &ObjectKey,
+        one: &Deployment,
+    ) {
+        if one.replicas == 0 {
+            self.drop_from(ledger, &one.meta, key, |here| {
+                let labels = one.pod_labels.iter();
+                let bytes = labels.map(|(label, value)| here.resting.remove(label, value, key));
+                bytes.sum()
+            });
+        }
+    }
+
+    /// A Service is there.
+    pub(super) fn add_service(&mut self, ledger: &mut Ledger, key: &ObjectKey, service: &Service) {
+        if let Some((label, value)) = service.selector.iter().next() {
+            self.add(ledger, &service.meta, key, |here| {
+                here.services.insert(label, value, key)
+            });
+        }
+    }
+
+    /// A Service is gone, or about to be another one.
+    pub(super) fn drop_service(&mut self, ledger: &mut Ledger, key: &ObjectKey, service: &Service) {
+        if let Some((label, value)) = service.selector.iter().next() {
+            self.drop_from(ledger, &service.meta, key, |here| {
+                here.services.remove(label, value, key)
+            });
+        }
+    }
+
+    /// Gives memory back after many objects have left.
+    pub(super) fn trim(&mut self) {
+        trim(&mut self.namespaces);
+        trim(&mut self.unpulled);
+        trim(&mut self.by_owner);
+    }
+
+    fn add(
+        &mut self,
+        ledger: &mut Ledger,
+        meta: &Meta,
+        key: &ObjectKey,
+        change: impl FnOnce(&mut Namespace) -> usize,
+    ) {
+        let here = self.namespaces.entry(meta.namespace.clone()).or_default();
+        ledger.add(&key.namespace, change(here));
+    }
+
+    fn drop_from(
+        &mut self,
+        ledger: &mut Ledger,
+        meta: &Meta,
+        key: &ObjectKey,
+        change: impl FnOnce(&mut Namespace) -> usize,
+    ) {
+        let Some(here) = self.namespaces.get_mut(&meta.namespace) else {
+            return;
+        };
+        ledger.sub(&key.namespace, change(here));
+        if here.is_empty() {
+            self.namespaces.remove(&meta.namespace);
+        }
+    }
+
+    /// The pods of a controller.
+    pub(super) fn of_owner(&self, owner: &ObjectKey) -> Option<&Keys> {
+        self.by_owner.get(owner)
+    }
+
+    /// The pods of a node.
+    pub(super) fn on_node(&self, node: &str) -> Option<&OnNode> {
+        self.by_node.get(node)
+    }
+
+    /// The controllers that have pods.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_owner.keys()
+    }
+
+    /// The images that some pod cannot pull.
+    pub(super) fn images(&self) -> impl Iterator<Item = &str> {
+        self.unpulled.keys().map(|image| &**image)
+    }
+
+    /// The pods that cannot pull an image.
+    pub(super) fn unpulled(&self, image: &str) -> Option<&Keys> {
+        self.unpulled.get(image)
+    }
+
+    /// The pods that read a ConfigMap.
+    pub(super) fn readers(&self, map: &Meta) -> Option<&Keys> {
+        self.namespaces
+            .get(&map.namespace)?
+            .readers
+            .0
+            .get(&map.name)
+    }
+
+    /// Pods among which are all that a Service selects.
+    pub(super) fn pods_like(&self, service: &Service) -> Option<&Keys> {
+        let here = self.namespaces.get(&service.meta.namespace)?;
+        here.pods.rarest(&service.selector)
+    }
+
+    /// Deployments without replicas, among which are all whose pods a Service would select.
+    pub(super) fn resting_like(&self, service: &Service) -> Option<&Keys> {
+        let here = self.namespaces.get(&service.meta.namespace)?;
+        here.resting.rarest(&service.selector)
+    }
+
+    /// The Services that one pair of a pod's labels may bring in.
+    pub(super) fn services<'a>(&'a self, meta: &'a Meta) -> impl Iterator<Item = &'a ObjectKey> {
+        let here = self.namespaces.get(&meta.namespace);
+        let pairs = here.map(|here| {
+            let pairs = meta.labels.iter();
+            pairs.filter_map(|(label, value)| here.services.get(label, value))
+        });
+        pairs.into_iter().flatten().flatten()
+    }
+}
+
+/// The ConfigMaps that a pod reads.
+fn maps(entry: &PodEntry) -> impl Iterator<Item = &str> {
+    let spec = &entry.pod.spec;
+    let maps = spec.config_maps.iter().chain(&spec.optional_config_maps);
+    maps.map(|map| &**map)
+}
+
+impl PodEntry {
+    /// Whether it is found in the places in which `before` was, and counts there for the same.
+    pub(super) fn stays_in_place(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.pod.spec, &before.pod.spec)
+            && self.pod.phase.is_final() == before.pod.phase.is_final()
+            && self.owner == before.owner
+            && self.pod.node == before.pod.node
+            && self.pod.meta.labels == before.pod.meta.labels
+            && self.pod.meta.ignore == before.pod.meta.ignore
+            && self.pod.meta.created == before.pod.meta.created
+            && failure::unpulled(&self.pod).eq(failure::unpulled(&before.pod))
+    }
+
+    /// What it takes of its node.
+    fn asked(&self) -> Asked {
+        let mut asked = Asked::default();
+        if self.pod.phase.is_final() {
+            return asked;
+        }
+        asked.pods = 1;
+        let containers = self.pod.spec.containers.iter();
+        for container in containers.filter(|container| !container.init) {
+            asked.cpu += i128::from(container.cpu_request.unwrap_or(0));
+            asked.memory += i128::from(container.memory_request.unwrap_or(0));
+        }
+        asked
+    }
+}

@@ -1,0 +1,98 @@
+//! What watching a container told: read from how its state came to be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube9_ingest::objects::{ContainerState, Pod};
+use kube9_model::time::Timestamp;
+
+use crate::failure::{config_fails, is_oom, pull_fails};
+
+/// Latest times kept of a kind.
+pub(super) const TIMES_MAX: usize = 16;
+
+/// What watching a container told.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// When it was started again; the latest few.
+    pub restarts: Vec<Timestamp>,
+    /// When it ran out of memory; the latest few.
+    pub ooms: Vec<Timestamp>,
+    /// When its liveness probe had it killed; the latest few.
+    pub probe_kills: Vec<Timestamp>,
+    /// Since when its image cannot be pulled.
+    pub pull_failing: Option<Timestamp>,
+    /// Since when it fails, whatever way, without having run for long in between.
+    pub failing: Option<Timestamp>,
+}
+
+/// What watching the containers of `pod` has told by now: what was known of them, and what is new since `old`.
+pub(super) fn traces(
+    old: Option<&Pod>,
+    mut traces: BTreeMap<Box<str>, Trace>,
+    pod: &Pod,
+    now: Timestamp,
+    stable_after: Duration,
+) -> BTreeMap<Box<str>, Trace> {
+    for state in &pod.containers {
+        let old = old.and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
+        let mut trace = traces.remove(&state.name).unwrap_or_default();
+        follow(&mut trace, old, state, now, stable_after);
+        if trace.is_worth_keeping() {
+            traces.insert(state.name.clone(), trace);
+        }
+    }
+    traces
+}
+
+impl Trace {
+    fn is_worth_keeping(&self) -> bool {
+        self.failing.is_some()
+            || self.pull_failing.is_some()
+            || !self.restarts.is_empty()
+            || !self.ooms.is_empty()
+            || !self.probe_kills.is_empty()
+    }
+}
+
+fn follow(
+    trace: &mut Trace,
+    old: Option<&ContainerState>,
+    state: &ContainerState,
+    now: Timestamp,
+    stable_after: Duration,
+) {
+    // Of a pod seen for the first time only the latest restart has a time.
+    let known = old.map_or(state.restarts - 1, |old| old.restarts);
+    if state.restarts > known.max(0) {
+        let at = state.last.as_ref().map_or(now, |end| end.at);
+        for _ in 0..(state.restarts - known.max(0)).min(if old.is_some() { 8 } else { 1 }) {
+            keep_latest(&mut trace.restarts, at);
+        }
+    }
+    for end in [&state.last, &state.terminated].into_iter().flatten() {
+        if is_oom(end) && !trace.ooms.contains(&end.at) {
+            keep_latest(&mut trace.ooms, end.at);
+        }
+    }
+    trace.pull_failing = pull_fails(state).then(|| trace.pull_failing.unwrap_or(now));
+    let end = state
+        .latest_end()
+        .filter(|end| end.exit_code != 0 || is_oom(end));
+    let recovered = end.is_some_and(|end| end.at.since(end.started) >= stable_after);
+    trace.failing = match (pull_fails(state) || config_fails(state), end) {
+        (true, _) => Some(trace.failing.unwrap_or(now)),
+        // A run that lasted ends what came before it.
+        (false, Some(end)) if recovered => Some(trace.failing.map_or(end.at, |at| at.max(end.at))),
+        (false, Some(end)) => Some(trace.failing.unwrap_or(end.at)),
+        (false, None) => None,
+    };
+}
+
+/// Adds a time to the latest ones.
+pub(super) fn keep_latest(times: &mut Vec<Timestamp>, at: Timestamp) {
+    if times.len() == TIMES_MAX {
+        times.remove(0);
+    }
+    times.push(at);
+}
