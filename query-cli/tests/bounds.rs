@@ -90,7 +90,11 @@ fn assert_ended(line: &str, answer: &Answer) {
 
 #[test]
 fn every_command_value_longer_than_any_of_ours_is_named() {
-    for (table, column) in [("event", "extra"), ("text", "body"), ("object", "name")] {
+    for (table, column) in [
+        ("event", "extra"),
+        ("message_template", "body"),
+        ("object", "name"),
+    ] {
         let dir = Dir::with_story();
         let db = Connection::open(dir.db()).unwrap();
         db.execute_batch(&format!("UPDATE {table} SET {column} = zeroblob(40 << 20)"))
@@ -137,7 +141,7 @@ fn every_command_description_that_multiplies_is_refused() {
     let dir = Dir::with_story();
     let db = Connection::open(dir.db()).unwrap();
     db.execute_batch(
-        "UPDATE text SET body = replace(hex(zeroblob(40000)), '00', char(1));
+        "UPDATE message_template SET body = replace(hex(zeroblob(40000)), '00', char(1));
          UPDATE object SET name = hex(zeroblob(450000)) WHERE id = (SELECT max(object) FROM event)",
     )
     .unwrap();
@@ -229,9 +233,9 @@ fn stats_of_too_many_groups_is_refused() {
     db.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
          INSERT INTO object (scope, name) SELECT 1, 'web-' || i FROM n;
-         INSERT INTO event (key, type, severity, reason, text, last_ms, object) \
+         INSERT INTO event (key, type, severity, class, template, last_offset_ms, object) \
          SELECT e.key + o.id, 0, 0, 1, 1, 0, o.id FROM object o CROSS JOIN event e WHERE o.id > 1;
-         UPDATE tally SET rows = 100001",
+         UPDATE row_counts SET rows = 100001",
     )
     .unwrap();
     drop(db);

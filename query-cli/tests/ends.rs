@@ -413,9 +413,9 @@ fn every_command_is_interrupted_in_the_middle_of_its_query() {
         .unwrap();
     // Rows and counters that never end.
     db.execute_batch(
-        "UPDATE event SET uid = x'00'; DROP VIEW events; DROP VIEW event_detail; DROP TABLE tally; \
-         CREATE VIEW tally AS WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n) \
-         SELECT CASE i % 3 WHEN 0 THEN 0 WHEN 1 THEN 3600 ELSE 86400 END AS span, i * 86400 AS start, 0 AS scope, 0 AS type, 0 AS severity, 0 AS rows FROM n; \
+        "UPDATE event SET uid = x'00'; DROP VIEW events; DROP VIEW event_detail; DROP TABLE row_counts; \
+         CREATE VIEW row_counts AS WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n) \
+         SELECT CASE i % 3 WHEN 0 THEN 0 WHEN 1 THEN 3600 ELSE 86400 END AS bucket_seconds, i * 86400 AS bucket_start, 0 AS scope, 0 AS type, 0 AS severity, 0 AS rows FROM n; \
          CREATE VIEW event_detail AS WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) \
          SELECT e.key, max(i) AS id, '' AS event_type, '' AS severity, '' AS title, '' AS description, \
          '' AS object_kind, '' AS object_namespace, '' AS object_name, '' AS metadata, '' AS created_at \

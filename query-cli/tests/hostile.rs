@@ -62,8 +62,8 @@ fn nasty() -> Dir {
     };
     fixture::insert(&db, &odd);
     db.execute_batch(
-        "UPDATE reason SET title = x'fffe1b' WHERE reason = 'Scheduled';
-         UPDATE text SET body = CAST(x'ff1b' AS TEXT) WHERE body = 'it happened'",
+        "UPDATE event_class SET title = x'fffe1b' WHERE reason = 'Scheduled';
+         UPDATE message_template SET body = CAST(x'ff1b' AS TEXT) WHERE body = 'it happened'",
     )
     .unwrap();
     dir

@@ -275,8 +275,12 @@ fn file_of_ours_that_lacks_a_part_is_told_with_its_cause() {
             "cannot open the database",
             "Check the volume",
         ),
-        ("changes", "", ""),
-        ("tally", "cannot read the database", "Try again in a moment"),
+        ("change_log", "", ""),
+        (
+            "row_counts",
+            "cannot read the database",
+            "Try again in a moment",
+        ),
     ] {
         let dir = Dir::new();
         let db = fixture::create(&dir.db());
@@ -613,7 +617,7 @@ fn fixture_fills_no_column_that_the_recorder_does_not() {
     let promised: Vec<&String> = by_hand.difference(&real).collect();
     assert!(promised.is_empty(), "{promised:?}");
     for column in [
-        "commit_ms",
+        "last_commit_ms",
         "lag_ms",
         "stopped_ms",
         "heartbeat_ms",
@@ -635,7 +639,7 @@ fn status_names_whose_record_the_size_limit_has_shortened() {
     let evict = |holder: i64, namespace: &str, severity: i64, ago: i64| {
         let until = now / 1000 - ago;
         db.execute(
-            "INSERT INTO evicted VALUES (?, ?, ?, 1200, ?)",
+            "INSERT INTO eviction VALUES (?, ?, ?, 1200, ?)",
             (holder, namespace, severity, until),
         )
         .unwrap();
@@ -702,9 +706,9 @@ fn status_counts_what_was_dropped() {
     ] {
         db.execute("UPDATE recorder_status SET dropped = ?", [dropped])
             .unwrap();
-        db.execute_batch("DELETE FROM hole").unwrap();
+        db.execute_batch("DELETE FROM dropped_range").unwrap();
         db.execute(
-            "INSERT INTO hole (watch, since_ms, cause, items, known) SELECT 1, 0, 'queue_overflow', ?1, '[]' WHERE ?1 > 0",
+            "INSERT INTO dropped_range (watch, since_ms, cause, items, known_items) SELECT 1, 0, 'queue_overflow', ?1, '[]' WHERE ?1 > 0",
             [unhealed],
         )
         .unwrap();

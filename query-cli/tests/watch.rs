@@ -73,11 +73,11 @@ fn pod(second: i64, name: &str) -> Event {
 fn update(db: &rusqlite::Connection, event: &Event) {
     let key = event.key().as_i64();
     db.execute(
-        "UPDATE event SET count = count + 1, last_ms = last_ms + 1000 WHERE key = ?",
+        "UPDATE event SET count = count + 1, last_offset_ms = last_offset_ms + 1000 WHERE key = ?",
         [key],
     )
     .unwrap();
-    db.execute("INSERT INTO changes (event) VALUES (?)", [key])
+    db.execute("INSERT INTO change_log (event) VALUES (?)", [key])
         .unwrap();
 }
 
@@ -225,7 +225,7 @@ fn changes_that_were_trimmed_are_told() {
     assert_eq!(watch.next(), told("first", "present"));
     db.execute_batch("BEGIN").unwrap();
     (2..6).for_each(|i| fixture::insert(&db, &pod(i, &format!("pod-{i}"))));
-    db.execute_batch("DELETE FROM changes WHERE seq < 5; COMMIT")
+    db.execute_batch("DELETE FROM change_log WHERE seq < 5; COMMIT")
         .unwrap();
     assert_eq!(watch.next(), told("pod-5", "new"));
     let (code, said) = watch.close();

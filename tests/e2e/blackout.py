@@ -288,7 +288,7 @@ def stored(database, namespace):
         gaps = [dict(json.loads(metadata), severity=severity) for metadata, severity in conn.execute(
             "SELECT metadata, severity FROM events WHERE title = 'Recording gap' ORDER BY id")]
         integrity = conn.execute("PRAGMA integrity_check").fetchone()[0]
-        holes = conn.execute("SELECT count(*) FROM hole").fetchone()[0]
+        holes = conn.execute("SELECT count(*) FROM dropped_range").fetchone()[0]
     of_events = [dict(part, cause=gap["cause"], severity=gap["severity"])
                  for gap in gaps for part in gap.get("sources", []) if part["source"] == "Event"]
     return rows, of_events, integrity, holes

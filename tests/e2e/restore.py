@@ -271,7 +271,7 @@ class Recorder:
 
     def known(self, kind):
         return {name for (name,) in self.select(
-            "SELECT f.name FROM facts f JOIN watch_state w ON w.id = f.watch WHERE w.kind = ?", kind)}
+            "SELECT f.name FROM object_snapshot f JOIN watch_state w ON w.id = f.watch WHERE w.kind = ?", kind)}
 
     def has(self, *keys):
         with self.lock:

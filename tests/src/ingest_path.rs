@@ -129,7 +129,7 @@ impl IngestPath {
 
     fn check_newest(&self) -> anyhow::Result<()> {
         let changed = "SELECT title, ifnull(description, ''), metadata, created_at FROM event_detail \
-                       WHERE key = (SELECT event FROM changes ORDER BY seq DESC LIMIT 1)";
+                       WHERE key = (SELECT event FROM change_log ORDER BY seq DESC LIMIT 1)";
         let mut statement = self.conn.prepare_cached(changed)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -56,7 +56,7 @@ impl Scene {
                 .all(|kind| self.server.requests().open_watches(kind) == 1)
         });
         let known = format!(
-            "SELECT count(*) = {pods} FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'"
+            "SELECT count(*) = {pods} FROM object_snapshot JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'"
         );
         self.wait("the pods are known", || {
             self.setup.number(&known) == Some(1)

@@ -157,9 +157,9 @@ fn secret_values_never_reach_disk_or_output() {
             fs::read_to_string(folder.path().join("log")).unwrap()
         );
     };
-    known("SELECT count(*) FROM facts", PLANTED);
+    known("SELECT count(*) FROM object_snapshot", PLANTED);
     (PLANTED / 2..PLANTED).for_each(plant); // the watch tells them
-    known("SELECT count(*) FROM facts", 2 * PLANTED);
+    known("SELECT count(*) FROM object_snapshot", 2 * PLANTED);
     let change = |map: &mut Value| map["data"]["mode"] = json!(format!("{MARK}9999-mode"));
     store
         .modify(Kind::ConfigMap, "shop", "planted-7", change)

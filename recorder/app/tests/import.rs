@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use kube9_db::read::{Filter, PageRequest, Pattern, Reader, TimelineRequest};
-use kube9_db::schema::TALLY_DIFFERS;
+use kube9_db::schema::ROW_COUNTS_MISMATCH;
 use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::{Value, json};
@@ -128,7 +128,7 @@ impl Scene {
 
     fn is_sound(&self) {
         let db = self.record();
-        assert!(!db.prepare(TALLY_DIFFERS).unwrap().exists([]).unwrap());
+        assert!(!db.prepare(ROW_COUNTS_MISMATCH).unwrap().exists([]).unwrap());
         let said: String = db
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))
             .unwrap();
@@ -449,7 +449,7 @@ fn hostile_imported_rows_are_sanitized_or_skipped_and_counted() {
     }
     let last: i64 = db
         .query_row(
-            "SELECT max(last_ms) FROM event WHERE imported_id IS NOT NULL",
+            "SELECT max(last_offset_ms) FROM event WHERE imported_id IS NOT NULL",
             [],
             |row| row.get(0),
         )
@@ -471,7 +471,7 @@ fn evicted_imported_rows_are_not_imported_again() {
     let evicted = || -> i64 {
         scene
             .record()
-            .query_row("SELECT ifnull(sum(rows), 0) FROM evicted", [], |row| {
+            .query_row("SELECT ifnull(sum(rows), 0) FROM eviction", [], |row| {
                 row.get(0)
             })
             .unwrap()

@@ -20,7 +20,7 @@ pub struct Template {
 /// A description as a row keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// With placeholders; `text.body`.
+    /// With placeholders; `message_template.body`.
     pub body: String,
     /// What stands for them, as JSON; `event.args`.
     pub args: Option<String>,

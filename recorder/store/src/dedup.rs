@@ -58,7 +58,7 @@ impl<'c> DedupTable<'c> {
         self.conn
             .counted(
                 // The row must be the Event's own: once the clean-up has taken it, another may get its key.
-                "SELECT d.version, d.count, d.event, e.severity, e.reason, e.last_ms, e.text, e.args, e.extra \
+                "SELECT d.resource_version, d.count, d.event, e.severity, e.class, e.last_offset_ms, e.template, e.args, e.extra \
                  FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1",
             )?
             .query_row([Sql(uid)], |row| {
@@ -89,7 +89,7 @@ impl<'c> DedupTable<'c> {
     /// The version last stored of an Event.
     pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<Version>> {
         self.conn
-            .counted("SELECT version FROM dedup WHERE uid = ?1")?
+            .counted("SELECT resource_version FROM dedup WHERE uid = ?1")?
             .query_row([Sql(uid)], |row| row.get::<_, Sql<Version>>(0))
             .optional()
             .map(|found| found.map(|version| version.0))
@@ -100,7 +100,7 @@ impl<'c> DedupTable<'c> {
         let inserted = self
             .conn
             .counted(
-                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                "INSERT INTO dedup (uid, watch, resource_version, count, event, list_generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT (uid) DO NOTHING",
             )?
             .execute(entry.values())?;
@@ -111,7 +111,7 @@ impl<'c> DedupTable<'c> {
     pub(super) fn update(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "UPDATE dedup SET watch = ?2, version = ?3, count = ?4, event = ?5, listing = ?6 WHERE uid = ?1",
+                "UPDATE dedup SET watch = ?2, resource_version = ?3, count = ?4, event = ?5, list_generation = ?6 WHERE uid = ?1",
             )?
             .execute(entry.values())?;
         Ok(())
@@ -121,9 +121,9 @@ impl<'c> DedupTable<'c> {
     pub(super) fn skipped(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "INSERT INTO dedup (uid, watch, version, count, event, listing) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT DO UPDATE SET watch = excluded.watch, version = excluded.version, \
-                 listing = excluded.listing",
+                "INSERT INTO dedup (uid, watch, resource_version, count, event, list_generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                 ON CONFLICT DO UPDATE SET watch = excluded.watch, resource_version = excluded.resource_version, \
+                 list_generation = excluded.list_generation",
             )?
             .execute(entry.values())?;
         Ok(())
@@ -132,7 +132,7 @@ impl<'c> DedupTable<'c> {
     /// Notes that a list holds the Event.
     pub(super) fn listed(&self, uid: &Uid, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
         self.conn
-            .counted("UPDATE dedup SET listing = ?2, watch = ?3 WHERE uid = ?1")?
+            .counted("UPDATE dedup SET list_generation = ?2, watch = ?3 WHERE uid = ?1")?
             .execute((Sql(uid), listing, watch.0))?;
         Ok(())
     }
@@ -155,7 +155,7 @@ impl<'c> DedupTable<'c> {
         self.conn
             .counted(
                 "SELECT count(*) FROM dedup d JOIN event e ON e.key = d.event \
-                 WHERE d.watch = ?1 AND d.listing <> ?2 AND (e.key >> 24) * 1000 + e.last_ms > ?3",
+                 WHERE d.watch = ?1 AND d.list_generation <> ?2 AND (e.key >> 24) * 1000 + e.last_offset_ms > ?3",
             )?
             .query_row((watch.0, listing, young.millis()), |row| {
                 row.get::<_, i64>(0)
@@ -166,7 +166,7 @@ impl<'c> DedupTable<'c> {
     /// A list is complete: what it does not hold is gone.
     pub(super) fn delete_unlisted(&self, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
         self.conn
-            .counted("DELETE FROM dedup WHERE watch = ?1 AND listing <> ?2")?
+            .counted("DELETE FROM dedup WHERE watch = ?1 AND list_generation <> ?2")?
             .execute((watch.0, listing))?;
         Ok(())
     }
@@ -208,7 +208,7 @@ impl<'c> DedupTable<'c> {
     /// anything new.
     pub(super) fn forget_versions(&self, watch: WatchId) -> rusqlite::Result<()> {
         self.conn
-            .counted("UPDATE dedup SET version = 0 WHERE watch = ?1")?
+            .counted("UPDATE dedup SET resource_version = 0 WHERE watch = ?1")?
             .execute([watch.0])?;
         Ok(())
     }

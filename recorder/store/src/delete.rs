@@ -160,7 +160,7 @@ struct Found {
 
 fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>> {
     let mut statement = conn.counted(
-        "SELECT e.key, e.type, e.severity, e.last_ms, o.scope, e.uid, s.namespace FROM event e \
+        "SELECT e.key, e.type, e.severity, e.last_offset_ms, o.scope, e.uid, s.namespace FROM event e \
          LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope \
          WHERE e.key >= ?1 AND e.key < ?2 ORDER BY e.key LIMIT ?3",
     )?;

@@ -39,7 +39,7 @@ impl Evicted {
     pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
         for ((holder, severity), (rows, until)) in &self.0 {
             let (code, namespace) = holder.stored();
-            conn.counted("INSERT INTO evicted (holder, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
+            conn.counted("INSERT INTO eviction (tenant, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, until = max(until, excluded.until)",
                 )?
                 .execute((code, namespace, severity.code(), rows, until))?;
@@ -57,7 +57,7 @@ pub(super) fn reaches(
     let namespace = record.object.as_ref().map(|object| &*object.namespace);
     let holder = Holder::of(namespace);
     let (code, namespace) = holder.stored();
-    conn.counted("SELECT EXISTS (SELECT 1 FROM evicted WHERE holder = ?1 AND namespace = ?2 AND severity = ?3 AND until >= ?4)")?
+    conn.counted("SELECT EXISTS (SELECT 1 FROM eviction WHERE tenant = ?1 AND namespace = ?2 AND severity = ?3 AND until >= ?4)")?
         .query_row(
             (code, namespace, record.severity.code(), created.second()),
             |row| row.get(0),
@@ -72,10 +72,10 @@ pub(super) fn forget(
 ) -> rusqlite::Result<()> {
     for &severity in Severity::ALL {
         let before = now.minus(config.keep(severity)).second();
-        conn.counted("DELETE FROM evicted WHERE severity = ?1 AND until < ?2")?
+        conn.counted("DELETE FROM eviction WHERE severity = ?1 AND until < ?2")?
             .execute((severity.code(), before))?;
     }
-    conn.counted("DELETE FROM evicted WHERE (holder, namespace, severity) IN (SELECT holder, namespace, severity FROM evicted \
+    conn.counted("DELETE FROM eviction WHERE (tenant, namespace, severity) IN (SELECT tenant, namespace, severity FROM eviction \
              ORDER BY until DESC LIMIT -1 OFFSET ?1)",
         )?
         .execute([ENTRIES_MAX])?;
@@ -91,7 +91,7 @@ pub(super) fn set_gauges(
 ) -> rusqlite::Result<()> {
     let mut found = [(None, 0); Severity::ALL.len()];
     let mut statement =
-        conn.counted("SELECT severity, max(until), count(*) FROM evicted GROUP BY severity")?;
+        conn.counted("SELECT severity, max(until), count(*) FROM eviction GROUP BY severity")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(severity) = Severity::from_code(row.get(0)?) {

@@ -29,12 +29,14 @@ fn forget(
     }
     let transaction = conn.unchecked_transaction()?;
     for name in names {
-        conn.counted("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+        conn.counted("DELETE FROM object_snapshot WHERE watch = ?1 AND name = ?2")?
             .execute((watch.0, name))?;
     }
     for namespace in namespaces {
-        conn.counted("INSERT OR IGNORE INTO facts (watch, name, facts) VALUES (?1, ?2, '{}')")?
-            .execute((watch.0, off_name(namespace)))?;
+        conn.counted(
+            "INSERT OR IGNORE INTO object_snapshot (watch, name, snapshot) VALUES (?1, ?2, '{}')",
+        )?
+        .execute((watch.0, off_name(namespace)))?;
     }
     transaction.commit()
 }
@@ -56,7 +58,7 @@ impl<'c> FactsTable<'c> {
         let mut too_much = Vec::new();
         // SQLite knows the length without reading the text.
         let mut found = self.conn.counted(
-            "SELECT name, CASE WHEN octet_length(facts) <= ?2 THEN facts END FROM facts WHERE watch = ?1",
+            "SELECT name, CASE WHEN octet_length(snapshot) <= ?2 THEN snapshot END FROM object_snapshot WHERE watch = ?1",
         )?;
         let mut found = found.query((watch.0, OBJECT_BYTES_MAX))?;
         while let Some(row) = found.next()? {
@@ -92,7 +94,7 @@ impl<'c> FactsTable<'c> {
     ) -> rusqlite::Result<Vec<(i64, String, i64)>> {
         self.conn
             .counted(
-                "SELECT watch, name, octet_length(facts) FROM facts WHERE (watch, name) > (?1, ?2) \
+                "SELECT watch, name, octet_length(snapshot) FROM object_snapshot WHERE (watch, name) > (?1, ?2) \
                  ORDER BY watch, name LIMIT ?3",
             )?
             .query_map((watch, name, at_most), |row| {
@@ -105,7 +107,7 @@ impl<'c> FactsTable<'c> {
     pub(super) fn cut(&self, watch: i64, name: &str) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "UPDATE facts SET facts = json_object('uid', ifnull(iif(json_valid(facts), facts ->> 'uid', ''), ''), \
+                "UPDATE object_snapshot SET snapshot = json_object('uid', ifnull(iif(json_valid(snapshot), snapshot ->> 'uid', ''), ''), \
                  'kind', 'Unknown') WHERE watch = ?1 AND name = ?2",
             )?
             .execute((watch, name))?;
@@ -116,8 +118,8 @@ impl<'c> FactsTable<'c> {
     pub(super) fn delete_some(&self, watch: WatchId, at_most: i64) -> rusqlite::Result<usize> {
         self.conn
             .counted(
-                "DELETE FROM facts WHERE watch = ?1 AND name IN \
-                 (SELECT name FROM facts WHERE watch = ?1 LIMIT ?2)",
+                "DELETE FROM object_snapshot WHERE watch = ?1 AND name IN \
+                 (SELECT name FROM object_snapshot WHERE watch = ?1 LIMIT ?2)",
             )?
             .execute((watch.0, at_most))
     }
@@ -133,13 +135,13 @@ impl<'c> FactsTable<'c> {
             Some(facts) => self
                 .conn
                 .counted(
-                    "INSERT INTO facts (watch, name, facts) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT DO UPDATE SET facts = excluded.facts",
+                    "INSERT INTO object_snapshot (watch, name, snapshot) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
                 )?
                 .execute((watch.0, name, facts))?,
             None => self
                 .conn
-                .counted("DELETE FROM facts WHERE watch = ?1 AND name = ?2")?
+                .counted("DELETE FROM object_snapshot WHERE watch = ?1 AND name = ?2")?
                 .execute((watch.0, name))?,
         };
         Ok(())

@@ -89,7 +89,7 @@ impl<'c> FindingTable<'c> {
     pub(super) fn still_open(&self, at: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "UPDATE event SET last_ms = max(last_ms, ?1 - (key >> 24) * 1000) \
+                "UPDATE event SET last_offset_ms = max(last_offset_ms, ?1 - (key >> 24) * 1000) \
                  WHERE key IN (SELECT event FROM finding)",
             )?
             .execute([at.millis()])?;

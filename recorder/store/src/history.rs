@@ -14,15 +14,15 @@ const HOUR: i64 = 3_600;
 pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<History> {
     let since = now.second() - 7 * 24 * HOUR;
     let recorded = conn
-        .prepare("SELECT DISTINCT start FROM tally WHERE span = 3600 AND start >= ?1")?
+        .prepare("SELECT DISTINCT bucket_start FROM row_counts WHERE bucket_seconds = 3600 AND bucket_start >= ?1")?
         .query_map([since], |row| Ok(row.get::<_, i64>(0)?.div_euclid(HOUR)))?
         .collect::<Result<_, _>>()?;
     let warnings = (since, EventType::Cluster.code(), Severity::Warning.code());
     let hours = conn
         .prepare(
-            "SELECT s.namespace, t.start, sum(t.rows) FROM tally t JOIN scope s ON s.id = t.scope \
-             WHERE t.span = 3600 AND t.start >= ?1 AND t.type = ?2 AND t.severity >= ?3 AND s.namespace <> '' \
-             GROUP BY t.start, s.namespace",
+            "SELECT s.namespace, t.bucket_start, sum(t.rows) FROM row_counts t JOIN scope s ON s.id = t.scope \
+             WHERE t.bucket_seconds = 3600 AND t.bucket_start >= ?1 AND t.type = ?2 AND t.severity >= ?3 AND s.namespace <> '' \
+             GROUP BY t.bucket_start, s.namespace",
         )?
         .query_map(warnings, |row| {
             let namespace: String = row.get(0)?;
@@ -42,7 +42,7 @@ pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<Histor
     let slots = conn
         .prepare(
             "SELECT s.namespace, (e.key >> 24) / ?4, r.reason, count(*) FROM event e \
-             JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN reason r ON r.id = e.reason \
+             JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope JOIN event_class r ON r.id = e.class \
              WHERE e.key >= ?1 AND e.type = ?2 AND e.severity >= ?3 AND s.namespace <> '' GROUP BY 1, 2, 3",
         )?
         .query_map(recent, |row| {

@@ -24,7 +24,7 @@ impl<'c> HoleTable<'c> {
     pub(super) fn open(&self, watch: WatchId, drop: &Drops) -> rusqlite::Result<()> {
         self.conn
             .counted(
-                "INSERT INTO hole (watch, since_ms, cause, items, listing, known) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO dropped_range (watch, since_ms, cause, items, list_generation, known_items) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute((
                 watch.0,
@@ -40,7 +40,7 @@ impl<'c> HoleTable<'c> {
     /// When the oldest hole of a watch began; `None` if it has no hole.
     pub(super) fn since(&self, watch: WatchId) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
-            .counted("SELECT min(since_ms) FROM hole WHERE watch = ?1")?
+            .counted("SELECT min(since_ms) FROM dropped_range WHERE watch = ?1")?
             .query_row([watch.0], |row| row.get::<_, Option<i64>>(0))
             .map(|since| since.map(Timestamp::from_millis))
     }
@@ -48,7 +48,7 @@ impl<'c> HoleTable<'c> {
     /// Whether items were dropped after that list had begun.
     pub(super) fn any_of_list(&self, watch: WatchId, listing: i64) -> rusqlite::Result<bool> {
         self.conn
-            .counted("SELECT EXISTS (SELECT 1 FROM hole WHERE watch = ?1 AND listing >= ?2)")?
+            .counted("SELECT EXISTS (SELECT 1 FROM dropped_range WHERE watch = ?1 AND list_generation >= ?2)")?
             .query_row((watch.0, listing), |row| row.get(0))
     }
 
@@ -57,7 +57,7 @@ impl<'c> HoleTable<'c> {
         let dedup = DedupTable::of(self.conn);
         let holes: Vec<(i64, u64, String)> = self
             .conn
-            .counted("SELECT id, items, known FROM hole WHERE watch = ?1")?
+            .counted("SELECT id, items, known_items FROM dropped_range WHERE watch = ?1")?
             .query_map([watch.0], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?))
             })?
@@ -74,7 +74,7 @@ impl<'c> HoleTable<'c> {
             }
             missing += items.saturating_sub(back);
             self.conn
-                .counted("DELETE FROM hole WHERE id = ?1")?
+                .counted("DELETE FROM dropped_range WHERE id = ?1")?
                 .execute([hole])?;
         }
         Ok(missing)
@@ -83,7 +83,7 @@ impl<'c> HoleTable<'c> {
     /// Holes that are open.
     pub(super) fn count(&self) -> rusqlite::Result<i64> {
         self.conn
-            .counted("SELECT count(*) FROM hole")?
+            .counted("SELECT count(*) FROM dropped_range")?
             .query_row([], |row| row.get(0))
     }
 }

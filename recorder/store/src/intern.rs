@@ -24,12 +24,12 @@ const TEXT_CACHED_MAX: usize = 256;
 const SCOPE_BY_NAME: &str = "SELECT id FROM scope WHERE kind = ?1 AND namespace = ?2";
 const OBJECT_BY_NAME: &str = "SELECT id, owner FROM object WHERE scope = ?1 AND name = ?2";
 const NODE_BY_NAME: &str = "SELECT id FROM node WHERE name = ?1";
-const REASON_BY_PARTS: &str = "SELECT id FROM reason WHERE reason = ?1 AND title = ?2 AND component = ?3 \
+const REASON_BY_PARTS: &str = "SELECT id FROM event_class WHERE reason = ?1 AND title = ?2 AND component = ?3 \
      AND container = ?4 AND kube_type = ?5";
 
 /// Finds a text among the newest with its hash. The hash has 32 bits and no key, so anyone can write thousands of messages
 /// that share one; what is not among these few is stored again, which costs its bytes and nothing else.
-const TEXT_BY_BODY: &str = "SELECT id FROM (SELECT id, body FROM text WHERE hash = ?1 ORDER BY id DESC LIMIT 8) WHERE body = ?2";
+const TEXT_BY_BODY: &str = "SELECT id FROM (SELECT id, body FROM message_template WHERE hash = ?1 ORDER BY id DESC LIMIT 8) WHERE body = ?2";
 
 /// An object's number, and its scope's for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,7 +245,7 @@ impl Interned {
                 let id = find_or_insert(
                     conn,
                     REASON_BY_PARTS,
-                    "INSERT INTO reason (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO event_class (reason, title, component, container, kube_type) VALUES (?1, ?2, ?3, ?4, ?5)",
                     parts,
                 )?;
                 self.reasons.insert(name, id);
@@ -266,7 +266,7 @@ impl Interned {
                 let id = find_or_insert(
                     conn,
                     TEXT_BY_BODY,
-                    "INSERT INTO text (hash, body) VALUES (?1, ?2)",
+                    "INSERT INTO message_template (hash, body) VALUES (?1, ?2)",
                     (text_hash(body), body),
                 )?;
                 if body.len() <= TEXT_CACHED_MAX {
@@ -363,7 +363,7 @@ mod tests {
         for n in 0..8 {
             assert_eq!(text("body"), first, "{n} others");
             conn.execute(
-                "INSERT INTO text (hash, body) VALUES (?1, ?2)",
+                "INSERT INTO message_template (hash, body) VALUES (?1, ?2)",
                 (text_hash("body"), format!("other {n}")),
             )
             .unwrap();

@@ -414,8 +414,9 @@ fn is_lock(error: &rusqlite::Error) -> bool {
 /// Rows by severity from the counters, and the oldest row.
 fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     let mut rows = [0; Severity::ALL.len()];
-    let mut statement =
-        conn.counted("SELECT severity, sum(rows) FROM tally WHERE span = 0 GROUP BY severity")?;
+    let mut statement = conn.counted(
+        "SELECT severity, sum(rows) FROM row_counts WHERE bucket_seconds = 0 GROUP BY severity",
+    )?;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
         if let Some(severity) = Severity::from_code(row.get(0)?) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use kube9_db::schema::tally;
+use kube9_db::schema::bucket;
 use kube9_ingest::sanitize::Sanitized;
 use kube9_model::heard::Told;
 use kube9_model::id::EventKey;
@@ -233,8 +233,8 @@ impl Rows {
             .map(|first| first.millis() - created.millis())
             .filter(|ms| *ms != 0);
         let last_ms = span.last.since(created).as_millis() as i64;
-        conn.counted("INSERT INTO event (key, type, severity, reason, object, node, text, args, uid, count, occurrences, \
-                 first_ms, last_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
+        conn.counted("INSERT INTO event (key, type, severity, class, object, node, template, args, uid, count, occurrences, \
+                 first_offset_ms, last_offset_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
             .execute(rusqlite::params![
                 key.as_i64(),
                 record.event_type.code(),
@@ -284,7 +284,7 @@ impl Rows {
             return Ok(true);
         }
         let title: Option<String> = conn
-            .counted("SELECT title FROM reason WHERE id = ?1")?
+            .counted("SELECT title FROM event_class WHERE id = ?1")?
             .query_row([stored], |row| row.get(0))
             .optional()?;
         Ok(title.as_deref() == Some(row.record().title.as_str()))
@@ -321,7 +321,7 @@ impl Rows {
         repeat: &Repeat<'_>,
     ) -> rusqlite::Result<()> {
         conn.counted(
-            "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_ms = ?4, text = ?5, args = ?6, \
+            "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_offset_ms = ?4, template = ?5, args = ?6, \
              extra = ?7 WHERE key = ?1",
         )?
         .execute((
@@ -347,7 +347,7 @@ impl Rows {
     ) -> rusqlite::Result<()> {
         let (text, args) = self.text(conn, row)?;
         conn.counted(
-            "UPDATE event SET last_ms = max(last_ms, ?2), text = ?3, args = ?4, extra = ?5 WHERE key = ?1",
+            "UPDATE event SET last_offset_ms = max(last_offset_ms, ?2), template = ?3, args = ?4, extra = ?5 WHERE key = ?1",
         )?
         .execute((
             key.as_i64(),
@@ -376,7 +376,7 @@ impl Rows {
             .optional()?;
         let changed = conn
             .counted(
-                "UPDATE event SET severity = ?2, last_ms = ?3, text = ?4, args = ?5, extra = ?6 WHERE key = ?1",
+                "UPDATE event SET severity = ?2, last_offset_ms = ?3, template = ?4, args = ?5, extra = ?6 WHERE key = ?1",
             )?
             .execute((
                 key.as_i64(),
@@ -403,8 +403,10 @@ impl Rows {
         last: Timestamp,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
-        conn.counted("UPDATE event SET last_ms = max(last_ms, ?2), extra = ?3 WHERE key = ?1")?
-            .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
+        conn.counted(
+            "UPDATE event SET last_offset_ms = max(last_offset_ms, ?2), extra = ?3 WHERE key = ?1",
+        )?
+        .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
         self.changed(key);
         Ok(())
     }
@@ -425,7 +427,7 @@ impl Rows {
     ) {
         let second = key.second();
         let hour = Place {
-            start: second - second.rem_euclid(tally::HOUR),
+            start: second - second.rem_euclid(bucket::HOUR),
             scope,
             event_type: event_type.code(),
             severity: severity.code(),
@@ -444,10 +446,10 @@ impl Rows {
             return Ok(());
         }
         let mut add = conn.counted(
-            "INSERT INTO tally (span, start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+            "INSERT INTO row_counts (bucket_seconds, bucket_start, scope, type, severity, rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
         )?;
-        for span in [tally::ALL, tally::DAY, tally::HOUR] {
+        for span in [bucket::ALL, bucket::DAY, bucket::HOUR] {
             // In the order of the table, so that neighbours find their page again.
             for (place, rows) in self.sums(span) {
                 let key = (
@@ -459,7 +461,7 @@ impl Rows {
                 );
                 add.execute((key.0, key.1, key.2, key.3, key.4, rows))?;
                 if rows <= 0 {
-                    conn.counted("DELETE FROM tally WHERE span = ?1 AND start = ?2 AND scope = ?3 AND type = ?4 \
+                    conn.counted("DELETE FROM row_counts WHERE bucket_seconds = ?1 AND bucket_start = ?2 AND scope = ?3 AND type = ?4 \
                              AND severity = ?5 AND rows <= 0",
                         )?
                         .execute(key)?;
@@ -475,7 +477,7 @@ impl Rows {
         let mut sums: HashMap<Place, i64, RandomState> = HashMap::default();
         for (hour, rows) in &self.tally {
             let start = match span {
-                tally::ALL => 0,
+                bucket::ALL => 0,
                 span => hour.start - hour.start.rem_euclid(span),
             };
             *sums.entry(Place { start, ..*hour }).or_default() += rows;
@@ -490,16 +492,16 @@ impl Rows {
             return Ok(());
         }
         let mut seq: i64 = conn
-            .counted("SELECT ifnull(max(seq), 0) FROM changes")?
+            .counted("SELECT ifnull(max(seq), 0) FROM change_log")?
             .query_row([], |row| row.get(0))?;
-        let mut add = conn.counted("INSERT INTO changes (seq, event) VALUES (?1, ?2)")?;
+        let mut add = conn.counted("INSERT INTO change_log (seq, event) VALUES (?1, ?2)")?;
         for key in self.changed.drain(..) {
             seq += 1;
             add.execute((seq, key.as_i64()))?;
         }
         if seq >= self.trimmed_to + CHANGES_KEPT + CHANGES_KEPT / 8 {
             self.trimmed_to = seq - CHANGES_KEPT;
-            conn.counted("DELETE FROM changes WHERE seq <= ?1")?
+            conn.counted("DELETE FROM change_log WHERE seq <= ?1")?
                 .execute([self.trimmed_to])?;
         }
         Ok(())

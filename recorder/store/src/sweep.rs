@@ -47,16 +47,16 @@ const TABLES: [Table; SWEPT] = [
         delete: "DELETE FROM node WHERE id = ?1",
     },
     Table {
-        first: "SELECT min(id) FROM reason WHERE id >= ?1",
-        last: "SELECT max(id) FROM reason",
-        ids: "SELECT id FROM reason WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
-        delete: "DELETE FROM reason WHERE id = ?1",
+        first: "SELECT min(id) FROM event_class WHERE id >= ?1",
+        last: "SELECT max(id) FROM event_class",
+        ids: "SELECT id FROM event_class WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM event_class WHERE id = ?1",
     },
     Table {
-        first: "SELECT min(id) FROM text WHERE id >= ?1",
-        last: "SELECT max(id) FROM text",
-        ids: "SELECT id FROM text WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
-        delete: "DELETE FROM text WHERE id = ?1",
+        first: "SELECT min(id) FROM message_template WHERE id >= ?1",
+        last: "SELECT max(id) FROM message_template",
+        ids: "SELECT id FROM message_template WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+        delete: "DELETE FROM message_template WHERE id = ?1",
     },
 ];
 
@@ -201,7 +201,7 @@ fn mark_rows(
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
     let mut statement = conn.counted(
-        "SELECT key, object, node, reason, text FROM event WHERE key >= ?1 ORDER BY key",
+        "SELECT key, object, node, class, template FROM event WHERE key >= ?1 ORDER BY key",
     )?;
     let mut rows = statement.query([key])?;
     let mut read = 0;

@@ -200,8 +200,8 @@ impl WatchTable {
         time: Timestamp,
     ) -> rusqlite::Result<bool> {
         conn.counted(
-            "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND proven_ms < ?2) \
-             AND EXISTS (SELECT 1 FROM facts WHERE watch = ?1)",
+            "SELECT EXISTS (SELECT 1 FROM watch_state WHERE id = ?1 AND confirmed_ms < ?2) \
+             AND EXISTS (SELECT 1 FROM object_snapshot WHERE watch = ?1)",
         )?
         .query_row((id.0, time.millis()), |row| row.get(0))
     }
@@ -209,7 +209,7 @@ impl WatchTable {
     /// A watch that this process does not run begins anew.
     pub(super) fn forget(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
         conn.counted(
-            "UPDATE watch_state SET position = NULL, proven_ms = NULL, relisting = 0 WHERE id = ?1",
+            "UPDATE watch_state SET position = NULL, confirmed_ms = NULL, relisting = 0 WHERE id = ?1",
         )?
         .execute([id.0])?;
         Ok(())
@@ -223,7 +223,7 @@ impl WatchTable {
     /// Writes what changed.
     pub fn save(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
-            conn.counted("UPDATE watch_state SET position = ?2, proven_ms = ?3, relisting = ?4, listing = ?5, gap = ?6, \
+            conn.counted("UPDATE watch_state SET position = ?2, confirmed_ms = ?3, relisting = ?4, list_generation = ?5, gap = ?6, \
                      gap_cause = ?7 WHERE id = ?1",
                 )?
                 .execute((
@@ -332,7 +332,7 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
             changed: false,
         })
     };
-    conn.counted("SELECT kind, namespace, position, proven_ms, relisting, listing, gap, gap_cause FROM watch_state WHERE id = ?1")?.query_row([id.0],
+    conn.counted("SELECT kind, namespace, position, confirmed_ms, relisting, list_generation, gap, gap_cause FROM watch_state WHERE id = ?1")?.query_row([id.0],
         from_row,
     )
 }

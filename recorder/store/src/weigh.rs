@@ -35,13 +35,13 @@ const NAMES: [(&str, &str); SWEPT] = [
         "SELECT 2 * octet_length(name) + 20 FROM node WHERE id = ?1",
     ),
     (
-        "SELECT ifnull(max(id), 0) FROM reason",
+        "SELECT ifnull(max(id), 0) FROM event_class",
         "SELECT 2 * (octet_length(reason) + octet_length(title) + octet_length(component) + octet_length(container)) + 30 \
-         FROM reason WHERE id = ?1",
+         FROM event_class WHERE id = ?1",
     ),
     (
-        "SELECT ifnull(max(id), 0) FROM text",
-        "SELECT octet_length(body) + 20 FROM text WHERE id = ?1",
+        "SELECT ifnull(max(id), 0) FROM message_template",
+        "SELECT octet_length(body) + 20 FROM message_template WHERE id = ?1",
     ),
 ];
 
@@ -77,7 +77,7 @@ impl Weigh {
     ) -> rusqlite::Result<Progress> {
         let mut statement = conn.counted("SELECT e.key, e.severity, s.namespace, ifnull(octet_length(e.args), 0) + ifnull(octet_length(e.extra), 0) \
              + ifnull(2 * octet_length(e.imported_id) + octet_length(e.imported_at), 0), \
-             e.object, e.node, e.reason, e.text FROM event e LEFT JOIN object o ON o.id = e.object \
+             e.object, e.node, e.class, e.template FROM event e LEFT JOIN object o ON o.id = e.object \
              LEFT JOIN scope s ON s.id = o.scope WHERE e.key >= ?1 ORDER BY e.key",
         )?;
         let mut rows = statement.query([self.from])?;

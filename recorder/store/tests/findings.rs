@@ -187,7 +187,7 @@ fn snapshots_are_committed_with_their_rows() {
     );
     assert_eq!(remembered.proven, None);
     store.commit(&[change(None, 1)]);
-    assert_eq!((store.count("facts"), store.rows().len()), (0, 2));
+    assert_eq!((store.count("object_snapshot"), store.rows().len()), (0, 2));
 }
 
 /// Nothing else would delete them once their object is gone.
@@ -196,7 +196,7 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
     let mut store = Store::new();
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(70_000));
     for (name, facts) in [("shop/web-1", "{}"), ("shop/web-2", &*long)] {
-        let insert = "INSERT INTO facts (watch, name, facts) VALUES (1, ?1, ?2)";
+        let insert = "INSERT INTO object_snapshot (watch, name, snapshot) VALUES (1, ?1, ?2)";
         store.conn.execute(insert, (name, facts)).unwrap();
     }
     for _ in 0..2 {
@@ -209,7 +209,7 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
             remembered.left_out.into_iter().collect::<Vec<_>>(),
             ["shop"]
         );
-        assert_eq!(store.count("facts"), 2, "one, and the mark");
+        assert_eq!(store.count("object_snapshot"), 2, "one, and the mark");
     }
 }
 
@@ -267,7 +267,7 @@ fn informer_outage_has_gap_row() {
     let tallied: i64 = store
         .conn
         .query_row(
-            "SELECT sum(rows) FROM tally WHERE span = 86400",
+            "SELECT sum(rows) FROM row_counts WHERE bucket_seconds = 86400",
             [],
             |row| row.get(0),
         )
@@ -344,8 +344,8 @@ impl Store {
             |sql: &str| -> String { self.conn.query_row(sql, [], |row| row.get(0)).unwrap() };
         assert_eq!(
             by_severity(
-                "SELECT ifnull(group_concat(severity || ':' || n), '') FROM (SELECT severity, sum(rows) AS n FROM tally \
-                 WHERE span = 86400 GROUP BY 1 HAVING n <> 0 ORDER BY 1)"
+                "SELECT ifnull(group_concat(severity || ':' || n), '') FROM (SELECT severity, sum(rows) AS n FROM row_counts \
+                 WHERE bucket_seconds = 86400 GROUP BY 1 HAVING n <> 0 ORDER BY 1)"
             ),
             by_severity(
                 "SELECT ifnull(group_concat(severity || ':' || n), '') FROM (SELECT severity, count(*) AS n FROM event \
@@ -497,7 +497,7 @@ fn shared_gap_row_ends_with_its_last_watch() {
     store.commit(&[pods.synced(61, 0)]); // another API server's clock
     let row = &store.rows()[0].2;
     assert_eq!(row["to"], at(401).to_string());
-    let length = "SELECT last_ms FROM event";
+    let length = "SELECT last_offset_ms FROM event";
     let length: i64 = store.conn.query_row(length, [], |row| row.get(0)).unwrap();
     assert_eq!(length, 391_000);
 }

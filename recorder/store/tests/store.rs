@@ -159,7 +159,7 @@ impl Store {
 
     /// The counters agree with the rows, and every row is readable through the contract.
     fn check_invariants(&self) {
-        assert_eq!(self.text(schema::TALLY_DIFFERS), "");
+        assert_eq!(self.text(schema::ROW_COUNTS_MISMATCH), "");
         assert_eq!(self.text("SELECT count(*) FROM events WHERE description IS NULL OR title IS NULL OR metadata IS NULL"), "0");
         assert_eq!(self.text("PRAGMA integrity_check"), "ok");
     }
@@ -426,7 +426,7 @@ fn dropped_items_stay_unrecovered_until_listed_again() {
         store.seen(Via::List, "third", 12, 1, 21, 21),
     ];
     store.list(RelistCause::Hole, "20", 30, items);
-    assert_eq!(store.text("SELECT count(*) FROM hole"), "0");
+    assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "0");
     let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
     assert!(
         gap.contains(r#""healed":"partial""#) && gap.contains(r#""missing":1"#),
@@ -452,7 +452,7 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
     let new = store.seen(Via::List, OTHER, 15, 1, 15, 15);
     store.list(RelistCause::Expired, "20", 30, vec![new]);
     assert_eq!(store.position(), "12|1", "the list is not complete");
-    assert_eq!(store.text("SELECT count(*) FROM hole"), "1");
+    assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "1");
     assert_eq!(
         store.text("SELECT count(*) FROM dedup"),
         "2",
@@ -476,7 +476,7 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
         "1",
         "one gap"
     );
-    assert_eq!(store.text("SELECT count(*) FROM hole"), "0");
+    assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "0");
     store.check_invariants();
 }
 
@@ -659,7 +659,7 @@ fn repeat_is_not_folded_into_row_that_reused_its_key() {
     let other = store.seen(Via::Watch, "b", 12, 1, 100, 100);
     store.commit(&[other]);
     let [a, b]: [String; 2] = store
-        .text("SELECT event FROM dedup ORDER BY version")
+        .text("SELECT event FROM dedup ORDER BY resource_version")
         .split('\n')
         .map(str::to_owned)
         .collect::<Vec<_>>()

@@ -126,7 +126,7 @@ fn recovered(folder: &Path, database: &[u8], log: &[u8]) -> i64 {
     let position = number("SELECT CAST(position AS INTEGER) FROM watch_state");
     assert_eq!(number("SELECT count(*) FROM event"), position);
     assert_eq!(number("SELECT count(*) FROM dedup"), position);
-    let counted = "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 86400";
+    let counted = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 86400";
     assert_eq!(number(counted), position);
     let whole = "PRAGMA integrity_check";
     let said: String = opened.conn.query_row(whole, [], |row| row.get(0)).unwrap();

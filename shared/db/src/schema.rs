@@ -3,25 +3,28 @@
 //! ```text
 //!   events (view, the contract's ten columns)
 //!     └─ event_detail (view: + the raw columns that filters use)
-//!          └─ event ─┬─ object ── scope        who
-//!                    ├─ reason                 what (title, reason, component, container)
-//!                    ├─ text (+ args)          the description as a template
+//!          └─ event ─┬─ object ── scope             which object; a scope is a kind in a namespace
+//!                    ├─ event_class               what few rows differ in: title, reason, component, container
+//!                    ├─ message_template (+ args) the description
 //!                    └─ node
-//!   tally            rows per hour, per day and in all, by scope, type, severity: exact totals without a scan
-//!   changes          commit sequence that `events watch` follows
-//!   watch_state, dedup, hole   position of each source, one entry a live Event, what was dropped
-//!   facts, finding   what changes of objects are compared with, which findings are open
-//!   evicted          how far the size limit has shortened the record, and whose
-//!   recorder_status  one row: what the recorder says of itself
+//!   row_counts       rows per hour, per day and in total, by scope, type and severity: exact totals without a scan
+//!   change_log       commit sequence that `events watch` follows
+//!   watch_state      position of each watch
+//!   dedup            one entry for each Event that the API server still holds
+//!   dropped_range    what a full queue dropped
+//!   object_snapshot  what the next change of an object is compared with
+//!   finding          open findings
+//!   eviction         how far the size limit has shortened the record, by tenant
+//!   recorder_status  one row: version, heartbeat and health of the recorder
 //! ```
 //!
 //! Invariants: ids of the interned tables are never reused (AUTOINCREMENT). No foreign keys: the reader uses LEFT JOIN,
-//! the clean-up removes orphans. The text of a row is expanded in one place, the view `event_detail`.
+//! retention deletes orphans. The view `event_detail` is the only place that expands a description.
 
 /// Version of the schema below. A file with another one is refused.
 pub const VERSION: i64 = 1;
 
-/// What `schema_version.description` says of a file that was made with [`CREATE`].
+/// `schema_version.description` of a file that was made with [`CREATE`].
 pub const DESCRIPTION: &str = "interned layout, view events";
 
 /// The columns of the relation `events`: of our view, and of the original operator's table.
@@ -38,16 +41,16 @@ pub const EVENT_COLUMNS: [&str; 10] = [
     "created_at",
 ];
 
-/// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and left alone.
+/// `PRAGMA application_id` of our files ("kub9"), so that another program's database is recognised and not touched.
 pub const APPLICATION_ID: i32 = 0x6b75_6239;
 
 /// The window into which repeats of one Event fold, from the row's `created_at`. Milliseconds.
-/// `--since` looks this far back by key; rows that span longer are in the partial index `idx_events_created`.
+/// `--since` looks this far back by key; rows with a longer span are in the partial index `idx_events_long`.
 pub const FOLD_WINDOW_MS: i64 = 600_000;
 
-/// Spans of [the counters](CREATE), in seconds.
-pub mod tally {
-    /// One counter for all of the record; its start is 0.
+/// Lengths of a bucket of `row_counts`, in seconds.
+pub mod bucket {
+    /// One bucket for the whole record; it starts at 0.
     pub const ALL: i64 = 0;
     /// A day.
     pub const DAY: i64 = 86_400;
@@ -88,8 +91,8 @@ CREATE TABLE node (
     name TEXT NOT NULL UNIQUE
 );
 
--- What kind of row: everything that few rows differ in. '' where there is none.
-CREATE TABLE reason (
+-- What few rows differ in. '' where there is none.
+CREATE TABLE event_class (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     reason    TEXT NOT NULL,
     title     TEXT NOT NULL,
@@ -100,129 +103,129 @@ CREATE TABLE reason (
 );
 
 -- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
-CREATE TABLE text (
+CREATE TABLE message_template (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
     hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body: finds it without a second copy in an index
     body TEXT NOT NULL
 );
-CREATE INDEX text_hash ON text (hash);
+CREATE INDEX message_template_hash ON message_template (hash);
 
 CREATE TABLE event (
-    key         INTEGER PRIMARY KEY, -- second of created_at << 24 | order within it
-    type        INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system
-    severity    INTEGER NOT NULL,    -- 0 info 1 warning 2 error 3 critical
-    reason      INTEGER NOT NULL,    -- reason.id
-    text        INTEGER NOT NULL,    -- text.id
-    last_ms     INTEGER NOT NULL,    -- last occurrence less created_at
-    object      INTEGER,             -- object.id
+    key             INTEGER PRIMARY KEY, -- second of created_at << 24 | order within it
+    type            INTEGER NOT NULL,    -- 0 cluster 1 operator 2 insight 3 assessment 4 health 5 system
+    severity        INTEGER NOT NULL,    -- 0 info 1 warning 2 error 3 critical
+    class           INTEGER NOT NULL,    -- event_class.id
+    template        INTEGER NOT NULL,    -- message_template.id
+    last_offset_ms  INTEGER NOT NULL,    -- last occurrence less created_at
+    object          INTEGER,             -- object.id
     -- From here on the rarer the later: SQLite is built so that it stores no NULL at the end of a row.
-    uid         BLOB,                -- of the Event: 16 bytes of a UUID, else text
-    count       INTEGER,             -- the Event's own count when last seen
-    occurrences INTEGER,             -- how many of them this row stands for
-    node        INTEGER,             -- node.id
-    args        TEXT,                -- JSON array of the text's arguments
-    first_ms    INTEGER,             -- first occurrence less created_at, where they differ
-    extra       TEXT,                -- JSON object: further metadata
-    -- Of a row taken in from the original operator, whose metadata is `extra` as it is; else NULL.
-    imported_id TEXT,                -- its id there
-    imported_at TEXT                 -- its created_at there
+    uid             BLOB,                -- of the Event: 16 bytes of a UUID, else text
+    count           INTEGER,             -- the Event's own count when last seen
+    occurrences     INTEGER,             -- how many of them this row stands for
+    node            INTEGER,             -- node.id
+    args            TEXT,                -- JSON array of the template's arguments
+    first_offset_ms INTEGER,             -- first occurrence less created_at, where they differ
+    extra           TEXT,                -- JSON object: further metadata
+    -- Of a row imported from the original operator, whose metadata is `extra` unchanged; else NULL.
+    imported_id     TEXT,                -- its id there
+    imported_at     TEXT                 -- its created_at there
 );
 CREATE INDEX idx_events_object ON event (object) WHERE object IS NOT NULL;
 CREATE INDEX idx_events_type ON event (type) WHERE type <> 0;
 CREATE INDEX idx_events_severity ON event (severity) WHERE severity >= 2;
--- The few rows that span longer than the folding window (gaps, findings), with what tells how far each reaches.
-CREATE INDEX idx_events_created ON event (key, last_ms) WHERE last_ms > 600000;
+-- The few rows that span more than the folding window (gaps, findings), with the end of each.
+CREATE INDEX idx_events_long ON event (key, last_offset_ms) WHERE last_offset_ms > 600000;
 CREATE UNIQUE INDEX idx_events_imported ON event (imported_id) WHERE imported_id IS NOT NULL;
 
--- Number of rows by created_at: span 86400 (days), 3600 (hours) and 0 (all of them), start in seconds since 1970.
-CREATE TABLE tally (
-    span     INTEGER NOT NULL,
-    start    INTEGER NOT NULL,
-    scope    INTEGER NOT NULL,       -- scope.id, 0 for rows without an object
-    type     INTEGER NOT NULL,
-    severity INTEGER NOT NULL,
-    rows     INTEGER NOT NULL,
-    PRIMARY KEY (span, start, scope, type, severity)
+-- Number of rows by created_at: a bucket is a day (86400), an hour (3600) or the whole record (0).
+CREATE TABLE row_counts (
+    bucket_seconds INTEGER NOT NULL,
+    bucket_start   INTEGER NOT NULL, -- seconds since 1970
+    scope          INTEGER NOT NULL, -- scope.id, 0 for rows without an object
+    type           INTEGER NOT NULL,
+    severity       INTEGER NOT NULL,
+    rows           INTEGER NOT NULL,
+    PRIMARY KEY (bucket_seconds, bucket_start, scope, type, severity)
 ) WITHOUT ROWID;
 
 -- Inserted and updated rows in the order of their commit; trimmed to the newest ones.
-CREATE TABLE changes (
+CREATE TABLE change_log (
     seq   INTEGER PRIMARY KEY,
     event INTEGER NOT NULL           -- event.key
 );
 
--- One row a watch: a kind, in all namespaces ('') or one; each (cluster, kind, namespace) once.
+-- One row for each watch: a kind, in all namespaces ('') or one; each (cluster, kind, namespace) once.
 CREATE TABLE watch_state (
-    id         INTEGER PRIMARY KEY,
-    cluster    TEXT NOT NULL,
-    kind       TEXT NOT NULL,
-    namespace  TEXT NOT NULL,
-    position   TEXT,                 -- resourceVersion up to which everything is committed
-    proven_ms  INTEGER,              -- when position was last proven to be current
-    relisting  INTEGER NOT NULL DEFAULT 0,
-    listing    INTEGER NOT NULL DEFAULT 0, -- number of the last list begun; dedup.listing is compared with it
-    gap        INTEGER,              -- event.key of the open gap row
-    gap_cause  TEXT
+    id              INTEGER PRIMARY KEY,
+    cluster         TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    namespace       TEXT NOT NULL,
+    position        TEXT,            -- resourceVersion up to which everything is committed
+    confirmed_ms    INTEGER,         -- when the API server last confirmed that position is current
+    relisting       INTEGER NOT NULL DEFAULT 0,
+    list_generation INTEGER NOT NULL DEFAULT 0, -- number of the last list begun
+    gap             INTEGER,         -- event.key of the open gap row
+    gap_cause       TEXT
 );
 
--- One entry for each Event that the API server still holds: makes a second sight of it harmless.
+-- One entry for each Event that the API server still holds: makes it harmless to receive it again.
 CREATE TABLE dedup (
-    uid      BLOB PRIMARY KEY,
-    watch    INTEGER NOT NULL,       -- watch_state.id
-    version  NOT NULL,               -- resourceVersion last stored: integer where it is one
-    count    INTEGER NOT NULL,
-    event    INTEGER NOT NULL,       -- event.key of its newest row
-    listing  INTEGER NOT NULL
+    uid              BLOB PRIMARY KEY,
+    watch            INTEGER NOT NULL, -- watch_state.id
+    resource_version NOT NULL,         -- last one stored: integer where it is one
+    count            INTEGER NOT NULL,
+    event            INTEGER NOT NULL, -- event.key of its newest row
+    list_generation  INTEGER NOT NULL  -- of the last list that held it
 ) WITHOUT ROWID;
 
--- Items that a full queue dropped and that no list has brought back yet.
-CREATE TABLE hole (
-    id       INTEGER PRIMARY KEY,
-    watch    INTEGER NOT NULL,       -- watch_state.id
-    since_ms INTEGER NOT NULL,
-    cause    TEXT NOT NULL,
-    items    INTEGER NOT NULL,
-    listing  INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one brings the items back
-    known    TEXT NOT NULL           -- JSON array of [uid, resourceVersion], bounded
+-- Items that a full queue dropped and that no list has recovered yet.
+CREATE TABLE dropped_range (
+    id              INTEGER PRIMARY KEY,
+    watch           INTEGER NOT NULL, -- watch_state.id
+    since_ms        INTEGER NOT NULL,
+    cause           TEXT NOT NULL,
+    items           INTEGER NOT NULL,
+    list_generation INTEGER NOT NULL DEFAULT 0, -- the last list begun before the drop; a later one recovers the items
+    known_items     TEXT NOT NULL     -- JSON array of [uid, resourceVersion], bounded
 );
 
--- What the next change of a watched object is compared with: one entry an object that is there.
-CREATE TABLE facts (
-    watch INTEGER NOT NULL,          -- watch_state.id
-    name  TEXT NOT NULL,             -- namespace/name
-    facts TEXT NOT NULL,             -- JSON
+-- What the next change of a watched object is compared with: one entry for each object that exists.
+CREATE TABLE object_snapshot (
+    watch    INTEGER NOT NULL,       -- watch_state.id
+    name     TEXT NOT NULL,          -- namespace/name
+    snapshot TEXT NOT NULL,          -- JSON
     PRIMARY KEY (watch, name)
 ) WITHOUT ROWID;
 
--- Findings that are open. Their rows are kept whatever their age.
+-- Open findings. Their rows are kept regardless of age.
 CREATE TABLE finding (
     fingerprint TEXT PRIMARY KEY,    -- rule, object, part of it
     event       INTEGER NOT NULL,    -- event.key of the row that opened it
-    state       TEXT NOT NULL        -- JSON: what the analysis knows of it
+    state       TEXT NOT NULL        -- JSON: state of the analysis
 ) WITHOUT ROWID;
 CREATE INDEX finding_event ON finding (event);
 
 CREATE TABLE recorder_status (
-    id           INTEGER PRIMARY KEY CHECK (id = 1),
-    version      TEXT NOT NULL,
-    started_ms   INTEGER NOT NULL,
-    heartbeat_ms INTEGER NOT NULL,
-    stopped_ms   INTEGER,            -- NULL while running
-    commit_ms    INTEGER,            -- last commit that held a row, as of the heartbeat
-    lag_ms       INTEGER,            -- occurrence to commit, of the newest Event of the last commit that held one
-    queue_rows   INTEGER NOT NULL,
-    dropped      INTEGER NOT NULL,   -- since the start
-    detail       TEXT NOT NULL       -- JSON: checks by name, limits
+    id             INTEGER PRIMARY KEY CHECK (id = 1),
+    version        TEXT NOT NULL,
+    started_ms     INTEGER NOT NULL,
+    heartbeat_ms   INTEGER NOT NULL,
+    stopped_ms     INTEGER,          -- NULL while running
+    last_commit_ms INTEGER,          -- last commit that held a row, as of the heartbeat
+    lag_ms         INTEGER,          -- occurrence to commit, of the newest Event of the last commit that held one
+    queue_rows     INTEGER NOT NULL,
+    dropped        INTEGER NOT NULL, -- since the start
+    detail         TEXT NOT NULL     -- JSON: checks by name, limits
 );
 
--- Rows that the size limit deleted before their time. An entry goes once its rows would have gone by age.
-CREATE TABLE evicted (
-    holder    INTEGER NOT NULL,      -- 0 kube9's own rows, 1 objects without a namespace, 2 those of a namespace
+-- Rows that the size limit deleted early. An entry is deleted once its rows would have expired by age.
+CREATE TABLE eviction (
+    tenant    INTEGER NOT NULL,      -- 0 kube9's own rows, 1 objects without a namespace, 2 those of a namespace
     namespace TEXT NOT NULL,
     severity  INTEGER NOT NULL,
     rows      INTEGER NOT NULL,      -- deleted since this entry was made
     until     INTEGER NOT NULL,      -- second of created_at of the newest of them
-    PRIMARY KEY (holder, namespace, severity)
+    PRIMARY KEY (tenant, namespace, severity)
 ) WITHOUT ROWID;
 
 CREATE VIEW event_detail AS
@@ -250,8 +253,8 @@ SELECT e.key,
        CASE WHEN e.imported_id IS NOT NULL THEN e.extra ELSE json_patch(json_patch('{}', json_object( -- a patch drops the keys whose value is null
            'reason', nullif(r.reason, ''),
            'count', e.count,
-           'first_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + ifnull(e.first_ms, 0) / 1000.0, 'unixepoch'),
-           'last_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + e.last_ms / 1000.0, 'unixepoch'),
+           'first_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + ifnull(e.first_offset_ms, 0) / 1000.0, 'unixepoch'),
+           'last_timestamp', strftime('%Y-%m-%dT%H:%M:%fZ', (e.key >> 24) + e.last_offset_ms / 1000.0, 'unixepoch'),
            'uid', CASE typeof(e.uid) WHEN 'blob' THEN lower(
                substr(hex(e.uid), 1, 8) || '-' || substr(hex(e.uid), 9, 4) || '-' || substr(hex(e.uid), 13, 4) || '-' ||
                substr(hex(e.uid), 17, 4) || '-' || substr(hex(e.uid), 21)) ELSE e.uid END,
@@ -263,8 +266,8 @@ SELECT e.key,
            'owner', os.kind || '/' || oo.name)), ifnull(e.extra, '{}')) END AS metadata,
        ifnull(e.imported_at, strftime('%Y-%m-%dT%H:%M:%S.000Z', e.key >> 24, 'unixepoch')) AS created_at
   FROM event e
-  LEFT JOIN reason r ON r.id = e.reason
-  LEFT JOIN text t ON t.id = e.text
+  LEFT JOIN event_class r ON r.id = e.class
+  LEFT JOIN message_template t ON t.id = e.template
   LEFT JOIN object o ON o.id = e.object
   LEFT JOIN scope s ON s.id = o.scope
   LEFT JOIN node n ON n.id = e.node
@@ -276,19 +279,19 @@ SELECT id, event_type, severity, title, description, object_kind, object_namespa
   FROM event_detail;
 ";
 
-/// What must find nothing, whatever happened: counters that differ from the rows.
-pub const TALLY_DIFFERS: &str = r"
+/// Finds the counters that differ from the rows. In a sound file it returns no row.
+pub const ROW_COUNTS_MISMATCH: &str = r"
 WITH real AS (
     SELECT (e.key >> 24) AS second, ifnull(o.scope, 0) AS scope, e.type, e.severity
       FROM event e LEFT JOIN object o ON o.id = e.object
 ), counted AS (
-    SELECT 0 AS span, 0 AS start, scope, type, severity, count(*) AS rows FROM real GROUP BY 3, 4, 5
+    SELECT 0 AS bucket_seconds, 0 AS bucket_start, scope, type, severity, count(*) AS rows FROM real GROUP BY 3, 4, 5
     UNION ALL
     SELECT 3600, second / 3600 * 3600, scope, type, severity, count(*) FROM real GROUP BY 2, 3, 4, 5
     UNION ALL
     SELECT 86400, second / 86400 * 86400, scope, type, severity, count(*) FROM real GROUP BY 2, 3, 4, 5
 )
-SELECT t.span, t.start, t.scope, t.type, t.severity, t.rows, c.rows
-  FROM tally t FULL JOIN counted c USING (span, start, scope, type, severity)
+SELECT t.bucket_seconds, t.bucket_start, t.scope, t.type, t.severity, t.rows, c.rows
+  FROM row_counts t FULL JOIN counted c USING (bucket_seconds, bucket_start, scope, type, severity)
  WHERE t.rows IS NOT c.rows
 ";

@@ -20,12 +20,18 @@ use super::populate::Spending;
 const FIXED: [(&str, &[&str]); 1] = [(
     "event",
     &[
-        "type", "severity", "reason", "object", "node", "uid", "first_ms",
+        "type",
+        "severity",
+        "class",
+        "object",
+        "node",
+        "uid",
+        "first_offset_ms",
     ],
 )];
 
 /// The table whose rows leave from the front, many in one statement.
-const TRIMMED: &str = "changes";
+const TRIMMED: &str = "change_log";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operation {

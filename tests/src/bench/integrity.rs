@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 /// Returns how many there are.
 pub fn check(path: &Path) -> anyhow::Result<i64> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    for (table, column) in [("text", "text"), ("object", "object"), ("reason", "reason")] {
+    for (table, column) in [("message_template", "template"), ("object", "object"), ("event_class", "class")] {
         let dangling: i64 = conn.query_row(
             &format!(
                 "SELECT count(*) FROM event e LEFT JOIN {table} t ON t.id = e.{column} \
@@ -23,7 +23,10 @@ pub fn check(path: &Path) -> anyhow::Result<i64> {
     let number =
         |sql: &str| -> anyhow::Result<i64> { Ok(conn.query_row(sql, [], |row| row.get(0))?) };
     let rows = number("SELECT count(*) FROM event")?;
-    let differ = number(&format!("SELECT count(*) FROM ({})", schema::TALLY_DIFFERS))?;
+    let differ = number(&format!(
+        "SELECT count(*) FROM ({})",
+        schema::ROW_COUNTS_MISMATCH
+    ))?;
     anyhow::ensure!(differ == 0, "{differ} counters differ from the rows");
     let readable = number(
         "SELECT count(*) FROM events WHERE id GLOB 'evt_*' AND event_type <> '' AND severity <> '' AND title <> '' \

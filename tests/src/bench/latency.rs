@@ -221,7 +221,7 @@ impl RowPoller {
             .name("watcher".to_owned())
             .spawn(move || {
                 let mut seen = PolledRows::default();
-                let mut newest = conn.prepare("SELECT ifnull(max(seq), 0) FROM changes")?;
+                let mut newest = conn.prepare("SELECT ifnull(max(seq), 0) FROM change_log")?;
                 while !stopped.load(Ordering::Relaxed) {
                     let begun = Instant::now();
                     let count: i64 = newest.query_row([], |row| row.get(0))?;

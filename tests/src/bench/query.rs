@@ -374,7 +374,7 @@ fn questions(path: &Path, rows: u64) -> anyhow::Result<Vec<Question>> {
     let object = "event e JOIN object o ON o.id = e.object JOIN scope s ON s.id = o.scope";
     let namespace = middle("s.namespace", object)?;
     let name = middle("o.name", &format!("{object} WHERE s.kind = 'Pod'"))?;
-    let reason = middle("r.reason", "event e JOIN reason r ON r.id = e.reason")?;
+    let reason = middle("r.reason", "event e JOIN event_class r ON r.id = e.class")?;
     let node = middle("n.name", "event e JOIN node n ON n.id = e.node")?;
     let id_of = |place: u64| -> anyhow::Result<String> {
         let key: i64 = conn.query_row(

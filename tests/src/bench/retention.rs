@@ -34,7 +34,7 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> 
     let before = database.file_bytes();
     let changes: i64 = database
         .conn
-        .query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
+        .query_row("SELECT max(seq) FROM change_log", [], |row| row.get(0))?;
     drop(database);
 
     // Half a day of thirty stays.
@@ -116,7 +116,7 @@ fn pinned(
     let metrics = &store.shared.metrics;
     let busy = metrics.checkpoint_busy.get();
     let reader = Connection::open_with_flags(&store.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let before: i64 = reader.query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
+    let before: i64 = reader.query_row("SELECT max(seq) FROM change_log", [], |row| row.get(0))?;
     reader.execute_batch("BEGIN")?;
     let rows: i64 = reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
     let poller = RowPoller::start(&store.path)?;

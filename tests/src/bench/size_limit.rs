@@ -21,8 +21,9 @@ const CAP_EVENTS: usize = 200_000;
 const CAP_MORE: usize = 30_000;
 /// Names that may wait for the next clean-up: those of rows that were folded or deleted since the last sweep began.
 const UNUSED_MAX: f64 = 0.02;
-const NAMES: &str = "SELECT (SELECT count(*) FROM object) + (SELECT count(*) FROM text)";
-const UNUSED_NAMES: &str = "SELECT (SELECT count(*) FROM text WHERE id NOT IN (SELECT text FROM event)) \
+const NAMES: &str =
+    "SELECT (SELECT count(*) FROM object) + (SELECT count(*) FROM message_template)";
+const UNUSED_NAMES: &str = "SELECT (SELECT count(*) FROM message_template WHERE id NOT IN (SELECT template FROM event)) \
      + (SELECT count(*) FROM object WHERE id NOT IN (SELECT object FROM event WHERE object IS NOT NULL) \
         AND id NOT IN (SELECT owner FROM object WHERE owner IS NOT NULL))";
 
@@ -68,7 +69,7 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
         max_bytes: Some(ByteSize::mib(cap)),
     };
     let store = Store::start(&saved.directory, retention, &storage)?;
-    let changes: i64 = conn.query_row("SELECT max(seq) FROM changes", [], |row| row.get(0))?;
+    let changes: i64 = conn.query_row("SELECT max(seq) FROM change_log", [], |row| row.get(0))?;
     let poller = RowPoller::start(&path)?;
     let mut largest = 0;
     let metrics = store.shared.metrics.clone();

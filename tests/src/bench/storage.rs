@@ -17,8 +17,8 @@ const EMPTY_MAX: f64 = 64.0 * 1024.0;
 const LIVE: [&str; 6] = [
     "dedup",
     "watch_state",
-    "hole",
-    "changes",
+    "dropped_range",
+    "change_log",
     "recorder_status",
     "schema_version",
 ];
@@ -133,7 +133,7 @@ pub fn run(
             .sum();
         Ok((entries as f64, bytes as f64 / (entries as f64).max(1.0)))
     };
-    for table in ["dedup", "changes"] {
+    for table in ["dedup", "change_log"] {
         let (entries, bytes) = live(table)?;
         report.add(
             format!("live state: {table}, entries"),
@@ -150,8 +150,11 @@ pub fn run(
     }
     for (name, sql) in [
         ("objects", "SELECT count(*) FROM object"),
-        ("texts", "SELECT count(*) FROM text"),
-        ("average text", "SELECT avg(length(body)) FROM text"),
+        ("texts", "SELECT count(*) FROM message_template"),
+        (
+            "average text",
+            "SELECT avg(length(body)) FROM message_template",
+        ),
         (
             "rows with arguments, %",
             "SELECT 100.0 * count(args) / count(*) FROM event",

@@ -261,7 +261,7 @@ pub(super) fn compare_with(
     for gap in gaps.iter().filter(|gap| gap.to.is_none()) {
         comparison.unaccounted.push(format!("still open: {gap:?}"));
     }
-    for hole in setup.column("SELECT items FROM hole")? {
+    for hole in setup.column("SELECT items FROM dropped_range")? {
         comparison
             .unaccounted
             .push(format!("a hole of {hole} items is still open"));
@@ -292,7 +292,7 @@ fn is_covered(
 fn read_events(setup: &Setup) -> rusqlite::Result<HashMap<String, Stored>> {
     let conn = setup.open()?;
     let mut statement = conn.prepare(
-        "SELECT json_extract(metadata, '$.uid'), e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra \
+        "SELECT json_extract(metadata, '$.uid'), e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_offset_ms, e.extra \
          FROM event e JOIN event_detail d ON d.key = e.key WHERE e.uid IS NOT NULL",
     )?;
     let mut events: HashMap<String, Stored> = HashMap::new();

@@ -429,7 +429,7 @@ impl AttackRun {
     }
 
     fn recorded(&self) -> i64 {
-        let sql = "SELECT ifnull(sum(occurrences), 0) FROM event e JOIN reason r ON r.id = e.reason WHERE r.reason = 'Probe'";
+        let sql = "SELECT ifnull(sum(occurrences), 0) FROM event e JOIN event_class r ON r.id = e.class WHERE r.reason = 'Probe'";
         self.setup.number(sql).unwrap_or(0)
     }
 
@@ -510,7 +510,7 @@ fn now() -> String {
 }
 
 /// The finding about a Service of somebody else that was created at the end.
-const FOUND: &str = "SELECT count(*) FROM event e JOIN reason r ON r.id = e.reason JOIN object o ON o.id = e.object \
+const FOUND: &str = "SELECT count(*) FROM event e JOIN event_class r ON r.id = e.class JOIN object o ON o.id = e.object \
                      WHERE r.reason = 'ServiceSelectsNoPod' AND o.name = 'late'";
 
 /// A Service without pods, which is a finding.

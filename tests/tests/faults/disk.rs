@@ -84,7 +84,7 @@ fn corrupt_file_at_start_is_quarantined_and_cluster_recorded_anew() {
 /// The file opens: the damage lies where only what the sources are told of their positions is read.
 #[test]
 fn corruption_found_during_startup_ends_in_new_database() {
-    for table in ["watch_state", "facts"] {
+    for table in ["watch_state", "object_snapshot"] {
         let harness = Harness::new();
         let recorder = harness.start();
         harness.create_many("before", 50);

@@ -224,7 +224,7 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     let deleted = DeletedEvents::from([(gone.uid.to_string(), Micros::now())]);
 
     drop(holder);
-    assert!(wait_until(|| number("SELECT count(*) FROM hole")
+    assert!(wait_until(|| number("SELECT count(*) FROM dropped_range")
         == Some(0)
         && number(
             "SELECT count(*) FROM watch_state WHERE gap IS NOT NULL"

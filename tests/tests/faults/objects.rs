@@ -51,8 +51,7 @@ impl Harness {
     /// Waits until the facts of so many Pods are stored.
     #[track_caller]
     fn wait_known(&self, what: &str, pods: i64) {
-        let known =
-            "SELECT count(*) FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'";
+        let known = "SELECT count(*) FROM object_snapshot JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'";
         self.wait(what, || self.setup.number(known) == Some(pods));
     }
 

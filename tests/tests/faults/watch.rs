@@ -83,7 +83,7 @@ impl Harness {
                 )
             }
             _ => format!(
-                "SELECT count(*) FROM facts JOIN watch_state w ON w.id = watch WHERE w.kind = '{}' \
+                "SELECT count(*) FROM object_snapshot JOIN watch_state w ON w.id = watch WHERE w.kind = '{}' \
                  AND name IN ('{name}', 'shop/{name}')",
                 kind.name()
             ),

@@ -97,10 +97,10 @@ impl Writer {
         // Until this process commits a row, the last commit is that of the one before.
         let mut write = self.conn.counted(
             "INSERT INTO recorder_status \
-             (id, version, started_ms, heartbeat_ms, stopped_ms, commit_ms, lag_ms, queue_rows, dropped, detail) \
+             (id, version, started_ms, heartbeat_ms, stopped_ms, last_commit_ms, lag_ms, queue_rows, dropped, detail) \
              VALUES (1, ?1, ?2, ?3, ?4, ?8, ?9, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = excluded.version, \
              started_ms = excluded.started_ms, heartbeat_ms = excluded.heartbeat_ms, \
-             commit_ms = ifnull(excluded.commit_ms, commit_ms), lag_ms = ifnull(excluded.lag_ms, lag_ms), \
+             last_commit_ms = ifnull(excluded.last_commit_ms, last_commit_ms), lag_ms = ifnull(excluded.lag_ms, lag_ms), \
              stopped_ms = excluded.stopped_ms, queue_rows = excluded.queue_rows, dropped = excluded.dropped, \
              detail = excluded.detail",
         )?;

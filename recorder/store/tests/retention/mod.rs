@@ -215,8 +215,8 @@ impl Store {
         for (column, table) in [
             ("object", "object"),
             ("node", "node"),
-            ("reason", "reason"),
-            ("text", "text"),
+            ("class", "event_class"),
+            ("template", "message_template"),
         ] {
             let dangling = self.number(&format!(
                 "SELECT count(*) FROM event e WHERE e.{column} IS NOT NULL \
@@ -231,7 +231,7 @@ impl Store {
         ] {
             assert_eq!(self.number(sql), 0, "{sql}");
         }
-        let differ = format!("SELECT count(*) FROM ({})", schema::TALLY_DIFFERS);
+        let differ = format!("SELECT count(*) FROM ({})", schema::ROW_COUNTS_MISMATCH);
         assert_eq!(self.number(&differ), 0);
         assert_eq!(self.texts("PRAGMA integrity_check"), ["ok"]);
     }
@@ -239,8 +239,8 @@ impl Store {
     /// No name is left that nothing uses.
     fn check_no_orphans(&self) {
         for sql in [
-            "SELECT count(*) FROM text WHERE id NOT IN (SELECT text FROM event)",
-            "SELECT count(*) FROM reason WHERE id NOT IN (SELECT reason FROM event)",
+            "SELECT count(*) FROM message_template WHERE id NOT IN (SELECT template FROM event)",
+            "SELECT count(*) FROM event_class WHERE id NOT IN (SELECT class FROM event)",
             "SELECT count(*) FROM node WHERE id NOT IN (SELECT node FROM event WHERE node IS NOT NULL)",
             "SELECT count(*) FROM object WHERE id NOT IN (SELECT object FROM event WHERE object IS NOT NULL) \
              AND id NOT IN (SELECT owner FROM object WHERE owner IS NOT NULL)",
@@ -408,7 +408,7 @@ fn unused_names_are_deleted_and_used_ones_kept() {
     );
     assert_eq!(store.texts("SELECT name FROM node"), ["node-1"]);
     assert_eq!(
-        store.texts("SELECT reason FROM reason ORDER BY id"),
+        store.texts("SELECT reason FROM event_class ORDER BY id"),
         ["Started", "RetentionRun"]
     );
     assert_eq!(
@@ -515,7 +515,10 @@ fn fill(store: &mut Store, rows: i64, severity: Severity) {
         // As the API server's deletions would.
         store
             .conn
-            .execute("DELETE FROM dedup WHERE version <= ?1", [version as i64])
+            .execute(
+                "DELETE FROM dedup WHERE resource_version <= ?1",
+                [version as i64],
+            )
             .unwrap();
     }
 }
@@ -637,7 +640,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     let mut store = Store::new();
     let state = |watch: i64, proven: i64| {
         format!(
-            "INSERT INTO watch_state (id, cluster, kind, namespace, position, proven_ms) \
+            "INSERT INTO watch_state (id, cluster, kind, namespace, position, confirmed_ms) \
              VALUES ({watch}, 'cluster', 'Pod', 'n{watch}', '7', {});",
             proven * 1000
         )
@@ -645,7 +648,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     let facts = |watch: i64, objects: i64| {
         format!(
             "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {objects}) \
-             INSERT INTO facts SELECT {watch}, 'n/' || i, '{{}}' FROM n;"
+             INSERT INTO object_snapshot SELECT {watch}, 'n/' || i, '{{}}' FROM n;"
         )
     };
     let running = store.watch.0;
@@ -660,7 +663,9 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     }
     store.clean();
     let left = |store: &Store, watch: i64| {
-        store.number(&format!("SELECT count(*) FROM facts WHERE watch = {watch}"))
+        store.number(&format!(
+            "SELECT count(*) FROM object_snapshot WHERE watch = {watch}"
+        ))
     };
     assert_eq!(
         left(&store, 101),
@@ -670,8 +675,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     assert_eq!(left(&store, 102), 3);
     assert_eq!(left(&store, running), 3);
     // Without facts it must not be compared with nothing: it begins anew.
-    let anew =
-        "SELECT count(*) FROM watch_state WHERE proven_ms IS NULL AND position IS NULL AND id = ";
+    let anew = "SELECT count(*) FROM watch_state WHERE confirmed_ms IS NULL AND position IS NULL AND id = ";
     assert_eq!(store.number(&format!("{anew} 101")), 1);
     assert_eq!(store.number(&format!("{anew} 102")), 0);
 }
@@ -711,7 +715,7 @@ fn failed_retention_is_reported_once_and_retried() {
     store.add(what(days_ago(9), Severity::Info, "old"));
     store
         .conn
-        .execute_batch("ALTER TABLE tally RENAME TO hidden")
+        .execute_batch("ALTER TABLE row_counts RENAME TO hidden")
         .unwrap();
     for n in 0..CAPACITY {
         let item = store.item(what(days_ago(0), Severity::Info, &format!("waits-{n}")));
@@ -740,7 +744,7 @@ fn failed_retention_is_reported_once_and_retried() {
     assert_eq!(dropped.count(), 1, "and is counted: {text}");
     store
         .conn
-        .execute_batch("ALTER TABLE hidden RENAME TO tally")
+        .execute_batch("ALTER TABLE hidden RENAME TO row_counts")
         .unwrap();
     store.clean();
     assert_eq!(store.left(), [""; 0]);

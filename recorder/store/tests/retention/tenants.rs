@@ -102,7 +102,7 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     );
     assert_eq!((rows, errors), (OTHERS_ROWS, OTHERS_ROWS / ERROR_EVERY));
     assert!(store.used_bytes() <= 8 << 20, "{}", store.used_bytes());
-    assert_eq!(store.texts("SELECT namespace FROM evicted"), ["flood"]);
+    assert_eq!(store.texts("SELECT namespace FROM eviction"), ["flood"]);
     let told = "SELECT description FROM events WHERE title = 'Rows deleted for lack of space'";
     assert!(
         store.texts(told)[0].contains("were of namespace flood, which took most space"),
@@ -122,7 +122,7 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     // Once the rows would have gone by age, the limit shortens nothing.
     store.time.advance(Duration::from_secs(8 * 86_400));
     store.clean();
-    assert_eq!(store.number("SELECT count(*) FROM evicted"), 0);
+    assert_eq!(store.number("SELECT count(*) FROM eviction"), 0);
     assert_eq!(shortened(&store), (0.0, 0));
     store.check();
 }
@@ -204,13 +204,12 @@ fn snapshots_of_one_namespace_do_not_displace_rows() {
         std::thread::sleep(Duration::from_millis(101));
     }
     let (rows, errors) = left(&store);
-    let facts = store.number("SELECT sum(octet_length(facts)) FROM facts");
+    let facts = store.number("SELECT sum(octet_length(snapshot)) FROM object_snapshot");
     println!(
         "facts of 100 ConfigMaps at 64 MiB: {rows} of {OTHERS_ROWS} rows of others left, {errors} errors, {facts} bytes of facts"
     );
     assert_eq!((rows, errors), (OTHERS_ROWS, OTHERS_ROWS / ERROR_EVERY));
-    let whose =
-        "SELECT count(*) FROM facts WHERE 'flood/map-' || substr(facts ->> 'uid', 2) = name";
+    let whose = "SELECT count(*) FROM object_snapshot WHERE 'flood/map-' || substr(snapshot ->> 'uid', 2) = name";
     assert_eq!(
         store.number(whose),
         100,

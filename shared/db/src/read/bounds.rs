@@ -95,19 +95,19 @@ const TEXTS: &[(&str, &str, &[&str])] = &[
         "key",
         &["extra", "args", "uid", "imported_id", "imported_at"],
     ),
-    ("text", "id", &["body"]),
+    ("message_template", "id", &["body"]),
     // An index would be read for the whole name.
     ("object NOT INDEXED", "id", &["name"]),
     ("scope", "id", &["kind", "namespace"]),
     ("node NOT INDEXED", "id", &["name"]),
     (
-        "reason NOT INDEXED",
+        "event_class NOT INDEXED",
         "id",
         &["reason", "title", "component", "container", "kube_type"],
     ),
 ];
 
-/// Names the first value that is too long, e.g. `text.body of id 7, 838860800 bytes`, without reading it:
+/// Names the first value that is too long, e.g. `message_template.body of id 7, 838860800 bytes`, without reading it:
 /// `octet_length` asks for its size alone. `None` where it cannot be found.
 pub(super) fn large_value(connection: &Connection) -> Option<String> {
     TEXTS.iter().find_map(|(table, id, columns)| {

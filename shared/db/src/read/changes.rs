@@ -74,7 +74,7 @@ impl Reader {
     }
 }
 
-const END: &str = "SELECT ifnull(max(seq), 0) FROM changes";
+const END: &str = "SELECT ifnull(max(seq), 0) FROM change_log";
 
 fn number(connection: &Connection, sql: &str) -> Result<i64, ReadError> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
@@ -86,15 +86,15 @@ fn changes(
     filter: &Filter,
 ) -> Result<Changes, ReadError> {
     let end = number(connection, END)?;
-    let first = number(connection, "SELECT ifnull(min(seq), 1) FROM changes")?;
+    let first = number(connection, "SELECT ifnull(min(seq), 1) FROM change_log")?;
     // A new file counts from the beginning again.
     let since = if since.0 > end { 0 } else { since.0 };
     let missed = u64::try_from(first - 1 - since).unwrap_or(0);
     let mut statement = connection.prepare(
         // Updated: told before, or longer than a new row can be.
-        "SELECT c.seq, c.event, EXISTS (SELECT 1 FROM changes b WHERE b.seq < c.seq AND b.event = c.event) \
-                OR EXISTS (SELECT 1 FROM event e WHERE e.key = c.event AND e.last_ms > 600000) \
-           FROM changes c WHERE c.seq > ? ORDER BY c.seq LIMIT ?",
+        "SELECT c.seq, c.event, EXISTS (SELECT 1 FROM change_log b WHERE b.seq < c.seq AND b.event = c.event) \
+                OR EXISTS (SELECT 1 FROM event e WHERE e.key = c.event AND e.last_offset_ms > 600000) \
+           FROM change_log c WHERE c.seq > ? ORDER BY c.seq LIMIT ?",
     )?;
     let entries: Vec<(i64, i64, bool)> = statement
         .query_map([since, CHANGES_MAX], |row| {

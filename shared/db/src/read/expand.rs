@@ -22,10 +22,10 @@ use super::row::{self, Row};
 
 /// The unary plus: without it SQLite looks at the value to choose its plan, and prepares the statement anew for each, which
 /// took half of a row's time.
-const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_ms, e.last_ms, e.extra, \
+const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_offset_ms, e.last_offset_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
      r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL), \
-     e.imported_id, e.imported_at FROM event e LEFT JOIN reason r ON r.id = e.reason LEFT JOIN text t ON t.id = e.text \
+     e.imported_id, e.imported_at FROM event e LEFT JOIN event_class r ON r.id = e.class LEFT JOIN message_template t ON t.id = e.template \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
 

@@ -362,7 +362,7 @@ fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>,
 fn details(filter: &Filter) -> Vec<Sql> {
     let mut details = Vec::new();
     if !filter.reasons.is_empty() || !filter.containers.is_empty() {
-        let mut sql = Sql::new("e.reason IN (SELECT r.id FROM reason r WHERE 1");
+        let mut sql = Sql::new("e.class IN (SELECT r.id FROM event_class r WHERE 1");
         if !filter.reasons.is_empty() {
             sql.and(&matches("r.reason", &filter.reasons, Case::Ignored))
                 .push(" AND r.reason <> ''");

@@ -50,7 +50,7 @@ pub(super) fn choose(connection: &Connection, numbers: &Numbers) -> Result<Way, 
     }
     let few = |column: &str, codes: &[i64]| -> Result<bool, ReadError> {
         let sql = format!(
-            "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0 AND {}",
+            "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0 AND {}",
             one_of(column, codes)
         );
         let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;

@@ -78,7 +78,7 @@ impl Property {
             Self::Owner => {
                 "(SELECT w.id FROM object o JOIN object w ON w.id = o.owner WHERE o.id = e.object)"
             }
-            Self::Reason | Self::Container => "e.reason",
+            Self::Reason | Self::Container => "e.class",
             Self::Node => "e.node",
             Self::Day => "(e.key >> 24) / 86400",
             Self::Hour => "(e.key >> 24) / 3600",
@@ -94,8 +94,8 @@ impl Property {
             Self::Owner => Some(
                 "SELECT s.kind || '/' || o.name FROM object o JOIN scope s ON s.id = o.scope WHERE o.id = ?",
             ),
-            Self::Reason => Some("SELECT nullif(reason, '') FROM reason WHERE id = ?"),
-            Self::Container => Some("SELECT nullif(container, '') FROM reason WHERE id = ?"),
+            Self::Reason => Some("SELECT nullif(reason, '') FROM event_class WHERE id = ?"),
+            Self::Container => Some("SELECT nullif(container, '') FROM event_class WHERE id = ?"),
             Self::Node => Some("SELECT name FROM node WHERE id = ?"),
             Self::Type | Self::Severity | Self::Day | Self::Hour => None,
         }

@@ -14,13 +14,12 @@ use super::args::args;
 use super::expand::{fill, placeholders};
 
 /// Columns of `event e` by which [`Search::has`] judges.
-pub(super) const COLUMNS: &str = "e.reason, e.object, e.text, e.args";
+pub(super) const COLUMNS: &str = "e.class, e.object, e.template, e.args";
 
-const REASON: &str =
-    "SELECT instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0 FROM reason WHERE id = ?2";
+const REASON: &str = "SELECT instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0 FROM event_class WHERE id = ?2";
 const OBJECT: &str = "SELECT name, scope FROM object WHERE id = ?";
 const SCOPE: &str = "SELECT namespace FROM scope WHERE id = ?";
-const TEXT: &str = "SELECT body FROM text WHERE id = ?";
+const TEXT: &str = "SELECT body FROM message_template WHERE id = ?";
 const VIEW: &str = "SELECT ifnull(instr(lower(description), ?1) > 0, 0) OR ifnull(instr(lower(object_name), ?1) > 0, 0) \
      FROM event_detail WHERE key = ?2";
 

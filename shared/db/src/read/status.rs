@@ -137,7 +137,7 @@ fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadE
     verify::rows(connection, recent)?;
     let events = by_type.iter().map(|(_, rows)| rows).sum();
     verify::days(connection)?;
-    let all = "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0";
+    let all = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0";
     if events != number(connection, all)? {
         return Err(ReadError::INCONSISTENT);
     }
@@ -154,7 +154,10 @@ fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadE
         schema_version: schema::VERSION,
         recorder: recorder(connection)?,
         open_gaps: open_gaps(connection)?,
-        unhealed_drops: number(connection, "SELECT ifnull(sum(items), 0) FROM hole")?,
+        unhealed_drops: number(
+            connection,
+            "SELECT ifnull(sum(items), 0) FROM dropped_range",
+        )?,
         shortened,
         shortened_total,
     })
@@ -171,8 +174,9 @@ type Counts = Vec<(String, u64)>;
 fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timestamp>>), ReadError> {
     let mut by_type = vec![0; EventType::ALL.len()];
     let mut by_severity = vec![0; Severity::ALL.len()];
-    let mut statement =
-        connection.prepare("SELECT type, severity, rows, start FROM tally WHERE span = 86400")?;
+    let mut statement = connection.prepare(
+        "SELECT type, severity, rows, bucket_start FROM row_counts WHERE bucket_seconds = 86400",
+    )?;
     let mut reach: Vec<Option<i64>> = vec![None; Severity::ALL.len()];
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
@@ -224,7 +228,7 @@ fn since(connection: &Connection, since: Timestamp) -> Result<u64, ReadError> {
     let first = EventKey::first_at(since);
     let hour = (first.second() + 3_599).div_euclid(3_600) * 3_600;
     let rows: i64 = connection.query_row(
-        "SELECT (SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 3600 AND start >= ?1) \
+        "SELECT (SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 3600 AND bucket_start >= ?1) \
               + (SELECT count(*) FROM event NOT INDEXED WHERE key >= ?2 AND key < ?3)",
         [hour, first.as_i64(), EventKey::new(hour, 0).as_i64()],
         |row| row.get(0),
@@ -235,7 +239,7 @@ fn since(connection: &Connection, since: Timestamp) -> Result<u64, ReadError> {
 fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError> {
     let state = connection
         .query_row(
-            "SELECT version, started_ms, heartbeat_ms, stopped_ms, commit_ms, lag_ms, queue_rows, dropped, detail \
+            "SELECT version, started_ms, heartbeat_ms, stopped_ms, last_commit_ms, lag_ms, queue_rows, dropped, detail \
                FROM recorder_status WHERE id = 1",
             [],
             |row| {
@@ -259,7 +263,7 @@ fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError>
 
 fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError> {
     let mut statement = connection.prepare(
-        "SELECT holder, namespace, severity, rows, until FROM evicted ORDER BY until DESC, rows DESC LIMIT ?",
+        "SELECT tenant, namespace, severity, rows, until FROM eviction ORDER BY until DESC, rows DESC LIMIT ?",
     )?;
     let found = statement.query_map([SHORTENED_MAX], |row| {
         let namespace: String = row.get(1)?;
@@ -271,7 +275,7 @@ fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError
         })
     })?;
     let found = found.collect::<Result<_, _>>()?;
-    Ok((found, number(connection, "SELECT count(*) FROM evicted")?))
+    Ok((found, number(connection, "SELECT count(*) FROM eviction")?))
 }
 
 fn open_gaps(connection: &Connection) -> Result<Vec<Gap>, ReadError> {

@@ -9,7 +9,7 @@ use super::ReadError;
 use super::numbers::{Keys, Numbers};
 use super::sql::one_of;
 use super::verify;
-use crate::schema::tally::{DAY, HOUR};
+use crate::schema::bucket::{DAY, HOUR};
 use kube9_model::id::EventKey;
 
 /// A stretch of time in which something may match.
@@ -94,7 +94,7 @@ impl<'c> Tally<'c> {
 /// Sums of what matches by day or hour. One pass in the table's own order answers it.
 pub(super) fn sums(numbers: &Numbers) -> String {
     let mut sql =
-        "SELECT start, sum(rows) FROM tally WHERE span = ? AND start >= ? AND start < ?".to_owned();
+        "SELECT bucket_start, sum(rows) FROM row_counts WHERE bucket_seconds = ? AND bucket_start >= ? AND bucket_start < ?".to_owned();
     for (column, codes) in [
         ("scope", &numbers.scopes),
         ("type", &numbers.types),
@@ -105,7 +105,7 @@ pub(super) fn sums(numbers: &Numbers) -> String {
             sql.push_str(&one_of(column, codes));
         }
     }
-    sql.push_str(" GROUP BY start ORDER BY start DESC");
+    sql.push_str(" GROUP BY bucket_start ORDER BY bucket_start DESC");
     sql
 }
 

@@ -231,7 +231,7 @@ fn marks(
     visit_where(
         connection,
         &gaps,
-        "e.imported_id IS NULL AND e.reason IN (SELECT id FROM reason WHERE title = ?)",
+        "e.imported_id IS NULL AND e.class IN (SELECT id FROM event_class WHERE title = ?)",
         GAP_TITLE,
         &mut keys,
     )?;
@@ -273,7 +273,7 @@ fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Res
     visit_where(
         connection,
         filter,
-        "e.imported_id IS NULL AND e.reason IN (SELECT id FROM reason WHERE kube_type = '' AND reason <> ?)",
+        "e.imported_id IS NULL AND e.class IN (SELECT id FROM event_class WHERE kube_type = '' AND reason <> ?)",
         POD_ENDED,
         keys,
     )
@@ -330,7 +330,7 @@ fn read(
 ) -> Result<u64, ReadError> {
     let mut rows = expand::Rows::new(connection)?;
     let mut end = connection.prepare(
-        "SELECT e.last_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
+        "SELECT e.last_offset_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
     )?;
     for (read, key) in keys.iter().enumerate() {
         let from = EventKey::from_i64(*key).created_at();

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::ReadError;
 use super::numbers::Keys;
 use super::plan::Way;
-use crate::schema::tally::{ALL, DAY, HOUR};
+use crate::schema::bucket::{ALL, DAY, HOUR};
 use kube9_model::id::EventKey;
 
 /// Most entries of a tree that are counted: some 3 ms. A filter on a column answers within 25 ms at a million rows, and
@@ -77,7 +77,7 @@ pub(super) fn rows(connection: &Connection, keys: Keys) -> Result<(), ReadError>
     };
     let counted = number(
         connection,
-        "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 3600 AND start >= ?1 AND start < ?2",
+        "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 3600 AND bucket_start >= ?1 AND bucket_start < ?2",
         (from, to),
     )?;
     entries(
@@ -133,13 +133,15 @@ pub(super) fn way(connection: &Connection, way: &Way, keys: Keys) -> Result<(), 
 
 /// Rows in all of the record, by the counters of which `condition` holds.
 fn all(connection: &Connection, condition: &str) -> Result<i64, ReadError> {
-    let sql = format!("SELECT ifnull(sum(rows), 0) FROM tally WHERE span = 0 AND {condition}");
+    let sql = format!(
+        "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0 AND {condition}"
+    );
     number(connection, &sql, [])
 }
 
 /// The counters of days sum up to those of all of the record, and those of days and hours begin and end where the rows do.
 pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
-    let sum = "SELECT ifnull(sum(rows), 0) FROM tally WHERE span = ?1";
+    let sum = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = ?1";
     same(
         number(connection, sum, [ALL])?,
         number(connection, sum, [DAY])?,
@@ -150,8 +152,9 @@ pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
                 row.get(0)
             })?;
         let second = key.map(|key| EventKey::from_i64(key).second());
-        let mut counted = connection
-            .prepare_cached(&format!("SELECT {end}(start) FROM tally WHERE span = ?1"))?;
+        let mut counted = connection.prepare_cached(&format!(
+            "SELECT {end}(bucket_start) FROM row_counts WHERE bucket_seconds = ?1"
+        ))?;
         for span in [DAY, HOUR] {
             let start: Option<i64> = counted.query_row([span], |row| row.get(0))?;
             if start != second.map(|second| second - second.rem_euclid(span)) {
@@ -164,7 +167,7 @@ pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
 
 /// Every scope that has rows is there.
 pub(super) fn scopes(connection: &Connection) -> Result<(), ReadError> {
-    let sql = "SELECT count(*) FROM tally t LEFT JOIN scope s NOT INDEXED ON s.id = t.scope \
-         WHERE t.span = 0 AND t.scope <> 0 AND s.id IS NULL";
+    let sql = "SELECT count(*) FROM row_counts t LEFT JOIN scope s NOT INDEXED ON s.id = t.scope \
+         WHERE t.bucket_seconds = 0 AND t.scope <> 0 AND s.id IS NULL";
     same(0, number(connection, sql, [])?)
 }

@@ -215,7 +215,7 @@ impl<'a> Walk<'a> {
                 sql.push("NOT INDEXED WHERE 1");
             }
             Visit::Long => {
-                sql.push("INDEXED BY idx_events_created WHERE e.last_ms > 600000");
+                sql.push("INDEXED BY idx_events_long WHERE e.last_offset_ms > 600000");
             }
             Visit::Objects(ids) => {
                 known = Known::Object;
@@ -240,7 +240,7 @@ impl<'a> Walk<'a> {
             .push(" AND e.key < ")
             .bind(keys.to);
         if overlap {
-            sql.push(" AND (e.key >> 24) * 1000 + e.last_ms >= ")
+            sql.push(" AND (e.key >> 24) * 1000 + e.last_offset_ms >= ")
                 .bind(self.numbers.span.since_ms);
         }
         sql.append(&self.numbers.condition(known));

@@ -79,7 +79,7 @@ impl Ledger {
 
     fn read(&mut self, conn: &Connection, retention: ShortRetention) -> anyhow::Result<()> {
         let (oldest, newest): (Option<i64>, Option<i64>) =
-            conn.query_row("SELECT min(seq), max(seq) FROM changes", [], |row| {
+            conn.query_row("SELECT min(seq), max(seq) FROM change_log", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let newest = newest.unwrap_or(0);
@@ -90,7 +90,7 @@ impl Ledger {
             "changes were trimmed before they were seen"
         );
         let mut changed =
-            conn.prepare_cached("SELECT DISTINCT event FROM changes WHERE seq > ?1")?;
+            conn.prepare_cached("SELECT DISTINCT event FROM change_log WHERE seq > ?1")?;
         let keys: Vec<i64> = changed
             .query_map([self.seq], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -121,7 +121,7 @@ impl Ledger {
         retention: ShortRetention,
     ) -> rusqlite::Result<bool> {
         let mut statement = conn.prepare_cached(
-            "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_ms, e.extra, \
+            "SELECT d.metadata, d.title, e.severity, e.count, e.occurrences, (e.key >> 24) * 1000 + e.last_offset_ms, e.extra, \
              e.uid IS NOT NULL, ifnull(d.object_namespace, '') FROM event e JOIN event_detail d ON d.key = e.key WHERE e.key = ?1",
         )?;
         let found = statement

@@ -473,7 +473,7 @@ fn groups_are_named_as_their_rows_are() {
 /// The recorder deletes a name only when no row has its number. Else the row would be shown without it, and not be found.
 #[test]
 fn number_that_stands_for_nothing_is_damage() {
-    for table in ["reason", "text", "object", "scope", "node"] {
+    for table in ["event_class", "message_template", "object", "scope", "node"] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kube9.db");
         let db = fixture::create(&path);
@@ -495,8 +495,8 @@ fn number_that_stands_for_nothing_is_damage() {
 #[test]
 fn number_far_from_the_others_is_damage() {
     for (table, column) in [
-        ("event", "reason"),
-        ("event", "text"),
+        ("event", "class"),
+        ("event", "template"),
         ("event", "object"),
         ("object", "scope"),
     ] {
@@ -651,18 +651,18 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
         "UPDATE event SET count = 1.5",
         "UPDATE event SET extra = x'00'",
         // Beyond the calendar, and beyond what a number holds.
-        "UPDATE event SET last_ms = 400000000000000",
-        "UPDATE event SET first_ms = 9223372036854775807",
-        "UPDATE event SET first_ms = -9000000000000000",
+        "UPDATE event SET last_offset_ms = 400000000000000",
+        "UPDATE event SET first_offset_ms = 9223372036854775807",
+        "UPDATE event SET first_offset_ms = -9000000000000000",
         "UPDATE event SET args = '[\"a\" ]'",
-        "UPDATE reason SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
-        "UPDATE reason SET title = x'fffe'",
+        "UPDATE event_class SET reason = 'a' || char(9, 10, 13, 8, 12, 27) || '\"b\\'",
+        "UPDATE event_class SET title = x'fffe'",
         // Placeholders in what is put in for one, and half of what an imported row keeps.
         "UPDATE object SET name = 'a' || char(2)",
         r#"UPDATE event SET args = '["\u0004","zz"]'"#,
         "UPDATE event SET imported_id = 'evt_x'",
         "UPDATE event SET imported_at = '2025-12-02T10:30:45.123Z'",
-        "UPDATE text SET body = x'784f6620ff'",
+        "UPDATE message_template SET body = x'784f6620ff'",
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kube9.db");
@@ -731,7 +731,7 @@ fn change_is_told_once_and_as_new_if_it_came_within_the_answer() {
     }
     let fold = |event: &Event| {
         let key = event.key().as_i64();
-        db.execute("INSERT INTO changes (event) VALUES (?)", [key])
+        db.execute("INSERT INTO change_log (event) VALUES (?)", [key])
             .unwrap();
     };
     fold(&first);

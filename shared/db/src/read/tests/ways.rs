@@ -208,7 +208,7 @@ fn statements_run_as_they_were_meant_to() {
         ),
         (
             Visit::Long,
-            "SEARCH e USING INDEX idx_events_created (key>? AND key<?)",
+            "SEARCH e USING INDEX idx_events_long (key>? AND key<?)",
         ),
         (
             Visit::Objects(&[1]),
@@ -250,7 +250,7 @@ fn is_meant(step: &str, visit: &str) -> bool {
         "SCAN n",
         "SCAN s",
         "SEARCH n USING COVERING INDEX sqlite_autoindex_node_1",
-        "SEARCH r USING COVERING INDEX sqlite_autoindex_reason_1",
+        "SEARCH r USING COVERING INDEX sqlite_autoindex_event_class_1",
     ];
     step.starts_with(visit)
         || SMALL.iter().any(|small| step.starts_with(small))
@@ -335,7 +335,7 @@ fn no_combination_of_filters_scans_more_than_its_way() {
         );
         assert_eq!(
             steps,
-            "SEARCH tally USING PRIMARY KEY (span=? AND start>? AND start<?)"
+            "SEARCH row_counts USING PRIMARY KEY (bucket_seconds=? AND bucket_start>? AND bucket_start<?)"
         );
     }
     assert_eq!(looked_at, 10 << PROPERTIES);
@@ -355,7 +355,7 @@ fn long_rows_that_ended_are_not_read() {
     let sql = walk.select("e.key", Visit::Long, numbers.span.older, true);
     assert_eq!(
         plan(&db, &sql.text, &sql.values),
-        "SEARCH e USING COVERING INDEX idx_events_created (key>? AND key<?)"
+        "SEARCH e USING COVERING INDEX idx_events_long (key>? AND key<?)"
     );
 }
 
