@@ -636,11 +636,11 @@ fn status_names_whose_record_the_size_limit_has_shortened() {
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     recorder::heartbeat(dir.path(), now, End::Killed);
-    let evict = |holder: i64, namespace: &str, severity: i64, ago: i64| {
+    let evict = |tenant: i64, namespace: &str, severity: i64, ago: i64| {
         let until = now / 1000 - ago;
         db.execute(
             "INSERT INTO eviction VALUES (?, ?, ?, 1200, ?)",
-            (holder, namespace, severity, until),
+            (tenant, namespace, severity, until),
         )
         .unwrap();
     };

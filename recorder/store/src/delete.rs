@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use kube9_model::id::EventKey;
-use kube9_model::{EventType, Holder, Severity};
+use kube9_model::{EventType, Severity, Tenant};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -23,7 +23,7 @@ const CHUNK: i64 = 256;
 /// A row that may be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
-    pub(super) holder: Holder,
+    pub(super) tenant: Tenant,
     pub(super) severity: Severity,
     /// Last occurrence, milliseconds since 1970.
     pub(super) last_ms: i64,
@@ -117,7 +117,7 @@ pub(super) fn delete_some(
             step.deleted.0[severity as usize] += 1;
             if why != Why::Age {
                 step.evicted
-                    .add(row.candidate.holder, severity, key.second());
+                    .add(row.candidate.tenant, severity, key.second());
             }
         }
         from = last + 1;
@@ -180,7 +180,7 @@ fn chunk(conn: &Connection, from: i64, end: i64) -> rusqlite::Result<Vec<Found>>
                 EventType::Health | EventType::Insight | EventType::Assessment
             ),
             candidate: Candidate {
-                holder: Holder::of(row.get_ref(6)?.as_str_or_null()?),
+                tenant: Tenant::of(row.get_ref(6)?.as_str_or_null()?),
                 severity: Severity::from_code(severity)
                     .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, severity))?,
                 last_ms: created.millis() + row.get::<_, i64>(3)?,

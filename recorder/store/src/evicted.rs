@@ -4,41 +4,41 @@ use std::collections::HashMap;
 
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
-use super::share::HOLDERS_MAX;
+use super::share::TENANTS_MAX;
 use super::statements::Counting as _;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
 
-/// Entries kept: one for each severity of as many holders as are told apart; about 2 MB. Of more, as where thousands of
+/// Entries kept: one for each severity of as many tenants as are told apart; about 2 MB. Of more, as where thousands of
 /// namespaces come and go a day, the oldest go.
-const ENTRIES_MAX: i64 = (HOLDERS_MAX * Severity::ALL.len()) as i64;
+const ENTRIES_MAX: i64 = (TENANTS_MAX * Severity::ALL.len()) as i64;
 
 /// Rows that a step deleted for their size.
 #[derive(Debug, Default)]
-pub(super) struct Evicted(HashMap<(Holder, Severity), (i64, i64)>);
+pub(super) struct Evicted(HashMap<(Tenant, Severity), (i64, i64)>);
 
 impl Evicted {
     /// Notes a row created at `second`.
-    pub(super) fn add(&mut self, holder: Holder, severity: Severity, second: i64) {
-        let (rows, until) = self.0.entry((holder, severity)).or_insert((0, i64::MIN));
+    pub(super) fn add(&mut self, tenant: Tenant, severity: Severity, second: i64) {
+        let (rows, until) = self.0.entry((tenant, severity)).or_insert((0, i64::MIN));
         *rows += 1;
         *until = (*until).max(second);
     }
 
-    /// Rows by holder.
-    pub(super) fn by_holder(&self) -> impl Iterator<Item = (&Holder, u64)> {
+    /// Rows by tenant.
+    pub(super) fn by_tenant(&self) -> impl Iterator<Item = (&Tenant, u64)> {
         self.0
             .iter()
-            .map(|((holder, _), (rows, _))| (holder, rows.unsigned_abs()))
+            .map(|((tenant, _), (rows, _))| (tenant, rows.unsigned_abs()))
     }
 
     /// Writes it, in the transaction that deletes the rows.
     pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
-        for ((holder, severity), (rows, until)) in &self.0 {
-            let (code, namespace) = holder.stored();
+        for ((tenant, severity), (rows, until)) in &self.0 {
+            let (code, namespace) = tenant.stored();
             conn.counted("INSERT INTO eviction (tenant, namespace, severity, rows, until) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, until = max(until, excluded.until)",
                 )?
@@ -55,8 +55,8 @@ pub(super) fn reaches(
     created: Timestamp,
 ) -> rusqlite::Result<bool> {
     let namespace = record.object.as_ref().map(|object| &*object.namespace);
-    let holder = Holder::of(namespace);
-    let (code, namespace) = holder.stored();
+    let tenant = Tenant::of(namespace);
+    let (code, namespace) = tenant.stored();
     conn.counted("SELECT EXISTS (SELECT 1 FROM eviction WHERE tenant = ?1 AND namespace = ?2 AND severity = ?3 AND until >= ?4)")?
         .query_row(
             (code, namespace, record.severity.code(), created.second()),
@@ -99,7 +99,7 @@ pub(super) fn set_gauges(
         }
     }
     for &severity in Severity::ALL {
-        let (until, holders) = found[severity as usize];
+        let (until, tenants) = found[severity as usize];
         let keep = config.keep(severity).as_secs_f64().max(1.0);
         let lacks = until.map_or(0.0, |until| {
             let reach = (now.second() - until) as f64;
@@ -109,7 +109,7 @@ pub(super) fn set_gauges(
         metrics
             .record_shortened_holders
             .of(severity)
-            .set(if lacks > 0.0 { holders } else { 0 });
+            .set(if lacks > 0.0 { tenants } else { 0 });
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use kube9_base::health::{Check, Health};
 use kube9_ingest::item::Item;
 use kube9_model::id::EventKey;
 use kube9_model::label::Label;
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
@@ -28,7 +28,7 @@ use super::evicted;
 use super::open::is_damage;
 use super::report::{self, Report};
 use super::run::{Progress, Run};
-use super::share::HOLDERS_MAX;
+use super::share::TENANTS_MAX;
 use super::shared::Shared;
 use super::statements::Counting as _;
 use super::sweep::Sweep;
@@ -54,7 +54,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(3600);
 struct Untold {
     deleted: Deleted,
     /// Rows by whose they were, of runs by size.
-    holders: HashMap<Holder, u64>,
+    tenants: HashMap<Tenant, u64>,
     /// Facts cut.
     cut: u64,
     told: Option<Duration>,
@@ -284,9 +284,9 @@ impl Maintenance {
         let mut deleted = untold.deleted;
         deleted.add(run.deleted);
         untold.cut += run.cut;
-        for (holder, rows) in &run.holders {
-            if untold.holders.len() < HOLDERS_MAX || untold.holders.contains_key(holder) {
-                *untold.holders.entry(holder.clone()).or_default() += rows;
+        for (tenant, rows) in &run.tenants {
+            if untold.tenants.len() < TENANTS_MAX || untold.tenants.contains_key(tenant) {
+                *untold.tenants.entry(tenant.clone()).or_default() += rows;
             }
         }
         if (deleted.total() == 0 && untold.cut == 0)
@@ -298,7 +298,7 @@ impl Maintenance {
         let row = report::deleted(&Report {
             cause: run.cause,
             deleted,
-            holders: &untold.holders,
+            tenants: &untold.tenants,
             cut: untold.cut,
             names: run.names,
             limit: run.pressure.map(|pressure| pressure.limit),

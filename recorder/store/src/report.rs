@@ -8,7 +8,7 @@ use kube9_ingest::sanitize::{Sanitized, sanitize};
 use kube9_model::label::Label;
 use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Holder, Severity};
+use kube9_model::{EventType, Severity, Tenant};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use super::apply::Applier;
 use super::delete::Deleted;
 use crate::metrics::Removal;
 
-/// Holders that a row names.
+/// Tenants that a row names.
 const NAMED_MAX: usize = 10;
 
 /// What a run by age or by size did.
@@ -25,7 +25,7 @@ pub(super) struct Report<'a> {
     pub(super) cause: Removal,
     pub(super) deleted: Deleted,
     /// Whose rows they were, for runs by size.
-    pub(super) holders: &'a HashMap<Holder, u64>,
+    pub(super) tenants: &'a HashMap<Tenant, u64>,
     /// Facts cut, for runs by size.
     pub(super) cut: u64,
     pub(super) names: u64,
@@ -79,16 +79,16 @@ pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
             } else {
                 Severity::Warning
             };
-            let mut most: Vec<(&Holder, &u64)> = report.holders.iter().collect();
-            most.sort_unstable_by_key(|(holder, rows)| (Reverse(**rows), *holder));
+            let mut most: Vec<(&Tenant, &u64)> = report.tenants.iter().collect();
+            most.sort_unstable_by_key(|(tenant, rows)| (Reverse(**rows), *tenant));
             let named = &most[..most.len().min(NAMED_MAX)];
-            let whose = named.first().map_or(String::new(), |(holder, rows)| {
-                format!(" {rows} of them were of {holder}, which took most space.")
+            let whose = named.first().map_or(String::new(), |(tenant, rows)| {
+                format!(" {rows} of them were of {tenant}, which took most space.")
             });
-            let by_holder = named
+            let by_tenant = named
                 .iter()
-                .map(|(holder, rows)| (holder.to_string(), json!(rows)));
-            extra.insert("deleted_of".to_owned(), Value::Object(by_holder.collect()));
+                .map(|(tenant, rows)| (tenant.to_string(), json!(rows)));
+            extra.insert("deleted_of".to_owned(), Value::Object(by_tenant.collect()));
             extra.insert(
                 "deleted_of_others".to_owned(),
                 json!(

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
 use super::apply::{Applier, apply_all};
@@ -74,8 +74,8 @@ pub(super) struct Run {
     pub(super) names: u64,
     /// What called for it, of one by size.
     pub(super) pressure: Option<Pressure>,
-    /// Rows deleted by holder, of one by size.
-    pub(super) holders: HashMap<Holder, u64>,
+    /// Rows deleted by tenant, of one by size.
+    pub(super) tenants: HashMap<Tenant, u64>,
     /// Facts cut, of one by size.
     pub(super) cut: u64,
     phase: Phase,
@@ -85,11 +85,11 @@ pub(super) struct Run {
 enum Phase {
     /// Cuts facts that take more than their share.
     Trim(Box<Trim>),
-    /// Weighs the rows of each holder.
+    /// Weighs the rows of each tenant.
     Weigh(Box<Weigh>),
     /// Deletes what is too old, from this key on.
     Expire { from: i64 },
-    /// Deletes the oldest rows of each holder, from this key on, while its quotas are not used up.
+    /// Deletes the oldest rows of each tenant, from this key on, while its quotas are not used up.
     Shed {
         from: i64,
         quotas: Box<Quotas>,
@@ -124,7 +124,7 @@ impl Run {
             deleted: Deleted::default(),
             names: 0,
             pressure,
-            holders: HashMap::new(),
+            tenants: HashMap::new(),
             cut: 0,
             phase,
         }
@@ -262,7 +262,7 @@ impl Run {
     ) -> rusqlite::Result<Phase> {
         let began = self.began;
         let next = self.delete(conn, applier, metrics, |tx, applier| {
-            let goes = |row: &Candidate| quotas.take(&row.holder, row.severity);
+            let goes = |row: &Candidate| quotas.take(&row.tenant, row.severity);
             let step = delete_some(tx, applier, (from, i64::MAX), why, deadline, goes)?;
             if step.next.is_none() {
                 evicted::forget(tx, config, began)?;
@@ -285,8 +285,8 @@ impl Run {
     ) -> rusqlite::Result<Option<i64>> {
         let step = within(conn, applier, work)?;
         self.deleted.add(step.deleted);
-        for (holder, rows) in step.evicted.by_holder() {
-            *self.holders.entry(holder.clone()).or_default() += rows;
+        for (tenant, rows) in step.evicted.by_tenant() {
+            *self.tenants.entry(tenant.clone()).or_default() += rows;
         }
         for &severity in Severity::ALL {
             metrics

@@ -1,6 +1,6 @@
 //! Who has to give how much when the database is too large. Pure.
 //!
-//! Within a severity, the least severe first, what holds most gives until it holds no more than the next; no holder is
+//! Within a severity, the least severe first, what holds most gives until it holds no more than the next; no tenant is
 //! taken below its floor. So a namespace that floods the database pays for it, whatever the severity of its rows, and one
 //! that stays below the floor loses nothing.
 //!
@@ -8,41 +8,41 @@
 
 use std::collections::HashMap;
 
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 
-/// Holders that are told apart: Kubernetes is tested with 10,000 namespaces. About 1.5 MB. The rows of further ones count
+/// Tenants that are told apart: Kubernetes is tested with 10,000 namespaces. About 1.5 MB. The rows of further ones count
 /// together, as rows of the last.
-pub(super) const HOLDERS_MAX: usize = 10_000;
+pub(super) const TENANTS_MAX: usize = 10_000;
 
 const SEVERITIES: usize = Severity::ALL.len();
 
-/// What one holder has, by severity.
+/// What one tenant has, by severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Held {
     rows: [u64; SEVERITIES],
     bytes: [u64; SEVERITIES],
 }
 
-/// Rows and bytes by holder and severity.
+/// Rows and bytes by tenant and severity.
 #[derive(Debug, Default)]
-pub(super) struct Holdings(HashMap<Holder, Held>);
+pub(super) struct Holdings(HashMap<Tenant, Held>);
 
-/// Rows that each holder has to give, by severity.
+/// Rows that each tenant has to give, by severity.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Quotas(HashMap<Holder, [u64; SEVERITIES]>);
+pub(super) struct Quotas(HashMap<Tenant, [u64; SEVERITIES]>);
 
-/// The holder that rows count for once [`HOLDERS_MAX`] are known.
-fn rest() -> Holder {
-    Holder::Namespace("*".into())
+/// The tenant that rows count for once [`TENANTS_MAX`] are known.
+fn rest() -> Tenant {
+    Tenant::Namespace("*".into())
 }
 
 impl Holdings {
     /// Adds a row.
-    pub(super) fn add(&mut self, holder: Holder, severity: Severity, bytes: u64) {
-        let is_known = self.0.len() < HOLDERS_MAX || self.0.contains_key(&holder);
+    pub(super) fn add(&mut self, tenant: Tenant, severity: Severity, bytes: u64) {
+        let is_known = self.0.len() < TENANTS_MAX || self.0.contains_key(&tenant);
         let held = self
             .0
-            .entry(if is_known { holder } else { rest() })
+            .entry(if is_known { tenant } else { rest() })
             .or_default();
         held.rows[severity as usize] += 1;
         held.bytes[severity as usize] += bytes;
@@ -55,14 +55,14 @@ impl Holdings {
 
     /// What has to go so that `need` bytes do.
     pub(super) fn quotas(&self, need: u64) -> Quotas {
-        let mut left: Vec<(&Holder, &Held, u64)> = self
+        let mut left: Vec<(&Tenant, &Held, u64)> = self
             .0
             .iter()
-            .map(|(holder, held)| (holder, held, held.bytes.iter().sum()))
+            .map(|(tenant, held)| (tenant, held, held.bytes.iter().sum()))
             .collect();
         let floor = self.bytes().saturating_sub(need) / (2 * left.len().max(1) as u64);
         let mut need = need;
-        // Each holder has an entry, so that only rows of holders that are not told apart count for the rest.
+        // Each tenant has an entry, so that only rows of tenants that are not told apart count for the rest.
         let mut quotas = Quotas(
             self.0
                 .keys()
@@ -89,7 +89,7 @@ impl Holdings {
                 }
             }
             let mut sum = 0;
-            for (holder, held, total) in &mut left {
+            for (tenant, held, total) in &mut left {
                 let bytes = give(held, *total, low);
                 if bytes == 0 {
                     continue;
@@ -99,7 +99,7 @@ impl Holdings {
                 // As many rows as have that many bytes on average.
                 let rows = u128::from(held.rows[severity]) * u128::from(bytes);
                 let rows = rows.div_ceil(u128::from(held.bytes[severity])) as u64;
-                quotas.0.entry((*holder).clone()).or_default()[severity] = rows;
+                quotas.0.entry((*tenant).clone()).or_default()[severity] = rows;
             }
             need = need.saturating_sub(sum);
             if need == 0 {
@@ -116,17 +116,17 @@ impl Quotas {
         self.0.values().flatten().sum()
     }
 
-    /// Whether a row of `holder` goes, which is then counted.
-    pub(super) fn take(&mut self, holder: &Holder, severity: Severity) -> bool {
+    /// Whether a row of `tenant` goes, which is then counted.
+    pub(super) fn take(&mut self, tenant: &Tenant, severity: Severity) -> bool {
         let rest = rest();
-        let holder = if self.0.contains_key(holder) {
-            holder
+        let tenant = if self.0.contains_key(tenant) {
+            tenant
         } else {
             &rest
         };
         match self
             .0
-            .get_mut(holder)
+            .get_mut(tenant)
             .map(|rows| &mut rows[severity as usize])
         {
             Some(rows) if *rows > 0 => {
@@ -142,8 +142,8 @@ impl Quotas {
 mod tests {
     use super::*;
 
-    fn namespace(name: &str) -> Holder {
-        Holder::Namespace(name.into())
+    fn namespace(name: &str) -> Tenant {
+        Tenant::Namespace(name.into())
     }
 
     fn holdings(rows: &[(&str, Severity, u64, u64)]) -> Holdings {
@@ -210,16 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn holders_beyond_the_bound_count_together() {
+    fn tenants_beyond_the_bound_count_together() {
         let mut all = Holdings::default();
-        for n in 0..HOLDERS_MAX + 100 {
+        for n in 0..TENANTS_MAX + 100 {
             all.add(namespace(&format!("n{n}")), Severity::Info, 1_000);
         }
-        assert_eq!(all.0.len(), HOLDERS_MAX + 1);
+        assert_eq!(all.0.len(), TENANTS_MAX + 1);
         let mut quotas = all.quotas(99_000);
         assert_eq!(quotas.total(), 99);
         assert!(!quotas.take(&namespace("n0"), Severity::Info));
-        assert!(quotas.take(&namespace(&format!("n{HOLDERS_MAX}")), Severity::Info));
+        assert!(quotas.take(&namespace(&format!("n{TENANTS_MAX}")), Severity::Info));
         assert_eq!(quotas.total(), 98);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
 use super::facts::FactsTable;
@@ -72,13 +72,13 @@ impl Trim {
                     continue;
                 }
                 let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
-                let holder = Holder::of(Some(namespace));
+                let tenant = Tenant::of(Some(namespace));
                 match &mut self.quotas {
                     None => self
                         .holdings
-                        .add(holder, Severity::Info, bytes.unsigned_abs()),
+                        .add(tenant, Severity::Info, bytes.unsigned_abs()),
                     Some(quotas) => {
-                        if quotas.take(&holder, Severity::Info) {
+                        if quotas.take(&tenant, Severity::Info) {
                             facts.cut(*watch, name)?;
                             self.cut += 1;
                         }

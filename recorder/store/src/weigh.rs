@@ -3,11 +3,11 @@
 //! A row weighs its own bytes, and those of the names and the text that no row before it used: whoever writes Events
 //! chooses how long and how distinct these are.
 //!
-//! Invariant: memory is bounded by [`WINDOW`] and by the holders that are told apart.
+//! Invariant: memory is bounded by [`WINDOW`] and by the tenants that are told apart.
 
 use std::time::Instant;
 
-use kube9_model::{Holder, Severity};
+use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
 use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
@@ -99,7 +99,7 @@ impl Weigh {
                     }
                 }
             }
-            self.holdings.add(Holder::of(namespace), severity, bytes);
+            self.holdings.add(Tenant::of(namespace), severity, bytes);
             read += 1;
             if read % CHUNK == 0 && Instant::now() >= deadline {
                 self.from = row.get::<_, i64>(0)? + 1;

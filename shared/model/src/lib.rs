@@ -26,4 +26,4 @@ pub mod time;
 pub mod visible;
 pub mod watch;
 
-pub use row::{EventType, Holder, ObjectRef, Severity, UnknownWord};
+pub use row::{EventType, ObjectRef, Severity, Tenant, UnknownWord};

@@ -105,23 +105,23 @@ pub struct ObjectRef {
     pub name: String,
 }
 
-/// Whose rows they are, where space is shared out: a namespace, the objects without one, or kube9 itself.
+/// Whom a row counts for where space is shared fairly: a namespace, the objects without one, or kube9 itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Holder {
+pub enum Tenant {
     /// Rows without an object: kube9's own.
-    Own,
+    Kube9,
     /// Rows of objects without a namespace.
-    Cluster,
+    ClusterScoped,
     /// Rows of objects of this namespace.
     Namespace(Box<str>),
 }
 
-impl Holder {
+impl Tenant {
     /// From the object's namespace: none for a row without an object, empty for an object without a namespace.
     pub fn of(namespace: Option<&str>) -> Self {
         match namespace {
-            None => Self::Own,
-            Some("") => Self::Cluster,
+            None => Self::Kube9,
+            Some("") => Self::ClusterScoped,
             Some(namespace) => Self::Namespace(namespace.into()),
         }
     }
@@ -129,8 +129,8 @@ impl Holder {
     /// The number and the namespace that the database stores.
     pub fn stored(&self) -> (i64, &str) {
         match self {
-            Self::Own => (0, ""),
-            Self::Cluster => (1, ""),
+            Self::Kube9 => (0, ""),
+            Self::ClusterScoped => (1, ""),
             Self::Namespace(namespace) => (2, namespace),
         }
     }
@@ -138,18 +138,18 @@ impl Holder {
     /// From what the database stores.
     pub fn from_stored(code: i64, namespace: &str) -> Self {
         match code {
-            0 => Self::Own,
-            1 => Self::Cluster,
+            0 => Self::Kube9,
+            1 => Self::ClusterScoped,
             _ => Self::Namespace(namespace.into()),
         }
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Own => f.write_str("kube9's own rows"),
-            Self::Cluster => f.write_str("cluster-scoped objects"),
+            Self::Kube9 => f.write_str("kube9's own rows"),
+            Self::ClusterScoped => f.write_str("cluster-scoped objects"),
             Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
         }
     }

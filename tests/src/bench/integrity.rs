@@ -9,7 +9,11 @@ use rusqlite::{Connection, OpenFlags};
 /// Returns how many there are.
 pub fn check(path: &Path) -> anyhow::Result<i64> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    for (table, column) in [("message_template", "template"), ("object", "object"), ("event_class", "class")] {
+    for (table, column) in [
+        ("message_template", "template"),
+        ("object", "object"),
+        ("event_class", "class"),
+    ] {
         let dangling: i64 = conn.query_row(
             &format!(
                 "SELECT count(*) FROM event e LEFT JOIN {table} t ON t.id = e.{column} \

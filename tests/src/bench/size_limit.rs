@@ -96,11 +96,11 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
         .collect();
     store.stop()?;
     anyhow::ensure!(gone[0] > 0, "the cap of {cap} MiB was never reached");
-    // What went must be the beginning of what was there, holder by holder and severity by severity.
+    // What went must be the beginning of what was there, tenant by tenant and severity by severity.
     for (&severity, before) in Severity::ALL.iter().zip(&before) {
         let after = keys(&conn, severity)?;
-        for (holder, before) in before {
-            let after = after.get(holder).map_or(&[][..], Vec::as_slice);
+        for (tenant, before) in before {
+            let after = after.get(tenant).map_or(&[][..], Vec::as_slice);
             let oldest = after.first().copied().unwrap_or(i64::MAX);
             let younger = before.iter().filter(|key| **key >= oldest).count();
             let left = before
@@ -109,7 +109,7 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
                 .count();
             anyhow::ensure!(
                 left == younger,
-                "{severity} of {holder}: {} rows went that were younger than one that stayed",
+                "{severity} of {tenant}: {} rows went that were younger than one that stayed",
                 younger - left
             );
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube9_db::read::{Filter, Gap, PageRequest, Reader, RecorderState, Shortened, Status};
 use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Holder, Severity};
+use kube9_model::{EventType, Severity, Tenant};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -90,7 +90,7 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct ShortenedOf {
     /// `namespace`, `cluster` or `kube9`.
-    holder: &'static str,
+    tenant: &'static str,
     namespace: Option<String>,
     severity: &'static str,
     deleted: u64,
@@ -99,13 +99,13 @@ struct ShortenedOf {
 
 impl ShortenedOf {
     fn of(one: &Shortened) -> Self {
-        let (holder, namespace) = match &one.holder {
-            Holder::Own => ("kube9", None),
-            Holder::Cluster => ("cluster", None),
-            Holder::Namespace(name) => ("namespace", Some(name.to_string())),
+        let (tenant, namespace) = match &one.tenant {
+            Tenant::Kube9 => ("kube9", None),
+            Tenant::ClusterScoped => ("cluster", None),
+            Tenant::Namespace(name) => ("namespace", Some(name.to_string())),
         };
         Self {
-            holder,
+            tenant,
             namespace,
             severity: one.severity.as_str(),
             deleted: one.rows,
@@ -435,7 +435,7 @@ fn too_short(status: &Status, now: Timestamp) -> Option<String> {
     Some(format!(
         "the size limit has shortened the record: {} events of {} are complete only since {}{others}; \
          raise storage.max_bytes or filter what fills it",
-        most.severity, most.holder, most.until
+        most.severity, most.tenant, most.until
     ))
 }
 

@@ -172,7 +172,7 @@ impl Document {
             .iter()
             .take(SHORTENED_SHOWN)
             .map(|one| {
-                let whose = match (&one.namespace, one.holder) {
+                let whose = match (&one.namespace, one.tenant) {
                     (Some(namespace), _) => format!("namespace {namespace}"),
                     (None, "cluster") => "cluster-scoped objects".to_owned(),
                     (None, _) => "kube9's own rows".to_owned(),

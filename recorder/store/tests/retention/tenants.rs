@@ -116,9 +116,9 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
             metrics.record_shortened_holders.of(Severity::Info).get(),
         )
     };
-    let (lacks, holders) = shortened(&store);
+    let (lacks, tenants) = shortened(&store);
     println!("flood of 60,000 Events at 8 MiB: its own record lacks {lacks:.2} of its time");
-    assert!(lacks > 0.99 && holders == 1, "{lacks} of {holders}");
+    assert!(lacks > 0.99 && tenants == 1, "{lacks} of {tenants}");
     // Once the rows would have gone by age, the limit shortens nothing.
     store.time.advance(Duration::from_secs(8 * 86_400));
     store.clean();

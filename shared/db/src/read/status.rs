@@ -11,7 +11,7 @@ use super::{ReadError, verify};
 use crate::schema;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
-use kube9_model::{EventType, Holder, Severity};
+use kube9_model::{EventType, Severity, Tenant};
 
 /// The state of a database at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ const SHORTENED_MAX: i64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortened {
     /// Whose rows.
-    pub holder: Holder,
+    pub tenant: Tenant,
     /// Their severity.
     pub severity: Severity,
     /// Rows deleted.
@@ -268,7 +268,7 @@ fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError
     let found = statement.query_map([SHORTENED_MAX], |row| {
         let namespace: String = row.get(1)?;
         Ok(Shortened {
-            holder: Holder::from_stored(row.get(0)?, &namespace),
+            tenant: Tenant::from_stored(row.get(0)?, &namespace),
             severity: Severity::from_code(row.get(2)?).unwrap_or(Severity::Critical),
             rows: row.get::<_, i64>(3)?.unsigned_abs(),
             until: Timestamp::from_secs(row.get(4)?),

@@ -214,14 +214,14 @@ impl Ledger {
             if !there.contains(key) {
                 gone.push(*key);
             } else if entry.order < known {
-                let holder = (entry.namespace.clone(), entry.severity);
-                oldest_kept.entry(holder).or_insert(*key);
+                let tenant = (entry.namespace.clone(), entry.severity);
+                oldest_kept.entry(tenant).or_insert(*key);
             }
         }
         for key in gone {
             if let Some(entry) = self.entries.remove(&key) {
-                let holder = (entry.namespace.clone(), entry.severity);
-                let oldest = oldest_kept.get(&holder);
+                let tenant = (entry.namespace.clone(), entry.severity);
+                let oldest = oldest_kept.get(&tenant);
                 let is_oldest = oldest.is_none_or(|kept| key < *kept);
                 self.gone(key, entry, is_oldest, retention);
             }
