@@ -106,7 +106,7 @@ impl Failure {
         match self {
             Self::Usage(text) => match text.split_once('\n') {
                 Some((error, rest)) => (error.to_owned(), rest.trim_matches('\n').to_owned()),
-                None => (text.clone(), "Try 'kube9-query --help'.".to_owned()),
+                None => (text.clone(), "try 'kube9-query --help'".to_owned()),
             },
             Self::NotFound(what) => (format!("{what} not found"), String::new()),
             Self::Open(error) => (error.to_string(), with_causes(error.advice(), error)),
@@ -122,23 +122,23 @@ impl Failure {
 fn read_advice(error: &ReadError) -> &'static str {
     match error {
         ReadError::Timeout(_) => {
-            "Ask for less (--since, --object-namespace), or allow more with --timeout (at most 30)."
+            "narrow the query (--since, --object-namespace), or raise --timeout (at most 30)"
         }
         ReadError::Corrupt(Damage::Inconsistent) => {
-            "Nothing was answered, since rows would be missing. Save what can be read with `sqlite3 FILE .recover`, \
-             then restore a backup or delete the file, and restart kube9-recorder."
+            "nothing is shown, since rows would be missing; save the readable rows with `sqlite3 FILE .recover`, \
+             then restore a backup or delete the file, and restart kube9-recorder"
         }
         ReadError::Corrupt(_) => {
-            "Restart kube9-recorder: it moves a damaged file aside and begins a new one."
+            "restart kube9-recorder; it quarantines a damaged file and creates a new one"
         }
         ReadError::TooLong(_) => {
-            "kube9 writes no such value. Leave its row out (--since, --until, --type), or restart kube9-recorder if the file is its own."
+            "the file is damaged: kube9 writes no such value; exclude the row (--since, --until, --type), or restart kube9-recorder"
         }
         ReadError::TooManyGroups(_) => {
-            "Ask for less (--since, --object-namespace), or group by something with fewer values."
+            "narrow the query (--since, --object-namespace), or group by a column with fewer values"
         }
-        ReadError::Memory => "Ask for less (--since, --object-namespace, --limit, no --offset).",
-        ReadError::Sqlite(_) => "Try again in a moment.",
+        ReadError::Memory => "narrow the query (--since, --object-namespace, --limit, no --offset)",
+        ReadError::Sqlite(_) => "try again in a moment",
     }
 }
 

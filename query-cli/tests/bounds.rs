@@ -104,8 +104,8 @@ fn every_command_value_longer_than_any_of_ours_is_named() {
             assert_ended(line, &answer);
             if answer.code == Some(1) && !line.contains(" get ") {
                 // A search sorts names by itself, and runs out of memory before it reads one.
-                let what = format!("longer than 1 MiB: {table}.{column} of ");
-                let memory = "the query needs more memory than it may have";
+                let what = format!("exceeds 1 MiB: {table}.{column} of ");
+                let memory = "the query exceeds its memory limit";
                 let is_named = answer.stderr.contains(&what) || answer.stderr.contains(memory);
                 assert!(is_named, "{line}: {}", answer.stderr);
             }
@@ -242,7 +242,7 @@ fn stats_of_too_many_groups_is_refused() {
     let answer = limited(&dir, "events stats --by=name --format=json", MEMORY_KIB);
     let error = answer.failed(1);
     assert!(
-        error.contains("there are more than ") && error.contains(" groups"),
+        error.contains("the result has more than ") && error.contains(" groups"),
         "{error}"
     );
     let answer = limited(&dir, "events stats --by=namespace --format=json", LIST_KIB);

@@ -494,7 +494,7 @@ fn database_is_found_where_it_is_said_to_be() {
     if !std::path::Path::new("/data/kube9.db").exists() {
         let error = count(dir.command(&["events", "list"])).run().failed(1);
         assert!(
-            error.contains("there is no database at /data/kube9.db"),
+            error.contains("database /data/kube9.db not found"),
             "{error}"
         );
     }

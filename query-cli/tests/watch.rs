@@ -204,7 +204,7 @@ fn database_that_goes_and_comes_again_is_told_and_waited_for() {
     // As a volume that is taken away for a moment.
     let (here, away) = (dir.db(), dir.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
-    let missing = format!("there is no database at {}; waiting\n", here.display());
+    let missing = format!("database {} not found; waiting\n", here.display());
     assert_eq!(next_said(), missing);
     std::fs::rename(&away, &here).unwrap();
     assert_eq!(next_said(), "the database can be read again\n");

@@ -444,7 +444,7 @@ reader_states() {
   # An empty volume.
   reader_pod 'emptyDir: {}'
   out=$(reader_says events list 2>&1) && fail "empty volume: exit code" "$out"
-  contains "empty volume: an error message" "there is no database at /data/kube9.db" "$out"
+  contains "empty volume: an error message" "database /data/kube9.db not found" "$out"
   equals "empty volume: still empty" "" "$(find "/proc/$(pgrep -nf '^/kube9-query pause')/root/data" -type f)"
   k delete pod reader --grace-period=1 >/dev/null
 

@@ -1,7 +1,7 @@
 //! The filters that all event commands share.
 
 use clap::Args;
-use kube9_db::read::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
+use kube9_db::read::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -69,7 +69,7 @@ impl FilterArgs {
             kinds: self.object_kind.clone(),
             namespaces: self.object_namespace.clone(),
             names: self.object_name.clone(),
-            about: self.about.clone(),
+            objects: self.about.clone(),
             reasons: self.reason.clone(),
             owners: self.owner.clone(),
             nodes: self.node.clone(),
@@ -77,7 +77,7 @@ impl FilterArgs {
             search: self.search.clone(),
         };
         filter.check().map_err(|error| match error {
-            BadFilter::EmptyRange { since, until } => Failure::Usage(format!(
+            InvalidFilter::EmptyRange { since, until } => Failure::Usage(format!(
                 "--since ({since}) must be before --until ({until})"
             )),
             other => Failure::Usage(other.to_string()),

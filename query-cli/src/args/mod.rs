@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use kube9_db::read::{Cursor, Property};
+use kube9_db::read::{Cursor, GroupBy};
 
 pub(crate) use filter::FilterArgs;
 pub(crate) use value::{Field, Format, Shell};
@@ -164,7 +164,7 @@ pub(crate) struct StatsArgs {
     /// type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated
     #[arg(help_heading = None::<&str>, long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
           value_parser = value::PROPERTY, hide_possible_values = true)]
-    pub(crate) by: Vec<Property>,
+    pub(crate) by: Vec<GroupBy>,
     /// Groups shown, 1 to 1000
     #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
     pub(crate) limit: usize,
@@ -558,7 +558,7 @@ mod tests {
             ("events list --for=pod", "KIND/NAME"),
             ("events list --for=pod/", "KIND/NAME"),
             ("events list --object-name=", "empty"),
-            ("events list --object-name=web-[0", "']'"),
+            ("events list --object-name=web-[0", "unclosed '['"),
             ("events list --after=abc", "pagination.next"),
             ("events list --fields=id,size", "event_type"),
             ("events list --search=", "empty"),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
-use kube9_db::read::{Cursor, Property};
+use kube9_db::read::{Cursor, GroupBy};
 
 /// A parser that also knows some of its words, for completion scripts.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub(super) const SHELL: Words<Shell> = Words {
     parse: shell,
     words: &["bash", "zsh", "fish"],
 };
-pub(super) const PROPERTY: Words<Property> = Words {
+pub(super) const PROPERTY: Words<GroupBy> = Words {
     parse: property,
     words: &[
         "type",
@@ -131,12 +131,12 @@ pub(super) fn tail(text: &str) -> Result<usize, String> {
     }
 }
 
-pub(super) fn property(text: &str) -> Result<Property, String> {
-    Property::ALL
+pub(super) fn property(text: &str) -> Result<GroupBy, String> {
+    GroupBy::ALL
         .into_iter()
         .find(|property| property.as_str() == text)
         .ok_or_else(|| {
-            let valid: Vec<&str> = Property::ALL
+            let valid: Vec<&str> = GroupBy::ALL
                 .iter()
                 .map(|property| property.as_str())
                 .collect();
@@ -276,6 +276,6 @@ mod tests {
     fn words_that_are_offered_are_all_that_there_are() {
         all_parse(&FORMAT, Format::ALL.len());
         all_parse(&SHELL, 3);
-        all_parse(&PROPERTY, Property::ALL.len());
+        all_parse(&PROPERTY, GroupBy::ALL.len());
     }
 }

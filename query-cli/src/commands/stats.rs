@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use kube9_db::read::{Group, Property};
+use kube9_db::read::{Group, GroupBy};
 use kube9_model::time::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -69,7 +69,7 @@ impl<'a> Document<'a> {
 
 struct Entry<'a> {
     group: &'a Group,
-    by: &'a [Property],
+    by: &'a [GroupBy],
 }
 
 impl Serialize for Entry<'_> {
@@ -83,7 +83,7 @@ impl Serialize for Entry<'_> {
     }
 }
 
-fn write_csv(out: &mut impl Write, groups: &[Group], by: &[Property]) -> Result<(), Failure> {
+fn write_csv(out: &mut impl Write, groups: &[Group], by: &[GroupBy]) -> Result<(), Failure> {
     let names: Vec<&str> = by
         .iter()
         .map(|property| property.as_str())
@@ -103,7 +103,7 @@ fn write_csv(out: &mut impl Write, groups: &[Group], by: &[Property]) -> Result<
     Ok(())
 }
 
-fn table(groups: &[Group], by: &[Property]) -> Table {
+fn table(groups: &[Group], by: &[GroupBy]) -> Table {
     let mut columns = vec![Column::number("EVENTS")];
     columns.extend(
         by.iter()
@@ -114,7 +114,7 @@ fn table(groups: &[Group], by: &[Property]) -> Table {
         let mut cells = vec![Cell::new(&grouped(group.events))];
         cells.extend(by.iter().zip(&group.values).map(|(property, value)| {
             let text = value.as_deref().unwrap_or("-");
-            if *property == Property::Severity {
+            if *property == GroupBy::Severity {
                 Cell::severity(text)
             } else {
                 Cell::new(text)

@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kube9_db::read::{Filter, Position, Reader, Row};
+use kube9_db::read::{CommitSeq, Filter, Reader, Row};
 use kube9_model::time::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -147,7 +147,7 @@ struct Follower {
     /// None while it cannot be read, and between two looks at a file that nobody writes.
     reader: Option<Reader>,
     identity: Identity,
-    position: Position,
+    position: CommitSeq,
     version: Option<i64>,
     /// The files as they were at the last look that told everything; `None` where the next one must look again.
     seen: Option<Trace>,
@@ -165,7 +165,7 @@ impl Follower {
         let path = context.options.database();
         let identity = Trace::of(&path).identity;
         let reader = context.open()?;
-        let version = Some(reader.version()?);
+        let version = Some(reader.data_version()?);
         let (rows, position) = reader.tail(filter, tail)?;
         for row in &rows {
             sink.write(row, None)?;
@@ -244,24 +244,24 @@ impl Follower {
         if now != self.identity {
             note("the database was replaced; following the new one from its beginning");
             self.identity = now;
-            self.position = Position::START;
+            self.position = CommitSeq::START;
         }
-        let version = reader.version()?;
+        let version = reader.data_version()?;
         if self.version != Some(version) {
             loop {
-                let found = reader.changes(self.position, filter)?;
+                let found = reader.committed_after(self.position, filter)?;
                 if found.missed > 0 {
                     note(&format!(
                         "{} not shown: more came than could be read",
                         counted(found.missed, "change")
                     ));
                 }
-                for change in &found.changes {
+                for change in &found.rows {
                     sink.write(&change.row, Some(change.updated))?;
                 }
                 watchdog::next();
-                self.position = found.position;
-                if !found.more {
+                self.position = found.next;
+                if !found.has_more {
                     break;
                 }
             }

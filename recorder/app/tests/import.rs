@@ -578,7 +578,7 @@ fn timeline_does_not_mark_imported_rows() {
     let counted: u64 = timeline.buckets.iter().flatten().sum();
     assert!(counted >= 3, "they are counted: {counted}");
     let marked: Vec<&str> = timeline
-        .marks
+        .markers
         .iter()
         .map(|mark| mark.row.id.as_str())
         .filter(|id| id.starts_with("evt_20251202_"))

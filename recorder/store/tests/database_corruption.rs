@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use kube9_db::read::{Filter, PageRequest, Pattern, Property, ReadError, Reader, TimelineRequest};
+use kube9_db::read::{Filter, GroupBy, PageRequest, Pattern, ReadError, Reader, TimelineRequest};
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
 use kube9_model::identity::{Uid, Version};
@@ -141,7 +141,7 @@ fn questions(path: &Path) -> Vec<Question> {
         asked.push((
             name,
             Box::new(move |reader| {
-                let groups = reader.stats(&filter, &[Property::Kind, Property::Reason])?;
+                let groups = reader.stats(&filter, &[GroupBy::Kind, GroupBy::Reason])?;
                 Ok(format!("{groups:?}"))
             }),
         ));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_and_key_are_one_to_one() {
+    fn key_display_round_trips() {
         for id in [
             "evt_20251202_103045_a7f3b9",
             "evt_19700101_000000_000000",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_order_as_time_then_arrival() {
+    fn key_order_is_time_then_arrival() {
         let a = EventKey::new(100, EventKey::LOW_MAX);
         let b = EventKey::new(101, 0);
         assert!(a < b && EventKey::new(100, 1) < EventKey::new(100, 2));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn parse_malformed_id_is_rejected() {
         for id in [
             "",
             "evt_",

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_codes_round_trip() {
+    fn enum_word_and_code_round_trip() {
         for t in EventType::ALL {
             assert_eq!(t.as_str().parse::<EventType>().unwrap(), *t);
             assert_eq!(EventType::from_code(t.code()), Some(*t));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_word_names_the_valid_ones() {
+    fn parse_unknown_word_error_lists_valid_values() {
         let error = "fatal".parse::<Severity>().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clock_before_1970_is_a_time_before_1970() {
+    fn now_before_1970_is_negative() {
         let millis = std::time::Duration::from_millis(1_500);
         for (time, expected) in [
             (UNIX_EPOCH - millis, "1969-12-31T23:59:58.500Z"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn parse_malformed_time_is_rejected() {
         for text in [
             "",
             "yesterday",

@@ -5,7 +5,9 @@ mod sheet;
 use std::path::Path;
 use std::time::Duration;
 
-use kube9_db::read::{Filter, Gap, PageRequest, Reader, RecorderState, Shortened, Status};
+use kube9_db::read::{
+    Eviction, Filter, OpenGap as Gap, PageRequest, Reader, RecorderState, Status,
+};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity, Tenant};
 use serde::{Serialize, Serializer};
@@ -98,7 +100,7 @@ struct ShortenedOf {
 }
 
 impl ShortenedOf {
-    fn of(one: &Shortened) -> Self {
+    fn of(one: &Eviction) -> Self {
         let (tenant, namespace) = match &one.tenant {
             Tenant::Kube9 => ("kube9", None),
             Tenant::ClusterScoped => ("cluster", None),
@@ -236,18 +238,18 @@ impl Document {
                 .as_ref()
                 .map(|state| Recorder::of(state, now)),
             open_gaps: status.open_gaps.iter().map(OpenGap::of).collect(),
-            unhealed_drops: Some(status.unhealed_drops),
+            unhealed_drops: Some(status.unrecovered_drops),
             gaps_7d: Some(gaps),
             reach: Reach(
                 status
                     .by_severity
                     .iter()
                     .map(|(word, _)| word.clone())
-                    .zip(status.reach.iter().copied())
+                    .zip(status.oldest_by_severity.iter().copied())
                     .collect(),
             ),
-            shortened: status.shortened.iter().map(ShortenedOf::of).collect(),
-            shortened_total: Some(status.shortened_total),
+            shortened: status.evictions.iter().map(ShortenedOf::of).collect(),
+            shortened_total: Some(status.evictions_total),
         }
     }
 
@@ -390,15 +392,15 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
             }
         }
     }
-    if status.unhealed_drops > 0 {
-        let have = if status.unhealed_drops == 1 {
+    if status.unrecovered_drops > 0 {
+        let have = if status.unrecovered_drops == 1 {
             "has"
         } else {
             "have"
         };
         doubts.push(format!(
             "{} {have} not been recovered yet",
-            counted(status.unhealed_drops, "dropped event")
+            counted(status.unrecovered_drops, "dropped event")
         ));
     }
     doubts.extend(too_short(status, now));
@@ -423,11 +425,11 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
 
 /// What the size limit has deleted matters where it is of the last day, or an error. Older info goes first by design.
 fn too_short(status: &Status, now: Timestamp) -> Option<String> {
-    let matters = |one: &&Shortened| {
+    let matters = |one: &&Eviction| {
         one.severity >= Severity::Error || now.since(one.until) < SHORTENED_MATTERS
     };
-    let most = status.shortened.iter().find(matters)?;
-    let others = match status.shortened_total.saturating_sub(1) {
+    let most = status.evictions.iter().find(matters)?;
+    let others = match status.evictions_total.saturating_sub(1) {
         0 => String::new(),
         1 => " (1 other entry in `shortened`)".to_owned(),
         others => format!(" ({others} other entries in `shortened`)"),

@@ -1,6 +1,6 @@
 //! The timeline as a picture of characters: one screen, one column a bucket.
 
-use kube9_db::read::{Mark, MarkKind};
+use kube9_db::read::{Marker, MarkerKind};
 use kube9_model::Severity;
 use kube9_model::time::Timestamp;
 
@@ -266,12 +266,12 @@ fn signs(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
 }
 
 impl Answer {
-    pub(super) fn changes(&self) -> impl Iterator<Item = &Mark> {
-        self.of(MarkKind::Change)
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Marker> {
+        self.of(MarkerKind::Change)
     }
 
-    pub(super) fn gaps(&self) -> impl Iterator<Item = &Mark> {
-        self.of(MarkKind::Gap)
+    pub(super) fn gaps(&self) -> impl Iterator<Item = &Marker> {
+        self.of(MarkerKind::Gap)
     }
 }
 

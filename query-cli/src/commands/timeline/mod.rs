@@ -6,7 +6,7 @@ mod story;
 use std::io::Write;
 use std::time::Duration;
 
-use kube9_db::read::{Filter, Mark, MarkKind, Property, Reader, Row, Timeline, TimelineRequest};
+use kube9_db::read::{Filter, GroupBy, Marker, MarkerKind, Reader, Row, Timeline, TimelineRequest};
 use kube9_model::Severity;
 use kube9_model::time::Timestamp;
 use serde::Serialize;
@@ -67,7 +67,7 @@ enum Healed {
 }
 
 impl Healed {
-    fn of(gap: &Mark) -> Self {
+    fn of(gap: &Marker) -> Self {
         let metadata = output::metadata(&gap.row);
         match metadata["healed"].as_str() {
             Some("true") => Self::Yes,
@@ -167,11 +167,11 @@ fn peak(
     timeline: &Timeline,
     request: &TimelineRequest,
 ) -> Result<Option<Peak>, Failure> {
-    let most = timeline.trouble.iter().copied().max().unwrap_or(0);
+    let most = timeline.problems.iter().copied().max().unwrap_or(0);
     let place = |count: &u64| *count == most;
     let (Some(at), Some(first)) = (
-        timeline.trouble.iter().position(place),
-        timeline.trouble.iter().position(|&count| count > 0),
+        timeline.problems.iter().position(place),
+        timeline.problems.iter().position(|&count| count > 0),
     ) else {
         return Ok(None);
     };
@@ -185,7 +185,7 @@ fn peak(
     if filter.severities.is_empty() {
         filter.severities = vec![Severity::Warning, Severity::Error, Severity::Critical];
     }
-    let groups = reader.stats(&filter, &[Property::Reason])?;
+    let groups = reader.stats(&filter, &[GroupBy::Reason])?;
     let reasons = groups
         .into_iter()
         .filter_map(|group| group.values.into_iter().next().flatten())
@@ -346,7 +346,7 @@ impl Document {
             bucket_seconds: request.bucket_ms as f64 / 1000.0,
             total_events: timeline.buckets.iter().flatten().sum(),
             first_event: timeline.first.as_ref().map(Brief::of),
-            began_before: timeline.is_old,
+            began_before: timeline.began_before,
             peak: answer.peak.as_ref().map(|peak| PeakEntry {
                 from: peak.from.to_string(),
                 to: peak.to.to_string(),
@@ -355,7 +355,7 @@ impl Document {
             }),
             buckets: buckets.collect(),
             changes: answer
-                .of(MarkKind::Change)
+                .of(MarkerKind::Change)
                 .map(|mark| Change {
                     at: mark.from.to_string(),
                     event: Brief::of(&mark.row),
@@ -363,7 +363,7 @@ impl Document {
                 })
                 .collect(),
             gaps: answer
-                .of(MarkKind::Gap)
+                .of(MarkerKind::Gap)
                 .map(|mark| Gap {
                     from: mark.from.to_string(),
                     to: mark.to.map(|to| to.to_string()),
@@ -372,7 +372,7 @@ impl Document {
                     healed: Healed::of(mark).as_str(),
                 })
                 .collect(),
-            marks_left_out: timeline.marks_left_out,
+            marks_left_out: timeline.omitted_markers,
             record_begins: answer.record_begins.map(|time| time.to_string()),
             recorder_silent_since: answer.silent_since.map(|time| time.to_string()),
         }
@@ -380,9 +380,9 @@ impl Document {
 }
 
 impl Answer {
-    fn of(&self, kind: MarkKind) -> impl Iterator<Item = &Mark> {
+    fn of(&self, kind: MarkerKind) -> impl Iterator<Item = &Marker> {
         self.timeline
-            .marks
+            .markers
             .iter()
             .filter(move |mark| mark.kind == kind)
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use kube9_db::read::{Mark, Row};
+use kube9_db::read::{Marker, Row};
 use kube9_model::time::Timestamp;
 
 use super::{Answer, Healed, LABEL};
@@ -75,13 +75,13 @@ fn clock(answer: &Answer, time: Timestamp) -> String {
 }
 
 fn began(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) -> Option<Timestamp> {
-    let trouble: u64 = answer.timeline.trouble.iter().sum();
+    let trouble: u64 = answer.timeline.problems.iter().sum();
     if trouble == 0 {
         let worse = "nothing of warning or worse happened to an object";
         lines.push(Line::new("began", worse.to_owned()));
         return None;
     }
-    if answer.timeline.is_old {
+    if answer.timeline.began_before {
         lines.push(Line::new(
             "began",
             format!(
@@ -93,7 +93,11 @@ fn began(answer: &Answer, now: Timestamp, lines: &mut Vec<Line>) -> Option<Times
     let row = answer.timeline.first.as_ref()?;
     let time = Timestamp::parse(&row.created_at).ok()?;
     let mut line = Line::new(
-        if answer.timeline.is_old { "" } else { "began" },
+        if answer.timeline.began_before {
+            ""
+        } else {
+            "began"
+        },
         format!(
             "{} ({} ago)  {}",
             clock(answer, time),
@@ -154,9 +158,9 @@ fn changes(
     peak: Option<Timestamp>,
     lines: &mut Vec<Line>,
 ) {
-    let all: Vec<&Mark> = answer.changes().collect();
-    let before = |time: Timestamp, most: usize| -> Vec<&Mark> {
-        let mut near: Vec<&Mark> = all
+    let all: Vec<&Marker> = answer.changes().collect();
+    let before = |time: Timestamp, most: usize| -> Vec<&Marker> {
+        let mut near: Vec<&Marker> = all
             .iter()
             .rev()
             .copied()
@@ -174,7 +178,7 @@ fn changes(
         ),
         None => (before(answer.until, CHANGES[0]), Vec::new()),
     };
-    let mut told: Vec<(&Mark, String)> = Vec::new();
+    let mut told: Vec<(&Marker, String)> = Vec::new();
     for (marks, time, what) in [
         (began_after, began, "before it began"),
         (peak_after, peak, "before the peak began"),
@@ -206,7 +210,7 @@ fn changes(
         ));
     }
     let more =
-        all.len() - told.len() + usize::try_from(answer.timeline.marks_left_out).unwrap_or(0);
+        all.len() - told.len() + usize::try_from(answer.timeline.omitted_markers).unwrap_or(0);
     if more > 0 {
         let changes = counted(more as u64, "more change");
         lines.push(Line::new("", format!("and {changes}")));
@@ -268,12 +272,12 @@ const TOGETHER: Duration = Duration::from_secs(30);
 struct Hole<'a>(Vec<Part<'a>>);
 
 struct Part<'a> {
-    mark: &'a Mark,
+    mark: &'a Marker,
     source: String,
 }
 
 impl Hole<'_> {
-    fn ends_with(&self, mark: &Mark) -> bool {
+    fn ends_with(&self, mark: &Marker) -> bool {
         match (self.0[0].mark.to, mark.to) {
             (None, None) => true,
             (Some(a), Some(b)) => a.since(b).max(b.since(a)) <= TOGETHER,

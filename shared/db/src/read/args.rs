@@ -1,4 +1,4 @@
-//! Reads `event.args`, a JSON array, where it holds what the recorder writes there: text and whole numbers.
+//! Reads `event.args`, a JSON array, where it holds what the recorder writes there: text and integers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_those_that_sqlite_reads() {
+    fn args_equal_those_of_sqlite() {
         let db = Connection::open_in_memory().unwrap();
         for json in [
             r#"["a","b c"]"#,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_sqlite() {
+    fn args_unexpected_json_is_left_to_sqlite() {
         let long = format!("[{}1]", "1,".repeat(BYTES_MAX));
         for json in [
             "[1.5]",

@@ -1,179 +1,180 @@
-//! All rows of a filter, newest first, in chunks: memory stays the same however many there are, and no read transaction
-//! is long enough to keep the recorder's WAL from being checkpointed.
+//! All rows of a filter, newest first, in chunks: memory is constant, and each chunk is its own short read transaction, so
+//! that the recorder can checkpoint its WAL.
 
 use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
-use super::bounds::Budget;
+use super::count_index::CountIndex;
 use super::filter::Filter;
-use super::keys::Found;
-use super::numbers::{Keys, Numbers};
+use super::limits::PageBudget;
 use super::open::Reader;
-use super::plan::Way;
+use super::page_builder::PageBuilder;
+use super::plan::AccessPath;
+use super::resolve::{KeyRange, ResolvedFilter};
 use super::row::Row;
-use super::tally::Tally;
-use super::walk::Walk;
-use super::{ReadError, expand, verify};
+use super::row_scan::RowScan;
+use super::{ReadError, decode, verify};
 
-/// Rows of one chunk, or as many as fit into a page.
+/// Rows of a chunk; fewer if they exceed the bytes of a page.
 const CHUNK_ROWS: usize = 1_000;
-/// Rows that an index may lead to for their keys to be gathered at once, 8 bytes each.
+/// Up to this many rows, found by an index, the export keeps all keys in memory, 8 bytes each.
 const KEYS_MAX: u64 = 500_000;
 
-/// An export that is under way.
+/// An export in progress.
 #[derive(Debug)]
 pub struct Export<'r> {
     reader: &'r Reader,
     filter: Filter,
-    left: Left,
+    remaining: Remaining,
     total: u64,
-    /// Rows given so far.
-    given: u64,
-    /// [`Reader::version`] when it began.
+    /// Rows returned so far.
+    returned: u64,
+    /// [`Reader::data_version`] at the start.
     version: i64,
 }
 
 /// What is still to be read.
 #[derive(Debug)]
-enum Left {
+enum Remaining {
     /// These keys.
     Keys(VecDeque<i64>),
-    /// These keys, then rows in these stretches of time, newest first, one stretch a transaction at most; then what reaches
-    /// in.
-    Stretches(VecDeque<i64>, VecDeque<Keys>),
+    /// These keys, then the rows of these ranges, newest first.
+    Ranges(VecDeque<i64>, VecDeque<KeyRange>),
     Nothing,
 }
 
 impl Reader {
-    /// Begins an export. Rows that are committed later may be missing from it, rows deleted meanwhile too.
+    /// Starts an export. Rows that are committed or deleted during the export may be missing from it.
     pub fn export(&self, filter: &Filter) -> Result<Export<'_>, ReadError> {
-        let version = self.version()?;
-        let (left, total) = self.snapshot(|connection| begin(connection, filter))?;
+        let version = self.data_version()?;
+        let (remaining, total) = self.snapshot(|connection| start(connection, filter))?;
         Ok(Export {
             reader: self,
             filter: filter.clone(),
-            left,
+            remaining,
             total,
-            given: 0,
+            returned: 0,
             version,
         })
     }
 }
 
 impl Export<'_> {
-    /// Number of rows when it began.
+    /// Number of matching rows at the start.
     pub const fn total(&self) -> u64 {
         self.total
     }
 
-    /// The next rows; `None` after the last. A chunk may be empty where a long stretch holds none.
+    /// The next rows; `None` after the last. A chunk may be empty if a long range has no match.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<Row>>, ReadError> {
         let filter = &self.filter;
-        let left = std::mem::replace(&mut self.left, Left::Nothing);
-        let (rows, left) = match left {
-            // Rows that are missing were deleted by a commit, or the file is damaged.
-            Left::Nothing if self.given < self.total && self.reader.version()? == self.version => {
+        let remaining = std::mem::replace(&mut self.remaining, Remaining::Nothing);
+        let (rows, remaining) = match remaining {
+            // Either a commit deleted the missing rows, or the file is damaged.
+            Remaining::Nothing
+                if self.returned < self.total && self.reader.data_version()? == self.version =>
+            {
                 return Err(ReadError::INCONSISTENT);
             }
-            Left::Nothing => return Ok(None),
-            Left::Keys(keys) => self
+            Remaining::Nothing => return Ok(None),
+            Remaining::Keys(keys) => self
                 .reader
-                .snapshot(|connection| of_keys(connection, keys))?,
-            Left::Stretches(keys, stretches) => self
+                .snapshot(|connection| read_keys(connection, keys))?,
+            Remaining::Ranges(keys, ranges) => self
                 .reader
-                .snapshot(|connection| of_stretches(connection, filter, keys, stretches))?,
+                .snapshot(|connection| read_ranges(connection, filter, keys, ranges))?,
         };
-        self.left = left;
-        self.given += rows.len() as u64;
+        self.remaining = remaining;
+        self.returned += rows.len() as u64;
         Ok(Some(rows))
     }
 }
 
-fn begin(connection: &Connection, filter: &Filter) -> Result<(Left, u64), ReadError> {
-    let numbers = Numbers::of(connection, filter)?;
-    if numbers.nothing {
-        return Ok((Left::Nothing, 0));
+fn start(connection: &Connection, filter: &Filter) -> Result<(Remaining, u64), ReadError> {
+    let resolved = ResolvedFilter::new(connection, filter)?;
+    if resolved.matches_nothing {
+        return Ok((Remaining::Nothing, 0));
     }
-    let mut walk = Walk::new(connection, &numbers)?;
-    let mut count = Found::new(i64::MIN, 0, 0);
-    walk.run(&mut count)?;
-    verify::way(connection, &walk.way, numbers.span.main)?;
-    let is_indexed = !matches!(walk.way, Way::Scan | Way::Hours);
+    let mut scan = RowScan::new(connection, &resolved)?;
+    let mut count = PageBuilder::new(i64::MIN, 0, 0);
+    scan.fill_page(&mut count)?;
+    verify::check_access_path(connection, &scan.access_path, resolved.ranges.main)?;
+    let is_indexed = !matches!(scan.access_path, AccessPath::Scan | AccessPath::Hours);
     if is_indexed && count.total <= KEYS_MAX {
         let all = usize::try_from(count.total).unwrap_or(usize::MAX);
-        let mut found = Found::new(i64::MAX, 0, all);
-        walk.run(&mut found)?;
-        return Ok((Left::Keys(found.keys.into()), found.total));
+        let mut page = PageBuilder::new(i64::MAX, 0, all);
+        scan.fill_page(&mut page)?;
+        return Ok((Remaining::Keys(page.keys.into()), page.total));
     }
     if is_indexed {
-        walk.way = Way::Scan;
-        verify::rows(connection, numbers.span.main)?;
+        scan.access_path = AccessPath::Scan;
+        verify::check_rows(connection, resolved.ranges.main)?;
     }
-    let mut stretches = VecDeque::new();
-    if walk.way == Way::Hours {
-        let pieces = Tally::new(connection, &numbers)?.pieces(numbers.span.main)?;
-        stretches.extend(pieces.iter().map(|piece| piece.keys));
+    let mut ranges = VecDeque::new();
+    if scan.access_path == AccessPath::Hours {
+        let buckets = CountIndex::new(connection, &resolved)?.buckets(resolved.ranges.main)?;
+        ranges.extend(buckets.iter().map(|bucket| bucket.keys));
     } else {
-        stretches.push_back(numbers.span.main);
+        ranges.push_back(resolved.ranges.main);
     }
-    for overlap in [numbers.span.window, numbers.span.older] {
+    for overlap in [resolved.ranges.window, resolved.ranges.older] {
         if !overlap.is_empty() {
-            stretches.push_back(overlap);
+            ranges.push_back(overlap);
         }
     }
-    Ok((Left::Stretches(VecDeque::new(), stretches), count.total))
+    Ok((Remaining::Ranges(VecDeque::new(), ranges), count.total))
 }
 
-fn of_keys(
+fn read_keys(
     connection: &Connection,
     mut keys: VecDeque<i64>,
-) -> Result<(Vec<Row>, Left), ReadError> {
+) -> Result<(Vec<Row>, Remaining), ReadError> {
     let rows = read(connection, &mut keys)?;
-    let left = if keys.is_empty() {
-        Left::Nothing
+    let remaining = if keys.is_empty() {
+        Remaining::Nothing
     } else {
-        Left::Keys(keys)
+        Remaining::Keys(keys)
     };
-    Ok((rows, left))
+    Ok((rows, remaining))
 }
 
-fn of_stretches(
+fn read_ranges(
     connection: &Connection,
     filter: &Filter,
     mut keys: VecDeque<i64>,
-    mut stretches: VecDeque<Keys>,
-) -> Result<(Vec<Row>, Left), ReadError> {
+    mut ranges: VecDeque<KeyRange>,
+) -> Result<(Vec<Row>, Remaining), ReadError> {
     if keys.is_empty() {
-        keys = next_keys(connection, filter, &mut stretches)?.into();
+        keys = next_keys(connection, filter, &mut ranges)?.into();
     }
     let rows = read(connection, &mut keys)?;
-    let left = if keys.is_empty() && stretches.is_empty() {
-        Left::Nothing
+    let remaining = if keys.is_empty() && ranges.is_empty() {
+        Remaining::Nothing
     } else {
-        Left::Stretches(keys, stretches)
+        Remaining::Ranges(keys, ranges)
     };
-    Ok((rows, left))
+    Ok((rows, remaining))
 }
 
-/// The keys of a chunk, from the first of the stretches.
+/// The keys of a chunk, from the first ranges.
 fn next_keys(
     connection: &Connection,
     filter: &Filter,
-    stretches: &mut VecDeque<Keys>,
+    ranges: &mut VecDeque<KeyRange>,
 ) -> Result<Vec<i64>, ReadError> {
-    // Names are looked up again each time: new ones may have come, and ids are cheap to find.
-    let numbers = Numbers::of(connection, filter)?;
-    let walk = Walk::along(connection, &numbers, Way::Scan)?;
+    // Resolve the filter again for each chunk: names may have been added, and the lookup is cheap.
+    let resolved = ResolvedFilter::new(connection, filter)?;
+    let scan = RowScan::with_access_path(connection, &resolved, AccessPath::Scan)?;
     let mut keys = Vec::new();
-    while let Some(stretch) = stretches.pop_front() {
+    while let Some(range) = ranges.pop_front() {
         let wanted = CHUNK_ROWS - keys.len();
         let before = keys.len();
-        walk.newest(stretch, wanted, &mut keys)?;
+        scan.newest_keys(range, wanted, &mut keys)?;
         if keys.len() - before == wanted {
-            let rest = stretch.below(keys.last().copied().unwrap_or(stretch.to));
+            let rest = range.below(keys.last().copied().unwrap_or(range.to));
             if !rest.is_empty() {
-                stretches.push_front(rest);
+                ranges.push_front(rest);
             }
             break;
         }
@@ -181,15 +182,15 @@ fn next_keys(
     Ok(keys)
 }
 
-/// The rows with the first of these keys, which are taken away; one that retention has taken meanwhile is left out.
+/// Removes keys from the front and reads their rows, as many as fit; skips rows that retention has deleted meanwhile.
 fn read(connection: &Connection, keys: &mut VecDeque<i64>) -> Result<Vec<Row>, ReadError> {
-    let mut all = expand::Rows::new(connection)?;
-    let (mut rows, mut budget) = (Vec::new(), Budget::page());
+    let mut reader = decode::RowReader::new(connection)?;
+    let (mut rows, mut budget) = (Vec::new(), PageBudget::new());
     while rows.len() < CHUNK_ROWS
         && let Some(&key) = keys.front()
     {
-        if let Some(row) = all.get(key)? {
-            if !budget.takes(&row) {
+        if let Some(row) = reader.get(key)? {
+            if !budget.try_add(&row) {
                 break;
             }
             rows.push(row);

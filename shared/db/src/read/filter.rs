@@ -1,18 +1,18 @@
-//! What a caller asks for: plain data, checked, in the caller's words.
+//! A filter as the caller writes it: plain, validated data.
 
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-/// A filter that cannot be meant.
+/// The filter is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadFilter {
-    /// An empty value would match nothing.
+pub enum InvalidFilter {
+    /// A value is empty, which would match nothing.
     #[error("the value is empty")]
     EmptyValue,
     /// A glob that can never match.
-    #[error("{0:?} has a '[' without its ']'")]
+    #[error("unclosed '[' in {0:?}")]
     UnclosedBracket(String),
-    /// An empty range.
+    /// The time range is empty.
     #[error("since ({since}) must be before until ({until})")]
     EmptyRange {
         /// Start, inclusive.
@@ -22,7 +22,7 @@ pub enum BadFilter {
     },
 }
 
-/// A name, or a glob: `*` any text, `?` one character, `[a-c]` one of these.
+/// A name, or a glob: `*` matches any text, `?` one character, `[a-c]` one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
     /// The whole name.
@@ -32,22 +32,22 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// A glob where the text has one of `*`, `?`, `[`, which no Kubernetes name has; else the exact name.
-    pub fn parse(text: &str) -> Result<Self, BadFilter> {
+    /// A glob if the text contains `*`, `?` or `[`, which no Kubernetes name contains; else the exact name.
+    pub fn parse(text: &str) -> Result<Self, InvalidFilter> {
         if text.is_empty() {
-            return Err(BadFilter::EmptyValue);
+            return Err(InvalidFilter::EmptyValue);
         }
         if !text.contains(['*', '?', '[']) {
             return Ok(Self::Exact(text.to_owned()));
         }
         if has_unclosed_bracket(text) {
-            return Err(BadFilter::UnclosedBracket(text.to_owned()));
+            return Err(InvalidFilter::UnclosedBracket(text.to_owned()));
         }
         Ok(Self::Glob(text.to_owned()))
     }
 }
 
-/// As SQLite's GLOB reads brackets: the first character after `[` or `[^` is a member even if it is `]`.
+/// As SQLite's GLOB parses brackets: the first character after `[` or `[^` is a member even if it is `]`.
 fn has_unclosed_bracket(glob: &str) -> bool {
     let mut rest = glob;
     while let Some((_, after)) = rest.split_once('[') {
@@ -62,27 +62,27 @@ fn has_unclosed_bracket(glob: &str) -> bool {
     false
 }
 
-/// One object or a family of them: `KIND/NAME[/NAMESPACE]`.
+/// One object, or several by globs: `KIND/NAME[/NAMESPACE]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPattern {
-    /// Kind; compared without regard to case.
+    /// Kind, case-insensitive.
     pub kind: Pattern,
     /// Name.
     pub name: Pattern,
-    /// Namespace; any where absent.
+    /// Namespace; `None` matches any.
     pub namespace: Option<Pattern>,
 }
 
 /// A controller: `[KIND/]NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerPattern {
-    /// Kind; compared without regard to case; any where absent.
+    /// Kind, case-insensitive; `None` matches any.
     pub kind: Option<Pattern>,
     /// Name.
     pub name: Pattern,
 }
 
-/// Which rows. Values of one field are alternatives; fields are combined with "and"; an empty field asks nothing.
+/// Selects rows. Values of one field are alternatives; a row must match every field; an empty field matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Event types.
@@ -93,15 +93,15 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// End, exclusive: the row's `created_at` is before it.
     pub until: Option<Timestamp>,
-    /// Object kinds, without regard to case.
+    /// Object kinds, case-insensitive.
     pub kinds: Vec<Pattern>,
-    /// Object namespaces. Never matches rows without one.
+    /// Object namespaces. Never match rows without a namespace.
     pub namespaces: Vec<Pattern>,
     /// Object names.
     pub names: Vec<Pattern>,
-    /// Whole objects.
-    pub about: Vec<ObjectPattern>,
-    /// Reasons, without regard to case.
+    /// Objects.
+    pub objects: Vec<ObjectPattern>,
+    /// Reasons, case-insensitive.
     pub reasons: Vec<Pattern>,
     /// Controllers of the objects.
     pub owners: Vec<OwnerPattern>,
@@ -109,19 +109,19 @@ pub struct Filter {
     pub nodes: Vec<Pattern>,
     /// Containers within the objects.
     pub containers: Vec<Pattern>,
-    /// Text in title, description, object name or reason, without regard to (ASCII) case.
+    /// Text in title, description, object name or reason; ASCII case-insensitive.
     pub search: Option<String>,
 }
 
 impl Filter {
-    /// Says what cannot be meant.
-    pub fn check(&self) -> Result<(), BadFilter> {
+    /// Checks that the filter is valid.
+    pub fn check(&self) -> Result<(), InvalidFilter> {
         if self.search.as_deref() == Some("") {
-            return Err(BadFilter::EmptyValue);
+            return Err(InvalidFilter::EmptyValue);
         }
         match (self.since, self.until) {
             (Some(since), Some(until)) if since >= until => {
-                Err(BadFilter::EmptyRange { since, until })
+                Err(InvalidFilter::EmptyRange { since, until })
             }
             _ => Ok(()),
         }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_a_wildcard_is_a_glob() {
+    fn parse_with_wildcard_is_glob() {
         assert_eq!(
             Pattern::parse("web-1").unwrap(),
             Pattern::Exact("web-1".into())
@@ -144,24 +144,24 @@ mod tests {
         for bad in ["web-[0", "[", "[]", "[^]", "a[b]c["] {
             assert_eq!(
                 Pattern::parse(bad),
-                Err(BadFilter::UnclosedBracket(bad.into()))
+                Err(InvalidFilter::UnclosedBracket(bad.into()))
             );
         }
-        assert_eq!(Pattern::parse(""), Err(BadFilter::EmptyValue));
+        assert_eq!(Pattern::parse(""), Err(InvalidFilter::EmptyValue));
     }
 
     #[test]
-    fn a_search_for_nothing_is_refused() {
+    fn check_empty_search_is_rejected() {
         let search = |text: &str| Filter {
             search: Some(text.to_owned()),
             ..Filter::default()
         };
-        assert_eq!(search("").check(), Err(BadFilter::EmptyValue));
+        assert_eq!(search("").check(), Err(InvalidFilter::EmptyValue));
         assert_eq!(search("x").check(), Ok(()));
     }
 
     #[test]
-    fn range_must_hold_a_moment() {
+    fn check_empty_range_is_rejected() {
         let at = |seconds| Some(Timestamp::from_secs(seconds));
         assert!(
             Filter {

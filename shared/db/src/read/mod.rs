@@ -1,94 +1,95 @@
-//! Reading a database: open it read-only, find rows, read them, tell how the record is doing.
+//! The read path: opens a database read-only, finds rows, decodes them, reports the state of the record.
 //!
 //! ```text
-//!   open ── Reader: read-only in fact, every state of the file told apart
+//!   open ── Reader: read-only; every state of the file has its own error
 //!   filter ─ Filter: plain data
-//!     └─ numbers ── names → integers, once, in the small interned tables
-//!          └─ plan ── which way to the keys: key order, tally, an object, a partial index
-//!               └─ page ── keys and exact total (tally, walk, search, keys), then rows by key (expand, row)
-//!   stats, timeline, export, changes ── the same rows counted, drawn, streamed, followed
-//!   verify ── what was walked has as many rows as the counters say
-//!   status ─ what the file says of itself and of its recorder
-//!   bounds ─ how much an answer may hold, with any file
+//!     └─ resolve ── names → integers, once, in the small interned tables
+//!          └─ plan ── AccessPath: key order, row counts, objects, a partial index
+//!               └─ page ── keys and exact total (count_index, row_scan, search, page_builder), then rows by key (decode, row)
+//!   stats, timeline, export, change_log ── the same rows counted, charted, streamed, followed
+//!   verify ── a scan returned as many rows as `row_counts` holds
+//!   status ─ state of the file and of its recorder
+//!   limits ─ upper bounds of an answer, whatever the file holds
 //! ```
 //!
-//! Invariants: no statement here writes. A page and its total come from one read transaction. What a row
-//! says is defined by the view `event_detail`; `expand` is a shortcut that must say the same. No plan is left to the planner where the wrong one would scan.
+//! Invariants: no statement here writes. A page and its total come from one read transaction. The view `event_detail`
+//! defines what a row contains; `decode` is a faster way to the same result. Where a wrong plan would scan the table, the
+//! statement fixes the plan instead of leaving it to SQLite.
 
 mod args;
-mod bounds;
-mod changes;
-mod expand;
+mod change_log;
+mod count_index;
+mod decode;
 mod export;
 mod filter;
 mod get;
-mod keys;
-mod numbers;
+mod group_by;
+mod limits;
 mod open;
 mod page;
+mod page_builder;
 mod plan;
-mod property;
 mod request;
+mod resolve;
 mod row;
+mod row_scan;
 mod search;
 mod sql;
 mod stats;
 mod status;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod verify;
-mod walk;
 
-pub use bounds::limit_heap;
-pub use changes::{Change, Changes, Position};
+pub use change_log::{CommitSeq, CommittedRow, CommittedRows};
 pub use export::Export;
-pub use filter::{BadFilter, Filter, ObjectPattern, OwnerPattern, Pattern};
+pub use filter::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
+pub use group_by::GroupBy;
+pub use limits::limit_heap;
 pub use open::{OpenError, Reader};
-pub use property::Property;
-pub use request::{BadCursor, Cursor, Page, PageRequest};
+pub use request::{Cursor, InvalidCursor, Page, PageRequest};
 pub use row::Row;
 pub use stats::Group;
-pub use status::{Gap, RecorderState, Shortened, Status};
-pub use timeline::{Mark, MarkKind, Timeline, TimelineRequest};
+pub use status::{Eviction, OpenGap, RecorderState, Status};
+pub use timeline::{Marker, MarkerKind, Timeline, TimelineRequest};
 
-/// Why a query gave no answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It took longer than it may. Ask for less, or allow more time.
+    /// It exceeded its time limit.
     #[error("the query took longer than {} s", .0.as_secs_f64())]
     Timeout(std::time::Duration),
-    /// The file is damaged: SQLite says so, or it contradicts itself.
+    /// The file is damaged: SQLite reports it, or its contents are inconsistent.
     #[error("the database is damaged")]
     Corrupt(#[source] Damage),
-    /// A value is longer than any that kube9 writes: the file is damaged.
-    #[error("a value in the database is longer than {} MiB{}", bounds::VALUE_BYTES_MAX >> 20, .0)]
+    /// A value is longer than any that kube9 writes: the file is damaged. The text names the value.
+    #[error("a value in the database exceeds {} MiB{}", limits::VALUE_BYTES_MAX >> 20, .0)]
     TooLong(String),
-    /// An answer of so many groups does not fit into the memory that a reader has.
-    #[error("there are more than {0} groups")]
+    /// The groups do not fit into the memory of a reader.
+    #[error("the result has more than {0} groups")]
     TooManyGroups(usize),
-    /// SQLite needed more memory than it may have.
-    #[error("the query needs more memory than it may have")]
+    /// SQLite needed more memory than its limit.
+    #[error("the query exceeds its memory limit")]
     Memory,
-    /// SQLite failed otherwise; trying again may help.
+    /// Any other SQLite error; a retry may succeed.
     #[error("cannot read the database")]
     Sqlite(#[source] rusqlite::Error),
 }
 
-/// How a file shows that it is damaged.
+/// How the damage was found.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
     /// SQLite cannot read it.
     #[error(transparent)]
     Sqlite(rusqlite::Error),
-    /// Rows, counters, indexes or names do not fit together.
-    #[error("its rows, counters and indexes contradict each other")]
+    /// Rows, counters, indexes or names disagree.
+    #[error("its rows, counters and indexes are inconsistent")]
     Inconsistent,
 }
 
 impl ReadError {
-    /// The file contradicts itself.
+    /// Rows, counters, indexes or names disagree.
     pub(crate) const INCONSISTENT: Self = Self::Corrupt(Damage::Inconsistent);
 }
 
@@ -99,9 +100,9 @@ impl From<rusqlite::Error> for ReadError {
         };
         match error.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Self::Corrupt(Damage::Sqlite(error)),
-            // Only the progress handler interrupts, and only at the deadline; Reader puts the real limit in.
+            // Only the progress handler interrupts, and only at the deadline; `Reader` fills in the limit.
             Some(OperationInterrupted) => Self::Timeout(std::time::Duration::ZERO),
-            // Which one it is, Reader finds out.
+            // `Reader` fills in which value it is.
             Some(TooBig) => Self::TooLong(String::new()),
             Some(OutOfMemory) => Self::Memory,
             _ => Self::Sqlite(error),

@@ -1,20 +1,19 @@
-//! A page of rows and the exact number of all of them, from one read transaction. A page that would hold too much text
-//! ends earlier.
+//! A page of rows and the exact number of all matches, from one read transaction. A page that exceeds its bytes ends early.
 
 use rusqlite::Connection;
 
 use super::ReadError;
-use super::bounds::Budget;
-use super::expand;
-use super::keys::Found;
-use super::numbers::Numbers;
+use super::decode;
+use super::limits::PageBudget;
 use super::open::Reader;
+use super::page_builder::PageBuilder;
 use super::request::{Cursor, Page, PageRequest};
+use super::resolve::ResolvedFilter;
 use super::row::Row;
-use super::walk::Walk;
+use super::row_scan::RowScan;
 
 impl Reader {
-    /// The page and the total.
+    /// A page and the total.
     pub fn list(&self, request: &PageRequest) -> Result<Page, ReadError> {
         self.snapshot(|connection| page(connection, request))
     }
@@ -27,33 +26,33 @@ pub(super) fn page(connection: &Connection, request: &PageRequest) -> Result<Pag
     } else {
         request.offset
     };
-    let numbers = Numbers::of(connection, &request.filter)?;
-    if numbers.nothing {
+    let resolved = ResolvedFilter::new(connection, &request.filter)?;
+    if resolved.matches_nothing {
         return Ok(Page::default());
     }
-    // One row more than the page shows whether there is a next one.
+    // One more row than the page shows whether a next page exists.
     let take = request.limit + 1;
-    let mut found = Found::new(below, offset, take);
-    Walk::new(connection, &numbers)?.run(&mut found)?;
-    let more = found.keys.len() > request.limit;
-    found.keys.truncate(request.limit);
-    let rows = rows(connection, &found.keys)?;
-    let more = more || rows.len() < found.keys.len();
-    let last = found.keys[..rows.len()].last();
+    let mut builder = PageBuilder::new(below, offset, take);
+    RowScan::new(connection, &resolved)?.fill_page(&mut builder)?;
+    let has_more = builder.keys.len() > request.limit;
+    builder.keys.truncate(request.limit);
+    let rows = rows(connection, &builder.keys)?;
+    let has_more = has_more || rows.len() < builder.keys.len();
+    let last = builder.keys[..rows.len()].last();
     Ok(Page {
-        next: last.filter(|_| more).map(|&key| Cursor(key)),
+        next: last.filter(|_| has_more).map(|&key| Cursor(key)),
         rows,
-        total: found.total,
+        total: builder.total,
     })
 }
 
-/// The rows with these keys, in their order, as many as fit into a page.
+/// The rows with these keys in their order, as many as fit into a page.
 fn rows(connection: &Connection, keys: &[i64]) -> Result<Vec<Row>, ReadError> {
-    let mut all = expand::Rows::new(connection)?;
-    let (mut rows, mut budget) = (Vec::new(), Budget::page());
+    let mut reader = decode::RowReader::new(connection)?;
+    let (mut rows, mut budget) = (Vec::new(), PageBudget::new());
     for key in keys {
-        let row = all.get(*key)?.ok_or(ReadError::INCONSISTENT)?;
-        if !budget.takes(&row) {
+        let row = reader.get(*key)?.ok_or(ReadError::INCONSISTENT)?;
+        if !budget.try_add(&row) {
             break;
         }
         rows.push(row);

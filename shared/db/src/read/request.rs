@@ -1,4 +1,4 @@
-//! What a page is asked for, what it is, and the place where the next one begins.
+//! A request for a page, the page, and the cursor to the next one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 use super::filter::Filter;
 use super::row::Row;
 
-/// What a page is asked for.
+/// A request for a page.
 #[derive(Debug, Clone, Default)]
 pub struct PageRequest {
     /// Which rows.
     pub filter: Filter,
-    /// At most so many rows.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Leave out so many of the newest; without effect beside `after`.
+    /// Number of the newest rows to skip; ignored with `after`.
     pub offset: u64,
-    /// Begin after the row that this names.
+    /// Start after this row.
     pub after: Option<Cursor>,
 }
 
@@ -24,32 +24,32 @@ pub struct PageRequest {
 pub struct Page {
     /// The rows.
     pub rows: Vec<Row>,
-    /// Number of all rows that match the filter, whatever the page.
+    /// Number of all rows that match the filter.
     pub total: u64,
-    /// Where the next page begins; `None` on the last one.
+    /// Cursor to the next page; `None` on the last.
     pub next: Option<Cursor>,
 }
 
-/// A place between two rows. Stable: rows that come or go elsewhere do not move it.
+/// A position between two rows. Rows that are added or deleted elsewhere do not move it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor(pub(super) i64);
 
 /// The text is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a cursor; take it from pagination.next of the page before")]
-pub struct BadCursor(pub String);
+#[error("invalid cursor {0:?}; use pagination.next of the previous page")]
+pub struct InvalidCursor(pub String);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "k{:016x}{:02x}", self.0, check(self.0))
+        write!(f, "k{:016x}{:02x}", self.0, checksum(self.0))
     }
 }
 
 impl FromStr for Cursor {
-    type Err = BadCursor;
+    type Err = InvalidCursor;
 
-    fn from_str(text: &str) -> Result<Self, BadCursor> {
-        parse(text).ok_or_else(|| BadCursor(text.chars().take(64).collect()))
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        parse(text).ok_or_else(|| InvalidCursor(text.chars().take(64).collect()))
     }
 }
 
@@ -58,11 +58,11 @@ fn parse(text: &str) -> Option<Cursor> {
     let is_whole = digits.len() == 18 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (key, sum) = is_whole.then(|| digits.split_at(16))?;
     let key = u64::from_str_radix(key, 16).ok()?.cast_signed();
-    (u8::from_str_radix(sum, 16).ok()? == check(key)).then_some(Cursor(key))
+    (u8::from_str_radix(sum, 16).ok()? == checksum(key)).then_some(Cursor(key))
 }
 
-/// Tells a cursor that was cut or mistyped from a real one.
-fn check(key: i64) -> u8 {
+/// Checksum that detects a truncated or mistyped cursor.
+fn checksum(key: i64) -> u8 {
     key.to_be_bytes()
         .iter()
         .fold(0xa5, |sum: u8, byte| sum.rotate_left(3) ^ byte)
@@ -73,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursor_round_trips() {
+    fn cursor_display_round_trips() {
         for cursor in [0, i64::MIN, 29_694_281_113_600_000].map(Cursor) {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn parse_malformed_cursor_is_rejected() {
         let good = Cursor(77).to_string();
         let cut = &good[..good.len() - 2];
         let changed = good.replace("4d", "4e");

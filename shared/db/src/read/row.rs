@@ -1,9 +1,9 @@
-//! One row as the contract shows it.
+//! One row of the relation `events`.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection};
 
-/// A row of the relation `events`: the contract's ten columns. Text from a cluster is hostile; print it with care.
+/// A row of the relation `events`. Its text comes from the cluster and is untrusted: escape it before printing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
     /// `evt_YYYYMMDD_HHMMSS_xxxxxx`
@@ -16,20 +16,20 @@ pub struct Row {
     pub title: String,
     /// The Event's message, or the finding's explanation.
     pub description: Option<String>,
-    /// Kind of the object, where the row is about one.
+    /// Kind of the object, if the row has one.
     pub object_kind: Option<String>,
     /// Namespace of the object; none for cluster-scoped ones.
     pub object_namespace: Option<String>,
     /// Name of the object.
     pub object_name: Option<String>,
-    /// JSON as text: an object, in what the recorder writes.
+    /// JSON text; an object if the recorder wrote it.
     pub metadata: Option<String>,
     /// RFC 3339.
     pub created_at: String,
 }
 
 impl Row {
-    /// Memory that it holds.
+    /// Memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let texts = [
             &self.id,
@@ -58,7 +58,7 @@ impl Row {
 /// Columns in the order that [`from_sql`] reads them.
 pub(super) const COLUMNS: &str = "id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, created_at";
 
-/// Reads [`COLUMNS`]. A damaged database may hold other types and broken UTF-8; both become text.
+/// Reads [`COLUMNS`]. A damaged database may hold other types and invalid UTF-8; both become text.
 pub(super) fn from_sql(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let text = |column| row.get_ref(column).map(to_text);
     let required = |column| text(column).map(Option::unwrap_or_default);
@@ -87,7 +87,7 @@ pub(super) fn to_text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-/// Statement that reads one row by its key, through the view.
+/// Statement that reads one row by its key from the view.
 pub(super) fn by_key(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM event_detail WHERE key = +?"

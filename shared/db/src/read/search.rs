@@ -1,9 +1,9 @@
-//! Looks for text in title, reason, object name and description of a row, without regard to (ASCII) case.
+//! Searches title, reason, object name and description of a row for text; ASCII case-insensitive.
 //!
-//! The description is a template: it is filled into a buffer, in which the needle is looked for. What the interned tables
-//! say of an id is kept while there is room, since neighbouring rows are mostly about the same.
+//! The description is a template, which is rendered into a buffer. Lookups in the interned tables are cached, since
+//! neighbouring rows mostly share their ids.
 //!
-//! Invariant: says of every row what SQLite says of the view: what is unusual is left to that.
+//! Invariant: the result equals a search in the view; unexpected values are left to the view.
 
 use memchr::memmem::Finder;
 use rusqlite::types::ValueRef;
@@ -11,59 +11,59 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::ReadError;
 use super::args::args;
-use super::expand::{fill, placeholders};
+use super::decode::{placeholders, render_template};
 
-/// Columns of `event e` by which [`Search::has`] judges.
+/// Columns of `event e` that [`Search::matches`] reads.
 pub(super) const COLUMNS: &str = "e.class, e.object, e.template, e.args";
 
-const REASON: &str = "SELECT instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0 FROM event_class WHERE id = ?2";
-const OBJECT: &str = "SELECT name, scope FROM object WHERE id = ?";
-const SCOPE: &str = "SELECT namespace FROM scope WHERE id = ?";
-const TEXT: &str = "SELECT body FROM message_template WHERE id = ?";
-const VIEW: &str = "SELECT ifnull(instr(lower(description), ?1) > 0, 0) OR ifnull(instr(lower(object_name), ?1) > 0, 0) \
+const CLASS_SQL: &str = "SELECT instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0 FROM event_class WHERE id = ?2";
+const OBJECT_SQL: &str = "SELECT name, scope FROM object WHERE id = ?";
+const SCOPE_SQL: &str = "SELECT namespace FROM scope WHERE id = ?";
+const TEMPLATE_SQL: &str = "SELECT body FROM message_template WHERE id = ?";
+const VIEW_SQL: &str = "SELECT ifnull(instr(lower(description), ?1) > 0, 0) OR ifnull(instr(lower(object_name), ?1) > 0, 0) \
      FROM event_detail WHERE key = ?2";
 
-/// A longer template is left to SQLite: stored text has at most 4 KiB.
+/// A longer template is left to the view: the recorder stores at most 4 KiB.
 const TEMPLATE_BYTES_MAX: usize = 64 << 10;
 
-/// One needle.
+/// A search for one text, the needle.
 pub(super) struct Search<'c> {
     needle: String,
     finder: Finder<'static>,
     statements: Statements<'c>,
-    reasons: Cache<bool>,
+    classes: Cache<bool>,
     objects: Cache<Object>,
-    /// Their namespaces; `None`: not text.
+    /// Namespaces of scopes; `None` if not text.
     scopes: Cache<Option<Box<str>>>,
-    texts: Cache<Text>,
-    filled: String,
+    templates: Cache<Template>,
+    rendered: String,
 }
 
 struct Statements<'c> {
-    reason: CachedStatement<'c>,
+    class: CachedStatement<'c>,
     object: CachedStatement<'c>,
     scope: CachedStatement<'c>,
-    text: CachedStatement<'c>,
+    template: CachedStatement<'c>,
     view: CachedStatement<'c>,
 }
 
-/// What a row is about.
+/// The object of a row.
 struct Object {
-    /// Whether its name has the needle.
-    has: bool,
-    /// `None`: not text.
+    /// Whether its name contains the needle.
+    matches: bool,
+    /// `None` if not text.
     name: Option<Box<str>>,
     scope: i64,
 }
 
-/// A description.
-enum Text {
-    /// Without placeholders, so that it has the needle in every row or in none.
-    Whole(bool),
-    /// With its placeholders.
-    Template(Box<str>, Box<[usize]>),
-    /// Not text, or a long one.
-    Odd,
+/// A message template.
+enum Template {
+    /// Without placeholders: whether it contains the needle.
+    Literal(bool),
+    /// Its text and the positions of its placeholders.
+    Placeholders(Box<str>, Box<[usize]>),
+    /// Not text, or too long.
+    Unexpected,
 }
 
 impl<'c> Search<'c> {
@@ -73,33 +73,33 @@ impl<'c> Search<'c> {
             finder: Finder::new(needle.as_bytes()).into_owned(),
             needle,
             statements: Statements {
-                reason: connection.prepare_cached(REASON)?,
-                object: connection.prepare_cached(OBJECT)?,
-                scope: connection.prepare_cached(SCOPE)?,
-                text: connection.prepare_cached(TEXT)?,
-                view: connection.prepare_cached(VIEW)?,
+                class: connection.prepare_cached(CLASS_SQL)?,
+                object: connection.prepare_cached(OBJECT_SQL)?,
+                scope: connection.prepare_cached(SCOPE_SQL)?,
+                template: connection.prepare_cached(TEMPLATE_SQL)?,
+                view: connection.prepare_cached(VIEW_SQL)?,
             },
-            reasons: Cache::new(1 << 10),
+            classes: Cache::new(1 << 10),
             objects: Cache::new(1 << 12),
             scopes: Cache::new(1 << 10),
-            texts: Cache::new(1 << 13),
-            filled: String::new(),
+            templates: Cache::new(1 << 13),
+            rendered: String::new(),
         })
     }
 
-    /// Whether a row has the needle: its key in column 0, [`COLUMNS`] from `first` on.
+    /// Whether a row contains the needle: its key is in column 0, [`COLUMNS`] start at `first`.
     ///
     /// # Errors
-    /// Also where a number of the row stands for nothing: then a page of another table is damaged.
-    pub(super) fn has(&mut self, row: &Row<'_>, first: usize) -> Result<bool, ReadError> {
+    /// Also if an id of the row does not exist: then a page of another table is damaged.
+    pub(super) fn matches(&mut self, row: &Row<'_>, first: usize) -> Result<bool, ReadError> {
         let needle = &self.needle;
         let statements = &mut self.statements;
-        let has_reason = self.reasons.get(row.get(first)?, |id| {
+        let class_matches = self.classes.get(row.get(first)?, |id| {
             let read = |row: &Row<'_>| row.get::<_, Option<bool>>(0);
-            let found = statements.reason.query_row((needle, id), read).optional()?;
+            let found = statements.class.query_row((needle, id), read).optional()?;
             Ok((found.ok_or(ReadError::INCONSISTENT)?.unwrap_or(false), 0))
         })?;
-        if *has_reason {
+        if *class_matches {
             return Ok(true);
         }
         let finder = &self.finder;
@@ -113,24 +113,24 @@ impl<'c> Search<'c> {
                 Ok((object, bytes))
             })?),
         };
-        if object.is_some_and(|object| object.has) {
+        if object.is_some_and(|object| object.matches) {
             return Ok(true);
         }
-        let is_odd = object.is_some_and(|object| object.name.is_none());
-        let text = self.texts.get(row.get(first + 2)?, |id| {
-            let read = |row: &Row<'_>| Ok(Text::of(row.get_ref(0)?, finder));
-            let found = statements.text.query_row([id], read).optional()?;
-            let text = found.ok_or(ReadError::INCONSISTENT)?;
-            let bytes = match &text {
-                Text::Template(body, places) => body.len() + size_of_val(&**places),
+        let is_name_unexpected = object.is_some_and(|object| object.name.is_none());
+        let template = self.templates.get(row.get(first + 2)?, |id| {
+            let read = |row: &Row<'_>| Ok(Template::new(row.get_ref(0)?, finder));
+            let found = statements.template.query_row([id], read).optional()?;
+            let template = found.ok_or(ReadError::INCONSISTENT)?;
+            let bytes = match &template {
+                Template::Placeholders(body, places) => body.len() + size_of_val(&**places),
                 _ => 0,
             };
-            Ok((text, bytes))
+            Ok((template, bytes))
         })?;
-        let template = match text {
-            Text::Whole(has) if *has || !is_odd => return Ok(*has),
-            Text::Template(body, places) => Some((&**body, &**places)),
-            Text::Whole(_) | Text::Odd => None,
+        let template = match template {
+            Template::Literal(matches) if *matches || !is_name_unexpected => return Ok(*matches),
+            Template::Placeholders(body, places) => Some((&**body, &**places)),
+            Template::Literal(_) | Template::Unexpected => None,
         };
         let args = match row.get_ref(first + 3)? {
             ValueRef::Null => Some(None),
@@ -153,11 +153,12 @@ impl<'c> Search<'c> {
         if let (Some((body, places)), Some(args), Some((name, namespace))) = (template, args, names)
         {
             let places = places.iter().copied();
-            self.filled.clear();
+            self.rendered.clear();
             let args = args.as_deref();
-            if fill((body, places), name, namespace, args, &mut self.filled).is_some() {
-                self.filled.make_ascii_lowercase();
-                return Ok(finder.find(self.filled.as_bytes()).is_some());
+            if render_template((body, places), name, namespace, args, &mut self.rendered).is_some()
+            {
+                self.rendered.make_ascii_lowercase();
+                return Ok(finder.find(self.rendered.as_bytes()).is_some());
             }
         }
         let key: i64 = row.get(0)?;
@@ -169,31 +170,31 @@ impl Object {
     fn read(row: &Row<'_>, finder: &Finder<'_>) -> rusqlite::Result<Self> {
         let name = text_of(row.get_ref(0)?).map(Box::from);
         Ok(Self {
-            has: name.as_deref().is_some_and(|name| has(name, finder)),
+            matches: name.as_deref().is_some_and(|name| contains(name, finder)),
             name,
             scope: row.get(1)?,
         })
     }
 }
 
-impl Text {
-    fn of(body: ValueRef<'_>, finder: &Finder<'_>) -> Self {
+impl Template {
+    fn new(body: ValueRef<'_>, finder: &Finder<'_>) -> Self {
         let Some(body) = text_of(body) else {
-            return Self::Odd;
+            return Self::Unexpected;
         };
         if body.len() > TEMPLATE_BYTES_MAX {
-            return Self::Odd;
+            return Self::Unexpected;
         }
         let places: Box<[usize]> = placeholders(body).collect();
         if places.is_empty() {
-            Self::Whole(has(body, finder))
+            Self::Literal(contains(body, finder))
         } else {
-            Self::Template(body.into(), places)
+            Self::Placeholders(body.into(), places)
         }
     }
 }
 
-fn has(text: &str, finder: &Finder<'_>) -> bool {
+fn contains(text: &str, finder: &Finder<'_>) -> bool {
     finder.find(text.to_ascii_lowercase().as_bytes()).is_some()
 }
 
@@ -204,14 +205,14 @@ fn text_of(value: ValueRef<'_>) -> Option<&str> {
     }
 }
 
-/// What was read of the newest ids, as much as fits.
+/// A direct-mapped cache by id, limited in bytes.
 struct Cache<T> {
     slots: Vec<Option<(i64, T)>>,
     bytes: usize,
 }
 
 impl<T> Cache<T> {
-    /// Text that it holds at most, but for one value, which SQLite bounds.
+    /// Limit of the text it holds; one value may exceed it.
     const BYTES_MAX: usize = 1 << 20;
 
     /// `slots` is a power of two.
@@ -222,7 +223,7 @@ impl<T> Cache<T> {
         }
     }
 
-    /// What belongs to an id; `read` gives it and its bytes.
+    /// The value of an id; `read` returns it with its bytes.
     fn get(
         &mut self,
         id: i64,
@@ -231,7 +232,7 @@ impl<T> Cache<T> {
         let slot = id as usize & (self.slots.len() - 1);
         if !matches!(&self.slots[slot], Some((cached, _)) if *cached == id) {
             let (value, bytes) = read(id)?;
-            // Values that were replaced still count: that only empties it earlier.
+            // Replaced values still count, which only empties the cache earlier.
             self.bytes += bytes;
             if self.bytes > Self::BYTES_MAX {
                 self.slots.fill_with(|| None);
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cache_gives_each_id_its_own_and_holds_no_more_than_fits() {
+    fn get_returns_value_of_id_and_respects_limit() {
         let mut cache = Cache::new(8);
         for id in [1, 9, 1, -7, i64::MAX, 1 << 40] {
             let value = cache.get(id, |id| Ok((id, 1)));

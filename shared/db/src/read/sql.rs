@@ -1,4 +1,4 @@
-//! A piece of SQL with the values it binds, so that text from outside never becomes SQL.
+//! SQL text together with the values it binds, so that input never becomes SQL.
 
 use rusqlite::types::Value;
 
@@ -19,7 +19,7 @@ impl Sql {
         }
     }
 
-    /// Appends text of ours.
+    /// Appends SQL text, which must not come from input.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
@@ -32,7 +32,7 @@ impl Sql {
         self
     }
 
-    /// Appends another piece.
+    /// Appends another statement part.
     pub(super) fn append(&mut self, other: &Self) -> &mut Self {
         self.text.push_str(&other.text);
         self.values.extend_from_slice(&other.values);
@@ -79,8 +79,8 @@ pub(super) fn matches(column: &str, patterns: &[Pattern], case: Case) -> Sql {
     sql
 }
 
-/// `column` is one of these codes, ascending. Codes beside each other are a range: SQLite keeps a longer `IN` in a table of
-/// its own and looks into it for each row.
+/// `column` is one of these codes, which must ascend. Consecutive codes become a range: SQLite materializes a longer `IN`
+/// and searches it for each row.
 pub(super) fn one_of(column: &str, codes: &[i64]) -> String {
     match codes {
         [code] => format!("{column} = {code}"),
@@ -91,8 +91,8 @@ pub(super) fn one_of(column: &str, codes: &[i64]) -> String {
     }
 }
 
-/// `[1,2,3]`, to be bound where `json_each` reads it: a long list in the statement itself takes the parser longer than
-/// the rows take, and megabytes.
+/// `[1,2,3]`, to be bound as the argument of `json_each`: parsing a long list as part of the statement takes longer than
+/// reading the rows, and megabytes.
 pub(super) fn json(numbers: impl IntoIterator<Item = i64>) -> String {
     let mut text = list(numbers);
     text.replace_range(..1, "[");

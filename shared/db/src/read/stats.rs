@@ -1,30 +1,30 @@
-//! Counts of rows by their properties.
+//! Counts of rows by group.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::ReadError;
-use super::bounds::Groups;
 use super::filter::Filter;
-use super::numbers::Numbers;
+use super::group_by::{Counts, GroupBy};
+use super::limits::GroupCounts;
 use super::open::Reader;
-use super::property::{Counts, Property};
-use super::walk::Walk;
+use super::resolve::ResolvedFilter;
+use super::row_scan::RowScan;
 
-/// Rows that agree in the properties asked for.
+/// Rows that are equal in the columns of the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Their values, in the order of the question; `None` where a row has none.
+    /// Their values, in the order of the query; `None` if they have no value.
     pub values: Vec<Option<String>>,
     /// Number of rows.
     pub events: u64,
 }
 
 impl Reader {
-    /// Counts a filter's rows; most frequent first, then by value. Memory grows with the number of groups,
-    /// up to a bound.
-    pub fn stats(&self, filter: &Filter, by: &[Property]) -> Result<Vec<Group>, ReadError> {
+    /// Counts the rows of a filter by group; most frequent first, then by value. Memory grows with the number of groups, up
+    /// to a limit.
+    pub fn stats(&self, filter: &Filter, by: &[GroupBy]) -> Result<Vec<Group>, ReadError> {
         let counts = self.snapshot(|connection| counts(connection, filter, by))?;
         let mut groups: Vec<Group> = counts
             .into_iter()
@@ -39,48 +39,48 @@ impl Reader {
     }
 }
 
-fn counts(connection: &Connection, filter: &Filter, by: &[Property]) -> Result<Counts, ReadError> {
-    let numbers = Numbers::of(connection, filter)?;
-    if numbers.nothing {
+fn counts(connection: &Connection, filter: &Filter, by: &[GroupBy]) -> Result<Counts, ReadError> {
+    let resolved = ResolvedFilter::new(connection, filter)?;
+    if resolved.matches_nothing {
         return Ok(Counts::new());
     }
-    let walk = Walk::new(connection, &numbers)?;
-    let columns: Vec<&str> = by.iter().map(|property| property.number()).collect();
-    // By integers first, so that texts are looked up once a group, not once a row.
-    let mut groups: Groups<Vec<Option<i64>>> = Groups::new();
+    let scan = RowScan::new(connection, &resolved)?;
+    let columns: Vec<&str> = by.iter().map(|column| column.sql()).collect();
+    // Group by integers first, so that labels are looked up once for each group, not for each row.
+    let mut groups: GroupCounts<Vec<Option<i64>>> = GroupCounts::new();
     let mut group: Vec<Option<i64>> = Vec::with_capacity(by.len());
-    walk.visit(&columns.join(", "), &mut |row| {
+    scan.for_each(&columns.join(", "), &mut |row| {
         group.clear();
         for column in 1..=by.len() {
             group.push(row.get(column)?);
         }
         groups.add(&group, 0, 1)
     })?;
-    in_words(connection, by, groups.counts)
+    resolve_labels(connection, by, groups.counts)
 }
 
-/// Several integers may stand for one text (a reason is stored once a title), so groups may merge.
-fn in_words(
+/// Several integers may have one label (a reason is stored once for each title), so groups may merge.
+fn resolve_labels(
     connection: &Connection,
-    by: &[Property],
+    by: &[GroupBy],
     counts: HashMap<Vec<Option<i64>>, u64>,
 ) -> Result<Counts, ReadError> {
     let mut lookups = by
         .iter()
-        .map(|property| {
-            property
-                .text()
+        .map(|column| {
+            column
+                .lookup_sql()
                 .map(|sql| connection.prepare(sql))
                 .transpose()
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let mut named = Groups::new();
+    let mut labelled = GroupCounts::new();
     for (group, count) in counts {
         let mut values = Vec::with_capacity(by.len());
-        for ((number, property), lookup) in group.into_iter().zip(by).zip(&mut lookups) {
+        for ((number, column), lookup) in group.into_iter().zip(by).zip(&mut lookups) {
             values.push(match (number, lookup) {
                 (None, _) => None,
-                (Some(number), None) => property.word(number),
+                (Some(number), None) => column.label(number),
                 (Some(number), Some(lookup)) => lookup
                     .query_row(params_from_iter([number]), |row| row.get(0))
                     .optional()?
@@ -88,7 +88,7 @@ fn in_words(
             });
         }
         let bytes = values.iter().flatten().map(String::len).sum();
-        named.add(&values, bytes, count)?;
+        labelled.add(&values, bytes, count)?;
     }
-    Ok(named.counts)
+    Ok(labelled.counts)
 }

@@ -1,12 +1,12 @@
-//! What the file says of itself and of its recorder. Whether that is well is for the caller to judge.
+//! State of the file and of its recorder. The caller decides whether it is healthy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::numbers::Keys;
 use super::open::Reader;
+use super::resolve::KeyRange;
 use super::{ReadError, verify};
 use crate::schema;
 use kube9_model::id::EventKey;
@@ -24,57 +24,56 @@ pub struct Status {
     pub oldest: Option<String>,
     /// `created_at` of the newest row.
     pub newest: Option<String>,
-    /// Rows by event type; every type is there.
+    /// Rows by event type; includes types without rows.
     pub by_type: Vec<(String, u64)>,
     /// Rows by severity.
     pub by_severity: Vec<(String, u64)>,
-    /// The day of the oldest row of each severity, as [`Self::by_severity`]: how far back the record reaches, since
-    /// severities are kept for different times.
-    pub reach: Vec<Option<Timestamp>>,
+    /// Day of the oldest row of each severity, in the order of [`Self::by_severity`]: retention differs by severity.
+    pub oldest_by_severity: Vec<Option<Timestamp>>,
     /// Bytes of the file, its `-wal` and its `-shm`.
     pub bytes: u64,
     /// The schema's version.
     pub schema_version: i64,
-    /// What the recorder said last; `None` where none has yet.
+    /// Last report of the recorder; `None` before the first.
     pub recorder: Option<RecorderState>,
-    /// Intervals that are blind now.
-    pub open_gaps: Vec<Gap>,
-    /// Items that a full queue dropped and no list has brought back.
-    pub unhealed_drops: u64,
-    /// Whose record the size limit has shortened, the most shortened first; 100 at most.
-    pub shortened: Vec<Shortened>,
-    /// How many entries there are in all.
-    pub shortened_total: u64,
+    /// Watches that are interrupted now.
+    pub open_gaps: Vec<OpenGap>,
+    /// Items that a full queue dropped and that no list has recovered yet.
+    pub unrecovered_drops: u64,
+    /// Where the size limit deleted rows early, the latest first; at most [`EVICTIONS_MAX`].
+    pub evictions: Vec<Eviction>,
+    /// Number of all such entries.
+    pub evictions_total: u64,
 }
 
-/// Entries of [`Status::shortened`].
-const SHORTENED_MAX: i64 = 100;
+/// Entries of [`Status::evictions`].
+const EVICTIONS_MAX: i64 = 100;
 
-/// Rows of one severity that the size limit deleted before their time.
+/// Rows of one tenant and severity that the size limit deleted before retention would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortened {
-    /// Whose rows.
+pub struct Eviction {
+    /// Whose rows they were.
     pub tenant: Tenant,
     /// Their severity.
     pub severity: Severity,
     /// Rows deleted.
     pub rows: u64,
-    /// The record of these is complete only after this time.
+    /// The record is complete only after this time.
     pub until: Timestamp,
 }
 
-/// What a recorder says of itself every ten seconds.
+/// Report that a recorder writes every ten seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecorderState {
     /// Its version.
     pub version: String,
     /// When it started.
     pub started: Timestamp,
-    /// Its last sign of life.
+    /// Its last heartbeat.
     pub heartbeat: Timestamp,
-    /// When it stopped in order; `None` while it runs, or when it was killed.
+    /// When it stopped; `None` while it runs, or if it was killed.
     pub stopped: Option<Timestamp>,
-    /// Its last commit of a row, or that of the recorder before.
+    /// Last commit of a row, by this or a previous recorder.
     pub last_commit: Option<Timestamp>,
     /// From occurrence to commit, of the newest Event of the last commit that held one; milliseconds.
     pub lag_ms: Option<i64>,
@@ -82,22 +81,22 @@ pub struct RecorderState {
     pub queue_rows: i64,
     /// Rows dropped since it started.
     pub dropped: i64,
-    /// JSON: its checks by name, and limits.
+    /// JSON: its health checks and limits.
     pub detail: String,
 }
 
-/// A source that is blind now.
+/// A watch that is interrupted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// What is watched, e.g. `Event`.
+pub struct OpenGap {
+    /// Kind that is watched, e.g. `Event`.
     pub kind: String,
-    /// In which namespace; empty for all.
+    /// Its namespace; empty for all.
     pub namespace: String,
-    /// When the blindness began.
+    /// Start of the gap.
     pub since: Timestamp,
-    /// Why, where known.
+    /// Cause, if known.
     pub cause: Option<String>,
-    /// Id of the gap's row.
+    /// Id of the gap row.
     pub event: String,
 }
 
@@ -111,7 +110,7 @@ impl Reader {
     }
 }
 
-/// Bytes on disk, by `stat`: opening the files beside a connection would drop SQLite's locks.
+/// Bytes on disk, by `stat`: opening and closing the files while a connection is open would drop SQLite's locks.
 fn bytes(path: &Path) -> u64 {
     ["", "-wal", "-shm"]
         .iter()
@@ -124,24 +123,24 @@ fn bytes(path: &Path) -> u64 {
 }
 
 fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadError> {
-    let (by_type, by_severity, reach) = counts(connection)?;
-    let all = Keys {
+    let (by_type, by_severity, oldest_by_severity) = counts(connection)?;
+    let all = KeyRange {
         from: i64::MIN,
         to: i64::MAX,
     };
-    verify::rows(connection, all)?;
-    let recent = Keys {
+    verify::check_rows(connection, all)?;
+    let recent = KeyRange {
         from: EventKey::first_at(yesterday).as_i64(),
         to: i64::MAX,
     };
-    verify::rows(connection, recent)?;
+    verify::check_rows(connection, recent)?;
     let events = by_type.iter().map(|(_, rows)| rows).sum();
-    verify::days(connection)?;
+    verify::check_day_counts(connection)?;
     let all = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0";
     if events != number(connection, all)? {
         return Err(ReadError::INCONSISTENT);
     }
-    let (shortened, shortened_total) = shortened(connection)?;
+    let (evictions, evictions_total) = evictions(connection)?;
     Ok(Status {
         events,
         events_24h: since(connection, yesterday)?,
@@ -149,17 +148,17 @@ fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadE
         newest: edge(connection, "max")?,
         by_type,
         by_severity,
-        reach,
+        oldest_by_severity,
         bytes: 0,
         schema_version: schema::VERSION,
         recorder: recorder(connection)?,
         open_gaps: open_gaps(connection)?,
-        unhealed_drops: number(
+        unrecovered_drops: number(
             connection,
             "SELECT ifnull(sum(items), 0) FROM dropped_range",
         )?,
-        shortened,
-        shortened_total,
+        evictions,
+        evictions_total,
     })
 }
 
@@ -170,17 +169,17 @@ fn number(connection: &Connection, sql: &str) -> Result<u64, ReadError> {
 
 type Counts = Vec<(String, u64)>;
 
-/// Rows by type and by severity, and the first day of each severity, in one pass over the days.
+/// Rows by type and by severity, and the first day of each severity, in one pass over the counts by day.
 fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timestamp>>), ReadError> {
     let mut by_type = vec![0; EventType::ALL.len()];
     let mut by_severity = vec![0; Severity::ALL.len()];
     let mut statement = connection.prepare(
         "SELECT type, severity, rows, bucket_start FROM row_counts WHERE bucket_seconds = 86400",
     )?;
-    let mut reach: Vec<Option<i64>> = vec![None; Severity::ALL.len()];
+    let mut oldest: Vec<Option<i64>> = vec![None; Severity::ALL.len()];
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
-        // More than a file can hold is damage: the sums must not overflow.
+        // A larger number means a damaged file: the sums must not overflow.
         let rows = u64::try_from(row.get::<_, i64>(2)?.min(1 << 40)).unwrap_or(0);
         for (counts, code) in [(&mut by_type, row.get(0)?), (&mut by_severity, row.get(1)?)] {
             let code: i64 = code;
@@ -193,7 +192,7 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timesta
         }
         let start: i64 = row.get(3)?;
         let severity = usize::try_from(row.get::<_, i64>(1)?).ok();
-        if let Some(first) = severity.and_then(|severity| reach.get_mut(severity))
+        if let Some(first) = severity.and_then(|severity| oldest.get_mut(severity))
             && rows > 0
         {
             *first = Some(first.map_or(start, |first| first.min(start)));
@@ -208,7 +207,7 @@ fn counts(connection: &Connection) -> Result<(Counts, Counts, Vec<Option<Timesta
             Severity::ALL.iter().map(|s| s.as_str()).collect(),
             by_severity,
         ),
-        reach
+        oldest
             .into_iter()
             .map(|start| start.map(Timestamp::from_secs))
             .collect(),
@@ -223,7 +222,7 @@ fn edge(connection: &Connection, which: &str) -> Result<Option<String>, ReadErro
     Ok(key.map(|key| EventKey::from_i64(key).created_at().to_string()))
 }
 
-/// Rows created since: whole hours by tally, the first part of an hour by key.
+/// Rows created since: whole hours by `row_counts`, the first part of an hour by key.
 fn since(connection: &Connection, since: Timestamp) -> Result<u64, ReadError> {
     let first = EventKey::first_at(since);
     let hour = (first.second() + 3_599).div_euclid(3_600) * 3_600;
@@ -261,13 +260,13 @@ fn recorder(connection: &Connection) -> Result<Option<RecorderState>, ReadError>
     Ok(state)
 }
 
-fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError> {
+fn evictions(connection: &Connection) -> Result<(Vec<Eviction>, u64), ReadError> {
     let mut statement = connection.prepare(
         "SELECT tenant, namespace, severity, rows, until FROM eviction ORDER BY until DESC, rows DESC LIMIT ?",
     )?;
-    let found = statement.query_map([SHORTENED_MAX], |row| {
+    let found = statement.query_map([EVICTIONS_MAX], |row| {
         let namespace: String = row.get(1)?;
-        Ok(Shortened {
+        Ok(Eviction {
             tenant: Tenant::from_stored(row.get(0)?, &namespace),
             severity: Severity::from_code(row.get(2)?).unwrap_or(Severity::Critical),
             rows: row.get::<_, i64>(3)?.unsigned_abs(),
@@ -278,14 +277,14 @@ fn shortened(connection: &Connection) -> Result<(Vec<Shortened>, u64), ReadError
     Ok((found, number(connection, "SELECT count(*) FROM eviction")?))
 }
 
-fn open_gaps(connection: &Connection) -> Result<Vec<Gap>, ReadError> {
+fn open_gaps(connection: &Connection) -> Result<Vec<OpenGap>, ReadError> {
     let mut statement = connection.prepare(
         "SELECT kind, namespace, gap, gap_cause FROM watch_state WHERE gap IS NOT NULL ORDER BY gap, kind, namespace \
          LIMIT 100",
     )?;
     let gaps = statement.query_map([], |row| {
         let key = EventKey::from_i64(row.get(2)?);
-        Ok(Gap {
+        Ok(OpenGap {
             kind: row.get(0)?,
             namespace: row.get(1)?,
             since: key.created_at(),

@@ -1,38 +1,38 @@
-//! When rows were created, in even buckets, and what to know beside them: changes of objects, and blind intervals.
+//! Rows over time in even buckets, with markers for changes of objects and gaps in the record.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::bounds::Budget;
 use super::filter::{Filter, Pattern};
-use super::numbers::Numbers;
+use super::limits::PageBudget;
 use super::open::Reader;
+use super::resolve::ResolvedFilter;
 use super::row::Row;
+use super::row_scan::RowScan;
 use super::sql::Sql;
-use super::walk::Walk;
-use super::{ReadError, expand};
+use super::{ReadError, decode};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-/// Marks of one kind that are gathered.
-const MARKS_MAX: usize = 100;
-/// Of these, those before the first row: a question about a week has more changes than anybody reads, and what matters
-/// is what came before it began.
-const MARKS_BEFORE: usize = MARKS_MAX / 2;
-/// Changes are gathered from so long before the first bucket on: what caused the first row happened before it.
-const CHANGES_BEFORE: Duration = Duration::from_secs(3600);
-/// Reason of the rows that tell how a pod ended: an effect, not a change by somebody.
+/// Markers of one kind.
+const MARKERS_MAX: usize = 100;
+/// Of these, the ones before the first row: over a week there are more changes than anyone reads, and those just before the
+/// start of the problem matter most.
+const MARKERS_BEFORE_FIRST: usize = MARKERS_MAX / 2;
+/// Changes are included from this long before the first bucket: the cause of the first row precedes it.
+const CHANGES_LEAD: Duration = Duration::from_secs(3600);
+/// Reason of the rows about the end of a pod: an effect, not a change of its spec.
 const POD_ENDED: &str = "PodEnded";
-/// Title of the rows that stand for a blind interval.
+/// Title of gap rows.
 const GAP_TITLE: &str = "Recording gap";
 
-/// What a timeline is asked for.
+/// A request for a timeline.
 #[derive(Debug, Clone)]
 pub struct TimelineRequest {
-    /// Which rows; its times lie within the buckets, which begin at round times.
+    /// Which rows; its time range lies within the buckets, which start at round times.
     pub filter: Filter,
     /// Start of the first bucket.
     pub from: Timestamp,
@@ -45,45 +45,45 @@ pub struct TimelineRequest {
 /// Rows over time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// Rows by bucket and severity code. Rows created before the start that reach into the range are in the first one.
+    /// Rows by bucket and severity code. Rows created before the range that reach into it count in the first bucket.
     pub buckets: Vec<[u64; 4]>,
-    /// By bucket, the rows that are trouble: warning or worse, and neither a standing assessment nor kube9's own life,
-    /// unless these types were asked for.
-    pub trouble: Vec<u64>,
-    /// Whether there was trouble before the first bucket that reaches into it.
-    pub is_old: bool,
-    /// When it began: the oldest trouble that was created in the range; where there is none, the oldest row.
+    /// Problems by bucket: rows of severity warning or higher, but no assessments and no rows about kube9 itself, unless the
+    /// filter names these types.
+    pub problems: Vec<u64>,
+    /// Whether a problem from before the first bucket reaches into it.
+    pub began_before: bool,
+    /// The oldest problem created in the range; without one, the oldest row.
     pub first: Option<Row>,
-    /// Changes of objects, from an hour before the first bucket on, and blind intervals in the range, oldest first.
-    pub marks: Vec<Mark>,
-    /// Changes that are left out of `marks`, because there are too many.
-    pub marks_left_out: u64,
+    /// Changes of objects, from an hour before the first bucket, and gaps in the range, oldest first.
+    pub markers: Vec<Marker>,
+    /// Number of markers that are omitted because there are too many.
+    pub omitted_markers: u64,
 }
 
-/// Something to know beside the counts.
+/// A change or a gap on the time axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// What it is.
-    pub kind: MarkKind,
-    /// When it began.
+pub struct Marker {
+    /// What it marks.
+    pub kind: MarkerKind,
+    /// Start.
     pub from: Timestamp,
-    /// When it ended, the same for a change; `None` while it lasts.
+    /// End; equal to the start for a change, `None` for an open gap.
     pub to: Option<Timestamp>,
     /// Its row.
     pub row: Row,
 }
 
-/// What a mark is.
+/// What a marker stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MarkKind {
-    /// An object was changed by somebody.
+pub enum MarkerKind {
+    /// A change of an object.
     Change,
-    /// Nothing was recorded of a source.
+    /// An interval in which a kind was not watched.
     Gap,
 }
 
 impl Reader {
-    /// Draws a timeline.
+    /// Builds a timeline.
     pub fn timeline(&self, request: &TimelineRequest) -> Result<Timeline, ReadError> {
         self.snapshot(|connection| timeline(connection, request))
     }
@@ -92,7 +92,7 @@ impl Reader {
     pub fn oldest(&self, filter: &Filter) -> Result<Option<Timestamp>, ReadError> {
         self.snapshot(|connection| {
             let mut oldest: Option<i64> = None;
-            visit(connection, filter, &mut |key, _, _| {
+            for_each_row(connection, filter, &mut |key, _, _| {
                 oldest = Some(oldest.map_or(key, |old| old.min(key)))
             })?;
             Ok(oldest.map(|key| EventKey::from_i64(key).created_at()))
@@ -101,62 +101,62 @@ impl Reader {
 }
 
 impl TimelineRequest {
-    fn buckets(&self) -> usize {
+    fn bucket_count(&self) -> usize {
         let span = (self.to.millis() - self.from.millis()).max(1);
         let width = self.bucket_ms.max(1);
         usize::try_from((span + width - 1) / width).unwrap_or(0)
     }
 
-    /// Whether a row is what somebody looks for who asks when it began.
-    fn is_trouble(&self, event_type: i64, severity: i64) -> bool {
-        const LIVE: [i64; 3] = [
+    /// Whether a row can be the start of an incident.
+    fn is_problem(&self, event_type: i64, severity: i64) -> bool {
+        const INCIDENT_TYPES: [i64; 3] = [
             EventType::Cluster.code(),
             EventType::Health.code(),
             EventType::Insight.code(),
         ];
         severity >= Severity::Warning.code()
-            && (LIVE.contains(&event_type) || !self.filter.types.is_empty())
+            && (INCIDENT_TYPES.contains(&event_type) || !self.filter.types.is_empty())
     }
 }
 
-/// What is counted while the rows go by.
+/// Counts of one pass over the rows.
 struct Counts<'a> {
     request: &'a TimelineRequest,
     buckets: Vec<[u64; 4]>,
-    trouble: Vec<u64>,
-    is_old: bool,
-    /// Oldest row in the range, trouble before all else: no trouble?, time, its key.
+    problems: Vec<u64>,
+    began_before: bool,
+    /// The first row, problems preferred: (is no problem, time, key).
     first: Option<(bool, i64, i64)>,
 }
 
 impl<'a> Counts<'a> {
     fn new(request: &'a TimelineRequest) -> Self {
-        let buckets = request.buckets();
+        let buckets = request.bucket_count();
         Self {
             request,
             buckets: vec![[0; 4]; buckets],
-            trouble: vec![0; buckets],
-            is_old: false,
+            problems: vec![0; buckets],
+            began_before: false,
             first: None,
         }
     }
 
     fn add(&mut self, key: i64, created_ms: i64, event_type: i64, severity: i64) {
         let since_from = created_ms.saturating_sub(self.request.from.millis());
-        let is_trouble = self.request.is_trouble(event_type, severity);
+        let is_problem = self.request.is_problem(event_type, severity);
         let bucket = usize::try_from(since_from.max(0) / self.request.bucket_ms.max(1));
         let (Ok(bucket), Ok(severity)) = (bucket, usize::try_from(severity)) else {
             return;
         };
         if let Some(counts) = self.buckets.get_mut(bucket) {
             counts[severity.min(3)] += 1;
-            self.trouble[bucket] += u64::from(is_trouble);
+            self.problems[bucket] += u64::from(is_problem);
         }
         if since_from < 0 {
-            self.is_old |= is_trouble;
+            self.began_before |= is_problem;
             return;
         }
-        let candidate = (!is_trouble, created_ms, key);
+        let candidate = (!is_problem, created_ms, key);
         if self.first.is_none_or(|first| candidate < first) {
             self.first = Some(candidate);
         }
@@ -164,16 +164,16 @@ impl<'a> Counts<'a> {
 }
 
 /// Calls `each` with key, type and severity of every row of a filter.
-fn visit(
+fn for_each_row(
     connection: &Connection,
     filter: &Filter,
     each: &mut dyn FnMut(i64, i64, i64),
 ) -> Result<(), ReadError> {
-    let numbers = Numbers::of(connection, filter)?;
-    if numbers.nothing {
+    let resolved = ResolvedFilter::new(connection, filter)?;
+    if resolved.matches_nothing {
         return Ok(());
     }
-    Walk::new(connection, &numbers)?.visit("e.type, e.severity", &mut |row| {
+    RowScan::new(connection, &resolved)?.for_each("e.type, e.severity", &mut |row| {
         each(row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(())
     })
@@ -181,7 +181,7 @@ fn visit(
 
 fn timeline(connection: &Connection, request: &TimelineRequest) -> Result<Timeline, ReadError> {
     let mut counts = Counts::new(request);
-    visit(
+    for_each_row(
         connection,
         &request.filter,
         &mut |key, event_type, severity| {
@@ -191,34 +191,34 @@ fn timeline(connection: &Connection, request: &TimelineRequest) -> Result<Timeli
     )?;
     let Counts {
         buckets,
-        trouble,
-        is_old,
+        problems,
+        began_before,
         first,
         ..
     } = counts;
     let first = first.map(|(_, _, key)| key);
     let row = match first {
-        Some(key) => expand::Rows::new(connection)?.get(key)?,
+        Some(key) => decode::RowReader::new(connection)?.get(key)?,
         None => None,
     };
-    let (marks, marks_left_out) = marks(connection, request, first)?;
+    let (markers, omitted_markers) = markers(connection, request, first)?;
     Ok(Timeline {
         buckets,
-        trouble,
-        is_old,
+        problems,
+        began_before,
         first: row,
-        marks,
-        marks_left_out,
+        markers,
+        omitted_markers,
     })
 }
 
-/// The gaps, and the changes in the filter's namespaces and of what has no namespace. What changed is often another
-/// object than the one asked for.
-fn marks(
+/// The gaps, and the changes of objects in the filter's namespaces and of nodes. The object that changed is often not the
+/// one that the filter names.
+fn markers(
     connection: &Connection,
     request: &TimelineRequest,
     first: Option<i64>,
-) -> Result<(Vec<Mark>, u64), ReadError> {
+) -> Result<(Vec<Marker>, u64), ReadError> {
     let filter = &request.filter;
     let gaps = Filter {
         types: vec![EventType::System],
@@ -226,51 +226,67 @@ fn marks(
         until: filter.until,
         ..Filter::default()
     };
-    let mut marks = Vec::new();
+    let mut markers = Vec::new();
     let mut keys = Vec::new();
-    visit_where(
+    keys_where(
         connection,
         &gaps,
         "e.imported_id IS NULL AND e.class IN (SELECT id FROM event_class WHERE title = ?)",
         GAP_TITLE,
         &mut keys,
     )?;
-    let mut left_out = choose(&mut keys, first);
-    let mut budget = Budget::page();
-    left_out += read(connection, MarkKind::Gap, &keys, &mut budget, &mut marks)?;
+    let mut omitted = keep_most_relevant(&mut keys, first);
+    let mut budget = PageBudget::new();
+    omitted += read(
+        connection,
+        MarkerKind::Gap,
+        &keys,
+        &mut budget,
+        &mut markers,
+    )?;
 
     let mut namespaces = filter.namespaces.clone();
     namespaces.extend(
         filter
-            .about
+            .objects
             .iter()
-            .filter_map(|about| about.namespace.clone()),
+            .filter_map(|object| object.namespace.clone()),
     );
     let mut changes = Filter {
         types: vec![EventType::Cluster],
-        since: filter.since.map(|since| since.minus(CHANGES_BEFORE)),
+        since: filter.since.map(|since| since.minus(CHANGES_LEAD)),
         until: filter.until,
         namespaces,
         ..Filter::default()
     };
     keys.clear();
-    changed(connection, &changes, &mut keys)?;
+    change_keys(connection, &changes, &mut keys)?;
     if !changes.namespaces.is_empty() {
         changes.namespaces.clear();
-        // The only kind among the watched ones that has no namespace.
+        // Node is the only watched kind without a namespace.
         changes.kinds.extend(Pattern::parse("Node"));
-        changed(connection, &changes, &mut keys)?;
+        change_keys(connection, &changes, &mut keys)?;
     }
-    left_out += choose(&mut keys, first);
-    left_out += read(connection, MarkKind::Change, &keys, &mut budget, &mut marks)?;
-    marks.sort_by_key(|mark| mark.from);
-    Ok((marks, left_out))
+    omitted += keep_most_relevant(&mut keys, first);
+    omitted += read(
+        connection,
+        MarkerKind::Change,
+        &keys,
+        &mut budget,
+        &mut markers,
+    )?;
+    markers.sort_by_key(|marker| marker.from);
+    Ok((markers, omitted))
 }
 
-/// Appends the changes of a filter: a row of the cluster that is not an Event was made by kube9 when it saw one,
-/// unless it came from the original operator, which recorded Events alone.
-fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Result<(), ReadError> {
-    visit_where(
+/// Appends the keys of changes: rows of type cluster that are not Kubernetes Events, and were not imported from the original
+/// operator, which recorded only Events.
+fn change_keys(
+    connection: &Connection,
+    filter: &Filter,
+    keys: &mut Vec<i64>,
+) -> Result<(), ReadError> {
+    keys_where(
         connection,
         filter,
         "e.imported_id IS NULL AND e.class IN (SELECT id FROM event_class WHERE kube_type = '' AND reason <> ?)",
@@ -279,7 +295,7 @@ fn changed(connection: &Connection, filter: &Filter, keys: &mut Vec<i64>) -> Res
     )
 }
 
-fn visit_where(
+fn keys_where(
     connection: &Connection,
     filter: &Filter,
     condition: &str,
@@ -288,30 +304,30 @@ fn visit_where(
 ) -> Result<(), ReadError> {
     let mut sql = Sql::new(condition);
     sql.values.push(value.to_owned().into());
-    let mut numbers = Numbers::of(connection, filter)?;
-    numbers.require(sql);
-    if numbers.nothing {
+    let mut resolved = ResolvedFilter::new(connection, filter)?;
+    resolved.add_condition(sql);
+    if resolved.matches_nothing {
         return Ok(());
     }
-    Walk::new(connection, &numbers)?.visit("e.key", &mut |row| {
+    RowScan::new(connection, &resolved)?.for_each("e.key", &mut |row| {
         keys.push(row.get(0)?);
         Ok(())
     })
 }
 
-/// Keeps the last ones up to the first row, and the newest; returns how many are left out.
-fn choose(keys: &mut Vec<i64>, first: Option<i64>) -> u64 {
+/// Keeps the newest keys up to that of the first row, then the newest of all; returns how many were dropped.
+fn keep_most_relevant(keys: &mut Vec<i64>, first: Option<i64>) -> u64 {
     let all = keys.len();
-    if all <= MARKS_MAX {
+    if all <= MARKERS_MAX {
         return 0;
     }
     keys.sort_unstable_by(|a, b| b.cmp(a));
     let before = keys
         .iter()
         .filter(|&&key| first.is_some_and(|first| key <= first));
-    let mut kept: BTreeSet<i64> = before.take(MARKS_BEFORE).copied().collect();
+    let mut kept: BTreeSet<i64> = before.take(MARKERS_BEFORE_FIRST).copied().collect();
     for &key in keys.iter() {
-        if kept.len() == MARKS_MAX {
+        if kept.len() == MARKERS_MAX {
             break;
         }
         kept.insert(key);
@@ -320,34 +336,34 @@ fn choose(keys: &mut Vec<i64>, first: Option<i64>) -> u64 {
     (all - keys.len()) as u64
 }
 
-/// Reads the marks with these keys, as many as fit; returns how many do not.
+/// Reads the rows of markers, as many as fit; returns how many did not.
 fn read(
     connection: &Connection,
-    kind: MarkKind,
+    kind: MarkerKind,
     keys: &[i64],
-    budget: &mut Budget,
-    marks: &mut Vec<Mark>,
+    budget: &mut PageBudget,
+    markers: &mut Vec<Marker>,
 ) -> Result<u64, ReadError> {
-    let mut rows = expand::Rows::new(connection)?;
+    let mut rows = decode::RowReader::new(connection)?;
     let mut end = connection.prepare(
         "SELECT e.last_offset_ms, EXISTS (SELECT 1 FROM watch_state w WHERE w.gap = e.key) FROM event e WHERE e.key = ?",
     )?;
     for (read, key) in keys.iter().enumerate() {
         let from = EventKey::from_i64(*key).created_at();
-        let (last_ms, lasts): (i64, bool) =
+        let (last_ms, is_open): (i64, bool) =
             end.query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let to = match kind {
-            MarkKind::Change => Some(from),
-            MarkKind::Gap if lasts => None,
-            MarkKind::Gap => Some(Timestamp::from_millis(
+            MarkerKind::Change => Some(from),
+            MarkerKind::Gap if is_open => None,
+            MarkerKind::Gap => Some(Timestamp::from_millis(
                 from.millis().saturating_add(last_ms.max(0)),
             )),
         };
         if let Some(row) = rows.get(*key)? {
-            if !budget.takes(&row) {
+            if !budget.try_add(&row) {
                 return Ok((keys.len() - read) as u64);
             }
-            marks.push(Mark {
+            markers.push(Marker {
                 kind,
                 from,
                 to,
@@ -363,9 +379,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_before_the_first_row_are_kept_when_there_are_too_many() {
+    fn keep_most_relevant_too_many_keeps_those_before_the_first_row() {
         let mut few: Vec<i64> = (0..100).rev().collect();
-        assert_eq!(choose(&mut few, Some(3)), 0);
+        assert_eq!(keep_most_relevant(&mut few, Some(3)), 0);
         assert_eq!(few.len(), 100);
         for (first, expected) in [
             (Some(499), (450..500).chain(950..1000).collect::<Vec<_>>()),
@@ -373,7 +389,7 @@ mod tests {
             (Some(9), (0..10).chain(910..1000).collect()),
         ] {
             let mut keys: Vec<i64> = (0..1000).collect();
-            assert_eq!(choose(&mut keys, first), 900);
+            assert_eq!(keep_most_relevant(&mut keys, first), 900);
             assert_eq!(keys, expected, "{first:?}");
         }
     }

@@ -1,20 +1,20 @@
-//! Compares what is stored more than once, so that a damaged file is not taken for a short record.
+//! Compares rows with the counts in `row_counts`, so that a damaged file does not look like a short record.
 //!
-//! SQLite notices a page that is not one of its own. It does not notice one that is old, or in the place of another: rows
-//! behind it are then not found, without an error. The counters know how many rows there are, so each question compares
-//! what it found with them. Where it cannot, since a filter leaves rows out, the tree it walked is counted as a whole, up
-//! to [`COUNTED_MAX`] entries: a larger file has room for such a page that no question notices.
+//! SQLite detects a page that it did not write. It does not detect an old page, or one in the place of another: the rows
+//! behind it are then missing, without an error. So each query compares the number of rows it read with `row_counts`. If a
+//! filter excludes rows, it counts the whole b-tree that it scanned instead, up to [`COUNTED_MAX`] entries; in a larger
+//! b-tree such a page may go unnoticed.
 
 use rusqlite::Connection;
 
 use super::ReadError;
-use super::numbers::Keys;
-use super::plan::Way;
+use super::plan::AccessPath;
+use super::resolve::KeyRange;
 use crate::schema::bucket::{ALL, DAY, HOUR};
 use kube9_model::id::EventKey;
 
-/// Most entries of a tree that are counted: some 3 ms. A filter on a column answers within 25 ms at a million rows, and
-/// counting those would take as long again.
+/// A larger b-tree is not counted. Counting this many entries takes about 3 ms; a filter on a column answers within 25 ms at a
+/// million rows, and counting those would double that.
 const COUNTED_MAX: i64 = 100_000;
 
 fn number(
@@ -27,8 +27,8 @@ fn number(
         .query_row(values, |row| row.get(0))?)
 }
 
-/// The entries of a tree are as many as its counters say, where there are not too many to count.
-fn entries(
+/// Fails unless a b-tree has `counted` entries, which `sql` counts. Does nothing if there are more than [`COUNTED_MAX`].
+fn check_entries(
     connection: &Connection,
     counted: i64,
     sql: &str,
@@ -37,16 +37,16 @@ fn entries(
     if counted > COUNTED_MAX {
         return Ok(());
     }
-    same(counted, number(connection, sql, values)?)
+    check_equal(counted, number(connection, sql, values)?)
 }
 
-/// Whether reading all of a table takes no longer than counting [`COUNTED_MAX`] entries.
+/// Whether a scan of the table takes no longer than counting [`COUNTED_MAX`] entries.
 pub(super) fn is_small(connection: &Connection, table: &str) -> Result<bool, ReadError> {
     let sql = format!("SELECT ifnull(max(id) - min(id), 0) FROM {table}");
     Ok(number(connection, &sql, [])? <= COUNTED_MAX)
 }
 
-fn same(counted: i64, stored: i64) -> Result<(), ReadError> {
+fn check_equal(counted: i64, stored: i64) -> Result<(), ReadError> {
     if counted == stored {
         Ok(())
     } else {
@@ -54,18 +54,18 @@ fn same(counted: i64, stored: i64) -> Result<(), ReadError> {
     }
 }
 
-/// The rows of all hours that `keys` touches are as many as their counters say.
-pub(super) fn rows(connection: &Connection, keys: Keys) -> Result<(), ReadError> {
+/// Fails unless the hours that overlap `keys` have as many rows as `row_counts` holds.
+pub(super) fn check_rows(connection: &Connection, keys: KeyRange) -> Result<(), ReadError> {
     if keys.from == i64::MIN && keys.to == i64::MAX {
-        let counted = all(connection, "1")?;
-        return entries(
+        let counted = total_count(connection, "1")?;
+        return check_entries(
             connection,
             counted,
             "SELECT count(*) FROM event NOT INDEXED",
             [],
         );
     }
-    // Hours as the tally cuts them, outwards: a row belongs to the hour of its second.
+    // Round outwards to whole hours: a row counts in the hour of its second.
     let second = |key| EventKey::from_i64(key).second();
     let from = match keys.from {
         i64::MIN => 0,
@@ -80,7 +80,7 @@ pub(super) fn rows(connection: &Connection, keys: Keys) -> Result<(), ReadError>
         "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 3600 AND bucket_start >= ?1 AND bucket_start < ?2",
         (from, to),
     )?;
-    entries(
+    check_entries(
         connection,
         counted,
         "SELECT count(*) FROM event NOT INDEXED WHERE key >= ?1 AND key < ?2",
@@ -88,40 +88,45 @@ pub(super) fn rows(connection: &Connection, keys: Keys) -> Result<(), ReadError>
     )
 }
 
-/// The rows of the hour in which a row with this key would lie.
-pub(super) fn hour(connection: &Connection, key: i64) -> Result<(), ReadError> {
-    rows(
+/// [`check_rows`] for the hour of this key.
+pub(super) fn check_hour(connection: &Connection, key: i64) -> Result<(), ReadError> {
+    check_rows(
         connection,
-        Keys {
+        KeyRange {
             from: key,
             to: key.saturating_add(1),
         },
     )
 }
 
-/// The trees of a way hold as many entries as the counters say. `keys` is what was walked in key order.
-pub(super) fn way(connection: &Connection, way: &Way, keys: Keys) -> Result<(), ReadError> {
+/// Fails unless the b-trees of an access path have as many entries as `row_counts` holds. `keys` is the range that was
+/// scanned in key order.
+pub(super) fn check_access_path(
+    connection: &Connection,
+    access_path: &AccessPath,
+    keys: KeyRange,
+) -> Result<(), ReadError> {
     let of_codes = |codes: &[i64], column: &str, sql: &str| {
         codes.iter().try_for_each(|code| {
-            let counted = all(connection, &format!("{column} = {code}"))?;
-            entries(connection, counted, sql, [code])
+            let counted = total_count(connection, &format!("{column} = {code}"))?;
+            check_entries(connection, counted, sql, [code])
         })
     };
-    match way {
-        Way::Scan | Way::Hours => rows(connection, keys),
-        Way::Types(codes) => of_codes(
+    match access_path {
+        AccessPath::Scan | AccessPath::Hours => check_rows(connection, keys),
+        AccessPath::Types(codes) => of_codes(
             codes,
             "type",
             "SELECT count(*) FROM event INDEXED BY idx_events_type WHERE type <> 0 AND type = ?1",
         ),
-        Way::Severities(codes) => of_codes(
+        AccessPath::Severities(codes) => of_codes(
             codes,
             "severity",
             "SELECT count(*) FROM event INDEXED BY idx_events_severity WHERE severity >= 2 AND severity = ?1",
         ),
-        Way::Objects(_) => {
-            let counted = all(connection, "scope <> 0")?;
-            entries(
+        AccessPath::Objects(_) => {
+            let counted = total_count(connection, "scope <> 0")?;
+            check_entries(
                 connection,
                 counted,
                 "SELECT count(*) FROM event INDEXED BY idx_events_object WHERE object IS NOT NULL",
@@ -131,18 +136,18 @@ pub(super) fn way(connection: &Connection, way: &Way, keys: Keys) -> Result<(), 
     }
 }
 
-/// Rows in all of the record, by the counters of which `condition` holds.
-fn all(connection: &Connection, condition: &str) -> Result<i64, ReadError> {
+/// Number of all rows by `row_counts`, of the counts that meet `condition`.
+fn total_count(connection: &Connection, condition: &str) -> Result<i64, ReadError> {
     let sql = format!(
         "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0 AND {condition}"
     );
     number(connection, &sql, [])
 }
 
-/// The counters of days sum up to those of all of the record, and those of days and hours begin and end where the rows do.
-pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
+/// Fails unless the counts of all days add up to the total, and the first and last bucket hold the first and last row.
+pub(super) fn check_day_counts(connection: &Connection) -> Result<(), ReadError> {
     let sum = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = ?1";
-    same(
+    check_equal(
         number(connection, sum, [ALL])?,
         number(connection, sum, [DAY])?,
     )?;
@@ -155,9 +160,9 @@ pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
         let mut counted = connection.prepare_cached(&format!(
             "SELECT {end}(bucket_start) FROM row_counts WHERE bucket_seconds = ?1"
         ))?;
-        for span in [DAY, HOUR] {
-            let start: Option<i64> = counted.query_row([span], |row| row.get(0))?;
-            if start != second.map(|second| second - second.rem_euclid(span)) {
+        for bucket_seconds in [DAY, HOUR] {
+            let start: Option<i64> = counted.query_row([bucket_seconds], |row| row.get(0))?;
+            if start != second.map(|second| second - second.rem_euclid(bucket_seconds)) {
                 return Err(ReadError::INCONSISTENT);
             }
         }
@@ -165,9 +170,9 @@ pub(super) fn days(connection: &Connection) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Every scope that has rows is there.
-pub(super) fn scopes(connection: &Connection) -> Result<(), ReadError> {
+/// Fails if a scope that has rows is missing.
+pub(super) fn check_scopes(connection: &Connection) -> Result<(), ReadError> {
     let sql = "SELECT count(*) FROM row_counts t LEFT JOIN scope s NOT INDEXED ON s.id = t.scope \
          WHERE t.bucket_seconds = 0 AND t.scope <> 0 AND s.id IS NULL";
-    same(0, number(connection, sql, [])?)
+    check_equal(0, number(connection, sql, [])?)
 }

@@ -1,8 +1,7 @@
 //! What is asked of generated databases, compared with the naive answer.
 
-mod equals_naive;
-mod naive;
-mod ways;
+mod equivalence;
+mod reference;
 
 #[path = "../../../tests/fixture/mod.rs"]
-mod fixture;
+pub(super) mod fixture;

@@ -1,4 +1,4 @@
-//! Maps a filter's names to the integers that rows hold, once, in the small interned tables.
+//! Resolves the names of a filter to the integers that rows hold, once, in the small interned tables.
 
 use rusqlite::{Connection, params_from_iter};
 
@@ -10,65 +10,66 @@ use crate::schema::FOLD_WINDOW_MS;
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 
-/// Objects up to which their ids are listed and visited. Past it a scan is as fast, and the list would take memory.
+/// Up to this many objects the filter lists their ids. With more, a scan is as fast and the list would take memory.
 pub(super) const OBJECTS_MAX: usize = 20_000;
-/// Objects up to which a statement in key order makes a set of them first: so that a row whose object is missing is found
-/// and told. For more it looks each row's object up.
-const SET_MAX: usize = 4_000;
+/// Up to this many objects a scan in key order builds a set of their ids first, which finds a row whose object is
+/// missing. With more, it looks up the object of each row.
+const ID_SET_MAX: usize = 4_000;
 
-/// Which objects a filter allows.
+/// The objects that a filter matches.
 #[derive(Debug)]
-pub(super) enum Objects {
-    /// All, and rows without one.
+pub(super) enum ObjectSet {
+    /// All, and rows without an object.
     Any,
-    /// These ids; the condition on `object o` joined with `scope s` that they come from.
+    /// These ids, and the condition on `object o` joined with `scope s` that selected them.
     Few(Vec<i64>, Sql),
-    /// More than [`OBJECTS_MAX`]: the condition alone.
+    /// More than [`OBJECTS_MAX`]: only the condition.
     Many(Sql),
 }
 
 /// A filter in the database's integers.
 #[derive(Debug)]
-pub(super) struct Numbers {
+pub(super) struct ResolvedFilter {
     /// Codes of event types; `None` allows all.
     pub(super) types: Option<Vec<i64>>,
     /// Codes of severities; `None` allows all.
     pub(super) severities: Option<Vec<i64>>,
     /// Ids of scopes, ascending; `None` allows all, and rows without an object.
     pub(super) scopes: Option<Vec<i64>>,
-    /// Objects, where names or owners are asked for.
-    pub(super) objects: Objects,
-    /// Conditions on the row's reason and node.
-    details: Vec<Sql>,
-    /// Text that the row must have.
+    /// Objects, if the filter names objects or owners.
+    pub(super) objects: ObjectSet,
+    /// Further conditions on `event e`.
+    conditions: Vec<Sql>,
+    /// Text that the row must contain.
     pub(super) search: Option<String>,
-    /// Keys of the rows that can match by time alone.
-    pub(super) span: Span,
+    /// Keys of the rows whose time can match.
+    pub(super) ranges: TimeRanges,
     /// Whether no row can match.
-    pub(super) nothing: bool,
+    pub(super) matches_nothing: bool,
 }
 
-/// The filter's time, in keys. Rows created in `main` match; older ones match if they last until `since`.
+/// The time range of a filter as ranges of keys. Rows created in `main` match; older rows match if their last occurrence is
+/// at or after `since`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct TimeRanges {
     /// Rows created in [since, until).
-    pub(super) main: Keys,
-    /// Rows created at most one folding window before since; empty without a since.
-    pub(super) window: Keys,
-    /// Rows created before that: only those of the partial index on long rows can reach into the range.
-    pub(super) older: Keys,
+    pub(super) main: KeyRange,
+    /// Rows created at most one fold window before `since`; empty without a `since`.
+    pub(super) window: KeyRange,
+    /// Rows created before that: only those in the partial index of long rows can reach into the range.
+    pub(super) older: KeyRange,
     /// Milliseconds since the epoch.
     pub(super) since_ms: i64,
 }
 
 /// Keys from `from` (inclusive) to `to` (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(super) struct KeyRange {
     pub(super) from: i64,
     pub(super) to: i64,
 }
 
-impl Keys {
+impl KeyRange {
     pub(super) const fn is_empty(self) -> bool {
         self.from >= self.to
     }
@@ -82,15 +83,15 @@ impl Keys {
     }
 }
 
-impl Span {
-    fn of(filter: &Filter) -> Self {
+impl TimeRanges {
+    fn new(filter: &Filter) -> Self {
         let end = filter
             .until
             .map_or(i64::MAX, |t| EventKey::first_at(t).as_i64());
         let Some(since) = filter.since else {
-            let none = Keys { from: 0, to: 0 };
+            let none = KeyRange { from: 0, to: 0 };
             return Self {
-                main: Keys {
+                main: KeyRange {
                     from: i64::MIN,
                     to: end,
                 },
@@ -103,15 +104,15 @@ impl Span {
         let window = Timestamp::from_millis(since.millis().saturating_sub(FOLD_WINDOW_MS));
         let window_start = EventKey::first_at(window).as_i64();
         Self {
-            main: Keys {
+            main: KeyRange {
                 from: start,
                 to: end,
             },
-            window: Keys {
+            window: KeyRange {
                 from: window_start,
                 to: start.min(end),
             },
-            older: Keys {
+            older: KeyRange {
                 from: i64::MIN,
                 to: window_start.min(end),
             },
@@ -120,46 +121,48 @@ impl Span {
     }
 }
 
-impl Numbers {
-    /// Looks the filter's names up.
-    pub(super) fn of(connection: &Connection, filter: &Filter) -> Result<Self, ReadError> {
+impl ResolvedFilter {
+    /// Looks up the names of a filter.
+    pub(super) fn new(connection: &Connection, filter: &Filter) -> Result<Self, ReadError> {
         let scopes = scopes(connection, filter)?;
         let objects = objects(connection, filter, scopes.as_deref())?;
-        let nothing = scopes.as_ref().is_some_and(Vec::is_empty)
-            || matches!(&objects, Objects::Few(ids, _) if ids.is_empty());
+        let matches_nothing = scopes.as_ref().is_some_and(Vec::is_empty)
+            || matches!(&objects, ObjectSet::Few(ids, _) if ids.is_empty());
         let codes = |all: usize, mut codes: Vec<i64>| {
             codes.sort_unstable();
             codes.dedup();
             (!codes.is_empty() && codes.len() < all).then_some(codes)
         };
-        let mut details = details(filter);
+        let mut conditions = conditions(filter);
         if let Some(until) = filter.until {
-            details.extend(last_second(connection, until)?);
+            conditions.extend(last_second(connection, until)?);
         }
         Ok(Self {
             types: codes(6, filter.types.iter().map(|t| t.code()).collect()),
             severities: codes(4, filter.severities.iter().map(|s| s.code()).collect()),
             scopes,
             objects,
-            details,
+            conditions,
             search: filter.search.clone(),
-            span: Span::of(filter),
-            nothing,
+            ranges: TimeRanges::new(filter),
+            matches_nothing,
         })
     }
 
-    /// Asks for more than the filter does: a condition on `event e`.
-    pub(super) fn require(&mut self, condition: Sql) {
-        self.details.push(condition);
+    /// Adds a condition on `event e`.
+    pub(super) fn add_condition(&mut self, condition: Sql) {
+        self.conditions.push(condition);
     }
 
-    /// Whether `tally` alone can count: the filter names nothing but type, severity, scope and time.
-    pub(super) fn is_tallied(&self) -> bool {
-        matches!(self.objects, Objects::Any) && self.details.is_empty() && self.search.is_none()
+    /// Whether `row_counts` alone can count the matches: the filter has only type, severity, scope and time.
+    pub(super) fn is_countable(&self) -> bool {
+        matches!(self.objects, ObjectSet::Any)
+            && self.conditions.is_empty()
+            && self.search.is_none()
     }
 
-    /// The condition on a row of `event e`, ` AND …`; cheap terms first. Leaves out what `known` says is given already.
-    pub(super) fn condition(&self, known: Known) -> Sql {
+    /// The condition on a row of `event e`, ` AND …`; cheap terms first. Omits what the access path has filtered already.
+    pub(super) fn condition(&self, filtered: AlreadyFiltered) -> Sql {
         let mut sql = Sql::default();
         // The unary plus keeps the planner from taking an index that the plan did not choose.
         if let Some(types) = &self.types {
@@ -168,24 +171,24 @@ impl Numbers {
         if let Some(severities) = &self.severities {
             sql.push(" AND ").push(&one_of("+e.severity", severities));
         }
-        for detail in &self.details {
-            sql.and(detail);
+        for condition in &self.conditions {
+            sql.and(condition);
         }
         match (&self.objects, &self.scopes) {
-            _ if known == Known::Object => {}
-            (Objects::Any, None) => {}
-            (Objects::Any, Some(scopes)) => {
+            _ if filtered == AlreadyFiltered::Object => {}
+            (ObjectSet::Any, None) => {}
+            (ObjectSet::Any, Some(scopes)) => {
                 sql.push(" AND ").push(&one_of(
                     "(SELECT o.scope FROM object o WHERE o.id = e.object)",
                     scopes,
                 ));
             }
-            (Objects::Few(ids, _), _) if ids.len() <= SET_MAX => {
+            (ObjectSet::Few(ids, _), _) if ids.len() <= ID_SET_MAX => {
                 sql.push(" AND +e.object IN (SELECT value FROM json_each(")
                     .bind(json(ids.iter().copied()))
                     .push("))");
             }
-            (Objects::Few(_, condition) | Objects::Many(condition), _) => {
+            (ObjectSet::Few(_, condition) | ObjectSet::Many(condition), _) => {
                 sql.push(" AND EXISTS (SELECT 1 FROM object o CROSS JOIN scope s ON s.id = o.scope WHERE o.id = e.object")
                     .and(condition)
                     .push(")");
@@ -195,11 +198,11 @@ impl Numbers {
     }
 }
 
-/// What the way to a row proves already.
+/// Which part of a filter the access path has applied already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum AlreadyFiltered {
     Nothing,
-    /// Its object is one that the filter allows.
+    /// The condition on objects.
     Object,
 }
 
@@ -227,7 +230,7 @@ fn scopes(connection: &Connection, filter: &Filter) -> Result<Option<Vec<i64>>, 
     if !filter.namespaces.is_empty() {
         sql.and(&namespace_matches(&filter.namespaces));
     }
-    verify::scopes(connection)?;
+    verify::check_scopes(connection)?;
     let mut scopes = ids(connection, &sql)?;
     scopes.sort_unstable();
     Ok(Some(scopes))
@@ -237,9 +240,9 @@ fn objects(
     connection: &Connection,
     filter: &Filter,
     scopes: Option<&[i64]>,
-) -> Result<Objects, ReadError> {
-    if filter.names.is_empty() && filter.owners.is_empty() && filter.about.is_empty() {
-        return Ok(Objects::Any);
+) -> Result<ObjectSet, ReadError> {
+    if filter.names.is_empty() && filter.owners.is_empty() && filter.objects.is_empty() {
+        return Ok(ObjectSet::Any);
     }
     let mut shared = Sql::new("1");
     if let Some(scopes) = scopes {
@@ -251,25 +254,25 @@ fn objects(
         shared.and(&matches("o.name", &filter.names, Case::Matters));
     }
     if !filter.owners.is_empty() {
-        shared.and(&owned(filter));
+        shared.and(&owner_condition(filter));
     }
-    // One statement for each whole object, so that each can seek by (scope, name); an OR of them would scan.
+    // One statement for each object, so that each can seek by (scope, name); an OR of them would scan.
     let mut alternatives: Vec<Sql> = filter
-        .about
+        .objects
         .iter()
-        .map(|about| {
+        .map(|object| {
             let mut sql = shared.clone();
             sql.and(&matches(
                 "s.kind",
-                std::slice::from_ref(&about.kind),
+                std::slice::from_ref(&object.kind),
                 Case::Ignored,
             ));
             sql.and(&matches(
                 "o.name",
-                std::slice::from_ref(&about.name),
+                std::slice::from_ref(&object.name),
                 Case::Matters,
             ));
-            if let Some(namespace) = &about.namespace {
+            if let Some(namespace) = &object.namespace {
                 sql.and(&namespace_matches(std::slice::from_ref(namespace)));
             }
             sql
@@ -289,9 +292,9 @@ fn objects(
     }
     found.sort_unstable();
     found.dedup();
-    // A name that is not there is looked for once more without the index, which may be damaged, where that is cheap.
-    let unsure = found.is_empty() && verify::is_small(connection, "object")?;
-    for alternative in alternatives.iter().filter(|_| unsure) {
+    // The index may be damaged. If it finds no object, look again without it where that is cheap.
+    let check_without_index = found.is_empty() && verify::is_small(connection, "object")?;
+    for alternative in alternatives.iter().filter(|_| check_without_index) {
         let mut sql = Sql::new(
             "SELECT o.id FROM object o NOT INDEXED CROSS JOIN scope s ON s.id = o.scope WHERE ",
         );
@@ -305,13 +308,13 @@ fn objects(
         any.push(" OR (").append(alternative).push(")");
     }
     Ok(if found.len() <= OBJECTS_MAX {
-        Objects::Few(found, any)
+        ObjectSet::Few(found, any)
     } else {
-        Objects::Many(any)
+        ObjectSet::Many(any)
     })
 }
 
-fn owned(filter: &Filter) -> Sql {
+fn owner_condition(filter: &Filter) -> Sql {
     let mut sql = Sql::new(
         "o.owner IN (SELECT owner.id FROM scope owns CROSS JOIN object owner ON owner.scope = owns.id WHERE 0",
     );
@@ -335,8 +338,8 @@ fn owned(filter: &Filter) -> Sql {
     sql
 }
 
-/// What keys cannot tell: which rows of the second that `until` cuts were created in time. Rows of the original operator
-/// have milliseconds; where none of them is too late, there is no condition, and `tally` can count.
+/// Keys have whole seconds, but rows of the original operator have milliseconds: which rows of the second in which `until`
+/// lies were created before it. `None` if no row of that second is later, so that `row_counts` can count.
 fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>, ReadError> {
     let second = EventKey::new(until.second(), 0).as_i64();
     let end = EventKey::first_at(until).as_i64();
@@ -359,8 +362,8 @@ fn last_second(connection: &Connection, until: Timestamp) -> Result<Option<Sql>,
     Ok(Some(in_time))
 }
 
-fn details(filter: &Filter) -> Vec<Sql> {
-    let mut details = Vec::new();
+fn conditions(filter: &Filter) -> Vec<Sql> {
+    let mut conditions = Vec::new();
     if !filter.reasons.is_empty() || !filter.containers.is_empty() {
         let mut sql = Sql::new("e.class IN (SELECT r.id FROM event_class r WHERE 1");
         if !filter.reasons.is_empty() {
@@ -372,13 +375,13 @@ fn details(filter: &Filter) -> Vec<Sql> {
                 .push(" AND r.container <> ''");
         }
         sql.push(")");
-        details.push(sql);
+        conditions.push(sql);
     }
     if !filter.nodes.is_empty() {
         let mut sql = Sql::new("e.node IN (SELECT n.id FROM node n WHERE ");
         sql.append(&matches("n.name", &filter.nodes, Case::Matters))
             .push(")");
-        details.push(sql);
+        conditions.push(sql);
     }
-    details
+    conditions
 }

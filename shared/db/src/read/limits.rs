@@ -1,10 +1,10 @@
-//! How much an answer may hold, so that a reader's memory does not depend on who wrote the file.
+//! Upper bounds of an answer, so that the memory of a reader does not depend on who wrote the file.
 //!
 //! ```text
-//!   a value   VALUE_BYTES_MAX   SQLite refuses a longer one before it is read
-//!   a page    PAGE_BYTES_MAX    it ends earlier, and the next one goes on
-//!   groups    GROUPS_BYTES_MAX  the query is refused
-//!   SQLite    heap              whatever a statement sorts or parses
+//!   a value   VALUE_BYTES_MAX   SQLite refuses to read a longer one
+//!   a page    PAGE_BYTES_MAX    the page ends early, the next one continues
+//!   groups    GROUPS_BYTES_MAX  the query fails
+//!   SQLite    heap limit        whatever a statement sorts or parses
 //! ```
 
 use std::collections::HashMap;
@@ -18,37 +18,37 @@ use super::row::Row;
 
 /// Longest text, blob or row that is read. The recorder writes at most 10 KiB of metadata and 4 KiB of text.
 pub(super) const VALUE_BYTES_MAX: i32 = 1 << 20;
-/// Text of the rows of one page: a thousand rows of 4 KiB, which is far above what rows are on average (about 0.7 KiB).
+/// Text of the rows of one page: a thousand rows of 4 KiB; rows have about 0.7 KiB on average.
 const PAGE_BYTES_MAX: usize = 4 << 20;
-/// Memory of the groups of one answer: about 75,000 with names of usual length, twice (as integers and as words).
+/// Memory of the groups of one answer: about 75,000 with names of typical length, held twice (as integers and labels).
 const GROUPS_BYTES_MAX: usize = 12 << 20;
-/// Memory of a group beside its texts: two entries of hash maps and their keys.
+/// Memory of a group besides its text: two entries of hash maps and their keys.
 const GROUP_BYTES: usize = 128;
 
-/// Bounds the memory of SQLite in this process, for all connections, permanently: a damaged file decides what a statement
-/// sorts and what a schema holds. For a program that only reads.
+/// Limits the memory of SQLite in this process, for all connections, permanently: a damaged file determines how much a
+/// statement sorts. For a process that only reads.
 pub fn limit_heap(bytes: u32) -> Result<(), ReadError> {
     let connection = Connection::open_in_memory()?;
     Ok(connection.query_row(&format!("PRAGMA hard_heap_limit = {bytes}"), [], |_| Ok(()))?)
 }
 
-/// Has a connection refuse longer values.
+/// Makes a connection refuse values longer than [`VALUE_BYTES_MAX`].
 pub(super) fn limit_values(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         .map(drop)
 }
 
-/// What is left of a page.
-pub(super) struct Budget(Option<usize>);
+/// Bytes that a page may still take.
+pub(super) struct PageBudget(Option<usize>);
 
-impl Budget {
-    pub(super) const fn page() -> Self {
+impl PageBudget {
+    pub(super) const fn new() -> Self {
         Self(None)
     }
 
-    /// Whether a row still fits; the first one always does.
-    pub(super) fn takes(&mut self, row: &Row) -> bool {
+    /// Whether a row still fits; the first row always does.
+    pub(super) fn try_add(&mut self, row: &Row) -> bool {
         let left = self
             .0
             .map_or(Some(PAGE_BYTES_MAX.saturating_sub(row.bytes())), |left| {
@@ -59,13 +59,13 @@ impl Budget {
     }
 }
 
-/// Counts by group, as many as fit.
-pub(super) struct Groups<K> {
+/// Counts by group, limited by [`GROUPS_BYTES_MAX`].
+pub(super) struct GroupCounts<K> {
     pub(super) counts: HashMap<K, u64>,
     bytes: usize,
 }
 
-impl<K: Eq + Hash + Clone> Groups<K> {
+impl<K: Eq + Hash + Clone> GroupCounts<K> {
     pub(super) fn new() -> Self {
         Self {
             counts: HashMap::new(),
@@ -73,7 +73,7 @@ impl<K: Eq + Hash + Clone> Groups<K> {
         }
     }
 
-    /// Adds to a group, whose key holds so many bytes of text.
+    /// Adds to a group, whose key holds `text_bytes` of text.
     pub(super) fn add(&mut self, key: &K, text_bytes: usize, count: u64) -> Result<(), ReadError> {
         if let Some(known) = self.counts.get_mut(key) {
             *known += count;
@@ -88,15 +88,15 @@ impl<K: Eq + Hash + Clone> Groups<K> {
     }
 }
 
-/// Tables and columns that hold text, by the column that names their rows.
-const TEXTS: &[(&str, &str, &[&str])] = &[
+/// Tables, their key, and their columns that hold text.
+const TEXT_COLUMNS: &[(&str, &str, &[&str])] = &[
     (
         "event",
         "key",
         &["extra", "args", "uid", "imported_id", "imported_at"],
     ),
     ("message_template", "id", &["body"]),
-    // An index would be read for the whole name.
+    // A covering index would read the whole name.
     ("object NOT INDEXED", "id", &["name"]),
     ("scope", "id", &["kind", "namespace"]),
     ("node NOT INDEXED", "id", &["name"]),
@@ -108,9 +108,9 @@ const TEXTS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Names the first value that is too long, e.g. `message_template.body of id 7, 838860800 bytes`, without reading it:
-/// `octet_length` asks for its size alone. `None` where it cannot be found.
-pub(super) fn large_value(connection: &Connection) -> Option<String> {
-    TEXTS.iter().find_map(|(table, id, columns)| {
+/// `octet_length` reads only its size.
+pub(super) fn find_oversized_value(connection: &Connection) -> Option<String> {
+    TEXT_COLUMNS.iter().find_map(|(table, id, columns)| {
         columns.iter().find_map(|column| {
             let sql = format!(
                 "SELECT CASE WHEN octet_length({id}) > 64 THEN '?' ELSE {id} END, octet_length({column}) \
@@ -131,23 +131,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn budget_first_row_fits_and_last_byte_counts() {
+    fn try_add_first_row_fits_and_last_byte_counts() {
         let row = |bytes| Row {
             title: "x".repeat(bytes - Row::default().bytes()),
             ..Row::default()
         };
-        let mut budget = Budget::page();
-        assert!(budget.takes(&row(2 * PAGE_BYTES_MAX)));
-        assert!(!budget.takes(&row(1000)));
-        let mut budget = Budget::page();
-        assert!(budget.takes(&row(PAGE_BYTES_MAX - 1000)));
-        assert!(budget.takes(&row(1000)));
-        assert!(!budget.takes(&row(1000)));
+        let mut budget = PageBudget::new();
+        assert!(budget.try_add(&row(2 * PAGE_BYTES_MAX)));
+        assert!(!budget.try_add(&row(1000)));
+        let mut budget = PageBudget::new();
+        assert!(budget.try_add(&row(PAGE_BYTES_MAX - 1000)));
+        assert!(budget.try_add(&row(1000)));
+        assert!(!budget.try_add(&row(1000)));
     }
 
     #[test]
-    fn groups_beyond_their_memory_are_refused() {
-        let mut groups = Groups::new();
+    fn add_group_beyond_memory_limit_fails() {
+        let mut groups = GroupCounts::new();
         for i in 0..GROUPS_BYTES_MAX / (GROUP_BYTES + 8) {
             groups.add(&i, 8, 1).unwrap();
             groups.add(&i, 8, 1).unwrap();

@@ -1,13 +1,13 @@
-//! What rows are counted by: the integer that groups them first, and the text that it stands for.
+//! Columns by which rows can be grouped: the integer that SQL groups by, and its label.
 
 use std::collections::HashMap;
 
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-/// What rows are counted by.
+/// A column by which rows can be grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Property {
+pub enum GroupBy {
     /// Event type.
     Type,
     /// Severity.
@@ -32,8 +32,8 @@ pub enum Property {
     Hour,
 }
 
-impl Property {
-    /// Every property.
+impl GroupBy {
+    /// Every column.
     pub const ALL: [Self; 11] = [
         Self::Type,
         Self::Severity,
@@ -65,12 +65,12 @@ impl Property {
         }
     }
 
-    /// The integer of a row of `event e` by which it is grouped first.
-    pub(super) const fn number(self) -> &'static str {
+    /// SQL of the integer of a row of `event e` by which it is grouped first.
+    pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::Type => "e.type",
             Self::Severity => "e.severity",
-            // An object that is not there must not count as none: -1 stands for nothing.
+            // -1 for an object that is missing, which is damage and not a row without an object.
             Self::Namespace | Self::Kind => {
                 "ifnull((SELECT o.scope FROM object o WHERE o.id = e.object), nullif(-(e.object IS NOT NULL), 0))"
             }
@@ -85,8 +85,8 @@ impl Property {
         }
     }
 
-    /// The statement that gives the text for that integer, where a table has it.
-    pub(super) const fn text(self) -> Option<&'static str> {
+    /// Statement that looks up the label of that integer, if a table holds it.
+    pub(super) const fn lookup_sql(self) -> Option<&'static str> {
         match self {
             Self::Namespace => Some("SELECT nullif(namespace, '') FROM scope WHERE id = ?"),
             Self::Kind => Some("SELECT kind FROM scope WHERE id = ?"),
@@ -101,8 +101,8 @@ impl Property {
         }
     }
 
-    /// The text of an integer that needs no table.
-    pub(super) fn word(self, number: i64) -> Option<String> {
+    /// Label of an integer that needs no lookup.
+    pub(super) fn label(self, number: i64) -> Option<String> {
         match self {
             Self::Type => EventType::from_code(number).map(|t| t.to_string()),
             Self::Severity => Severity::from_code(number).map(|s| s.to_string()),
@@ -118,5 +118,5 @@ impl Property {
     }
 }
 
-/// Rows by the texts of their properties.
+/// Number of rows by their labels.
 pub(super) type Counts = HashMap<Vec<Option<String>>, u64>;

@@ -1,10 +1,10 @@
-//! Rows by their keys, expanded here where that is simple and by the view `event_detail` where it is not.
+//! Reads rows by key: decodes the common case here, and reads the others from the view `event_detail`.
 //!
-//! The view is what a row is: any SQLite client reads the same. But its text functions cost 25 µs a row, and preparing it
-//! as much as 15 rows. What nearly every row needs is little: numbers to words, placeholders to values, one flat JSON
-//! object. Whatever is unusual (escapes, a uid of another length, a time beyond the calendar) is left to the view.
+//! The view defines what a row contains, for any SQLite client. But its text functions cost 25 µs a row, and preparing it
+//! as much as 15 rows. Nearly every row needs little: integers to words, placeholders to values, one flat JSON object.
+//! Unexpected values (escapes, a uid of another length, a time outside the calendar) are left to the view.
 //!
-//! Invariant: both say the same of every row; `tests/equals_naive.rs` compares whole rows.
+//! Invariant: both return the same row; `tests/equivalence.rs` compares whole rows.
 
 use std::borrow::Cow;
 
@@ -17,42 +17,42 @@ use serde::Serialize;
 
 use super::ReadError;
 use super::args::{Arg, args};
-use super::bounds::VALUE_BYTES_MAX;
+use super::limits::VALUE_BYTES_MAX;
 use super::row::{self, Row};
 
-/// The unary plus: without it SQLite looks at the value to choose its plan, and prepares the statement anew for each, which
-/// took half of a row's time.
-const RAW: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_offset_ms, e.last_offset_ms, e.extra, \
+/// The unary plus: without it SQLite chooses the plan by the value and prepares the statement again for each, which took
+/// half of the time of a row.
+const ROW_SQL: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_offset_ms, e.last_offset_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
      r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL), \
      e.imported_id, e.imported_at FROM event e LEFT JOIN event_class r ON r.id = e.class LEFT JOIN message_template t ON t.id = e.template \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
 
-/// Reads rows.
-pub(super) struct Rows<'c> {
+/// Reads rows by key.
+pub(super) struct RowReader<'c> {
     connection: &'c Connection,
-    raw: CachedStatement<'c>,
+    statement: CachedStatement<'c>,
 }
 
-impl<'c> Rows<'c> {
+impl<'c> RowReader<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
-            raw: connection.prepare_cached(RAW)?,
+            statement: connection.prepare_cached(ROW_SQL)?,
         })
     }
 
-    /// The row with this key; `None` where there is none.
+    /// The row with this key.
     ///
     /// # Errors
-    /// Also where a number of the row stands for nothing: then a page of another table is damaged.
+    /// Also if an id of the row does not exist: then a page of another table is damaged.
     pub(super) fn get(&mut self, key: i64) -> Result<Option<Row>, ReadError> {
         let found = self
-            .raw
+            .statement
             .query_row([key], |raw| {
                 let dangles: bool = raw.get(21)?;
-                Ok((dangles, expand(key, raw)?))
+                Ok((dangles, decode(key, raw)?))
             })
             .optional()?;
         let found = match found {
@@ -62,7 +62,7 @@ impl<'c> Rows<'c> {
         match found {
             None => Ok(None),
             Some(Some((row, None))) => Ok(Some(row)),
-            // Further metadata: SQLite merges it.
+            // SQLite merges further metadata.
             Some(Some((mut row, Some(extra)))) => {
                 let mut merge = self.connection.prepare_cached("SELECT json_patch(?, ?)")?;
                 row.metadata = merge.query_row((row.metadata, extra), |row| row.get(0))?;
@@ -75,17 +75,19 @@ impl<'c> Rows<'c> {
     }
 }
 
-/// The row, with metadata that is still to be merged in. `None`: the view has to say.
-fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Option<String>)>> {
+/// The row, and metadata that is still to be merged. `None` if the view must decode it.
+fn decode(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Option<String>)>> {
     let text =
         |column| -> rusqlite::Result<Option<&str>> { Ok(raw.get_ref(column)?.as_str().ok()) };
     let number = |column| raw.get::<_, Option<i64>>(column);
-    let usual = (0..21).chain([22, 23]).try_fold(true, |usual, column| {
-        let value = raw.get_ref(column)?;
-        Ok::<_, rusqlite::Error>(usual && is_usual(column, value))
-    })?;
+    let is_expected = (0..21)
+        .chain([22, 23])
+        .try_fold(true, |is_expected, column| {
+            let value = raw.get_ref(column)?;
+            Ok::<_, rusqlite::Error>(is_expected && is_expected_type(column, value))
+        })?;
     let names = (text(9)?, text(10)?, text(14)?);
-    let (true, (Some(reason), Some(title), Some(body))) = (usual, names) else {
+    let (true, (Some(reason), Some(title), Some(body))) = (is_expected, names) else {
         return Ok(None);
     };
     let (event_type, severity) = (raw.get(0)?, raw.get(1)?);
@@ -98,15 +100,15 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         },
     };
     let mut description = String::with_capacity(body.len());
-    let filled = fill(
+    let rendered = render_template(
         (body, placeholders(body)),
         name.unwrap_or(""),
         namespace.unwrap_or(""),
         args.as_deref(),
         &mut description,
     );
-    // The view replaces one placeholder after the other, also in what it has put in: names and arguments have none.
-    if filled.is_none() || placeholders(&description).next().is_some() {
+    // The view replaces one placeholder after the other, also within values: these must not contain any.
+    if rendered.is_none() || placeholders(&description).next().is_some() {
         return Ok(None);
     }
     let imported = match (text(22)?, text(23)?) {
@@ -125,15 +127,15 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         .zip(text(20)?)
         .map(|(kind, name)| format!("{kind}/{name}"));
     let metadata = Metadata {
-        reason: some(Some(reason)),
+        reason: non_empty(Some(reason)),
         count: number(4)?,
         first_timestamp: first.to_string(),
         last_timestamp: last.to_string(),
         uid: uid(raw.get_ref(3)?),
         occurrences: number(5)?,
-        kube_type: some(text(13)?),
-        reporting_component: some(text(11)?),
-        container: some(text(12)?),
+        kube_type: non_empty(text(13)?),
+        reporting_component: non_empty(text(11)?),
+        container: non_empty(text(12)?),
         node: text(18)?,
         owner,
     };
@@ -151,7 +153,7 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         title: title.to_owned(),
         description: Some(description),
         object_kind: kind.map(str::to_owned),
-        object_namespace: some(namespace).map(str::to_owned),
+        object_namespace: non_empty(namespace).map(str::to_owned),
         object_name: name.map(str::to_owned),
         metadata: Some(metadata),
         created_at: created.to_string(),
@@ -160,21 +162,21 @@ fn expand(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
     let Some((id, created_at)) = imported else {
         return Ok(Some((row, extra)));
     };
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
     let row = Row {
         id: id.to_owned(),
         created_at: created_at.to_owned(),
-        description: given(row.description),
-        object_kind: given(row.object_kind),
-        object_name: given(row.object_name),
+        description: non_empty(row.description),
+        object_kind: non_empty(row.object_kind),
+        object_name: non_empty(row.object_name),
         metadata: extra,
         ..row
     };
     Ok(Some((row, None)))
 }
 
-/// Whether a value of [`RAW`] is of a kind that the recorder writes there.
-fn is_usual(column: usize, value: ValueRef<'_>) -> bool {
+/// Whether a value of [`ROW_SQL`] has a type that the recorder writes there.
+fn is_expected_type(column: usize, value: ValueRef<'_>) -> bool {
     let is_number = matches!(column, 0 | 1 | 4..=7);
     match value {
         ValueRef::Null => !matches!(column, 0 | 1 | 7 | 9 | 10 | 14),
@@ -185,19 +187,19 @@ fn is_usual(column: usize, value: ValueRef<'_>) -> bool {
     }
 }
 
-/// Years that both ways write with four digits.
+/// Whether the year has four digits, which SQLite and we format alike.
 fn is_in_calendar(time: &Timestamp) -> bool {
     (Timestamp::EPOCH..=Timestamp::MAX).contains(time)
 }
 
-/// Where a template has placeholders, the characters below 8.
+/// Positions of the placeholders of a template, the characters below 8.
 pub(super) fn placeholders(body: &str) -> impl Iterator<Item = usize> {
     let places = body.bytes().enumerate();
     places.filter_map(|(at, byte)| (1..8).contains(&byte).then_some(at))
 }
 
-/// Appends the description. `None`: it is longer than any value that is read, which SQLite reports.
-pub(super) fn fill(
+/// Appends the description. `None` if it exceeds the limit of a value, which SQLite then reports.
+pub(super) fn render_template(
     (body, places): (&str, impl Iterator<Item = usize>),
     name: &str,
     namespace: &str,
@@ -227,12 +229,12 @@ pub(super) fn fill(
     Some(())
 }
 
-/// `None` for what is stored as `''` where there is none.
-fn some(text: Option<&str>) -> Option<&str> {
+/// `None` for the empty text, which stands for no value.
+fn non_empty(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-/// The uid as text: [`is_usual`] lets 16 bytes and text through.
+/// The uid as text. [`is_expected_type`] admits 16 bytes and text.
 fn uid(value: ValueRef<'_>) -> Option<Cow<'_, str>> {
     match value {
         ValueRef::Blob(bytes) => {
@@ -250,7 +252,7 @@ fn uid(value: ValueRef<'_>) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The metadata in the order and form in which SQLite prints it; what is absent is left out.
+/// The metadata in the order and format of the view; omits absent values.
 #[derive(Debug, Default, Serialize)]
 struct Metadata<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -283,18 +285,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_read_without_preparing_again() {
+    fn get_does_not_prepare_statement_again() {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(crate::schema::CREATE).unwrap();
-        let mut rows = Rows::new(&db).unwrap();
+        let mut rows = RowReader::new(&db).unwrap();
         for key in 0..3 {
             assert_eq!(rows.get(key).unwrap(), None);
         }
-        assert_eq!(rows.raw.get_status(StatementStatus::RePrepare), 0);
+        assert_eq!(rows.statement.get_status(StatementStatus::RePrepare), 0);
     }
 
     #[test]
-    fn text_is_escaped_as_sqlite_escapes_it() {
+    fn metadata_is_escaped_as_sqlite_does() {
         let db = Connection::open_in_memory().unwrap();
         for byte in 1..=127_u8 {
             let text = format!("a{}b", char::from(byte));

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fixture::{self, Event};
-use super::naive;
+use super::reference;
 use crate::read::{
-    Filter, ObjectPattern, OwnerPattern, PageRequest, Pattern, Position, Property, ReadError,
+    CommitSeq, Filter, GroupBy, ObjectPattern, OwnerPattern, PageRequest, Pattern, ReadError,
     Reader, Row, TimelineRequest,
 };
 use kube9_model::time::Timestamp;
@@ -195,7 +195,7 @@ fn filter() -> impl Strategy<Value = Filter> {
             |(
                 ((since, until), types, severities),
                 (kinds, namespaces, names),
-                (about, owners),
+                (objects, owners),
                 (reasons, nodes, containers),
                 search,
             )| Filter {
@@ -206,7 +206,7 @@ fn filter() -> impl Strategy<Value = Filter> {
                 kinds,
                 namespaces,
                 names,
-                about,
+                objects,
                 reasons,
                 owners,
                 nodes,
@@ -269,11 +269,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
-    fn pages_and_totals_equal_the_naive_answer(
+    fn queries_equal_reference(
         events in prop::collection::vec(event(), 0..120),
         filters in prop::collection::vec(filter(), 6),
         limit in 1_usize..40,
-        by in subsequence(Property::ALL.to_vec(), 1..4).prop_shuffle(),
+        by in subsequence(GroupBy::ALL.to_vec(), 1..4).prop_shuffle(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kube9.db");
@@ -283,20 +283,20 @@ proptest! {
         db.execute_batch("COMMIT").unwrap();
         let fast = Reader::open(&path, Duration::from_secs(30)).unwrap();
         for filter in &filters {
-            let expected = naive::list(&db, filter);
+            let expected = reference::list(&db, filter);
             for by_cursor in [true, false] {
                 let (rows, totals) = page_through(&fast, filter, limit, by_cursor);
                 prop_assert_eq!(&rows, &expected, "cursor {} limit {}: {:?}", by_cursor, limit, filter);
                 prop_assert!(totals.iter().all(|&total| total == expected.len() as u64), "{:?}: {:?}", totals, filter);
             }
             let groups = fast.stats(filter, &by).unwrap();
-            prop_assert_eq!(&groups, &naive::stats(&db, filter, &by), "by {:?} of {:?}", by, filter);
+            prop_assert_eq!(&groups, &reference::stats(&db, filter, &by), "by {:?} of {:?}", by, filter);
             prop_assert_eq!(groups.iter().map(|group| group.events).sum::<u64>(), expected.len() as u64);
             let request = timeline(filter);
             let drawn = fast.timeline(&request).unwrap();
-            let drawn = (drawn.buckets, drawn.trouble, drawn.is_old, drawn.first);
-            prop_assert_eq!(drawn, naive::timeline(&db, &request), "timeline of {:?}", filter);
-            prop_assert_eq!(fast.oldest(filter).unwrap(), naive::oldest(&db, filter));
+            let drawn = (drawn.buckets, drawn.problems, drawn.began_before, drawn.first);
+            prop_assert_eq!(drawn, reference::timeline(&db, &request), "timeline of {:?}", filter);
+            prop_assert_eq!(fast.oldest(filter).unwrap(), reference::oldest(&db, filter));
             let (rows, _, total) = export(&fast, filter);
             prop_assert_eq!(&rows, &expected, "export of {:?}", filter);
             prop_assert_eq!(total, expected.len() as u64);
@@ -327,7 +327,7 @@ fn many_rows(dir: &Path) -> (PathBuf, Connection) {
 }
 
 #[test]
-fn export_of_many_chunks_equals_the_pages() {
+fn export_many_chunks_equals_pages() {
     let dir = tempfile::tempdir().unwrap();
     let (path, db) = many_rows(dir.path());
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
@@ -353,7 +353,7 @@ fn export_of_many_chunks_equals_the_pages() {
         (of_a_time, 3, 1_000),
         (errors, 1, 10),
     ] {
-        let expected = naive::list(&db, &filter);
+        let expected = reference::list(&db, &filter);
         assert!(page_through(&reader, &filter, limit, true).0 == expected);
         let (rows, told, total) = export(&reader, &filter);
         assert!(
@@ -368,7 +368,7 @@ fn export_of_many_chunks_equals_the_pages() {
 }
 
 #[test]
-fn export_goes_on_where_rows_are_deleted_meanwhile() {
+fn export_rows_deleted_meanwhile_continues() {
     let of_an_object = Filter {
         names: vec![Pattern::Exact("db".to_owned())],
         ..Filter::default()
@@ -406,7 +406,7 @@ fn export_goes_on_where_rows_are_deleted_meanwhile() {
 }
 
 #[test]
-fn groups_are_named_as_their_rows_are() {
+fn stats_labels_equal_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     let db = fixture::create(&path);
@@ -435,21 +435,21 @@ fn groups_are_named_as_their_rows_are() {
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
     for (by, expected) in [
         (
-            Property::Owner,
+            GroupBy::Owner,
             &[(Some("ReplicaSet/web-5d9"), 3), (None, 1)][..],
         ),
-        (Property::Node, &[(Some("worker-1"), 3), (None, 1)]),
+        (GroupBy::Node, &[(Some("worker-1"), 3), (None, 1)]),
         (
-            Property::Container,
+            GroupBy::Container,
             &[(Some("app"), 2), (None, 1), (Some("init"), 1)],
         ),
-        (Property::Reason, &[(Some("Scheduled"), 3), (None, 1)]),
+        (GroupBy::Reason, &[(Some("Scheduled"), 3), (None, 1)]),
         (
-            Property::Name,
+            GroupBy::Name,
             &[(Some("web-1"), 2), (None, 1), (Some("web-2"), 1)],
         ),
         (
-            Property::Hour,
+            GroupBy::Hour,
             &[
                 (Some("2025-12-01T22:00Z"), 2),
                 (Some("2025-12-01T23:00Z"), 1),
@@ -457,7 +457,7 @@ fn groups_are_named_as_their_rows_are() {
             ],
         ),
         (
-            Property::Day,
+            GroupBy::Day,
             &[(Some("2025-12-01"), 3), (Some("2025-12-02"), 1)],
         ),
     ] {
@@ -472,7 +472,7 @@ fn groups_are_named_as_their_rows_are() {
 
 /// The recorder deletes a name only when no row has its number. Else the row would be shown without it, and not be found.
 #[test]
-fn number_that_stands_for_nothing_is_damage() {
+fn read_missing_id_is_corrupt() {
     for table in ["event_class", "message_template", "object", "scope", "node"] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kube9.db");
@@ -493,7 +493,7 @@ fn number_that_stands_for_nothing_is_damage() {
 }
 
 #[test]
-fn number_far_from_the_others_is_damage() {
+fn read_out_of_range_id_is_corrupt() {
     for (table, column) in [
         ("event", "class"),
         ("event", "template"),
@@ -532,7 +532,7 @@ fn number_far_from_the_others_is_damage() {
 
 /// A filter on namespaces leaves rows out; those whose object is missing must not be among them, however few there are.
 #[test]
-fn rows_whose_object_is_missing_are_not_left_out() {
+fn list_missing_object_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     let db = fixture::create(&path);
@@ -563,7 +563,7 @@ fn rows_whose_object_is_missing_are_not_left_out() {
         let answers = [
             reader.list(&request).map(|page| format!("{page:?}")),
             reader
-                .stats(&filter, &[Property::Severity])
+                .stats(&filter, &[GroupBy::Severity])
                 .map(|groups| format!("{groups:?}")),
             reader.export(&filter).and_then(|mut export| {
                 while export.next_chunk()?.is_some() {}
@@ -578,7 +578,7 @@ fn rows_whose_object_is_missing_are_not_left_out() {
 
 /// The clean-up deletes names in steps: that of an owner may go before that of its object, whose next row keeps it.
 #[test]
-fn owner_that_is_deleted_is_not_damage() {
+fn list_deleted_owner_is_not_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     let db = fixture::create(&path);
@@ -592,14 +592,12 @@ fn owner_that_is_deleted_is_not_damage() {
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
     let page = reader.list(&all_rows()).unwrap();
     assert_eq!((page.total, page.rows.len()), (1, 1));
-    let groups = reader
-        .stats(&Filter::default(), &[Property::Owner])
-        .unwrap();
+    let groups = reader.stats(&Filter::default(), &[GroupBy::Owner]).unwrap();
     assert_eq!(groups.len(), 1, "{groups:?}");
 }
 
 #[test]
-fn counters_that_know_more_rows_than_there_are_show_damage() {
+fn read_count_above_rows_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     let db = fixture::create(&path);
@@ -633,7 +631,7 @@ fn counters_that_know_more_rows_than_there_are_show_damage() {
     is_damaged(reader.get(&gone).map(|row| format!("{row:?}")));
     is_damaged(
         reader
-            .stats(&Filter::default(), &[Property::Kind])
+            .stats(&Filter::default(), &[GroupBy::Kind])
             .map(|groups| format!("{groups:?}")),
     );
     is_damaged(
@@ -646,7 +644,7 @@ fn counters_that_know_more_rows_than_there_are_show_damage() {
 }
 
 #[test]
-fn row_that_no_recorder_writes_is_read_as_the_view_says() {
+fn read_unexpected_row_equals_view() {
     for odd in [
         "UPDATE event SET count = 1.5",
         "UPDATE event SET extra = x'00'",
@@ -675,7 +673,7 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
         fixture::insert(&db, &event.about("Pod", "shop", "web-1"));
         db.execute(odd, []).unwrap();
         let fast = Reader::open(&path, Duration::from_secs(30)).unwrap();
-        let expected = naive::list(&db, &Filter::default());
+        let expected = reference::list(&db, &Filter::default());
         assert_eq!(expected.len(), 1, "{odd}");
         assert_eq!(fast.list(&all_rows()).unwrap().rows, expected, "{odd}");
         for search in ["web-1", "x of", "sched", "of we", "b\\"] {
@@ -687,7 +685,11 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
                 ..all_rows()
             };
             let found = fast.list(&request).unwrap().rows;
-            assert_eq!(found, naive::list(&db, &request.filter), "{search} {odd}");
+            assert_eq!(
+                found,
+                reference::list(&db, &request.filter),
+                "{search} {odd}"
+            );
         }
         let row = fast.get(&expected[0].id).unwrap();
         assert_eq!(row.as_ref(), expected.first(), "{odd}");
@@ -695,7 +697,7 @@ fn row_that_no_recorder_writes_is_read_as_the_view_says() {
 }
 
 #[test]
-fn what_is_no_id_names_no_row() {
+fn get_malformed_id_finds_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     fixture::insert(&fixture::create(&path), &Event::default());
@@ -714,7 +716,7 @@ fn all_rows() -> PageRequest {
 }
 
 #[test]
-fn change_is_told_once_and_as_new_if_it_came_within_the_answer() {
+fn committed_after_row_is_returned_once_and_new_if_inserted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kube9.db");
     let db = fixture::create(&path);
@@ -736,40 +738,43 @@ fn change_is_told_once_and_as_new_if_it_came_within_the_answer() {
     };
     fold(&first);
     let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
-    let told = |since, filter: &Filter| {
-        let changes = reader.changes(since, filter).unwrap();
-        let told: Vec<(String, bool)> = changes
-            .changes
+    let read_after = |since, filter: &Filter| {
+        let committed = reader.committed_after(since, filter).unwrap();
+        let read: Vec<(String, bool)> = committed
+            .rows
             .into_iter()
-            .map(|change| (change.row.object_name.unwrap(), change.updated))
+            .map(|row| (row.row.object_name.unwrap(), row.updated))
             .collect();
-        (told, changes.position)
+        (read, committed.next)
     };
     let new = |name: &str| (name.to_owned(), false);
-    let (all, position) = told(Position::START, &Filter::default());
+    let (all, position) = read_after(CommitSeq::START, &Filter::default());
     assert_eq!(all, [new("web-2"), new("db"), new("web-1")]);
     // Nothing has happened since; then what is known already comes again.
-    assert_eq!(told(position, &Filter::default()), (Vec::new(), position));
+    assert_eq!(
+        read_after(position, &Filter::default()),
+        (Vec::new(), position)
+    );
     fold(&first);
-    let (again, end) = told(position, &Filter::default());
+    let (again, end) = read_after(position, &Filter::default());
     assert_eq!(again, [("web-1".to_owned(), true)]);
     // What the filter leaves out is passed by.
     let until = Filter {
         until: Some(Timestamp::from_secs(START + 20)),
         ..Filter::default()
     };
-    let (of_range, at) = told(Position::START, &until);
+    let (of_range, at) = read_after(CommitSeq::START, &until);
     assert_eq!(of_range, [new("web-2"), new("web-1")]);
     assert_eq!(at, end);
     let of_another = Filter {
         namespaces: vec![Pattern::Exact("none".to_owned())],
         ..Filter::default()
     };
-    assert_eq!(told(Position::START, &of_another), (Vec::new(), end));
+    assert_eq!(read_after(CommitSeq::START, &of_another), (Vec::new(), end));
 }
 
 #[test]
-fn more_objects_than_are_gathered_are_still_found() {
+fn list_many_matching_objects_finds_rows() {
     // More than a list of ids holds, and more than are looked for one by one.
     for objects in [4_001, 20_001] {
         let dir = tempfile::tempdir().unwrap();

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rusqlite::{Connection, params_from_iter};
 
-use super::fixture::{self, Event};
+use crate::read::count_index;
 use crate::read::filter::{Filter, Pattern};
-use crate::read::keys::Found;
-use crate::read::numbers::{self, Numbers, Objects};
-use crate::read::plan::Way;
+use crate::read::page_builder::PageBuilder;
+use crate::read::plan::AccessPath;
+use crate::read::resolve::{self, ObjectSet, ResolvedFilter};
+use crate::read::row_scan::{IndexHint, RowScan};
 use crate::read::sql::{Sql, list};
-use crate::read::tally;
-use crate::read::walk::{Visit, Walk};
+use crate::read::tests::fixture::{self, Event};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
@@ -103,39 +103,39 @@ fn filters() -> impl Strategy<Value = Filter> {
     )
 }
 
-/// The ways that a filter could go.
-fn ways(connection: &Connection, numbers: &Numbers) -> Vec<Way> {
-    let mut ways = vec![Way::Scan];
-    if numbers.is_tallied() {
-        ways.push(Way::Hours);
+/// The access_paths that a filter could go.
+fn access_paths(connection: &Connection, resolved: &ResolvedFilter) -> Vec<AccessPath> {
+    let mut access_paths = vec![AccessPath::Scan];
+    if resolved.is_countable() {
+        access_paths.push(AccessPath::Hours);
     }
     let rare = |set: &Option<Vec<i64>>, least| {
         set.clone()
             .filter(|all| all.iter().all(|&code| code >= least))
     };
-    ways.extend(rare(&numbers.types, 1).map(Way::Types));
-    ways.extend(rare(&numbers.severities, 2).map(Way::Severities));
-    match (&numbers.objects, &numbers.scopes) {
-        (Objects::Few(ids, _), _) => ways.push(Way::Objects(ids.clone())),
-        (Objects::Any, Some(scopes)) => {
+    access_paths.extend(rare(&resolved.types, 1).map(AccessPath::Types));
+    access_paths.extend(rare(&resolved.severities, 2).map(AccessPath::Severities));
+    match (&resolved.objects, &resolved.scopes) {
+        (ObjectSet::Few(ids, _), _) => access_paths.push(AccessPath::Objects(ids.clone())),
+        (ObjectSet::Any, Some(scopes)) => {
             let sql = format!(
                 "SELECT id FROM object WHERE scope IN {}",
                 list(scopes.iter().copied())
             );
-            ways.push(Way::Objects(
-                numbers::ids(connection, &Sql::new(sql)).unwrap(),
+            access_paths.push(AccessPath::Objects(
+                resolve::ids(connection, &Sql::new(sql)).unwrap(),
             ));
         }
         _ => {}
     }
-    ways
+    access_paths
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
-    fn every_way_leads_to_the_same_page_and_total(
+    fn access_paths_return_same_page_and_total(
         seed in any::<u64>(),
         questions in prop::collection::vec((filters(), 0_u64..400, 1_usize..60), 12),
     ) {
@@ -145,27 +145,27 @@ proptest! {
         crowded(seed).iter().for_each(|event| fixture::insert(&db, event));
         db.execute_batch("COMMIT").unwrap();
         for (filter, skip, take) in &questions {
-            let numbers = Numbers::of(&db, filter).unwrap();
+            let resolved = ResolvedFilter::new(&db, filter).unwrap();
             let mut answers = BTreeMap::new();
-            for way in ways(&db, &numbers) {
+            for way in access_paths(&db, &resolved) {
                 let name = format!("{way:?}");
-                let walk = Walk::along(&db, &numbers, way).unwrap();
-                let mut found = Found::new(i64::MAX, *skip, *take);
-                walk.run(&mut found).unwrap();
+                let scan = RowScan::with_access_path(&db, &resolved, way).unwrap();
+                let mut page = PageBuilder::new(i64::MAX, *skip, *take);
+                scan.fill_page(&mut page).unwrap();
                 // From the middle of the page on, by its key.
                 let mut rest = Vec::new();
-                if let Some(&key) = found.keys.get(found.keys.len() / 2) {
-                    let rows = found.keys.len() - found.keys.len() / 2 - 1;
-                    let mut after = Found::new(key, 0, rows);
-                    walk.run(&mut after).unwrap();
-                    prop_assert_eq!(after.total, found.total);
+                if let Some(&key) = page.keys.get(page.keys.len() / 2) {
+                    let rows = page.keys.len() - page.keys.len() / 2 - 1;
+                    let mut after = PageBuilder::new(key, 0, rows);
+                    scan.fill_page(&mut after).unwrap();
+                    prop_assert_eq!(after.total, page.total);
                     rest = after.keys;
                 }
-                prop_assert!(found.keys.ends_with(&rest), "{}", name);
+                prop_assert!(page.keys.ends_with(&rest), "{}", name);
                 let mut visited = 0;
-                walk.visit("e.type", &mut |_| { visited += 1; Ok(()) }).unwrap();
-                prop_assert_eq!(visited, found.total, "{}", name);
-                answers.insert(name, (found.keys, found.total));
+                scan.for_each("e.type", &mut |_| { visited += 1; Ok(()) }).unwrap();
+                prop_assert_eq!(visited, page.total, "{}", name);
+                answers.insert(name, (page.keys, page.total));
             }
             let first = answers.values().next().unwrap().clone();
             prop_assert!(answers.values().all(|answer| *answer == first), "{:?}: {:?}", filter, answers);
@@ -185,7 +185,7 @@ fn plan(connection: &Connection, text: &str, values: &[rusqlite::types::Value]) 
 }
 
 #[test]
-fn statements_run_as_they_were_meant_to() {
+fn select_plan_uses_the_hinted_index() {
     let dir = tempfile::tempdir().unwrap();
     let db = fixture::create(&dir.path().join("kube9.db"));
     crowded(7)
@@ -198,42 +198,42 @@ fn statements_run_as_they_were_meant_to() {
         since: Some(Timestamp::from_secs(START)),
         ..Filter::default()
     };
-    let numbers = Numbers::of(&db, &filter).unwrap();
-    let walk = Walk::along(&db, &numbers, Way::Scan).unwrap();
-    let main = numbers.span.main;
+    let resolved = ResolvedFilter::new(&db, &filter).unwrap();
+    let scan = RowScan::with_access_path(&db, &resolved, AccessPath::Scan).unwrap();
+    let main = resolved.ranges.main;
     for (visit, expected) in [
         (
-            Visit::InOrder,
+            IndexHint::KeyOrder,
             "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         ),
         (
-            Visit::Long,
+            IndexHint::Long,
             "SEARCH e USING INDEX idx_events_long (key>? AND key<?)",
         ),
         (
-            Visit::Objects(&[1]),
+            IndexHint::Objects(&[1]),
             "SEARCH e USING INDEX idx_events_object (object=? AND rowid>? AND rowid<?); \
              LIST SUBQUERY 1; SCAN json_each VIRTUAL TABLE INDEX 1:",
         ),
         (
-            Visit::Types(&[4]),
+            IndexHint::Types(&[4]),
             "SEARCH e USING INDEX idx_events_type (type=? AND rowid>? AND rowid<?)",
         ),
         (
-            Visit::Severities(&[3]),
+            IndexHint::Severities(&[3]),
             "SEARCH e USING INDEX idx_events_severity (severity=? AND rowid>? AND rowid<?)",
         ),
     ] {
-        let mut sql = walk.select("e.key", visit, main, false);
-        if matches!(visit, Visit::InOrder | Visit::Long) {
+        let mut sql = scan.select("e.key", visit, main, false);
+        if matches!(visit, IndexHint::KeyOrder | IndexHint::Long) {
             sql.push(" ORDER BY e.key DESC");
         }
         // A sort would show as a temporary b-tree.
         assert_eq!(plan(&db, &sql.text, &sql.values), expected, "{visit:?}");
     }
-    let everything = Numbers::of(&db, &Filter::default()).unwrap();
-    let walk = Walk::along(&db, &everything, Way::Scan).unwrap();
-    let sql = walk.select("count(*)", Visit::Objects(&[1, 2, 3]), main, false);
+    let everything = ResolvedFilter::new(&db, &Filter::default()).unwrap();
+    let scan = RowScan::with_access_path(&db, &everything, AccessPath::Scan).unwrap();
+    let sql = scan.select("count(*)", IndexHint::Objects(&[1, 2, 3]), main, false);
     assert_eq!(
         plan(&db, &sql.text, &sql.values),
         "SEARCH e USING COVERING INDEX idx_events_object (object=? AND rowid>? AND rowid<?); \
@@ -264,7 +264,7 @@ fn is_meant(step: &str, visit: &str) -> bool {
 }
 
 #[test]
-fn no_combination_of_filters_scans_more_than_its_way() {
+fn select_plan_any_filter_scans_only_the_hinted_index() {
     let dir = tempfile::tempdir().unwrap();
     let db = fixture::create(&dir.path().join("kube9.db"));
     crowded(11)
@@ -303,23 +303,23 @@ fn no_combination_of_filters_scans_more_than_its_way() {
             search: has(10).then(|| "pod web".to_owned()),
             ..Filter::default()
         };
-        let numbers = Numbers::of(&db, &filter).unwrap();
+        let resolved = ResolvedFilter::new(&db, &filter).unwrap();
         let visits = [
             (
-                Visit::InOrder,
+                IndexHint::KeyOrder,
                 "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
             ),
-            (Visit::Long, "SEARCH e USING "),
-            (Visit::Objects(&[1, 2, 3]), "SEARCH e USING "),
-            (Visit::Types(&[1, 5]), "SEARCH e USING "),
-            (Visit::Severities(&[2, 3]), "SEARCH e USING "),
+            (IndexHint::Long, "SEARCH e USING "),
+            (IndexHint::Objects(&[1, 2, 3]), "SEARCH e USING "),
+            (IndexHint::Types(&[1, 5]), "SEARCH e USING "),
+            (IndexHint::Severities(&[2, 3]), "SEARCH e USING "),
         ];
-        let walk = Walk::along(&db, &numbers, Way::Scan).unwrap();
+        let scan = RowScan::with_access_path(&db, &resolved, AccessPath::Scan).unwrap();
         for (visit, expected) in visits {
             for (columns, ordered) in [("count(*)", false), ("e.key", true)] {
-                let mut sql = walk.select(columns, visit, numbers.span.main, has(3));
+                let mut sql = scan.select(columns, visit, resolved.ranges.main, has(3));
                 // What an index leads to is in no order; all else comes in the order of keys without a sort.
-                if ordered && matches!(visit, Visit::InOrder | Visit::Long) {
+                if ordered && matches!(visit, IndexHint::KeyOrder | IndexHint::Long) {
                     sql.push(" ORDER BY e.key DESC");
                 }
                 for step in plan(&db, &sql.text, &sql.values).split("; ") {
@@ -330,7 +330,7 @@ fn no_combination_of_filters_scans_more_than_its_way() {
         }
         let steps = plan(
             &db,
-            &tally::sums(&numbers),
+            &count_index::sums_sql(&resolved),
             &[86_400.into(), 0.into(), 1.into()],
         );
         assert_eq!(
@@ -343,16 +343,16 @@ fn no_combination_of_filters_scans_more_than_its_way() {
 
 /// Since a moment when nothing long lasts, the rows that once did are told by their index alone.
 #[test]
-fn long_rows_that_ended_are_not_read() {
+fn select_long_rows_uses_covering_index() {
     let dir = tempfile::tempdir().unwrap();
     let db = fixture::create(&dir.path().join("kube9.db"));
     let filter = Filter {
         since: Some(Timestamp::from_secs(START)),
         ..Filter::default()
     };
-    let numbers = Numbers::of(&db, &filter).unwrap();
-    let walk = Walk::along(&db, &numbers, Way::Scan).unwrap();
-    let sql = walk.select("e.key", Visit::Long, numbers.span.older, true);
+    let resolved = ResolvedFilter::new(&db, &filter).unwrap();
+    let scan = RowScan::with_access_path(&db, &resolved, AccessPath::Scan).unwrap();
+    let sql = scan.select("e.key", IndexHint::Long, resolved.ranges.older, true);
     assert_eq!(
         plan(&db, &sql.text, &sql.values),
         "SEARCH e USING COVERING INDEX idx_events_long (key>? AND key<?)"
@@ -360,7 +360,7 @@ fn long_rows_that_ended_are_not_read() {
 }
 
 #[test]
-fn names_are_found_by_index() {
+fn object_lookup_uses_index() {
     let dir = tempfile::tempdir().unwrap();
     let db = fixture::create(&dir.path().join("kube9.db"));
     let sql = "SELECT o.id FROM scope s CROSS JOIN object o ON o.scope = s.id WHERE s.id IN (1,2) AND o.name = ?";

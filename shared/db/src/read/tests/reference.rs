@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::read::filter::{Filter, ObjectPattern, Pattern};
-use crate::read::property::Property;
+use crate::read::group_by::GroupBy;
 use crate::read::row::{self, COLUMNS, Row};
 use crate::read::sql::{Case, Sql, matches};
 use crate::read::stats::Group;
@@ -33,7 +33,7 @@ fn rows(db: &Connection, condition: &Sql) -> Vec<Row> {
 }
 
 /// Rows by the texts of their properties, as [`crate::read::Reader::stats`] sorts them.
-pub(super) fn stats(db: &Connection, filter: &Filter, by: &[Property]) -> Vec<Group> {
+pub(super) fn stats(db: &Connection, filter: &Filter, by: &[GroupBy]) -> Vec<Group> {
     let columns: Vec<String> = by.iter().map(|&by| property(by)).collect();
     let condition = condition(filter);
     let sql = format!(
@@ -137,8 +137,8 @@ fn condition(filter: &Filter) -> Sql {
         &filter.containers,
         Case::Matters,
     );
-    if !filter.about.is_empty() {
-        any(&mut sql, filter.about.iter().map(about));
+    if !filter.objects.is_empty() {
+        any(&mut sql, filter.objects.iter().map(about));
     }
     if !filter.owners.is_empty() {
         let owner = meta("owner");
@@ -251,17 +251,17 @@ fn any(sql: &mut Sql, alternatives: impl Iterator<Item = Sql>) {
 }
 
 /// The column or expression that a property is.
-fn property(property: Property) -> String {
+fn property(property: GroupBy) -> String {
     match property {
-        Property::Type => "event_type".to_owned(),
-        Property::Severity => "severity".to_owned(),
-        Property::Namespace => "object_namespace".to_owned(),
-        Property::Kind => "object_kind".to_owned(),
-        Property::Name => "object_name".to_owned(),
-        Property::Reason | Property::Node | Property::Owner | Property::Container => {
+        GroupBy::Type => "event_type".to_owned(),
+        GroupBy::Severity => "severity".to_owned(),
+        GroupBy::Namespace => "object_namespace".to_owned(),
+        GroupBy::Kind => "object_kind".to_owned(),
+        GroupBy::Name => "object_name".to_owned(),
+        GroupBy::Reason | GroupBy::Node | GroupBy::Owner | GroupBy::Container => {
             meta(property.as_str())
         }
-        Property::Day => "strftime('%Y-%m-%d', created_at)".to_owned(),
-        Property::Hour => "strftime('%Y-%m-%dT%H:00Z', created_at)".to_owned(),
+        GroupBy::Day => "strftime('%Y-%m-%d', created_at)".to_owned(),
+        GroupBy::Hour => "strftime('%Y-%m-%dT%H:00Z', created_at)".to_owned(),
     }
 }
