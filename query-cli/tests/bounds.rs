@@ -9,6 +9,7 @@
 use std::process::Command;
 
 use crate::support::{Answer, Dir, TEN, fixture};
+use kube9_db::schema::template_hash;
 use rusqlite::Connection;
 
 /// What a command may hold, in KiB: its memory at most, with any file.
@@ -140,9 +141,14 @@ fn every_command_longest_values_fit_into_memory() {
 fn every_command_description_that_multiplies_is_refused() {
     let dir = Dir::with_story();
     let db = Connection::open(dir.db()).unwrap();
+    let body = "\u{1}".repeat(40_000);
+    db.execute(
+        "UPDATE message_template SET body = ?1, hash = ?2",
+        (&body, template_hash(&body)),
+    )
+    .unwrap();
     db.execute_batch(
-        "UPDATE message_template SET body = replace(hex(zeroblob(40000)), '00', char(1));
-         UPDATE object SET name = hex(zeroblob(450000)) WHERE id = (SELECT max(object) FROM event)",
+        "UPDATE object SET name = hex(zeroblob(450000)) WHERE id = (SELECT max(object) FROM event)",
     )
     .unwrap();
     drop(db);

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use kube9_db::schema::template_hash;
 use kube9_ingest::names::join;
 use kube9_ingest::sanitize::Sanitized;
 use kube9_model::ObjectRef;
-use kube9_model::hash::stable_hash;
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::marks::Marks;
@@ -267,7 +267,7 @@ impl Interned {
                     conn,
                     TEXT_BY_BODY,
                     "INSERT INTO message_template (hash, body) VALUES (?1, ?2)",
-                    (text_hash(body), body),
+                    (template_hash(body), body),
                 )?;
                 if body.len() <= TEXT_CACHED_MAX {
                     self.texts.insert(body, id);
@@ -301,11 +301,6 @@ fn find_or_insert<P: Params + Clone>(
         Some(id) => Ok(id),
         None => insert(conn, add, values),
     }
-}
-
-/// `text.hash`: half of the bits, since the body is compared anyway and each byte is stored with every text.
-pub(super) fn text_hash(body: &str) -> i32 {
-    stable_hash(body.as_bytes()) as i32
 }
 
 #[cfg(test)]
@@ -364,7 +359,7 @@ mod tests {
             assert_eq!(text("body"), first, "{n} others");
             conn.execute(
                 "INSERT INTO message_template (hash, body) VALUES (?1, ?2)",
-                (text_hash("body"), format!("other {n}")),
+                (template_hash("body"), format!("other {n}")),
             )
             .unwrap();
         }

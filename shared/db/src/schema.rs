@@ -21,6 +21,8 @@
 //! Invariants: ids of the interned tables are never reused (AUTOINCREMENT). No foreign keys: the reader uses LEFT JOIN,
 //! retention deletes orphans. The view `event_detail` is the only place that expands a description.
 
+use kube9_model::hash::stable_hash;
+
 /// Version of the schema below. A file with another one is refused.
 pub const VERSION: i64 = 1;
 
@@ -47,6 +49,12 @@ pub const APPLICATION_ID: i32 = 0x6b75_6239;
 /// The window into which repeats of one Event fold, from the row's `created_at`. Milliseconds.
 /// `--since` looks this far back by key; rows with a longer span are in the partial index `idx_events_long`.
 pub const FOLD_WINDOW_MS: i64 = 600_000;
+
+/// `message_template.hash`: the low 32 bits of FNV-1a of the body. It finds a body without a second copy in an index, and
+/// shows that a page of another table has not taken the place of this one.
+pub fn template_hash(body: &str) -> i32 {
+    stable_hash(body.as_bytes()) as i32
+}
 
 /// Lengths of a bucket of `row_counts`, in seconds.
 pub mod bucket {
@@ -105,7 +113,7 @@ CREATE TABLE event_class (
 -- Descriptions with the object's name (char 1), namespace (char 2) and up to five arguments (chars 3 to 7) taken out.
 CREATE TABLE message_template (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
-    hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body: finds it without a second copy in an index
+    hash INTEGER NOT NULL,          -- low 32 bits of FNV-1a of body
     body TEXT NOT NULL
 );
 CREATE INDEX message_template_hash ON message_template (hash);

@@ -19,13 +19,14 @@ use super::ReadError;
 use super::args::{Arg, args};
 use super::limits::VALUE_BYTES_MAX;
 use super::row::{self, Row};
+use crate::schema;
 
 /// The unary plus: without it SQLite chooses the plan by the value and prepares the statement again for each, which took
 /// half of the time of a row.
 const ROW_SQL: &str = "SELECT e.type, e.severity, e.args, e.uid, e.count, e.occurrences, e.first_offset_ms, e.last_offset_ms, e.extra, \
      r.reason, r.title, r.component, r.container, r.kube_type, t.body, o.name, s.kind, s.namespace, n.name, os.kind, oo.name, \
      r.id IS NULL OR t.id IS NULL OR (e.object IS NOT NULL AND s.id IS NULL) OR (e.node IS NOT NULL AND n.id IS NULL), \
-     e.imported_id, e.imported_at FROM event e LEFT JOIN event_class r ON r.id = e.class LEFT JOIN message_template t ON t.id = e.template \
+     e.imported_id, e.imported_at, t.hash FROM event e LEFT JOIN event_class r ON r.id = e.class LEFT JOIN message_template t ON t.id = e.template \
      LEFT JOIN object o ON o.id = e.object LEFT JOIN scope s ON s.id = o.scope LEFT JOIN node n ON n.id = e.node \
      LEFT JOIN object oo ON oo.id = o.owner LEFT JOIN scope os ON os.id = oo.scope WHERE e.key = +?";
 
@@ -46,13 +47,14 @@ impl<'c> RowReader<'c> {
     /// The row with this key.
     ///
     /// # Errors
-    /// Also if an id of the row does not exist: then a page of another table is damaged.
+    /// Also if an id of the row does not exist, or its template has another hash: then a page of another table is damaged.
     pub(super) fn get(&mut self, key: i64) -> Result<Option<Row>, ReadError> {
         let found = self
             .statement
             .query_row([key], |raw| {
-                let dangles: bool = raw.get(21)?;
-                Ok((dangles, decode(key, raw)?))
+                let is_damaged =
+                    raw.get(21)? || !is_template_intact(raw.get_ref(14)?, raw.get_ref(24)?);
+                Ok((is_damaged, decode(key, raw)?))
             })
             .optional()?;
         let found = match found {
@@ -173,6 +175,14 @@ fn decode(key: i64, raw: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(Row, Op
         ..row
     };
     Ok(Some((row, None)))
+}
+
+/// Whether a template is the one of this hash. Without the check a page of another table could pass for one of templates.
+pub(super) fn is_template_intact(body: ValueRef<'_>, hash: ValueRef<'_>) -> bool {
+    match body.as_str() {
+        Ok(body) => hash.as_i64() == Ok(i64::from(schema::template_hash(body))),
+        Err(_) => true,
+    }
 }
 
 /// Whether a value of [`ROW_SQL`] has a type that the recorder writes there.

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::ReadError;
 use super::args::args;
-use super::decode::{placeholders, render_template};
+use super::decode::{is_template_intact, placeholders, render_template};
 
 /// Columns of `event e` that [`Search::matches`] reads.
 pub(super) const COLUMNS: &str = "e.class, e.object, e.template, e.args";
@@ -19,7 +19,7 @@ pub(super) const COLUMNS: &str = "e.class, e.object, e.template, e.args";
 const CLASS_SQL: &str = "SELECT instr(lower(title), ?1) > 0 OR instr(lower(reason), ?1) > 0 FROM event_class WHERE id = ?2";
 const OBJECT_SQL: &str = "SELECT name, scope FROM object WHERE id = ?";
 const SCOPE_SQL: &str = "SELECT namespace FROM scope WHERE id = ?";
-const TEMPLATE_SQL: &str = "SELECT body FROM message_template WHERE id = ?";
+const TEMPLATE_SQL: &str = "SELECT body, hash FROM message_template WHERE id = ?";
 const VIEW_SQL: &str = "SELECT ifnull(instr(lower(description), ?1) > 0, 0) OR ifnull(instr(lower(object_name), ?1) > 0, 0) \
      FROM event_detail WHERE key = ?2";
 
@@ -90,7 +90,7 @@ impl<'c> Search<'c> {
     /// Whether a row contains the needle: its key is in column 0, [`COLUMNS`] start at `first`.
     ///
     /// # Errors
-    /// Also if an id of the row does not exist: then a page of another table is damaged.
+    /// Also if an id of the row does not exist, or its template has another hash: then a page of another table is damaged.
     pub(super) fn matches(&mut self, row: &Row<'_>, first: usize) -> Result<bool, ReadError> {
         let needle = &self.needle;
         let statements = &mut self.statements;
@@ -118,9 +118,13 @@ impl<'c> Search<'c> {
         }
         let is_name_unexpected = object.is_some_and(|object| object.name.is_none());
         let template = self.templates.get(row.get(first + 2)?, |id| {
-            let read = |row: &Row<'_>| Ok(Template::new(row.get_ref(0)?, finder));
+            let read = |row: &Row<'_>| {
+                let body = row.get_ref(0)?;
+                let is_intact = is_template_intact(body, row.get_ref(1)?);
+                Ok(is_intact.then(|| Template::new(body, finder)))
+            };
             let found = statements.template.query_row([id], read).optional()?;
-            let template = found.ok_or(ReadError::INCONSISTENT)?;
+            let template = found.flatten().ok_or(ReadError::INCONSISTENT)?;
             let bytes = match &template {
                 Template::Placeholders(body, places) => body.len() + size_of_val(&**places),
                 _ => 0,

@@ -493,6 +493,31 @@ fn read_missing_id_is_corrupt() {
 }
 
 #[test]
+fn read_template_of_other_hash_is_corrupt() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kube9.db");
+    let db = fixture::create(&path);
+    fixture::insert(&db, &Event::default());
+    let reader = Reader::open(&path, Duration::from_secs(30)).unwrap();
+    let row = reader.list(&all_rows()).unwrap().rows.remove(0);
+    db.execute("UPDATE message_template SET body = 'of another table'", [])
+        .unwrap();
+    for search in [None, Some("another".to_owned())] {
+        let request = PageRequest {
+            filter: Filter {
+                search,
+                ..Filter::default()
+            },
+            ..all_rows()
+        };
+        let listed = reader.list(&request);
+        assert!(matches!(listed, Err(ReadError::Corrupt(_))), "{listed:?}");
+    }
+    let got = reader.get(&row.id);
+    assert!(matches!(got, Err(ReadError::Corrupt(_))), "{got:?}");
+}
+
+#[test]
 fn read_out_of_range_id_is_corrupt() {
     for (table, column) in [
         ("event", "class"),
