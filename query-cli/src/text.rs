@@ -34,13 +34,14 @@ fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) 
         marks = if is_mark { marks + 1 } else { 0 };
         // A mark without a character to carry it would be drawn into the neighbouring column.
         let is_stray = is_mark && (marks > MARKS_MAX || matches!(before, None | Some(' ')));
+        // A mark that is escaped next joins nothing.
+        let after = chars.peek().copied();
+        let after = after.filter(|next| next.width() != Some(0) || marks < MARKS_MAX);
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_stray || hides(before, c, chars.peek().copied()) => {
-                out.extend(c.escape_unicode())
-            }
+            c if is_stray || hides(before, c, after) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
         before = out.chars().next_back();
@@ -231,6 +232,11 @@ mod tests {
             format!("a{}{}b", "\u{301}".repeat(4), "\\u{301}".repeat(3))
         );
         assert_eq!(safe("\u{301}a \u{302}b"), "\\u{301}a \\u{302}b");
+        // A joiner before a mark that is escaped.
+        assert_eq!(
+            safe_text("漢\u{301}\u{301}\u{301}\u{200d}\u{338}"),
+            "漢\u{301}\u{301}\u{301}\\u{200d}\\u{338}"
+        );
         for word in ["שָׁלוֹם", "ที่นี่", "རྒྱལ", "Việt", "한국"] {
             assert_eq!(safe(word), word);
         }
