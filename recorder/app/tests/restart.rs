@@ -31,7 +31,7 @@ use kube9_model::label::{Kind, Label};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, Via, WatchId};
 use kube9_rules::config::AnalysisConfig;
-use kube9_rules::own::Own;
+use kube9_rules::self_status::Own;
 use kube9_rules::state::{Analysis, Before, close_all};
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
 use kube9_store::metrics::Metrics;

@@ -26,8 +26,8 @@ use serde_json::{Map, Value, json};
 use super::changes::Late;
 use super::ledger::Ledger;
 use super::rules;
-use super::rules::signs::{Sign, Signs};
-use super::rules::words::span;
+use super::rules::format::span;
+use super::rules::symptoms::{Sign, Signs};
 use super::subject::Subject;
 
 /// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.

@@ -13,23 +13,23 @@
 //! Invariant: the work after a change depends on what the change touches (its pod, owner, node, Services), not on the
 //! size of the cluster.
 
-mod agenda;
 pub mod changes;
 pub mod config;
 pub mod controller;
 #[cfg(test)]
 #[path = "../../app/src/docs.rs"]
 mod docs;
-pub mod failure;
+pub mod failure_mode;
 pub mod findings;
+mod freshness;
 mod ledger;
-pub mod own;
 pub mod rules;
-mod sight;
+pub mod self_status;
 pub mod state;
 pub mod subject;
 mod target;
 #[cfg(test)]
 mod tests;
 pub mod warnings;
+mod work_queue;
 pub mod world;

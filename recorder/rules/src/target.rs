@@ -6,7 +6,7 @@ use kube9_model::ObjectRef;
 use kube9_model::label::Label;
 
 use super::rules::rule::{Check, Context, Group, Rule};
-use super::rules::signs::Signs;
+use super::rules::symptoms::Signs;
 use super::subject::{Subject, SubjectKind, object_ref};
 use super::world::World;
 

@@ -4,7 +4,7 @@ use kube9_ingest::objects::Object;
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
-use super::facts::Facts;
+use super::snapshot::Facts;
 
 /// When a change was seen, if not as it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

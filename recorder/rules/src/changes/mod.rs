@@ -7,21 +7,21 @@
 //!
 //! The facts are what is stored of an object, so that a change while the recorder was away is seen by its first list.
 
-mod comes_and_goes;
+mod added_removed;
 mod compared;
-mod differs;
-mod facts;
+mod diff;
 mod row;
+mod snapshot;
 
 use kube9_model::EventType;
 use serde_json::{Map, Value, json};
 
 pub use compared::{Compared, Late};
-pub use facts::{Facts, KindFacts, LastChange};
+pub use snapshot::{Facts, KindFacts, LastChange};
 
 use super::controller::controller;
-use comes_and_goes::{appeared, vanished};
-use differs::differs;
+use added_removed::{appeared, vanished};
+use diff::differs;
 use kube9_ingest::objects::{ConfigMap, Object};
 use kube9_model::record::Record;
 use row::Row;

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{place, said};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{place, said};
-use crate::failure::config_fails;
+use super::symptoms::Signs;
+use crate::failure_mode::config_fails;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

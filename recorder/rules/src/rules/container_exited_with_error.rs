@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{place, restarted};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{place, restarted};
-use crate::failure::{is_oom, unsettled};
+use super::symptoms::Signs;
+use crate::failure_mode::{is_oom, unsettled};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

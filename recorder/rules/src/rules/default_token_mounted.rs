@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{count, owner_words};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{count, owner_words};
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "DefaultTokenMounted",

@@ -3,7 +3,7 @@
 use kube9_model::time::Timestamp;
 
 use crate::config::ThresholdConfig;
-use crate::failure::{Way, is_evicted, unsettled, way};
+use crate::failure_mode::{Way, is_evicted, unsettled, way};
 use crate::world::PodEntry;
 
 /// Ways in which the containers of a pod fail.

@@ -5,9 +5,9 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
 use super::failing::failing;
+use super::format::{count, members, owner_words, span};
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{count, members, owner_words, span};
+use super::symptoms::Signs;
 use crate::changes::LastChange;
 use crate::world::PodEntry;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::members;
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::members;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImageFailsOnSeveralNodes",

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{place, said};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{place, said};
-use crate::failure::pull_fails;
+use super::symptoms::Signs;
+use crate::failure_mode::pull_fails;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

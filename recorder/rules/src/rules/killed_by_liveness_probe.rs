@@ -8,10 +8,10 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
+use super::format::{members, owner_words};
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{members, owner_words};
-use crate::failure::is_oom;
+use super::symptoms::Signs;
+use crate::failure_mode::is_oom;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -93,8 +93,8 @@ mod tests {
 
     use super::RULE;
     use crate::subject::key;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     fn killed(second: i64, times: i64) -> Do {
         Hear(Told {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::owner_words;
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::owner_words;
-use crate::failure::{is_oom, unsettled};
+use super::symptoms::Signs;
+use crate::failure_mode::{is_oom, unsettled};
 
 pub(super) const RULE: Rule = Rule {
     name: "MemoryLimitTooLow",

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::members;
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::members;
-use crate::failure::unpulled;
+use super::symptoms::Signs;
+use crate::failure_mode::unpulled;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -71,8 +71,8 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     fn elsewhere() -> Value {
         pulling("a-2", "w2", "i:a")

@@ -6,9 +6,9 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{count, members};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{count, members};
+use super::symptoms::Signs;
 use crate::world::{NodeEntry, PodEntry};
 
 pub(super) const RULE: Rule = Rule {

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::said;
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::said;
+use super::symptoms::Signs;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {

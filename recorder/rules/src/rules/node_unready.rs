@@ -4,9 +4,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{count, said, span};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{count, said, span};
+use super::symptoms::Signs;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {

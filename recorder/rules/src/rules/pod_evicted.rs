@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{place, said};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{place, said};
+use super::symptoms::Signs;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

@@ -5,10 +5,10 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
+use super::format::{place, said};
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{place, said};
-use crate::failure::way;
+use super::symptoms::Signs;
+use crate::failure_mode::way;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

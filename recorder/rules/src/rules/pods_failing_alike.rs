@@ -6,10 +6,10 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::failing::failing;
+use super::format::{count, members, owner_words};
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{count, members, owner_words};
-use crate::failure::Way;
+use super::symptoms::Signs;
+use crate::failure_mode::Way;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -80,8 +80,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     fn crashing(name: &str, at: i64) -> Value {
         pod_with(

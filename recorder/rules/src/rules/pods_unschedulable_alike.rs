@@ -6,9 +6,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::{members, owner_words, said};
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::{members, owner_words, said};
+use super::symptoms::Signs;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::owner_words;
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::owner_words;
+use super::symptoms::Signs;
 use crate::subject::path;
 
 pub(super) const RULE: Rule = Rule {

@@ -2,10 +2,10 @@
 
 use kube9_model::{EventType, Severity};
 
+use super::format::said;
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::said;
-use crate::own::Own;
+use super::symptoms::Signs;
+use crate::self_status::Own;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDatabaseUnhealthy",
@@ -46,10 +46,10 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
-    use crate::own::{Degraded, Own};
+    use crate::self_status::{Degraded, Own};
 
     fn degraded(check: &str, message: &str) -> Do {
         Notice(Own {

@@ -3,8 +3,8 @@
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use crate::own::Own;
+use super::symptoms::Signs;
+use crate::self_status::Own;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDiskNearlyFull",
@@ -57,10 +57,10 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
-    use crate::own::{Own, Space};
+    use crate::self_status::{Own, Space};
 
     fn free(percent: u64) -> Do {
         Notice(Own {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::owner_words;
 use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::owner_words;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasOnOneNode",
@@ -68,8 +68,8 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     fn two() -> Do {
         Apply(vec![

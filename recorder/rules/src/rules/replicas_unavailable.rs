@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
+use super::format::count;
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::count;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasUnavailable",

@@ -5,9 +5,9 @@ use kube9_model::EventType;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 
-use super::signs::Signs;
+use super::symptoms::Signs;
 use crate::config::ThresholdConfig;
-use crate::own::Own;
+use crate::self_status::Own;
 use crate::subject::SubjectKind;
 use crate::world::{NodeEntry, PodEntry, World};
 

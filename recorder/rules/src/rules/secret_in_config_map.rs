@@ -5,7 +5,7 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInConfigMap",

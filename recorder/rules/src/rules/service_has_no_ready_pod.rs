@@ -5,9 +5,9 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
+use super::format::members;
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
-use super::words::members;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceHasNoReadyPod",
@@ -70,7 +70,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     let description = format!(
         "Service {place} selects {}, and none has been ready since {since}, so its clients get no answer. \
          `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
-        super::words::count(count, "pod"),
+        super::format::count(count, "pod"),
         meta.namespace
     );
     let title = format!("Service {place} has no ready pod");

@@ -5,7 +5,7 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "TargetPortNotDeclared",
@@ -86,8 +86,8 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     fn to(target: Value) -> (Kind, Value) {
         let ports = json!({"spec": {"ports": [{"port": 80, "targetPort": target}]}});

@@ -4,7 +4,7 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::rule::{Check, Context, Rule, RuleDoc};
-use super::signs::Signs;
+use super::symptoms::Signs;
 
 pub(super) const RULE: Rule = Rule {
     name: "WarningRateHigh",
@@ -74,8 +74,8 @@ mod tests {
     use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
 
     use super::RULE;
+    use crate::tests::case::Do;
     use crate::tests::prelude::*;
-    use crate::tests::table::Do;
 
     /// A day in which half of the hours had so many warnings, and the others none or as many.
     fn used_to(rows: u32) -> History {

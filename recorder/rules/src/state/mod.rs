@@ -6,8 +6,8 @@
 //!              └── thawed, frozen ──────────────────┘
 //! ```
 
-mod look;
-mod news;
+mod evaluate;
+mod handle;
 mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +23,13 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use tracing::error;
 
-use super::agenda::Agenda;
 use super::findings::Findings;
-use super::own::Own;
+use super::freshness::Sight;
 use super::rules;
-use super::sight::Sight;
+use super::self_status::Own;
 use super::subject::Subject;
 use super::warnings::Warnings;
+use super::work_queue::Agenda;
 use super::world::World;
 use crate::config::AnalysisConfig;
 use quota::Quota;

@@ -1,6 +1,6 @@
 use kube9_model::resume::Remembered;
 
-use super::lab::Lab;
+use super::harness::Lab;
 use super::prelude::*;
 use crate::config::AnalysisConfig;
 use crate::state::Before;

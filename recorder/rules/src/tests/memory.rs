@@ -8,7 +8,7 @@ use kube9_ingest::news::News;
 use kube9_model::resume::Remembered;
 use kube9_model::watch::RelistCause;
 
-use super::lab::{KINDS, Lab};
+use super::harness::{KINDS, Lab};
 use super::prelude::*;
 use crate::config::AnalysisConfig;
 use crate::state::Before;

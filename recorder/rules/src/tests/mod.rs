@@ -1,21 +1,21 @@
 //! The analysis as a whole: news in, rows out. The cases of each rule stand beside it (`rules`).
 
+mod captured;
+pub(crate) mod case;
 mod changes;
-mod lab;
-mod life;
+mod harness;
 mod memory;
 mod objects;
-mod scene;
-pub(crate) mod table;
+mod restart;
 
 /// What the tables of cases are written with.
 pub(crate) mod prelude {
     pub(crate) use kube9_model::Severity::{Critical, Error, Info, Warning};
     pub(crate) use serde_json::{Value, json};
 
-    pub(crate) use super::lab::{start, t};
+    pub(crate) use super::case::Do::*;
+    pub(crate) use super::case::{apply, run, run_after};
+    pub(crate) use super::harness::{start, t};
     pub(crate) use super::objects::*;
-    pub(crate) use super::table::Do::*;
-    pub(crate) use super::table::{apply, run, run_after};
     pub(crate) use kube9_model::label::Kind;
 }

@@ -3,8 +3,8 @@
 use kube9_model::label::Kind;
 use serde_json::{Value, json};
 
-use super::lab::t;
-use super::table::Do;
+use super::case::Do;
+use super::harness::t;
 
 /// `base` with `patch` laid over it: objects merge, `null` removes, everything else is replaced.
 pub(crate) fn over(mut base: Value, patch: Value) -> Value {

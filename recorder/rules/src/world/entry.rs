@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube9_ingest::objects::{Node, Pod};
 use kube9_model::time::Timestamp;
 
-use super::trace::Trace;
+use super::container_history::Trace;
 use crate::subject::ObjectKey;
 
 /// A pod, and what only watching it tells.

@@ -9,7 +9,7 @@ use kube9_ingest::maps::{Map, Set, trim};
 use kube9_ingest::objects::{Deployment, Meta, PodSpec, Service};
 
 use super::entry::PodEntry;
-use crate::failure;
+use crate::failure_mode;
 use crate::ledger::Ledger;
 use crate::subject::ObjectKey;
 
@@ -189,7 +189,7 @@ impl Index {
                     .sum::<usize>()
         };
         self.add(ledger, meta, key, change);
-        for image in failure::unpulled(&entry.pod) {
+        for image in failure_mode::unpulled(&entry.pod) {
             self.unpulled.entry(image).or_default().insert(key.clone());
         }
         let pods = self.by_owner.entry(entry.owner.clone()).or_default();
@@ -202,7 +202,7 @@ impl Index {
             return;
         };
         on.pods.insert(key.clone());
-        if failure::unpulled(&entry.pod).next().is_some() {
+        if failure_mode::unpulled(&entry.pod).next().is_some() {
             on.unpulled.insert(key.clone());
         }
         let asked = entry.asked();
@@ -226,7 +226,7 @@ impl Index {
                     .sum::<usize>()
         };
         self.drop_from(ledger, meta, key, change);
-        for image in failure::unpulled(&entry.pod) {
+        for image in failure_mode::unpulled(&entry.pod) {
             if let Some(pods) = self.unpulled.get_mut(&image) {
                 pods.remove(key);
                 if pods.is_empty() {
@@ -417,7 +417,7 @@ impl PodEntry {
             && self.pod.meta.labels == before.pod.meta.labels
             && self.pod.meta.ignore == before.pod.meta.ignore
             && self.pod.meta.created == before.pod.meta.created
-            && failure::unpulled(&self.pod).eq(failure::unpulled(&before.pod))
+            && failure_mode::unpulled(&self.pod).eq(failure_mode::unpulled(&before.pod))
     }
 
     /// What it takes of its node.

@@ -6,11 +6,11 @@
 //!                                         └───▶ find (what rules ask)
 //! ```
 
+mod container_history;
 mod default_tokens;
 mod entry;
-mod find;
 mod index;
-mod trace;
+mod queries;
 
 use std::collections::BTreeSet;
 
@@ -21,11 +21,12 @@ pub use index::Asked;
 
 use super::changes::LastChange;
 use super::controller::controller;
-use super::failure;
+use super::failure_mode;
 use super::ledger::Ledger;
-use super::own::Own;
+use super::self_status::Own;
 use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
 use super::warnings::Warnings;
+use container_history::{TIMES_MAX, keep_latest};
 use default_tokens::DefaultTokens;
 use index::Index;
 use kube9_ingest::maps::{Map, trim};
@@ -33,7 +34,6 @@ use kube9_ingest::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object
 use kube9_ingest::sanitize::clean_name;
 use kube9_model::heard::ProbeKill;
 use kube9_model::label::Kind;
-use trace::{TIMES_MAX, keep_latest};
 
 /// Pods that wait for an image, up to which each concerns the nodes of the others.
 const FEW_PODS: usize = 8;
@@ -217,7 +217,7 @@ impl World {
                 if let Some(node) = &entry.pod.node {
                     add(SubjectKind::Node, self.node_key(node));
                 }
-                for image in failure::unpulled(&entry.pod) {
+                for image in failure_mode::unpulled(&entry.pod) {
                     dirty.insert(Subject::named(SubjectKind::Image, &image));
                     // Whether an image fails on one node or on two matters to the other one as well (`NodeCannotPullImages`); of an image
                     // that fails on many, one more says nothing.
@@ -305,7 +305,8 @@ impl World {
             .as_mut()
             .map(|known| std::mem::take(&mut known.traces));
         let old = known.as_ref().map(|known| &known.pod);
-        let traces = trace::traces(old, traces.unwrap_or_default(), &pod, now, stable_after);
+        let traces =
+            container_history::traces(old, traces.unwrap_or_default(), &pod, now, stable_after);
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
         let owner = match (owner, &known) {
             (None, _) => key.clone(),

@@ -9,7 +9,7 @@ use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::lab::Lab;
+use super::harness::Lab;
 
 /// A scene: the objects of a namespace at several moments.
 pub(crate) struct Scene {

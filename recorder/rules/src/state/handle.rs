@@ -18,9 +18,9 @@ use super::{Analysis, items};
 use crate::changes::{self, Compared, Facts, LastChange, Late};
 use crate::controller::controller;
 use crate::findings::Look;
+use crate::freshness::Source;
 use crate::rules::PERMISSION;
-use crate::rules::signs::Signs;
-use crate::sight::Source;
+use crate::rules::symptoms::Signs;
 use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
 
 /// The facts of an object are deleted; no row, and no position that moves.

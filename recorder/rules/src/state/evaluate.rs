@@ -13,7 +13,7 @@ use crate::changes::Late;
 use crate::config::AnalysisConfig;
 use crate::findings::Look;
 use crate::rules::rule::{Context, Rule};
-use crate::rules::signs::Signs;
+use crate::rules::symptoms::Signs;
 use crate::rules::{self, PERMISSION};
 use crate::subject::{Subject, SubjectKind};
 use crate::target::Target;

@@ -6,11 +6,11 @@ use kube9_model::heard::{History, Told};
 use kube9_model::label::Kind;
 use serde_json::Value;
 
-use super::lab::Lab;
-use super::scene::Scene;
+use super::captured::Scene;
+use super::harness::Lab;
 use crate::config::AnalysisConfig;
-use crate::own::Own;
 use crate::rules::rule::Rule;
+use crate::self_status::Own;
 use crate::state::Before;
 
 /// One step of a case.

@@ -15,7 +15,7 @@ use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::Value;
 
 use crate::config::AnalysisConfig;
-use crate::own::Own;
+use crate::self_status::Own;
 use crate::state::{Analysis, Before};
 
 pub(crate) const KINDS: [Kind; 5] = [

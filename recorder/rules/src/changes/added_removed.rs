@@ -5,8 +5,8 @@ use kube9_model::Severity;
 use serde_json::json;
 
 use super::compared::Compared;
-use super::facts::{Facts, KindFacts};
 use super::row::{Row, listed, place, row};
+use super::snapshot::{Facts, KindFacts};
 
 pub(super) fn appeared(change: &Compared<'_>, after: &Facts) -> Vec<Row> {
     let name = &change.subject.name;

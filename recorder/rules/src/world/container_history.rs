@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube9_ingest::objects::{ContainerState, Pod};
 use kube9_model::time::Timestamp;
 
-use crate::failure::{config_fails, is_oom, pull_fails};
+use crate::failure_mode::{config_fails, is_oom, pull_fails};
 
 /// Latest times kept of a kind.
 pub(super) const TIMES_MAX: usize = 16;

@@ -6,10 +6,10 @@ use kube9_ingest::objects::Fit;
 use kube9_model::Severity;
 use serde_json::{Value, json};
 
-use super::comes_and_goes::pod_ended;
+use super::added_removed::pod_ended;
 use super::compared::Compared;
-use super::facts::{Facts, KindFacts};
 use super::row::{Row, listed, place, row};
+use super::snapshot::{Facts, KindFacts};
 
 pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
     match (&before.of, &after.of) {

@@ -7,7 +7,7 @@ use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause};
 
-use super::lab::{KINDS, Lab, decoded, start, watch};
+use super::harness::{KINDS, Lab, decoded, start, watch};
 use super::prelude::*;
 use crate::config::AnalysisConfig;
 use crate::state::Before;
