@@ -102,11 +102,9 @@ impl IngestPath {
         let now = self.intake.now();
         let tx = self.conn.unchecked_transaction()?;
 
-        for item in &batch.items {
-            self.applier
-                .apply(&tx, item, now)
-                .context("the store refused it")?;
-        }
+        self.applier
+            .apply(&tx, &batch.items, now)
+            .context("the store refused it")?;
         self.applier.finish(&tx)?;
         tx.commit()?;
         self.applier.committed();

@@ -96,9 +96,9 @@ fn traces_of(event: &serde_json::Value) -> Vec<u8> {
             std::time::Duration::ZERO,
         );
         assert_eq!(batch.items.len(), 1);
-        for item in &batch.items {
-            applier.apply(&conn, item, Clock::system().now()).unwrap();
-        }
+        applier
+            .apply(&conn, &batch.items, Clock::system().now())
+            .unwrap();
         applier.finish(&conn).unwrap();
         let rows: i64 = conn
             .query_row("SELECT count(*) FROM events", [], |row| row.get(0))

@@ -33,7 +33,7 @@ use super::gaps::GapTable;
 use super::holes::HoleTable;
 use super::identity::Sql;
 use super::rows::Rows;
-use super::sight::{self, Sight};
+use super::sight::{self, Sight, Tables};
 use super::stubs::{self, Stubs, Unrecorded};
 use super::watches::WatchTable;
 use crate::metrics;
@@ -66,13 +66,26 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Applies one item.
+    /// Applies items, in their order.
     pub fn apply(
         &mut self,
         conn: &Connection,
+        items: &[Item],
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let mut tables = Tables::of(conn);
+        items
+            .iter()
+            .try_for_each(|item| self.apply_one(&mut tables, item, now))
+    }
+
+    fn apply_one(
+        &mut self,
+        tables: &mut Tables<'_>,
         item: &Item,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
+        let conn = tables.conn;
         match item {
             Item::Row(row) => {
                 let at = match &row.record().occurred {
@@ -86,7 +99,7 @@ impl Applier {
                 via,
                 received,
                 row,
-            } => self.observed(conn, (*watch, *via), row, *received, now)?,
+            } => self.observed(tables, (*watch, *via), row, *received, now)?,
             Item::Passed {
                 watch,
                 via,
@@ -95,7 +108,7 @@ impl Applier {
                 version,
                 why,
             } => {
-                self.passed(conn, (*watch, *via), (uid, version), why, *received)?;
+                self.passed(tables, (*watch, *via), (uid, version), why, *received)?;
                 let proven = match via {
                     Via::List => return Ok(()),
                     Via::Live => Some(*received),
@@ -115,7 +128,7 @@ impl Applier {
     /// A sight of an Event.
     fn observed(
         &mut self,
-        conn: &Connection,
+        tables: &mut Tables<'_>,
         (watch, via): (WatchId, Via),
         row: &Sanitized,
         received: Timestamp,
@@ -132,7 +145,7 @@ impl Applier {
             seen,
             now,
         };
-        let new = match sight.store(conn, &mut self.rows)? {
+        let new = match sight.store(tables, &mut self.rows)? {
             sight::Became::Duplicate => {
                 self.outcomes.events.duplicate += 1;
                 None
@@ -170,7 +183,7 @@ impl Applier {
     /// A sight of an Event that makes no row.
     fn passed(
         &mut self,
-        conn: &Connection,
+        tables: &mut Tables<'_>,
         (watch, via): (WatchId, Via),
         (uid, version): (&str, &str),
         why: &Passed,
@@ -180,13 +193,13 @@ impl Applier {
         let events = &mut self.outcomes.events;
         match why {
             Passed::Deleted => {
-                DedupTable::of(conn).delete(&Sql(&Uid::new(uid)))?;
+                tables.dedup.delete(&Sql(&Uid::new(uid)))?;
                 events.deleted += 1;
             }
             Passed::Filtered(rule) => {
                 if via == Via::List {
                     // It may have been recorded before the rule was there: it is listed, so it is not missing.
-                    DedupTable::of(conn).listed(&Uid::new(uid), watch, listing)?;
+                    tables.dedup.listed(&Uid::new(uid), watch, listing)?;
                 }
                 events.add_filtered(*rule);
             }
@@ -199,7 +212,7 @@ impl Applier {
                     cause,
                     received,
                 };
-                match self.stubs.store(conn, &mut self.rows, &event)? {
+                match self.stubs.store(tables.conn, &mut self.rows, &event)? {
                     stubs::Became::Skipped => events.add_skipped(*stage),
                     stubs::Became::Duplicate => events.duplicate += 1,
                 }

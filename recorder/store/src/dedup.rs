@@ -10,12 +10,24 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::identity::Sql;
-use super::statements::Counting as _;
+use super::statements::{Counting as _, Held};
 
 /// The table, within a transaction of the caller's.
 pub(super) struct DedupTable<'c> {
     conn: &'c Connection,
+    find: Held<'c>,
+    insert: Held<'c>,
+    update: Held<'c>,
+    delete: Held<'c>,
 }
+
+// The row must be the Event's own: once the clean-up has taken it, another may get its key.
+const FIND: &str = "SELECT d.resource_version, d.count, d.event, e.severity, e.class, e.last_offset_ms, e.template, e.args, e.extra \
+     FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1";
+const INSERT: &str = "INSERT INTO dedup (uid, watch, resource_version, count, event, list_generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+     ON CONFLICT (uid) DO NOTHING";
+const UPDATE: &str = "UPDATE dedup SET watch = ?2, resource_version = ?3, count = ?4, event = ?5, list_generation = ?6 WHERE uid = ?1";
+const DELETE: &str = "DELETE FROM dedup WHERE uid = ?1";
 
 /// What is stored of an Event.
 pub(super) struct Entry<'a> {
@@ -50,17 +62,19 @@ pub(super) struct StoredRow {
 
 impl<'c> DedupTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
-        Self { conn }
+        Self {
+            conn,
+            find: Held::of(conn, FIND),
+            insert: Held::of(conn, INSERT),
+            update: Held::of(conn, UPDATE),
+            delete: Held::of(conn, DELETE),
+        }
     }
 
     /// What is stored of an Event.
-    pub(super) fn find(&self, uid: &Uid) -> rusqlite::Result<Option<Stored>> {
-        self.conn
-            .counted(
-                // The row must be the Event's own: once the clean-up has taken it, another may get its key.
-                "SELECT d.resource_version, d.count, d.event, e.severity, e.class, e.last_offset_ms, e.template, e.args, e.extra \
-                 FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1",
-            )?
+    pub(super) fn find(&mut self, uid: &Uid) -> rusqlite::Result<Option<Stored>> {
+        self.find
+            .get()?
             .query_row([Sql(uid)], |row| {
                 let event = EventKey::from_i64(row.get(2)?);
                 let newest = match row.get::<_, Option<i64>>(3)? {
@@ -96,24 +110,13 @@ impl<'c> DedupTable<'c> {
     }
 
     /// Writes the entry of a new Event. `false`: it has one, which stays as it is.
-    pub(super) fn insert(&self, entry: &Entry<'_>) -> rusqlite::Result<bool> {
-        let inserted = self
-            .conn
-            .counted(
-                "INSERT INTO dedup (uid, watch, resource_version, count, event, list_generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT (uid) DO NOTHING",
-            )?
-            .execute(entry.values())?;
-        Ok(inserted > 0)
+    pub(super) fn insert(&mut self, entry: &Entry<'_>) -> rusqlite::Result<bool> {
+        Ok(self.insert.get()?.execute(entry.values())? > 0)
     }
 
     /// Writes the entry of a known Event.
-    pub(super) fn update(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
-        self.conn
-            .counted(
-                "UPDATE dedup SET watch = ?2, resource_version = ?3, count = ?4, event = ?5, list_generation = ?6 WHERE uid = ?1",
-            )?
-            .execute(entry.values())?;
+    pub(super) fn update(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
+        self.update.get()?.execute(entry.values())?;
         Ok(())
     }
 
@@ -138,10 +141,8 @@ impl<'c> DedupTable<'c> {
     }
 
     /// The Event was deleted.
-    pub(super) fn delete(&self, uid: &impl ToSql) -> rusqlite::Result<()> {
-        self.conn
-            .counted("DELETE FROM dedup WHERE uid = ?1")?
-            .execute([uid])?;
+    pub(super) fn delete(&mut self, uid: &impl ToSql) -> rusqlite::Result<()> {
+        self.delete.get()?.execute([uid])?;
         Ok(())
     }
 

@@ -61,7 +61,7 @@ impl Leftovers {
                 return Ok(Some(self));
             }
         }
-        let dedup = DedupTable::of(conn);
+        let mut dedup = DedupTable::of(conn);
         let mut after = self.after;
         loop {
             let found = dedup.after(&after, CHUNK)?;

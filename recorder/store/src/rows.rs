@@ -17,7 +17,7 @@ use super::evicted;
 use super::identity::Sql;
 use super::intern::Interned;
 use super::keys::Keys;
-use super::statements::Counting as _;
+use super::statements::{Counting as _, Held};
 
 /// Change entries kept for `events watch`: a follower that polls twice a second may fall ten seconds behind a burst of
 /// 2,000 rows a second.
@@ -46,6 +46,28 @@ struct Place {
     scope: i64,
     event_type: i64,
     severity: i64,
+}
+
+/// What writes rows of Events, within a transaction of the caller's.
+pub(super) struct EventTable<'c> {
+    pub(super) conn: &'c Connection,
+    insert: Held<'c>,
+    grow: Held<'c>,
+}
+
+const INSERT: &str = "INSERT INTO event (key, type, severity, class, object, node, template, args, uid, count, occurrences, \
+     first_offset_ms, last_offset_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+const GROW: &str = "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_offset_ms = ?4, template = ?5, args = ?6, \
+     extra = ?7 WHERE key = ?1";
+
+impl<'c> EventTable<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self {
+            conn,
+            insert: Held::of(conn, INSERT),
+            grow: Held::of(conn, GROW),
+        }
+    }
 }
 
 /// The columns that only recorded Events have, and the row's place in time.
@@ -133,7 +155,7 @@ impl Rows {
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<EventKey> {
         let key = self.key(conn, created)?;
-        self.insert_as(conn, row, key, span, extra)?;
+        self.insert_as(&mut EventTable::of(conn), row, key, span, extra)?;
         Ok(key)
     }
 
@@ -158,16 +180,16 @@ impl Rows {
     }
 
     /// Inserts a row under a key of [`Rows::key`].
-    pub fn insert_as(
+    pub(super) fn insert_as(
         &mut self,
-        conn: &Connection,
+        events: &mut EventTable<'_>,
         row: &Sanitized,
         key: EventKey,
         span: &Span<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
         let extra = json(extra);
-        self.put(conn, row, key, span, extra.as_deref())?;
+        self.put(events, row, key, span, extra.as_deref())?;
         self.told.row(row.record(), key.created_at());
         self.changed(key);
         Ok(())
@@ -202,7 +224,8 @@ impl Rows {
             last,
             ..Span::default()
         };
-        self.put(conn, row, key, &span, imported.metadata.as_deref())?;
+        let metadata = imported.metadata.as_deref();
+        self.put(&mut EventTable::of(conn), row, key, &span, metadata)?;
         conn.counted("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
             .execute((key.as_i64(), &imported.id, &imported.created_at))?;
         // It took a key that the others do not know of.
@@ -212,12 +235,13 @@ impl Rows {
 
     fn put(
         &mut self,
-        conn: &Connection,
+        events: &mut EventTable<'_>,
         row: &Sanitized,
         key: EventKey,
         span: &Span<'_>,
         extra: Option<&str>,
     ) -> rusqlite::Result<()> {
+        let conn = events.conn;
         let record = row.record();
         let reason = self.reason(conn, row)?;
         let object = self.interned.object(conn, row)?;
@@ -233,24 +257,22 @@ impl Rows {
             .map(|first| first.millis() - created.millis())
             .filter(|ms| *ms != 0);
         let last_ms = span.last.since(created).as_millis() as i64;
-        conn.counted("INSERT INTO event (key, type, severity, class, object, node, template, args, uid, count, occurrences, \
-                 first_offset_ms, last_offset_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",)?
-            .execute(rusqlite::params![
-                key.as_i64(),
-                record.event_type.code(),
-                record.severity.code(),
-                reason,
-                object.map(|ids| ids.object),
-                node,
-                text,
-                args,
-                span.uid.map(Sql),
-                span.count,
-                span.occurrences,
-                first_ms,
-                last_ms,
-                extra,
-            ])?;
+        events.insert.get()?.execute(rusqlite::params![
+            key.as_i64(),
+            record.event_type.code(),
+            record.severity.code(),
+            reason,
+            object.map(|ids| ids.object),
+            node,
+            text,
+            args,
+            span.uid.map(Sql),
+            span.count,
+            span.occurrences,
+            first_ms,
+            last_ms,
+            extra,
+        ])?;
         self.count(
             key,
             object.map_or(0, |ids| ids.scope),
@@ -316,15 +338,11 @@ impl Rows {
     /// Adds a repeat of an Event to its row.
     pub(super) fn grow(
         &mut self,
-        conn: &Connection,
+        events: &mut EventTable<'_>,
         key: EventKey,
         repeat: &Repeat<'_>,
     ) -> rusqlite::Result<()> {
-        conn.counted(
-            "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_offset_ms = ?4, template = ?5, args = ?6, \
-             extra = ?7 WHERE key = ?1",
-        )?
-        .execute((
+        events.grow.get()?.execute((
             key.as_i64(),
             repeat.count,
             repeat.add,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::dedup::{DedupTable, Entry, Stored, StoredRow};
 use super::fold::{Fold, Known, NewestRow, fold};
-use super::rows::{Repeat, Rows, Span, json as json_text};
+use super::rows::{EventTable, Repeat, Rows, Span, json as json_text};
 
 /// A sight of an Event.
 pub(super) struct Sight<'a> {
@@ -23,6 +23,23 @@ pub(super) struct Sight<'a> {
     pub(super) row: &'a Sanitized,
     pub(super) seen: &'a Observation,
     pub(super) now: Timestamp,
+}
+
+/// What sights are stored in, for as many of them as a transaction has.
+pub(super) struct Tables<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) dedup: DedupTable<'c>,
+    events: EventTable<'c>,
+}
+
+impl<'c> Tables<'c> {
+    pub(super) const fn of(conn: &'c Connection) -> Self {
+        Self {
+            conn,
+            dedup: DedupTable::of(conn),
+            events: EventTable::of(conn),
+        }
+    }
 }
 
 /// What became of it.
@@ -38,8 +55,11 @@ pub(super) enum Became {
 
 impl Sight<'_> {
     /// Stores it within a transaction of the caller's.
-    pub(super) fn store(&self, conn: &Connection, rows: &mut Rows) -> rusqlite::Result<Became> {
-        let dedup = DedupTable::of(conn);
+    pub(super) fn store(
+        &self,
+        tables: &mut Tables<'_>,
+        rows: &mut Rows,
+    ) -> rusqlite::Result<Became> {
         // Most sights are of new Events: the entry is tried first, and what is stored is read only where there is one.
         if let Fold::Open {
             created,
@@ -48,22 +68,27 @@ impl Sight<'_> {
             count_reset,
         } = fold(None, self.seen)
         {
-            let key = rows.key(conn, self.bounded(created))?;
-            if dedup.insert(&self.entry(key))? {
-                self.open(conn, rows, key, (occurrences, before, count_reset))?;
+            let key = rows.key(tables.conn, self.bounded(created))?;
+            if tables.dedup.insert(&self.entry(key))? {
+                self.open(
+                    &mut tables.events,
+                    rows,
+                    key,
+                    (occurrences, before, count_reset),
+                )?;
                 return Ok(Became::Row(occurrences));
             }
         }
-        self.store_again(conn, rows, &dedup)
+        self.store_again(tables, rows)
     }
 
     /// Stores a sight of an Event that has an entry.
-    fn store_again(
-        &self,
-        conn: &Connection,
-        rows: &mut Rows,
-        dedup: &DedupTable<'_>,
-    ) -> rusqlite::Result<Became> {
+    fn store_again(&self, tables: &mut Tables<'_>, rows: &mut Rows) -> rusqlite::Result<Became> {
+        let Tables {
+            conn,
+            dedup,
+            events,
+        } = tables;
         let found = dedup.find(&self.seen.uid)?;
         let known = match &found {
             Some(stored) => Some(self.known(conn, rows, stored)?),
@@ -83,7 +108,7 @@ impl Sight<'_> {
                 count_reset,
             } => {
                 let key = rows.key(conn, self.bounded(created))?;
-                self.open(conn, rows, key, (occurrences, before, count_reset))?;
+                self.open(events, rows, key, (occurrences, before, count_reset))?;
                 dedup.update(&self.entry(key))?;
                 Ok(Became::Row(occurrences))
             }
@@ -94,7 +119,7 @@ impl Sight<'_> {
                 count_reset,
             } => {
                 let old = found.and_then(|stored| stored.row);
-                self.fold_into(conn, rows, key, old, (add, last, count_reset))?;
+                self.fold_into(events, rows, key, old, (add, last, count_reset))?;
                 dedup.update(&self.entry(key))?;
                 Ok(Became::Part(add))
             }
@@ -123,7 +148,7 @@ impl Sight<'_> {
     /// Opens a row.
     fn open(
         &self,
-        conn: &Connection,
+        events: &mut EventTable<'_>,
         rows: &mut Rows,
         key: EventKey,
         (occurrences, before, count_reset): (i64, i64, bool),
@@ -146,7 +171,7 @@ impl Sight<'_> {
         };
         rows.told
             .sight(self.row.record(), self.seen.last, occurrences);
-        rows.insert_as(conn, self.row, key, &span, &extra)
+        rows.insert_as(events, self.row, key, &span, &extra)
     }
 
     /// What is stored of its Event, as far as the rules of folding ask.
@@ -175,7 +200,7 @@ impl Sight<'_> {
     /// Adds a repeat to its row.
     fn fold_into(
         &self,
-        conn: &Connection,
+        events: &mut EventTable<'_>,
         rows: &mut Rows,
         key: EventKey,
         old: Option<StoredRow>,
@@ -183,12 +208,12 @@ impl Sight<'_> {
     ) -> rusqlite::Result<()> {
         let (old_text, old_args, old_extra) =
             old.map_or((0, None, None), |row| (row.text, row.args, row.extra));
-        let (text, args) = rows.text(conn, self.row)?;
+        let (text, args) = rows.text(events.conn, self.row)?;
         let text_changed = (old_text, old_args.as_deref()) != (text, args);
         let extra = if text_changed || count_reset {
             let mut extra = parse_extra(old_extra.as_deref());
             if text_changed && !extra.contains_key("first_description") {
-                let first = rows.description(conn, key)?;
+                let first = rows.description(events.conn, key)?;
                 extra.insert("first_description".into(), json!(first));
             }
             if count_reset {
@@ -206,7 +231,7 @@ impl Sight<'_> {
             args,
             extra,
         };
-        rows.grow(conn, key, &repeat)?;
+        rows.grow(events, key, &repeat)?;
         rows.told.sight(self.row.record(), self.seen.last, add);
         Ok(())
     }

@@ -247,9 +247,7 @@ fn fill(directory: &Path) {
     for from in (0..EVENTS).step_by(200) {
         let items: Vec<Item> = (from..from + 200).map(item).collect();
         apply_all(&mut conn, &mut applier, |session, applier| {
-            items
-                .iter()
-                .try_for_each(|item| applier.apply(session, item, Timestamp::from_secs(NOW)))
+            applier.apply(session, &items, Timestamp::from_secs(NOW))
         })
         .unwrap();
     }

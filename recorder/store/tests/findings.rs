@@ -49,9 +49,7 @@ impl Store {
 
     fn commit(&mut self, items: &[Item]) {
         let tx = self.conn.unchecked_transaction().unwrap();
-        for item in items {
-            self.applier.apply(&tx, item, at(5_000)).unwrap();
-        }
+        self.applier.apply(&tx, items, at(5_000)).unwrap();
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
     }

@@ -74,9 +74,7 @@ fn storage_page_examples_return_rows() {
         },
     ];
     let tx = conn.unchecked_transaction().unwrap();
-    for item in &items {
-        applier.apply(&tx, item, NOW).unwrap();
-    }
+    applier.apply(&tx, &items, NOW).unwrap();
     let imported = Imported {
         id: "evt_20251202_103045_a7f3b9".to_owned(),
         created_at: "2025-12-02T10:30:45.123Z".to_owned(),

@@ -81,9 +81,7 @@ impl Store {
         let now = at(5_000);
         let tx = self.conn.unchecked_transaction().unwrap();
         self.applier.dropped(&tx, drops, now).unwrap();
-        for item in items {
-            self.applier.apply(&tx, item, now).unwrap();
-        }
+        self.applier.apply(&tx, items, now).unwrap();
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
         self.applier.committed();
@@ -689,7 +687,10 @@ fn rollback_discards_cached_state_of_transaction() {
     let item = store.seen(Via::Watch, UID, 10, 1, 0, 0);
     {
         let tx = store.conn.unchecked_transaction().unwrap();
-        store.applier.apply(&tx, &item, at(1)).unwrap();
+        store
+            .applier
+            .apply(&tx, std::slice::from_ref(&item), at(1))
+            .unwrap();
         store.applier.finish(&tx).unwrap();
         tx.rollback().unwrap();
     }
@@ -741,9 +742,7 @@ fn retried_transaction_counts_skipped_events_once() {
     let next = skipped(61, 60);
     for _ in 0..3 {
         let tx = store.conn.unchecked_transaction().unwrap();
-        for item in &items {
-            store.applier.apply(&tx, item, at(0)).unwrap();
-        }
+        store.applier.apply(&tx, &items, at(0)).unwrap();
         drop(tx); // rolls back
         store.applier.rolled_back();
     }

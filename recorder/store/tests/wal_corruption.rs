@@ -65,9 +65,7 @@ fn seen(watch: WatchId, n: i64) -> Item {
 
 fn commit(conn: &Connection, applier: &mut Applier, items: &[Item]) {
     let tx = conn.unchecked_transaction().unwrap();
-    for item in items {
-        applier.apply(&tx, item, at(0)).unwrap();
-    }
+    applier.apply(&tx, items, at(0)).unwrap();
     applier.finish(&tx).unwrap();
     tx.commit().unwrap();
     applier.committed();

@@ -199,9 +199,7 @@ impl Database {
     /// One transaction, as the writer makes it.
     pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
         apply_all(&mut self.conn, &mut self.applier, |session, applier| {
-            items
-                .iter()
-                .try_for_each(|item| applier.apply(session, item, now))
+            applier.apply(session, items, now)
         })?;
         self.applier.outcomes = Default::default();
         drop(self.applier.rows.take_inserted());

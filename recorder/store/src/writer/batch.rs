@@ -79,10 +79,7 @@ impl Writer {
         let now = self.shared.clock.now();
         let applied = apply_all(&mut self.conn, &mut self.applier, |tx, applier| {
             applier.dropped(tx, drops, now)?;
-            for item in items {
-                applier.apply(tx, item, now)?;
-            }
-            Ok(())
+            applier.apply(tx, items, now)
         });
         self.committed(applied)
     }

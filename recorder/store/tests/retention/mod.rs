@@ -126,11 +126,9 @@ impl Store {
 
     fn commit(&mut self, items: &[Item]) {
         let tx = self.conn.unchecked_transaction().unwrap();
-        for item in items {
-            self.applier
-                .apply(&tx, item, Timestamp::from_secs(NOW))
-                .unwrap();
-        }
+        self.applier
+            .apply(&tx, items, Timestamp::from_secs(NOW))
+            .unwrap();
         self.applier.finish(&tx).unwrap();
         tx.commit().unwrap();
     }
