@@ -12,13 +12,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{StatusCode, Uri};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use kube9_k8s::access::{self, Permission};
 use kube9_k8s::connect::connect;
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use crate::config::Config;
 
@@ -199,13 +200,14 @@ fn is_name(name: &str) -> bool {
 
 /// The status of the answer, and its body.
 async fn get_health(authority: &Authority) -> anyhow::Result<(StatusCode, Bytes)> {
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let url = Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(authority.clone())
-        .path_and_query("/healthz")
-        .build()?;
-    let response = client.get(url).await?;
+    let host = authority.host().trim_matches(['[', ']']); // of an IPv6 address
+    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get("/healthz")
+        .header(header::HOST, authority.as_str())
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
     let body = body.await.map_err(|error| anyhow!(error))?;
