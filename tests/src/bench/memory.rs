@@ -22,12 +22,17 @@ const CPU_MICROS_MAX: f64 = 50.0;
 const QUIET: Duration = Duration::from_secs(3);
 
 /// Measures both programs; `events` come at once through the watch.
-pub fn run(seed: u64, events: usize, query: &Path, report: &mut Report) -> anyhow::Result<()> {
-    recorder(seed, events, report)?;
+pub fn run(
+    seed: u64,
+    events: usize,
+    (program, query): (&Path, &Path),
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    recorder(seed, events, program, report)?;
     query::memory(seed, events, query, report)
 }
 
-fn recorder(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> {
+fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let server = ApiServer::start(Config::default())?;
     let setup = Setup::new(&server, dir.path(), "")?;
@@ -35,7 +40,7 @@ fn recorder(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()>
     // The times that a cluster has; Setup's are for tests.
     let yaml: Vec<&str> = setup.yaml.lines().take(3).collect();
     std::fs::write(&config, yaml.join("\n"))?;
-    let mut recorder = Recorder::start(&config)?;
+    let mut recorder = Recorder::start(program, &config)?;
     let ready = Instant::now();
     while setup
         .number("SELECT count(*) FROM watch_state WHERE kind = 'Event' AND position IS NOT NULL")
@@ -121,8 +126,7 @@ struct Usage {
 }
 
 impl Recorder {
-    fn start(config: &Path) -> anyhow::Result<Self> {
-        let program = beside("kube9-recorder")?;
+    fn start(program: &Path, config: &Path) -> anyhow::Result<Self> {
         let child = Command::new(program)
             .arg("--config")
             .arg(config)

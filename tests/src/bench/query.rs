@@ -319,7 +319,7 @@ fn processes(
         let runs = ask(runner, binary, path, &question)?;
         peak = peak.max(runs.peak_kib);
         add(report, &question, &runs);
-        points.push((question.name.to_owned(), runs.median()));
+        points.push((question.name.to_owned(), runs.cpu()));
     }
     for question in questions(path, rows)?.into_iter().take(2) {
         let mut args = question.args;

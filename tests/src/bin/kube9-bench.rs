@@ -26,9 +26,12 @@ struct Args {
     /// What the generated history follows from.
     #[arg(long, global = true, default_value_t = 9)]
     seed: u64,
-    /// The query binary [default: kube9-query beside this program].
+    /// The query binary; limits are for the static one of the image [default: kube9-query beside this program].
     #[arg(long, global = true)]
     query: Option<PathBuf>,
+    /// The recorder binary; limits are for the static one of the image [default: kube9-recorder beside this program].
+    #[arg(long, global = true)]
+    recorder: Option<PathBuf>,
     /// Leave filled databases in this directory (storage), or ask those that are there (query).
     #[arg(long, global = true)]
     keep: Option<PathBuf>,
@@ -54,9 +57,6 @@ enum What {
     Memory {
         #[command(flatten)]
         cluster: Cluster,
-        /// The recorder binary [default: kube9-recorder beside this program].
-        #[arg(long)]
-        recorder: Option<PathBuf>,
         /// KiB of each ConfigMap.
         #[arg(long, default_value_t = 100)]
         value_kib: usize,
@@ -156,10 +156,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn binary(args: &Args) -> anyhow::Result<PathBuf> {
-    match &args.query {
-        Some(binary) => Ok(binary.clone()),
-        None => memory::beside("kube9-query"),
+fn program(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(program) => Ok(program.clone()),
+        None => memory::beside(name),
     }
 }
 
@@ -210,18 +210,11 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
         What::Ingest => ingest(args, &rows(&[HUNDRED_K]), report),
         What::Query => query(args, &rows(&[HUNDRED_K]), keep, report),
         What::Latency => latency::run(args.seed, LATENCY_SECONDS, report),
-        What::Memory {
-            cluster,
-            ref recorder,
-            value_kib,
-        } => {
+        What::Memory { cluster, value_kib } => {
+            let recorder = program(args.recorder.as_ref(), "kube9-recorder")?;
             for events in rows(&[MEMORY_EVENTS]) {
-                memory::run(args.seed, events, &binary(args)?, report)?;
+                memory(args, events, report)?;
             }
-            let recorder = match recorder {
-                Some(recorder) => recorder.clone(),
-                None => memory::beside("kube9-recorder")?,
-            };
             findings::memory(&recorder, cluster.plan(args.seed), value_kib, report)
         }
         What::Retention => rows(&[RETENTION_EVENTS])
@@ -276,8 +269,14 @@ fn all(args: &Args, sizes: &[usize], report: &mut Report) -> anyhow::Result<()> 
     ingest(args, &within(0, MILLION), report)?;
     query(args, &within(HUNDRED_K, usize::MAX), Some(keep), report)?;
     latency::run(args.seed, LATENCY_SECONDS, report)?;
-    memory::run(args.seed, MEMORY_EVENTS, &binary(args)?, report)?;
+    memory(args, MEMORY_EVENTS, report)?;
     retention::run(args.seed, RETENTION_EVENTS, report)
+}
+
+fn memory(args: &Args, events: usize, report: &mut Report) -> anyhow::Result<()> {
+    let recorder = program(args.recorder.as_ref(), "kube9-recorder")?;
+    let query = program(args.query.as_ref(), "kube9-query")?;
+    memory::run(args.seed, events, (&recorder, &query), report)
 }
 
 fn storage(
@@ -313,7 +312,7 @@ fn query(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut lines = Lines::default();
-    let binary = binary(args)?;
+    let binary = program(args.query.as_ref(), "kube9-query")?;
     for &rows in sizes {
         for (name, millis) in query::run(args.seed, rows, (&binary, keep), report)? {
             if DRAWN.contains(&name.as_str()) {
@@ -321,7 +320,7 @@ fn query(
             }
         }
     }
-    let title = "Whole process of kube9-query, median";
+    let title = "CPU time of a kube9-query process";
     lines.draw(args, "query", (title, "ms"), 10.0)
 }
 
