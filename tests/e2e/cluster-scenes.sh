@@ -107,7 +107,7 @@ install() {
     [[ \$(stat -c %a /proc/$(host_pid recorder)/root/data/kube9.db) == 640 ]]"
   k logs deploy/kube9 -c recorder >"$work/pod.log"
   check "the log is JSON, every line" jq -e . "$work/pod.log"
-  lacks "the log has no warning about an unknown setting" "is no setting" "$(cat "$work/pod.log")"
+  lacks "the log has no warning about an unknown setting" "unknown environment variable" "$(cat "$work/pod.log")"
 }
 
 real_events() {
@@ -345,10 +345,10 @@ own_flags() {
   lacks "and nothing else" "since|message|version" "$out"
   for flag in /data/mine.db /dev/shm/mine.db; do
     out=$(in_recorder snapshot "$flag" </dev/null || true)
-    contains "snapshot $flag is rejected" "inside a pod a snapshot goes to stdout" "$out"
+    contains "snapshot $flag is rejected" "inside a pod, snapshot writes to stdout only" "$out"
   done
   out=$(in_recorder check --log-level=trace,hyper=trace,hyper_util=trace,kube_client=trace,rustls=trace,tower=trace </dev/null || true)
-  contains "check works" "permissions are there" "$out"
+  contains "check works" "permissions are granted" "$out"
   lacks "and no log level shows the token" "eyJ|Bearer" "$out"
 }
 

@@ -80,7 +80,7 @@ async fn print_permissions(
     }
     let missing = permissions.iter().filter(|p| p.allowed.is_err()).count();
     match missing {
-        0 => writeln!(out, "# all {} permissions are there", permissions.len())?,
+        0 => writeln!(out, "# all {} permissions are granted", permissions.len())?,
         _ => writeln!(
             out,
             "# {missing} of {} permissions are missing",
@@ -136,7 +136,7 @@ pub async fn remote(url: &str, out: &mut impl Write) -> anyhow::Result<Verdict> 
         .with_context(|| format!("{authority} did not answer within {URL_TIMEOUT:?}"))?
         .with_context(|| format!("cannot ask {authority} for its health"))?;
     let Ok(document) = serde_json::from_slice::<Document>(&body) else {
-        bail!("{authority} answered {answered}, not with the health of a recorder");
+        bail!("{authority} returned {answered}, which is not the health of a recorder");
     };
     writeln!(out, "{}", document.status.word())?;
     for (name, check) in document.checks.iter().take(CHECKS_MAX) {
@@ -155,7 +155,7 @@ fn address(url: &str) -> anyhow::Result<Authority> {
     if uri.scheme() != Some(&Scheme::HTTP) {
         bail!("the URL must begin with http://");
     }
-    let authority = uri.authority().context("the URL names no host")?;
+    let authority = uri.authority().context("the URL has no host")?;
     if authority.as_str().contains('@') || uri.path() != "/" || uri.query().is_some() {
         bail!("the URL must be http://HOST:PORT and nothing else");
     }

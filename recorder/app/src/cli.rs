@@ -12,10 +12,10 @@ use crate::config::Flags;
     name = "kube9-recorder",
     version = crate::VERSION,
     disable_help_subcommand = true,
-    after_help = "Flags win over the environment, the environment over the config file.\n\
-                  Every setting of the file has a variable: queue.capacity is KUBE9_QUEUE_CAPACITY.\n\
-                  In a pod, what names an address, a credential or a file comes from /etc/kube9/config.yaml alone.\n\
-                  Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 3 a defect of kube9-recorder."
+    after_help = "Flags override environment variables, which override the config file.\n\
+                  Every setting of the file has a variable: KUBE9_QUEUE_CAPACITY for queue.capacity.\n\
+                  In a pod, settings that name an address, a credential or a file must be in /etc/kube9/config.yaml.\n\
+                  Exit codes: 0 success, 1 failed, 2 wrong usage or configuration, 3 a bug in kube9-recorder."
 )]
 pub struct Cli {
     /// What to do; `serve` when none is given.
@@ -29,16 +29,16 @@ pub struct Cli {
 /// What the binary can do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Record until told to stop (default)
+    /// Record until SIGTERM or SIGINT (default)
     Serve,
-    /// Write a consistent copy of the database to FILE or stdout, also while a recorder runs
+    /// Write a consistent copy of the database to a file or stdout, also while a recorder is running
     Snapshot {
-        /// File to write, which must not exist; `-` is stdout, the only one in a pod
+        /// File to create; `-` writes to stdout and is required in a pod
         file: PathBuf,
     },
-    /// Print the effective configuration and which permissions are missing
+    /// Print the effective configuration and missing permissions
     Check {
-        /// Ask the recorder at URL for its health instead, e.g. http://kube9:8080; takes no setting
+        /// Print the health of the recorder at URL instead, e.g. http://kube9:8080; no other flags are allowed
         #[arg(long)]
         url: Option<String>,
     },
@@ -47,28 +47,28 @@ pub enum Command {
 /// Flags that set something.
 #[derive(Debug, Default, Args)]
 pub struct SettingFlags {
-    /// Config file (YAML) [default in a pod, and the only one there: /etc/kube9/config.yaml] [env: KUBE9_CONFIG]
+    /// Config file (YAML); in a pod always /etc/kube9/config.yaml [env: KUBE9_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Directory of the database [default: /data in a pod, else ./kube9-data] [env: KUBE9_DATA_DIR]
+    /// Directory of the database [default: /data in a pod, otherwise ./kube9-data] [env: KUBE9_DATA_DIR]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Address of the metrics and health endpoints [default: 0.0.0.0:8080] [env: KUBE9_LISTEN]
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
-    /// Kubeconfig file to use [env: KUBE9_KUBECONFIG, else KUBECONFIG]
+    /// Kubeconfig file to use [env: KUBE9_KUBECONFIG, KUBECONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<String>,
     /// Context of the kubeconfig [env: KUBE9_CONTEXT]
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
-    /// Namespace to watch; may be repeated [default: all] [env: KUBE9_NAMESPACE]
+    /// Namespace to watch; can be repeated [default: all] [env: KUBE9_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Vec<String>,
-    /// off, error, warn, info, debug, trace [default: info] [env: KUBE9_LOG_LEVEL]
+    /// Log level: off, error, warn, info, debug or trace [default: info] [env: KUBE9_LOG_LEVEL]
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// json or text [default: json in a pod, else text] [env: KUBE9_LOG_FORMAT]
+    /// Log format: json or text [default: json in a pod, otherwise text] [env: KUBE9_LOG_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
 }

@@ -48,7 +48,7 @@ pub fn pod(config: &Config) -> Option<ObjectRef> {
 /// The recorder stops, and why.
 pub fn stopped(cause: &str, at: Timestamp) -> Record {
     let description = format!(
-        "kube9 {} stops ({cause}). What happens from now on is not watched.",
+        "kube9 {} stops ({cause}) and records nothing until it starts again.",
         crate::VERSION
     );
     let extra = Map::from_iter([

@@ -35,7 +35,7 @@ fn program() -> ExitCode {
     // Another recorder's health has nothing to do with the configuration here.
     if let Command::Check { url: Some(url) } = &command {
         if !flags.is_empty() || cli.settings.config.is_some() {
-            let error = "check --url takes no setting: leave the other flags out";
+            let error = "check --url takes no other flags";
             return complain(&error, WRONG_USAGE);
         }
         return report(block_on(check::remote(url, &mut io::stdout().lock())));
@@ -65,7 +65,7 @@ fn program() -> ExitCode {
 fn serve(config: Config) -> ExitCode {
     info!(version = kube9_recorder::VERSION, "starting");
     if let Err(error) = refuse_core_dumps() {
-        warn!(%error, "core dumps of this process are not refused");
+        warn!(%error, "cannot disable core dumps");
     }
     let work = async {
         let stop = stop_signal()?;
@@ -77,7 +77,7 @@ fn serve(config: Config) -> ExitCode {
 fn copy_database(config: &Config, target: &Path) -> ExitCode {
     // Whoever may exec could fill the volume so, or the memory, of which /dev/shm is a part.
     if target != Path::new("-") && Place::here() == Place::Pod {
-        let error = "inside a pod a snapshot goes to stdout, and no file stays: use snapshot -";
+        let error = "inside a pod, snapshot writes to stdout only: use snapshot -";
         return complain(&error, WRONG_USAGE);
     }
     let database = config.data_dir.join(FILE_NAME);

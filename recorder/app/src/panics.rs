@@ -136,7 +136,7 @@ impl Report {
         match held_back {
             Some(held_back) => error!(
                 place,
-                text, held_back, "a request made its connection panic: it was closed"
+                text, held_back, "panic in an HTTP connection, connection closed"
             ),
             None => error!(place, thread, text, "panicked"),
         }

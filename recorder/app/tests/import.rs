@@ -294,7 +294,7 @@ fn import_killed_repeatedly_loses_and_duplicates_nothing() {
     let mut seen = 0;
     for _ in 0..3 {
         let (mut recorder, log) = scene.start();
-        log.until("taking in a database of the original operator");
+        log.until("importing a database of the original operator");
         let more = |rows: i64| rows > seen;
         let deadline = Instant::now() + Duration::from_secs(60);
         let rows = loop {
@@ -322,7 +322,7 @@ fn import_stopped_midway_exits_soon_and_resumes_later() {
     let file = scene.original("kube9.db", 8_000);
     let (mut recorder, log) = scene.start();
     let address = log.address();
-    log.until("taking in a database of the original operator");
+    log.until("importing a database of the original operator");
     // Alive and not ready: the watch has not begun.
     assert!(request(&address, "GET /livez HTTP/1.1").starts_with("HTTP/1.1 200"));
     assert!(request(&address, "GET /readyz HTTP/1.1").starts_with("HTTP/1.1 503"));
@@ -649,18 +649,18 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
     drop((other, view, computed, busy));
     let told = scene.told().join("\n");
     for why in [
-        "a-text.db was not taken in as a whole: it is not a SQLite database.",
-        "b-empty.db was not taken in as a whole: it is not a SQLite database.",
-        "c-folder.db was not taken in as a whole: it is not a regular file.",
-        "d-link.db was not taken in as a whole: it is not a regular file.",
-        "e-own.db was not taken in as a whole: it is not a regular file.",
-        "f-pipe.db was not taken in as a whole: it is not a regular file.",
-        "g-other.db was not taken in as a whole: it does not have the original operator's table events: there is none.",
-        "h-view.db was not taken in as a whole: it does not have the original operator's table events: events is a view.",
-        "i-computed.db was not taken in as a whole: it does not have the original operator's table events: \
+        "a-text.db was not imported completely: it is not a SQLite database.",
+        "b-empty.db was not imported completely: it is not a SQLite database.",
+        "c-folder.db was not imported completely: it is not a regular file.",
+        "d-link.db was not imported completely: it is not a regular file.",
+        "e-own.db was not imported completely: it is not a regular file.",
+        "f-pipe.db was not imported completely: it is not a regular file.",
+        "g-other.db was not imported completely: it does not have the original operator's table events: there is none.",
+        "h-view.db was not imported completely: it does not have the original operator's table events: events is a view.",
+        "i-computed.db was not imported completely: it does not have the original operator's table events: \
          the column metadata is computed.",
-        "j-busy.db was not taken in as a whole: rows of it lie in j-busy.db-wal beside it:",
-        "k-damaged.db was not taken in as a whole: it cannot be read:",
+        "j-busy.db was not imported completely: it has rows in j-busy.db-wal:",
+        "k-damaged.db was not imported completely: it cannot be read:",
     ] {
         assert!(told.contains(why), "{why}\n{told}");
     }
@@ -682,10 +682,7 @@ fn own_database_in_import_folder_is_not_opened() {
     fs::hard_link(scene.database(), scene.import().join("own.db")).unwrap();
     scene.run();
     let told = scene.told().join("\n");
-    assert!(
-        told.contains("it is the database that is recorded to"),
-        "{told}"
-    );
+    assert!(told.contains("it is the recorder's own database"), "{told}");
     scene.is_sound();
 }
 

@@ -130,7 +130,7 @@ pub struct EventSeries {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON at all, or JSON that breaks off.
-    #[error("not JSON: it breaks at byte {at} of {length}")]
+    #[error("invalid JSON at byte {at} of {length}")]
     Syntax {
         /// Where, counted from 0.
         at: usize,

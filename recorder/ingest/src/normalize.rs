@@ -37,10 +37,10 @@ pub struct Normalized {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NormalizeError {
     /// `metadata.uid` is missing or empty.
-    #[error("the event has no metadata.uid")]
+    #[error("Event without metadata.uid")]
     NoUid,
     /// `metadata.resourceVersion` is missing or empty.
-    #[error("the event has no metadata.resourceVersion")]
+    #[error("Event without metadata.resourceVersion")]
     NoResourceVersion,
 }
 

@@ -49,7 +49,7 @@ pub enum ApiError {
         message: String,
     },
     /// Any other status that is no success. Back off.
-    #[error("the API server answered {code}: {message}")]
+    #[error("the API server returned {code}: {message}")]
     Status {
         /// Status code.
         code: u16,
@@ -63,13 +63,13 @@ pub enum ApiError {
     #[error("connection to the API server failed: {0}")]
     CutOff(String),
     /// No answer in time. Back off.
-    #[error("no answer from the API server within {} s", .0.as_secs())]
+    #[error("no response from the API server within {} s", .0.as_secs())]
     Timeout(Duration),
     /// A body above its bound. The source asks for less.
-    #[error("answer of more than {0} bytes")]
+    #[error("response larger than {0} bytes")]
     TooLarge(usize),
     /// The answer is not what the API promises. Back off.
-    #[error("answer that cannot be understood: {0}")]
+    #[error("invalid response: {0}")]
     Malformed(String),
 }
 

@@ -56,11 +56,11 @@ async fn connect_from(
         let server = &kube_config.cluster_url;
         if place == Place::Pod {
             bail!(
-                "the connection to {server} is not protected ({weakness}), so the token could be read on the way: \
+                "the connection to {server} is not protected ({weakness}), so the token could be intercepted: \
                  use https:// and the server's CA"
             );
         }
-        warn!(%server, weakness, "the connection to the API server is not protected: the token can be read on the way");
+        warn!(%server, weakness, "connection to the API server is not protected: the token can be intercepted");
     }
     kube_config.connect_timeout = Some(connect_timeout);
     // A client that retries 429, 503 and 504 by itself looks like a server that does not answer, and hides the reason from
@@ -92,7 +92,7 @@ fn in_pod(path: &Path) -> anyhow::Result<Kubeconfig> {
     let file = read(path)?;
     if let Some(key) = reaches_out(&file) {
         bail!(
-            "inside a pod it must not name {key}: write the token or the …-data itself into it, \
+            "inside a pod it must not contain {key}: put the token or the …-data into it, \
              or leave kube.kubeconfig unset to use the pod's service account"
         );
     }
@@ -152,8 +152,8 @@ async fn from_kubeconfig(
         Some(proxy) => {
             let host = proxy.host().unwrap_or_default();
             bail!(
-                "the kubeconfig asks for a proxy ({host}), which the recorder cannot use: \
-                 remove proxy-url, so that it connects directly"
+                "the kubeconfig sets a proxy ({host}), which the recorder does not support: \
+                 remove proxy-url"
             );
         }
         None => {}
@@ -161,7 +161,7 @@ async fn from_kubeconfig(
     for variable in ["HTTPS_PROXY", "https_proxy"] {
         if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
             let server = &made.cluster_url;
-            warn!(%server, "{variable} is not used: the recorder connects to the API server directly");
+            warn!(%server, "{variable} is ignored: the recorder connects to the API server directly");
             break;
         }
     }
@@ -192,11 +192,11 @@ fn without_content(error: KubeconfigError) -> anyhow::Error {
     match error {
         KubeconfigError::Parse(fault) => match fault.location() {
             Some(at) => anyhow!(
-                "it is no kubeconfig: see line {}, column {}",
+                "it is not a kubeconfig: see line {}, column {}",
                 at.line(),
                 at.column()
             ),
-            None => anyhow!("it is no kubeconfig"),
+            None => anyhow!("it is not a kubeconfig"),
         },
         other => other.into(),
     }
@@ -285,7 +285,7 @@ mod tests {
             let refused = connect_with(Place::Pod, &format!("{{server: '{SERVER}'}}"), &user).await;
             let error = refused.unwrap_err();
             assert!(
-                error.contains(&format!("inside a pod it must not name {key}")),
+                error.contains(&format!("inside a pod it must not contain {key}")),
                 "{error}"
             );
         }
@@ -294,7 +294,7 @@ mod tests {
             .await
             .unwrap_err();
         assert!(
-            error.contains("must not name certificate-authority"),
+            error.contains("must not contain certificate-authority"),
             "{error}"
         );
         let whole =
@@ -376,7 +376,7 @@ mod tests {
             .await
             .unwrap_err();
         assert!(
-            error.contains("the kubeconfig asks for a proxy (proxy.example.com)"),
+            error.contains("the kubeconfig sets a proxy (proxy.example.com)"),
             "{error}"
         );
     }

@@ -96,7 +96,7 @@ impl StatusDocument {
                         failing = true;
                         warn!(
                             path = self.path,
-                            error, "the status document cannot be written; trying again"
+                            error, "cannot write the status document, retrying"
                         );
                     }
                     Err(_) => {}
@@ -115,7 +115,7 @@ impl StatusDocument {
             .map_err(|error| error.to_string())?;
         tokio::time::timeout(PATCH_TIMEOUT, self.client.request::<Value>(request))
             .await
-            .map_err(|_| format!("no answer within {} s", PATCH_TIMEOUT.as_secs()))?
+            .map_err(|_| format!("no response within {} s", PATCH_TIMEOUT.as_secs()))?
             .map(drop)
             .map_err(|error| error.to_string())
     }

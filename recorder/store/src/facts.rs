@@ -81,7 +81,7 @@ impl<'c> FactsTable<'c> {
         drop(found);
         // Until the lists say what there is, a full disk may have its way.
         if let Err(error) = forget(self.conn, watch, &too_much, &remembered.left_out) {
-            warn!(%error, "cannot delete stored facts that are too large; the next start tries again");
+            warn!(%error, "cannot delete object snapshots that are too large; the next start retries");
         }
         Ok(remembered)
     }

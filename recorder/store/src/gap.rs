@@ -326,22 +326,20 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
         let is_abandoned =
             |part: &&Part| part.end.as_ref().map(|end| end.healed) == Some(Healed::False);
         if objects.iter().any(is_abandoned) {
-            text.push_str(
-                " Some of them are no longer watched, so nothing of theirs was brought back.",
-            );
+            text.push_str(" Some of them are no longer watched, so nothing of them was recovered.");
         }
         if !objects.iter().all(is_abandoned) {
             text.push_str(
-                " What changed in between and stayed so is recorded as observed late; what came and went in between is \
-                 not.",
+                " Changes that lasted are recorded as observed late. Objects that were created and deleted in between are \
+                 not recorded.",
             );
         }
         text
     } else {
         extra.insert("open".to_owned(), json!(true));
         format!(
-            "The watch of {names}s in {scope} could not be continued from where it was at {from} ({cause}). \
-             What happened since is being listed."
+            "The watch of {names}s in {scope} could not be resumed from its position of {from} ({cause}). \
+             What happened since then is being listed."
         )
     };
     let sources = parts.iter().map(Part::to_json).collect();
@@ -360,13 +358,13 @@ fn verdict(parts: &[&Part]) -> Option<String> {
     let ends = || parts.iter().filter_map(|part| part.end.as_ref());
     let missing = ends().filter_map(|end| end.counts.get("missing")?.as_u64());
     Some(match ends().map(|end| end.healed).max()? {
-        Healed::True => "Everything the API server kept was brought back.".to_owned(),
+        Healed::True => "Everything that the API server still had was recovered.".to_owned(),
         Healed::Partial => format!(
-            "{} Events were deleted, expired or dropped meanwhile; the rest was brought back.",
+            "{} Events were deleted, expired or dropped in the meantime; the others were recovered.",
             missing.sum::<u64>()
         ),
         Healed::False => {
-            "It may have lasted longer than Events are kept, so some may be missing.".to_owned()
+            "The gap may be longer than the lifetime of Events, so some may be missing.".to_owned()
         }
     })
 }
@@ -374,8 +372,8 @@ fn verdict(parts: &[&Part]) -> Option<String> {
 /// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.
 pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
     let description = format!(
-        "The queue was full: {items} rows of kube9's own (changes, findings) were dropped between {since} and {now} \
-         and cannot be brought back."
+        "The queue was full: {items} rows about kube9 itself were dropped between {since} and {now} and cannot be \
+         recovered."
     );
     let extra = Map::from_iter([
         ("source".to_owned(), json!("kube9")),

@@ -41,7 +41,7 @@ const CACHE_KIB: i64 = -4096;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another recorder writes here. Stop.
-    #[error("another recorder holds {path}; two recorders must not share a data directory")]
+    #[error("another recorder is using {path}; two recorders cannot share a data directory")]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum OpenError {
     /// Written by another version of kube9. Stop, touch nothing.
     #[error(
         "{path} has schema version {found}, this recorder has version {known}: \
-         run the kube9 that wrote it, or give this one another data directory"
+         run the release that wrote it, or set another data_dir"
     )]
     OtherVersion {
         /// The database.
@@ -60,7 +60,7 @@ pub enum OpenError {
         known: i64,
     },
     /// A healthy database of another program. Stop, touch nothing.
-    #[error("{path} is a database of another program; give the recorder another data directory")]
+    #[error("{path} is a database of another program; set another data_dir")]
     Foreign {
         /// The database.
         path: PathBuf,

@@ -24,8 +24,6 @@ pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
         metrics.dropped(item, bound);
     }
     if pushed.burst_began {
-        warn!(
-            "the queue is full: the oldest items are dropped; Events come back with the relist that follows"
-        );
+        warn!("queue full, oldest items dropped; dropped Events are listed again");
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
             most.sort_unstable_by_key(|(tenant, rows)| (Reverse(**rows), *tenant));
             let named = &most[..most.len().min(NAMED_MAX)];
             let whose = named.first().map_or(String::new(), |(tenant, rows)| {
-                format!(" {rows} of them were of {tenant}, which took most space.")
+                format!(" {rows} of them belong to {tenant}, which used most space.")
             });
             let by_tenant = named
                 .iter()
@@ -103,14 +103,14 @@ pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
                 cut => {
                     extra.insert("facts_cut".to_owned(), json!(cut));
                     format!(
-                        " Of {cut} objects the last known state was dropped: \
-                         changes of them while the recorder is down will not be told."
+                        " The last known state of {cut} objects was deleted: \
+                         their changes while the recorder is down will not be recorded."
                     )
                 }
             };
             let description = format!(
-                "{total} rows were deleted before their time, the oldest and least severe of those who hold most: \
-                 {why}.{whose}{cut} Raise storage.max_bytes and the volume, or shorten retention."
+                "{total} rows were deleted before their retention ended, the oldest and least severe of those who use most \
+                 space: {why}.{whose}{cut} Raise storage.max_bytes and the volume, or shorten retention."
             );
             (
                 "SizeCapReached",
@@ -129,7 +129,7 @@ pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
         "RetentionFailed",
         "Clean-up failed",
         Severity::Warning,
-        format!("Old rows could not be deleted: {cause}. It is tried again every minute."),
+        format!("Old rows could not be deleted: {cause}. kube9 retries every minute."),
         Map::from_iter([("cause".to_owned(), json!(cause))]),
         at,
     )

@@ -23,10 +23,10 @@ const PASSING: &str = "snapshot-";
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The target is there already; a snapshot never overwrites.
-    #[error("{0} exists already; name a file that does not")]
+    #[error("{0} already exists; use another file name")]
     Exists(PathBuf),
     /// Each copy takes as much room as the rows.
-    #[error("another snapshot is being taken; try again when it has ended")]
+    #[error("another snapshot is running; try again later")]
     Busy,
     /// The source cannot be read.
     #[error("cannot read the database {path}")]
@@ -38,12 +38,12 @@ pub enum SnapshotError {
         source: rusqlite::Error,
     },
     /// A copy of it would be taken for a backup.
-    #[error("{0} is no recorder's database, or not yet")]
+    #[error("{0} is not a complete kube9 database")]
     NotOurs(PathBuf),
     /// The copy would fill the volume, and then the recorder could not write either.
     #[error(
-        "{path} has room for {free} bytes, the snapshot needs {needed} with what is kept free: \
-         name a file on another volume, or lower storage.max_bytes"
+        "{path} has {free} bytes free, the snapshot needs {needed} including the reserve: \
+         use a file on another volume, or lower storage.max_bytes"
     )]
     NoRoom {
         /// Where it was to be written.
@@ -63,7 +63,7 @@ pub enum SnapshotError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file of the copy, or whoever reads it.
-    #[error("cannot pass the snapshot on")]
+    #[error("cannot write the snapshot to stdout")]
     Pass(#[source] io::Error),
 }
 
@@ -129,7 +129,7 @@ pub fn remove_leftovers(directory: &Path) {
         Ok(())
     };
     if let Err(error) = remove() {
-        warn!(%error, "what a snapshot left behind could not be removed");
+        warn!(%error, "cannot remove the file of an interrupted snapshot");
     }
 }
 

@@ -122,12 +122,12 @@ fn skipped_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
         ("cause".to_owned(), json!(cause)),
     ]);
     let mut description = format!(
-        "An Event could not be recorded: {cause}. It was skipped so that the rest goes on."
+        "An Event could not be recorded: {cause}. It was skipped, and recording continues."
     );
     if without_row > 0 {
         extra.insert("skipped_without_row".to_owned(), json!(without_row));
         description.push_str(&format!(
-            " {without_row} more were skipped before it without a row of their own."
+            " {without_row} more Events were skipped before it without a row."
         ));
     }
     Record {

@@ -109,7 +109,7 @@ const CONNECTIONS: &[Row] = &[
         begin: |harness| rule(harness, EVENTS, Fault::Silence),
         end: NOTHING,
         check: "watch/Event",
-        words: &["no answer"],
+        words: &["no response"],
     },
 ];
 
@@ -211,7 +211,7 @@ const LISTS_AND_WATCHES: &[Row] = &[
         begin: |harness| rule(harness, WATCHES, Fault::SilentAfter { items: 0 }),
         end: NOTHING,
         check: "watch/Event",
-        words: &["no answer"],
+        words: &["no response"],
     },
     Row {
         what: "one kind alone is refused",

@@ -107,7 +107,7 @@ impl Config {
         let warnings = layers
             .unknown_variables()
             .into_iter()
-            .map(|name| format!("environment variable {name} is no setting of kube9-recorder"))
+            .map(|name| format!("unknown environment variable {name}"))
             .collect();
         Ok(Loaded { config, warnings })
     }

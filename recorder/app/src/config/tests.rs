@@ -353,7 +353,7 @@ fn a_misspelt_variable_is_a_warning_and_a_service_link_is_not() {
     let loaded = Config::from_text("", &Flags::new(), &vars).unwrap();
     assert_eq!(
         loaded.warnings,
-        ["environment variable KUBE9_QUEUE_CAPCITY is no setting of kube9-recorder"]
+        ["unknown environment variable KUBE9_QUEUE_CAPCITY"]
     );
 }
 

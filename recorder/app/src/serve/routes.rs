@@ -74,8 +74,8 @@ fn metrics_page(state: &State) -> Response {
             response
         }
         Err(error) => {
-            error!(%error, "cannot write the metrics");
-            let error = json!({"error": format!("cannot write the metrics: {error}")});
+            error!(%error, "cannot encode the metrics");
+            let error = json!({"error": format!("cannot encode the metrics: {error}")});
             document(StatusCode::INTERNAL_SERVER_ERROR, &error)
         }
     }

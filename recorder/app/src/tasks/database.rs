@@ -63,7 +63,7 @@ pub(super) async fn open_writer(
     let check = shared.health.check("start", None);
     let again = async |error: OpenError| match error {
         OpenError::Unavailable { .. } => {
-            error!(%error, "the database cannot be opened, trying again");
+            error!(%error, "cannot open the database, retrying");
             check.degraded(error.to_string());
             tokio::time::sleep(config.writer.retry_max).await;
             Ok(())
@@ -162,7 +162,7 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
         // It reads much of the file. Where that is damaged, the writer finds out and begins a new one; the start must not
         // wait for something that only `WarningRateHigh` needs.
         known.before.history = writer.history().unwrap_or_else(|error| {
-            warn!(%error, "the warnings of the last week cannot be read");
+            warn!(%error, "cannot read the warnings of the last week");
             History::default()
         });
     }

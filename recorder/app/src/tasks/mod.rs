@@ -164,7 +164,7 @@ async fn record(
     if !server.is_finished()
         && let Err(error) = server.await
     {
-        warn!(%error, "the HTTP server did not end in order");
+        warn!(%error, "the HTTP server did not stop in time");
     }
     result
 }
@@ -232,7 +232,7 @@ async fn work(
         place = panics::noticed() => Some(Defect(format!("a task panicked at {place}"))),
     };
     if let Some(defect) = &defect {
-        error!(%defect, "stopping because of a defect");
+        error!(%defect, "stopping after an internal error");
     }
     tasks.set.shutdown().await;
     let cause = defect
@@ -250,14 +250,14 @@ async fn work(
     // Everything is committed by now: what is not copied into the database by its end is read from the log at the next
     // start, and no reason to call the stop a failure.
     if tokio::time::timeout(GIVE_UP, writer_closed).await.is_err() {
-        warn!("the database is still being closed; the write-ahead log stays");
+        warn!("database still closing; the write-ahead log is kept");
     }
     match (defect, drained) {
         (None, drained) => drained,
         (Some(defect), Ok(())) => Err(defect.into()),
         // The cause of it all decides the exit code.
         (Some(defect), Err(error)) => {
-            error!(error = format!("{error:#}"), "not everything was committed");
+            error!(error = format!("{error:#}"), "not all items were committed");
             Err(defect.into())
         }
     }
@@ -318,14 +318,14 @@ async fn drain(
             tokio::time::timeout(GIVE_UP, writer_ended)
                 .await
                 .map_err(|_| {
-                    anyhow!("the writer hangs; what it held comes again at the next start")
+                    anyhow!("the writer does not respond; uncommitted Events are read again at the next start")
                 })?
         }
     };
     match ended.map_err(|_| writer_panicked())? {
         Ended::Drained => Ok(()),
         Ended::Abandoned(items) => Err(anyhow!(
-            "{items} items were not committed within {} s; their Events come again at the next start",
+            "{items} items were not committed within {} s; their Events are read again at the next start",
             config.shutdown_grace.as_secs()
         )),
     }

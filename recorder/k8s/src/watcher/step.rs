@@ -272,7 +272,7 @@ impl<C: Consumer> Machine<C> {
                 let position = &at.version;
                 warn!(
                     kind,
-                    position, "queue stays full, watch closed until there is room"
+                    position, "queue stays full, watch closed until it has space"
                 );
                 report.restarted(RestartCause::QueueFull);
                 Ok(State::Full(at))

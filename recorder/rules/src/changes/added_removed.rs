@@ -83,7 +83,8 @@ pub(super) fn vanished(change: &Compared<'_>, before: &Facts) -> Vec<Row> {
 pub(super) fn pod_ended(change: &Compared<'_>) -> Vec<Row> {
     let place = place(&change.subject);
     let Some(Object::Pod(pod)) = change.object else {
-        let text = format!("Pod {place} ended while nobody watched; how is not known.");
+        let text =
+            format!("Pod {place} ended while kube9 did not watch it; how it ended is unknown.");
         let mut made = row("PodEnded", "Pod ended", text);
         if let Some(KindFacts::Pod {
             node,

@@ -157,7 +157,7 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
             rows.push(row("RolloutPaused", "Rollout paused", text));
         }
         (true, false) => {
-            let text = format!("Rollouts of Deployment {place} go on.");
+            let text = format!("Rollouts of Deployment {place} are resumed.");
             rows.push(row("RolloutResumed", "Rollout resumed", text));
         }
         _ => {}

@@ -169,7 +169,7 @@ fn restored(stored: Vec<(String, String)>) -> Findings {
     if unreadable > 0 {
         error!(
             unreadable,
-            "stored findings cannot be read; they stay open until their rows age out"
+            "cannot read stored findings; they stay open until retention deletes their rows"
         );
     }
     findings

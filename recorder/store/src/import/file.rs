@@ -48,25 +48,25 @@ pub enum Refused {
     #[error("it is not a regular file")]
     NotAFile,
     /// The recorder's own database under another name.
-    #[error("it is the database that is recorded to")]
+    #[error("it is the recorder's own database")]
     Own,
     /// No SQLite database.
     #[error("it is not a SQLite database")]
     NotADatabase,
     /// Rows beside it would be missing.
     #[error(
-        "rows of it lie in {0} beside it: run sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)' on it first"
+        "it has rows in {0}: run sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)' on a copy first"
     )]
     Unfinished(String),
     /// SQLite holds a schema in memory as a whole.
-    #[error("its schema is larger than that of any original")]
+    #[error("its schema is larger than the original operator's")]
     Schema,
     /// Another table, or none.
     #[error("it does not have the original operator's table events: {0}")]
     Layout(String),
     /// The time is over, or the process must end.
     #[error(
-        "it was interrupted: the recorder stops, or its time for imports was over; the next start goes on"
+        "interrupted: the recorder is stopping, or the time limit for imports is reached; the next start continues"
     )]
     Interrupted,
     /// Another process wrote to it meanwhile.

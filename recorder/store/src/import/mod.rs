@@ -149,7 +149,7 @@ pub fn told(file: &str, counts: &Counts, cause: Option<&str>, at: Timestamp) -> 
     let (severity, title, reason) = match cause {
         None => (Severity::Info, "History imported", "HistoryImported"),
         Some(cause) => {
-            description = format!("{file} was not taken in as a whole: {cause}. {description}");
+            description = format!("{file} was not imported completely: {cause}. {description}");
             extra.insert("cause".to_owned(), json!(cause));
             (Severity::Warning, "Import failed", "ImportFailed")
         }

@@ -176,7 +176,7 @@ impl Writer {
         }
         // Every failure while it is news, then one in sixteen: about every 80 s at the capped interval.
         if failures <= self.config.retries + 1 || failures.is_multiple_of(16) {
-            error!(%error, failures, queue = self.shared.queue.len(), "commit failed, the batch is kept");
+            error!(%error, failures, queue = self.shared.queue.len(), "commit failed, keeping the batch and retrying");
         }
     }
 }

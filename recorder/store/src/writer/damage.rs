@@ -61,7 +61,7 @@ impl Writer {
             self.damage = DamageMet::default();
             return self.replace_damaged(&error.to_string());
         }
-        error!(%error, ?by, met = *met, "damage: the database is opened and looked at again");
+        error!(%error, ?by, met = *met, "database corruption reported, reopening and checking the file");
         self.check
             .degraded(format!("the database may be damaged: {error}"));
         self.reopen(Found::Doubtful)
@@ -79,13 +79,13 @@ impl Writer {
         // The old connection must be closed before files are moved. Until the new one is there, every commit fails.
         match Connection::open_in_memory() {
             Ok(placeholder) => drop(std::mem::replace(&mut self.conn, placeholder)),
-            Err(error) => error!(%error, "no memory for a new connection"),
+            Err(error) => error!(%error, "not enough memory for a new connection"),
         }
         loop {
             match self.open_again(&mut found) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    error!(error, "cannot open the database again");
+                    error!(error, "cannot reopen the database");
                     self.check.degraded(error);
                     self.wait(self.config.retry_max)?;
                 }

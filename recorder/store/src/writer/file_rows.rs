@@ -27,19 +27,19 @@ impl Writer {
         let now = self.shared.clock.now();
         self.quarantined = Some(Instant::now());
         self.file_check.degraded(format!(
-            "the database was damaged ({why}): it was moved to {aside} and a new one begun"
+            "the database was damaged ({why}): it was renamed to {aside} and a new one was created"
         ));
         error!(
-            aside,
-            why, "the database was damaged: it was quarantined and a new one begun"
+            file = aside,
+            why, "database damaged: file quarantined, new database created"
         );
         let record = Record {
             event_type: EventType::System,
             severity: Severity::Critical,
             title: "Database was damaged".to_owned(),
             description: format!(
-                "The database could not be read ({why}). It was moved to {aside} and a new one was begun; \
-             what the API server still holds is recorded again."
+                "The database could not be read ({why}). It was renamed to {aside} and a new one was created. \
+             What the API server still has is recorded again."
             ),
             reason: "DatabaseDamaged".to_owned(),
             extra: Map::from_iter([

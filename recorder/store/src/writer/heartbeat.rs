@@ -38,7 +38,7 @@ impl Writer {
         let now = self.shared.clock.now();
         let reopened = match self.data.file_ids() {
             Err(error) => {
-                warn!(%error, "the state of the database's files is unknown");
+                warn!(%error, "cannot check the database files");
                 Ok(())
             }
             Ok(files) if files.database != self.files.database => {
@@ -46,7 +46,7 @@ impl Writer {
             }
             Ok(files) if files != self.files => {
                 // Readers would see another log than the one that is written. Closing copies ours into the database.
-                warn!("the write-ahead log was removed or replaced: opening the database again");
+                warn!("write-ahead log removed or replaced, reopening the database");
                 self.reopen(Found::Replaced)
             }
             Ok(_) => Ok(()),

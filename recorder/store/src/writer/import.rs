@@ -23,7 +23,7 @@ enum Stopped {
     #[error(transparent)]
     File(#[from] Refused),
     /// Because of the record.
-    #[error("the record cannot be written: {0}")]
+    #[error("cannot write to the database: {0}")]
     Record(#[from] rusqlite::Error),
 }
 
@@ -37,7 +37,7 @@ impl Writer {
             Ok(files) if files.is_empty() => return,
             Ok(files) => files,
             Err(error) => {
-                error!(folder = %folder.display(), %error, "the folder of databases to import cannot be read");
+                error!(folder = %folder.display(), %error, "cannot read the import directory");
                 let check = self.shared.health.check("import", None);
                 check.degraded(format!("{} cannot be read: {error}", folder.display()));
                 return;
@@ -61,7 +61,7 @@ impl Writer {
     fn import_file(&mut self, path: &Path, until: Instant) -> Result<(), String> {
         let begun = Instant::now();
         let file = name(path);
-        info!(file, "taking in a database of the original operator");
+        info!(file, "importing a database of the original operator");
         let mut counts = Counts::default();
         let read = self.import_rows(path, until, &mut counts);
         let cause = read.as_ref().err().map(ToString::to_string);
@@ -80,7 +80,7 @@ impl Writer {
                 skipped,
                 reasons,
                 seconds,
-                "a database was not imported as a whole; the next start tries again"
+                "database not imported completely; the next start retries"
             );
             return Err(cause);
         }
@@ -96,9 +96,9 @@ impl Writer {
             Err(error) => {
                 error!(
                     file, %error, rows, changed, skipped, reasons, seconds,
-                    "an imported database cannot be renamed; the next start looks through it again"
+                    "cannot rename the imported database; the next start reads it again"
                 );
-                Err(format!("it is imported and cannot be renamed: {error}"))
+                Err(format!("it is imported, but cannot be renamed: {error}"))
             }
         }
     }

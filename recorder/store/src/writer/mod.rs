@@ -320,13 +320,13 @@ impl Writer {
     pub fn close(mut self) {
         let now = self.shared.clock.now();
         if let Err(error) = self.write_status(now, Some(now)) {
-            warn!(%error, "the stop could not be noted in the database");
+            warn!(%error, "cannot record the stop in the database");
         }
         if let Err(error) = self
             .conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         {
-            warn!(%error, "the last checkpoint failed; the write-ahead log stays");
+            warn!(%error, "last checkpoint failed; the write-ahead log is kept");
         }
         if let Err((_, error)) = self.conn.close() {
             warn!(%error, "the database did not close cleanly");

@@ -105,7 +105,7 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     assert_eq!(store.texts("SELECT namespace FROM eviction"), ["flood"]);
     let told = "SELECT description FROM events WHERE title = 'Rows deleted for lack of space'";
     assert!(
-        store.texts(told)[0].contains("were of namespace flood, which took most space"),
+        store.texts(told)[0].contains("belong to namespace flood, which used most space"),
         "{:?}",
         store.texts(told)
     );
