@@ -1,5 +1,5 @@
 //! Values of ConfigMaps and of environment variables are not kept: no byte of them is on disk, in the log, in the metrics
-//! or in a health answer. They are dropped while they are decoded (`source/objects`).
+//! or in a health answer. They are dropped while they are decoded (`objects` in kube9-ingest).
 //!
 //! Secrets are not among what is planted: no Secret is ever asked for.
 

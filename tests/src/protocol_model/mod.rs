@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Every step of [`State::steps`] may happen at any time, so a breadth-first search over [`State`] sees every order of
-//! them up to a bound on what the world does. The rules of the recorder are those of `source/watcher`,
-//! `pipeline/queue.rs` and `store/apply`, without texts, times and pages beyond two.
+//! them up to a bound on what the world does. The rules of the recorder are those of the watcher (kube9-k8s),
+//! of queue and apply (kube9-store), without texts, times and pages beyond two.
 //!
 //! Invariants, checked in every state ([`State::broken`]):
 //! 1. *Nothing lost*: what the server still holds and the committed position covers is on disk in that version, unless a

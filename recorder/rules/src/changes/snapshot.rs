@@ -90,7 +90,7 @@ pub enum KindFacts {
         /// A lock of a leader election, or otherwise not worth a row.
         quiet: bool,
     },
-    /// The object was there; what it was like is not stored, for lack of space (`store/trim.rs`).
+    /// The object was there; what it was like is not stored, for lack of space (`trim` in kube9-store).
     Unknown,
 }
 
@@ -201,7 +201,7 @@ fn service_facts(service: &Service) -> KindFacts {
 mod tests {
     use super::*;
 
-    /// As `store/trim.rs` leaves them.
+    /// As `trim` in kube9-store leaves them.
     #[test]
     fn facts_that_were_cut_still_say_whose_they_are() {
         let facts: Facts = serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
