@@ -161,7 +161,7 @@ fn own_reasons() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, code) in shipped_code() {
         let path = path.to_string_lossy().into_owned();
-        let is_of_changes = path.contains("/analysis/changes/");
+        let is_of_changes = path.contains("/rules/src/changes/");
         if is_of_changes || path.contains("/store/src/") || path.ends_with("/src/life.rs") {
             let literals = code.split('"').skip(1).step_by(2);
             found.extend(literals.filter(|word| is_camel(word)).map(str::to_owned));

@@ -238,7 +238,7 @@ mod tests {
 
     /// The source of a rule: its file is named after the rule.
     fn source_of(name: &str) -> String {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/analysis/rules");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
         let files = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path());
