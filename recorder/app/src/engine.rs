@@ -13,7 +13,7 @@ use kube9_model::ObjectRef;
 use kube9_model::heard::Heard;
 use kube9_model::watch::RelistCause;
 use kube9_rules::rules::finding_names;
-use kube9_rules::self_status::{Degraded, Own, Space};
+use kube9_rules::self_status::{DiskSpace, FailedCheck, SelfStatus};
 use kube9_rules::state::Analysis;
 use kube9_store::push::push;
 use kube9_store::queue::Queue;
@@ -25,13 +25,13 @@ use crate::metrics::Metrics;
 
 /// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most
 /// `OBJECT_BYTES_MAX`: 2 MiB in all.
-pub const NEWS_MAX: usize = 64;
+pub const INBOX_MAX: usize = 64;
 
 /// News taken in before the rules look: a burst about one Service is looked at once.
-const NEWS_AT_ONCE: usize = 64;
+const EVENTS_PER_BATCH: usize = 64;
 
 /// Subjects looked at before the next news: about a millisecond.
-const LOOKS_AT_ONCE: usize = 100;
+const SUBJECTS_PER_BATCH: usize = 100;
 
 /// How often the rows of open findings are extended: what is open is found by a search of the last few minutes.
 const EXTEND_EVERY: Duration = Duration::from_secs(120);
@@ -76,26 +76,26 @@ pub struct Engine {
 impl Engine {
     /// Works for ever; the caller drops the future to stop it.
     pub async fn run(mut self) {
-        let mut news = Vec::with_capacity(NEWS_AT_ONCE);
+        let mut news = Vec::with_capacity(EVENTS_PER_BATCH);
         let mut extended = self.clock.elapsed();
-        let mut listened: Option<Duration> = None;
+        let mut polled: Option<Duration> = None;
         let mut volume = Volume::default();
         loop {
             self.pulse.beat();
-            if listened.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= TICK) {
-                listened = Some(self.clock.elapsed());
-                self.listen(&mut volume).await;
+            if polled.is_none_or(|at| self.clock.elapsed().saturating_sub(at) >= TICK) {
+                polled = Some(self.clock.elapsed());
+                self.poll_inputs(&mut volume).await;
             }
-            if !self.analysis.is_behind() {
+            if !self.analysis.has_pending() {
                 // A closed inbox means that the process ends: the tick goes on until this future is dropped.
                 tokio::select! {
-                    taken = self.inbox.recv_many(&mut news, NEWS_AT_ONCE), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
+                    taken = self.inbox.recv_many(&mut news, EVENTS_PER_BATCH), if !self.inbox.is_closed() || !self.inbox.is_empty() => {
                         let _ = taken;
                     }
                     () = tokio::time::sleep(TICK) => {}
                 }
             } else {
-                while news.len() < NEWS_AT_ONCE {
+                while news.len() < EVENTS_PER_BATCH {
                     let Ok(seen) = self.inbox.try_recv() else {
                         break;
                     };
@@ -104,10 +104,10 @@ impl Engine {
                 tokio::task::yield_now().await;
             }
             for seen in std::mem::take(&mut news) {
-                let items = self.analysis.take(seen, self.clock.now());
+                let items = self.analysis.handle(seen, self.clock.now());
                 self.push(items).await;
             }
-            let items = self.analysis.evaluate(LOOKS_AT_ONCE, self.clock.now());
+            let items = self.analysis.evaluate(SUBJECTS_PER_BATCH, self.clock.now());
             self.push(items).await;
             if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
                 extended = self.clock.elapsed();
@@ -119,26 +119,28 @@ impl Engine {
     }
 
     /// Takes in what no informer says: what the writer committed, and how kube9 itself is.
-    async fn listen(&mut self, volume: &mut Volume) {
+    async fn poll_inputs(&mut self, volume: &mut Volume) {
         let now = self.clock.now();
-        self.analysis.hear(self.heard.take(), now);
+        self.analysis.on_commit(self.heard.take(), now);
         let checks = self.health.checks().into_iter();
-        let degraded = checks.filter(|check| !check.healthy).map(|check| Degraded {
-            check: check.name,
-            message: check.message,
-            since: check.since,
-        });
-        let own = Own {
+        let degraded = checks
+            .filter(|check| !check.healthy)
+            .map(|check| FailedCheck {
+                check: check.name,
+                message: check.message,
+                since: check.since,
+            });
+        let own = SelfStatus {
             degraded: degraded.collect(),
-            volume: volume.look(self.clock.elapsed(), &self.data_dir).await,
+            volume: volume.measure(self.clock.elapsed(), &self.data_dir).await,
             pod: self.pod.clone(),
         };
-        self.analysis.notice(own, now);
-        self.account();
+        self.analysis.set_self_status(own, now);
+        self.report();
     }
 
     /// Says how much is held, and who is left out for that.
-    fn account(&mut self) {
+    fn report(&mut self) {
         let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         let (held, max) = self.analysis.bytes();
         let (namespaces, left_out) = self.analysis.left_out();
@@ -155,7 +157,7 @@ impl Engine {
             Some(trouble) => Err(trouble),
             None => Ok(()),
         });
-        if self.analysis.takes_relist() {
+        if self.analysis.take_relist_request() {
             for recall in &self.recalls {
                 recall.relist(RelistCause::Resumed);
             }
@@ -185,26 +187,26 @@ impl Engine {
 /// The volume as it was last measured. A file system that hangs holds up a thread that has nothing else to do, and no task.
 #[derive(Debug, Default)]
 struct Volume {
-    space: Option<Space>,
-    asked: Option<Duration>,
-    asking: Option<JoinHandle<Option<Space>>>,
+    space: Option<DiskSpace>,
+    measured_at: Option<Duration>,
+    measuring: Option<JoinHandle<Option<DiskSpace>>>,
 }
 
 impl Volume {
-    async fn look(&mut self, now: Duration, directory: &std::path::Path) -> Option<Space> {
-        match self.asking.take() {
-            Some(asking) if asking.is_finished() => {
-                self.space = asking.await.ok().flatten().or(self.space);
+    async fn measure(&mut self, now: Duration, directory: &std::path::Path) -> Option<DiskSpace> {
+        match self.measuring.take() {
+            Some(measuring) if measuring.is_finished() => {
+                self.space = measuring.await.ok().flatten().or(self.space);
             }
-            Some(asking) => self.asking = Some(asking),
+            Some(measuring) => self.measuring = Some(measuring),
             None if self
-                .asked
+                .measured_at
                 .is_none_or(|at| now.saturating_sub(at) >= MEASURE_EVERY) =>
             {
-                self.asked = Some(now);
+                self.measured_at = Some(now);
                 let directory = directory.to_owned();
-                self.asking = Some(tokio::task::spawn_blocking(move || {
-                    statvfs(&directory).map(|volume| Space {
+                self.measuring = Some(tokio::task::spawn_blocking(move || {
+                    statvfs(&directory).map(|volume| DiskSpace {
                         total: volume.total,
                         free: volume.available,
                     })

@@ -31,8 +31,8 @@ use kube9_model::label::{Kind, Label};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, Via, WatchId};
 use kube9_rules::config::AnalysisConfig;
-use kube9_rules::self_status::Own;
-use kube9_rules::state::{Analysis, Before, close_all};
+use kube9_rules::self_status::SelfStatus;
+use kube9_rules::state::{Analysis, RestoredState, close_all};
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
 use kube9_store::metrics::Metrics;
 use kube9_store::open::DataDir;
@@ -102,7 +102,7 @@ impl Life {
             let (id, _) = writer.register("cluster", kind.name(), "", recall).unwrap();
             registered.push((kind, id, writer.remembered(id).unwrap()));
         }
-        let before = Before {
+        let before = RestoredState {
             findings: writer.open_findings().unwrap(),
             history: writer.history().unwrap(),
         };
@@ -112,7 +112,7 @@ impl Life {
             let first = analysis.add_source(id, kind, "", remembered);
             watches.insert(kind.name(), (id, first));
         }
-        analysis.notice(Own::default(), now);
+        analysis.set_self_status(SelfStatus::default(), now);
         Self {
             analysis,
             queue,
@@ -130,7 +130,7 @@ impl Life {
 
     fn say(&mut self, kind: Kind, what: News) {
         let watch = self.watches[kind.name()].0;
-        let items = self.analysis.take(Seen { watch, what }, self.now);
+        let items = self.analysis.handle(Seen { watch, what }, self.now);
         self.push(items);
         self.settle();
     }
@@ -139,7 +139,7 @@ impl Life {
         loop {
             let items = self.analysis.evaluate(1_000, self.now);
             self.push(items);
-            if !self.analysis.is_behind() {
+            if !self.analysis.has_pending() {
                 break;
             }
         }

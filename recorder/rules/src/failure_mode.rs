@@ -7,8 +7,11 @@ use kube9_ingest::objects::{ContainerState, Pod, Terminated};
 use kube9_ingest::sanitize::clean_text;
 use kube9_model::time::Timestamp;
 
+use crate::config::ThresholdConfig;
+use crate::world::PodEntry;
+
 /// Waiting reasons of an image that cannot be pulled.
-const PULL: [&str; 5] = [
+const IMAGE_PULL_ERRORS: [&str; 5] = [
     "ImagePullBackOff",
     "ErrImagePull",
     "ErrImageNeverPull",
@@ -17,7 +20,7 @@ const PULL: [&str; 5] = [
 ];
 
 /// Waiting reasons of a container that cannot be made as it is specified.
-const CONFIG: [&str; 7] = [
+const CONFIG_ERRORS: [&str; 7] = [
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
@@ -29,7 +32,7 @@ const CONFIG: [&str; 7] = [
 
 /// In what way a container fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Way {
+pub enum FailureMode {
     /// Its image cannot be pulled.
     ImagePull,
     /// It cannot be made as it is specified.
@@ -40,7 +43,7 @@ pub enum Way {
     Exit,
 }
 
-impl Way {
+impl FailureMode {
     /// For people, after "containers" or "pods".
     pub const fn words(self) -> &'static str {
         match self {
@@ -63,13 +66,13 @@ impl Way {
 }
 
 /// Its image cannot be pulled.
-pub fn pull_fails(state: &ContainerState) -> bool {
-    PULL.contains(&&*state.waiting)
+pub fn is_image_pull_error(state: &ContainerState) -> bool {
+    IMAGE_PULL_ERRORS.contains(&&*state.waiting)
 }
 
 /// It cannot be made as it is specified.
-pub fn config_fails(state: &ContainerState) -> bool {
-    CONFIG.contains(&&*state.waiting)
+pub fn is_config_error(state: &ContainerState) -> bool {
+    CONFIG_ERRORS.contains(&&*state.waiting)
 }
 
 /// The end was for want of memory.
@@ -79,7 +82,7 @@ pub fn is_oom(end: &Terminated) -> bool {
 
 /// The latest end, if it was a failure that the container has not recovered from: it has not run for `stable_after` since.
 /// The time is when it will have, if it runs now.
-pub fn unsettled(
+pub fn recent_failure(
     state: &ContainerState,
     now: Timestamp,
     stable_after: Duration,
@@ -95,18 +98,22 @@ pub fn unsettled(
 }
 
 /// How the container fails now; `None`: it does not, or has recovered.
-pub fn way(state: &ContainerState, now: Timestamp, stable_after: Duration) -> Option<Way> {
-    if pull_fails(state) {
-        return Some(Way::ImagePull);
+pub fn failure_mode(
+    state: &ContainerState,
+    now: Timestamp,
+    stable_after: Duration,
+) -> Option<FailureMode> {
+    if is_image_pull_error(state) {
+        return Some(FailureMode::ImagePull);
     }
-    if config_fails(state) {
-        return Some(Way::Config);
+    if is_config_error(state) {
+        return Some(FailureMode::Config);
     }
-    let (end, _) = unsettled(state, now, stable_after)?;
+    let (end, _) = recent_failure(state, now, stable_after)?;
     Some(if is_oom(end) {
-        Way::OutOfMemory
+        FailureMode::OutOfMemory
     } else {
-        Way::Exit
+        FailureMode::Exit
     })
 }
 
@@ -119,11 +126,62 @@ pub fn is_evicted(pod: &Pod) -> bool {
 const IMAGE_BYTES_MAX: usize = 1024;
 
 /// The images that a pod cannot pull, without the credentials that an image may hold: findings are stored under them.
-pub fn unpulled(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
-    let failing = pod.containers.iter().filter(|state| pull_fails(state));
+pub fn images_failing_pull(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
+    let failing = pod
+        .containers
+        .iter()
+        .filter(|state| is_image_pull_error(state));
     failing.filter_map(|state| {
         pod.spec
             .named(&state.name)
             .map(|container| Arc::from(clean_text(&container.image, IMAGE_BYTES_MAX)))
     })
+}
+
+/// Ways in which the containers of a pod fail.
+#[derive(Debug, Default)]
+pub(crate) struct PodFailures {
+    /// Each way, and since when.
+    pub(crate) modes: Vec<(FailureMode, Option<Timestamp>)>,
+    /// When that changes by itself.
+    pub(crate) recheck_at: Option<Timestamp>,
+}
+
+/// How a pod fails. A pod that goes, or that its node evicted, does not; an image counts once it has been waited for
+/// for `image_pull`, as it does for the pod itself: a registry that hiccups is nobody's fault.
+pub(crate) fn pod_failures(
+    entry: &PodEntry,
+    now: Timestamp,
+    thresholds: &ThresholdConfig,
+) -> PodFailures {
+    let mut found = PodFailures::default();
+    if entry.pod.meta.deleting.is_some() || is_evicted(&entry.pod) {
+        return found;
+    }
+    for state in &entry.pod.containers {
+        let Some(mode) = failure_mode(state, now, thresholds.stable_after) else {
+            continue;
+        };
+        let history = entry.histories.get(&state.name);
+        let mut changes = None;
+        match mode {
+            FailureMode::ImagePull => {
+                let since = history
+                    .and_then(|history| history.pull_failing)
+                    .unwrap_or(now);
+                changes = Some(since.plus(thresholds.image_pull)).filter(|due| *due > now);
+                if changes.is_none() {
+                    found.modes.push((mode, history.and_then(|t| t.failing)));
+                }
+            }
+            FailureMode::Config => found.modes.push((mode, history.and_then(|t| t.failing))),
+            FailureMode::OutOfMemory | FailureMode::Exit => {
+                changes =
+                    recent_failure(state, now, thresholds.stable_after).and_then(|(_, at)| at);
+                found.modes.push((mode, history.and_then(|t| t.failing)));
+            }
+        }
+        found.recheck_at = [found.recheck_at, changes].into_iter().flatten().min();
+    }
+    found
 }

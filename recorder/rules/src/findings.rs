@@ -23,11 +23,11 @@ use kube9_model::{EventType, ObjectRef, Severity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::changes::Late;
+use super::changes::UnobservedInterval;
 use super::ledger::Ledger;
 use super::rules;
-use super::rules::format::span;
-use super::rules::symptoms::{Sign, Signs};
+use super::rules::format::human_duration;
+use super::rules::symptoms::{RuleOutput, Symptom};
 use super::subject::Subject;
 
 /// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
@@ -35,7 +35,7 @@ const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of an open finding; survives restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Open {
+pub struct OpenFinding {
     rule: String,
     #[serde(rename = "type", with = "word")]
     event_type: EventType,
@@ -62,7 +62,7 @@ pub struct Open {
 
 /// Whose signs are judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct Evaluation<'a> {
     /// Name of the rule.
     pub rule: &'static str,
     /// Type of its findings.
@@ -79,30 +79,30 @@ pub struct Look<'a> {
     /// Not all pods are known: what the rule sees is so, and what it does not see may be so too.
     pub sees_part: bool,
     /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
-    pub was_quiet: bool,
+    pub had_none: bool,
     /// Now.
     pub now: Timestamp,
 }
 
 /// How a finding ends.
 #[derive(Debug, Clone, Copy)]
-enum End<'a> {
+enum Ending<'a> {
     /// For this reason; its last row says "resolved".
-    Over(&'a str),
+    Resolved(&'a str),
     /// It goes on as this, which another rule reports.
-    Became(&'a str),
+    SupersededBy(&'a str),
 }
 
 /// All findings that are open or about to be.
 #[derive(Debug, Default)]
 pub struct Findings {
-    open: maps::Map<String, Open>,
+    open: maps::Map<String, OpenFinding>,
     by_rule: BTreeMap<String, i64>,
     by_subject: maps::Map<Subject, BTreeSet<String>>,
     /// First sight of signs that have not lasted long enough, by subject and fingerprint.
     pending: maps::Map<Subject, BTreeMap<String, Timestamp>>,
     /// Findings that were open while nobody could see whether they still were, and when that was.
-    unsure: maps::Map<String, Late>,
+    unverified: maps::Map<String, UnobservedInterval>,
     /// Bytes of all of them.
     ledger: Ledger,
     /// The namespace that is charged for what is not in a namespace.
@@ -114,7 +114,7 @@ impl Findings {
     pub fn restore(&mut self, stored: Vec<(String, String)>) -> usize {
         let mut unreadable = 0;
         for (fingerprint, state) in stored {
-            match serde_json::from_str::<Open>(&state) {
+            match serde_json::from_str::<OpenFinding>(&state) {
                 Ok(open) => self.insert(fingerprint, open),
                 Err(_) => unreadable += 1,
             }
@@ -138,7 +138,7 @@ impl Findings {
     }
 
     /// Whether nothing is open or about to be of this subject.
-    pub fn is_quiet(&self, subject: &Subject) -> bool {
+    pub fn has_none(&self, subject: &Subject) -> bool {
         !self.by_subject.contains_key(subject) && !self.pending.contains_key(subject)
     }
 
@@ -153,85 +153,87 @@ impl Findings {
     }
 
     /// Findings of these rules may have ended unseen.
-    pub fn doubt(&mut self, concerns: impl Fn(&str) -> bool, late: Late) {
+    pub fn mark_unverified(&mut self, concerns: impl Fn(&str) -> bool, late: UnobservedInterval) {
         for (fingerprint, _) in self.open.iter().filter(|(_, open)| concerns(&open.rule)) {
-            let doubt = self.unsure.entry(fingerprint.clone()).or_insert(late);
-            doubt.from = doubt.from.min(late.from);
-            doubt.to = late.to;
+            let interval = self.unverified.entry(fingerprint.clone()).or_insert(late);
+            interval.from = interval.from.min(late.from);
+            interval.to = late.to;
         }
     }
 
     /// Whether a part of what `look` looks at is open.
-    pub fn is_open(&self, look: &Look<'_>, part: &str) -> bool {
-        !look.was_quiet && self.open.contains_key(&fingerprint(look, part))
+    pub fn is_open(&self, evaluation: &Evaluation<'_>, part: &str) -> bool {
+        !evaluation.had_none && self.open.contains_key(&fingerprint(evaluation, part))
     }
 
     /// Whether another rule's finding about what `look` looks at is open.
-    pub fn other_is_open(&self, look: &Look<'_>, rule: &str, part: &str) -> bool {
-        self.open.contains_key(&fingerprint_of(rule, look, part))
+    pub fn other_is_open(&self, evaluation: &Evaluation<'_>, rule: &str, part: &str) -> bool {
+        self.open
+            .contains_key(&fingerprint_of(rule, evaluation, part))
     }
 
     /// Judges the signs that a rule sees now; returns when to look again.
-    pub fn judge(
+    pub fn reconcile(
         &mut self,
-        look: &Look<'_>,
-        signs: Signs,
+        evaluation: &Evaluation<'_>,
+        output: RuleOutput,
         out: &mut Vec<Finding>,
     ) -> Option<Timestamp> {
         debug_assert!(
-            rules::finding_names().any(|name| name == look.rule),
+            rules::finding_names().any(|name| name == evaluation.rule),
             "{} is not documented",
-            look.rule
+            evaluation.rule
         );
-        if look.was_quiet && signs.seen.is_empty() {
-            return signs.again;
+        if evaluation.had_none && output.symptoms.is_empty() {
+            return output.recheck_at;
         }
-        self.charge(look.subject, look.bearer);
-        let became = signs.became;
-        let mut again = signs.again;
-        let mut sooner =
-            |at: Timestamp| again = Some(again.map_or(at, |again: Timestamp| again.min(at)));
-        let mut seen: BTreeSet<String> = signs
-            .kept
+        self.charge(evaluation.subject, evaluation.bearer);
+        let superseded = output.superseded;
+        let mut recheck_at = output.recheck_at;
+        let mut sooner = |at: Timestamp| {
+            recheck_at = Some(recheck_at.map_or(at, |recheck_at: Timestamp| recheck_at.min(at)))
+        };
+        let mut seen: BTreeSet<String> = output
+            .keep_open
             .iter()
-            .map(|part| fingerprint(look, part))
+            .map(|part| fingerprint(evaluation, part))
             .collect();
-        for sign in signs.seen {
-            let fingerprint = fingerprint(look, &sign.part);
-            self.unsure.remove(&fingerprint);
+        for symptom in output.symptoms {
+            let fingerprint = fingerprint(evaluation, &symptom.part);
+            self.unverified.remove(&fingerprint);
             if let Some(open) = self.open.get_mut(&fingerprint) {
-                if look.sees_part {
+                if evaluation.sees_part {
                     continue; // what is missing does not make it better
                 }
                 // Better, but not well: what goes up and down between two pods that crash in turn is one finding.
-                let is_worse = sign.severity > open.severity;
+                let is_worse = symptom.severity > open.severity;
                 if !is_worse {
-                    if let Some(at) = update(look, open, &fingerprint, sign, out) {
+                    if let Some(at) = update(evaluation, open, &fingerprint, symptom, out) {
                         sooner(at);
                     }
                 } else {
                     let since = Timestamp::from_millis(open.since);
-                    self.open(look, &fingerprint, sign, since, out);
+                    self.open(evaluation, &fingerprint, symptom, since, out);
                 }
             } else {
                 // A rule that does not know since when says "now"; a node's clock that is ahead says "later".
-                let first = if sign.since >= look.now {
-                    self.first_sight(look, &fingerprint)
+                let first = if symptom.since >= evaluation.now {
+                    self.pending_since(evaluation, &fingerprint)
                 } else {
-                    sign.since
+                    symptom.since
                 };
-                let due = first.plus(sign.hold);
-                if due <= look.now {
-                    self.open(look, &fingerprint, sign, first, out);
+                let due = first.plus(symptom.for_at_least);
+                if due <= evaluation.now {
+                    self.open(evaluation, &fingerprint, symptom, first, out);
                 } else {
                     sooner(due);
                 }
             }
             seen.insert(fingerprint);
         }
-        self.end_unseen(look, &seen, &became, out);
-        self.release(look.subject);
-        again
+        self.close_unseen(evaluation, &seen, &superseded, out);
+        self.release(evaluation.subject);
+        recheck_at
     }
 
     /// The namespace that bears the bytes of what is known of a subject; empty where none does.
@@ -260,33 +262,33 @@ impl Findings {
 
     /// Forgets who bears what is known of a subject, if nothing is.
     fn release(&mut self, subject: &Subject) {
-        if !self.bearers.is_empty() && self.is_quiet(subject) {
+        if !self.bearers.is_empty() && self.has_none(subject) {
             self.bearers.remove(subject);
         }
     }
 
-    fn first_sight(&mut self, look: &Look<'_>, fingerprint: &str) -> Timestamp {
-        let pending = self.pending.entry(look.subject.clone()).or_default();
+    fn pending_since(&mut self, evaluation: &Evaluation<'_>, fingerprint: &str) -> Timestamp {
+        let pending = self.pending.entry(evaluation.subject.clone()).or_default();
         if let Some(first) = pending.get(fingerprint) {
             return *first;
         }
-        pending.insert(fingerprint.to_owned(), look.now);
+        pending.insert(fingerprint.to_owned(), evaluation.now);
         let cost = pending_cost(fingerprint);
-        self.ledger.add(look.bearer, cost);
-        look.now
+        self.ledger.add(evaluation.bearer, cost);
+        evaluation.now
     }
 
     /// Closes what this rule no longer sees on this subject.
-    fn end_unseen(
+    fn close_unseen(
         &mut self,
-        look: &Look<'_>,
+        evaluation: &Evaluation<'_>,
         seen: &BTreeSet<String>,
-        became: &BTreeMap<String, &'static str>,
+        superseded: &BTreeMap<String, &'static str>,
         out: &mut Vec<Finding>,
     ) {
-        let prefix = format!("{}/", look.rule);
-        if let Some(pending) = self.pending.get_mut(look.subject) {
-            let place = look.bearer;
+        let prefix = format!("{}/", evaluation.rule);
+        if let Some(pending) = self.pending.get_mut(evaluation.subject) {
+            let place = evaluation.bearer;
             pending.retain(|fingerprint, _| {
                 let stays = !fingerprint.starts_with(&prefix)
                     || (seen.contains(fingerprint) && !self.open.contains_key(fingerprint));
@@ -296,13 +298,13 @@ impl Findings {
                 stays
             });
             if pending.is_empty() {
-                self.pending.remove(look.subject);
+                self.pending.remove(evaluation.subject);
             }
         }
-        let Some(open) = self.by_subject.get(look.subject) else {
+        let Some(open) = self.by_subject.get(evaluation.subject) else {
             return;
         };
-        if look.sees_part {
+        if evaluation.sees_part {
             return;
         }
         let over = open
@@ -310,27 +312,27 @@ impl Findings {
             .filter(|f| f.starts_with(&prefix) && !seen.contains(*f));
         for fingerprint in over.cloned().collect::<Vec<_>>() {
             let part = fingerprint.splitn(3, '/').nth(2).unwrap_or_default();
-            let end = match became.get(part) {
-                Some(what) => End::Became(what),
-                None => End::Over("the problem is over"),
+            let end = match superseded.get(part) {
+                Some(what) => Ending::SupersededBy(what),
+                None => Ending::Resolved("the problem is over"),
             };
-            self.close(&fingerprint, end, look.now, out);
+            self.close(&fingerprint, end, evaluation.now, out);
         }
     }
 
     /// Closes the findings of these rules about a subject that is gone.
-    pub fn gone(
+    pub fn close_for_deleted(
         &mut self,
         subject: &Subject,
         of: impl Fn(&str) -> bool,
         now: Timestamp,
         out: &mut Vec<Finding>,
     ) {
-        self.leave(subject, of, "the object was deleted", now, out);
+        self.close_for(subject, of, "the object was deleted", now, out);
     }
 
     /// Closes the findings of these rules about a subject, and says why.
-    pub fn leave(
+    pub fn close_for(
         &mut self,
         subject: &Subject,
         of: impl Fn(&str) -> bool,
@@ -346,7 +348,7 @@ impl Findings {
                 .is_some_and(|open| of(&open.rule))
         });
         for fingerprint in over {
-            self.close(&fingerprint, End::Over(because), now, out);
+            self.close(&fingerprint, Ending::Resolved(because), now, out);
         }
         self.release(subject);
     }
@@ -371,7 +373,7 @@ impl Findings {
     }
 
     /// Closes findings of rules that do not run any more, and says why they do not.
-    pub fn retire(
+    pub fn close_disabled(
         &mut self,
         runs: impl Fn(&str) -> bool,
         because: &str,
@@ -381,7 +383,7 @@ impl Findings {
         let off = self.open.iter().filter(|(_, open)| !runs(&open.rule));
         let off: BTreeSet<String> = off.map(|(fingerprint, _)| fingerprint.clone()).collect();
         for fingerprint in off {
-            self.close(&fingerprint, End::Over(because), now, out);
+            self.close(&fingerprint, Ending::Resolved(because), now, out);
         }
         let (by_subject, pending) = (&self.by_subject, &self.pending);
         let is_known =
@@ -389,7 +391,7 @@ impl Findings {
         self.bearers.retain(|subject, _| is_known(subject));
     }
 
-    fn insert(&mut self, fingerprint: String, open: Open) {
+    fn insert(&mut self, fingerprint: String, open: OpenFinding) {
         let all = self.by_subject.entry(open.subject.clone()).or_default();
         all.insert(fingerprint.clone());
         let rule = open.rule.clone();
@@ -407,39 +409,45 @@ impl Findings {
 
     fn open(
         &mut self,
-        look: &Look<'_>,
+        evaluation: &Evaluation<'_>,
         fingerprint: &str,
-        sign: Sign,
+        symptom: Symptom,
         since: Timestamp,
         out: &mut Vec<Finding>,
     ) {
-        let open = Open {
-            rule: look.rule.to_owned(),
-            event_type: look.event_type,
-            subject: look.subject.clone(),
-            severity: sign.severity,
-            title: sign.title.clone(),
+        let open = OpenFinding {
+            rule: evaluation.rule.to_owned(),
+            event_type: evaluation.event_type,
+            subject: evaluation.subject.clone(),
+            severity: symptom.severity,
+            title: symptom.title.clone(),
             since: since.millis(),
-            object: look.object.cloned(),
-            container: sign.container.clone(),
-            node: sign.node.clone(),
-            owner: sign.owner.clone(),
-            digest: digest(&sign.extra),
-            updated: Some(look.now),
+            object: evaluation.object.cloned(),
+            container: symptom.container.clone(),
+            node: symptom.node.clone(),
+            owner: symptom.owner.clone(),
+            digest: digest(&symptom.extra),
+            updated: Some(evaluation.now),
         };
         // An `Open` is JSON by its type.
         let state = Clean::json(&open).unwrap_or_else(|| Clean::identity("{}"));
-        let row = row(look, fingerprint, sign, since);
+        let row = row(evaluation, fingerprint, symptom, since);
         self.insert(fingerprint.to_owned(), open);
         out.push(Finding {
             fingerprint: Clean::identity(fingerprint),
             step: Step::Opened { state, since },
-            at: look.now,
+            at: evaluation.now,
             row: sanitize(row),
         });
     }
 
-    fn close(&mut self, fingerprint: &str, end: End<'_>, now: Timestamp, out: &mut Vec<Finding>) {
+    fn close(
+        &mut self,
+        fingerprint: &str,
+        end: Ending<'_>,
+        now: Timestamp,
+        out: &mut Vec<Finding>,
+    ) {
         let Some(open) = self.open.remove(fingerprint) else {
             return;
         };
@@ -458,12 +466,12 @@ impl Findings {
                 self.by_subject.remove(&open.subject);
             }
         }
-        let doubt = self.unsure.remove(fingerprint);
+        let interval = self.unverified.remove(fingerprint);
         out.push(Finding {
             fingerprint: Clean::identity(fingerprint),
             step: Step::Closed,
             at: now,
-            row: sanitize(open.ended(fingerprint, end, doubt, now)),
+            row: sanitize(open.closing_row(fingerprint, end, interval, now)),
         });
     }
 }
@@ -476,30 +484,35 @@ fn bearer<'a>(bearers: &'a maps::Map<Subject, Box<str>>, subject: &'a Subject) -
 }
 
 fn update(
-    look: &Look<'_>,
-    open: &mut Open,
+    evaluation: &Evaluation<'_>,
+    open: &mut OpenFinding,
     fingerprint: &str,
-    sign: Sign,
+    symptom: Symptom,
     out: &mut Vec<Finding>,
 ) -> Option<Timestamp> {
-    let digest = digest(&sign.extra);
+    let digest = digest(&symptom.extra);
     if digest == open.digest {
         return None;
     }
     if let Some(next) = open
         .updated
         .map(|at| at.plus(UPDATE_EVERY))
-        .filter(|next| *next > look.now)
+        .filter(|next| *next > evaluation.now)
     {
         return Some(next);
     }
     open.digest = digest;
-    open.updated = Some(look.now);
-    let row = row(look, fingerprint, sign, Timestamp::from_millis(open.since));
+    open.updated = Some(evaluation.now);
+    let row = row(
+        evaluation,
+        fingerprint,
+        symptom,
+        Timestamp::from_millis(open.since),
+    );
     out.push(Finding {
         fingerprint: Clean::identity(fingerprint),
         step: Step::Updated,
-        at: look.now,
+        at: evaluation.now,
         row: sanitize(row),
     });
     None
@@ -510,25 +523,30 @@ fn legible(text: &str) -> String {
     text.replace(".000Z", "Z")
 }
 
-fn row(look: &Look<'_>, fingerprint: &str, sign: Sign, since: Timestamp) -> Record {
+fn row(
+    evaluation: &Evaluation<'_>,
+    fingerprint: &str,
+    symptom: Symptom,
+    since: Timestamp,
+) -> Record {
     let mut extra = Map::from_iter([
-        ("rule".to_owned(), json!(look.rule)),
+        ("rule".to_owned(), json!(evaluation.rule)),
         ("finding".to_owned(), json!(fingerprint)),
         ("since".to_owned(), json!(since.to_string())),
     ]);
-    extra.extend(sign.extra);
+    extra.extend(symptom.extra);
     Record {
-        event_type: look.event_type,
-        severity: sign.severity,
-        title: format!("{} since {}", sign.title, minute(since)),
-        description: legible(&sign.description),
-        object: look.object.cloned(),
-        owner: sign.owner,
-        reason: look.rule.to_owned(),
-        container: sign.container,
-        node: sign.node,
+        event_type: evaluation.event_type,
+        severity: symptom.severity,
+        title: format!("{} since {}", symptom.title, minute(since)),
+        description: legible(&symptom.description),
+        object: evaluation.object.cloned(),
+        owner: symptom.owner,
+        reason: evaluation.rule.to_owned(),
+        container: symptom.container,
+        node: symptom.node,
         extra,
-        ..Record::own(look.now)
+        ..Record::own(evaluation.now)
     }
 }
 
@@ -541,7 +559,7 @@ fn pending_cost(fingerprint: &str) -> usize {
     400 + fingerprint.len()
 }
 
-impl Open {
+impl OpenFinding {
     /// About how much memory it takes.
     fn cost(&self, fingerprint: usize) -> usize {
         let bytes = |object: &ObjectRef| {
@@ -560,17 +578,17 @@ impl Open {
             + objects.map(bytes).sum::<usize>()
     }
 
-    fn ended(
+    fn closing_row(
         &self,
         fingerprint: &str,
-        end: End<'_>,
-        doubt: Option<Late>,
+        end: Ending<'_>,
+        unobserved: Option<UnobservedInterval>,
         now: Timestamp,
     ) -> Record {
         let since = Timestamp::from_millis(self.since);
         let (title, because) = match end {
-            End::Over(because) => (format!("{} resolved", self.title), because.to_owned()),
-            End::Became(what) => (
+            Ending::Resolved(because) => (format!("{} resolved", self.title), because.to_owned()),
+            Ending::SupersededBy(what) => (
                 format!("{}, now {what}", self.title),
                 format!("it became {what}, which has a finding of its own"),
             ),
@@ -578,7 +596,7 @@ impl Open {
         let mut description = legible(&format!(
             "\"{}\" lasted {}, since {since}. Closed because {because}.",
             self.title,
-            span(now.since(since))
+            human_duration(now.since(since))
         ));
         let mut extra = Map::from_iter([
             ("rule".to_owned(), json!(self.rule)),
@@ -587,7 +605,7 @@ impl Open {
             ("severity_was".to_owned(), json!(self.severity.as_str())),
             ("resolved_because".to_owned(), json!(because)),
         ]);
-        if let Some(late) = doubt {
+        if let Some(late) = unobserved {
             description.push_str(" It ended while the recorder could not watch it.");
             extra.insert(
                 "closed_between".to_owned(),
@@ -617,14 +635,14 @@ fn minute(at: Timestamp) -> String {
     format!("{}Z", minute.replacen('T', " ", 1))
 }
 
-fn fingerprint(look: &Look<'_>, part: &str) -> String {
-    fingerprint_of(look.rule, look, part)
+fn fingerprint(evaluation: &Evaluation<'_>, part: &str) -> String {
+    fingerprint_of(evaluation.rule, evaluation, part)
 }
 
 /// The identity is a uid or the clean name of a subject; a part may be any text of an object.
-fn fingerprint_of(rule: &str, look: &Look<'_>, part: &str) -> String {
+fn fingerprint_of(rule: &str, evaluation: &Evaluation<'_>, part: &str) -> String {
     let part = clean_text(part, NAME_BYTES_MAX);
-    format!("{rule}/{}/{part}", look.identity)
+    format!("{rule}/{}/{part}", evaluation.identity)
 }
 
 /// A value of a closed set is stored as its word.

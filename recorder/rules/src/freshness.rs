@@ -15,30 +15,30 @@ use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 
-use super::changes::{Facts, Late};
+use super::changes::{ObjectSnapshot, UnobservedInterval};
 use super::subject::{ObjectKey, key, split};
 
 /// How long after a reconnect the rules wait: what happened meanwhile arrives first.
-const THAW: Duration = Duration::from_secs(2);
+const UNSUSPEND_DELAY: Duration = Duration::from_secs(2);
 
 /// Shortest time between two notes that a view is current, where no change was recorded in between.
-const PROVEN_EVERY: Duration = Duration::from_secs(5);
+const CONFIRM_EVERY: Duration = Duration::from_secs(5);
 
 /// One informer, as the analysis knows it.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct InformerView {
     pub(super) kind: Kind,
     pub(super) namespace: String,
     /// What is stored of its objects.
-    pub(super) facts: Map<ObjectKey, Facts>,
+    pub(super) snapshots: Map<ObjectKey, ObjectSnapshot>,
     /// What the list under way has shown.
     pub(super) listing: Option<Set<ObjectKey>>,
     /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
-    late: Option<Late>,
+    unobserved: Option<UnobservedInterval>,
     /// Nothing of its kind was ever recorded: what it lists is not news.
     pub(super) first: bool,
     synced: bool,
-    live: Option<Timestamp>,
+    connected_since: Option<Timestamp>,
     /// When the view was last proven to be current.
     current: Option<Timestamp>,
     /// Of that, what was noted in the database.
@@ -48,28 +48,28 @@ pub(super) struct Source {
     /// Since when what the watch tells happened while the recorder was away: it goes on from the stored position.
     resumed: Option<Timestamp>,
     /// The last list was of the stored position: it shows what is stored, not what is current.
-    goes_on: bool,
+    is_resuming: bool,
     /// The watch reads what happened before it was opened.
-    pub(super) is_behind: bool,
+    pub(super) reads_backlog: bool,
 }
 
 /// All informers, and the kinds.
 #[derive(Debug, Default)]
-pub(super) struct Sight {
-    sources: Map<WatchId, Source>,
+pub(super) struct Freshness {
+    sources: Map<WatchId, InformerView>,
     /// Since when every watch of Events is open; they have a source of their own.
     events: Option<Timestamp>,
     /// Kinds that are seen as they are, by their index.
     ready: [bool; 6],
     /// Kinds that are not: since when.
-    blind_since: [Option<Timestamp>; 6],
+    not_ready_since: [Option<Timestamp>; 6],
 }
 
-impl Source {
+impl InformerView {
     /// The list under way, if one is, shows what is known under that key. What is not known cannot be missed.
-    pub(super) fn shown(&mut self, key: &ObjectKey) {
+    pub(super) fn mark_listed(&mut self, key: &ObjectKey) {
         if let Some(listing) = &mut self.listing
-            && let Some((key, _)) = self.facts.get_key_value(key)
+            && let Some((key, _)) = self.snapshots.get_key_value(key)
         {
             listing.insert(key.clone());
         }
@@ -79,59 +79,66 @@ impl Source {
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
         self.listing = Some(Set::default());
         self.first = cause == RelistCause::FirstStart;
-        self.goes_on = cause == RelistCause::Resumed;
-        self.is_behind = false;
-        if self.goes_on {
-            (self.resumed, self.late) = (self.current, None);
+        self.is_resuming = cause == RelistCause::Resumed;
+        self.reads_backlog = false;
+        if self.is_resuming {
+            (self.resumed, self.unobserved) = (self.current, None);
             return;
         }
         self.resumed = None;
-        self.late = (!self.first).then(|| Late {
+        self.unobserved = (!self.first).then(|| UnobservedInterval {
             from: self.current.unwrap_or(now).min(now),
             to: now,
         });
     }
 
     /// The list is complete; what it did not show, and in which time that went.
-    pub(super) fn list_ends(&mut self, proven: Timestamp) -> (Vec<ObjectKey>, Option<Late>) {
+    pub(super) fn list_ends(
+        &mut self,
+        proven: Timestamp,
+    ) -> (Vec<ObjectKey>, Option<UnobservedInterval>) {
         let shown = self.listing.take().unwrap_or_default();
-        let missing = self.facts.keys().filter(|key| !shown.contains(*key));
+        let missing = self.snapshots.keys().filter(|key| !shown.contains(*key));
         let missing = missing.cloned().collect();
         (self.synced, self.first) = (true, false);
-        if !self.goes_on {
+        if !self.is_resuming {
             self.current = Some(proven);
         }
-        (missing, self.late.take())
+        (missing, self.unobserved.take())
     }
 
     /// Whether it goes on from the stored position: then its list shows what is stored, and there is no gap.
-    pub(super) fn goes_on(&self) -> bool {
-        self.goes_on
+    pub(super) fn is_resuming(&self) -> bool {
+        self.is_resuming
     }
 
     /// Whether what is seen now happened while the recorder was away: in a list after that time, in what a resumed watch tells
     /// first, and in a backlog, however long it takes to read.
-    pub(super) fn late_at(&mut self, now: Timestamp) -> Option<Late> {
-        if self.live.is_some_and(|since| now.since(since) >= THAW) {
+    pub(super) fn unobserved_interval(&mut self, now: Timestamp) -> Option<UnobservedInterval> {
+        if self
+            .connected_since
+            .is_some_and(|since| now.since(since) >= UNSUSPEND_DELAY)
+        {
             self.resumed = None;
         }
-        let behind = self.current.filter(|_| self.is_behind);
+        let behind = self.current.filter(|_| self.reads_backlog);
         let from = self.resumed.or(behind).map(|from| from.min(now));
-        self.late.or(from.map(|from| Late { from, to: now }))
+        self.unobserved
+            .or(from.map(|from| UnobservedInterval { from, to: now }))
     }
 
     /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
-    pub(super) fn reached(&self, object: &Object) -> Option<String> {
+    pub(super) fn resource_version_of(&self, object: &Object) -> Option<String> {
         self.listing
             .is_none()
             .then(|| object.meta().version.to_string())
     }
 
     /// Everything was seen by then. Returns whether that is worth a note in the database: a gap that follows begins there.
-    pub(super) fn proven(&mut self, at: Timestamp) -> bool {
+    pub(super) fn confirm(&mut self, at: Timestamp) -> bool {
         self.current = self.current.max(Some(at));
         // After a clock that was ahead, too: the position must not stand still until it is that late again.
-        let is_due = |noted| at.since(noted) >= PROVEN_EVERY || at < noted;
+        let is_due = |noted| at.since(noted) >= CONFIRM_EVERY || at < noted;
         let is_due = self.noted.is_none_or(is_due) || std::mem::take(&mut self.changed);
         if is_due {
             self.noted = Some(at);
@@ -140,12 +147,12 @@ impl Source {
     }
 
     /// The watch is open.
-    pub(super) fn lives(&mut self, now: Timestamp) {
-        self.live.get_or_insert(now);
+    pub(super) fn connected(&mut self, now: Timestamp) {
+        self.connected_since.get_or_insert(now);
     }
 }
 
-impl Sight {
+impl Freshness {
     /// Adds an informer; says how its first list begins.
     pub(super) fn add(
         &mut self,
@@ -155,29 +162,29 @@ impl Sight {
         stored: Remembered,
     ) -> RelistCause {
         let first = stored.proven.is_none();
-        let facts = stored.facts.into_iter().filter_map(|(name, facts)| {
+        let snapshots = stored.facts.into_iter().filter_map(|(name, facts)| {
             let (namespace, name) = split(&name);
             let key = key(kind.name(), namespace, name);
             Some((key, serde_json::from_str(&facts).ok()?))
         });
-        let source = Source {
+        let source = InformerView {
             kind,
             namespace: namespace.to_owned(),
-            facts: facts.collect(),
+            snapshots: snapshots.collect(),
             listing: None,
-            late: None,
+            unobserved: None,
             first,
             synced: false,
-            live: None,
+            connected_since: None,
             current: stored.proven,
             noted: stored.proven,
             changed: false,
             resumed: None,
-            goes_on: false,
-            is_behind: false,
+            is_resuming: false,
+            reads_backlog: false,
         };
         if let Some(proven) = stored.proven {
-            let since = &mut self.blind_since[kind.index()];
+            let since = &mut self.not_ready_since[kind.index()];
             *since = Some(since.map_or(proven, |since| since.min(proven)));
         }
         self.sources.insert(watch, source);
@@ -197,30 +204,30 @@ impl Sight {
     pub(super) fn forget(&mut self, namespace: &str) -> Vec<(Kind, WatchId, ObjectKey)> {
         let mut forgotten = Vec::new();
         for (watch, source) in &mut self.sources {
-            let keys = source.facts.keys();
+            let keys = source.snapshots.keys();
             let keys = keys.filter(|key| key.namespace == namespace);
             for key in keys.cloned().collect::<Vec<_>>() {
-                source.facts.remove(&key);
+                source.snapshots.remove(&key);
                 if let Some(listing) = &mut source.listing {
                     listing.remove(&key);
                 }
                 forgotten.push((source.kind, *watch, key));
             }
-            trim(&mut source.facts);
+            trim(&mut source.snapshots);
         }
         forgotten
     }
 
     /// The informer of a watch.
-    pub(super) fn source(&mut self, watch: WatchId) -> Option<&mut Source> {
+    pub(super) fn source(&mut self, watch: WatchId) -> Option<&mut InformerView> {
         self.sources.get_mut(&watch)
     }
 
     /// An informer sees nothing until it lives again.
-    pub(super) fn blinded(&mut self, watch: WatchId, now: Timestamp) {
+    pub(super) fn disconnected(&mut self, watch: WatchId, now: Timestamp) {
         if let Some(source) = self.sources.get_mut(&watch) {
-            source.live = None;
-            self.blind_since[source.kind.index()].get_or_insert(now);
+            source.connected_since = None;
+            self.not_ready_since[source.kind.index()].get_or_insert(now);
         }
     }
 
@@ -230,7 +237,7 @@ impl Sight {
             self.events.get_or_insert(now);
         } else {
             self.events = None;
-            self.blind_since[Kind::Event.index()].get_or_insert(now);
+            self.not_ready_since[Kind::Event.index()].get_or_insert(now);
         }
     }
 
@@ -241,20 +248,22 @@ impl Sight {
 
     /// Notes which kinds are seen as they are; returns those that were not until now, and since when.
     pub(super) fn refresh(&mut self, now: Timestamp) -> Vec<(Kind, Option<Timestamp>)> {
-        let mut thawed = Vec::new();
+        let mut now_ready = Vec::new();
         for &kind in Kind::ALL {
-            let settled = |since: Option<Timestamp>| since.is_some_and(|at| now.since(at) >= THAW);
+            let stable_at =
+                |since: Option<Timestamp>| since.is_some_and(|at| now.since(at) >= UNSUSPEND_DELAY);
             let is_ready = if kind == Kind::Event {
-                settled(self.events)
+                stable_at(self.events)
             } else {
                 let mut sources = self.sources.values().filter(|s| s.kind == kind).peekable();
-                sources.peek().is_some() && sources.all(|s| s.synced && settled(s.live))
+                sources.peek().is_some()
+                    && sources.all(|s| s.synced && stable_at(s.connected_since))
             };
             let was_ready = std::mem::replace(&mut self.ready[kind.index()], is_ready);
             if is_ready && !was_ready {
-                thawed.push((kind, self.blind_since[kind.index()].take()));
+                now_ready.push((kind, self.not_ready_since[kind.index()].take()));
             }
         }
-        thawed
+        now_ready
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use kube9_model::ObjectRef;
 use kube9_model::label::Label;
 
-use super::rules::rule::{Check, Context, Group, Rule};
-use super::rules::symptoms::Signs;
+use super::rules::rule::{Check, Group, Rule, RuleContext};
+use super::rules::symptoms::RuleOutput;
 use super::subject::{Subject, SubjectKind, object_ref};
 use super::world::World;
 
@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
                 }
             }
             SubjectKind::Image => {
-                let pods = Group::of(&key.name, world.pods_without(&key.name))?;
+                let pods = Group::of(&key.name, world.pods_failing_to_pull(&key.name))?;
                 Self {
                     bearer: &pods.pods[0].owner.namespace,
                     pods: Some(pods),
@@ -77,7 +77,7 @@ impl<'a> Target<'a> {
             },
             SubjectKind::Cluster => Self::without_uid(subject),
             SubjectKind::Recorder => Self {
-                object: world.own.pod.clone(),
+                object: world.self_status.pod.clone(),
                 ..Self::without_uid(subject)
             },
             SubjectKind::Watch => return None,
@@ -102,7 +102,7 @@ impl<'a> Target<'a> {
     }
 
     /// Has the rule look at it. The caller looks with the rules about what the subject is.
-    pub(super) fn check(&self, rule: &Rule, context: &Context<'_>, signs: &mut Signs) {
+    pub(super) fn check(&self, rule: &Rule, context: &RuleContext<'_>, output: &mut RuleOutput) {
         /// The subject was there when it was found.
         fn there<T>(found: Option<&T>, check: impl FnOnce(&T)) {
             if let Some(found) = found {
@@ -111,21 +111,23 @@ impl<'a> Target<'a> {
         }
         let (world, key) = (context.world, &self.subject.object);
         match rule.check {
-            Check::Pod(check) => there(world.pods.get(key), |it| check(context, it, signs)),
-            Check::Node(check) => there(world.nodes.get(key), |it| check(context, it, signs)),
+            Check::Pod(check) => there(world.pods.get(key), |it| check(context, it, output)),
+            Check::Node(check) => there(world.nodes.get(key), |it| check(context, it, output)),
             Check::Deployment(check) => {
-                there(world.deployments.get(key), |it| check(context, it, signs));
+                there(world.deployments.get(key), |it| check(context, it, output));
             }
-            Check::Service(check) => there(world.services.get(key), |it| check(context, it, signs)),
+            Check::Service(check) => {
+                there(world.services.get(key), |it| check(context, it, output))
+            }
             Check::ConfigMap(check) => {
-                there(world.config_maps.get(key), |it| check(context, it, signs));
+                there(world.config_maps.get(key), |it| check(context, it, output));
             }
             Check::Owner(check) | Check::Image(check) => {
-                there(self.pods.as_ref(), |it| check(context, it, signs));
+                there(self.pods.as_ref(), |it| check(context, it, output));
             }
-            Check::Namespace(check) => check(context, &key.name, signs),
-            Check::Cluster(check) => check(context, signs),
-            Check::Recorder(check) => check(context, &world.own, signs),
+            Check::Namespace(check) => check(context, &key.name, output),
+            Check::Cluster(check) => check(context, output),
+            Check::Recorder(check) => check(context, &world.self_status, output),
         }
     }
 }

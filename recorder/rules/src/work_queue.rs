@@ -10,7 +10,7 @@ use super::subject::Subject;
 /// Subjects in the order in which they were touched, each once; and those whose time is yet to come, one time each: a look
 /// asks all rules, so what it says of the next one replaces what the one before said.
 #[derive(Debug, Default)]
-pub(super) struct Agenda {
+pub(super) struct WorkQueue {
     queue: VecDeque<Subject>,
     queued: Set<Subject>,
     timers: BTreeSet<(Timestamp, Subject)>,
@@ -18,9 +18,9 @@ pub(super) struct Agenda {
     times: Map<Subject, Timestamp>,
 }
 
-impl Agenda {
+impl WorkQueue {
     /// To be looked at next, unless they are already.
-    pub(super) fn add(&mut self, subjects: impl IntoIterator<Item = Subject>) {
+    pub(super) fn enqueue(&mut self, subjects: impl IntoIterator<Item = Subject>) {
         for subject in subjects {
             if self.queued.insert(subject.clone()) {
                 self.queue.push_back(subject);
@@ -29,7 +29,7 @@ impl Agenda {
     }
 
     /// To be looked at then, and not at the time that was said before; `None`: when it changes.
-    pub(super) fn later(&mut self, at: Option<Timestamp>, subject: &Subject) {
+    pub(super) fn schedule(&mut self, at: Option<Timestamp>, subject: &Subject) {
         let before = self.times.get(subject).copied();
         if before == at {
             return;
@@ -47,7 +47,7 @@ impl Agenda {
     }
 
     /// Those whose time has come are to be looked at next.
-    pub(super) fn wake(&mut self, now: Timestamp) {
+    pub(super) fn promote_due(&mut self, now: Timestamp) {
         let mut due = BTreeSet::new();
         while self.timers.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, subject)) = self.timers.pop_first()
@@ -55,11 +55,11 @@ impl Agenda {
             self.times.remove(&subject);
             due.insert(subject);
         }
-        self.add(due);
+        self.enqueue(due);
     }
 
     /// The next one.
-    pub(super) fn next(&mut self) -> Option<Subject> {
+    pub(super) fn pop(&mut self) -> Option<Subject> {
         let subject = self.queue.pop_front()?;
         self.queued.remove(&subject);
         Some(subject)
@@ -84,17 +84,17 @@ mod tests {
     fn a_subject_has_the_time_that_was_said_last() {
         let (one, other) = (pod("one"), pod("other"));
         let at = |second| Some(Timestamp::from_secs(second));
-        let mut agenda = Agenda::default();
+        let mut work_queue = WorkQueue::default();
         for second in 1..1_000 {
-            agenda.later(at(second), &one);
+            work_queue.schedule(at(second), &one);
         }
-        agenda.later(at(500), &other);
-        assert_eq!((agenda.timers.len(), agenda.times.len()), (2, 2));
-        agenda.wake(Timestamp::from_secs(500));
-        assert_eq!(agenda.next(), Some(other.clone()));
-        assert_eq!(agenda.next(), None);
-        agenda.later(None, &one);
-        agenda.later(None, &other);
-        assert!(agenda.timers.is_empty() && agenda.times.is_empty());
+        work_queue.schedule(at(500), &other);
+        assert_eq!((work_queue.timers.len(), work_queue.times.len()), (2, 2));
+        work_queue.promote_due(Timestamp::from_secs(500));
+        assert_eq!(work_queue.pop(), Some(other.clone()));
+        assert_eq!(work_queue.pop(), None);
+        work_queue.schedule(None, &one);
+        work_queue.schedule(None, &other);
+        assert!(work_queue.timers.is_empty() && work_queue.times.is_empty());
     }
 }

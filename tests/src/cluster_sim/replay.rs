@@ -12,7 +12,7 @@ use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use kube9_rules::config::AnalysisConfig;
-use kube9_rules::state::{Analysis, Before};
+use kube9_rules::state::{Analysis, RestoredState};
 use serde_json::{Value, json};
 
 use super::diff::FindingStep;
@@ -54,7 +54,7 @@ impl Replay {
         let mut analysis = Analysis::new(
             AnalysisConfig::default(),
             Owners::default(),
-            Before::default(),
+            RestoredState::default(),
         );
         for kind in KINDS {
             analysis.add_source(watch(kind), kind, "", Remembered::default());
@@ -107,7 +107,7 @@ impl Replay {
 
     fn record_event(&mut self, kind: Kind, what: News) {
         let begun = Instant::now();
-        let items = self.analysis.take(
+        let items = self.analysis.handle(
             Seen {
                 watch: watch(kind),
                 what,
@@ -148,7 +148,7 @@ impl Replay {
             let items = self
                 .analysis
                 .evaluate(EVALUATIONS_PER_BATCH, Timestamp::from_millis(self.now));
-            let behind = self.analysis.is_behind();
+            let behind = self.analysis.has_pending();
             self.analysed += begun.elapsed();
             self.note(items);
             if !behind {

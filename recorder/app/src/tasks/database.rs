@@ -7,7 +7,7 @@ use kube9_model::heard::{Heard, History};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::{Remembered, Start};
 use kube9_model::watch::WatchId;
-use kube9_rules::state::Before;
+use kube9_rules::state::RestoredState;
 use kube9_store::open::{DataDir, OpenError};
 use kube9_store::shared::Shared;
 use kube9_store::snapshot::remove_leftovers;
@@ -29,7 +29,7 @@ pub(super) struct Known {
     pub(super) events: Vec<EventWatch>,
     pub(super) informers: Vec<InformerWatch>,
     /// What the analysis goes on from.
-    pub(super) before: Before,
+    pub(super) before: RestoredState,
     /// What the writer will tell it.
     pub(super) heard: Arc<Heard>,
 }
@@ -130,7 +130,7 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
     let mut known = Known {
         events: Vec::with_capacity(scopes.events.len()),
         informers: Vec::with_capacity(scopes.informers.len()),
-        before: Before::default(),
+        before: RestoredState::default(),
         heard: writer.heard(),
     };
     for namespace in &scopes.events {

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::database::{EventWatch, Known};
 use crate::config::{ByteSize, Config};
-use crate::engine::{Engine, NEWS_MAX, STUCK_AFTER};
+use crate::engine::{Engine, INBOX_MAX, STUCK_AFTER};
 use crate::source::events::EventsConsumer;
 use crate::source::intake::Intake;
 use crate::{life, memory};
@@ -144,7 +144,7 @@ pub(super) fn sources(
     );
     let throttle = Arc::new(Throttle::default());
     let mut recalls = Vec::with_capacity(known.informers.len());
-    let (out, inbox) = mpsc::channel(NEWS_MAX);
+    let (out, inbox) = mpsc::channel(INBOX_MAX);
     let mut informers = Vec::with_capacity(known.informers.len());
     for watch in known.informers {
         recalls.push(watch.recall.clone());

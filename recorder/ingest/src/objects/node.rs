@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// Whether it is ready and takes pods that tolerate nothing.
-    pub fn takes_any_pod(&self) -> bool {
+    pub fn is_schedulable(&self) -> bool {
         let ready = Condition::of(&self.conditions, "Ready");
         !self.cordoned && self.taints.is_empty() && ready.is_some_and(Condition::is_true)
     }

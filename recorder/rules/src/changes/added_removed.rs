@@ -4,89 +4,94 @@ use kube9_ingest::objects::{Object, Phase};
 use kube9_model::Severity;
 use serde_json::json;
 
-use super::compared::Compared;
-use super::row::{Row, listed, place, row};
-use super::snapshot::{Facts, KindFacts};
+use super::diff::Diff;
+use super::row::{Row, joined_or_none, object_name, row};
+use super::snapshot::{KindSnapshot, ObjectSnapshot};
 
-pub(super) fn appeared(change: &Compared<'_>, after: &Facts) -> Vec<Row> {
+pub(super) fn added(change: &Diff<'_>, after: &ObjectSnapshot) -> Vec<Row> {
     let name = &change.subject.name;
-    let place = place(&change.subject);
+    let object_name = object_name(&change.subject);
     match &after.of {
-        KindFacts::Node { version, .. } => {
+        KindSnapshot::Node { version, .. } => {
             let text = format!("Node {name} joined the cluster with kubelet {version}.");
             vec![row("NodeAdded", "Node added", text).with("kubelet_version", version.as_str())]
         }
-        KindFacts::Pod { ended: true, .. } => pod_ended(change),
-        KindFacts::Pod { .. } => Vec::new(), // Events tell
-        KindFacts::Deployment {
+        KindSnapshot::Pod { ended: true, .. } => pod_ended(change),
+        KindSnapshot::Pod { .. } => Vec::new(), // Events tell
+        KindSnapshot::Deployment {
             replicas, images, ..
         } => {
             let images: Vec<&str> = images.values().map(String::as_str).collect();
             let text = format!(
-                "Deployment {place} was created: {replicas} replicas of {}.",
+                "Deployment {object_name} was created: {replicas} replicas of {}.",
                 images.join(", ")
             );
             vec![row("DeploymentCreated", "Deployment created", text)]
         }
-        KindFacts::Service {
+        KindSnapshot::Service {
             kind,
             selector,
             ports,
         } => {
             let text = format!(
-                "Service {place} was created: type {kind}, selector {}, ports {}.",
-                listed(selector),
-                listed(ports)
+                "Service {object_name} was created: type {kind}, selector {}, ports {}.",
+                joined_or_none(selector),
+                joined_or_none(ports)
             );
             vec![row("ServiceCreated", "Service created", text)]
         }
-        KindFacts::ConfigMap { quiet: true, .. } => Vec::new(),
-        KindFacts::ConfigMap { keys, .. } => {
+        KindSnapshot::ConfigMap { quiet: true, .. } => Vec::new(),
+        KindSnapshot::ConfigMap { keys, .. } => {
             let keys: Vec<String> = keys.keys().cloned().collect();
-            let text = format!("ConfigMap {place} was created with keys {}.", listed(&keys));
+            let text = format!(
+                "ConfigMap {object_name} was created with keys {}.",
+                joined_or_none(&keys)
+            );
             vec![row("ConfigMapCreated", "ConfigMap created", text)]
         }
-        KindFacts::Unknown => Vec::new(),
+        KindSnapshot::Unknown => Vec::new(),
     }
 }
 
-pub(super) fn vanished(change: &Compared<'_>, before: &Facts) -> Vec<Row> {
-    let place = place(&change.subject);
+pub(super) fn removed(change: &Diff<'_>, before: &ObjectSnapshot) -> Vec<Row> {
+    let object_name = object_name(&change.subject);
     match &before.of {
-        KindFacts::Node { .. } => {
+        KindSnapshot::Node { .. } => {
             let text = format!(
                 "Node {} was removed from the cluster. Its pods are deleted by the pod garbage collector.",
                 change.subject.name
             );
             vec![row("NodeRemoved", "Node removed", text).severity(Severity::Warning)]
         }
-        KindFacts::Pod { ended: true, .. } => Vec::new(), // said before
-        KindFacts::Pod { .. } => pod_ended(change),
-        KindFacts::Deployment { .. } => {
-            let text = format!("Deployment {place} was deleted, and its pods with it.");
+        KindSnapshot::Pod { ended: true, .. } => Vec::new(), // said before
+        KindSnapshot::Pod { .. } => pod_ended(change),
+        KindSnapshot::Deployment { .. } => {
+            let text = format!("Deployment {object_name} was deleted, and its pods with it.");
             vec![row("DeploymentDeleted", "Deployment deleted", text).severity(Severity::Warning)]
         }
-        KindFacts::Service { .. } => {
-            let text = format!("Service {place} was deleted: its name no longer resolves.");
+        KindSnapshot::Service { .. } => {
+            let text = format!("Service {object_name} was deleted: its name no longer resolves.");
             vec![row("ServiceDeleted", "Service deleted", text).severity(Severity::Warning)]
         }
-        KindFacts::ConfigMap { quiet: true, .. } => Vec::new(),
-        KindFacts::ConfigMap { .. } => {
-            let text =
-                format!("ConfigMap {place} was deleted. Pods that need it cannot start any more.");
+        KindSnapshot::ConfigMap { quiet: true, .. } => Vec::new(),
+        KindSnapshot::ConfigMap { .. } => {
+            let text = format!(
+                "ConfigMap {object_name} was deleted. Pods that need it cannot start any more."
+            );
             vec![row("ConfigMapDeleted", "ConfigMap deleted", text).severity(Severity::Warning)]
         }
-        KindFacts::Unknown => Vec::new(), // of which kind is not known
+        KindSnapshot::Unknown => Vec::new(), // of which kind is not known
     }
 }
 
-pub(super) fn pod_ended(change: &Compared<'_>) -> Vec<Row> {
-    let place = place(&change.subject);
+pub(super) fn pod_ended(change: &Diff<'_>) -> Vec<Row> {
+    let object_name = object_name(&change.subject);
     let Some(Object::Pod(pod)) = change.object else {
-        let text =
-            format!("Pod {place} ended while kube9 did not watch it; how it ended is unknown.");
+        let text = format!(
+            "Pod {object_name} ended while kube9 did not watch it; how it ended is unknown."
+        );
         let mut made = row("PodEnded", "Pod ended", text);
-        if let Some(KindFacts::Pod {
+        if let Some(KindSnapshot::Pod {
             node,
             owner,
             restarts,
@@ -124,7 +129,7 @@ pub(super) fn pod_ended(change: &Compared<'_>) -> Vec<Row> {
         ("deleted", _) => ("Pod deleted".to_owned(), Severity::Info),
         (reason, _) => (format!("Pod ended: {reason}"), Severity::Info),
     };
-    let mut text = format!("Pod {place} ended ({reason}) after {restarts} restarts");
+    let mut text = format!("Pod {object_name} ended ({reason}) after {restarts} restarts");
     if let Some(node) = &pod.node {
         text = format!("{text} on node {node}");
     }

@@ -1,45 +1,77 @@
-//! Rows of objects that are there before and after, and differ.
+//! Two states of an object, and the rows that say how they differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube9_ingest::objects::Fit;
-use kube9_model::Severity;
+use kube9_ingest::objects::{Fit, Object};
+use kube9_model::time::Timestamp;
+use kube9_model::{ObjectRef, Severity};
 use serde_json::{Value, json};
 
 use super::added_removed::pod_ended;
-use super::compared::Compared;
-use super::row::{Row, listed, place, row};
-use super::snapshot::{Facts, KindFacts};
+use super::row::{Row, joined_or_none, object_name, row};
+use super::snapshot::{KindSnapshot, ObjectSnapshot};
 
-pub(super) fn differs(change: &Compared<'_>, before: &Facts, after: &Facts) -> Vec<Row> {
+/// When a change was seen, if not as it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnobservedInterval {
+    /// It happened after this…
+    pub from: Timestamp,
+    /// …and before this.
+    pub to: Timestamp,
+}
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Diff<'a> {
+    /// The object as it was; `None`: it was not there.
+    pub before: Option<&'a ObjectSnapshot>,
+    /// Facts of the object as it is; `None`: it is gone.
+    pub after: Option<&'a ObjectSnapshot>,
+    /// The object as it is, or was last seen; `None` where it went while nobody watched.
+    pub object: Option<&'a Object>,
+    /// Keys of a ConfigMap whose values changed while this process watched, whatever their length.
+    pub changed_keys: Vec<String>,
+    /// Who it is.
+    pub subject: ObjectRef,
+    /// Now.
+    pub at: Timestamp,
+    /// Not seen as it happened.
+    pub late: Option<UnobservedInterval>,
+}
+
+pub(super) fn compare(
+    change: &Diff<'_>,
+    before: &ObjectSnapshot,
+    after: &ObjectSnapshot,
+) -> Vec<Row> {
     match (&before.of, &after.of) {
-        (KindFacts::Node { .. }, KindFacts::Node { .. }) => {
+        (KindSnapshot::Node { .. }, KindSnapshot::Node { .. }) => {
             node_differs(change, &before.of, &after.of)
         }
-        (KindFacts::Pod { ended: false, .. }, KindFacts::Pod { ended: true, .. }) => {
+        (KindSnapshot::Pod { ended: false, .. }, KindSnapshot::Pod { ended: true, .. }) => {
             pod_ended(change)
         }
-        (KindFacts::Deployment { .. }, KindFacts::Deployment { .. }) => {
+        (KindSnapshot::Deployment { .. }, KindSnapshot::Deployment { .. }) => {
             deployment_differs(change, &before.of, &after.of)
         }
-        (KindFacts::Service { .. }, KindFacts::Service { .. }) => {
+        (KindSnapshot::Service { .. }, KindSnapshot::Service { .. }) => {
             service_differs(change, &before.of, &after.of)
         }
-        (KindFacts::ConfigMap { .. }, KindFacts::ConfigMap { .. }) => {
+        (KindSnapshot::ConfigMap { .. }, KindSnapshot::ConfigMap { .. }) => {
             config_map_differs(change, &before.of, &after.of)
         }
         _ => Vec::new(),
     }
 }
 
-fn node_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+fn node_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnapshot) -> Vec<Row> {
     let (
-        KindFacts::Node {
+        KindSnapshot::Node {
             cordoned: was,
             taints: old,
             version: from,
         },
-        KindFacts::Node {
+        KindSnapshot::Node {
             cordoned: is,
             taints: new,
             version: to,
@@ -66,8 +98,8 @@ fn node_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) ->
         let removed: Vec<String> = old.iter().filter(|t| !new.contains(t)).cloned().collect();
         let text = format!(
             "Taints of node {name} changed: added {}, removed {}.",
-            listed(&added),
-            listed(&removed)
+            joined_or_none(&added),
+            joined_or_none(&removed)
         );
         rows.push(
             row("NodeTaintsChanged", "Node taints changed", text)
@@ -87,15 +119,15 @@ fn node_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) ->
     rows
 }
 
-fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+fn deployment_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnapshot) -> Vec<Row> {
     let (
-        KindFacts::Deployment {
+        KindSnapshot::Deployment {
             images: old,
             replicas: had,
             paused: was_paused,
             rolling: was_rolling,
         },
-        KindFacts::Deployment {
+        KindSnapshot::Deployment {
             images: new,
             replicas: has,
             paused,
@@ -105,7 +137,7 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
     else {
         return Vec::new();
     };
-    let place = place(&change.subject);
+    let object_name = object_name(&change.subject);
     let mut rows = Vec::new();
     let containers: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let changed: Vec<_> = containers
@@ -130,14 +162,14 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
             .map(|(container, from, to)| json!({"container": container, "from": from, "to": to}))
             .collect();
         let text = format!(
-            "Deployment {place} changed the image of {}.",
+            "Deployment {object_name} changed the image of {}.",
             list.join("; ")
         );
         rows.push(row("ImageChanged", title, text).with("images", images));
     }
     if had != has {
         let title = format!("Scaled from {had} to {has} replicas");
-        let text = format!("Deployment {place} was scaled from {had} to {has} replicas.");
+        let text = format!("Deployment {object_name} was scaled from {had} to {has} replicas.");
         let severity = if *has == 0 {
             Severity::Warning
         } else {
@@ -152,19 +184,20 @@ fn deployment_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
     }
     match (was_paused, paused) {
         (false, true) => {
-            let text =
-                format!("Rollouts of Deployment {place} are paused: changes of its template wait.");
+            let text = format!(
+                "Rollouts of Deployment {object_name} are paused: changes of its template wait."
+            );
             rows.push(row("RolloutPaused", "Rollout paused", text));
         }
         (true, false) => {
-            let text = format!("Rollouts of Deployment {place} are resumed.");
+            let text = format!("Rollouts of Deployment {object_name} are resumed.");
             rows.push(row("RolloutResumed", "Rollout resumed", text));
         }
         _ => {}
     }
     if *was_rolling && !rolling {
         let text = format!(
-            "Deployment {place} finished its rollout: {has} replicas of the newest template."
+            "Deployment {object_name} finished its rollout: {has} replicas of the newest template."
         );
         rows.push(row("RolloutFinished", "Rollout finished", text));
     }
@@ -182,14 +215,14 @@ fn tags(from: &str, to: &str) -> String {
     format!("{from} → {to}")
 }
 
-fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+fn service_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnapshot) -> Vec<Row> {
     let (
-        KindFacts::Service {
+        KindSnapshot::Service {
             kind: old_kind,
             selector: old,
             ports: old_ports,
         },
-        KindFacts::Service {
+        KindSnapshot::Service {
             kind: new_kind,
             selector: new,
             ports: new_ports,
@@ -198,13 +231,13 @@ fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts)
     else {
         return Vec::new();
     };
-    let place = place(&change.subject);
+    let object_name = object_name(&change.subject);
     let mut rows = Vec::new();
     if old != new {
         let text = format!(
-            "The selector of Service {place} changed from {} to {}: other pods get its traffic.",
-            listed(old),
-            listed(new)
+            "The selector of Service {object_name} changed from {} to {}: other pods get its traffic.",
+            joined_or_none(old),
+            joined_or_none(new)
         );
         let made = row("ServiceSelectorChanged", "Service selector changed", text);
         rows.push(
@@ -215,14 +248,15 @@ fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts)
     }
     if old_kind != new_kind {
         let title = format!("Service type changed: {old_kind} → {new_kind}");
-        let text = format!("The type of Service {place} changed from {old_kind} to {new_kind}.");
+        let text =
+            format!("The type of Service {object_name} changed from {old_kind} to {new_kind}.");
         rows.push(row("ServiceTypeChanged", title, text));
     }
     if old_ports != new_ports && !is_cut(change) {
         let text = format!(
-            "The ports of Service {place} changed from {} to {}.",
-            listed(old_ports),
-            listed(new_ports)
+            "The ports of Service {object_name} changed from {} to {}.",
+            joined_or_none(old_ports),
+            joined_or_none(new_ports)
         );
         let made = row("ServicePortsChanged", "Service ports changed", text);
         rows.push(
@@ -234,16 +268,16 @@ fn service_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts)
 }
 
 /// Details of the object are missing, and may be others than before: what comes and goes among them is not known.
-fn is_cut(change: &Compared<'_>) -> bool {
+fn is_cut(change: &Diff<'_>) -> bool {
     change
         .object
         .is_some_and(|object| object.meta().fit != Fit::Whole)
 }
 
-fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFacts) -> Vec<Row> {
+fn config_map_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnapshot) -> Vec<Row> {
     let (
-        KindFacts::ConfigMap { keys: old, .. },
-        KindFacts::ConfigMap {
+        KindSnapshot::ConfigMap { keys: old, .. },
+        KindSnapshot::ConfigMap {
             keys: new,
             quiet: false,
         },
@@ -260,7 +294,7 @@ fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
         .iter()
         .filter(|(key, bytes)| old.get(*key).is_some_and(|old| old != *bytes));
     let mut changed: Vec<String> = resized.map(|(key, _)| key.clone()).collect();
-    changed.extend(change.rewritten.iter().cloned());
+    changed.extend(change.changed_keys.iter().cloned());
     changed.sort();
     changed.dedup();
     if added.is_empty() && removed.is_empty() && changed.is_empty() {
@@ -274,11 +308,11 @@ fn config_map_differs(change: &Compared<'_>, before: &KindFacts, after: &KindFac
     let parts: Vec<String> = parts
         .iter()
         .filter(|(_, keys)| !keys.is_empty())
-        .map(|(word, keys)| format!("{word} {}", listed(keys)))
+        .map(|(word, keys)| format!("{word} {}", joined_or_none(keys)))
         .collect();
     let text = format!(
         "ConfigMap {}: keys {}.",
-        place(&change.subject),
+        object_name(&change.subject),
         parts.join("; keys ")
     );
     // `keys` holds names; an array is no `key: value` pair that the sanitizer would take for a secret.

@@ -8,7 +8,6 @@
 //! The facts are what is stored of an object, so that a change while the recorder was away is seen by its first list.
 
 mod added_removed;
-mod compared;
 mod diff;
 mod row;
 mod snapshot;
@@ -16,29 +15,29 @@ mod snapshot;
 use kube9_model::EventType;
 use serde_json::{Map, Value, json};
 
-pub use compared::{Compared, Late};
-pub use snapshot::{Facts, KindFacts, LastChange};
+pub use diff::{Diff, UnobservedInterval};
+pub use snapshot::{KindSnapshot, LastChange, ObjectSnapshot};
 
 use super::controller::controller;
-use added_removed::{appeared, vanished};
-use diff::differs;
+use added_removed::{added, removed};
+use diff::compare;
 use kube9_ingest::objects::{ConfigMap, Object};
 use kube9_model::record::Record;
 use row::Row;
 
 /// The rows that a change makes.
-pub fn rows(change: &Compared<'_>) -> Vec<Record> {
+pub fn rows(change: &Diff<'_>) -> Vec<Record> {
     let made = match (change.before, change.after) {
         (None, None) => Vec::new(),
-        (None, Some(after)) => appeared(change, after),
-        (Some(before), None) => vanished(change, before),
-        (Some(before), Some(after)) => differs(change, before, after),
+        (None, Some(after)) => added(change, after),
+        (Some(before), None) => removed(change, before),
+        (Some(before), Some(after)) => compare(change, before, after),
     };
     made.into_iter().map(|row| record(change, row)).collect()
 }
 
 /// The change among `rows` that can break pods, if there is one.
-pub fn breaking(rows: &[Record]) -> Option<String> {
+pub fn pod_breaking_change(rows: &[Record]) -> Option<String> {
     let row = rows.iter().find(|row| {
         matches!(
             row.reason.as_str(),
@@ -59,7 +58,7 @@ pub fn breaking(rows: &[Record]) -> Option<String> {
 const WHAT_BYTES_MAX: usize = 300;
 
 /// Keys whose values changed between two sights of a ConfigMap.
-pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
+pub fn changed_keys(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
     let mut keys = Vec::new();
     for (key, facts) in &after.keys {
         if before
@@ -73,7 +72,7 @@ pub fn rewritten(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
     keys
 }
 
-fn record(change: &Compared<'_>, row: Row) -> Record {
+fn record(change: &Diff<'_>, row: Row) -> Record {
     let mut extra: Map<String, Value> = row
         .extra
         .into_iter()

@@ -38,7 +38,7 @@ impl Row {
     }
 }
 
-pub(super) fn place(subject: &ObjectRef) -> String {
+pub(super) fn object_name(subject: &ObjectRef) -> String {
     if subject.namespace.is_empty() {
         subject.name.clone()
     } else {
@@ -46,7 +46,7 @@ pub(super) fn place(subject: &ObjectRef) -> String {
     }
 }
 
-pub(super) fn listed(words: &[String]) -> String {
+pub(super) fn joined_or_none(words: &[String]) -> String {
     if words.is_empty() {
         "none".to_owned()
     } else {

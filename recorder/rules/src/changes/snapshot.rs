@@ -27,7 +27,7 @@ impl LastChange {
 
 /// The facts of an object. Every text from it is clean, so that the next state, which is cleaned too, compares equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ObjectSnapshot {
     /// Identity: another uid is another object.
     pub uid: String,
     /// The last change of it that can break pods.
@@ -35,13 +35,13 @@ pub struct Facts {
     pub changed: Option<LastChange>,
     /// The rest.
     #[serde(flatten)]
-    pub of: KindFacts,
+    pub of: KindSnapshot,
 }
 
 /// The facts of an object by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-pub enum KindFacts {
+pub enum KindSnapshot {
     /// Of a Node.
     Node {
         /// It takes no new pods.
@@ -103,7 +103,7 @@ fn is_quiet(map: &ConfigMap) -> bool {
         )
 }
 
-impl Facts {
+impl ObjectSnapshot {
     /// Whether they are of this very object, not of another one of its name.
     pub fn are_of(&self, object: &Object) -> bool {
         self.uid == clean(&object.meta().uid)
@@ -112,13 +112,13 @@ impl Facts {
     /// The facts of an object; what `before` alone knows is carried on.
     pub fn of(object: &Object, before: Option<&Self>) -> Self {
         let of = match object {
-            Object::Node(node) => node_facts(node),
+            Object::Node(node) => node_snapshot(node),
             Object::Pod(pod) => {
                 let recorded =
-                    before.is_some_and(|b| matches!(b.of, KindFacts::Pod { ended: true, .. }));
-                pod_facts(pod, recorded || pod.phase.is_final())
+                    before.is_some_and(|b| matches!(b.of, KindSnapshot::Pod { ended: true, .. }));
+                pod_snapshot(pod, recorded || pod.phase.is_final())
             }
-            Object::Deployment(one) => KindFacts::Deployment {
+            Object::Deployment(one) => KindSnapshot::Deployment {
                 images: one
                     .images
                     .iter()
@@ -128,8 +128,8 @@ impl Facts {
                 paused: one.paused,
                 rolling: one.is_rolling(),
             },
-            Object::Service(service) => service_facts(service),
-            Object::ConfigMap(map) => KindFacts::ConfigMap {
+            Object::Service(service) => service_snapshot(service),
+            Object::ConfigMap(map) => KindSnapshot::ConfigMap {
                 keys: map
                     .keys
                     .iter()
@@ -155,10 +155,10 @@ fn clean(text: &str) -> String {
     clean_text(text, FACT_BYTES_MAX)
 }
 
-fn node_facts(node: &Node) -> KindFacts {
+fn node_snapshot(node: &Node) -> KindSnapshot {
     // The node controller adds and removes these with the conditions, which have findings of their own.
     let own = |taint: &str| !taint.starts_with("node.kubernetes.io/");
-    KindFacts::Node {
+    KindSnapshot::Node {
         cordoned: node.cordoned,
         taints: node
             .taints
@@ -170,8 +170,8 @@ fn node_facts(node: &Node) -> KindFacts {
     }
 }
 
-fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
-    KindFacts::Pod {
+fn pod_snapshot(pod: &Pod, ended: bool) -> KindSnapshot {
+    KindSnapshot::Pod {
         node: clean(pod.node.as_deref().unwrap_or_default()),
         owner: controller(&pod.meta)
             .map(|o| clean(&format!("{}/{}", o.kind, o.name)))
@@ -181,12 +181,12 @@ fn pod_facts(pod: &Pod, ended: bool) -> KindFacts {
     }
 }
 
-fn service_facts(service: &Service) -> KindFacts {
+fn service_snapshot(service: &Service) -> KindSnapshot {
     let port = |p: &kube9_ingest::objects::ServicePort| {
         let text = format!("{} {}→{}/{}", p.name, p.port, p.target, p.protocol);
         clean(text.trim())
     };
-    KindFacts::Service {
+    KindSnapshot::Service {
         kind: clean(&service.kind),
         selector: service
             .selector
@@ -204,7 +204,8 @@ mod tests {
     /// As `trim` in kube9-store leaves them.
     #[test]
     fn facts_that_were_cut_still_say_whose_they_are() {
-        let facts: Facts = serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
-        assert_eq!((facts.uid.as_str(), facts.of), ("u", KindFacts::Unknown));
+        let facts: ObjectSnapshot =
+            serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
+        assert_eq!((facts.uid.as_str(), facts.of), ("u", KindSnapshot::Unknown));
     }
 }

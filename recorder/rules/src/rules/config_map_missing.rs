@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ConfigMapMissing",
@@ -23,10 +23,10 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
     let namespace = &newest.pod.meta.namespace;
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     for map in &newest.pod.spec.config_maps {
         if context.world.config_map(namespace, map).is_some() {
             continue;
@@ -37,9 +37,10 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
              start. Create it, or correct its name."
         );
         let title = format!("ConfigMap {name}, needed by {owner}, is missing");
-        let sign = signs.add(Severity::Error, context.now, title, description);
-        sign.part(&**map)
-            .hold(context.thresholds.assessment)
+        let symptom = output.add(Severity::Error, context.now, title, description);
+        symptom
+            .part(&**map)
+            .for_at_least(context.thresholds.assessment)
             .with("config_map", name);
     }
 }
@@ -61,10 +62,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("config-error", "bad"),
+                Captured("config-error", "bad"),
                 Wait(31),
                 Opens(Error),
-                Seen("config-error", "repaired"),
+                Captured("config-error", "repaired"),
                 Closes,
             ],
         );
@@ -80,7 +81,7 @@ mod tests {
                 Opens(Error),
                 apply(Kind::ConfigMap, config_map(json!({}))),
                 Closes,
-                Gone(Kind::ConfigMap, config_map(json!({}))),
+                Delete(Kind::ConfigMap, config_map(json!({}))),
                 Wait(31),
                 Opens(Error),
             ],
@@ -89,11 +90,17 @@ mod tests {
 
     #[test]
     fn optional_reference_does_not_open() {
-        run(&RULE, vec![apply(Kind::Pod, needs(true)), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![apply(Kind::Pod, needs(true)), Wait(60), NoChange],
+        );
     }
 
     #[test]
     fn captured_existing_config_map_does_not_open() {
-        run(&RULE, vec![Seen("config-change", "well"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("config-change", "well"), Wait(60), NoChange],
+        );
     }
 }

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, said};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::config_fails;
+use super::format::{pod_name, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::is_config_error;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,26 +25,27 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() {
         return;
     }
-    for state in pod.containers.iter().filter(|state| config_fails(state)) {
-        let (name, place, reason) = (&state.name, place(entry), &state.waiting);
+    for state in pod.containers.iter().filter(|state| is_config_error(state)) {
+        let (name, pod_name, reason) = (&state.name, pod_name(entry), &state.waiting);
         let since = entry
-            .traces
+            .histories
             .get(name)
-            .and_then(|trace| trace.failing)
+            .and_then(|history| history.failing)
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} cannot start: {}. \
+            "Container {name} of pod {pod_name} cannot start: {}. \
              Correct the manifest, or the ConfigMap, Secret or image that it refers to.",
-            said(reason, &state.waiting_message)
+            reason_and_message(reason, &state.waiting_message)
         );
-        let title = format!("Container {name} of pod {place} cannot start: {reason}");
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.container(name)
+        let title = format!("Container {name} of pod {pod_name} cannot start: {reason}");
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .container(name)
             .of_pod(entry)
             .with("waiting", &**reason);
     }
@@ -64,9 +65,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("config-error", "bad"),
+                Captured("config-error", "bad"),
                 Opens(Error),
-                Seen("config-error", "repaired"),
+                Captured("config-error", "repaired"),
                 Closes,
             ],
         );
@@ -78,13 +79,13 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Pod, one(waiting("ContainerCreating"), json!({}))),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_wait_for_a_volume_does_not_open() {
-        run(&RULE, vec![Seen("creating", "bad"), Quiet]);
+        run(&RULE, vec![Captured("creating", "bad"), NoChange]);
     }
 }

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, restarted};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::{is_oom, unsettled};
+use super::format::{pod_name, restart_sentence};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::{is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,28 +25,29 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     // A pod that is deleted or evicted ends by signals: that is no failure of its containers.
     if pod.meta.deleting.is_some() || !pod.reason.is_empty() {
         return;
     }
     for state in &pod.containers {
-        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
+        let Some((end, stable_at)) =
+            recent_failure(state, context.now, context.thresholds.stable_after)
         else {
             continue;
         };
         if is_oom(end) || end.exit_code == 137 {
             continue;
         }
-        if let Some(at) = settled {
-            signs.look_again(at);
+        if let Some(at) = stable_at {
+            output.recheck_at(at);
         }
         if (context.other_is_open)("CrashLoop", &state.name) {
-            signs.became(&state.name, "a crash loop");
+            output.superseded(&state.name, "a crash loop");
             continue;
         }
-        let (name, place, code) = (&state.name, place(entry), end.exit_code);
+        let (name, pod_name, code) = (&state.name, pod_name(entry), end.exit_code);
         let is_final = pod.phase.is_final();
         let (severity, fate) = if is_final {
             (
@@ -54,7 +55,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
                 "Its pod failed and does not restart.".to_owned(),
             )
         } else {
-            (Severity::Warning, restarted(state.restarts))
+            (Severity::Warning, restart_sentence(state.restarts))
         };
         // What has not been started again has no log before the last one.
         let previous = if state.terminated.is_some() {
@@ -68,17 +69,18 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             _ => String::new(),
         };
         let description = format!(
-            "Container {name} of pod {place} ended at {} with exit code {code} ({}).{meaning} {fate} \
+            "Container {name} of pod {pod_name} ended at {} with exit code {code} ({}).{meaning} {fate} \
              Read `kubectl logs {previous}-n {} {} -c {name}`.",
             end.at, end.reason, pod.meta.namespace, pod.meta.name,
         );
-        let title = format!("Container {name} of pod {place} exited with code {code}");
-        let sign = signs.add(severity, end.at, title, description);
-        sign.container(name).of_pod(entry);
+        let title = format!("Container {name} of pod {pod_name} exited with code {code}");
+        let symptom = output.add(severity, end.at, title, description);
+        symptom.container(name).of_pod(entry);
         if !is_final {
-            sign.hold(context.thresholds.exit);
+            symptom.for_at_least(context.thresholds.exit);
         }
-        sign.with("exit_code", code)
+        symptom
+            .with("exit_code", code)
             .with("restarts", state.restarts);
     }
 }
@@ -101,9 +103,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("job", "bad"),
+                Captured("job", "bad"),
                 Opens(Error),
-                Seen("job", "repaired"),
+                Captured("job", "repaired"),
                 Closes,
             ],
         );
@@ -116,7 +118,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, one(running(2), end())),
                 Wait(10),
-                Quiet,
+                NoChange,
                 Wait(15),
                 Opens(Warning),
                 Wait(700),
@@ -130,10 +132,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("crash-loop", "bad"),
+                Captured("crash-loop", "bad"),
                 Wait(60),
-                Seen("crash-loop", "repaired"),
-                Quiet,
+                Captured("crash-loop", "repaired"),
+                NoChange,
             ],
         );
     }
@@ -155,13 +157,13 @@ mod tests {
                         terminated("Error", 3, 2, 40),
                     ),
                 ),
-                Becomes,
+                Superseded,
                 apply(
                     Kind::Pod,
                     pod_with("web-1", 3, running(60), terminated("Error", 3, 2, 40)),
                 ),
                 Wait(700),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -173,7 +175,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, one(running(2), terminated("Completed", 0, 0, 1))),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -191,7 +193,7 @@ mod tests {
                     ),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

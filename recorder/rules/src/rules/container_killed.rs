@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, restarted};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::{is_evicted, is_oom, unsettled};
+use super::format::{pod_name, restart_sentence};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::{is_evicted, is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,32 +25,34 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() || is_evicted(pod) {
         return; // a pod that ends has its containers killed
     }
     for state in &pod.containers {
-        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
-            .filter(|(end, _)| end.exit_code == 137 && !is_oom(end))
+        let Some((end, stable_at)) =
+            recent_failure(state, context.now, context.thresholds.stable_after)
+                .filter(|(end, _)| end.exit_code == 137 && !is_oom(end))
         else {
             continue;
         };
-        if let Some(at) = settled {
-            signs.look_again(at);
+        if let Some(at) = stable_at {
+            output.recheck_at(at);
         }
-        let (name, place) = (&state.name, place(entry));
+        let (name, pod_name) = (&state.name, pod_name(entry));
         let description = format!(
-            "Container {name} of pod {place} was killed by SIGKILL, last at {}: by the kubelet after a failed liveness probe, \
+            "Container {name} of pod {pod_name} was killed by SIGKILL, last at {}: by the kubelet after a failed liveness probe, \
              or by the node for lack of memory. {} Read the pod's Events: `kubectl describe pod -n {} {}`.",
             end.at,
-            restarted(state.restarts),
+            restart_sentence(state.restarts),
             pod.meta.namespace,
             pod.meta.name,
         );
-        let title = format!("Container {name} of pod {place} killed (exit code 137)");
-        let sign = signs.add(Severity::Error, end.at, title, description);
-        sign.container(name)
+        let title = format!("Container {name} of pod {pod_name} killed (exit code 137)");
+        let symptom = output.add(Severity::Error, end.at, title, description);
+        symptom
+            .container(name)
             .of_pod(entry)
             .with("exit_code", end.exit_code)
             .with("restarts", state.restarts);
@@ -78,7 +80,7 @@ mod tests {
                 apply(Kind::Pod, one(running(5), kill())),
                 Opens(Error),
                 Wait(590),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Closes,
             ],
@@ -94,7 +96,7 @@ mod tests {
                     Kind::Pod,
                     one(running(5), terminated("OOMKilled", 137, 0, 3)),
                 ),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -105,14 +107,14 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Pod, one(running(5), terminated("Error", 143, 0, 3))),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn evicted_pod_does_not_open() {
-        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), NoChange]);
     }
 
     #[test]
@@ -127,7 +129,7 @@ mod tests {
                         json!({"metadata": {"deletionTimestamp": t(30)}}),
                     ),
                 ),
-                Quiet,
+                NoChange,
             ],
         );
     }

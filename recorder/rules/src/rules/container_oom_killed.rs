@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, restarted};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::{is_evicted, is_oom, unsettled};
+use super::format::{pod_name, restart_sentence};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::{is_evicted, is_oom, recent_failure};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,21 +25,22 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() || is_evicted(pod) {
         return; // `PodEvicted` names the node that did it
     }
     for state in &pod.containers {
-        let Some((end, settled)) = unsettled(state, context.now, context.thresholds.stable_after)
-            .filter(|(end, _)| is_oom(end))
+        let Some((end, stable_at)) =
+            recent_failure(state, context.now, context.thresholds.stable_after)
+                .filter(|(end, _)| is_oom(end))
         else {
             continue;
         };
-        if let Some(at) = settled {
-            signs.look_again(at);
+        if let Some(at) = stable_at {
+            output.recheck_at(at);
         }
-        let (name, place) = (&state.name, place(entry));
+        let (name, pod_name) = (&state.name, pod_name(entry));
         let limit = pod
             .spec
             .named(name)
@@ -50,18 +51,19 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             None => "has no memory limit, so the node ran out of memory".to_owned(),
         };
         let description = format!(
-            "Container {name} of pod {place} {why}, last at {}. {} \
+            "Container {name} of pod {pod_name} {why}, last at {}. {} \
              Compare its memory limit with its usage. Raise the limit, or find the leak.",
             end.at,
-            restarted(state.restarts)
+            restart_sentence(state.restarts)
         );
-        let title = format!("Container {name} of pod {place} out of memory (OOMKilled)");
-        let sign = signs.add(Severity::Error, end.at, title, description);
-        sign.container(name).of_pod(entry);
-        sign.with("exit_code", end.exit_code)
+        let title = format!("Container {name} of pod {pod_name} out of memory (OOMKilled)");
+        let symptom = output.add(Severity::Error, end.at, title, description);
+        symptom.container(name).of_pod(entry);
+        symptom
+            .with("exit_code", end.exit_code)
             .with("restarts", state.restarts);
         if let Some(limit) = limit {
-            sign.with("memory_limit_bytes", limit);
+            symptom.with("memory_limit_bytes", limit);
         }
     }
 }
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn evicted_pod_does_not_open() {
-        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), Quiet]);
+        run(&RULE, vec![apply(Kind::Pod, evicted("web-1")), NoChange]);
     }
 
     #[test]
@@ -89,12 +91,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("out-of-memory", "kill-1"),
+                Captured("out-of-memory", "kill-1"),
                 Opens(Error),
-                Seen("out-of-memory", "kill-2"),
-                Seen("out-of-memory", "kill-3"),
-                Quiet,
-                Seen("out-of-memory", "repaired"),
+                Captured("out-of-memory", "kill-2"),
+                Captured("out-of-memory", "kill-3"),
+                NoChange,
+                Captured("out-of-memory", "repaired"),
                 Closes,
             ],
         );
@@ -109,7 +111,7 @@ mod tests {
                 Opens(Error),
                 apply(Kind::Pod, one(running(20), oom())),
                 Wait(300),
-                Quiet,
+                NoChange,
                 Wait(400),
                 Closes,
             ],
@@ -122,7 +124,7 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Pod, one(running(5), terminated("Error", 137, 0, 3))),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -133,14 +135,14 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Pod, one(running(5), terminated("Error", 1, 0, 3))),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_crash_loop_does_not_open() {
-        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+        run(&RULE, vec![Captured("crash-loop", "bad"), NoChange]);
     }
 
     #[test]
@@ -155,7 +157,7 @@ mod tests {
                         json!({"metadata": {"deletionTimestamp": t(30)}}),
                     ),
                 ),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -167,7 +169,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
                 Opens(Error),
-                Gone(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
+                Delete(Kind::Pod, one(waiting("CrashLoopBackOff"), oom())),
                 Closes,
             ],
         );

@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, restarted, span};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::unsettled;
+use super::format::{human_duration, pod_name, restart_sentence};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::recent_failure;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() || pod.phase.is_final() {
         return;
@@ -33,9 +33,9 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     let thresholds = context.thresholds;
     for state in &pod.containers {
         let name = &state.name;
-        let trace = entry.traces.get(name);
+        let history = entry.histories.get(name);
         let window = context.now.minus(thresholds.restart_window);
-        let restarts = trace.map_or(&[][..], |trace| &trace.restarts[..]);
+        let restarts = history.map_or(&[][..], |history| &history.restarts[..]);
         let recent = restarts.iter().filter(|at| **at > window).count();
         let looping =
             &*state.waiting == "CrashLoopBackOff" || recent >= thresholds.restarts as usize;
@@ -43,7 +43,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         let unrecovered = match (state.running, state.latest_end()) {
             (Some(since), _) if context.now.since(since) >= thresholds.stable_after => false,
             (Some(since), _) => {
-                signs.look_again(since.plus(thresholds.stable_after));
+                output.recheck_at(since.plus(thresholds.stable_after));
                 true
             }
             (None, end) => end.is_some() || !state.waiting.is_empty(),
@@ -52,36 +52,38 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
             continue;
         }
         let end = state.latest_end();
-        let place = place(entry);
+        let pod_name = pod_name(entry);
         let how = end.map_or("how it ended is unknown".to_owned(), |end| {
             format!(
                 "it last ended at {} with exit code {} ({})",
                 end.at, end.exit_code, end.reason
             )
         });
-        let since = trace
-            .and_then(|trace| trace.failing)
+        let since = history
+            .and_then(|history| history.failing)
             .or(end.map(|end| end.at))
             .unwrap_or(context.now);
         // The kubelet backs off before it counts the restart that it puts off.
         let restarts = match state.restarts {
             0 => String::new(),
-            count => format!("{} ", restarted(count)),
+            count => format!("{} ", restart_sentence(count)),
         };
         let description = format!(
-            "Container {name} of pod {place} keeps crashing: {how}. {restarts}Its pod is {} old. \
+            "Container {name} of pod {pod_name} keeps crashing: {how}. {restarts}Its pod is {} old. \
              Read `kubectl logs --previous -n {} {} -c {name}`, and look for a change before {since}.",
-            span(context.now.since(pod.meta.created)),
+            human_duration(context.now.since(pod.meta.created)),
             pod.meta.namespace,
             pod.meta.name,
         );
-        let title = format!("Container {name} of pod {place} in a crash loop");
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.container(name)
+        let title = format!("Container {name} of pod {pod_name} in a crash loop");
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .container(name)
             .of_pod(entry)
             .with("restarts", state.restarts);
-        if let Some((end, _)) = unsettled(state, context.now, thresholds.stable_after) {
-            sign.with("exit_code", end.exit_code)
+        if let Some((end, _)) = recent_failure(state, context.now, thresholds.stable_after) {
+            symptom
+                .with("exit_code", end.exit_code)
                 .with("last_reason", &*end.reason);
         }
     }
@@ -105,9 +107,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("crash-loop", "bad"),
+                Captured("crash-loop", "bad"),
                 OpensEach(3, Error),
-                Seen("crash-loop", "repaired"),
+                Captured("crash-loop", "repaired"),
                 ClosesEach(3),
             ],
         );
@@ -122,7 +124,7 @@ mod tests {
                 Opens(Error),
                 apply(Kind::Pod, one(running(60), end())),
                 Wait(500),
-                Quiet,
+                NoChange,
                 Wait(200),
                 Closes,
             ],
@@ -143,7 +145,7 @@ mod tests {
                     Kind::Pod,
                     pod_with("web-1", 2, running(20), terminated("Error", 1, 10, 19)),
                 ),
-                Quiet,
+                NoChange,
                 apply(
                     Kind::Pod,
                     pod_with("web-1", 3, running(30), terminated("Error", 1, 20, 29)),
@@ -157,12 +159,12 @@ mod tests {
     fn one_crash_does_not_open() {
         run(
             &RULE,
-            vec![apply(Kind::Pod, one(running(2), end())), Wait(60), Quiet],
+            vec![apply(Kind::Pod, one(running(2), end())), Wait(60), NoChange],
         );
     }
 
     #[test]
     fn captured_failed_job_does_not_open() {
-        run(&RULE, vec![Seen("job", "bad"), Quiet]);
+        run(&RULE, vec![Captured("job", "bad"), NoChange]);
     }
 }

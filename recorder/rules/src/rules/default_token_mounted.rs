@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{count, owner_words};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{count, owner_name};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "DefaultTokenMounted",
@@ -31,7 +31,7 @@ pub(crate) fn is_ignored(words: &[Box<str>]) -> bool {
     words.iter().any(|word| RULE.is_named(word))
 }
 
-fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, namespace: &str, output: &mut RuleOutput) {
     let Some(mounting) = context.world.default_tokens.of(namespace) else {
         return;
     };
@@ -41,7 +41,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
     let owners = mounting.controllers();
     let controllers = owners.len();
     let names = owners.take(NAMED_MAX);
-    let names: Vec<String> = names.map(|owner| owner_words(owner)).collect();
+    let names: Vec<String> = names.map(|owner| owner_name(owner)).collect();
     let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let description = format!(
         "Pods of {} in namespace {namespace} mount the token of the default service account: {first}{}. All of them have the \
@@ -50,9 +50,11 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
         if controllers > 3 { " and others" } else { "" }
     );
     let title = format!("Pods of namespace {namespace} mount the default service account's token");
-    let sign = signs.add(Severity::Info, since, title, description);
-    sign.hold(context.thresholds.assessment);
-    sign.with("controllers", controllers).with("members", names);
+    let symptom = output.add(Severity::Info, since, title, description);
+    symptom.for_at_least(context.thresholds.assessment);
+    symptom
+        .with("controllers", controllers)
+        .with("members", names);
 }
 
 #[cfg(test)]
@@ -72,10 +74,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Info),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -84,7 +86,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -96,10 +101,10 @@ mod tests {
                 apply(Kind::Pod, token("api", json!({}))),
                 Wait(31),
                 Opens(Info),
-                Gone(Kind::Pod, token("web", json!({}))),
+                Delete(Kind::Pod, token("web", json!({}))),
                 Wait(31),
-                Quiet,
-                Gone(Kind::Pod, token("api", json!({}))),
+                NoChange,
+                Delete(Kind::Pod, token("api", json!({}))),
                 Closes,
             ],
         );
@@ -115,7 +120,7 @@ mod tests {
                     token("web", json!({"spec": {"serviceAccountName": "web"}})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -134,7 +139,7 @@ mod tests {
                     ),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -156,7 +161,7 @@ mod tests {
                     token("job", json!({"status": {"phase": "Succeeded"}})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

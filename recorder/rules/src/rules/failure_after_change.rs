@@ -4,11 +4,11 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::failing::failing;
-use super::format::{count, members, owner_words, span};
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{count, human_duration, owner_name, pod_names};
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::changes::LastChange;
+use crate::failure_mode::pod_failures;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,15 +27,15 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let owner = &group.pods[0].owner;
     let mut failing_pods: Vec<(&PodEntry, Timestamp)> = Vec::new();
     for entry in &group.pods {
-        let failing = failing(entry, context.now, context.thresholds);
-        if let Some(at) = failing.again {
-            signs.look_again(at); // pods that recover by running on say nothing then
+        let failing = pod_failures(entry, context.now, context.thresholds);
+        if let Some(at) = failing.recheck_at {
+            output.recheck_at(at); // pods that recover by running on say nothing then
         }
-        let since = failing.ways.iter().filter_map(|(_, since)| *since).min();
+        let since = failing.modes.iter().filter_map(|(_, since)| *since).min();
         failing_pods.extend(since.map(|since| (*entry, since)));
     }
     let failing = failing_pods;
@@ -63,25 +63,27 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         .map(|(_, since)| *since)
         .min()
         .unwrap_or(context.now);
-    let owner = owner_words(owner);
+    let owner = owner_name(owner);
     let description = format!(
         "{} of {owner} began to fail at {since}, {} after a change at {}: {}. \
          Suspect the change first: compare with the state before it, or revert it.",
         count(pods.len(), "pod"),
-        span(since.since(change.time())),
+        human_duration(since.since(change.time())),
         change.time(),
         change.what
     );
     let title = format!("Pods of {owner} fail after a change ({})", change.what);
-    let sign = signs.add(Severity::Error, since, title, description);
-    sign.with("change", change.what.as_str())
+    let symptom = output.add(Severity::Error, since, title, description);
+    symptom
+        .with("change", change.what.as_str())
         .with("changed_at", change.time().to_string());
-    sign.with("pods", pods.len())
-        .with("members", members(pods.into_iter()));
+    symptom
+        .with("pods", pods.len())
+        .with("members", pod_names(pods.into_iter()));
 }
 
 /// The latest changes of what the group depends on.
-fn changes(context: &Context<'_>, group: &Group<'_>) -> Vec<LastChange> {
+fn changes(context: &RuleContext<'_>, group: &Group<'_>) -> Vec<LastChange> {
     let world = context.world;
     let newest = group.newest();
     let change = world.last_changes.get(&newest.owner);
@@ -138,7 +140,7 @@ mod tests {
                 apply(Kind::Pod, ran_on("web-1", 10, 12)),
                 Opens(Error),
                 Wait(590),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Closes,
             ],
@@ -154,7 +156,7 @@ mod tests {
                 apply(Kind::Deployment, image("2")),
                 apply(Kind::Pod, waits("web-1")),
                 Wait(50),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -174,7 +176,7 @@ mod tests {
                 Wait(50),
                 apply(Kind::Pod, pod("web-1", json!({}))),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -187,7 +189,7 @@ mod tests {
                 apply(Kind::Deployment, image("1")),
                 apply(Kind::Deployment, image("2")),
                 apply(Kind::Pod, evicted("web-1")),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -197,12 +199,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("config-change", "well"),
-                Seen("config-change", "changed"),
-                Quiet,
-                Seen("config-change", "failing"),
+                Captured("config-change", "well"),
+                Captured("config-change", "changed"),
+                NoChange,
+                Captured("config-change", "failing"),
                 Opens(Error),
-                Seen("config-change", "repaired"),
+                Captured("config-change", "repaired"),
                 Closes,
             ],
         );
@@ -213,12 +215,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("rollout", "well"),
-                Quiet,
-                Seen("rollout", "stuck"),
+                Captured("rollout", "well"),
+                NoChange,
+                Captured("rollout", "stuck"),
                 Wait(61),
                 Opens(Error),
-                Seen("rollout", "repaired"),
+                Captured("rollout", "repaired"),
                 Closes,
             ],
         );
@@ -235,7 +237,7 @@ mod tests {
                 ]),
                 Wait(100),
                 apply(Kind::Deployment, image("2")),
-                Quiet,
+                NoChange,
                 Wait(20),
                 apply(Kind::Pod, crashing("web-2", 120)),
                 Opens(Error),
@@ -255,7 +257,7 @@ mod tests {
                 apply(Kind::Pod, crashing("web-1", 50)),
                 apply(Kind::Deployment, image("2")),
                 Wait(30),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -269,7 +271,7 @@ mod tests {
                 apply(Kind::Deployment, image("2")),
                 Wait(700),
                 apply(Kind::Pod, crashing("web-1", 700)),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -286,13 +288,13 @@ mod tests {
                 ),
                 Wait(5),
                 apply(Kind::Pod, crashing("web-1", 6)),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_crash_loop_without_change_does_not_open() {
-        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+        run(&RULE, vec![Captured("crash-loop", "bad"), NoChange]);
     }
 }

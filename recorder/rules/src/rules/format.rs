@@ -7,12 +7,12 @@ use kube9_model::ObjectRef;
 use crate::world::PodEntry;
 
 /// `namespace/name` of a pod, for texts.
-pub(crate) fn place(entry: &PodEntry) -> String {
+pub(crate) fn pod_name(entry: &PodEntry) -> String {
     format!("{}/{}", entry.pod.meta.namespace, entry.pod.meta.name)
 }
 
 /// A controller, for texts.
-pub(crate) fn owner_words(owner: &ObjectRef) -> String {
+pub(crate) fn owner_name(owner: &ObjectRef) -> String {
     if owner.namespace.is_empty() {
         format!("{} {}", owner.kind, owner.name)
     } else {
@@ -21,7 +21,7 @@ pub(crate) fn owner_words(owner: &ObjectRef) -> String {
 }
 
 /// What Kubernetes says, to be put into a sentence: its reason and message without the final stop.
-pub(crate) fn said(reason: &str, message: &str) -> String {
+pub(crate) fn reason_and_message(reason: &str, message: &str) -> String {
     let message = message.trim().trim_end_matches('.');
     match (reason, message) {
         ("", "") => "no reason is given".to_owned(),
@@ -32,7 +32,7 @@ pub(crate) fn said(reason: &str, message: &str) -> String {
 }
 
 /// `5 s`, `3 min`, `2 h`, `4 d`: how long, for people.
-pub(crate) fn span(time: Duration) -> String {
+pub(crate) fn human_duration(time: Duration) -> String {
     match time.as_secs() {
         s @ ..120 => format!("{s} s"),
         s @ ..7_200 => format!("{} min", s / 60),
@@ -42,7 +42,7 @@ pub(crate) fn span(time: Duration) -> String {
 }
 
 /// `It was restarted 5 times.`
-pub(crate) fn restarted(count: i64) -> String {
+pub(crate) fn restart_sentence(count: i64) -> String {
     match count {
         0 => "It has not been restarted yet.".to_owned(),
         1 => "It was restarted once.".to_owned(),
@@ -61,8 +61,8 @@ pub(crate) fn count(number: usize, one: &str) -> String {
 }
 
 /// Names of the first few pods, for metadata; a group may have thousands.
-pub(crate) fn members<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
-    let mut names: Vec<String> = pods.map(place).collect();
+pub(crate) fn pod_names<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
+    let mut names: Vec<String> = pods.map(pod_name).collect();
     names.sort();
     names.truncate(20);
     names

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::members;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::pod_names;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImageFailsOnSeveralNodes",
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Image(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let nodes: BTreeSet<&str> = group
         .pods
         .iter()
@@ -35,9 +35,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         return;
     }
     let image = group.name;
-    let traces = group.pods.iter().flat_map(|entry| entry.traces.values());
-    let since = traces
-        .filter_map(|trace| trace.pull_failing)
+    let histories = group.pods.iter().flat_map(|entry| entry.histories.values());
+    let since = histories
+        .filter_map(|history| history.pull_failing)
         .min()
         .unwrap_or(context.now);
     let description = format!(
@@ -47,11 +47,12 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         nodes.len()
     );
     let title = format!("Image {image} cannot be pulled on {} nodes", nodes.len());
-    let sign = signs.add(Severity::Error, since, title, description);
-    sign.hold(context.thresholds.image_pull)
+    let symptom = output.add(Severity::Error, since, title, description);
+    symptom
+        .for_at_least(context.thresholds.image_pull)
         .with("image", image)
         .with("nodes", nodes.len());
-    sign.with("members", members(group.pods.iter().copied()));
+    symptom.with("members", pod_names(group.pods.iter().copied()));
 }
 
 #[cfg(test)]
@@ -64,13 +65,13 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("registry", "one-node"),
+                Captured("registry", "one-node"),
                 Wait(100),
-                Quiet,
-                Seen("registry", "two-nodes"),
+                NoChange,
+                Captured("registry", "two-nodes"),
                 Wait(61),
                 Opens(Error),
-                Seen("registry", "repaired"),
+                Captured("registry", "repaired"),
                 Closes,
             ],
         );
@@ -95,12 +96,15 @@ mod tests {
     fn two_images_on_one_node_do_not_open() {
         run(
             &RULE,
-            vec![two_nodes(), two_images_on_one_node(), Wait(100), Quiet],
+            vec![two_nodes(), two_images_on_one_node(), Wait(100), NoChange],
         );
     }
 
     #[test]
     fn captured_image_on_one_node_does_not_open() {
-        run(&RULE, vec![Seen("image-pull", "bad"), Wait(100), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("image-pull", "bad"), Wait(100), NoChange],
+        );
     }
 }

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ImageNotPinned",
@@ -35,9 +35,9 @@ fn is_unpinned(image: &str) -> bool {
     }
 }
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     for container in newest
         .pod
         .spec
@@ -51,14 +51,15 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
              Set a version, or better a digest."
         );
         let title = format!("Image {image} of {owner} is not pinned");
-        let sign = signs.add(
+        let symptom = output.add(
             Severity::Warning,
             newest.pod.meta.created,
             title,
             description,
         );
-        sign.container(name)
-            .hold(context.thresholds.assessment)
+        symptom
+            .container(name)
+            .for_at_least(context.thresholds.assessment)
             .with("image", &**image);
     }
 }
@@ -103,13 +104,13 @@ mod tests {
                 apply(Kind::Pod, cron_run(0, "registry/web")),
                 Wait(31),
                 Opens(Warning),
-                Gone(Kind::Pod, cron_run(0, "registry/web")),
+                Delete(Kind::Pod, cron_run(0, "registry/web")),
                 Wait(3_600),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, cron_run(61, "registry/web")),
                 Wait(60),
-                Quiet,
-                Gone(Kind::Pod, cron_run(61, "registry/web")),
+                NoChange,
+                Delete(Kind::Pod, cron_run(61, "registry/web")),
                 apply(Kind::Pod, cron_run(63, "registry/web:2")),
                 Closes,
             ],
@@ -124,9 +125,9 @@ mod tests {
                 apply(Kind::Pod, cron_run(0, "registry/web")),
                 Wait(31),
                 Opens(Warning),
-                Gone(Kind::Pod, cron_run(0, "registry/web")),
+                Delete(Kind::Pod, cron_run(0, "registry/web")),
                 Wait(24 * 3_600),
-                Quiet,
+                NoChange,
                 Wait(3_600),
                 Closes,
             ],
@@ -138,10 +139,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Warning),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -150,7 +151,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -163,7 +167,7 @@ mod tests {
                     with_container(json!({"image": "registry/web:latest"})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -182,7 +186,7 @@ mod tests {
                     with_container(json!({"image": "registry/web:latest@sha256:1"})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

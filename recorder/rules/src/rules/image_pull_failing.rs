@@ -3,10 +3,10 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, said};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::pull_fails;
+use super::format::{pod_name, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::is_image_pull_error;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,33 +25,40 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.meta.deleting.is_some() {
         return;
     }
-    for state in pod.containers.iter().filter(|state| pull_fails(state)) {
-        let (name, place) = (&state.name, place(entry));
+    for state in pod
+        .containers
+        .iter()
+        .filter(|state| is_image_pull_error(state))
+    {
+        let (name, pod_name) = (&state.name, pod_name(entry));
         let image = pod
             .spec
             .named(name)
             .map_or("its image", |container| &container.image);
         let since = entry
-            .traces
+            .histories
             .get(name)
-            .and_then(|trace| trace.pull_failing)
+            .and_then(|history| history.pull_failing)
             .unwrap_or(context.now);
         let description = format!(
-            "Container {name} of pod {place} waits for image {image}: {}. \
+            "Container {name} of pod {pod_name} waits for image {image}: {}. \
              Check the image's name and tag, the registry, and the pod's imagePullSecrets.",
-            said(&state.waiting, &state.waiting_message)
+            reason_and_message(&state.waiting, &state.waiting_message)
         );
-        let title = format!("Image {image} cannot be pulled for pod {place}");
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.container(name)
+        let title = format!("Image {image} cannot be pulled for pod {pod_name}");
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .container(name)
             .of_pod(entry)
-            .hold(context.thresholds.image_pull);
-        sign.with("image", image).with("waiting", &*state.waiting);
+            .for_at_least(context.thresholds.image_pull);
+        symptom
+            .with("image", image)
+            .with("waiting", &*state.waiting);
     }
 }
 
@@ -69,10 +76,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("image-pull", "bad"),
+                Captured("image-pull", "bad"),
                 Wait(61),
                 Opens(Error),
-                Seen("image-pull", "repaired"),
+                Captured("image-pull", "repaired"),
                 Closes,
             ],
         );
@@ -87,7 +94,7 @@ mod tests {
                 Wait(30),
                 apply(Kind::Pod, one(waiting("ImagePullBackOff"), json!({}))),
                 Wait(29),
-                Quiet,
+                NoChange,
                 Wait(2),
                 Opens(Error),
                 apply(Kind::Pod, one(running(70), json!({}))),
@@ -105,7 +112,7 @@ mod tests {
                 Wait(50),
                 apply(Kind::Pod, one(running(50), json!({}))),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -8,9 +8,9 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::format::{members, owner_words};
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{owner_name, pod_names};
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::failure_mode::is_oom;
 use crate::world::PodEntry;
 
@@ -32,7 +32,7 @@ pub(super) const RULE: Rule = Rule {
 
 const WINDOW: Duration = Duration::from_secs(3600);
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let since = context.now.minus(WINDOW);
     let mut found: BTreeMap<&str, (Vec<Timestamp>, Vec<&PodEntry>, bool)> = BTreeMap::new();
     for entry in &group.pods {
@@ -42,17 +42,17 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         for state in &entry.pod.containers {
             let (kills, pods, crashed) = found.entry(&state.name).or_default();
             *crashed |= has_crashed(state, since);
-            let trace = entry.traces.get(&state.name);
-            let recent = trace.map_or(&[][..], |trace| &trace.probe_kills[..]);
+            let history = entry.histories.get(&state.name);
+            let recent = history.map_or(&[][..], |history| &history.probe_kills[..]);
             let before = kills.len();
             kills.extend(recent.iter().filter(|at| **at > since));
             // Kills before a restart of the recorder are not known; that it was started again lately is.
-            let unsettled =
+            let recent_failure =
                 state.restarts > 0 && state.running.is_none_or(|running| running > since);
-            if kills.len() > before || ((context.is_open)(&state.name) && unsettled) {
+            if kills.len() > before || ((context.is_open)(&state.name) && recent_failure) {
                 pods.push(entry);
                 let running = state.running.unwrap_or(context.now);
-                signs.look_again(running.plus(WINDOW));
+                output.recheck_at(running.plus(WINDOW));
             }
         }
     }
@@ -61,7 +61,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         if !enough && (!(context.is_open)(name) || pods.is_empty()) {
             continue;
         }
-        let words = owner_words(&pods[0].owner);
+        let words = owner_name(&pods[0].owner);
         let since = kills.iter().min().copied().unwrap_or(context.now);
         let description = format!(
             "The kubelet killed container {name} of {words} {} times within the last hour because its liveness probe failed; \
@@ -72,10 +72,11 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         let title = format!(
             "Liveness probe keeps killing container {name} of {words}, which does not crash"
         );
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.container(name)
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .container(name)
             .with("kills", kills.len())
-            .with("members", members(pods.into_iter()));
+            .with("members", pod_names(pods.into_iter()));
     }
 }
 
@@ -93,11 +94,11 @@ mod tests {
 
     use super::RULE;
     use crate::subject::key;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
-    fn killed(second: i64, times: i64) -> Do {
-        Hear(Told {
+    fn killed(second: i64, times: i64) -> Step {
+        Commit(Told {
             kills: vec![ProbeKill {
                 pod: ObjectRef::clone(&key("Pod", "shop", "web-1")),
                 container: "app".into(),
@@ -108,7 +109,7 @@ mod tests {
         })
     }
 
-    fn restarted(times: i64, at: i64, code: i64) -> Do {
+    fn restart_sentence(times: i64, at: i64, code: i64) -> Step {
         let end = terminated("Error", code, at - 30, at);
         apply(Kind::Pod, pod_with("web-1", times, running(at), end))
     }
@@ -118,12 +119,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("liveness", "kill-1"),
-                Seen("liveness", "kill-2"),
-                Quiet,
-                Seen("liveness", "kill-3"),
+                Captured("liveness", "kill-1"),
+                Captured("liveness", "kill-2"),
+                NoChange,
+                Captured("liveness", "kill-3"),
                 Opens(Error),
-                Seen("liveness", "repaired"),
+                Captured("liveness", "repaired"),
                 Closes,
             ],
         );
@@ -134,15 +135,15 @@ mod tests {
         run(
             &RULE,
             vec![
-                restarted(1, 60, 137),
+                restart_sentence(1, 60, 137),
                 killed(60, 2),
-                Quiet,
+                NoChange,
                 killed(120, 1),
                 Opens(Error),
                 killed(180, 1),
-                Quiet,
+                NoChange,
                 Wait(3_500),
-                Quiet,
+                NoChange,
                 Wait(300),
                 Closes,
             ],
@@ -153,7 +154,12 @@ mod tests {
     fn container_that_also_crashes_does_not_open() {
         run(
             &RULE,
-            vec![restarted(3, 60, 1), killed(60, 3), Wait(60), Quiet],
+            vec![
+                restart_sentence(3, 60, 1),
+                killed(60, 3),
+                Wait(60),
+                NoChange,
+            ],
         );
     }
 
@@ -162,17 +168,17 @@ mod tests {
         run(
             &RULE,
             vec![
-                restarted(1, 60, 0),
+                restart_sentence(1, 60, 0),
                 killed(60, 2),
                 Wait(4_000),
                 killed(4_000, 1),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_crash_loop_does_not_open() {
-        run(&RULE, vec![Seen("crash-loop", "bad"), Quiet]);
+        run(&RULE, vec![Captured("crash-loop", "bad"), NoChange]);
     }
 }

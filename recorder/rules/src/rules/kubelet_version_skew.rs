@@ -4,8 +4,8 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::format::count;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "KubeletVersionSkew",
@@ -29,7 +29,7 @@ fn minor(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn check(context: &Context<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, output: &mut RuleOutput) {
     let kubelets = context.world.kubelets();
     let Some((newest, newest_version)) = kubelets
         .keys()
@@ -61,9 +61,10 @@ fn check(context: &Context<'_>, signs: &mut Signs) {
         );
         let title = format!("Kubelet {version} is {behind} minor versions behind {newest_version}");
         let names: Vec<&str> = nodes.iter().take(20).map(|node| &*node.name).collect();
-        let sign = signs.add(severity, context.now, title, description);
-        sign.part(&**version)
-            .hold(context.thresholds.assessment)
+        let symptom = output.add(severity, context.now, title, description);
+        symptom
+            .part(&**version)
+            .for_at_least(context.thresholds.assessment)
             .with("nodes", nodes.len())
             .with("members", names);
     }
@@ -92,7 +93,7 @@ mod tests {
                 Wait(31),
                 Opens(Warning),
                 Apply(vec![of("w2", "v1.33.1")]),
-                Quiet,
+                NoChange,
                 Apply(vec![of("w3", "v1.32.0")]),
                 Closes,
             ],
@@ -107,7 +108,7 @@ mod tests {
                 Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.29.0")]),
                 Wait(31),
                 Opens(Error),
-                Gone(Kind::Node, node("w2", json!({}))),
+                Delete(Kind::Node, node("w2", json!({}))),
                 Closes,
             ],
         );
@@ -120,7 +121,7 @@ mod tests {
             vec![
                 Apply(vec![of("w1", "v1.33.1"), of("w2", "v1.32.9"), of("w3", "")]),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -130,10 +131,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("neighbour", "beside"),
+                Captured("neighbour", "beside"),
                 Wait(31),
                 Opens(Warning),
-                Seen("neighbour", "alone"),
+                Captured("neighbour", "alone"),
                 Closes,
             ],
         );
@@ -141,6 +142,6 @@ mod tests {
 
     #[test]
     fn captured_single_version_does_not_open() {
-        run(&RULE, vec![Seen("node", "well"), Wait(60), Quiet]);
+        run(&RULE, vec![Captured("node", "well"), Wait(60), NoChange]);
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::{is_oom, unsettled};
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::{is_oom, recent_failure};
 
 pub(super) const RULE: Rule = Rule {
     name: "MemoryLimitTooLow",
@@ -29,12 +29,12 @@ pub(super) const RULE: Rule = Rule {
 
 const WINDOW: Duration = Duration::from_secs(3600);
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let mut kills: BTreeMap<&str, Vec<kube9_model::time::Timestamp>> = BTreeMap::new();
-    let mut unsettled_now: Vec<&str> = Vec::new();
+    let mut failing_now: Vec<&str> = Vec::new();
     for entry in &group.pods {
-        for (name, trace) in &entry.traces {
-            let recent = trace
+        for (name, history) in &entry.histories {
+            let recent = history
                 .ooms
                 .iter()
                 .filter(|at| context.now.since(**at) < WINDOW);
@@ -42,22 +42,22 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         }
         let stable_after = context.thresholds.stable_after;
         let states = entry.pod.containers.iter();
-        unsettled_now.extend(states.filter_map(|state| {
-            let (end, _) = unsettled(state, context.now, stable_after)?;
+        failing_now.extend(states.filter_map(|state| {
+            let (end, _) = recent_failure(state, context.now, stable_after)?;
             is_oom(end).then_some(&*state.name)
         }));
     }
     for (name, times) in &kills {
         let open = (context.is_open)(name);
-        let still = open && (!times.is_empty() || unsettled_now.contains(name));
+        let still = open && (!times.is_empty() || failing_now.contains(name));
         if times.len() < context.thresholds.restarts as usize && !still {
             continue;
         }
         if let Some(first) = times.iter().min() {
-            signs.look_again(first.plus(WINDOW));
+            output.recheck_at(first.plus(WINDOW));
         }
         let owner = &group.pods[0].owner;
-        let words = owner_words(owner);
+        let words = owner_name(owner);
         let limit = group
             .newest()
             .pod
@@ -73,8 +73,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             times.len()
         );
         let title = format!("Memory limit of container {name} of {words} is too low ({limit})");
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.container(name)
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .container(name)
             .with("kills", times.len())
             .with("memory_limit", limit);
     }
@@ -99,12 +100,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("out-of-memory", "kill-1"),
-                Seen("out-of-memory", "kill-2"),
-                Quiet,
-                Seen("out-of-memory", "kill-3"),
+                Captured("out-of-memory", "kill-1"),
+                Captured("out-of-memory", "kill-2"),
+                NoChange,
+                Captured("out-of-memory", "kill-3"),
                 Opens(Error),
-                Seen("out-of-memory", "repaired"),
+                Captured("out-of-memory", "repaired"),
                 Closes,
             ],
         );
@@ -118,12 +119,12 @@ mod tests {
                 apply(Kind::Pod, oom(1, 10)),
                 Wait(100),
                 apply(Kind::Pod, oom(2, 100)),
-                Quiet,
+                NoChange,
                 Wait(100),
                 apply(Kind::Pod, oom(3, 200)),
                 Opens(Error),
                 Wait(3000),
-                Quiet,
+                NoChange,
                 Wait(1000),
                 Closes,
             ],
@@ -138,7 +139,7 @@ mod tests {
                 apply(Kind::Pod, oom(1, 10)),
                 apply(Kind::Pod, oom(1, 10)),
                 apply(Kind::Pod, oom(1, 10)),
-                Quiet,
+                NoChange,
             ],
         );
     }

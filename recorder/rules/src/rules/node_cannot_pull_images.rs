@@ -6,10 +6,10 @@ use std::sync::Arc;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::members;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::unpulled;
+use super::format::pod_names;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::images_failing_pull;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -28,7 +28,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Node(check),
 };
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     if context.world.nodes.len() < 2 {
         return; // every image fails "on one node" there
     }
@@ -36,11 +36,14 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let elsewhere = |image: &str| {
         context
             .world
-            .pods_without(image)
+            .pods_failing_to_pull(image)
             .any(|other| other.pod.node.as_deref().is_some_and(|node| node != name))
     };
-    let failing: Vec<_> = context.world.unpulled_on(name).collect();
-    let images: BTreeSet<Arc<str>> = failing.iter().flat_map(|e| unpulled(&e.pod)).collect();
+    let failing: Vec<_> = context.world.pods_failing_to_pull_on(name).collect();
+    let images: BTreeSet<Arc<str>> = failing
+        .iter()
+        .flat_map(|e| images_failing_pull(&e.pod))
+        .collect();
     let images: Vec<Arc<str>> = images
         .into_iter()
         .filter(|image| !elsewhere(image))
@@ -61,24 +64,25 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     );
     let title = format!("Node {name} cannot pull images");
     // Not since the first pull failed: that images fail nowhere else may be so for a moment, while a registry is down.
-    let sign = signs.add(Severity::Error, context.now, title, description);
-    sign.hold(context.thresholds.image_pull)
+    let symptom = output.add(Severity::Error, context.now, title, description);
+    symptom
+        .for_at_least(context.thresholds.image_pull)
         .with("images", images.len());
-    sign.with("members", members(failing.iter().copied()));
-    sign.node = Some(name.to_owned());
+    symptom.with("members", pod_names(failing.iter().copied()));
+    symptom.node = Some(name.to_owned());
 }
 
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
     fn elsewhere() -> Value {
         pulling("a-2", "w2", "i:a")
     }
 
-    fn registry() -> Do {
+    fn registry() -> Step {
         Apply(vec![
             (Kind::Pod, pulling("a-1", "w1", "i:a")),
             (Kind::Pod, pulling("b-1", "w1", "i:b")),
@@ -91,10 +95,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("registry", "one-node"),
+                Captured("registry", "one-node"),
                 Wait(61),
                 Opens(Error),
-                Seen("registry", "two-nodes"),
+                Captured("registry", "two-nodes"),
                 Closes,
             ],
         );
@@ -102,7 +106,10 @@ mod tests {
 
     #[test]
     fn captured_one_image_does_not_open() {
-        run(&RULE, vec![Seen("image-pull", "bad"), Wait(100), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("image-pull", "bad"), Wait(100), NoChange],
+        );
     }
 
     #[test]
@@ -124,7 +131,7 @@ mod tests {
     fn image_on_two_nodes_does_not_open() {
         run(
             &RULE,
-            vec![two_nodes(), one_image_on_two_nodes(), Wait(100), Quiet],
+            vec![two_nodes(), one_image_on_two_nodes(), Wait(100), NoChange],
         );
     }
 
@@ -136,11 +143,11 @@ mod tests {
                 two_nodes(),
                 registry(),
                 Wait(300),
-                Gone(Kind::Pod, elsewhere()),
+                Delete(Kind::Pod, elsewhere()),
                 Wait(20),
                 apply(Kind::Pod, elsewhere()),
                 Wait(100),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -153,7 +160,7 @@ mod tests {
                 two_nodes(),
                 registry(),
                 Wait(300),
-                Gone(Kind::Pod, elsewhere()),
+                Delete(Kind::Pod, elsewhere()),
                 Wait(65),
                 Opens(Error),
             ],
@@ -168,7 +175,7 @@ mod tests {
                 apply(Kind::Node, node("w1", json!({}))),
                 two_images_on_one_node(),
                 Wait(100),
-                Quiet,
+                NoChange,
             ],
         );
     }

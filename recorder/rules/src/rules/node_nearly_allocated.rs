@@ -4,9 +4,9 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::format::count;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::world::{Asked, NodeEntry};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::world::{NodeEntry, ResourceRequests};
 
 pub(super) const RULE: Rule = Rule {
     name: "NodeNearlyAllocated",
@@ -27,16 +27,16 @@ pub(super) const RULE: Rule = Rule {
 /// It closes this far below the limit, so that one pod more or less does not open and close it.
 const BAND: i64 = 5;
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let node = &entry.node;
     let name = &*node.meta.name;
-    let asked = context.world.on_node(name).map(|on| on.asked);
-    let Asked { pods, cpu, memory } = asked.unwrap_or_default();
-    for (part, asked, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
+    let requests = context.world.on_node(name).map(|on| on.requests);
+    let ResourceRequests { pods, cpu, memory } = requests.unwrap_or_default();
+    for (part, requests, has) in [("CPU", cpu, node.cpu), ("memory", memory, node.memory)] {
         let Some(has) = has.filter(|has| *has > 0) else {
             continue;
         };
-        let percent = i64::try_from(asked * 100 / i128::from(has)).unwrap_or(i64::MAX);
+        let percent = i64::try_from(requests * 100 / i128::from(has)).unwrap_or(i64::MAX);
         let limit = i64::from(context.thresholds.node_full_percent);
         let limit = if (context.is_open)(part) {
             limit - BAND
@@ -52,9 +52,9 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
              other nodes or wait. Add a node, or lower requests that are far above use."
         );
         let title = format!("Pods request nearly all {part} of node {name}");
-        let sign = signs.add(Severity::Warning, context.now, title, description);
-        sign.part(part).with("percent", percent);
-        sign.node = Some(name.to_owned());
+        let symptom = output.add(Severity::Warning, context.now, title, description);
+        symptom.part(part).with("percent", percent);
+        symptom.node = Some(name.to_owned());
     }
 }
 
@@ -75,10 +75,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("full-node", "bad"),
+                Captured("full-node", "bad"),
                 Wait(60),
                 Opens(Warning), // 96 %
-                Seen("full-node", "repaired"),
+                Captured("full-node", "repaired"),
                 Closes,
             ],
         );
@@ -91,11 +91,11 @@ mod tests {
             vec![
                 apply(Kind::Node, node("w1", json!({}))),
                 apply(Kind::Pod, asks("web-1", "3700m")),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, asks("web-1", "3800m")),
                 Opens(Warning),
                 apply(Kind::Pod, asks("web-1", "3700m")),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, asks("web-1", "3500m")),
                 Closes,
             ],
@@ -115,7 +115,7 @@ mod tests {
                         json!({"status": {"phase": "Succeeded"}}),
                     ),
                 ),
-                Quiet,
+                NoChange,
             ],
         );
     }

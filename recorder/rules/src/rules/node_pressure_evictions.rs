@@ -6,9 +6,9 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{count, members};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{count, pod_names};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::{NodeEntry, PodEntry};
 
 pub(super) const RULE: Rule = Rule {
@@ -35,7 +35,7 @@ const EVICTED: usize = 2;
 /// The kubelet may evict before it next reports its conditions, which it does every five minutes if nothing else changes.
 const BEFORE: Duration = Duration::from_secs(300);
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let name = &*entry.node.meta.name;
     let conditions = entry.node.conditions.iter();
     let pressures: Vec<&Condition> = conditions
@@ -64,11 +64,12 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         count(evicted.len(), "pod")
     );
     let title = format!("Node {name} evicts pods: {kinds}");
-    let sign = signs.add(Severity::Error, began, title, description);
-    sign.with("pressure", kinds)
+    let symptom = output.add(Severity::Error, began, title, description);
+    symptom
+        .with("pressure", kinds)
         .with("evicted", evicted.len())
-        .with("members", members(evicted.into_iter()));
-    sign.node = Some(name.to_owned());
+        .with("members", pod_names(evicted.into_iter()));
+    symptom.node = Some(name.to_owned());
 }
 
 #[cfg(test)]
@@ -96,11 +97,11 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "uncordoned"),
-                Quiet,
-                Seen("node", "pressure"),
+                Captured("node", "uncordoned"),
+                NoChange,
+                Captured("node", "pressure"),
                 Opens(Error),
-                Seen("node", "over"),
+                Captured("node", "over"),
                 Closes,
             ],
         );
@@ -113,11 +114,11 @@ mod tests {
             vec![
                 apply(Kind::Pod, evicted_at("web-1", 10)),
                 apply(Kind::Pod, evicted_at("web-2", 12)),
-                Quiet,
+                NoChange,
                 apply(Kind::Node, under("DiskPressure", "True", 15)),
                 Opens(Error),
-                Gone(Kind::Pod, evicted_at("web-2", 12)),
-                Quiet,
+                Delete(Kind::Pod, evicted_at("web-2", 12)),
+                NoChange,
                 apply(Kind::Node, under("DiskPressure", "False", 400)),
                 Closes,
             ],
@@ -132,7 +133,7 @@ mod tests {
                 apply(Kind::Node, under("MemoryPressure", "True", 0)),
                 apply(Kind::Pod, evicted_at("web-1", 10)),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -145,7 +146,7 @@ mod tests {
                 apply(Kind::Pod, evicted_at("web-1", 10)),
                 apply(Kind::Pod, evicted_at("web-2", 12)),
                 apply(Kind::Node, under("MemoryPressure", "True", 5_000)),
-                Quiet,
+                NoChange,
             ],
         );
     }

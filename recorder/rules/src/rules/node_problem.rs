@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::said;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::reason_and_message;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -41,7 +41,7 @@ fn is_problem(kind: &str) -> bool {
             .any(|end| kind.ends_with(end))
 }
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let name = &entry.node.meta.name;
     for condition in entry
         .node
@@ -54,16 +54,16 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let description = format!(
             "Node {name} has reported {kind} since {since}: {}. \
              Read the logs of its kernel and kubelet (`journalctl -k`, `journalctl -u kubelet`).",
-            said(&condition.reason, &condition.message)
+            reason_and_message(&condition.reason, &condition.message)
         );
-        let sign = signs.add(
+        let symptom = output.add(
             Severity::Error,
             since,
             format!("Node {name} reports {kind}"),
             description,
         );
-        sign.part(kind).with("condition", kind);
-        sign.node = Some(name.to_string());
+        symptom.part(kind).with("condition", kind);
+        symptom.node = Some(name.to_string());
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
             vec![
                 apply(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
                 Opens(Error),
-                Gone(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
+                Delete(Kind::Node, node_reporting("FrequentKubeletRestart", "True")),
                 Closes,
             ],
         );
@@ -104,7 +104,7 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Node, node_reporting("EtcdIsVoter", "True")),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -114,11 +114,11 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "well"),
-                Quiet,
-                Seen("node", "problem"),
+                Captured("node", "well"),
+                NoChange,
+                Captured("node", "problem"),
                 Opens(Error),
-                Seen("node", "no-problem"),
+                Captured("node", "no-problem"),
                 Closes,
             ],
         );
@@ -126,6 +126,6 @@ mod tests {
 
     #[test]
     fn captured_pressure_does_not_open() {
-        run(&RULE, vec![Seen("node", "pressure"), Quiet]);
+        run(&RULE, vec![Captured("node", "pressure"), NoChange]);
     }
 }

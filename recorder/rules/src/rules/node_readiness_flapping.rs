@@ -4,9 +4,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::span;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::human_duration;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Node(check),
 };
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let window = context.thresholds.flapping_window;
     let recent: Vec<_> = entry
         .flaps
@@ -38,7 +38,7 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         .map(|since| since.plus(window / 2));
     let restless = quiet_at.is_some_and(|at| context.now < at);
     if let Some(at) = quiet_at.filter(|_| restless) {
-        signs.look_again(at);
+        output.recheck_at(at);
     }
     let opens = recent.len() >= context.thresholds.flapping as usize && restless;
     let stays = (context.is_open)("") && restless;
@@ -51,16 +51,16 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         "Node {name} changed between ready and not ready {} times within {}. \
          Check its network to the API server, and the load of the machine.",
         recent.len(),
-        span(window)
+        human_duration(window)
     );
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Error,
         since,
         format!("Node {name} alternates between ready and not ready"),
         description,
     );
-    sign.with("changes", recent.len());
-    sign.node = Some(name.to_string());
+    symptom.with("changes", recent.len());
+    symptom.node = Some(name.to_string());
 }
 
 #[cfg(test)]
@@ -84,11 +84,11 @@ mod tests {
                 apply(Kind::Node, is("False", 10)),
                 apply(Kind::Node, is("True", 20)),
                 apply(Kind::Node, is("False", 30)),
-                Quiet,
+                NoChange,
                 apply(Kind::Node, is("True", 40)),
                 Opens(Error),
                 Wait(1700),
-                Quiet,
+                NoChange,
                 Wait(200),
                 Closes,
             ],
@@ -100,12 +100,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "well"),
-                Seen("node", "lost"),
-                Seen("node", "back"),
-                Seen("node", "lost-again"),
-                Quiet,
-                Seen("node", "back-again"),
+                Captured("node", "well"),
+                Captured("node", "lost"),
+                Captured("node", "back"),
+                Captured("node", "lost-again"),
+                NoChange,
+                Captured("node", "back-again"),
                 Opens(Error),
                 Wait(1_900),
                 Closes,
@@ -118,11 +118,11 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "well"),
-                Seen("node", "lost"),
-                Seen("node", "back"),
+                Captured("node", "well"),
+                Captured("node", "lost"),
+                Captured("node", "back"),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

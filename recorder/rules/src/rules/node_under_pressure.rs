@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::said;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::reason_and_message;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -30,7 +30,7 @@ const CONDITIONS: [(&str, &str); 3] = [
     ("PIDPressure", "process IDs"),
 ];
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let name = &entry.node.meta.name;
     for condition in entry.node.conditions.iter().filter(|c| c.is_true()) {
         let Some((kind, what)) = CONDITIONS
@@ -43,12 +43,12 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
         let description = format!(
             "Node {name} has been short of {what} since {since} ({}). It accepts no new pods and evicts pods that use more \
              than they request. Find what uses the resource: `kubectl describe node {name}` lists its pods and their requests.",
-            said(&condition.reason, &condition.message)
+            reason_and_message(&condition.reason, &condition.message)
         );
         let title = format!("Node {name} is short of {what}");
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.part(*kind).with("condition", *kind);
-        sign.node = Some(name.to_string());
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom.part(*kind).with("condition", *kind);
+        symptom.node = Some(name.to_string());
     }
 }
 
@@ -62,11 +62,11 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "uncordoned"),
-                Quiet,
-                Seen("node", "pressure"),
+                Captured("node", "uncordoned"),
+                NoChange,
+                Captured("node", "pressure"),
                 Opens(Error),
-                Seen("node", "over"),
+                Captured("node", "over"),
                 Closes,
             ],
         );
@@ -91,7 +91,7 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Node, node_reporting("PIDPressure", "False")),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -102,7 +102,7 @@ mod tests {
             &RULE,
             vec![
                 apply(Kind::Node, node_reporting("KernelDeadlock", "True")),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -4,9 +4,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{count, said, span};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{count, human_duration, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::NodeEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Node(check),
 };
 
-fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &NodeEntry, output: &mut RuleOutput) {
     let node = &entry.node;
     let Some(ready) = Condition::of(&node.conditions, "Ready").filter(|c| !c.is_true()) else {
         return;
@@ -42,22 +42,22 @@ fn check(context: &Context<'_>, entry: &NodeEntry, signs: &mut Signs) {
     let description = format!(
         "Node {name} has not been ready since {since}: {why} ({}). It has {}. \
          Check the machine, then its kubelet (`kubectl describe node {name}`).",
-        said(&ready.reason, &ready.message),
+        reason_and_message(&ready.reason, &ready.message),
         count(pods, "pod")
     );
     let (severity, title) = if context.now >= critical_at {
-        let minutes = span(context.thresholds.node_critical);
+        let minutes = human_duration(context.thresholds.node_critical);
         (
             Severity::Critical,
             format!("Node {name} not ready for more than {minutes}"),
         )
     } else {
-        signs.look_again(critical_at);
+        output.recheck_at(critical_at);
         (Severity::Error, format!("Node {name} not ready"))
     };
-    let sign = signs.add(severity, since, title, description);
-    sign.with("pods", pods).with("status", &*ready.status);
-    sign.node = Some(name.to_string());
+    let symptom = output.add(severity, since, title, description);
+    symptom.with("pods", pods).with("status", &*ready.status);
+    symptom.node = Some(name.to_string());
 }
 
 #[cfg(test)]
@@ -77,13 +77,13 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "well"),
-                Quiet,
-                Seen("node", "lost"),
+                Captured("node", "well"),
+                NoChange,
+                Captured("node", "lost"),
                 Opens(Error),
                 Wait(301),
                 Opens(Critical),
-                Seen("node", "back"),
+                Captured("node", "back"),
                 Closes,
             ],
         );
@@ -96,7 +96,7 @@ mod tests {
             vec![
                 apply(Kind::Node, down("False", 0)),
                 Opens(Error),
-                Gone(Kind::Node, down("False", 0)),
+                Delete(Kind::Node, down("False", 0)),
                 Closes,
             ],
         );
@@ -107,10 +107,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("node", "well"),
-                Seen("node", "cordoned"),
+                Captured("node", "well"),
+                Captured("node", "cordoned"),
                 Wait(600),
-                Quiet,
+                NoChange,
             ],
         );
     }

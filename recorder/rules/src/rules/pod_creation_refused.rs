@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::said;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::reason_and_message;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "PodCreationRefused",
@@ -24,23 +24,23 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Deployment(check),
 };
 
-fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, deployment: &Deployment, output: &mut RuleOutput) {
     let failure = Condition::of(&deployment.conditions, "ReplicaFailure");
     let Some(failure) = failure.filter(|c| c.is_true()) else {
         return;
     };
     let meta = &deployment.meta;
-    let place = format!("{}/{}", meta.namespace, meta.name);
+    let full_name = format!("{}/{}", meta.namespace, meta.name);
     let since = failure.since.unwrap_or(context.now);
     let description = format!(
-        "The API server has refused pods of Deployment {place} since {since}: {}. \
+        "The API server has refused pods of Deployment {full_name} since {since}: {}. \
          Correct the quota, the admission policy or the service account that the message names.",
-        said(&failure.reason, &failure.message)
+        reason_and_message(&failure.reason, &failure.message)
     );
-    signs.add(
+    output.add(
         Severity::Error,
         since,
-        format!("Pods of Deployment {place} cannot be created"),
+        format!("Pods of Deployment {full_name} cannot be created"),
         description,
     );
 }
@@ -59,9 +59,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("quota", "bad"),
+                Captured("quota", "bad"),
                 Opens(Error),
-                Seen("quota", "repaired"),
+                Captured("quota", "repaired"),
                 Closes,
             ],
         );
@@ -71,7 +71,7 @@ mod tests {
     fn condition_false_does_not_open() {
         run(
             &RULE,
-            vec![apply(Kind::Deployment, failure("False")), Quiet],
+            vec![apply(Kind::Deployment, failure("False")), NoChange],
         );
     }
 }

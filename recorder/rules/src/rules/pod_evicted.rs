@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, said};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{pod_name, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,21 +25,21 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if &*pod.reason != "Evicted" || pod.phase != Phase::Failed {
         return;
     }
-    let (place, node) = (place(entry), pod.node.as_deref().unwrap_or("unknown"));
+    let (pod_name, node) = (pod_name(entry), pod.node.as_deref().unwrap_or("unknown"));
     let target = Condition::of(&pod.conditions, "DisruptionTarget");
     let since = target.and_then(|c| c.since).unwrap_or(context.now);
     let description = format!(
-        "Node {node} evicted pod {place}: {}. Raise the limit if it exceeded one; otherwise set requests that match what it \
+        "Node {node} evicted pod {pod_name}: {}. Raise the limit if it exceeded one; otherwise set requests that match what it \
          uses, and check whether the node is still under pressure.",
-        said("", &pod.message)
+        reason_and_message("", &pod.message)
     );
-    let title = format!("Pod {place} evicted from node {node}");
-    signs
+    let title = format!("Pod {pod_name} evicted from node {node}");
+    output
         .add(Severity::Warning, since, title, description)
         .of_pod(entry);
 }
@@ -54,9 +54,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("evicted", "bad"),
+                Captured("evicted", "bad"),
                 Opens(Warning),
-                Seen("evicted", "repaired"),
+                Captured("evicted", "repaired"),
                 Closes,
             ],
         );
@@ -74,13 +74,13 @@ mod tests {
                         json!({"status": {"phase": "Failed", "reason": "NodeShutdown"}}),
                     ),
                 ),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_failed_job_does_not_open() {
-        run(&RULE, vec![Seen("job", "bad"), Quiet]);
+        run(&RULE, vec![Captured("job", "bad"), NoChange]);
     }
 }

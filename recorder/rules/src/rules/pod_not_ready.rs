@@ -5,10 +5,10 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, said};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::way;
+use super::format::{pod_name, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::failure_mode;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,7 +27,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.phase != Phase::Running || pod.meta.deleting.is_some() {
         return;
@@ -41,7 +41,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .containers
         .iter()
         // Also while it runs between two crashes.
-        .any(|state| way(state, context.now, stable_after).is_some());
+        .any(|state| failure_mode(state, context.now, stable_after).is_some());
     if fails || &*ready.reason == "PodCompleted" {
         return;
     }
@@ -51,7 +51,7 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .filter(|c| c.running.is_some() && !c.ready)
         .map(|c| &*c.name)
         .collect();
-    let place = place(entry);
+    let pod_name = pod_name(entry);
     // The condition is as old as the pod: one whose image took long has not failed its probe for that long.
     let first_runs = pod
         .containers
@@ -63,23 +63,25 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
         .unwrap_or(pod.meta.created)
         .max(started.unwrap_or(Timestamp::EPOCH));
     let description = format!(
-        "Pod {place} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
+        "Pod {pod_name} runs but has not been ready since {since}: {}. No Service sends traffic to it. \
          `kubectl describe pod -n {} {}` shows what the readiness probe answers.",
         match waiting.as_slice() {
-            [] => said(&ready.reason, &ready.message),
+            [] => reason_and_message(&ready.reason, &ready.message),
             [one] => format!("container {one} is not"),
             several => format!("containers {} are not", several.join(", ")),
         },
         pod.meta.namespace,
         pod.meta.name,
     );
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Warning,
         since,
-        format!("Pod {place} is not ready"),
+        format!("Pod {pod_name} is not ready"),
         description,
     );
-    sign.of_pod(entry).hold(context.thresholds.not_ready);
+    symptom
+        .of_pod(entry)
+        .for_at_least(context.thresholds.not_ready);
 }
 
 #[cfg(test)]
@@ -102,7 +104,7 @@ mod tests {
                     pod_with("web-1", 7, running(1300), terminated("Error", 1, 997, 1000)),
                 ),
                 Wait(3),
-                Quiet,
+                NoChange,
                 Wait(600),
                 Opens(Warning),
             ],
@@ -114,10 +116,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("not-ready", "bad"),
+                Captured("not-ready", "bad"),
                 Wait(901),
                 OpensEach(2, Warning),
-                Seen("not-ready", "repaired"),
+                Captured("not-ready", "repaired"),
                 ClosesEach(2),
             ],
         );
@@ -130,7 +132,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, unready()),
                 Wait(890),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -146,9 +148,9 @@ mod tests {
             vec![
                 Wait(1000),
                 apply(Kind::Pod, pod_with("web-1", 0, running(1000), json!({}))),
-                Quiet,
+                NoChange,
                 Wait(890),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Warning),
             ],
@@ -157,7 +159,10 @@ mod tests {
 
     #[test]
     fn captured_crash_loop_does_not_open() {
-        run(&RULE, vec![Seen("crash-loop", "bad"), Wait(1000), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("crash-loop", "bad"), Wait(1000), NoChange],
+        );
     }
 
     #[test]
@@ -170,7 +175,7 @@ mod tests {
                     over(unready(), json!({"status": {"phase": "Succeeded"}})),
                 ),
                 Wait(1000),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -4,9 +4,9 @@ use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::place;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::pod_name;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     if pod.phase != Phase::Pending || pod.node.is_none() || pod.meta.deleting.is_some() {
         return;
@@ -40,18 +40,18 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     }
     let scheduled = Condition::of(&pod.conditions, "PodScheduled").filter(|c| c.is_true());
     let since = scheduled.and_then(|c| c.since).unwrap_or(pod.meta.created);
-    let place = place(entry);
+    let pod_name = pod_name(entry);
     let node = pod.node.as_deref().unwrap_or_default();
     let description = format!(
-        "Pod {place} has been on node {node} since {since}, and none of its containers has been created. \
+        "Pod {pod_name} has been on node {node} since {since}, and none of its containers has been created. \
          `kubectl describe pod -n {} {}` names what it waits for, such as a volume, the network plugin or a Secret.",
         pod.meta.namespace, pod.meta.name
     );
-    let title = format!("Pod {place} stuck in ContainerCreating");
-    signs
+    let title = format!("Pod {pod_name} stuck in ContainerCreating");
+    output
         .add(Severity::Warning, since, title, description)
         .of_pod(entry)
-        .hold(context.thresholds.creating);
+        .for_at_least(context.thresholds.creating);
 }
 
 #[cfg(test)]
@@ -71,10 +71,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("creating", "bad"),
+                Captured("creating", "bad"),
                 Wait(601),
                 Opens(Warning),
-                Seen("creating", "repaired"),
+                Captured("creating", "repaired"),
                 Closes,
             ],
         );
@@ -87,7 +87,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, creating("ContainerCreating")),
                 Wait(590),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -103,7 +103,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, creating("ImagePullBackOff")),
                 Wait(700),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::place;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::pod_name;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -24,27 +24,27 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let Some(due) = entry.pod.meta.deleting else {
         return;
     };
     if due > context.now {
-        signs.look_again(due);
+        output.recheck_at(due);
         return;
     }
-    let place = place(entry);
+    let pod_name = pod_name(entry);
     let node = entry.pod.node.as_deref().unwrap_or("none");
     let description = format!(
-        "Pod {place} should have terminated by {due} and still exists. \
+        "Pod {pod_name} should have terminated by {due} and still exists. \
          Its node ({node}) may be down, a finalizer may be set, or a volume may not unmount: \
          run `kubectl get pod -n {} {} -o yaml` and `kubectl describe node {node}`.",
         entry.pod.meta.namespace, entry.pod.meta.name
     );
-    let title = format!("Pod {place} does not terminate");
-    signs
+    let title = format!("Pod {pod_name} does not terminate");
+    output
         .add(Severity::Warning, due, title, description)
         .of_pod(entry)
-        .hold(context.thresholds.terminating);
+        .for_at_least(context.thresholds.terminating);
 }
 
 #[cfg(test)]
@@ -61,12 +61,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("terminating", "bad"),
+                Captured("terminating", "bad"),
                 Wait(250),
-                Quiet,
+                NoChange,
                 Wait(60),
                 Opens(Warning),
-                Seen("terminating", "repaired"),
+                Captured("terminating", "repaired"),
                 Closes,
             ],
         );
@@ -79,10 +79,10 @@ mod tests {
             vec![
                 apply(Kind::Pod, deleted(30)),
                 Wait(320),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
-                Gone(Kind::Pod, deleted(30)),
+                Delete(Kind::Pod, deleted(30)),
                 Closes,
             ],
         );
@@ -92,7 +92,7 @@ mod tests {
     fn long_grace_period_does_not_open() {
         run(
             &RULE,
-            vec![apply(Kind::Pod, deleted(3600)), Wait(1000), Quiet],
+            vec![apply(Kind::Pod, deleted(3600)), Wait(1000), NoChange],
         );
     }
 }

@@ -4,9 +4,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{place, said};
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{pod_name, reason_and_message};
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Pod(check),
 };
 
-fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
     let scheduled = Condition::of(&pod.conditions, "PodScheduled");
     let Some(scheduled) = scheduled.filter(|c| &*c.status == "False") else {
@@ -38,19 +38,21 @@ fn check(context: &Context<'_>, entry: &PodEntry, signs: &mut Signs) {
     if gated {
         return; // somebody asked for it to wait
     }
-    let place = place(entry);
+    let pod_name = pod_name(entry);
     let since = scheduled.since.unwrap_or(pod.meta.created);
     let description = format!(
-        "Pod {place} has waited for a node since {since}: {}. Free or add what the nodes lack, or change what the pod requests.",
-        said("", &scheduled.message)
+        "Pod {pod_name} has waited for a node since {since}: {}. Free or add what the nodes lack, or change what the pod requests.",
+        reason_and_message("", &scheduled.message)
     );
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Error,
         since,
-        format!("Pod {place} cannot be scheduled"),
+        format!("Pod {pod_name} cannot be scheduled"),
         description,
     );
-    sign.of_pod(entry).hold(context.thresholds.unschedulable);
+    symptom
+        .of_pod(entry)
+        .for_at_least(context.thresholds.unschedulable);
 }
 
 #[cfg(test)]
@@ -65,10 +67,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("unschedulable", "bad"),
+                Captured("unschedulable", "bad"),
                 Wait(301),
                 OpensEach(2, Error),
-                Seen("unschedulable", "repaired"),
+                Captured("unschedulable", "repaired"),
                 ClosesEach(2),
             ],
         );
@@ -81,7 +83,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, unscheduled("web-1", "Unschedulable", CPU)),
                 Wait(290),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -97,7 +99,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, unscheduled("web-1", "SchedulingGated", "gated")),
                 Wait(400),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::failing::failing;
-use super::format::{count, members, owner_words};
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::failure_mode::Way;
+use super::format::{count, owner_name, pod_names};
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::failure_mode::{FailureMode, pod_failures};
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -28,22 +27,22 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
-    let mut ways: BTreeMap<Way, Vec<&PodEntry>> = BTreeMap::new();
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
+    let mut modes: BTreeMap<FailureMode, Vec<&PodEntry>> = BTreeMap::new();
     for entry in group.pods.iter().filter(|entry| entry.owner.kind != "Pod") {
-        let failing = failing(entry, context.now, context.thresholds);
-        if let Some(at) = failing.again {
-            signs.look_again(at); // pods that recover by running on say nothing then
+        let failing = pod_failures(entry, context.now, context.thresholds);
+        if let Some(at) = failing.recheck_at {
+            output.recheck_at(at); // pods that recover by running on say nothing then
         }
-        let mut fails: Vec<Way> = failing.ways.into_iter().map(|(way, _)| way).collect();
+        let mut fails: Vec<FailureMode> = failing.modes.into_iter().map(|(mode, _)| mode).collect();
         fails.sort();
         fails.dedup();
-        for way in fails {
-            ways.entry(way).or_default().push(entry);
+        for mode in fails {
+            modes.entry(mode).or_default().push(entry);
         }
     }
-    for (way, pods) in ways {
-        let enough = if (context.is_open)(way.as_str()) {
+    for (mode, pods) in modes {
+        let enough = if (context.is_open)(mode.as_str()) {
             2
         } else {
             context.thresholds.same_failure as usize
@@ -51,10 +50,15 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         if pods.len() < enough {
             continue;
         }
-        let owner = owner_words(&pods[0].owner);
+        let owner = owner_name(&pods[0].owner);
         let since = pods
             .iter()
-            .flat_map(|entry| entry.traces.values().filter_map(|trace| trace.failing))
+            .flat_map(|entry| {
+                entry
+                    .histories
+                    .values()
+                    .filter_map(|history| history.failing)
+            })
             .min()
             .unwrap_or(context.now);
         let nodes: std::collections::BTreeSet<&str> =
@@ -64,23 +68,25 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
              Look for the cause in what they share: the template, the image, a ConfigMap, a dependency.",
             pods.len(),
             count(group.pods.len(), "pod"),
-            way.words(),
+            mode.words(),
             count(nodes.len(), "node"),
         );
-        let title = format!("{} pods of {owner} {}", pods.len(), way.words());
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.part(way.as_str())
-            .with("failure", way.as_str())
+        let title = format!("{} pods of {owner} {}", pods.len(), mode.words());
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .part(mode.as_str())
+            .with("failure", mode.as_str())
             .with("pods", pods.len());
-        sign.with("nodes", nodes.len())
-            .with("members", members(pods.into_iter()));
+        symptom
+            .with("nodes", nodes.len())
+            .with("members", pod_names(pods.into_iter()));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
     fn crashing(name: &str, at: i64) -> Value {
@@ -105,7 +111,7 @@ mod tests {
         pod_with(name, 0, waiting("ErrImagePull"), json!({}))
     }
 
-    fn three(of: impl Fn(&str) -> Value) -> Do {
+    fn three(of: impl Fn(&str) -> Value) -> Step {
         let names = ["web-1", "web-2", "web-3"];
         Apply(names.map(|name| (Kind::Pod, of(name))).to_vec())
     }
@@ -119,7 +125,7 @@ mod tests {
                 three(|name| ran_on(name, 10, 12)),
                 Opens(Error),
                 Wait(590),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Closes,
             ],
@@ -133,10 +139,10 @@ mod tests {
             vec![
                 three(waits),
                 Wait(50),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, pod("web-3", json!({}))),
                 Wait(20),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, waits("web-3")),
                 Wait(65),
                 Opens(Error),
@@ -148,7 +154,7 @@ mod tests {
 
     #[test]
     fn evicted_pods_do_not_open() {
-        run(&RULE, vec![three(evicted), Wait(60), Quiet]);
+        run(&RULE, vec![three(evicted), Wait(60), NoChange]);
     }
 
     #[test]
@@ -156,9 +162,9 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("crash-loop", "bad"),
+                Captured("crash-loop", "bad"),
                 Opens(Error),
-                Seen("crash-loop", "repaired"),
+                Captured("crash-loop", "repaired"),
                 Closes,
             ],
         );
@@ -173,11 +179,11 @@ mod tests {
                     (Kind::Pod, crashing("web-1", 2)),
                     (Kind::Pod, crashing("web-2", 2)),
                 ]),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, crashing("web-3", 2)),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-3", json!({}))),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, pod("web-2", json!({}))),
                 Closes,
             ],
@@ -200,13 +206,13 @@ mod tests {
                     ),
                 ),
                 apply(Kind::Pod, pulling("web-3", "w1", "i:1")),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_single_pod_does_not_open() {
-        run(&RULE, vec![Seen("config-change", "failing"), Quiet]);
+        run(&RULE, vec![Captured("config-change", "failing"), NoChange]);
     }
 }

@@ -6,9 +6,9 @@ use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::{members, owner_words, said};
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::{owner_name, pod_names, reason_and_message};
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::world::PodEntry;
 
 pub(super) const RULE: Rule = Rule {
@@ -49,7 +49,7 @@ fn cause(message: &str) -> &'static str {
         .map_or("another cause", |(_, cause)| cause)
 }
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let mut causes: BTreeMap<&str, Vec<(&PodEntry, &Condition)>> = BTreeMap::new();
     for entry in &group.pods {
         let pod = &entry.pod;
@@ -65,7 +65,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         }
     }
     for (cause, waiting) in causes.into_iter().filter(|(_, waiting)| waiting.len() >= 2) {
-        let owner = owner_words(&waiting[0].0.owner);
+        let owner = owner_name(&waiting[0].0.owner);
         let since = waiting
             .iter()
             .filter_map(|(_, c)| c.since)
@@ -75,18 +75,20 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             "{} pods of {owner} have waited for a node since {since}; the main cause is {cause}. The scheduler reports: {}. \
              Add what is missing, or lower the requests.",
             waiting.len(),
-            said("", &waiting[0].1.message)
+            reason_and_message("", &waiting[0].1.message)
         );
         let title = format!(
             "{} pods of {owner} cannot be scheduled ({cause})",
             waiting.len()
         );
-        let sign = signs.add(Severity::Error, since, title, description);
-        sign.part(cause).hold(context.thresholds.unschedulable);
-        sign.with("cause", cause).with("pods", waiting.len());
-        sign.with(
+        let symptom = output.add(Severity::Error, since, title, description);
+        symptom
+            .part(cause)
+            .for_at_least(context.thresholds.unschedulable);
+        symptom.with("cause", cause).with("pods", waiting.len());
+        symptom.with(
             "members",
-            members(waiting.into_iter().map(|(entry, _)| entry)),
+            pod_names(waiting.into_iter().map(|(entry, _)| entry)),
         );
     }
 }
@@ -104,10 +106,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("unschedulable", "bad"),
+                Captured("unschedulable", "bad"),
                 Wait(301),
                 Opens(Error),
-                Seen("unschedulable", "repaired"),
+                Captured("unschedulable", "repaired"),
                 Closes,
             ],
         );
@@ -140,7 +142,7 @@ mod tests {
                     (Kind::Pod, unscheduled("web-2", "Unschedulable", TAINT)),
                 ]),
                 Wait(400),
-                Quiet,
+                NoChange,
             ],
         );
     }

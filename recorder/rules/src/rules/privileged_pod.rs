@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "PrivilegedPod",
@@ -29,7 +29,7 @@ const HARMLESS: [&str; 2] = ["NET_BIND_SERVICE", "CHOWN"];
 /// Capabilities that are as good as all of them.
 const TOTAL: [&str; 4] = ["ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE"];
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
     let spec = &newest.pod.spec;
     let mut found: Vec<String> = spec
@@ -63,7 +63,7 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     if found.is_empty() {
         return;
     }
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     let severity = if whole {
         Severity::Error
     } else {
@@ -74,8 +74,9 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         found.join(", ")
     );
     let title = format!("Pods of {owner} have privileged access to their node");
-    let sign = signs.add(severity, newest.pod.meta.created, title, description);
-    sign.hold(context.thresholds.assessment)
+    let symptom = output.add(severity, newest.pod.meta.created, title, description);
+    symptom
+        .for_at_least(context.thresholds.assessment)
         .with("access", found);
 }
 
@@ -89,10 +90,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Error),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -101,7 +102,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -114,7 +118,7 @@ mod tests {
                     with_container(json!({"securityContext": {"privileged": true}})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -130,7 +134,7 @@ mod tests {
             vec![
                 apply(Kind::Pod, pod("web-1", json!({"spec": {"hostPID": true}}))),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -152,7 +156,7 @@ mod tests {
                     ),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -171,7 +175,7 @@ mod tests {
                     with_container(json!({"securityContext": {"runAsUser": 0}})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -192,7 +196,7 @@ mod tests {
                     ),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -213,7 +217,7 @@ mod tests {
                     ),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::subject::path;
 
 pub(super) const RULE: Rule = Rule {
@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
     let probed = newest
         .pod
@@ -39,19 +39,20 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let Some(service) = services.first().map(|key| path(key)) else {
         return;
     };
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     let description = format!(
         "Service {service} sends traffic to the pods of {owner} as soon as they start, since none of their containers has \
          a readiness probe. Add one, so that a rollout loses no requests."
     );
     let title = format!("Pods of {owner} behind Service {service} have no readiness probe");
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Warning,
         newest.pod.meta.created,
         title,
         description,
     );
-    sign.hold(context.thresholds.assessment)
+    symptom
+        .for_at_least(context.thresholds.assessment)
         .with("service", &*service);
 }
 
@@ -69,10 +70,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Warning),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -81,7 +82,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -91,10 +95,10 @@ mod tests {
             vec![
                 apply(Kind::Pod, bare()),
                 Wait(60),
-                Quiet,
+                NoChange,
                 apply(Kind::Service, service(json!({}))),
                 Opens(Warning),
-                Gone(Kind::Service, service(json!({}))),
+                Delete(Kind::Service, service(json!({}))),
                 Closes,
             ],
         );
@@ -102,6 +106,6 @@ mod tests {
 
     #[test]
     fn pod_without_service_does_not_open() {
-        run(&RULE, vec![apply(Kind::Pod, bare()), Wait(60), Quiet]);
+        run(&RULE, vec![apply(Kind::Pod, bare()), Wait(60), NoChange]);
     }
 }

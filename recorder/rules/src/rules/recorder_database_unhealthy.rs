@@ -2,10 +2,10 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::format::said;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::self_status::Own;
+use super::format::reason_and_message;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::self_status::SelfStatus;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDatabaseUnhealthy",
@@ -23,42 +23,42 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Recorder(check),
 };
 
-fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
-    let Some(degraded) = own.degraded.iter().find(|one| one.check == "database") else {
+fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput) {
+    let Some(degraded) = status.degraded.iter().find(|one| one.check == "database") else {
         return;
     };
     let since = degraded.since.unwrap_or(context.now);
     let description = format!(
         "kube9 has not been able to commit to its database since {since}: {}. It records the Events of that time late, \
          if the API server still holds them. Check whether the volume is full, read-only or slow.",
-        said("", &degraded.message)
+        reason_and_message("", &degraded.message)
     );
-    signs
+    output
         .add(
             Severity::Critical,
             since,
             "kube9 cannot write its database",
             description,
         )
-        .hold(context.thresholds.own);
+        .for_at_least(context.thresholds.own);
 }
 
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
-    use crate::self_status::{Degraded, Own};
+    use crate::self_status::{FailedCheck, SelfStatus};
 
-    fn degraded(check: &str, message: &str) -> Do {
-        Notice(Own {
-            degraded: vec![Degraded {
+    fn degraded(check: &str, message: &str) -> Step {
+        SetSelfStatus(SelfStatus {
+            degraded: vec![FailedCheck {
                 check: check.to_owned(),
                 message: message.to_owned(),
                 since: Some(start()),
             }],
-            ..Own::default()
+            ..SelfStatus::default()
         })
     }
 
@@ -72,10 +72,10 @@ mod tests {
                     "commits fail (4 times so far): database or disk is full",
                 ),
                 Wait(50),
-                Quiet,
+                NoChange,
                 Wait(11),
                 Opens(Critical),
-                Notice(Own::default()),
+                SetSelfStatus(SelfStatus::default()),
                 Closes,
             ],
         );
@@ -88,9 +88,9 @@ mod tests {
             vec![
                 degraded("database", "commits fail"),
                 Wait(30),
-                Notice(Own::default()),
+                SetSelfStatus(SelfStatus::default()),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -99,7 +99,7 @@ mod tests {
     fn other_check_does_not_open() {
         run(
             &RULE,
-            vec![degraded("queue", "it was full"), Wait(100), Quiet],
+            vec![degraded("queue", "it was full"), Wait(100), NoChange],
         );
     }
 }

@@ -2,9 +2,9 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::self_status::Own;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::self_status::SelfStatus;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderDiskNearlyFull",
@@ -25,8 +25,8 @@ pub(super) const RULE: Rule = Rule {
 /// It closes this far above the limit, so that one batch more or less does not open and close it.
 const BAND: u64 = 5;
 
-fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
-    let Some(space) = own.volume else { return };
+fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput) {
+    let Some(space) = status.volume else { return };
     let limit = u64::from(context.thresholds.disk_free_percent);
     let free = space.free_percent();
     let band = if (context.is_open)("") { BAND } else { 0 };
@@ -44,7 +44,7 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
         space.free >> 20,
         space.total >> 20
     );
-    signs
+    output
         .add(
             severity,
             context.now,
@@ -57,18 +57,18 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
-    use crate::self_status::{Own, Space};
+    use crate::self_status::{DiskSpace, SelfStatus};
 
-    fn free(percent: u64) -> Do {
-        Notice(Own {
-            volume: Some(Space {
+    fn free(percent: u64) -> Step {
+        SetSelfStatus(SelfStatus {
+            volume: Some(DiskSpace {
                 total: 1 << 30,
                 free: (1 << 30) / 100 * percent + (1 << 20),
             }),
-            ..Own::default()
+            ..SelfStatus::default()
         })
     }
 
@@ -82,7 +82,7 @@ mod tests {
                 free(1),
                 Opens(Critical),
                 free(12),
-                Quiet,
+                NoChange,
                 free(15),
                 Closes,
             ],
@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn enough_space_does_not_open() {
-        run(&RULE, vec![free(10), Wait(60), Quiet]);
+        run(&RULE, vec![free(10), Wait(60), NoChange]);
     }
 
     #[test]
     fn unmeasured_volume_does_not_open() {
-        run(&RULE, vec![Notice(Own::default()), Quiet]);
+        run(&RULE, vec![SetSelfStatus(SelfStatus::default()), NoChange]);
     }
 }

@@ -2,10 +2,10 @@
 
 use kube9_model::{EventType, Severity};
 
-use super::format::said;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
-use crate::self_status::Own;
+use super::format::reason_and_message;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
+use crate::self_status::SelfStatus;
 
 pub(super) const RULE: Rule = Rule {
     name: "RecorderWatchFailing",
@@ -23,8 +23,8 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Recorder(check),
 };
 
-fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
-    for degraded in &own.degraded {
+fn check(context: &RuleContext<'_>, status: &SelfStatus, output: &mut RuleOutput) {
+    for degraded in &status.degraded {
         let Some(watch) = degraded.check.strip_prefix("watch/") else {
             continue;
         };
@@ -49,12 +49,13 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
         let description = format!(
             "kube9 has not received {kind}s in {scope} since {since}: {}. {missing}. \
              Check whether the API server is reachable, and whether it accepts the recorder's token.",
-            said("", &degraded.message)
+            reason_and_message("", &degraded.message)
         );
         let title = format!("{kind}s in {scope} are not being {verb}");
-        let sign = signs.add(severity, since, title, description);
-        sign.part(watch)
-            .hold(context.thresholds.own)
+        let symptom = output.add(severity, since, title, description);
+        symptom
+            .part(watch)
+            .for_at_least(context.thresholds.own)
             .with("kind", kind);
     }
 }
@@ -62,19 +63,19 @@ fn check(context: &Context<'_>, own: &Own, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
-    use crate::self_status::{Degraded, Own};
+    use crate::self_status::{FailedCheck, SelfStatus};
 
-    fn degraded(check: &str, message: &str) -> Do {
-        Notice(Own {
-            degraded: vec![Degraded {
+    fn degraded(check: &str, message: &str) -> Step {
+        SetSelfStatus(SelfStatus {
+            degraded: vec![FailedCheck {
                 check: check.to_owned(),
                 message: message.to_owned(),
                 since: Some(start()),
             }],
-            ..Own::default()
+            ..SelfStatus::default()
         })
     }
 
@@ -86,7 +87,7 @@ mod tests {
                 degraded("watch/Event", "watch failed: connection refused"),
                 Wait(61),
                 Opens(Error),
-                Notice(Own::default()),
+                SetSelfStatus(SelfStatus::default()),
                 Closes,
             ],
         );
@@ -111,9 +112,9 @@ mod tests {
             vec![
                 degraded("watch/Event", "watch failed: connection refused"),
                 Wait(40),
-                Notice(Own::default()),
+                SetSelfStatus(SelfStatus::default()),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -125,7 +126,7 @@ mod tests {
             vec![
                 degraded("watch/Pod", "watch of Pods failed: 403 Forbidden"),
                 Wait(100),
-                Quiet,
+                NoChange,
             ],
         );
     }

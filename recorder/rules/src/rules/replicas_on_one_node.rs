@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasOnOneNode",
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let owner = &group.pods[0].owner;
     if !matches!(&*owner.kind, "Deployment" | "ReplicaSet" | "StatefulSet") {
         return;
@@ -43,42 +43,43 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         return;
     }
     let node = nodes.first().copied().unwrap_or_default();
-    if !context.world.another_takes_pods(node) {
+    if !context.world.another_node_is_schedulable(node) {
         return;
     }
-    let words = owner_words(owner);
+    let words = owner_name(owner);
     let description = format!(
         "All {} ready pods of {words} are on node {node}. If it fails, all of them fail. \
          Add a topology spread constraint or pod anti-affinity.",
         ready.len()
     );
     let since = group.newest().pod.meta.created;
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Warning,
         since,
         format!("All pods of {words} are on one node"),
         description,
     );
     // Pods of a rollout come one after the other; the first two say nothing.
-    sign.hold(context.thresholds.assessment * 10)
+    symptom
+        .for_at_least(context.thresholds.assessment * 10)
         .with("pods", ready.len());
-    sign.node = Some(node.to_owned());
+    symptom.node = Some(node.to_owned());
 }
 
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
-    fn two() -> Do {
+    fn two() -> Step {
         Apply(vec![
             (Kind::Pod, pod("web-1", json!({}))),
             (Kind::Pod, pod("web-2", json!({}))),
         ])
     }
 
-    fn nodes(second: Value) -> Do {
+    fn nodes(second: Value) -> Step {
         Apply(vec![
             (Kind::Node, node("w1", json!({}))),
             (Kind::Node, node("w2", second)),
@@ -108,7 +109,7 @@ mod tests {
                 nodes(json!({"spec": {"unschedulable": true}})),
                 two(),
                 Wait(400),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -118,10 +119,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("neighbour", "beside"),
+                Captured("neighbour", "beside"),
                 Wait(310),
                 Opens(Warning),
-                Seen("neighbour", "alone"),
+                Captured("neighbour", "alone"),
                 Closes,
             ],
         );
@@ -132,10 +133,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("full-node", "bad"),
-                Seen("not-ready", "repaired"),
+                Captured("full-node", "bad"),
+                Captured("not-ready", "repaired"),
                 Wait(400),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -5,8 +5,8 @@ use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
 use super::format::count;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ReplicasUnavailable",
@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Deployment(check),
 };
 
-fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, deployment: &Deployment, output: &mut RuleOutput) {
     let available = Condition::of(&deployment.conditions, "Available");
     let Some(condition) = available else { return };
     if deployment.replicas == 0 {
@@ -35,36 +35,37 @@ fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
             .since
             .map(|since| since.plus(context.thresholds.recovery));
         if let Some(well) = well.filter(|well| context.now < *well) {
-            signs.keep("");
-            signs.look_again(well);
+            output.keep_open("");
+            output.recheck_at(well);
         }
         return;
     }
     let meta = &deployment.meta;
-    let place = format!("{}/{}", meta.namespace, meta.name);
+    let full_name = format!("{}/{}", meta.namespace, meta.name);
     let since = condition.since.unwrap_or(context.now);
     let (severity, title) = if deployment.available == 0 {
         (
             Severity::Critical,
-            format!("Deployment {place} has no available pod"),
+            format!("Deployment {full_name} has no available pod"),
         )
     } else {
         (
             Severity::Error,
-            format!("Deployment {place} has too few available pods"),
+            format!("Deployment {full_name} has too few available pods"),
         )
     };
     let description = format!(
-        "Deployment {place} has {} of {} available, too few since {since}. \
+        "Deployment {full_name} has {} of {} available, too few since {since}. \
          `kube9-query events list --owner {} --object-namespace {} --severity warning+` shows why.",
         deployment.available,
         count(usize::try_from(deployment.replicas).unwrap_or(0), "pod"),
         meta.name,
         meta.namespace
     );
-    let sign = signs.add(severity, since, title, description);
-    sign.hold(context.thresholds.unavailable);
-    sign.with("replicas", deployment.replicas)
+    let symptom = output.add(severity, since, title, description);
+    symptom.for_at_least(context.thresholds.unavailable);
+    symptom
+        .with("replicas", deployment.replicas)
         .with("available", deployment.available);
 }
 
@@ -85,10 +86,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("not-ready", "bad"),
+                Captured("not-ready", "bad"),
                 Wait(301),
                 Opens(Critical),
-                Seen("not-ready", "repaired"),
+                Captured("not-ready", "repaired"),
                 Wait(61),
                 Closes,
             ],
@@ -102,16 +103,16 @@ mod tests {
             vec![
                 apply(Kind::Deployment, short(1, "False")),
                 Wait(290),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Error),
                 apply(Kind::Deployment, short(0, "False")),
                 Opens(Critical),
                 // Pods that crash in turn: as bad as it was, not one row each time.
                 apply(Kind::Deployment, short(1, "False")),
-                Quiet,
+                NoChange,
                 apply(Kind::Deployment, short(0, "False")),
-                Quiet,
+                NoChange,
                 apply(Kind::Deployment, short(4, "True")),
                 Closes, // its condition is true since long ago
             ],
@@ -122,7 +123,11 @@ mod tests {
     fn fewer_pods_within_max_unavailable_do_not_open() {
         run(
             &RULE,
-            vec![apply(Kind::Deployment, short(3, "True")), Wait(400), Quiet],
+            vec![
+                apply(Kind::Deployment, short(3, "True")),
+                Wait(400),
+                NoChange,
+            ],
         );
     }
 }

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ResourcesNotSet",
@@ -23,9 +23,9 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     for container in newest
         .pod
         .spec
@@ -58,8 +58,10 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
             "Container {name} of {owner} has {what}. {why} Set requests to what it uses, and the memory limit somewhat higher."
         );
         let title = format!("Container {name} of {owner} has {what}");
-        let sign = signs.add(severity, newest.pod.meta.created, title, description);
-        sign.container(name).hold(context.thresholds.assessment);
+        let symptom = output.add(severity, newest.pod.meta.created, title, description);
+        symptom
+            .container(name)
+            .for_at_least(context.thresholds.assessment);
     }
 }
 
@@ -73,12 +75,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("cron-job", "first"),
+                Captured("cron-job", "first"),
                 Wait(31),
                 Opens(Warning),
-                Seen("cron-job", "second"),
+                Captured("cron-job", "second"),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -88,10 +90,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Warning),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -100,7 +102,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -113,7 +118,7 @@ mod tests {
                     with_container(json!({"resources": {"limits": null}})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -132,7 +137,7 @@ mod tests {
                     with_container(json!({"resources": {"requests": null}})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Info),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -151,7 +156,7 @@ mod tests {
                     with_container(json!({"resources": {"requests": {"cpu": null}}})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

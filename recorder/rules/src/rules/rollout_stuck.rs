@@ -4,8 +4,8 @@ use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "RolloutStuck",
@@ -23,29 +23,30 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Deployment(check),
 };
 
-fn check(context: &Context<'_>, deployment: &Deployment, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, deployment: &Deployment, output: &mut RuleOutput) {
     let progressing = Condition::of(&deployment.conditions, "Progressing");
     let Some(stuck) = progressing.filter(|c| &*c.reason == "ProgressDeadlineExceeded") else {
         return;
     };
     let meta = &deployment.meta;
-    let place = format!("{}/{}", meta.namespace, meta.name);
+    let full_name = format!("{}/{}", meta.namespace, meta.name);
     let since = stuck.since.unwrap_or(context.now);
     let description = format!(
-        "The rollout of Deployment {place} exceeded its progress deadline. Pods wanted: {}; of the newest template: {}; available: {}. \
+        "The rollout of Deployment {full_name} exceeded its progress deadline. Pods wanted: {}; of the newest template: {}; available: {}. \
          The findings of the newest pods show why. \
          `kubectl rollout undo -n {} deployment/{}` restores the previous template.",
         deployment.replicas, deployment.updated, deployment.available, meta.namespace, meta.name
     );
-    let sign = signs.add(
+    let symptom = output.add(
         Severity::Error,
         since,
-        format!("Rollout of Deployment {place} is stuck"),
+        format!("Rollout of Deployment {full_name} is stuck"),
         description,
     );
-    sign.with("replicas", deployment.replicas)
+    symptom
+        .with("replicas", deployment.replicas)
         .with("updated", deployment.updated);
-    sign.with("available", deployment.available);
+    symptom.with("available", deployment.available);
 }
 
 #[cfg(test)]
@@ -58,11 +59,11 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("rollout", "well"),
-                Quiet,
-                Seen("rollout", "stuck"),
+                Captured("rollout", "well"),
+                NoChange,
+                Captured("rollout", "stuck"),
                 Opens(Error),
-                Seen("rollout", "repaired"),
+                Captured("rollout", "repaired"),
                 Closes,
             ],
         );
@@ -79,7 +80,7 @@ mod tests {
                             over(condition("Progressing", "True", 0), json!({"reason": "ReplicaSetUpdated"}))]}})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -5,9 +5,9 @@ use kube9_model::EventType;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 
-use super::symptoms::Signs;
+use super::symptoms::RuleOutput;
 use crate::config::ThresholdConfig;
-use crate::self_status::Own;
+use crate::self_status::SelfStatus;
 use crate::subject::SubjectKind;
 use crate::world::{NodeEntry, PodEntry, World};
 
@@ -60,25 +60,25 @@ impl Rule {
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
     /// A Pod.
-    Pod(fn(&Context<'_>, &PodEntry, &mut Signs)),
+    Pod(fn(&RuleContext<'_>, &PodEntry, &mut RuleOutput)),
     /// A Node.
-    Node(fn(&Context<'_>, &NodeEntry, &mut Signs)),
+    Node(fn(&RuleContext<'_>, &NodeEntry, &mut RuleOutput)),
     /// A Deployment.
-    Deployment(fn(&Context<'_>, &Deployment, &mut Signs)),
+    Deployment(fn(&RuleContext<'_>, &Deployment, &mut RuleOutput)),
     /// A Service.
-    Service(fn(&Context<'_>, &Service, &mut Signs)),
+    Service(fn(&RuleContext<'_>, &Service, &mut RuleOutput)),
     /// A ConfigMap.
-    ConfigMap(fn(&Context<'_>, &ConfigMap, &mut Signs)),
+    ConfigMap(fn(&RuleContext<'_>, &ConfigMap, &mut RuleOutput)),
     /// The pods of a controller; at least one.
-    Owner(fn(&Context<'_>, &Group<'_>, &mut Signs)),
+    Owner(fn(&RuleContext<'_>, &Group<'_>, &mut RuleOutput)),
     /// An image that cannot be pulled, and the pods that wait for it; at least one.
-    Image(fn(&Context<'_>, &Group<'_>, &mut Signs)),
+    Image(fn(&RuleContext<'_>, &Group<'_>, &mut RuleOutput)),
     /// A namespace, by its name.
-    Namespace(fn(&Context<'_>, &str, &mut Signs)),
+    Namespace(fn(&RuleContext<'_>, &str, &mut RuleOutput)),
     /// The cluster.
-    Cluster(fn(&Context<'_>, &mut Signs)),
+    Cluster(fn(&RuleContext<'_>, &mut RuleOutput)),
     /// kube9 itself.
-    Recorder(fn(&Context<'_>, &Own, &mut Signs)),
+    Recorder(fn(&RuleContext<'_>, &SelfStatus, &mut RuleOutput)),
 }
 
 impl Check {
@@ -127,7 +127,7 @@ impl<'a> Group<'a> {
 }
 
 /// What a rule may know.
-pub struct Context<'a> {
+pub struct RuleContext<'a> {
     /// Everything that is there.
     pub world: &'a World,
     /// Now.

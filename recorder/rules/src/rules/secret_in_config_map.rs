@@ -4,8 +4,8 @@ use kube9_ingest::objects::ConfigMap;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInConfigMap",
@@ -23,7 +23,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::ConfigMap(check),
 };
 
-fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, map: &ConfigMap, output: &mut RuleOutput) {
     let keys: Vec<&str> = map
         .keys
         .iter()
@@ -33,15 +33,17 @@ fn check(context: &Context<'_>, map: &ConfigMap, signs: &mut Signs) {
     if keys.is_empty() {
         return;
     }
-    let place = format!("{}/{}", map.meta.namespace, map.meta.name);
+    let full_name = format!("{}/{}", map.meta.namespace, map.meta.name);
     let description = format!(
-        "ConfigMap {place} has keys whose values look confidential ({}). Move them to a Secret, and rotate them: they were \
+        "ConfigMap {full_name} has keys whose values look confidential ({}). Move them to a Secret, and rotate them: they were \
          readable.",
         keys.join(", ")
     );
-    let title = format!("ConfigMap {place} seems to hold a secret");
-    let sign = signs.add(Severity::Warning, map.meta.created, title, description);
-    sign.hold(context.thresholds.assessment).with("names", keys);
+    let title = format!("ConfigMap {full_name} seems to hold a secret");
+    let symptom = output.add(Severity::Warning, map.meta.created, title, description);
+    symptom
+        .for_at_least(context.thresholds.assessment)
+        .with("names", keys);
 }
 
 #[cfg(test)]
@@ -58,10 +60,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Warning),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -70,7 +72,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -100,7 +105,7 @@ mod tests {
                     ),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -115,7 +120,7 @@ mod tests {
                     over(secret(), json!({"metadata": {"namespace": "kube-system"}})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "SecretInEnvVar",
@@ -23,9 +23,9 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
-    let owner = owner_words(&newest.owner);
+    let owner = owner_name(&newest.owner);
     for container in newest
         .pod
         .spec
@@ -42,14 +42,15 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
         );
         let title =
             format!("Container {name} of {owner} seems to have a secret in its environment");
-        let sign = signs.add(
+        let symptom = output.add(
             Severity::Warning,
             newest.pod.meta.created,
             title,
             description,
         );
-        sign.container(name)
-            .hold(context.thresholds.assessment)
+        symptom
+            .container(name)
+            .for_at_least(context.thresholds.assessment)
             .with("names", names);
     }
 }
@@ -64,10 +65,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Warning),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -76,7 +77,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -89,7 +93,7 @@ mod tests {
                     with_container(json!({"env": [{"name": "DB_PASSWORD", "value": "x"}]})),
                 ),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Opens(Warning),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -110,7 +114,7 @@ mod tests {
                             {"name": "AUTHOR", "value": "x"}]})),
                 ),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

@@ -5,9 +5,9 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::format::members;
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::pod_names;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "ServiceHasNoReadyPod",
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Service(check),
 };
 
-fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) {
     if service.selector.is_empty() || &*service.kind == "ExternalName" {
         return;
     }
@@ -46,8 +46,8 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     }
     if let Some(well) = well {
         if context.now < well {
-            signs.keep("");
-            signs.look_again(well);
+            output.keep_open("");
+            output.recheck_at(well);
         }
         return;
     }
@@ -65,18 +65,20 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         })
         .fold(Timestamp::EPOCH, Timestamp::max);
     let meta = &service.meta;
-    let place = format!("{}/{}", meta.namespace, meta.name);
+    let full_name = format!("{}/{}", meta.namespace, meta.name);
     let count = pods.len();
     let description = format!(
-        "Service {place} selects {}, and none has been ready since {since}, so its clients get no answer. \
+        "Service {full_name} selects {}, and none has been ready since {since}, so its clients get no answer. \
          `kube9-query events list --object-kind Pod --object-namespace {} --severity warning+` shows why.",
         super::format::count(count, "pod"),
         meta.namespace
     );
-    let title = format!("Service {place} has no ready pod");
-    let sign = signs.add(Severity::Critical, since, title, description);
-    sign.hold(context.thresholds.service).with("pods", count);
-    sign.with("members", members(pods.into_iter()));
+    let title = format!("Service {full_name} has no ready pod");
+    let symptom = output.add(Severity::Critical, since, title, description);
+    symptom
+        .for_at_least(context.thresholds.service)
+        .with("pods", count);
+    symptom.with("members", pod_names(pods.into_iter()));
 }
 
 #[cfg(test)]
@@ -100,10 +102,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("not-ready", "bad"),
+                Captured("not-ready", "bad"),
                 Wait(61),
                 Opens(Critical),
-                Seen("not-ready", "repaired"),
+                Captured("not-ready", "repaired"),
                 Wait(61),
                 Closes,
             ],
@@ -120,7 +122,7 @@ mod tests {
                     (Kind::Pod, unready()),
                 ]),
                 Wait(50),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Opens(Critical),
                 apply(Kind::Pod, pod("web-1", json!({}))),
@@ -144,10 +146,10 @@ mod tests {
                 Wait(20),
                 apply(Kind::Pod, unready()),
                 Wait(20),
-                Quiet,
+                NoChange,
                 apply(Kind::Pod, ready("web-1", 113)),
                 Wait(50),
-                Quiet,
+                NoChange,
                 Wait(20),
                 Closes,
             ],
@@ -173,7 +175,7 @@ mod tests {
                 apply(Kind::Pod, ready("web-1", 130)),
                 apply(Kind::Pod, ready("web-3", 130)),
                 Wait(25),
-                Quiet,
+                NoChange,
                 Wait(10),
                 Closes,
             ],
@@ -191,7 +193,7 @@ mod tests {
                     (Kind::Pod, pod("web-2", json!({}))),
                 ]),
                 Wait(100),
-                Quiet,
+                NoChange,
             ],
         );
     }
@@ -200,7 +202,7 @@ mod tests {
     fn captured_service_without_pods_does_not_open() {
         run(
             &RULE,
-            vec![Seen("service-no-pods", "bad"), Wait(100), Quiet],
+            vec![Captured("service-no-pods", "bad"), Wait(100), NoChange],
         );
     }
 }

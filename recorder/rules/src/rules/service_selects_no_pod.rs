@@ -4,8 +4,8 @@ use kube9_ingest::objects::Service;
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::subject::path;
 
 pub(super) const RULE: Rule = Rule {
@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Service(check),
 };
 
-fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) {
     if service.selector.is_empty() || &*service.kind == "ExternalName" {
         return;
     }
@@ -32,15 +32,15 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         return;
     }
     let meta = &service.meta;
-    let place = format!("{}/{}", meta.namespace, meta.name);
+    let full_name = format!("{}/{}", meta.namespace, meta.name);
     let selector: Vec<String> = service
         .selector
         .iter()
         .map(|(k, v)| format!("{k}={v}"))
         .collect();
     let selector = selector.join(",");
-    let resting = context.world.resting(service);
-    let (severity, hint) = match &resting {
+    let scaled_to_zero = context.world.scaled_to_zero(service);
+    let (severity, hint) = match &scaled_to_zero {
         Some(key) => (
             Severity::Info,
             format!("Deployment {} is scaled to 0.", path(key)),
@@ -54,13 +54,13 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
         ),
     };
     let description = format!(
-        "No pod of namespace {} has the labels that Service {place} selects ({selector}), so its clients get no answer. {hint}",
+        "No pod of namespace {} has the labels that Service {full_name} selects ({selector}), so its clients get no answer. {hint}",
         meta.namespace
     );
-    let title = format!("Service {place} selects no pod");
-    signs
+    let title = format!("Service {full_name} selects no pod");
+    output
         .add(severity, context.now, title, description)
-        .hold(context.thresholds.service)
+        .for_at_least(context.thresholds.service)
         .with("selector", selector);
 }
 
@@ -74,12 +74,12 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("service-no-pods", "bad"),
+                Captured("service-no-pods", "bad"),
                 Wait(59),
-                Quiet,
+                NoChange,
                 Wait(2),
                 Opens(Error),
-                Seen("service-no-pods", "repaired"),
+                Captured("service-no-pods", "repaired"),
                 Closes,
             ],
         );
@@ -95,8 +95,8 @@ mod tests {
                     (Kind::Service, service(json!({}))),
                 ]),
                 Wait(100),
-                Quiet,
-                Gone(Kind::Pod, pod("web-1", json!({}))),
+                NoChange,
+                Delete(Kind::Pod, pod("web-1", json!({}))),
                 Wait(61),
                 Opens(Error),
                 apply(Kind::Pod, pod("web-2", json!({}))),
@@ -128,14 +128,17 @@ mod tests {
             vec![
                 apply(Kind::Service, service(json!({"spec": {"selector": null}}))),
                 Wait(100),
-                Quiet,
+                NoChange,
             ],
         );
     }
 
     #[test]
     fn captured_unready_pods_do_not_open() {
-        run(&RULE, vec![Seen("not-ready", "bad"), Wait(100), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("not-ready", "bad"), Wait(100), NoChange],
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::format::owner_words;
-use super::rule::{Check, Context, Group, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::format::owner_name;
+use super::rule::{Check, Group, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 use crate::subject::path;
 
 pub(super) const RULE: Rule = Rule {
@@ -24,7 +24,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, group: &Group<'_>, output: &mut RuleOutput) {
     let newest = group.newest();
     let owner = &newest.owner;
     if owner.kind != "Deployment" {
@@ -38,16 +38,16 @@ fn check(context: &Context<'_>, group: &Group<'_>, signs: &mut Signs) {
     let Some(service) = services.first().map(|key| path(key)) else {
         return;
     };
-    let words = owner_words(owner);
+    let words = owner_name(owner);
     let description = format!(
         "{words} has one replica, and Service {service} depends on it. A restart, a crash or a drained node interrupts the \
          Service. Run two replicas or more, on several nodes."
     );
     let title = format!("Service {service} depends on one replica of {words}");
     let since = deployment.meta.created.max(newest.pod.meta.created);
-    signs
+    output
         .add(Severity::Info, since, title, description)
-        .hold(context.thresholds.assessment)
+        .for_at_least(context.thresholds.assessment)
         .with("service", &*service);
 }
 
@@ -68,10 +68,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("careless", "bad"),
+                Captured("careless", "bad"),
                 Wait(31),
                 Opens(Info),
-                Seen("careless", "repaired"),
+                Captured("careless", "repaired"),
                 Wait(60),
                 Closes,
             ],
@@ -80,7 +80,10 @@ mod tests {
 
     #[test]
     fn captured_careful_manifest_does_not_open() {
-        run(&RULE, vec![Seen("careless", "repaired"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("careless", "repaired"), Wait(60), NoChange],
+        );
     }
 
     #[test]
@@ -108,7 +111,7 @@ mod tests {
             vec![
                 Apply(vec![(Kind::Pod, pod("web-1", json!({}))), replicas(1)]),
                 Wait(60),
-                Quiet,
+                NoChange,
             ],
         );
     }

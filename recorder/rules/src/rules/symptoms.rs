@@ -11,7 +11,7 @@ use crate::world::PodEntry;
 
 /// A sign of trouble.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sign {
+pub struct Symptom {
     /// Tells several of one rule on one subject apart, e.g. a container's name; empty where there is one.
     pub part: String,
     /// How bad. A finding that gets worse gets a new row; one that gets better stays as bad as it was until it closes.
@@ -23,7 +23,7 @@ pub struct Sign {
     /// Since when.
     pub since: Timestamp,
     /// How long it must be so until it counts.
-    pub hold: Duration,
+    pub for_at_least: Duration,
     /// Container.
     pub container: String,
     /// Node.
@@ -36,31 +36,31 @@ pub struct Sign {
 
 /// What a rule says.
 #[derive(Debug, Default)]
-pub struct Signs {
+pub struct RuleOutput {
     /// Signs it sees.
-    pub seen: Vec<Sign>,
+    pub symptoms: Vec<Symptom>,
     /// Parts whose findings stay as they are if they are open: it is better, but not for long enough.
-    pub kept: Vec<String>,
+    pub keep_open: Vec<String>,
     /// Parts whose findings go on as something else, which another rule reports, and as what.
-    pub became: BTreeMap<String, &'static str>,
+    pub superseded: BTreeMap<String, &'static str>,
     /// When to look again even if nothing changes.
-    pub again: Option<Timestamp>,
+    pub recheck_at: Option<Timestamp>,
 }
 
-impl Signs {
+impl RuleOutput {
     /// Leaves a finding as it is if it is open.
-    pub fn keep(&mut self, part: &str) {
-        self.kept.push(part.to_owned());
+    pub fn keep_open(&mut self, part: &str) {
+        self.keep_open.push(part.to_owned());
     }
 
     /// A finding that is open goes on as something that another rule reports.
-    pub fn became(&mut self, part: &str, what: &'static str) {
-        self.became.insert(part.to_owned(), what);
+    pub fn superseded(&mut self, part: &str, what: &'static str) {
+        self.superseded.insert(part.to_owned(), what);
     }
 
     /// Looks again at that time.
-    pub fn look_again(&mut self, at: Timestamp) {
-        self.again = Some(self.again.map_or(at, |again| again.min(at)));
+    pub fn recheck_at(&mut self, at: Timestamp) {
+        self.recheck_at = Some(self.recheck_at.map_or(at, |recheck_at| recheck_at.min(at)));
     }
 
     /// Notes a sign; the caller fills in the rest.
@@ -70,24 +70,24 @@ impl Signs {
         since: Timestamp,
         title: impl Into<String>,
         description: impl Into<String>,
-    ) -> &mut Sign {
-        self.seen.push(Sign {
+    ) -> &mut Symptom {
+        self.symptoms.push(Symptom {
             part: String::new(),
             severity,
             title: title.into(),
             description: description.into(),
             since,
-            hold: Duration::ZERO,
+            for_at_least: Duration::ZERO,
             container: String::new(),
             node: None,
             owner: None,
             extra: Map::new(),
         });
-        self.seen.last_mut().expect("it was just pushed")
+        self.symptoms.last_mut().expect("it was just pushed")
     }
 }
 
-impl Sign {
+impl Symptom {
     /// Tells it apart from others of the same rule and subject.
     pub fn part(&mut self, part: impl Into<String>) -> &mut Self {
         self.part = part.into();
@@ -102,8 +102,8 @@ impl Sign {
     }
 
     /// It counts only after this time.
-    pub fn hold(&mut self, hold: Duration) -> &mut Self {
-        self.hold = hold;
+    pub fn for_at_least(&mut self, for_at_least: Duration) -> &mut Self {
+        self.for_at_least = for_at_least;
         self
     }
 

@@ -4,8 +4,8 @@ use kube9_ingest::objects::{Fit, Service, TargetPort};
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "TargetPortNotDeclared",
@@ -26,7 +26,7 @@ pub(super) const RULE: Rule = Rule {
 /// Pods looked at: those of a Service are alike, and a thousand of them say no more.
 const PODS_MAX: usize = 50;
 
-fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, service: &Service, output: &mut RuleOutput) {
     if service.selector.is_empty() {
         return;
     }
@@ -54,7 +54,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
     if pods == 0 {
         return; // `ServiceSelectsNoPod`
     }
-    let place = format!("{}/{}", service.meta.namespace, service.meta.name);
+    let full_name = format!("{}/{}", service.meta.namespace, service.meta.name);
     for port in &service.ports {
         let (found, severity) = match &port.target {
             TargetPort::Name(name) => (declared.iter().any(|p| p.name == *name), Severity::Error),
@@ -67,18 +67,20 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
             continue;
         }
         let description = format!(
-            "Port {} of Service {place} goes to target port {}, which none of its pods declares. \
+            "Port {} of Service {full_name} goes to target port {}, which none of its pods declares. \
              Correct `targetPort`, or the ports of the containers.",
             port.port, port.target
         );
         let title = format!(
-            "Target port {} of Service {place} is declared by none of its pods",
+            "Target port {} of Service {full_name} is declared by none of its pods",
             port.target
         );
-        let sign = signs.add(severity, context.now, title, description);
-        sign.part(port.port.to_string())
-            .hold(context.thresholds.assessment);
-        sign.with("port", port.port)
+        let symptom = output.add(severity, context.now, title, description);
+        symptom
+            .part(port.port.to_string())
+            .for_at_least(context.thresholds.assessment);
+        symptom
+            .with("port", port.port)
             .with("target_port", port.target.to_string());
     }
 }
@@ -86,7 +88,7 @@ fn check(context: &Context<'_>, service: &Service, signs: &mut Signs) {
 #[cfg(test)]
 mod tests {
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
     fn to(target: Value) -> (Kind, Value) {
@@ -94,7 +96,7 @@ mod tests {
         (Kind::Service, service(ports))
     }
 
-    fn with(target: Value) -> Do {
+    fn with(target: Value) -> Step {
         Apply(vec![(Kind::Pod, pod("web-1", json!({}))), to(target)])
     }
 
@@ -103,10 +105,10 @@ mod tests {
         run(
             &RULE,
             vec![
-                Seen("target-port", "bad"),
+                Captured("target-port", "bad"),
                 Wait(31),
                 Opens(Error),
-                Seen("target-port", "repaired"),
+                Captured("target-port", "repaired"),
                 Closes,
             ],
         );
@@ -133,11 +135,14 @@ mod tests {
 
     #[test]
     fn declared_number_does_not_open() {
-        run(&RULE, vec![with(json!(8080)), Wait(60), Quiet]);
+        run(&RULE, vec![with(json!(8080)), Wait(60), NoChange]);
     }
 
     #[test]
     fn captured_pods_without_ports_do_not_open() {
-        run(&RULE, vec![Seen("not-ready", "bad"), Wait(60), Quiet]);
+        run(
+            &RULE,
+            vec![Captured("not-ready", "bad"), Wait(60), NoChange],
+        );
     }
 }

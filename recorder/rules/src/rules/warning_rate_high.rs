@@ -3,8 +3,8 @@
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
 
-use super::rule::{Check, Context, Rule, RuleDoc};
-use super::symptoms::Signs;
+use super::rule::{Check, Rule, RuleContext, RuleDoc};
+use super::symptoms::RuleOutput;
 
 pub(super) const RULE: Rule = Rule {
     name: "WarningRateHigh",
@@ -25,7 +25,7 @@ pub(super) const RULE: Rule = Rule {
 /// Reasons that are named.
 const REASONS_MAX: usize = 5;
 
-fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
+fn check(context: &RuleContext<'_>, namespace: &str, output: &mut RuleOutput) {
     let Some(rate) = context.world.warnings.rate(namespace, context.now) else {
         return;
     };
@@ -42,7 +42,7 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
         return;
     }
     if let Some(at) = rate.changes_at {
-        signs.look_again(at);
+        output.recheck_at(at);
     }
     let reasons: Vec<String> = rate
         .reasons
@@ -61,8 +61,9 @@ fn check(context: &Context<'_>, namespace: &str, signs: &mut Signs) {
         "Namespace {namespace} has many more warnings than usual ({} in an hour, usually {usual})",
         rate.now
     );
-    let sign = signs.add(Severity::Warning, context.now, title, description);
-    sign.with("warnings", rate.now)
+    let symptom = output.add(Severity::Warning, context.now, title, description);
+    symptom
+        .with("warnings", rate.now)
         .with("usual", usual)
         .with("reasons", reasons);
 }
@@ -74,7 +75,7 @@ mod tests {
     use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
 
     use super::RULE;
-    use crate::tests::case::Do;
+    use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
     /// A day in which half of the hours had so many warnings, and the others none or as many.
@@ -89,14 +90,14 @@ mod tests {
         }
     }
 
-    fn warnings(second: i64, rows: u32) -> Do {
-        let place = Place {
+    fn warnings(second: i64, rows: u32) -> Step {
+        let full_name = Place {
             namespace: "shop".into(),
             slot: (start().second() + second).div_euclid(SLOT_SECONDS),
             reason: "BackOff".into(),
         };
-        Hear(Told {
-            warnings: HashMap::from([(place, rows)]),
+        Commit(Told {
+            warnings: HashMap::from([(full_name, rows)]),
             kills: Vec::new(),
         })
     }
@@ -108,11 +109,11 @@ mod tests {
             used_to(10),
             vec![
                 warnings(0, 49),
-                Quiet,
+                NoChange,
                 warnings(0, 1),
                 Opens(Warning),
                 Wait(3_500),
-                Quiet,
+                NoChange,
                 Wait(100),
                 Closes,
             ],
@@ -121,7 +122,11 @@ mod tests {
 
     #[test]
     fn few_warnings_after_none_do_not_open() {
-        run_after(&RULE, used_to(0), vec![warnings(0, 19), Wait(700), Quiet]);
+        run_after(
+            &RULE,
+            used_to(0),
+            vec![warnings(0, 19), Wait(700), NoChange],
+        );
     }
 
     #[test]
@@ -129,12 +134,12 @@ mod tests {
         run_after(
             &RULE,
             used_to(10),
-            vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), Quiet],
+            vec![warnings(0, 45), Wait(3_700), warnings(3_700, 45), NoChange],
         );
     }
 
     #[test]
     fn less_than_a_day_of_history_does_not_open() {
-        run(&RULE, vec![warnings(0, 1_000), Wait(60), Quiet]);
+        run(&RULE, vec![warnings(0, 1_000), Wait(60), NoChange]);
     }
 }

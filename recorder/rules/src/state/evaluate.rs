@@ -9,11 +9,11 @@ use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 
 use super::{Analysis, items};
-use crate::changes::Late;
+use crate::changes::UnobservedInterval;
 use crate::config::AnalysisConfig;
-use crate::findings::Look;
-use crate::rules::rule::{Context, Rule};
-use crate::rules::symptoms::Signs;
+use crate::findings::Evaluation;
+use crate::rules::rule::{Rule, RuleContext};
+use crate::rules::symptoms::RuleOutput;
 use crate::rules::{self, PERMISSION};
 use crate::subject::{Subject, SubjectKind};
 use crate::target::Target;
@@ -29,13 +29,13 @@ impl Analysis {
     pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
         let (mut steps, mut out) = (Vec::new(), Vec::new());
         self.relist |= self.quota.retry(now);
-        self.thaw(now, &mut steps);
-        self.agenda.wake(now);
+        self.unsuspend(now, &mut steps);
+        self.work_queue.promote_due(now);
         for _ in 0..budget {
-            let Some(subject) = self.agenda.next() else {
+            let Some(subject) = self.work_queue.pop() else {
                 break;
             };
-            self.look(&subject, now, &mut steps);
+            self.evaluate_subject(&subject, now, &mut steps);
             let grown = self.findings.bearer(&subject).to_owned();
             self.stay_within(&grown, now, &mut out);
             if steps.len() >= STEPS_MAX {
@@ -47,32 +47,34 @@ impl Analysis {
     }
 
     /// What was frozen, and is seen again, is looked at again.
-    fn thaw(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
-        let thawed = self.sight.refresh(now);
-        if thawed.is_empty() {
+    fn unsuspend(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
+        let now_ready = self.freshness.refresh(now);
+        if now_ready.is_empty() {
             return;
         }
-        if !std::mem::replace(&mut self.retired, true) {
+        if !std::mem::replace(&mut self.disabled_rules_closed, true) {
             let runs = |name: &str| {
                 name == PERMISSION.name || named(name).any(|rule| self.config.runs(rule))
             };
-            self.findings.retire(runs, "the rule is disabled", now, out);
+            self.findings
+                .close_disabled(runs, "the rule is disabled", now, out);
         }
-        for (kind, since) in thawed {
+        for (kind, since) in now_ready {
             let Some(from) = since else { continue };
             let reads = |name: &str| named(name).any(|rule| rule.reads.contains(&kind));
-            self.findings.doubt(reads, Late { from, to: now });
+            self.findings
+                .mark_unverified(reads, UnobservedInterval { from, to: now });
         }
-        self.agenda.add(self.world.subjects());
+        self.work_queue.enqueue(self.world.subjects());
         let about_findings: BTreeSet<Subject> = self.findings.subjects().cloned().collect();
-        self.agenda.add(about_findings);
+        self.work_queue.enqueue(about_findings);
     }
 
     fn is_ready(&self, rule: &Rule) -> bool {
-        rule.reads.iter().all(|kind| self.sight.is_ready(*kind))
+        rule.reads.iter().all(|kind| self.freshness.is_ready(*kind))
     }
 
-    fn look(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
+    fn evaluate_subject(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let is_off = self.quota.is_off(subject.namespace());
         // Of a node and of an image, the pods of all namespaces say what is so.
         let misses_pods = matches!(subject.kind, SubjectKind::Node | SubjectKind::Image)
@@ -84,22 +86,22 @@ impl Analysis {
         };
         if self.quota.leaves_out(bearer) {
             let reads = |name: &str| named(name).any(|rule| !rule.reads.is_empty());
-            self.findings.leave(subject, reads, NO_MEMORY, now, out);
+            self.findings.close_for(subject, reads, NO_MEMORY, now, out);
         }
         let Some(target) = target else {
             if is_off {
                 return; // nothing of it is kept; what was open is closed
             }
             let kind = subject.kind.kind();
-            if kind.is_some_and(|kind| self.sight.is_ready(kind)) {
+            if kind.is_some_and(|kind| self.freshness.is_ready(kind)) {
                 self.without_objects(subject, now, out);
             }
             return;
         };
-        if !self.resting.is_empty() {
-            self.resting.remove(subject);
+        if !self.idle_cron_jobs.is_empty() {
+            self.idle_cron_jobs.remove(subject);
         }
-        let was_quiet = self.findings.is_quiet(subject);
+        let had_none = self.findings.has_none(subject);
         let mut again: Option<Timestamp> = None;
         for rule in rules::ALL
             .iter()
@@ -111,7 +113,7 @@ impl Analysis {
             if reads_what_is_off || !self.is_ready(rule) || !self.config.runs(rule) {
                 continue;
             }
-            let look = Look {
+            let evaluation = Evaluation {
                 rule: rule.name,
                 event_type: rule.event_type,
                 subject,
@@ -119,31 +121,31 @@ impl Analysis {
                 object: target.object.as_ref(),
                 bearer: target.bearer,
                 sees_part,
-                was_quiet,
+                had_none,
                 now,
             };
-            let mut signs = Signs::default();
+            let mut output = RuleOutput::default();
             if !self.config.excludes(rule, target.namespace) && !target.ignores(rule) {
                 let findings = &self.findings;
-                let context = Context {
+                let context = RuleContext {
                     world: &self.world,
                     now,
                     thresholds: &self.config.thresholds,
-                    is_open: &|part| findings.is_open(&look, part),
-                    other_is_open: &|rule, part| findings.other_is_open(&look, rule, part),
+                    is_open: &|part| findings.is_open(&evaluation, part),
+                    other_is_open: &|rule, part| findings.other_is_open(&evaluation, rule, part),
                 };
-                target.check(rule, &context, &mut signs);
+                target.check(rule, &context, &mut output);
             }
-            let next = self.findings.judge(&look, signs, out);
+            let next = self.findings.reconcile(&evaluation, output, out);
             again = [again, next].into_iter().flatten().min();
         }
         let again = again.map(|at| at.max(now.plus(Duration::from_millis(1))));
-        self.agenda.later(again, subject);
+        self.work_queue.schedule(again, subject);
     }
 }
 
 /// A CronJob whose last pod has been gone for so long is taken for gone: one that runs once a day is not.
-const RESTS_MAX: Duration = Duration::from_secs(25 * 3_600);
+const IDLE_CRON_JOB_MAX: Duration = Duration::from_secs(25 * 3_600);
 
 impl Analysis {
     /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
@@ -153,23 +155,25 @@ impl Analysis {
             |name: &str| named(name).any(|rule| rule.event_type == EventType::Assessment);
         let is_cron_job = subject.kind == SubjectKind::Owner && subject.object.kind == "CronJob";
         if !is_cron_job {
-            self.findings.gone(subject, |_| true, now, out);
-            self.agenda.later(None, subject);
+            self.findings.close_for_deleted(subject, |_| true, now, out);
+            self.work_queue.schedule(None, subject);
             return;
         }
-        self.findings.gone(subject, |id| !assessments(id), now, out);
+        self.findings
+            .close_for_deleted(subject, |id| !assessments(id), now, out);
         if !self.findings.has(subject) {
-            self.resting.remove(subject);
-            self.agenda.later(None, subject);
+            self.idle_cron_jobs.remove(subject);
+            self.work_queue.schedule(None, subject);
             return;
         }
-        let since = *self.resting.entry(subject.clone()).or_insert(now);
-        if now.since(since) < RESTS_MAX {
-            self.agenda.later(Some(since.plus(RESTS_MAX)), subject);
+        let since = *self.idle_cron_jobs.entry(subject.clone()).or_insert(now);
+        if now.since(since) < IDLE_CRON_JOB_MAX {
+            self.work_queue
+                .schedule(Some(since.plus(IDLE_CRON_JOB_MAX)), subject);
         } else {
-            self.agenda.later(None, subject);
-            self.resting.remove(subject);
-            self.findings.gone(subject, |_| true, now, out);
+            self.work_queue.schedule(None, subject);
+            self.idle_cron_jobs.remove(subject);
+            self.findings.close_for_deleted(subject, |_| true, now, out);
         }
     }
 }

@@ -15,12 +15,12 @@ use kube9_model::{ObjectRef, Severity};
 
 use super::quota::Cause;
 use super::{Analysis, items};
-use crate::changes::{self, Compared, Facts, LastChange, Late};
+use crate::changes::{self, Diff, LastChange, ObjectSnapshot, UnobservedInterval};
 use crate::controller::controller;
-use crate::findings::Look;
-use crate::freshness::Source;
+use crate::findings::Evaluation;
+use crate::freshness::InformerView;
 use crate::rules::PERMISSION;
-use crate::rules::symptoms::Signs;
+use crate::rules::symptoms::RuleOutput;
 use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
 
 /// The facts of an object are deleted; no row, and no position that moves.
@@ -51,10 +51,10 @@ fn key_of(object: &Object) -> ObjectKey {
 
 impl Analysis {
     /// Takes in a piece of news.
-    pub fn take(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
+    pub fn handle(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
         let watch = seen.watch;
-        if self.sight.source(watch).is_none() {
+        if self.freshness.source(watch).is_none() {
             return out; // informers say only what they are registered for
         }
         match seen.what {
@@ -66,7 +66,7 @@ impl Analysis {
             }
             News::Unreadable { namespace, name } => {
                 if let Some(source) = self.source(watch) {
-                    source.shown(&clean_key(source.kind.name(), &namespace, &name));
+                    source.mark_listed(&clean_key(source.kind.name(), &namespace, &name));
                 }
             }
             News::Listed {
@@ -77,7 +77,10 @@ impl Analysis {
             } => {
                 let vanished = self.listed(watch, at.min(server_time), now, &mut out);
                 // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
-                if self.source(watch).is_some_and(|source| !source.goes_on()) {
+                if self
+                    .source(watch)
+                    .is_some_and(|source| !source.is_resuming())
+                {
                     let mark = Mark::Synced {
                         version,
                         at,
@@ -92,16 +95,16 @@ impl Analysis {
             News::Live => {
                 self.permission(watch, None, now, &mut out);
                 if let Some(source) = self.source(watch) {
-                    source.lives(now);
+                    source.connected(now);
                 }
             }
-            News::Behind(is_behind) => {
+            News::Behind(reads_backlog) => {
                 if let Some(source) = self.source(watch) {
-                    source.is_behind = is_behind;
+                    source.reads_backlog = reads_backlog;
                 }
             }
             News::Blind { why, forbidden } => {
-                self.sight.blinded(watch, now);
+                self.freshness.disconnected(watch, now);
                 if forbidden {
                     self.tried(watch, true, &mut out);
                     self.permission(watch, Some(&why), now, &mut out);
@@ -113,7 +116,7 @@ impl Analysis {
                 is_last,
             } => {
                 let source = self.source(watch);
-                if source.is_some_and(|source| source.proven(at) || is_last) {
+                if source.is_some_and(|source| source.confirm(at) || is_last) {
                     out.push(Item::Mark {
                         watch,
                         mark: Mark::Proven { version, at },
@@ -133,8 +136,8 @@ impl Analysis {
         out
     }
 
-    fn source(&mut self, watch: WatchId) -> Option<&mut Source> {
-        self.sight.source(watch)
+    fn source(&mut self, watch: WatchId) -> Option<&mut InformerView> {
+        self.freshness.source(watch)
     }
 
     fn list_begun(
@@ -174,47 +177,47 @@ impl Analysis {
             self.switch_off(watch, &key.namespace, Cause::Object, now, out);
             return;
         }
-        let Some(source) = self.sight.source(watch) else {
+        let Some(source) = self.freshness.source(watch) else {
             return;
         };
         // The key as it is in memory already, so that every map shares it.
-        let known = source.facts.get_key_value(&key);
+        let known = source.snapshots.get_key_value(&key);
         let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
         key = known.map_or(key, |(known, _)| known);
-        let (late, first) = (source.late_at(now), source.first);
-        let reached = source.reached(&object);
+        let (late, first) = (source.unobserved_interval(now), source.first);
+        let version = source.resource_version_of(&object);
         if is_another {
             self.vanished(watch, &key, None, late, now, out);
         }
         if let Object::Pod(pod) = &object {
             self.owners.pod_is_there(&key, controller(&pod.meta));
         }
-        let rewritten = match (&object, self.world.config_maps.get(&key)) {
-            (Object::ConfigMap(after), Some(before)) => changes::rewritten(before, after),
+        let changed_keys = match (&object, self.world.config_maps.get(&key)) {
+            (Object::ConfigMap(after), Some(before)) => changes::changed_keys(before, after),
             _ => Vec::new(),
         };
-        let Some(source) = self.sight.source(watch) else {
+        let Some(source) = self.freshness.source(watch) else {
             return;
         };
-        let before = source.facts.get(&key);
-        let mut after = Facts::of(&object, before);
+        let before = source.snapshots.get(&key);
+        let mut after = ObjectSnapshot::of(&object, before);
         // Of what was left out it is not known how it was.
         let returns = before.is_none() && self.quota.is_off(&key.namespace);
         let rows = if first || returns {
             Vec::new()
         } else {
-            changes::rows(&Compared {
+            changes::rows(&Diff {
                 before,
                 after: Some(&after),
                 object: Some(&object),
-                rewritten,
+                changed_keys,
                 subject: object_ref(kind.name(), object.meta()),
                 at: now,
                 late,
             })
         };
-        if let Some(what) = changes::breaking(&rows) {
+        if let Some(what) = changes::pod_breaking_change(&rows) {
             after.changed = Some(LastChange {
                 at: now.millis(),
                 what,
@@ -227,12 +230,12 @@ impl Analysis {
                 name: Clean::name(&path(&key)),
                 facts: Clean::json(&after),
                 rows: rows.into_iter().map(sanitize).collect(),
-                version: reached,
+                version,
             })));
             source.changed = true;
-            source.facts.insert(key.clone(), after);
+            source.snapshots.insert(key.clone(), after);
         }
-        source.shown(&key);
+        source.mark_listed(&key);
         let mut dirty = BTreeSet::new();
         let stable_after = self.config.thresholds.stable_after;
         self.world
@@ -240,7 +243,7 @@ impl Analysis {
         if let Some(change) = changed {
             self.world.note_change(kind, &key, change, &mut dirty);
         }
-        self.agenda.add(dirty);
+        self.work_queue.enqueue(dirty);
         self.stay_within(&key.namespace, now, out);
     }
 
@@ -252,7 +255,7 @@ impl Analysis {
         };
         // Each round has one namespace more that is off.
         while let Some((namespace, cause)) = ledgers(self) {
-            let Some(watch) = self.sight.watches().next() else {
+            let Some(watch) = self.freshness.watches().next() else {
                 return;
             };
             self.switch_off(watch, &namespace, cause, now, out);
@@ -271,7 +274,7 @@ impl Analysis {
     ) {
         self.quota.switch_off(namespace, cause, now);
         let mut dirty = BTreeSet::new();
-        for (kind, watch, key) in self.sight.forget(namespace) {
+        for (kind, watch, key) in self.freshness.forget(namespace) {
             self.world.remove(kind, &key, &mut dirty);
             if kind == Kind::Pod {
                 self.owners.forget(&key);
@@ -280,25 +283,26 @@ impl Analysis {
         }
         self.world.trim();
         out.push(off_mark(watch, namespace));
-        self.resting
+        self.idle_cron_jobs
             .retain(|subject, _| subject.namespace() != namespace);
-        self.agenda.add(dirty);
-        self.agenda.add(self.findings.of_namespace(namespace));
+        self.work_queue.enqueue(dirty);
+        self.work_queue
+            .enqueue(self.findings.of_namespace(namespace));
     }
 
     /// A list is complete, or is refused: a namespace that was tried with it and all others is on again.
     fn tried(&mut self, watch: WatchId, refused: bool, out: &mut Vec<Item>) {
-        let sight = &self.sight;
-        let all = |listed: &Set<WatchId>| sight.watches().all(|watch| listed.contains(&watch));
+        let freshness = &self.freshness;
+        let all = |listed: &Set<WatchId>| freshness.watches().all(|watch| listed.contains(&watch));
         let on = self.quota.listed(watch, refused, all);
         if on.is_empty() {
             return;
         }
         for namespace in &on {
             let name = off_name(namespace);
-            out.extend(sight.watches().map(|watch| without_facts(watch, &name)));
+            out.extend(freshness.watches().map(|watch| without_facts(watch, &name)));
         }
-        self.agenda.add(self.world.subjects());
+        self.work_queue.enqueue(self.world.subjects());
     }
 
     /// An object is gone; `object` is its last state where that was seen.
@@ -307,7 +311,7 @@ impl Analysis {
         watch: WatchId,
         key: &ObjectKey,
         object: Option<&Object>,
-        late: Option<Late>,
+        late: Option<UnobservedInterval>,
         now: Timestamp,
         out: &mut Vec<Item>,
     ) {
@@ -315,15 +319,15 @@ impl Analysis {
             return;
         };
         let kind = source.kind;
-        let late = late.or_else(|| source.late_at(now));
-        let reached = object.and_then(|object| source.reached(object));
-        if let Some(before) = source.facts.remove(key) {
+        let late = late.or_else(|| source.unobserved_interval(now));
+        let version = object.and_then(|object| source.resource_version_of(object));
+        if let Some(before) = source.snapshots.remove(key) {
             source.changed = true;
-            let rows = changes::rows(&Compared {
+            let rows = changes::rows(&Diff {
                 before: Some(&before),
                 after: None,
                 object,
-                rewritten: Vec::new(),
+                changed_keys: Vec::new(),
                 subject: ObjectRef::clone(key),
                 at: now,
                 late,
@@ -333,7 +337,7 @@ impl Analysis {
                 name: Clean::name(&path(key)),
                 facts: None,
                 rows: rows.into_iter().map(sanitize).collect(),
-                version: reached,
+                version,
             })));
         }
         if kind == Kind::Pod {
@@ -341,7 +345,7 @@ impl Analysis {
         }
         let mut dirty = BTreeSet::new();
         self.world.remove(kind, key, &mut dirty);
-        self.agenda.add(dirty);
+        self.work_queue.enqueue(dirty);
     }
 
     /// What a complete list did not show is gone; says how much that is.
@@ -383,7 +387,7 @@ impl Analysis {
             ),
         };
         let subject = Subject::named(SubjectKind::Watch, &name);
-        let look = Look {
+        let evaluation = Evaluation {
             rule: PERMISSION.name,
             event_type: PERMISSION.event_type,
             subject: &subject,
@@ -391,10 +395,10 @@ impl Analysis {
             object: None,
             bearer: "",
             sees_part: false,
-            was_quiet: false,
+            had_none: false,
             now,
         };
-        let mut signs = Signs::default();
+        let mut output = RuleOutput::default();
         if let Some(why) = denied {
             let description = format!(
                 "The API server does not allow the recorder to list or watch {kind}s in {scope}: {why}. \
@@ -402,32 +406,32 @@ impl Analysis {
                  Grant `get`, `list` and `watch`. The recorder retries on its own."
             );
             let title = format!("Permission to watch {kind}s is missing");
-            signs
+            output
                 .add(Severity::Error, now, title, description)
                 .with("kind", kind)
                 .with("scope", scope);
         }
         let mut steps = Vec::new();
-        self.findings.judge(&look, signs, &mut steps);
+        self.findings.reconcile(&evaluation, output, &mut steps);
         out.extend(items(steps));
     }
 
     /// The database is a new one: everything is to be stored again, and nothing of it is news.
     fn reset(&mut self, watch: WatchId, out: &mut Vec<Item>) {
         if let Some(source) = self.source(watch) {
-            source.facts.clear();
+            source.snapshots.clear();
         }
         // Every informer says so; the findings are all of theirs, and begin anew with the first. One that says it again
         // means another new database.
-        if !self.reset_by.insert(watch) {
-            self.reset_by.clear();
-            self.reset_by.insert(watch);
+        if !self.reset_informers.insert(watch) {
+            self.reset_informers.clear();
+            self.reset_informers.insert(watch);
         }
-        if self.reset_by.len() == 1 {
+        if self.reset_informers.len() == 1 {
             self.findings.forget();
             let off = self.quota.names();
             out.extend(off.map(|name| off_mark(watch, name)));
-            self.agenda.add(self.world.subjects());
+            self.work_queue.enqueue(self.world.subjects());
         }
     }
 }

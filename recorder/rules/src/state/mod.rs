@@ -24,12 +24,12 @@ use kube9_model::watch::{RelistCause, WatchId};
 use tracing::error;
 
 use super::findings::Findings;
-use super::freshness::Sight;
+use super::freshness::Freshness;
 use super::rules;
-use super::self_status::Own;
+use super::self_status::SelfStatus;
 use super::subject::Subject;
 use super::warnings::Warnings;
-use super::work_queue::Agenda;
+use super::work_queue::WorkQueue;
 use super::world::World;
 use crate::config::AnalysisConfig;
 use quota::Quota;
@@ -42,13 +42,13 @@ pub struct Analysis {
     /// Filled for the Events' intake.
     pub owners: Owners,
     findings: Findings,
-    sight: Sight,
-    agenda: Agenda,
+    freshness: Freshness,
+    work_queue: WorkQueue,
     /// CronJobs with a finding and without a pod, and since when; after a restart since then.
-    resting: Map<Subject, Timestamp>,
+    idle_cron_jobs: Map<Subject, Timestamp>,
     /// Who has said so far that the database is a new one.
-    reset_by: Set<WatchId>,
-    retired: bool,
+    reset_informers: Set<WatchId>,
+    disabled_rules_closed: bool,
     /// Whose analysis is off.
     quota: Quota,
     /// Sights of objects that were left out.
@@ -59,7 +59,7 @@ pub struct Analysis {
 
 /// What the database says of the time before.
 #[derive(Debug, Default)]
-pub struct Before {
+pub struct RestoredState {
     /// Fingerprint and state of the findings that were open when the recorder stopped.
     pub findings: Vec<(String, String)>,
     /// Warnings of the last week.
@@ -68,7 +68,7 @@ pub struct Before {
 
 impl Analysis {
     /// An analysis that has seen nothing.
-    pub fn new(config: AnalysisConfig, owners: Owners, before: Before) -> Self {
+    pub fn new(config: AnalysisConfig, owners: Owners, before: RestoredState) -> Self {
         let bytes = |size: Option<ByteSize>| size.map(ByteSize::get);
         Self {
             quota: Quota::new(bytes(config.max_bytes), bytes(config.namespace_max_bytes)),
@@ -81,11 +81,11 @@ impl Analysis {
             ),
             owners,
             findings: restored(before.findings),
-            sight: Sight::default(),
-            agenda: Agenda::default(),
-            resting: Map::default(),
-            reset_by: Set::default(),
-            retired: false,
+            freshness: Freshness::default(),
+            work_queue: WorkQueue::default(),
+            idle_cron_jobs: Map::default(),
+            reset_informers: Set::default(),
+            disabled_rules_closed: false,
         }
     }
 
@@ -100,7 +100,7 @@ impl Analysis {
         for namespace in &stored.left_out {
             self.quota.was_off(namespace);
         }
-        self.sight.add(watch, kind, namespace, stored)
+        self.freshness.add(watch, kind, namespace, stored)
     }
 
     /// Findings that are open, by rule.
@@ -125,7 +125,7 @@ impl Analysis {
     }
 
     /// Whether all informers are to list once more; asked once.
-    pub fn takes_relist(&mut self) -> bool {
+    pub fn take_relist_request(&mut self) -> bool {
         std::mem::take(&mut self.relist)
     }
 
@@ -135,7 +135,7 @@ impl Analysis {
     }
 
     /// Takes in what the writer committed.
-    pub fn hear(&mut self, told: Told, now: Timestamp) {
+    pub fn on_commit(&mut self, told: Told, now: Timestamp) {
         self.world.warnings.recording(now);
         let mut dirty = BTreeSet::new();
         for (place, rows) in &told.warnings {
@@ -145,21 +145,22 @@ impl Analysis {
         for kill in &told.kills {
             self.world.note_kill(kill, &mut dirty);
         }
-        self.agenda.add(dirty);
+        self.work_queue.enqueue(dirty);
     }
 
     /// Takes in how kube9 itself is.
-    pub fn notice(&mut self, own: Own, now: Timestamp) {
-        self.sight.events_are_watched(own.events_are_watched(), now);
-        if own.differs(&self.world.own) {
-            self.agenda.add([Subject::recorder()]);
+    pub fn set_self_status(&mut self, own: SelfStatus, now: Timestamp) {
+        self.freshness
+            .events_are_watched(own.events_are_watched(), now);
+        if own.differs(&self.world.self_status) {
+            self.work_queue.enqueue([Subject::recorder()]);
         }
-        self.world.own = own;
+        self.world.self_status = own;
     }
 
     /// Whether subjects wait to be looked at.
-    pub fn is_behind(&self) -> bool {
-        !self.agenda.is_empty()
+    pub fn has_pending(&self) -> bool {
+        !self.work_queue.is_empty()
     }
 }
 
@@ -183,6 +184,6 @@ fn items(steps: Vec<Finding>) -> Vec<Item> {
 /// Without the analysis nobody sees whether what was open still is: all of it is closed, saying so.
 pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
     let mut steps = Vec::new();
-    restored(stored).retire(|_| false, "the analysis is disabled", now, &mut steps);
+    restored(stored).close_disabled(|_| false, "the analysis is disabled", now, &mut steps);
     items(steps)
 }

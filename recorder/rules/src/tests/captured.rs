@@ -9,14 +9,14 @@ use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::harness::Lab;
+use super::harness::TestHarness;
 
 /// A scene: the objects of a namespace at several moments.
-pub(crate) struct Scene {
+pub(crate) struct CapturedObjects {
     moments: Vec<Value>,
 }
 
-impl Scene {
+impl CapturedObjects {
     /// The scene of that name.
     pub(crate) fn read(name: &str) -> Self {
         let path = format!(
@@ -46,10 +46,10 @@ impl Scene {
     }
 
     /// Shows the analysis a moment: what changed since the moment before it, at its time.
-    pub(crate) fn show(&self, name: &str, lab: &mut Lab) {
+    pub(crate) fn show(&self, name: &str, harness: &mut TestHarness) {
         let (index, moment) = self.moment(name);
         let at = Timestamp::parse(moment["at"].as_str().unwrap()).unwrap();
-        lab.now = lab.now.max(at);
+        harness.now = harness.now.max(at);
         for kind in ["Node", "ConfigMap", "Deployment", "Service", "Pod"] {
             let now = self.objects(name, kind);
             let label = kind_of(kind);
@@ -58,18 +58,18 @@ impl Scene {
                 let uid = |object: &Value| object["metadata"]["uid"].clone();
                 for old in self.objects(before, kind) {
                     if now.iter().all(|object| uid(object) != uid(&old)) {
-                        lab.delete(label, &old);
+                        harness.delete(label, &old);
                     }
                 }
             }
             for object in &now {
-                lab.apply(label, object);
+                harness.apply(label, object);
             }
         }
         let mut told = Told::default();
         for event in self.objects(name, "Event") {
             let event = decode_event(event.to_string().as_bytes()).unwrap();
-            let normalized = normalize(event, lab.now, &SeverityOverrides::default()).unwrap();
+            let normalized = normalize(event, harness.now, &SeverityOverrides::default()).unwrap();
             let Occurred::Observed(seen) = &normalized.record.occurred else {
                 panic!("an Event is observed")
             };
@@ -83,7 +83,7 @@ impl Scene {
             let times = seen.count - before.unwrap_or(0);
             told.sight(&normalized.record, seen.last, times);
         }
-        lab.hear(told);
+        harness.commit(told);
     }
 }
 

@@ -1,30 +1,30 @@
 //! Tables of cases: what one rule does, step by step.
 
-use kube9_ingest::item::{Finding, Step};
+use kube9_ingest::item::{Finding, Step as Transition};
 use kube9_model::Severity;
 use kube9_model::heard::{History, Told};
 use kube9_model::label::Kind;
 use serde_json::Value;
 
-use super::captured::Scene;
-use super::harness::Lab;
+use super::captured::CapturedObjects;
+use super::harness::TestHarness;
 use crate::config::AnalysisConfig;
 use crate::rules::rule::Rule;
-use crate::self_status::Own;
-use crate::state::Before;
+use crate::self_status::SelfStatus;
+use crate::state::RestoredState;
 
 /// One step of a case.
-pub(crate) enum Do {
+pub(crate) enum Step {
     /// Objects are there, or change.
     Apply(Vec<(Kind, Value)>),
     /// An object goes.
-    Gone(Kind, Value),
+    Delete(Kind, Value),
     /// The objects of a captured scene are as they were at that moment, and the time is then.
-    Seen(&'static str, &'static str),
+    Captured(&'static str, &'static str),
     /// The writer has committed Events.
-    Hear(Told),
+    Commit(Told),
     /// kube9 itself is like this.
-    Notice(Own),
+    SetSelfStatus(SelfStatus),
     /// Seconds pass.
     Wait(u64),
     /// Since the last look the rule opened a finding of this severity, and did nothing else.
@@ -36,71 +36,71 @@ pub(crate) enum Do {
     /// As many findings, and nothing else.
     ClosesEach(usize),
     /// Since the last look a finding went on as another rule's, and nothing else.
-    Becomes,
+    Superseded,
     /// Since the last look the rule did nothing.
-    Quiet,
+    NoChange,
 }
 
 /// Plays the steps in a cluster that was never recorded before, and compares what the rule does with what it should do.
-pub(crate) fn run(rule: &Rule, steps: Vec<Do>) {
+pub(crate) fn run(rule: &Rule, steps: Vec<Step>) {
     run_after(rule, History::default(), steps);
 }
 
 /// The same in a cluster with a past.
-pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Do>) {
-    let happens = |step: &Do| {
+pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Step>) {
+    let happens = |step: &Step| {
         matches!(
             step,
-            Do::Apply(_) | Do::Seen(..) | Do::Hear(_) | Do::Notice(_)
+            Step::Apply(_) | Step::Captured(..) | Step::Commit(_) | Step::SetSelfStatus(_)
         )
     };
     assert!(steps.iter().any(happens), "nothing happens in this case");
-    let expects = |step: &Do| !happens(step) && !matches!(step, Do::Gone(..) | Do::Wait(_));
+    let expects = |step: &Step| !happens(step) && !matches!(step, Step::Delete(..) | Step::Wait(_));
     assert!(
         steps.last().is_some_and(expects),
         "a case ends in what it expects"
     );
-    let before = Before {
+    let before = RestoredState {
         findings: Vec::new(),
         history,
     };
-    let mut lab = Lab::going_on(AnalysisConfig::default(), before);
+    let mut harness = TestHarness::restored(AnalysisConfig::default(), before);
     for (index, step) in steps.into_iter().enumerate() {
         let expected = match step {
-            Do::Apply(objects) => {
+            Step::Apply(objects) => {
                 for (kind, object) in objects {
-                    lab.apply(kind, &object);
+                    harness.apply(kind, &object);
                 }
                 continue;
             }
-            Do::Gone(kind, object) => {
-                lab.delete(kind, &object);
+            Step::Delete(kind, object) => {
+                harness.delete(kind, &object);
                 continue;
             }
-            Do::Seen(scene, moment) => {
-                Scene::read(scene).show(moment, &mut lab);
+            Step::Captured(scene, moment) => {
+                CapturedObjects::read(scene).show(moment, &mut harness);
                 continue;
             }
-            Do::Hear(told) => {
-                lab.hear(told);
+            Step::Commit(told) => {
+                harness.commit(told);
                 continue;
             }
-            Do::Notice(own) => {
-                lab.notice(own);
+            Step::SetSelfStatus(own) => {
+                harness.set_self_status(own);
                 continue;
             }
-            Do::Wait(seconds) => {
-                lab.wait(seconds);
+            Step::Wait(seconds) => {
+                harness.wait(seconds);
                 continue;
             }
-            Do::Opens(severity) => vec![("opens", severity)],
-            Do::OpensEach(number, severity) => vec![("opens", severity); number],
-            Do::Closes => vec![("closes", Severity::Info)],
-            Do::ClosesEach(number) => vec![("closes", Severity::Info); number],
-            Do::Becomes => vec![("becomes", Severity::Info)],
-            Do::Quiet => vec![],
+            Step::Opens(severity) => vec![("opens", severity)],
+            Step::OpensEach(number, severity) => vec![("opens", severity); number],
+            Step::Closes => vec![("closes", Severity::Info)],
+            Step::ClosesEach(number) => vec![("closes", Severity::Info); number],
+            Step::Superseded => vec![("becomes", Severity::Info)],
+            Step::NoChange => vec![],
         };
-        let findings = lab.findings();
+        let findings = harness.findings();
         let of_rule = |f: &&Finding| f.fingerprint.as_str().split('/').next() == Some(rule.name);
         let found: Vec<_> = findings
             .iter()
@@ -109,10 +109,10 @@ pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Do>) {
                 reads_well(finding);
                 let record = finding.row.record();
                 let what = match finding.step {
-                    Step::Opened { .. } => "opens",
-                    Step::Closed if record.title.ends_with(" resolved") => "closes",
-                    Step::Closed => "becomes",
-                    Step::Updated => return None,
+                    Transition::Opened { .. } => "opens",
+                    Transition::Closed if record.title.ends_with(" resolved") => "closes",
+                    Transition::Closed => "becomes",
+                    Transition::Updated => return None,
                 };
                 Some((what, record.severity))
             })
@@ -122,8 +122,8 @@ pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Do>) {
 }
 
 /// One object is there, or changes.
-pub(crate) fn apply(kind: Kind, object: Value) -> Do {
-    Do::Apply(vec![(kind, object)])
+pub(crate) fn apply(kind: Kind, object: Value) -> Step {
+    Step::Apply(vec![(kind, object)])
 }
 
 /// What people read has no trace of how it was put together.
@@ -154,7 +154,7 @@ fn reads_well(finding: &Finding) {
         record.description
     );
     assert_ne!(record.title, record.description);
-    if !matches!(finding.step, Step::Closed) {
+    if !matches!(finding.step, Transition::Closed) {
         let since = record.extra["since"].as_str().unwrap();
         assert!(record.title.contains(&since[..10]), "{}", record.title);
     }

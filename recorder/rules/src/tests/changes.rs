@@ -1,20 +1,21 @@
 use kube9_model::resume::Remembered;
 
-use super::harness::Lab;
+use super::harness::TestHarness;
 use super::prelude::*;
 use crate::config::AnalysisConfig;
-use crate::state::Before;
+use crate::state::RestoredState;
 
 /// Rows that a change makes, as `severity title`.
 fn rows(kind: Kind, before: Value, after: Option<Value>) -> Vec<String> {
-    let mut lab = Lab::new();
-    lab.apply(kind, &before);
-    lab.take();
+    let mut harness = TestHarness::new();
+    harness.apply(kind, &before);
+    harness.take();
     match &after {
-        Some(after) => lab.apply(kind, after),
-        None => lab.delete(kind, &before),
+        Some(after) => harness.apply(kind, after),
+        None => harness.delete(kind, &before),
     }
-    lab.changes()
+    harness
+        .changes()
         .iter()
         .map(|row| format!("{} {}", row.severity, row.title))
         .collect()
@@ -189,26 +190,27 @@ fn changes_make_rows() {
 
 #[test]
 fn what_the_first_list_shows_is_not_news() {
-    let mut lab = Lab::started(AnalysisConfig::default(), Before::default(), |_| {
-        Remembered::default()
-    });
-    lab.list(Kind::Node, &[node("w1", json!({}))]);
-    lab.list(Kind::Deployment, &[deployment(json!({}))]);
-    assert_eq!(lab.changes(), []);
-    lab.apply(Kind::Node, &node("w2", json!({})));
-    let titles: Vec<String> = lab.changes().into_iter().map(|row| row.title).collect();
+    let mut harness =
+        TestHarness::started(AnalysisConfig::default(), RestoredState::default(), |_| {
+            Remembered::default()
+        });
+    harness.list(Kind::Node, &[node("w1", json!({}))]);
+    harness.list(Kind::Deployment, &[deployment(json!({}))]);
+    assert_eq!(harness.changes(), []);
+    harness.apply(Kind::Node, &node("w2", json!({})));
+    let titles: Vec<String> = harness.changes().into_iter().map(|row| row.title).collect();
     assert_eq!(titles, ["Node added"]);
 }
 
 #[test]
 fn a_pod_that_ends_says_how() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     let end = json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "app", "restartCount": 2,
         "state": terminated("Error", 3, 0, 9)}]}});
-    lab.apply(Kind::Pod, &pod("web-1", json!({})));
-    lab.take();
-    lab.apply(Kind::Pod, &pod("web-1", end));
-    let rows = lab.changes();
+    harness.apply(Kind::Pod, &pod("web-1", json!({})));
+    harness.take();
+    harness.apply(Kind::Pod, &pod("web-1", end));
+    let rows = harness.changes();
     let row = &rows[0];
     assert_eq!(row.title, "Pod failed: Failed");
     assert_eq!(row.node.as_deref(), Some("w1"));
@@ -224,13 +226,13 @@ fn a_pod_that_ends_says_how() {
 
 #[test]
 fn a_pod_of_an_old_name_is_another_pod() {
-    let mut lab = Lab::new();
-    lab.apply(Kind::Pod, &pod("db-0", json!({})));
-    lab.take();
-    lab.apply(
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &pod("db-0", json!({})));
+    harness.take();
+    harness.apply(
         Kind::Pod,
         &pod("db-0", json!({"metadata": {"uid": "another"}})),
     );
-    let titles: Vec<String> = lab.changes().into_iter().map(|row| row.title).collect();
+    let titles: Vec<String> = harness.changes().into_iter().map(|row| row.title).collect();
     assert_eq!(titles, ["Pod ended"]);
 }

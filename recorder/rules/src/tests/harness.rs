@@ -15,8 +15,8 @@ use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::Value;
 
 use crate::config::AnalysisConfig;
-use crate::self_status::Own;
-use crate::state::{Analysis, Before};
+use crate::self_status::SelfStatus;
+use crate::state::{Analysis, RestoredState};
 
 pub(crate) const KINDS: [Kind; 5] = [
     Kind::Node,
@@ -37,43 +37,43 @@ pub(crate) fn t(second: i64) -> String {
 }
 
 /// An analysis with its time.
-pub(crate) struct Lab {
+pub(crate) struct TestHarness {
     pub(crate) analysis: Analysis,
     pub(crate) now: Timestamp,
     pub(crate) items: Vec<Item>,
 }
 
-impl Lab {
+impl TestHarness {
     /// Synced on an empty cluster.
     pub(crate) fn new() -> Self {
         Self::with(AnalysisConfig::default())
     }
 
     pub(crate) fn with(config: AnalysisConfig) -> Self {
-        Self::going_on(config, Before::default())
+        Self::restored(config, RestoredState::default())
     }
 
     /// Synced on an empty cluster, with a past.
-    pub(crate) fn going_on(config: AnalysisConfig, before: Before) -> Self {
-        let mut lab = Self::started(config, before, |_| Remembered::default());
+    pub(crate) fn restored(config: AnalysisConfig, before: RestoredState) -> Self {
+        let mut harness = Self::started(config, before, |_| Remembered::default());
         for kind in KINDS {
-            lab.list(kind, &[]);
+            harness.list(kind, &[]);
         }
-        lab.wait(3);
-        lab
+        harness.wait(3);
+        harness
     }
 
     /// Just started, on what was stored.
     pub(crate) fn started(
         config: AnalysisConfig,
-        before: Before,
+        before: RestoredState,
         stored: impl Fn(Kind) -> Remembered,
     ) -> Self {
         let mut analysis = Analysis::new(config, Owners::default(), before);
         for kind in KINDS {
             analysis.add_source(watch(kind), kind, "", stored(kind));
         }
-        analysis.notice(Own::default(), start());
+        analysis.set_self_status(SelfStatus::default(), start());
         Self {
             analysis,
             now: start(),
@@ -81,8 +81,8 @@ impl Lab {
         }
     }
 
-    pub(crate) fn say(&mut self, kind: Kind, what: News) {
-        let items = self.analysis.take(
+    pub(crate) fn send(&mut self, kind: Kind, what: News) {
+        let items = self.analysis.handle(
             Seen {
                 watch: watch(kind),
                 what,
@@ -90,14 +90,14 @@ impl Lab {
             self.now,
         );
         self.items.extend(items);
-        self.settle();
+        self.evaluate_all();
     }
 
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn evaluate_all(&mut self) {
         loop {
             let items = self.analysis.evaluate(1000, self.now);
             self.items.extend(items);
-            if !self.analysis.is_behind() {
+            if !self.analysis.has_pending() {
                 break;
             }
         }
@@ -118,12 +118,12 @@ impl Lab {
     }
 
     pub(crate) fn list_for(&mut self, kind: Kind, objects: &[Value], cause: RelistCause) {
-        self.say(kind, News::ListBegun { cause });
+        self.send(kind, News::ListBegun { cause });
         for object in objects {
-            self.say(kind, News::Applied(decoded(kind, object)));
+            self.send(kind, News::Applied(decoded(kind, object)));
         }
         let objects = objects.len() as u64;
-        self.say(
+        self.send(
             kind,
             News::Listed {
                 version: "1".into(),
@@ -132,7 +132,7 @@ impl Lab {
                 objects,
             },
         );
-        self.say(kind, News::Live);
+        self.send(kind, News::Live);
     }
 
     /// What an informer says of an object.
@@ -144,30 +144,30 @@ impl Lab {
     }
 
     pub(crate) fn apply(&mut self, kind: Kind, object: &Value) {
-        self.say(kind, News::Applied(decoded(kind, object)));
+        self.send(kind, News::Applied(decoded(kind, object)));
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, object: &Value) {
-        self.say(kind, News::Deleted(decoded(kind, object)));
+        self.send(kind, News::Deleted(decoded(kind, object)));
     }
 
     /// The writer tells.
-    pub(crate) fn hear(&mut self, told: Told) {
-        self.analysis.hear(told, self.now);
-        self.settle();
+    pub(crate) fn commit(&mut self, told: Told) {
+        self.analysis.on_commit(told, self.now);
+        self.evaluate_all();
     }
 
     /// The board says.
-    pub(crate) fn notice(&mut self, own: Own) {
-        self.analysis.notice(own, self.now);
-        self.settle();
+    pub(crate) fn set_self_status(&mut self, own: SelfStatus) {
+        self.analysis.set_self_status(own, self.now);
+        self.evaluate_all();
     }
 
     /// Lets time pass, second by second, as the task does.
     pub(crate) fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now.plus(Duration::from_secs(1));
-            self.settle();
+            self.evaluate_all();
         }
     }
 

@@ -8,10 +8,10 @@ use kube9_ingest::news::News;
 use kube9_model::resume::Remembered;
 use kube9_model::watch::RelistCause;
 
-use super::harness::{KINDS, Lab};
+use super::harness::{KINDS, TestHarness};
 use super::prelude::*;
 use crate::config::AnalysisConfig;
-use crate::state::Before;
+use crate::state::RestoredState;
 
 /// 400 KiB for all, half of it for a namespace.
 fn small() -> AnalysisConfig {
@@ -28,9 +28,9 @@ fn large_map(namespace: &str, n: usize) -> Value {
     json!({"metadata": over(metadata(&name), json!({"namespace": namespace})), "data": data})
 }
 
-fn fill(lab: &mut Lab, namespace: &str) {
+fn fill(harness: &mut TestHarness, namespace: &str) {
     for n in 0..20 {
-        lab.apply(Kind::ConfigMap, &large_map(namespace, n));
+        harness.apply(Kind::ConfigMap, &large_map(namespace, n));
     }
 }
 
@@ -42,22 +42,22 @@ fn lonely(namespace: &str) -> Value {
     )
 }
 
-fn is_off(lab: &Lab, namespace: &str) -> bool {
-    let trouble = lab.analysis.trouble().unwrap_or_default();
+fn is_off(harness: &TestHarness, namespace: &str) -> bool {
+    let trouble = harness.analysis.trouble().unwrap_or_default();
     trouble.contains(&format!(" {namespace} ("))
 }
 
 #[test]
 fn namespace_over_its_bytes_is_off_and_others_are_analysed() {
-    let mut lab = Lab::with(small());
-    lab.apply(Kind::Service, &lonely("other"));
-    fill(&mut lab, "shop");
-    assert!(is_off(&lab, "shop"), "{:?}", lab.analysis.trouble());
-    assert_eq!(lab.analysis.left_out().0, 1);
-    let (held, max) = lab.analysis.bytes();
+    let mut harness = TestHarness::with(small());
+    harness.apply(Kind::Service, &lonely("other"));
+    fill(&mut harness, "shop");
+    assert!(is_off(&harness, "shop"), "{:?}", harness.analysis.trouble());
+    assert_eq!(harness.analysis.left_out().0, 1);
+    let (held, max) = harness.analysis.bytes();
     assert!(held <= max / 4, "{held} of {max}");
-    lab.wait(70);
-    let opened: Vec<_> = lab
+    harness.wait(70);
+    let opened: Vec<_> = harness
         .findings()
         .into_iter()
         .map(|f| f.fingerprint.to_string())
@@ -70,58 +70,66 @@ fn namespace_over_its_bytes_is_off_and_others_are_analysed() {
 
 #[test]
 fn namespaces_over_the_bytes_of_all_turn_off_the_largest() {
-    let mut lab = Lab::new();
-    lab.apply(Kind::ConfigMap, &large_map("shop", 1));
-    let one = lab.analysis.bytes().0 as u64;
-    let mut lab = Lab::with(AnalysisConfig {
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::ConfigMap, &large_map("shop", 1));
+    let one = harness.analysis.bytes().0 as u64;
+    let mut harness = TestHarness::with(AnalysisConfig {
         max_bytes: Some(ByteSize::bytes(10 * one + one / 2)),
         ..AnalysisConfig::default()
     });
     for (namespace, maps) in [("small", 2), ("large", 4), ("middle", 3), ("other", 1)] {
         for n in 0..maps {
-            lab.apply(Kind::ConfigMap, &large_map(namespace, n));
+            harness.apply(Kind::ConfigMap, &large_map(namespace, n));
         }
     }
-    assert_eq!(lab.analysis.trouble(), None, "all are within the bounds");
-    lab.apply(Kind::ConfigMap, &large_map("other", 2));
-    assert!(is_off(&lab, "large"), "{:?}", lab.analysis.trouble());
-    assert_eq!(lab.analysis.left_out().0, 1);
+    assert_eq!(
+        harness.analysis.trouble(),
+        None,
+        "all are within the bounds"
+    );
+    harness.apply(Kind::ConfigMap, &large_map("other", 2));
+    assert!(
+        is_off(&harness, "large"),
+        "{:?}",
+        harness.analysis.trouble()
+    );
+    assert_eq!(harness.analysis.left_out().0, 1);
 }
 
 #[test]
 fn service_whose_pods_are_left_out_opens_no_finding() {
-    let mut lab = Lab::with(small());
-    fill(&mut lab, "shop");
-    lab.take();
-    lab.apply(Kind::Pod, &pod("web-1", json!({})));
-    lab.apply(Kind::Service, &lonely("shop"));
-    lab.wait(100);
-    assert_eq!(lab.findings().len(), 0);
+    let mut harness = TestHarness::with(small());
+    fill(&mut harness, "shop");
+    harness.take();
+    harness.apply(Kind::Pod, &pod("web-1", json!({})));
+    harness.apply(Kind::Service, &lonely("shop"));
+    harness.wait(100);
+    assert_eq!(harness.findings().len(), 0);
 }
 
 #[test]
 fn namespace_with_an_object_that_is_too_large_is_off() {
     let labels = (0..3000).map(|n| (format!("l{n}"), json!("v")));
     let labels: serde_json::Map<String, Value> = labels.collect();
-    let mut lab = Lab::new();
-    lab.apply(Kind::Service, &lonely("shop"));
-    lab.apply(
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Service, &lonely("shop"));
+    harness.apply(
         Kind::Pod,
         &pod("web-1", json!({"metadata": {"labels": labels}})),
     );
-    assert!(is_off(&lab, "shop"), "{:?}", lab.analysis.trouble());
-    lab.wait(100);
-    assert_eq!(lab.findings().len(), 0);
+    assert!(is_off(&harness, "shop"), "{:?}", harness.analysis.trouble());
+    harness.wait(100);
+    assert_eq!(harness.findings().len(), 0);
 }
 
 #[test]
 fn findings_of_a_namespace_that_is_off_are_closed_and_say_why() {
-    let mut lab = Lab::with(small());
-    lab.apply(Kind::Service, &lonely("shop"));
-    lab.wait(70);
-    assert_eq!(lab.findings().len(), 1);
-    fill(&mut lab, "shop");
-    let closed = lab.findings();
+    let mut harness = TestHarness::with(small());
+    harness.apply(Kind::Service, &lonely("shop"));
+    harness.wait(70);
+    assert_eq!(harness.findings().len(), 1);
+    fill(&mut harness, "shop");
+    let closed = harness.findings();
     assert_eq!(closed.len(), 1);
     assert_eq!(closed[0].step, Step::Closed);
     let description = &closed[0].row.record().description;
@@ -129,15 +137,15 @@ fn findings_of_a_namespace_that_is_off_are_closed_and_say_why() {
         description.contains("off for lack of memory"),
         "{description}"
     );
-    assert_eq!(lab.analysis.open_by_rule().len(), 0);
+    assert_eq!(harness.analysis.open_by_rule().len(), 0);
 }
 
 #[test]
 fn facts_of_a_namespace_that_is_off_are_deleted() {
-    let mut lab = Lab::with(small());
-    fill(&mut lab, "shop");
+    let mut harness = TestHarness::with(small());
+    fill(&mut harness, "shop");
     let mut stored = std::collections::BTreeMap::new();
-    for item in lab.take() {
+    for item in harness.take() {
         if let Item::Change(change) = item {
             match change.facts {
                 Some(facts) => _ = stored.insert(change.name.to_string(), facts),
@@ -150,74 +158,74 @@ fn facts_of_a_namespace_that_is_off_are_deleted() {
 
 #[test]
 fn namespace_is_tried_again_and_is_on_after_every_list_without_a_row() {
-    let mut lab = Lab::with(small());
-    fill(&mut lab, "shop");
-    lab.take();
-    assert!(!lab.analysis.takes_relist());
-    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
-    lab.settle();
-    assert!(lab.analysis.takes_relist());
-    assert!(!lab.analysis.takes_relist(), "asked once");
+    let mut harness = TestHarness::with(small());
+    fill(&mut harness, "shop");
+    harness.take();
+    assert!(!harness.analysis.take_relist_request());
+    harness.now = harness.now.plus(Duration::from_secs(31 * 60));
+    harness.evaluate_all();
+    assert!(harness.analysis.take_relist_request());
+    assert!(!harness.analysis.take_relist_request(), "asked once");
     // It was cleaned up meanwhile.
     for kind in KINDS {
-        assert!(is_off(&lab, "shop"));
+        assert!(is_off(&harness, "shop"));
         let objects = match kind {
             Kind::ConfigMap => vec![large_map("shop", 1)],
             Kind::Service => vec![lonely("shop")],
             _ => Vec::new(),
         };
-        lab.list_for(kind, &objects, RelistCause::Resumed);
+        harness.list_for(kind, &objects, RelistCause::Resumed);
     }
-    assert_eq!(lab.analysis.trouble(), None);
-    assert_eq!(lab.changes().len(), 0);
-    lab.wait(70);
-    assert_eq!(lab.findings().len(), 1, "its rules look again");
+    assert_eq!(harness.analysis.trouble(), None);
+    assert_eq!(harness.changes().len(), 0);
+    harness.wait(70);
+    assert_eq!(harness.findings().len(), 1, "its rules look again");
 }
 
 #[test]
 fn list_that_began_before_the_retry_does_not_switch_on() {
-    let mut lab = Lab::with(small());
-    fill(&mut lab, "shop");
+    let mut harness = TestHarness::with(small());
+    fill(&mut harness, "shop");
     for kind in KINDS {
-        lab.say(
+        harness.send(
             kind,
             News::ListBegun {
                 cause: RelistCause::Resumed,
             },
         );
     }
-    lab.apply(Kind::ConfigMap, &large_map("shop", 1)); // left out: it is still off
-    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
-    lab.settle();
-    assert!(lab.analysis.takes_relist());
-    lab.take();
+    harness.apply(Kind::ConfigMap, &large_map("shop", 1)); // left out: it is still off
+    harness.now = harness.now.plus(Duration::from_secs(31 * 60));
+    harness.evaluate_all();
+    assert!(harness.analysis.take_relist_request());
+    harness.take();
     for kind in KINDS {
-        lab.say(
+        harness.send(
             kind,
             News::Listed {
                 version: "1".into(),
-                at: lab.now,
-                server_time: lab.now,
+                at: harness.now,
+                server_time: harness.now,
                 objects: 1,
             },
         );
     }
-    assert!(is_off(&lab, "shop"));
+    assert!(is_off(&harness, "shop"));
     for kind in KINDS {
         let objects = match kind {
             Kind::ConfigMap => vec![large_map("shop", 1)],
             _ => Vec::new(),
         };
-        lab.list_for(kind, &objects, RelistCause::Resumed);
+        harness.list_for(kind, &objects, RelistCause::Resumed);
     }
-    assert_eq!(lab.analysis.trouble(), None);
-    assert_eq!(lab.changes().len(), 0);
+    assert_eq!(harness.analysis.trouble(), None);
+    assert_eq!(harness.changes().len(), 0);
 }
 
 #[test]
 fn rules_about_nodes_wait_while_pods_are_left_out() {
-    let full = |lab: &mut Lab| {
-        lab.apply(
+    let full = |harness: &mut TestHarness| {
+        harness.apply(
             Kind::Node,
             &node(
                 "worker-1",
@@ -225,15 +233,15 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
             ),
         );
         let asks = json!({"spec": {"nodeName": "worker-1", "containers": [container(json!({"resources": {"requests": {"cpu": "990m"}}}))]}});
-        lab.apply(Kind::Pod, &pod("web-1", asks));
-        lab.wait(700);
-        let found = lab.findings().into_iter();
+        harness.apply(Kind::Pod, &pod("web-1", asks));
+        harness.wait(700);
+        let found = harness.findings().into_iter();
         found
             .map(|f| (f.fingerprint.to_string(), f.step))
             .collect::<Vec<_>>()
     };
-    let mut lab = Lab::with(small());
-    let found = full(&mut lab);
+    let mut harness = TestHarness::with(small());
+    let found = full(&mut harness);
     assert!(
         found
             .iter()
@@ -241,10 +249,10 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
         "{found:?}"
     );
     // The pod's namespace goes off: that its node is full is not over.
-    fill(&mut lab, "shop");
-    assert!(is_off(&lab, "shop"));
-    lab.wait(700);
-    let closed = lab.findings();
+    fill(&mut harness, "shop");
+    assert!(is_off(&harness, "shop"));
+    harness.wait(700);
+    let closed = harness.findings();
     assert!(
         closed.iter().all(|f| !f
             .fingerprint
@@ -257,52 +265,52 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
 /// While pods of another namespace are left out, what is known of these is enough to open; to close it is not.
 #[test]
 fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
-    let of_rule = |lab: &mut Lab, rule: &str| {
-        let found = lab.findings().into_iter();
+    let of_rule = |harness: &mut TestHarness, rule: &str| {
+        let found = harness.findings().into_iter();
         let found = found.filter(|f| f.fingerprint.as_str().starts_with(rule));
         found.map(|f| f.step).collect::<Vec<_>>()
     };
-    let mut lab = Lab::with(small());
+    let mut harness = TestHarness::with(small());
     for name in ["w1", "w2"] {
-        lab.apply(Kind::Node, &node(name, json!({})));
+        harness.apply(Kind::Node, &node(name, json!({})));
     }
-    fill(&mut lab, "other");
-    assert!(is_off(&lab, "other"));
+    fill(&mut harness, "other");
+    assert!(is_off(&harness, "other"));
     let both = [pulling("web-1", "w1", "i:1"), pulling("web-2", "w2", "i:1")];
     for pod in &both {
-        lab.apply(Kind::Pod, pod);
+        harness.apply(Kind::Pod, pod);
     }
-    lab.wait(70);
-    let steps = of_rule(&mut lab, "ImageFailsOnSeveralNodes/");
+    harness.wait(70);
+    let steps = of_rule(&mut harness, "ImageFailsOnSeveralNodes/");
     assert!(matches!(steps[..], [Step::Opened { .. }]), "{steps:?}");
     // A pod less that waits for it: one of those that are left out may wait for it as well.
-    lab.apply(Kind::Pod, &pod("web-2", json!({})));
-    lab.wait(70);
-    assert_eq!(of_rule(&mut lab, "ImageFailsOnSeveralNodes/"), []);
+    harness.apply(Kind::Pod, &pod("web-2", json!({})));
+    harness.wait(70);
+    assert_eq!(of_rule(&mut harness, "ImageFailsOnSeveralNodes/"), []);
     // Two images that fail on a node may fail elsewhere, too.
-    lab.apply(Kind::Pod, &pulling("web-3", "w1", "j:1"));
-    lab.wait(70);
-    assert_eq!(of_rule(&mut lab, "NodeCannotPullImages/"), []);
-    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
-    lab.settle();
+    harness.apply(Kind::Pod, &pulling("web-3", "w1", "j:1"));
+    harness.wait(70);
+    assert_eq!(of_rule(&mut harness, "NodeCannotPullImages/"), []);
+    harness.now = harness.now.plus(Duration::from_secs(31 * 60));
+    harness.evaluate_all();
     for kind in KINDS {
         let objects = match kind {
             Kind::Node => vec![node("w1", json!({})), node("w2", json!({}))],
             Kind::Pod => vec![both[0].clone()],
             _ => Vec::new(),
         };
-        lab.list_for(kind, &objects, RelistCause::Resumed);
+        harness.list_for(kind, &objects, RelistCause::Resumed);
     }
-    assert_eq!(lab.analysis.trouble(), None);
+    assert_eq!(harness.analysis.trouble(), None);
     assert_eq!(
-        of_rule(&mut lab, "ImageFailsOnSeveralNodes/"),
+        of_rule(&mut harness, "ImageFailsOnSeveralNodes/"),
         [Step::Closed]
     );
 }
 
 #[test]
 fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
-    let mut lab = Lab::with(AnalysisConfig {
+    let mut harness = TestHarness::with(AnalysisConfig {
         disabled_rules: vec!["health".to_owned(), "assessment".to_owned()],
         ..small()
     });
@@ -311,40 +319,46 @@ fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
             let image = format!("{}:{n}", "i".repeat(400));
             let pod = pulling(&format!("p{n}-{on}"), on, &image);
             let pod = over(pod, json!({"metadata": {"namespace": "many"}}));
-            lab.apply(Kind::Pod, &pod);
+            harness.apply(Kind::Pod, &pod);
         }
     }
-    let bytes = lab.analysis.bytes().0;
-    assert!(lab.analysis.trouble().is_none(), "{bytes}");
-    lab.wait(70);
-    let found = lab.analysis.bytes().0;
-    assert!(is_off(&lab, "many"), "{bytes} and then {found}");
+    let bytes = harness.analysis.bytes().0;
+    assert!(harness.analysis.trouble().is_none(), "{bytes}");
+    harness.wait(70);
+    let found = harness.analysis.bytes().0;
+    assert!(is_off(&harness, "many"), "{bytes} and then {found}");
     // What was found goes with what it was found in.
-    lab.wait(10);
+    harness.wait(10);
     assert!(
-        !lab.analysis
+        !harness
+            .analysis
             .open_by_rule()
             .contains_key("ImageFailsOnSeveralNodes")
     );
-    assert_eq!(lab.analysis.bytes().0, 0);
+    assert_eq!(harness.analysis.bytes().0, 0);
 }
 
 #[test]
 fn namespaces_that_look_like_tokens_are_told_apart() {
     let [one, other] = ["glpat-abcdefghij0123456789", "glpat-abcdefghij0123456780"];
-    let mut lab = Lab::with(small());
-    lab.apply(Kind::Service, &lonely(other));
-    fill(&mut lab, one);
-    assert_eq!(lab.analysis.left_out().0, 1, "{:?}", lab.analysis.trouble());
-    lab.wait(70);
-    let opened = lab.findings();
+    let mut harness = TestHarness::with(small());
+    harness.apply(Kind::Service, &lonely(other));
+    fill(&mut harness, one);
+    assert_eq!(
+        harness.analysis.left_out().0,
+        1,
+        "{:?}",
+        harness.analysis.trouble()
+    );
+    harness.wait(70);
+    let opened = harness.findings();
     assert!(
         opened
             .iter()
             .any(|f| f.fingerprint.as_str().starts_with("ServiceSelectsNoPod/")),
         "{opened:?}"
     );
-    let trouble = lab.analysis.trouble().unwrap_or_default();
+    let trouble = harness.analysis.trouble().unwrap_or_default();
     assert!(!trouble.contains(one), "{trouble}");
 }
 
@@ -355,35 +369,35 @@ fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
         let data: serde_json::Map<String, Value> = keys.collect();
         json!({"metadata": metadata("large"), "data": data})
     };
-    let mut lab = Lab::new();
-    lab.apply(Kind::ConfigMap, &map(0));
-    lab.take();
-    lab.apply(Kind::ConfigMap, &map(1));
-    assert_eq!(lab.changes().len(), 0);
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::ConfigMap, &map(0));
+    harness.take();
+    harness.apply(Kind::ConfigMap, &map(1));
+    assert_eq!(harness.changes().len(), 0);
 }
 
 #[test]
 fn namespace_that_is_still_too_large_is_off_again_without_a_finding() {
-    let mut lab = Lab::with(small());
-    fill(&mut lab, "shop");
-    lab.now = lab.now.plus(Duration::from_secs(31 * 60));
-    lab.settle();
-    lab.take();
+    let mut harness = TestHarness::with(small());
+    fill(&mut harness, "shop");
+    harness.now = harness.now.plus(Duration::from_secs(31 * 60));
+    harness.evaluate_all();
+    harness.take();
     let maps: Vec<Value> = (0..20).map(|n| large_map("shop", n)).collect();
-    lab.list_for(Kind::Service, &[lonely("shop")], RelistCause::Resumed);
-    lab.wait(100);
-    lab.list_for(Kind::ConfigMap, &maps, RelistCause::Resumed);
+    harness.list_for(Kind::Service, &[lonely("shop")], RelistCause::Resumed);
+    harness.wait(100);
+    harness.list_for(Kind::ConfigMap, &maps, RelistCause::Resumed);
     for kind in [Kind::Node, Kind::Pod, Kind::Deployment] {
-        lab.list_for(kind, &[], RelistCause::Resumed);
+        harness.list_for(kind, &[], RelistCause::Resumed);
     }
-    lab.wait(100);
-    assert!(is_off(&lab, "shop"));
-    assert_eq!(lab.findings().len(), 0);
+    harness.wait(100);
+    assert!(is_off(&harness, "shop"));
+    assert_eq!(harness.findings().len(), 0);
 }
 
 #[test]
 fn namespace_that_was_off_at_the_stop_makes_no_rows_at_the_start() {
-    let mut lab = Lab::started(small(), Before::default(), |_| Remembered {
+    let mut harness = TestHarness::started(small(), RestoredState::default(), |_| Remembered {
         proven: Some(start()),
         left_out: ["shop".to_owned()].into(),
         ..Remembered::default()
@@ -394,27 +408,27 @@ fn namespace_that_was_off_at_the_stop_makes_no_rows_at_the_start() {
             Kind::Deployment => vec![deployment(json!({}))],
             _ => Vec::new(),
         };
-        lab.list_for(kind, &objects, RelistCause::Interrupted);
+        harness.list_for(kind, &objects, RelistCause::Interrupted);
     }
-    assert_eq!(lab.analysis.trouble(), None);
-    assert_eq!(lab.changes().len(), 0);
+    assert_eq!(harness.analysis.trouble(), None);
+    assert_eq!(harness.changes().len(), 0);
 }
 
 #[test]
 fn nothing_is_held_when_all_is_deleted() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     let failing = pod_with(
         "web-2",
         3,
         waiting("CrashLoopBackOff"),
         terminated("Error", 1, 0, 1),
     );
-    let unpulled = pod_with("web-3", 0, waiting("ImagePullBackOff"), json!({}));
+    let failing_to_pull = pod_with("web-3", 0, waiting("ImagePullBackOff"), json!({}));
     let mounts = json!({"spec": {"volumes": [{"configMap": {"name": "large-1"}}]}});
     let objects = [
         (Kind::Pod, pod("web-1", mounts)),
         (Kind::Pod, failing),
-        (Kind::Pod, unpulled),
+        (Kind::Pod, failing_to_pull),
         (Kind::Service, service(json!({}))),
         (
             Kind::Deployment,
@@ -423,25 +437,25 @@ fn nothing_is_held_when_all_is_deleted() {
         (Kind::ConfigMap, large_map("shop", 1)),
     ];
     for (kind, object) in &objects {
-        lab.apply(*kind, object);
+        harness.apply(*kind, object);
     }
-    assert!(lab.analysis.bytes().0 > 10_000);
-    lab.wait(100);
+    assert!(harness.analysis.bytes().0 > 10_000);
+    harness.wait(100);
     let changed = pod(
         "web-1",
         json!({"metadata": {"labels": {"app": "other"}}, "spec": {"containers": [container(json!({"image": "r:2"}))]}}),
     );
-    lab.apply(Kind::Pod, &changed);
-    lab.apply(
+    harness.apply(Kind::Pod, &changed);
+    harness.apply(
         Kind::Service,
         &service(json!({"spec": {"selector": {"app": "else"}}})),
     );
-    lab.wait(100);
+    harness.wait(100);
     for (kind, object) in &objects {
-        lab.delete(*kind, object);
+        harness.delete(*kind, object);
     }
-    lab.wait(1000);
-    assert_eq!(lab.analysis.bytes().0, 0);
+    harness.wait(1000);
+    assert_eq!(harness.analysis.bytes().0, 0);
 }
 
 #[test]
@@ -450,12 +464,12 @@ fn service_whose_pods_are_cut_opens_no_finding_about_their_ports() {
     let ports: Vec<Value> = ports.collect();
     let containers = json!({"spec": {"containers": [container(json!({"ports": ports}))]}});
     let target = json!({"spec": {"ports": [{"port": 80, "targetPort": "port-4999"}]}});
-    let mut lab = Lab::new();
-    lab.apply(Kind::Pod, &pod("web-1", containers));
-    lab.apply(Kind::Service, &service(target));
-    lab.wait(100);
-    assert_eq!(lab.analysis.trouble(), None);
-    let opened: Vec<_> = lab
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &pod("web-1", containers));
+    harness.apply(Kind::Service, &service(target));
+    harness.wait(100);
+    assert_eq!(harness.analysis.trouble(), None);
+    let opened: Vec<_> = harness
         .findings()
         .into_iter()
         .map(|f| f.fingerprint.to_string())
@@ -470,7 +484,7 @@ fn service_whose_pods_are_cut_opens_no_finding_about_their_ports() {
 
 #[test]
 fn what_is_made_of_one_look_is_handed_on_before_the_next() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     for n in 0..40 {
         let containers = (0..60).map(|n| json!({"name": format!("c{n}"), "image": "registry/web"}));
         let containers: Vec<Value> = containers.collect();
@@ -479,14 +493,16 @@ fn what_is_made_of_one_look_is_handed_on_before_the_next() {
             &format!("web-{n}"),
             json!({"metadata": {"ownerReferences": owner}, "spec": {"containers": containers}}),
         );
-        let items = lab.analysis.take(lab.news(Kind::Pod, &pod), lab.now);
-        lab.items.extend(items);
+        let items = harness
+            .analysis
+            .handle(harness.news(Kind::Pod, &pod), harness.now);
+        harness.items.extend(items);
     }
-    lab.now = lab.now.plus(Duration::from_secs(60));
-    lab.analysis.evaluate(1, lab.now);
+    harness.now = harness.now.plus(Duration::from_secs(60));
+    harness.analysis.evaluate(1, harness.now);
     let mut most = 0;
-    while lab.analysis.is_behind() {
-        most = most.max(lab.analysis.evaluate(1000, lab.now).len());
+    while harness.analysis.has_pending() {
+        most = most.max(harness.analysis.evaluate(1000, harness.now).len());
     }
     assert!((64..2000).contains(&most), "{most}");
 }

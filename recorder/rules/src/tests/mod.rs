@@ -13,7 +13,7 @@ pub(crate) mod prelude {
     pub(crate) use kube9_model::Severity::{Critical, Error, Info, Warning};
     pub(crate) use serde_json::{Value, json};
 
-    pub(crate) use super::case::Do::*;
+    pub(crate) use super::case::Step::*;
     pub(crate) use super::case::{apply, run, run_after};
     pub(crate) use super::harness::{start, t};
     pub(crate) use super::objects::*;

@@ -3,7 +3,7 @@
 use kube9_model::label::Kind;
 use serde_json::{Value, json};
 
-use super::case::Do;
+use super::case::Step;
 use super::harness::t;
 
 /// `base` with `patch` laid over it: objects merge, `null` removes, everything else is replaced.
@@ -152,24 +152,24 @@ pub(crate) fn node_reporting(kind: &str, status: &str) -> Value {
 }
 
 /// Two healthy Nodes.
-pub(crate) fn two_nodes() -> Do {
-    Do::Apply(vec![
+pub(crate) fn two_nodes() -> Step {
+    Step::Apply(vec![
         (Kind::Node, node("w1", json!({}))),
         (Kind::Node, node("w2", json!({}))),
     ])
 }
 
 /// Pods that wait for the same image on both.
-pub(crate) fn one_image_on_two_nodes() -> Do {
-    Do::Apply(vec![
+pub(crate) fn one_image_on_two_nodes() -> Step {
+    Step::Apply(vec![
         (Kind::Pod, pulling("web-1", "w1", "i:1")),
         (Kind::Pod, pulling("web-2", "w2", "i:1")),
     ])
 }
 
 /// Pods that wait for different images on the same one.
-pub(crate) fn two_images_on_one_node() -> Do {
-    Do::Apply(vec![
+pub(crate) fn two_images_on_one_node() -> Step {
+    Step::Apply(vec![
         (Kind::Pod, pulling("web-1", "w1", "i:1")),
         (Kind::Pod, pulling("web-2", "w1", "j:1")),
     ])

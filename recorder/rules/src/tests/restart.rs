@@ -7,10 +7,10 @@ use kube9_model::resume::Remembered;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{Mark, RelistCause};
 
-use super::harness::{KINDS, Lab, decoded, start, watch};
+use super::harness::{KINDS, TestHarness, decoded, start, watch};
 use super::prelude::*;
 use crate::config::AnalysisConfig;
-use crate::state::Before;
+use crate::state::RestoredState;
 use crate::subject::key;
 
 /// What a database that committed everything would give back.
@@ -55,17 +55,17 @@ impl Stored {
         }
     }
 
-    fn start(&self, now: Timestamp) -> Lab {
+    fn start(&self, now: Timestamp) -> TestHarness {
         let findings = self
             .findings
             .iter()
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect();
-        let before = Before {
+        let before = RestoredState {
             findings,
-            ..Before::default()
+            ..RestoredState::default()
         };
-        let mut lab = Lab::started(AnalysisConfig::default(), before, |kind| {
+        let mut harness = TestHarness::started(AnalysisConfig::default(), before, |kind| {
             let of_kind = self.facts.iter().filter(|((w, _), _)| *w == watch(kind).0);
             Remembered {
                 facts: of_kind
@@ -75,8 +75,8 @@ impl Stored {
                 ..Remembered::default()
             }
         });
-        lab.now = now;
-        lab
+        harness.now = now;
+        harness
     }
 }
 
@@ -130,12 +130,12 @@ fn with_secrets() -> Vec<(Kind, Value)> {
 #[test]
 fn facts_and_findings_of_objects_with_secrets_hold_none() {
     let mut stored = Stored::default();
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     for (kind, object) in with_secrets() {
-        lab.apply(kind, &object);
+        harness.apply(kind, &object);
     }
-    lab.wait(3600);
-    let items = lab.take();
+    harness.wait(3600);
+    let items = harness.take();
     stored.commit(&items);
     let kept = format!("{:?} {:?} {items:?}", stored.facts, stored.findings);
     assert!(!kept.contains("hunter2"), "{kept}");
@@ -147,15 +147,15 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
     assert!(about_image, "{:?}", stored.findings);
 
     // The same objects after a restart are no change, and what was open stays open.
-    let mut lab = stored.start(lab.now.plus(Duration::from_secs(60)));
+    let mut harness = stored.start(harness.now.plus(Duration::from_secs(60)));
     for kind in KINDS {
         let of_kind = with_secrets().into_iter().filter(|(of, _)| *of == kind);
         let objects: Vec<Value> = of_kind.map(|(_, object)| object).collect();
-        lab.list_for(kind, &objects, RelistCause::Interrupted);
+        harness.list_for(kind, &objects, RelistCause::Interrupted);
     }
-    lab.wait(60);
-    assert_eq!(lab.changes(), []);
-    let items = lab.take();
+    harness.wait(60);
+    assert_eq!(harness.changes(), []);
+    let items = harness.take();
     let steps = items
         .iter()
         .filter(|item| matches!(item, Item::Finding(found) if found.step != Step::Updated));
@@ -163,9 +163,9 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
 }
 
 /// Shows that everything was seen by now; returns the position that is noted.
-fn proven(lab: &mut Lab, version: &str) -> Option<Timestamp> {
-    let (at, version, is_last) = (lab.now, version.to_owned(), false);
-    lab.say(
+fn proven(harness: &mut TestHarness, version: &str) -> Option<Timestamp> {
+    let (at, version, is_last) = (harness.now, version.to_owned(), false);
+    harness.send(
         Kind::Deployment,
         News::Proven {
             version,
@@ -173,7 +173,7 @@ fn proven(lab: &mut Lab, version: &str) -> Option<Timestamp> {
             is_last,
         },
     );
-    lab.take().into_iter().find_map(|item| match item {
+    harness.take().into_iter().find_map(|item| match item {
         Item::Mark {
             mark: Mark::Proven { at, .. },
             ..
@@ -182,62 +182,62 @@ fn proven(lab: &mut Lab, version: &str) -> Option<Timestamp> {
     })
 }
 
-fn scaled(lab: &mut Lab, replicas: u32) -> Record {
+fn scaled(harness: &mut TestHarness, replicas: u32) -> Record {
     let changed = deployment(json!({"spec": {"replicas": replicas}}));
-    lab.apply(Kind::Deployment, &changed);
-    lab.changes().remove(0)
+    harness.apply(Kind::Deployment, &changed);
+    harness.changes().remove(0)
 }
 
 #[test]
 fn backlog_is_late_however_long_it_takes_to_read() {
-    let mut lab = Lab::new();
-    lab.apply(Kind::Deployment, &deployment(json!({})));
-    proven(&mut lab, "9");
-    let since = lab.now;
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Deployment, &deployment(json!({})));
+    proven(&mut harness, "9");
+    let since = harness.now;
     // The network was away, and the position is still good: no list.
     let (why, forbidden) = ("cut".to_owned(), false);
-    lab.say(Kind::Deployment, News::Blind { why, forbidden });
-    lab.wait(240);
-    lab.say(Kind::Deployment, News::Live);
-    lab.say(Kind::Deployment, News::Behind(true));
-    lab.wait(30);
-    let row = scaled(&mut lab, 5);
+    harness.send(Kind::Deployment, News::Blind { why, forbidden });
+    harness.wait(240);
+    harness.send(Kind::Deployment, News::Live);
+    harness.send(Kind::Deployment, News::Behind(true));
+    harness.wait(30);
+    let row = scaled(&mut harness, 5);
     assert_eq!(row.extra["observed_late"], true);
     assert_eq!(
         row.extra["between"],
-        json!([since.to_string(), lab.now.to_string()])
+        json!([since.to_string(), harness.now.to_string()])
     );
-    lab.say(Kind::Deployment, News::Behind(false));
-    assert!(!scaled(&mut lab, 6).extra.contains_key("observed_late"));
+    harness.send(Kind::Deployment, News::Behind(false));
+    assert!(!scaled(&mut harness, 6).extra.contains_key("observed_late"));
 }
 
 #[test]
 fn clock_that_was_ahead_makes_no_late_change_end_before_it_began_and_stops_no_position() {
-    let mut lab = Lab::new();
-    lab.apply(Kind::Deployment, &deployment(json!({})));
-    let right = lab.now;
-    lab.now = right.plus(Duration::from_secs(7_200));
-    assert!(proven(&mut lab, "9").is_some());
-    lab.now = right.plus(Duration::from_secs(10));
-    assert_eq!(proven(&mut lab, "9"), Some(lab.now));
-    lab.say(Kind::Deployment, News::Behind(true));
-    let row = scaled(&mut lab, 5);
-    let now = lab.now.to_string();
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Deployment, &deployment(json!({})));
+    let right = harness.now;
+    harness.now = right.plus(Duration::from_secs(7_200));
+    assert!(proven(&mut harness, "9").is_some());
+    harness.now = right.plus(Duration::from_secs(10));
+    assert_eq!(proven(&mut harness, "9"), Some(harness.now));
+    harness.send(Kind::Deployment, News::Behind(true));
+    let row = scaled(&mut harness, 5);
+    let now = harness.now.to_string();
     assert_eq!(row.extra["between"], json!([now, now]));
 }
 
 #[test]
 fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
-    let mut lab = Lab::new();
-    lab.wait(60);
-    lab.take();
+    let mut harness = TestHarness::new();
+    harness.wait(60);
+    harness.take();
     // There was no `Blind`: the analysis itself asked for the list, and the watch has been open for long.
-    lab.list_for(
+    harness.list_for(
         Kind::Deployment,
         &[deployment(json!({}))],
         RelistCause::Resumed,
     );
-    let marks = lab.take();
+    let marks = harness.take();
     let is_synced = |item: &Item| {
         matches!(
             item,
@@ -253,13 +253,13 @@ fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
 #[test]
 fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
     let mut stored = Stored::default();
-    let mut lab = Lab::new();
-    lab.apply(Kind::Deployment, &deployment(json!({})));
-    lab.apply(Kind::Service, &service(json!({})));
-    lab.apply(Kind::Pod, &oom("web-1"));
-    lab.apply(Kind::Pod, &oom("web-2"));
-    lab.wait(70);
-    stored.commit(&lab.take());
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Deployment, &deployment(json!({})));
+    harness.apply(Kind::Service, &service(json!({})));
+    harness.apply(Kind::Pod, &oom("web-1"));
+    harness.apply(Kind::Pod, &oom("web-2"));
+    harness.wait(70);
+    stored.commit(&harness.take());
     let open: Vec<&String> = stored.findings.keys().collect();
     assert_eq!(
         open,
@@ -273,18 +273,19 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
     );
 
     // While the recorder is down: web-2 goes, the image changes, web-3 comes.
-    let mut lab = stored.start(lab.now.plus(Duration::from_secs(300)));
+    let mut harness = stored.start(harness.now.plus(Duration::from_secs(300)));
     let changed = deployment(
         json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry/web:2"}]}}}}),
     );
-    lab.list_for(Kind::Node, &[], RelistCause::Interrupted);
-    lab.list_for(
+    harness.list_for(Kind::Node, &[], RelistCause::Interrupted);
+    harness.list_for(
         Kind::Pod,
         &[oom("web-1"), pod("web-3", json!({}))],
         RelistCause::Interrupted,
     );
     assert!(
-        lab.items
+        harness
+            .items
             .iter()
             .all(|item| !matches!(item, Item::Finding(_))),
         "frozen until all is seen"
@@ -295,11 +296,11 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
         } else {
             vec![]
         };
-        lab.list_for(kind, &objects, RelistCause::Interrupted);
+        harness.list_for(kind, &objects, RelistCause::Interrupted);
     }
-    lab.list_for(Kind::Deployment, &[changed], RelistCause::Interrupted);
-    lab.wait(3);
-    let items = lab.take();
+    harness.list_for(Kind::Deployment, &[changed], RelistCause::Interrupted);
+    harness.wait(3);
+    let items = harness.take();
     stored.commit(&items);
     let mut seen = Vec::new();
     for item in &items {
@@ -335,29 +336,33 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
 
 #[test]
 fn a_blind_kind_freezes_its_findings() {
-    let mut lab = Lab::new();
-    lab.apply(
+    let mut harness = TestHarness::new();
+    harness.apply(
         Kind::Node,
         &node(
             "w1",
             json!({"status": {"conditions": [condition("Ready", "False", 0)]}}),
         ),
     );
-    assert_eq!(lab.findings().len(), 1);
-    lab.say(
+    assert_eq!(harness.findings().len(), 1);
+    harness.send(
         Kind::Node,
         News::Blind {
             why: "connection reset".into(),
             forbidden: false,
         },
     );
-    lab.wait(600);
-    assert_eq!(lab.findings().len(), 0, "not even worse: nobody can see");
+    harness.wait(600);
+    assert_eq!(
+        harness.findings().len(),
+        0,
+        "not even worse: nobody can see"
+    );
     // The watch resumes: the node recovered meanwhile.
-    lab.say(Kind::Node, News::Live);
-    lab.apply(Kind::Node, &node("w1", json!({})));
-    lab.wait(3);
-    let findings = lab.findings();
+    harness.send(Kind::Node, News::Live);
+    harness.apply(Kind::Node, &node("w1", json!({})));
+    harness.wait(3);
+    let findings = harness.findings();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].step, Step::Closed);
     assert!(
@@ -371,18 +376,18 @@ fn a_blind_kind_freezes_its_findings() {
 
 #[test]
 fn a_forbidden_kind_is_said_once_and_degrades_alone() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     for _ in 0..3 {
-        lab.say(
+        harness.send(
             Kind::Service,
             News::Blind {
                 why: "forbidden".into(),
                 forbidden: true,
             },
         );
-        lab.wait(10);
+        harness.wait(10);
     }
-    let findings = lab.findings();
+    let findings = harness.findings();
     let titles: Vec<&str> = findings
         .iter()
         .map(|f| f.row.record().title.as_str())
@@ -393,10 +398,14 @@ fn a_forbidden_kind_is_said_once_and_degrades_alone() {
         findings[0].row.record().event_type,
         kube9_model::EventType::Operator
     );
-    lab.apply(Kind::Pod, &oom("web-1"));
-    assert_eq!(lab.findings().len(), 2, "rules that read no Service go on");
-    lab.say(Kind::Service, News::Live);
-    let titles: Vec<String> = lab
+    harness.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(
+        harness.findings().len(),
+        2,
+        "rules that read no Service go on"
+    );
+    harness.send(Kind::Service, News::Live);
+    let titles: Vec<String> = harness
         .findings()
         .iter()
         .map(|f| f.row.record().title.clone())
@@ -406,23 +415,23 @@ fn a_forbidden_kind_is_said_once_and_degrades_alone() {
 
 #[test]
 fn a_new_database_gets_everything_again() {
-    let mut lab = Lab::new();
-    lab.apply(Kind::Pod, &oom("web-1"));
-    assert_eq!(lab.findings().len(), 2);
+    let mut harness = TestHarness::new();
+    harness.apply(Kind::Pod, &oom("web-1"));
+    assert_eq!(harness.findings().len(), 2);
     for kinds in [KINDS.to_vec(), KINDS.iter().rev().copied().collect()] {
         // A second one may follow at once, and then others may come first.
         for kind in kinds {
-            lab.say(kind, News::Reset);
+            harness.send(kind, News::Reset);
             let objects = if kind == Kind::Pod {
                 vec![oom("web-1")]
             } else {
                 vec![]
             };
-            lab.list_for(kind, &objects, RelistCause::FirstStart);
+            harness.list_for(kind, &objects, RelistCause::FirstStart);
         }
-        lab.wait(5);
+        harness.wait(5);
         let mut stored = Stored::default();
-        let items = lab.take();
+        let items = harness.take();
         stored.commit(&items);
         assert_eq!(stored.findings.len(), 2);
         assert_eq!(stored.facts.len(), 1);
@@ -453,15 +462,15 @@ fn rules_are_switched_off_by_name_type_and_namespace() {
             ..AnalysisConfig::default()
         },
     ] {
-        let mut lab = Lab::with(config);
-        lab.apply(Kind::Pod, &oom("web-1"));
-        assert_eq!(lab.findings().len(), 0);
+        let mut harness = TestHarness::with(config);
+        harness.apply(Kind::Pod, &oom("web-1"));
+        assert_eq!(harness.findings().len(), 0);
     }
 }
 
 #[test]
 fn a_finding_is_updated_at_most_once_a_minute() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     let pods = |restarts: i64| {
         pod_with(
             "web-1",
@@ -470,14 +479,14 @@ fn a_finding_is_updated_at_most_once_a_minute() {
             terminated("Error", 3, 0, 1),
         )
     };
-    lab.apply(Kind::Pod, &pods(1));
-    lab.take();
+    harness.apply(Kind::Pod, &pods(1));
+    harness.take();
     for restarts in 2..30 {
-        lab.apply(Kind::Pod, &pods(restarts));
-        lab.wait(2);
+        harness.apply(Kind::Pod, &pods(restarts));
+        harness.wait(2);
     }
-    lab.wait(70);
-    let findings = lab.findings();
+    harness.wait(70);
+    let findings = harness.findings();
     assert!(
         findings.iter().all(|f| f.step == Step::Updated),
         "{findings:?}"
@@ -497,7 +506,7 @@ fn a_finding_is_updated_at_most_once_a_minute() {
 /// Invariant: the work after a change does not grow with the cluster.
 #[test]
 fn a_change_touches_what_it_concerns_only() {
-    let mut lab = Lab::new();
+    let mut harness = TestHarness::new();
     let mut objects = Vec::new();
     for n in 0..2000 {
         let labels = json!({"app": format!("app-{}", n / 10), "pod-template-hash": "1a"});
@@ -507,14 +516,14 @@ fn a_change_touches_what_it_concerns_only() {
             json!({"metadata": {"labels": labels, "ownerReferences": owner}}),
         ));
     }
-    lab.list(Kind::Pod, &objects);
-    lab.wait(60);
+    harness.list(Kind::Pod, &objects);
+    harness.wait(60);
     let mut dirty = std::collections::BTreeSet::new();
     let changed = decoded(Kind::Pod, &objects[77]);
-    lab.analysis.world.apply(
+    harness.analysis.world.apply(
         key("Pod", "shop", "p-77"),
         changed,
-        lab.now,
+        harness.now,
         Duration::from_secs(600),
         &mut dirty,
     );

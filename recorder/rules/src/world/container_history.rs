@@ -6,14 +6,14 @@ use std::time::Duration;
 use kube9_ingest::objects::{ContainerState, Pod};
 use kube9_model::time::Timestamp;
 
-use crate::failure_mode::{config_fails, is_oom, pull_fails};
+use crate::failure_mode::{is_config_error, is_image_pull_error, is_oom};
 
 /// Latest times kept of a kind.
 pub(super) const TIMES_MAX: usize = 16;
 
 /// What watching a container told.
 #[derive(Debug, Clone, Default)]
-pub struct Trace {
+pub struct ContainerHistory {
     /// When it was started again; the latest few.
     pub restarts: Vec<Timestamp>,
     /// When it ran out of memory; the latest few.
@@ -27,25 +27,25 @@ pub struct Trace {
 }
 
 /// What watching the containers of `pod` has told by now: what was known of them, and what is new since `old`.
-pub(super) fn traces(
+pub(super) fn histories(
     old: Option<&Pod>,
-    mut traces: BTreeMap<Box<str>, Trace>,
+    mut histories: BTreeMap<Box<str>, ContainerHistory>,
     pod: &Pod,
     now: Timestamp,
     stable_after: Duration,
-) -> BTreeMap<Box<str>, Trace> {
+) -> BTreeMap<Box<str>, ContainerHistory> {
     for state in &pod.containers {
         let old = old.and_then(|pod| pod.containers.iter().find(|c| c.name == state.name));
-        let mut trace = traces.remove(&state.name).unwrap_or_default();
-        follow(&mut trace, old, state, now, stable_after);
-        if trace.is_worth_keeping() {
-            traces.insert(state.name.clone(), trace);
+        let mut history = histories.remove(&state.name).unwrap_or_default();
+        update_history(&mut history, old, state, now, stable_after);
+        if history.is_worth_keeping() {
+            histories.insert(state.name.clone(), history);
         }
     }
-    traces
+    histories
 }
 
-impl Trace {
+impl ContainerHistory {
     fn is_worth_keeping(&self) -> bool {
         self.failing.is_some()
             || self.pull_failing.is_some()
@@ -55,8 +55,8 @@ impl Trace {
     }
 }
 
-fn follow(
-    trace: &mut Trace,
+fn update_history(
+    history: &mut ContainerHistory,
     old: Option<&ContainerState>,
     state: &ContainerState,
     now: Timestamp,
@@ -67,24 +67,26 @@ fn follow(
     if state.restarts > known.max(0) {
         let at = state.last.as_ref().map_or(now, |end| end.at);
         for _ in 0..(state.restarts - known.max(0)).min(if old.is_some() { 8 } else { 1 }) {
-            keep_latest(&mut trace.restarts, at);
+            keep_latest(&mut history.restarts, at);
         }
     }
     for end in [&state.last, &state.terminated].into_iter().flatten() {
-        if is_oom(end) && !trace.ooms.contains(&end.at) {
-            keep_latest(&mut trace.ooms, end.at);
+        if is_oom(end) && !history.ooms.contains(&end.at) {
+            keep_latest(&mut history.ooms, end.at);
         }
     }
-    trace.pull_failing = pull_fails(state).then(|| trace.pull_failing.unwrap_or(now));
+    history.pull_failing = is_image_pull_error(state).then(|| history.pull_failing.unwrap_or(now));
     let end = state
         .latest_end()
         .filter(|end| end.exit_code != 0 || is_oom(end));
     let recovered = end.is_some_and(|end| end.at.since(end.started) >= stable_after);
-    trace.failing = match (pull_fails(state) || config_fails(state), end) {
-        (true, _) => Some(trace.failing.unwrap_or(now)),
+    history.failing = match (is_image_pull_error(state) || is_config_error(state), end) {
+        (true, _) => Some(history.failing.unwrap_or(now)),
         // A run that lasted ends what came before it.
-        (false, Some(end)) if recovered => Some(trace.failing.map_or(end.at, |at| at.max(end.at))),
-        (false, Some(end)) => Some(trace.failing.unwrap_or(end.at)),
+        (false, Some(end)) if recovered => {
+            Some(history.failing.map_or(end.at, |at| at.max(end.at)))
+        }
+        (false, Some(end)) => Some(history.failing.unwrap_or(end.at)),
         (false, None) => None,
     };
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube9_ingest::objects::{Node, Pod};
 use kube9_model::time::Timestamp;
 
-use super::container_history::Trace;
+use super::container_history::ContainerHistory;
 use crate::subject::ObjectKey;
 
 /// A pod, and what only watching it tells.
@@ -14,7 +14,7 @@ pub struct PodEntry {
     /// The pod.
     pub pod: Pod,
     /// By container, where there is something to tell.
-    pub traces: BTreeMap<Box<str>, Trace>,
+    pub histories: BTreeMap<Box<str>, ContainerHistory>,
     /// Its controller, shared with its other pods; itself where it has none.
     pub owner: ObjectKey,
 }

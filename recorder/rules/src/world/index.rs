@@ -15,7 +15,7 @@ use crate::subject::ObjectKey;
 
 /// What pods asked for, in thousandths. Wide enough for any number of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct ResourceRequests {
     /// Pods that have not ended.
     pub pods: usize,
     /// CPU.
@@ -33,9 +33,9 @@ pub struct OnNode {
     /// All of them.
     pub pods: Keys,
     /// Those that cannot pull an image.
-    pub unpulled: Keys,
+    pub failing_to_pull: Keys,
     /// What those that have not ended asked for.
-    pub asked: Asked,
+    pub requests: ResourceRequests,
 }
 
 /// What an entry of an index takes beside its text: its place in a map, and a first node of keys.
@@ -104,7 +104,7 @@ impl ByLabel {
 
     /// The objects that have that pair of a selector which the fewest have: it decides how many are looked at, and a label
     /// that none has ends it.
-    fn rarest(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
+    fn most_selective(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
         let sets = selector.iter().map(|(label, value)| self.get(label, value));
         sets.min_by_key(|set| set.map_or(0, Keys::len)).flatten()
     }
@@ -117,7 +117,7 @@ struct Namespace {
     /// Pods by the ConfigMaps that they read.
     readers: ByName,
     /// Deployments without replicas by the labels that their pods would have; most have some, and none here.
-    resting: ByLabel,
+    scaled_to_zero: ByLabel,
     /// Services by one pair of their selector: enough to find them from a pod.
     services: ByLabel,
 }
@@ -127,10 +127,10 @@ impl Namespace {
         let Self {
             pods,
             readers,
-            resting,
+            scaled_to_zero,
             services,
         } = self;
-        let labels = [pods, resting, services];
+        let labels = [pods, scaled_to_zero, services];
         labels.iter().all(|by| by.0.is_empty()) && readers.0.is_empty()
     }
 }
@@ -141,7 +141,7 @@ pub(super) struct Index {
     /// By the name as the objects have it.
     namespaces: Map<Box<str>, Namespace>,
     /// Pods by the images that they cannot pull. Counted with each of these pods.
-    unpulled: Map<Arc<str>, Keys>,
+    failing_to_pull: Map<Arc<str>, Keys>,
     /// Pods by controller.
     by_owner: Map<ObjectKey, Keys>,
     /// Pods by node.
@@ -189,8 +189,11 @@ impl Index {
                     .sum::<usize>()
         };
         self.add(ledger, meta, key, change);
-        for image in failure_mode::unpulled(&entry.pod) {
-            self.unpulled.entry(image).or_default().insert(key.clone());
+        for image in failure_mode::images_failing_pull(&entry.pod) {
+            self.failing_to_pull
+                .entry(image)
+                .or_default()
+                .insert(key.clone());
         }
         let pods = self.by_owner.entry(entry.owner.clone()).or_default();
         pods.insert(key.clone());
@@ -202,13 +205,16 @@ impl Index {
             return;
         };
         on.pods.insert(key.clone());
-        if failure_mode::unpulled(&entry.pod).next().is_some() {
-            on.unpulled.insert(key.clone());
+        if failure_mode::images_failing_pull(&entry.pod)
+            .next()
+            .is_some()
+        {
+            on.failing_to_pull.insert(key.clone());
         }
-        let asked = entry.asked();
-        on.asked.pods += asked.pods;
-        on.asked.cpu += asked.cpu;
-        on.asked.memory += asked.memory;
+        let requests = entry.requests();
+        on.requests.pods += requests.pods;
+        on.requests.cpu += requests.cpu;
+        on.requests.memory += requests.memory;
     }
 
     /// A pod is gone, or about to be elsewhere.
@@ -226,11 +232,11 @@ impl Index {
                     .sum::<usize>()
         };
         self.drop_from(ledger, meta, key, change);
-        for image in failure_mode::unpulled(&entry.pod) {
-            if let Some(pods) = self.unpulled.get_mut(&image) {
+        for image in failure_mode::images_failing_pull(&entry.pod) {
+            if let Some(pods) = self.failing_to_pull.get_mut(&image) {
                 pods.remove(key);
                 if pods.is_empty() {
-                    self.unpulled.remove(&image);
+                    self.failing_to_pull.remove(&image);
                 }
             }
         }
@@ -248,11 +254,11 @@ impl Index {
         let Some(node) = &entry.pod.node else { return };
         if let Some(on) = self.by_node.get_mut(node) {
             on.pods.remove(key);
-            on.unpulled.remove(key);
-            let asked = entry.asked();
-            on.asked.pods -= asked.pods;
-            on.asked.cpu -= asked.cpu;
-            on.asked.memory -= asked.memory;
+            on.failing_to_pull.remove(key);
+            let requests = entry.requests();
+            on.requests.pods -= requests.pods;
+            on.requests.cpu -= requests.cpu;
+            on.requests.memory -= requests.memory;
             if on.pods.is_empty() {
                 self.by_node.remove(node);
             }
@@ -269,7 +275,8 @@ impl Index {
         if one.replicas == 0 {
             self.add(ledger, &one.meta, key, |here| {
                 let labels = one.pod_labels.iter();
-                let bytes = labels.map(|(label, value)| here.resting.insert(label, value, key));
+                let bytes =
+                    labels.map(|(label, value)| here.scaled_to_zero.insert(label, value, key));
                 bytes.sum()
             });
         }
@@ -285,7 +292,8 @@ impl Index {
         if one.replicas == 0 {
             self.drop_from(ledger, &one.meta, key, |here| {
                 let labels = one.pod_labels.iter();
-                let bytes = labels.map(|(label, value)| here.resting.remove(label, value, key));
+                let bytes =
+                    labels.map(|(label, value)| here.scaled_to_zero.remove(label, value, key));
                 bytes.sum()
             });
         }
@@ -312,7 +320,7 @@ impl Index {
     /// Gives memory back after many objects have left.
     pub(super) fn trim(&mut self) {
         trim(&mut self.namespaces);
-        trim(&mut self.unpulled);
+        trim(&mut self.failing_to_pull);
         trim(&mut self.by_owner);
     }
 
@@ -360,12 +368,12 @@ impl Index {
 
     /// The images that some pod cannot pull.
     pub(super) fn images(&self) -> impl Iterator<Item = &str> {
-        self.unpulled.keys().map(|image| &**image)
+        self.failing_to_pull.keys().map(|image| &**image)
     }
 
     /// The pods that cannot pull an image.
-    pub(super) fn unpulled(&self, image: &str) -> Option<&Keys> {
-        self.unpulled.get(image)
+    pub(super) fn failing_to_pull(&self, image: &str) -> Option<&Keys> {
+        self.failing_to_pull.get(image)
     }
 
     /// The pods that read a ConfigMap.
@@ -380,13 +388,13 @@ impl Index {
     /// Pods among which are all that a Service selects.
     pub(super) fn pods_like(&self, service: &Service) -> Option<&Keys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
-        here.pods.rarest(&service.selector)
+        here.pods.most_selective(&service.selector)
     }
 
     /// Deployments without replicas, among which are all whose pods a Service would select.
-    pub(super) fn resting_like(&self, service: &Service) -> Option<&Keys> {
+    pub(super) fn scaled_to_zero_like(&self, service: &Service) -> Option<&Keys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
-        here.resting.rarest(&service.selector)
+        here.scaled_to_zero.most_selective(&service.selector)
     }
 
     /// The Services that one pair of a pod's labels may bring in.
@@ -417,21 +425,22 @@ impl PodEntry {
             && self.pod.meta.labels == before.pod.meta.labels
             && self.pod.meta.ignore == before.pod.meta.ignore
             && self.pod.meta.created == before.pod.meta.created
-            && failure_mode::unpulled(&self.pod).eq(failure_mode::unpulled(&before.pod))
+            && failure_mode::images_failing_pull(&self.pod)
+                .eq(failure_mode::images_failing_pull(&before.pod))
     }
 
     /// What it takes of its node.
-    fn asked(&self) -> Asked {
-        let mut asked = Asked::default();
+    fn requests(&self) -> ResourceRequests {
+        let mut requests = ResourceRequests::default();
         if self.pod.phase.is_final() {
-            return asked;
+            return requests;
         }
-        asked.pods = 1;
+        requests.pods = 1;
         let containers = self.pod.spec.containers.iter();
         for container in containers.filter(|container| !container.init) {
-            asked.cpu += i128::from(container.cpu_request.unwrap_or(0));
-            asked.memory += i128::from(container.memory_request.unwrap_or(0));
+            requests.cpu += i128::from(container.cpu_request.unwrap_or(0));
+            requests.memory += i128::from(container.memory_request.unwrap_or(0));
         }
-        asked
+        requests
     }
 }

@@ -17,13 +17,13 @@ use std::collections::BTreeSet;
 use kube9_model::time::Timestamp;
 
 pub use entry::{NodeEntry, PodEntry};
-pub use index::Asked;
+pub use index::ResourceRequests;
 
 use super::changes::LastChange;
 use super::controller::controller;
 use super::failure_mode;
 use super::ledger::Ledger;
-use super::self_status::Own;
+use super::self_status::SelfStatus;
 use super::subject::{ObjectKey, Subject, SubjectKind, clean_key};
 use super::warnings::Warnings;
 use container_history::{TIMES_MAX, keep_latest};
@@ -62,12 +62,12 @@ pub struct World {
     /// Who mounts the token of a default service account.
     pub default_tokens: DefaultTokens,
     /// kube9 itself.
-    pub own: Own,
+    pub self_status: SelfStatus,
     /// Bytes of all that is here.
     pub ledger: Ledger,
     index: Index,
     /// Nodes that are ready and take any pod.
-    open_nodes: usize,
+    schedulable_nodes: usize,
 }
 
 impl World {
@@ -83,10 +83,10 @@ impl World {
             last_changes: Map::default(),
             warnings,
             default_tokens: DefaultTokens::new(opts_out),
-            own: Own::default(),
+            self_status: SelfStatus::default(),
             ledger: Ledger::default(),
             index: Index::default(),
-            open_nodes: 0,
+            schedulable_nodes: 0,
         }
     }
 
@@ -124,18 +124,18 @@ impl World {
                 }
                 self.index.add_deployment(&mut self.ledger, &key, &one);
                 self.deployments.insert(key.clone(), *one);
-                self.touched(Kind::Deployment, &key, dirty);
+                self.mark_dependents(Kind::Deployment, &key, dirty);
             }
             Object::ConfigMap(map) => self.apply_config_map(key, map, dirty),
             Object::Service(service) => {
                 // What it selected concerns it as much as what it selects.
-                self.touched(Kind::Service, &key, dirty);
+                self.mark_dependents(Kind::Service, &key, dirty);
                 if let Some(before) = self.services.get(&key) {
                     self.index.drop_service(&mut self.ledger, &key, before);
                 }
                 self.index.add_service(&mut self.ledger, &key, &service);
                 self.services.insert(key.clone(), service);
-                self.touched(Kind::Service, &key, dirty);
+                self.mark_dependents(Kind::Service, &key, dirty);
             }
         }
     }
@@ -144,13 +144,13 @@ impl World {
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
         let cost = self.cost(kind, key);
         self.ledger.sub(&key.namespace, cost);
-        self.touched(kind, key, dirty);
+        self.mark_dependents(kind, key, dirty);
         match kind {
             Kind::Pod => self.remove_pod(key, dirty),
             Kind::Node => {
                 dirty.insert(Subject::cluster());
                 if let Some(before) = self.nodes.remove(key) {
-                    self.open_nodes -= usize::from(before.node.takes_any_pod());
+                    self.schedulable_nodes -= usize::from(before.node.is_schedulable());
                 }
             }
             Kind::Deployment => {
@@ -202,7 +202,7 @@ impl World {
     }
 
     /// What a change of this object, as it is now, concerns.
-    fn touched(&self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
+    fn mark_dependents(&self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
         let mut add = |kind, object| dirty.insert(Subject::new(kind, object));
         match kind {
             Kind::Pod => {
@@ -217,11 +217,14 @@ impl World {
                 if let Some(node) = &entry.pod.node {
                     add(SubjectKind::Node, self.node_key(node));
                 }
-                for image in failure_mode::unpulled(&entry.pod) {
+                for image in failure_mode::images_failing_pull(&entry.pod) {
                     dirty.insert(Subject::named(SubjectKind::Image, &image));
                     // Whether an image fails on one node or on two matters to the other one as well (`NodeCannotPullImages`); of an image
                     // that fails on many, one more says nothing.
-                    let others: Vec<_> = self.pods_without(&image).take(FEW_PODS + 1).collect();
+                    let others: Vec<_> = self
+                        .pods_failing_to_pull(&image)
+                        .take(FEW_PODS + 1)
+                        .collect();
                     if others.len() <= FEW_PODS {
                         for node in others.iter().filter_map(|other| other.pod.node.as_deref()) {
                             dirty.insert(Subject::new(SubjectKind::Node, self.node_key(node)));
@@ -272,7 +275,7 @@ impl World {
             return; // said once: later states of the object carry it on
         }
         self.last_changes.insert(key.clone(), change);
-        self.touched(kind, key, dirty);
+        self.mark_dependents(kind, key, dirty);
     }
 
     /// Notes that a liveness probe had a container killed; adds whom it concerns to `dirty`.
@@ -280,9 +283,9 @@ impl World {
         let Some(entry) = self.pods.get_mut(&kill.pod) else {
             return; // gone before its Event was committed
         };
-        let trace = entry.traces.entry(kill.container.clone()).or_default();
+        let history = entry.histories.entry(kill.container.clone()).or_default();
         for _ in 0..kill.times.min(TIMES_MAX as i64) {
-            keep_latest(&mut trace.probe_kills, kill.at);
+            keep_latest(&mut history.probe_kills, kill.at);
         }
         dirty.insert(Subject::new(SubjectKind::Owner, entry.owner.clone()));
     }
@@ -301,12 +304,17 @@ impl World {
             Some(known) if known.pod.spec == pod.spec => known.pod.spec.clone(),
             _ => self.index.spec(&mut self.ledger, &key, pod.spec),
         };
-        let traces = known
+        let histories = known
             .as_mut()
-            .map(|known| std::mem::take(&mut known.traces));
+            .map(|known| std::mem::take(&mut known.histories));
         let old = known.as_ref().map(|known| &known.pod);
-        let traces =
-            container_history::traces(old, traces.unwrap_or_default(), &pod, now, stable_after);
+        let histories = container_history::histories(
+            old,
+            histories.unwrap_or_default(),
+            &pod,
+            now,
+            stable_after,
+        );
         let owner = controller(&pod.meta).filter(|owner| owner.kind != "Node");
         let owner = match (owner, &known) {
             (None, _) => key.clone(),
@@ -317,18 +325,22 @@ impl World {
                 &owner.name,
             )),
         };
-        let entry = PodEntry { pod, traces, owner };
+        let entry = PodEntry {
+            pod,
+            histories,
+            owner,
+        };
         if let Some(known) = known.filter(|known| entry.stays_in_place(known)) {
             *known = entry;
         } else {
             // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
-            self.touched(Kind::Pod, &key, dirty);
+            self.mark_dependents(Kind::Pod, &key, dirty);
             self.remove_pod(&key, dirty);
             self.index.add_pod(&mut self.ledger, &key, &entry);
             self.default_tokens.add(&key.namespace, &entry, dirty);
             self.pods.insert(key.clone(), entry);
         }
-        self.touched(Kind::Pod, &key, dirty);
+        self.mark_dependents(Kind::Pod, &key, dirty);
     }
 
     fn remove_pod(&mut self, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
@@ -352,9 +364,9 @@ impl World {
         }
         let known = self.nodes.remove(&key);
         if let Some(known) = &known {
-            self.open_nodes -= usize::from(known.node.takes_any_pod());
+            self.schedulable_nodes -= usize::from(known.node.is_schedulable());
         }
-        self.open_nodes += usize::from(node.takes_any_pod());
+        self.schedulable_nodes += usize::from(node.is_schedulable());
         // About the cluster as a whole: not every heartbeat, since a rule about a whole costs more than one about an object.
         if known
             .as_ref()
@@ -372,13 +384,13 @@ impl World {
             }
         }
         self.nodes.insert(key.clone(), NodeEntry { node, flaps });
-        self.touched(Kind::Node, &key, dirty);
+        self.mark_dependents(Kind::Node, &key, dirty);
     }
 
     fn apply_config_map(&mut self, key: ObjectKey, map: ConfigMap, dirty: &mut BTreeSet<Subject>) {
         let Some(known) = self.config_maps.get_mut(&key) else {
             self.config_maps.insert(key.clone(), map);
-            self.touched(Kind::ConfigMap, &key, dirty);
+            self.mark_dependents(Kind::ConfigMap, &key, dirty);
             return;
         };
         // Its readers care when it comes and goes; of a change they hear by `note_change`.

@@ -44,8 +44,11 @@ impl World {
     }
 
     /// The pods on a node that cannot pull an image.
-    pub fn unpulled_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.named(self.on_node(node).map(|on| &on.unpulled))
+    pub fn pods_failing_to_pull_on<'a>(
+        &'a self,
+        node: &str,
+    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.on_node(node).map(|on| &on.failing_to_pull))
     }
 
     fn named<'a>(
@@ -57,15 +60,18 @@ impl World {
     }
 
     /// Whether a node beside this one is ready and takes any pod.
-    pub fn another_takes_pods(&self, node: &str) -> bool {
+    pub fn another_node_is_schedulable(&self, node: &str) -> bool {
         let this = self.nodes.get(&self.node_key(node));
-        let this = this.is_some_and(|entry| entry.node.takes_any_pod());
-        self.open_nodes > usize::from(this)
+        let this = this.is_some_and(|entry| entry.node.is_schedulable());
+        self.schedulable_nodes > usize::from(this)
     }
 
     /// The pods that cannot pull an image.
-    pub fn pods_without<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
-        self.named(self.index.unpulled(image))
+    pub fn pods_failing_to_pull<'a>(
+        &'a self,
+        image: &str,
+    ) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
+        self.named(self.index.failing_to_pull(image))
     }
 
     /// The versions of the kubelets, and the nodes that have each. Looks at every node; to be
@@ -95,10 +101,14 @@ impl World {
     }
 
     /// A Deployment that is scaled to 0 and whose pods a Service would select.
-    pub fn resting(&self, service: &Service) -> Option<&ObjectKey> {
+    pub fn scaled_to_zero(&self, service: &Service) -> Option<&ObjectKey> {
         let would = |one: &Deployment| selects(service, &one.meta.namespace, &one.pod_labels);
-        let mut resting = self.index.resting_like(service).into_iter().flatten();
-        resting.find(|key| self.deployments.get(*key).is_some_and(would))
+        let mut scaled_to_zero = self
+            .index
+            .scaled_to_zero_like(service)
+            .into_iter()
+            .flatten();
+        scaled_to_zero.find(|key| self.deployments.get(*key).is_some_and(would))
     }
 
     /// The controllers of the pods that read a ConfigMap.
