@@ -1,8 +1,8 @@
-//! What kube9 reads of a core/v1 Event: our own structs, so that `managedFields` and the rest are never built.
+//! The fields that kube9 reads of a core/v1 Event. Own structs, so that `managedFields` and the rest are never allocated.
 //!
 //! Every field is optional and lenient in type where real clusters vary (`null`, a number for a text, a text for a
-//! number, bytes that are no UTF-8); an Event that fails even so is skipped, not fatal, with what [`decode_identity`]
-//! still finds of it. Field names are those of the API
+//! number, bytes that are not UTF-8). An Event that still fails is skipped, with the identity that [`decode_identity`]
+//! finds. Field names are those of the API
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>).
 
 use std::borrow::Cow;
@@ -17,22 +17,22 @@ use serde::{Deserialize, de};
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeEvent {
     /// Standard object metadata.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: ObjectMeta,
     /// What the Event is about (`regarding` in events.k8s.io/v1).
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub involved_object: InvolvedObject,
     /// Machine-readable cause, CamelCase.
     #[serde(deserialize_with = "text")]
     pub reason: Option<String>,
-    /// Text for people (`note` in events.k8s.io/v1).
+    /// Human-readable text (`note` in events.k8s.io/v1).
     #[serde(deserialize_with = "text")]
     pub message: Option<String>,
     /// `Normal` or `Warning`.
     #[serde(rename = "type", deserialize_with = "text")]
     pub kind: Option<String>,
     /// Old form of who reported it.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub source: EventSource,
     /// New form of who reported it (`reportingController` in events.k8s.io/v1).
     #[serde(deserialize_with = "text")]
@@ -69,7 +69,7 @@ pub struct ObjectMeta {
     /// Its uid: identity of the Event.
     #[serde(deserialize_with = "text")]
     pub uid: Option<String>,
-    /// Its version: one sight of it.
+    /// Its version.
     #[serde(deserialize_with = "text")]
     pub resource_version: Option<String>,
     /// When the API server stored it first.
@@ -125,33 +125,33 @@ pub struct EventSeries {
     pub last_observed_time: Option<String>,
 }
 
-/// The bytes are no Event that can be stored; the item must be skipped. The text never quotes the bytes, which may
-/// hold a secret.
+/// The bytes are not an Event that can be stored; the caller must skip the item. The message never quotes the bytes,
+/// which may contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not JSON at all, or JSON that breaks off.
+    /// Not JSON, or truncated JSON.
     #[error("invalid JSON at byte {at} of {length}")]
     Syntax {
-        /// Where, counted from 0.
+        /// Offset in bytes.
         at: usize,
-        /// How long the item is.
+        /// Bytes of the item.
         length: usize,
     },
-    /// JSON, but a field has a type in which nothing can be read.
+    /// JSON, but a field has an unreadable type.
     #[error("not an Event: a field that ends at byte {at} of {length} has an unexpected type")]
     Type {
-        /// Where, counted from 0.
+        /// Offset in bytes.
         at: usize,
-        /// How long the item is.
+        /// Bytes of the item.
         length: usize,
     },
 }
 
-/// Decodes one Event as the API server writes it. Bytes that are no UTF-8, and halves of surrogate pairs, become
-/// U+FFFD, so that such an Event is stored and not skipped.
+/// Decodes one Event as the API server writes it. Bytes that are not UTF-8, and halves of surrogate pairs, become
+/// U+FFFD, so that such an Event is stored.
 ///
 /// # Errors
-/// The item cannot be stored as an Event; retrying is of no use.
+/// The item cannot be stored as an Event; retrying does not help.
 pub fn decode_event(bytes: &[u8]) -> Result<KubeEvent, DecodeError> {
     // Serde would read a list as the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
@@ -166,7 +166,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<KubeEvent, DecodeError> {
     })
 }
 
-/// Which Event an item is that [`decode_event`] refuses; a field that is not found is empty.
+/// Identity of an item that [`decode_event`] rejects; a field that is not found is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `metadata.uid`.
@@ -179,11 +179,11 @@ pub struct Identity {
     pub namespace: String,
 }
 
-/// Reads as much of the item's `metadata` as there is, also when the item breaks off later. `None` if it names nothing.
+/// Reads the item's `metadata` as far as possible, also from a truncated item. `None` if there is no identity.
 pub fn decode_identity(bytes: &[u8]) -> Option<Identity> {
     let bytes = repair(bytes).map_or(Cow::Borrowed(bytes), Cow::Owned);
     let mut found = Identity::default();
-    // An error only ends the search: what came before it is in `found`.
+    // An error only ends the search: earlier fields are in `found`.
     let _ = ItemSeed(&mut found).deserialize(&mut serde_json::Deserializer::from_slice(&bytes));
     (found != Identity::default()).then_some(found)
 }
@@ -206,7 +206,7 @@ fn describe(error: &serde_json::Error, bytes: &[u8]) -> DecodeError {
     }
 }
 
-/// The bytes with everything replaced that cannot be a `str`; `None` if there is no such thing.
+/// The bytes with everything replaced that a `str` cannot hold; `None` if nothing has to be.
 fn repair(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(bytes);
     match replace_lone_surrogates(&text) {
@@ -216,7 +216,7 @@ fn repair(bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// JSON can write half of a surrogate pair (`\ud800`), a Rust string cannot hold it.
+/// JSON can contain half of a surrogate pair (`\ud800`); a Rust string cannot.
 fn replace_lone_surrogates(text: &str) -> Option<String> {
     let unit = |at: usize| -> Option<u16> {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -249,7 +249,7 @@ fn replace_lone_surrogates(text: &str) -> Option<String> {
     })
 }
 
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -310,7 +310,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A whole number, also written as a text or as `3.0`; what is no number counts as absent.
+/// An integer, also written as a text or as `3.0`; anything else counts as absent.
 struct Number(Option<i64>);
 
 impl<'de> Deserialize<'de> for Number {
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn null_in_place_of_any_field_reads_as_absent() {
+    fn decode_null_field_reads_as_absent() {
         let nulls = r#"{"metadata":null,"involvedObject":null,"reason":null,"message":null,"type":null,"source":null,
             "reportingComponent":null,"reportingInstance":null,"firstTimestamp":null,"lastTimestamp":null,
             "eventTime":null,"count":null,"series":null}"#;
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_can_be_read_is_read() {
+    fn decode_convertible_type_is_read() {
         let event = decoded(
             r#"{"metadata":{"resourceVersion":4711,"annotations":{"a":"1","b":null,"c":2}},"message":404,"reason":true,
                 "count":"3","series":{"count":7.0},"managedFields":[{"x":{}}],"unheard":{"of":[1]}}"#,
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_become_the_replacement_character() {
+    fn decode_invalid_utf8_becomes_the_replacement_character() {
         for (bytes, message) in [
             (&b"{\"message\":\"a\xff\xfeb\"}"[..], "a\u{fffd}\u{fffd}b"),
             (br#"{"message":"a\ud800b"}"#, "a\u{fffd}b"),
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_refused_without_quoting_it() {
+    fn decode_not_an_event_fails_without_quoting_it() {
         for json in [
             "",
             "[]",
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_found_in_items_that_do_not_decode() {
+    fn decode_identity_undecodable_item_is_identified() {
         let whole = Identity {
             uid: "u".into(),
             version: "7".into(),

@@ -1,18 +1,17 @@
-//! Observation → row, and object → what the rules read of it. Pure: no I/O, no clock.
+//! Turns Events into rows, and objects into what the rules read of them. Pure: no I/O, no clock.
 //!
 //! ```text
-//!   Event   decode → filter → normalize → sanitize ─ template · names → item
+//!   Event   decode → filter → normalize → sanitize ─ template · intern_keys → item
 //!   object  objects (decoded and trimmed) → news
 //!   text    redact · sensitive_key
 //! ```
 
+pub mod classify;
 pub mod decode;
 pub mod filter;
-mod fit;
+pub mod intern_keys;
 pub mod item;
 pub mod maps;
-pub mod meaning;
-pub mod names;
 pub mod news;
 pub mod normalize;
 pub mod objects;
@@ -22,3 +21,4 @@ pub mod redact;
 pub mod sanitize;
 pub mod sensitive_key;
 pub mod template;
+mod truncate;

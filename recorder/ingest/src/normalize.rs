@@ -1,7 +1,7 @@
-//! One Event as the API server holds it → one row as kube9 keeps it. Pure: the receive time comes in, nothing else does.
+//! Turns an Event into a row. Pure: the receive time is a parameter.
 //!
-//! Here, and only here, the two forms of an Event (core/v1 `firstTimestamp`, `count`, `source`; events.k8s.io/v1
-//! `eventTime`, `series`, `reportingComponent`) become one.
+//! This is the only place where the two forms of an Event (core/v1 `firstTimestamp`, `count`, `source`; events.k8s.io/v1
+//! `eventTime`, `series`, `reportingComponent`) are merged.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef};
 use serde_json::{Map, Value};
 
+use crate::classify::{Classification, classify};
 use crate::decode::KubeEvent;
 use crate::filter::{SeverityOverrides, Subject};
-use crate::meaning::{Meaning, meaning};
 
-/// How far a reporter's clock may be ahead of ours before its times are not believed.
+/// How far a reporter's clock may be ahead of ours; later times are replaced.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// A whole object inside an annotation: large, and full of what others chose not to show.
+/// A whole object inside an annotation: large, and may contain anything.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// How clients of Go write a time that was never set.
+/// How Go clients write a time that was never set.
 const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// An Event, ready for `sanitize`.
@@ -29,11 +29,11 @@ const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 pub struct Normalized {
     /// The row.
     pub record: Record,
-    /// True if the reason table has no row for this Event; to be counted.
+    /// The reason table has no row for this Event; counted in a metric.
     pub unknown_reason: bool,
 }
 
-/// The item has no identity, so it can be neither folded nor resumed from: it must be skipped.
+/// The Event has no identity, so it can be neither folded nor resumed from. The caller must skip it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NormalizeError {
     /// `metadata.uid` is missing or empty.
@@ -47,7 +47,7 @@ pub enum NormalizeError {
 /// Makes a row of an Event that was received at `received`.
 ///
 /// # Errors
-/// The Event has no identity; everything else that may be missing has a meaning when it is missing.
+/// The Event has no identity. Any other field may be missing.
 pub fn normalize(
     event: KubeEvent,
     received: Timestamp,
@@ -97,11 +97,11 @@ pub fn normalize(
         }
     }
 
-    let Meaning {
+    let Classification {
         severity,
         title,
         known,
-    } = meaning(&reason, &component, &kube_type, &description);
+    } = classify(&reason, &component, &kube_type, &description);
     let record = Record {
         event_type: EventType::Cluster,
         severity: override_severity.unwrap_or(severity),
@@ -143,7 +143,7 @@ fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// First and last occurrence. A time that cannot be right becomes the receive time, its original goes to `extra`.
+/// First and last occurrence. An implausible time becomes the receive time; its original goes to `extra`.
 fn times(
     event: &KubeEvent,
     received: Timestamp,
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_missions_example() {
+    fn normalize_crash_loop_event() {
         let record = normalized(json!({
             "reason": "CrashLoopBackOff", "message": "Back-off restarting failed container", "type": "Warning",
             "involvedObject": {"kind": "Pod", "namespace": "default", "name": "nginx"},
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_counts_of_both_forms() {
+    fn normalize_both_forms_times_and_counts() {
         let (a, b, c, d) = (
             "2026-01-01T10:00:00.000Z",
             "2026-01-01T10:01:00.000Z",
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_cannot_be_right_become_the_receive_time() {
+    fn normalize_implausible_time_becomes_the_receive_time() {
         let received = "2026-01-01T12:00:00.000Z";
         let good = "2026-01-01T10:00:00.000Z";
         for (fields, first, suspect) in [
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reported_it_and_where() {
+    fn normalize_reporter_and_node() {
         let node = json!({"kind": "Node", "name": "n1"});
         for (fields, component, at) in [
             (
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn the_object_and_its_container() {
+    fn normalize_object_and_container() {
         for (path, container) in [
             ("spec.containers{app}", "app"),
             ("spec.initContainers{setup}", "setup"),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_kept_but_for_the_last_applied_configuration() {
+    fn normalize_keeps_annotations_except_last_applied_configuration() {
         let record = normalized(
             json!({"metadata": {"annotations": {"a": "1", LAST_APPLIED: "{}"}}, "eventTime": RECEIVED}),
         );
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_without_identity_is_refused() {
+    fn normalize_event_without_identity_is_an_error() {
         let received = Timestamp::parse(RECEIVED).unwrap();
         for (metadata, error) in [
             ("{}", NormalizeError::NoUid),
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_and_unknown_reasons_are_reported() {
+    fn normalize_override_and_unknown_reason_are_reported() {
         let matches = Match {
             reasons: Some(vec!["Frob*".into()]),
             ..Match::default()

@@ -1,4 +1,4 @@
-//! Who owns a pod: filled by the analysis, read by the Events' intake.
+//! The controllers of pods: written by the analysis, read when Events are ingested.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,8 +7,8 @@ use kube9_model::ObjectRef;
 
 use crate::maps::{Map, Set};
 
-/// Pods that are gone are remembered, since their last Events come after them; this many at most, about 1 MB.
-const GONE_MAX: usize = 10_000;
+/// Deleted pods are kept for a while, because their last Events arrive after the deletion. About 1 MB.
+const DELETED_MAX: usize = 10_000;
 
 /// Pods and their controllers; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,7 @@ struct Table {
     pods: Map<Arc<ObjectRef>, Arc<ObjectRef>>,
     /// Shared by their pods.
     controllers: Set<Arc<ObjectRef>>,
-    gone: VecDeque<Arc<ObjectRef>>,
+    deleted: VecDeque<Arc<ObjectRef>>,
 }
 
 impl Table {
@@ -43,7 +43,7 @@ impl Table {
         let Some(owner) = self.pods.remove(pod) else {
             return;
         };
-        // This one and that of `controllers`: no other pod has it.
+        // Two references, this one and the one in `controllers`: no other pod has it.
         if Arc::strong_count(&owner) == 2 {
             self.controllers.remove(&owner);
         }
@@ -51,38 +51,37 @@ impl Table {
 }
 
 impl Owners {
-    /// The controller of an object, where it is known.
+    /// The controller of an object, if known.
     pub fn of(&self, object: &ObjectRef) -> Option<ObjectRef> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         table.pods.get(object).map(|owner| (**owner).clone())
     }
 
-    /// A pod is there.
-    pub fn pod_is_there(&self, pod: &Arc<ObjectRef>, owner: Option<ObjectRef>) {
+    pub fn add_pod(&self, pod: &Arc<ObjectRef>, owner: Option<ObjectRef>) {
         let Some(owner) = owner else { return };
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         table.add(pod, owner);
     }
 
-    /// A pod is there, but nothing is kept of it.
+    /// The pod exists, but its owner is not kept.
     pub fn forget(&self, pod: &ObjectRef) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         table.remove(pod);
     }
 
-    /// A pod is gone; its owner is remembered for a while.
-    pub fn pod_is_gone(&self, pod: &ObjectRef) {
+    /// Its owner is kept for a while.
+    pub fn mark_pod_deleted(&self, pod: &ObjectRef) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // The key as the table has it: the caller's is one of its own, and would be kept beside it.
+        // Use the table's key: the caller's is a separate allocation.
         let Some((pod, _)) = table.pods.get_key_value(pod) else {
             return;
         };
         let pod = pod.clone();
-        table.gone.push_back(pod);
-        if table.gone.len() > GONE_MAX {
-            // A StatefulSet's pod that came back under its name loses its entry until its next change: an Event
-            // without an owner, nothing worse.
-            if let Some(oldest) = table.gone.pop_front() {
+        table.deleted.push_back(pod);
+        if table.deleted.len() > DELETED_MAX {
+            // A StatefulSet's pod that was recreated under its name loses its entry until its next change. Its Events have
+            // no owner until then.
+            if let Some(oldest) = table.deleted.pop_front() {
                 table.remove(&oldest);
             }
         }
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners_of_gone_pods_are_kept_within_the_bound() {
+    fn owners_deleted_pods_are_kept_within_the_bound() {
         let owners = Owners::default();
         let owner = ObjectRef {
             kind: "Job".into(),
@@ -106,18 +105,18 @@ mod tests {
             namespace: "n".into(),
             name: format!("p{n}"),
         };
-        for n in 0..=GONE_MAX {
+        for n in 0..=DELETED_MAX {
             let pod = Arc::new(pod(n));
-            owners.pod_is_there(&pod, Some(owner.clone()));
-            owners.pod_is_gone(&pod);
+            owners.add_pod(&pod, Some(owner.clone()));
+            owners.mark_pod_deleted(&pod);
         }
         assert_eq!(owners.of(&pod(0)), None);
         assert_eq!(owners.of(&pod(1)), Some(owner.clone()));
-        assert_eq!(owners.of(&pod(GONE_MAX)), Some(owner));
+        assert_eq!(owners.of(&pod(DELETED_MAX)), Some(owner));
     }
 
     #[test]
-    fn a_controller_is_in_memory_once_and_for_as_long_as_it_has_pods() {
+    fn table_controller_is_shared_and_removed_with_its_last_pod() {
         let object = |kind: &str, name: &str| ObjectRef {
             kind: kind.into(),
             namespace: "n".into(),

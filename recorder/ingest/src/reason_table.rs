@@ -1,15 +1,14 @@
-//! What a reason means: the one place that says how bad an Event is and what its row is called. Data only;
-//! `meaning.rs` looks it up.
+//! Severity and title by reason. Data only; `classify.rs` does the lookup.
 //!
-//! Severity and title follow what the programs really send: the reason alone often says little (`Failed` is an image
-//! that cannot be pulled, a missing Secret, a broken command), so rows also look at the message and at who reports.
+//! Severity and title follow what the programs actually send. A reason alone is often ambiguous (`Failed` is an image
+//! that cannot be pulled, a missing Secret or a broken command), so rows also match the message and the reporter.
 //! `tests/e2e/extract-reasons.go` lists what Kubernetes can send; a test checks that every reason has a row.
 //!
-//! Invariant: rows are sorted by reason, for the binary search; among rows of one reason the first that fits wins, so
-//! those that ask for more stand before those that ask for less.
+//! Invariant: rows are sorted by reason, for the binary search. Among rows of one reason the first match wins, so rows
+//! with more conditions come first.
 //!
-//! How bad: `error` if something does not work now, `warning` if it may be part of a trouble or retries by itself,
-//! `info` if it is normal life. The type of an Event (`Normal`, `Warning`) is no measure: the kubelet sends
+//! Severity is `error` if something does not work now, `warning` if it may be part of a problem or is retried, and `info`
+//! in normal operation. The type of an Event (`Normal`, `Warning`) is not a measure: the kubelet sends
 //! "Back-off pulling image" and `NodeNotReady` as Normal.
 
 use kube9_model::Severity::{self, Critical, Error, Info, Warning};
@@ -20,9 +19,9 @@ pub(super) struct Row {
     pub(super) reason: &'static str,
     pub(super) severity: Severity,
     pub(super) title: &'static str,
-    /// The message must contain all texts of one of these; empty: any message will do.
+    /// The message must contain all texts of one of these lists; empty: any message.
     pub(super) says: &'static [&'static [&'static str]],
-    /// The reporting component, a trailing `*` standing for any end; empty: any component.
+    /// The reporting component; a trailing `*` matches any suffix; empty: any component.
     pub(super) by: &'static str,
     /// The Event's type; empty: any type.
     pub(super) of_type: &'static str,

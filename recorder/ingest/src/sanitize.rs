@@ -1,10 +1,10 @@
-//! Makes what is stored safe to store and to print: secrets out, lengths bounded, invisible characters shown. Pure.
+//! Makes text safe to store and to print: redacts secrets, bounds lengths, escapes invisible characters. Pure.
 //!
-//! [`Sanitized`] (a row) and [`Clean`] (a text beside the rows: facts, findings) can be made here only, and the queue takes
-//! nothing else, so no producer can forget it.
+//! [`Sanitized`] (a row) and [`Clean`] (a text beside the rows: facts, findings) can only be made here, and the queue accepts
+//! nothing else, so no producer can skip it.
 //!
-//! Invariant: no text of a [`Sanitized`] holds a character below U+0020. The store uses those as placeholders.
-//! Invariant: secrets go before anything is cut, so that a cut never leaves half a secret that no rule recognizes.
+//! Invariant: no text of a [`Sanitized`] contains a character below U+0020. The store uses those as placeholders.
+//! Invariant: redaction runs before truncation, so that a cut never leaves half a secret that no pattern recognizes.
 //! Invariant: sanitizing twice changes nothing.
 
 use std::borrow::Cow;
@@ -18,11 +18,13 @@ use kube9_model::visible::{hides_in_name, hides_in_text};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::fit::{Limit, fit_fields, json_bytes, json_bytes_of_map, kept, whole_fields};
-use crate::names::Names;
+use super::truncate::{
+    Limit, drop_oversized_fields, json_bytes, json_bytes_of_map, truncate_fields, truncation_point,
+};
+use crate::intern_keys::InternKeys;
 use crate::redact::{REDACTED, is_secret_pair, redact};
-use crate::sensitive_key::{Secrecy, secrecy};
-use crate::template::{self, Text};
+use crate::sensitive_key::{Sensitivity, sensitivity};
+use crate::template::{self, StoredMessage};
 
 /// Longest title, in characters, with its ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
@@ -42,19 +44,17 @@ const FIELDS_MAX: usize = 128;
 /// `,"truncated":true`
 const TRUNCATED_BYTES: usize = 17;
 const TRUNCATED: &str = "truncated";
-/// A cut or an escape can make something look like a secret that did not before; then another round is needed. Two are
-/// the most that a test has needed.
+/// A cut or an escape can make text look like a secret, so another round is needed. No test has needed more than two.
 const ROUNDS_MAX: usize = 6;
 
 /// A row that is safe to store. The only way to make one is [`sanitize`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sanitized {
     record: Record,
-    /// Its description in the two parts that the store keeps. Taken apart here, on the producer's thread: the one writer
-    /// has to keep up with all of them.
-    text: Text,
-    names: Names,
-    /// Its memory. Counted here, so that the queue need not look at any of its texts.
+    /// The description, split on the producer's thread: the single writer must keep up with all producers.
+    text: StoredMessage,
+    intern_keys: InternKeys,
+    /// Its memory, counted here so that the queue does not read its texts.
     bytes: usize,
 }
 
@@ -65,22 +65,22 @@ impl Sanitized {
     }
 
     /// Its description as the store keeps it.
-    pub fn text(&self) -> &Text {
+    pub fn text(&self) -> &StoredMessage {
         &self.text
     }
 
-    /// Its names as the store looks them up.
-    pub fn names(&self) -> &Names {
-        &self.names
+    /// The keys under which the store interns its names.
+    pub fn intern_keys(&self) -> &InternKeys {
+        &self.intern_keys
     }
 
-    /// About how much memory it holds, for bounds in bytes.
+    /// Approximate memory, for bounds in bytes.
     pub fn approximate_bytes(&self) -> usize {
         self.bytes
     }
 }
 
-fn memory(r: &Record, text: &Text, names: &Names) -> usize {
+fn memory(r: &Record, text: &StoredMessage, intern_keys: &InternKeys) -> usize {
     let objects = r
         .object
         .iter()
@@ -105,11 +105,11 @@ fn memory(r: &Record, text: &Text, names: &Names) -> usize {
         + identity
         + text.body.len()
         + text.args.as_ref().map_or(0, String::len)
-        + names.heap_bytes()
+        + intern_keys.heap_bytes()
         + memory_of(&r.extra)
 }
 
-/// Takes the secrets out of a row, then bounds it, and marks it `truncated` in its metadata if anything was cut.
+/// Redacts a row, then bounds it; marks it `truncated` in its metadata if anything was cut.
 pub fn sanitize(record: Record) -> Sanitized {
     let mut cleaner = Cleaner {
         cut: record.extra.get(TRUNCATED) == Some(&Value::Bool(true)),
@@ -148,23 +148,23 @@ pub fn sanitize(record: Record) -> Sanitized {
         (object.name.as_str(), object.namespace.as_str())
     });
     let text = template::split(&record.description, name, namespace).into();
-    let names = Names::of(&record);
+    let intern_keys = InternKeys::of(&record);
     Sanitized {
-        bytes: memory(&record, &text, &names),
+        bytes: memory(&record, &text, &intern_keys),
         text,
-        names,
+        intern_keys,
         record,
     }
 }
 
-/// A text without secrets and invisible characters and at most so long, for logs and messages that are not rows.
+/// A redacted, escaped and bounded text, for logs and messages that are not rows.
 pub fn clean_text(text: &str, bytes_max: usize) -> String {
     Cleaner { cut: false }.text(text.to_owned(), Limit::Bytes(bytes_max))
 }
 
-/// `namespace/name` of an object as it is kept beside the rows: itself, nearly always. Of one that looks like a secret, or
-/// has characters that no object's name has, a hash stands for the name, so that two names never become one; and one for
-/// the namespace, where that is what looks so: what is in it stays together, and apart from all else.
+/// `namespace/name` of an object as stored beside the rows; nearly always unchanged. A name that looks like a secret, or
+/// has characters that no object name has, is replaced by a hash, so that different names stay different. A namespace
+/// that looks like a secret is hashed separately, so that its objects stay together.
 pub fn clean_name(name: &str) -> Cow<'_, str> {
     let is_clean =
         |text: &str| Cleaner { cut: false }.name(text.to_owned(), 2 * NAME_BYTES_MAX) == text;
@@ -189,14 +189,14 @@ impl Clean {
         Self(clean_name(name).into_owned())
     }
 
-    /// What tells findings apart. Its parts that are text are clean already, and two of them must not become one: control
-    /// characters are shown, and nothing else is changed.
+    /// Identity of a finding. Its text parts are clean already, and different identities must stay different, so only
+    /// control characters are escaped.
     pub fn identity(identity: &str) -> Self {
         Self(escape(identity, |_, c, _| hides_in_name(c)).into_owned())
     }
 
-    /// A value as JSON, each of its texts and keys clean. Unlike in a row, the key of a text says nothing about it: keys are
-    /// names of containers and ConfigMaps' keys. `None`: it is not JSON.
+    /// A value as JSON with clean texts and keys. Unlike in a row, keys do not decide about redaction: they are names of
+    /// containers and ConfigMap keys. `None` if the value is not JSON.
     pub fn json(value: &impl Serialize) -> Option<Self> {
         let clean = Cleaner { cut: false }.texts(serde_json::to_value(value).ok()?);
         Some(Self(clean.to_string()))
@@ -214,7 +214,6 @@ impl fmt::Display for Clean {
     }
 }
 
-/// Remembers whether anything was cut.
 struct Cleaner {
     cut: bool,
 }
@@ -232,7 +231,7 @@ impl Cleaner {
         for _ in 0..ROUNDS_MAX {
             let redacted = redact(&text);
             let escaped = escape(&redacted, hides);
-            let kept = kept(&escaped, limit);
+            let kept = truncation_point(&escaped, limit);
             if kept == escaped.len()
                 && matches!((&redacted, &escaped), (Cow::Borrowed(_), Cow::Borrowed(_)))
             {
@@ -260,7 +259,7 @@ impl Cleaner {
         }
     }
 
-    /// Identity is no text for people: nothing in it is a secret, and two of them must not become one.
+    /// An identity is never a secret, and different identities must stay different.
     fn identity(&mut self, identity: String) -> String {
         let escaped = match escape(&identity, |_, c, _| hides_in_name(c)) {
             Cow::Borrowed(_) => None,
@@ -280,11 +279,11 @@ impl Cleaner {
         }
         let mut extra = self.map(extra, 0);
         if self.cut {
-            // Put back at the end; it must not count twice.
+            // Added again at the end; it must not count twice.
             extra.shift_remove(TRUNCATED);
         }
         let bytes_max = EXTRA_BYTES_MAX - TRUNCATED_BYTES;
-        let mut room = bytes_max;
+        let mut budget = bytes_max;
         let fits = |extra: &Map<String, Value>| {
             json_bytes_of_map(extra) <= bytes_max && extra.len() <= FIELDS_MAX
         };
@@ -293,12 +292,12 @@ impl Cleaner {
                 break;
             }
             self.cut = true;
-            extra = self.map(fit_fields(extra, FIELDS_MAX, room), 0);
-            // A text that was cut may look like a secret now, and a marker is longer: so much less is left next time.
-            room = room.saturating_sub(json_bytes_of_map(&extra).saturating_sub(bytes_max));
+            extra = self.map(truncate_fields(extra, FIELDS_MAX, budget), 0);
+            // A truncated text may look like a secret now, and its marker is longer: reduce the budget by that much.
+            budget = budget.saturating_sub(json_bytes_of_map(&extra).saturating_sub(bytes_max));
         }
         if !fits(&extra) {
-            whole_fields(&mut extra, bytes_max);
+            drop_oversized_fields(&mut extra, bytes_max);
         }
         if self.cut {
             extra.insert(TRUNCATED.to_owned(), Value::Bool(true));
@@ -311,7 +310,9 @@ impl Cleaner {
         let named = ["name", "key"]
             .iter()
             .filter_map(|field| map.get(*field)?.as_str());
-        let named = named.max_by_key(|name| secrecy(name)).map(str::to_owned);
+        let named = named
+            .max_by_key(|name| sensitivity(name))
+            .map(str::to_owned);
         let mut cleaned = Map::with_capacity(map.len());
         for (key, value) in map {
             let of_name = named.as_ref().filter(|_| key == "value");
@@ -327,7 +328,7 @@ impl Cleaner {
         cleaned
     }
 
-    /// Every text of a value that the recorder made, at whatever depth.
+    /// Cleans every text of a value that the recorder made, at any depth.
     fn texts(&mut self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(text, Limit::Bytes(TEXT_BYTES_MAX))),
@@ -359,29 +360,29 @@ impl Cleaner {
     }
 }
 
-/// Whether a value under this key is a secret: a text or number as the redaction judges it in `"key":"value"`, an object
-/// or list if anything in it is one. A truth value tells nothing: `looks_secret: true` is not a secret.
+/// Whether a value under this key is a secret: a text or number as redaction judges `"key":"value"`, an object or list
+/// if it contains one. A boolean is never a secret.
 fn holds_secret(key: &str, value: &Value) -> bool {
-    let secrecy = secrecy(key);
+    let sensitivity = sensitivity(key);
     match value {
-        _ if secrecy == Secrecy::None => false,
+        _ if sensitivity == Sensitivity::None => false,
         Value::Null | Value::Bool(_) => false,
         Value::String(text) => is_secret_pair(key, text),
         Value::Number(number) => is_secret_pair(key, &number.to_string()),
-        Value::Array(_) | Value::Object(_) if secrecy == Secrecy::Certain => true,
+        Value::Array(_) | Value::Object(_) if sensitivity == Sensitivity::Certain => true,
         Value::Array(values) => values.iter().any(|value| holds_secret(key, value)),
         Value::Object(map) => {
-            secrecy >= Secrecy::Likely && map.values().any(|value| holds_secret(key, value))
+            sensitivity >= Sensitivity::Likely && map.values().any(|value| holds_secret(key, value))
         }
     }
 }
 
-/// Whether a character between these two is to be shown by its number.
+/// Whether a character between these two must be escaped.
 type Hides = fn(Option<char>, char, Option<char>) -> bool;
 
-/// Shows what a terminal would obey and what a person would not see.
+/// Escapes control characters and invisible characters.
 fn escape(text: &str, hides: Hides) -> Cow<'_, str> {
-    // Nearly every text; without branches, so that many bytes are looked at together.
+    // The common case. Branch-free, so that the compiler vectorizes it.
     if text
         .bytes()
         .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_row_passes_unchanged() {
+    fn sanitize_ordinary_row_is_unchanged() {
         let given = record(
             "Back-off pulling image \"é:1\"",
             json!({"a": [1, {"b": null}]}),
@@ -476,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_from_every_text() {
+    fn sanitize_redacts_every_text() {
         let secret = "password=hunter2hunter2";
         let object = ObjectRef {
             kind: secret.into(),
@@ -505,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_keys_hide_their_values_at_any_depth() {
+    fn sanitize_sensitive_key_redacts_value_at_any_depth() {
         let hidden = json!(REDACTED);
         assert_eq!(
             extra(
@@ -542,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn sanitize_escapes_control_characters() {
         let given = "a\nb\tc\r\u{0}\u{1b}[31m\u{7f}\u{85}\u{202e}\u{2066}\u{2028}é😀";
         let expected = "a\\nb\\tc\\r\\u{0}\\u{1b}[31m\\u{7f}\\u{85}\\u{202e}\\u{2066}\\u{2028}é😀";
         assert_eq!(
@@ -556,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn names_show_what_is_invisible_and_sentences_keep_what_joins() {
+    fn sanitize_escapes_joiners_in_names_but_not_in_sentences() {
         let emoji = "👩\u{200d}👧 ⚠\u{fe0f} می\u{200c}خواهم";
         let name = "we\u{200b}b\u{a0}❤\u{fe0f}\u{e0041}";
         let shown = "we\\u{200b}b\\u{a0}❤\\u{fe0f}\\u{e0041}";
@@ -594,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_name_of_secret_shape_stays_another_name() {
+    fn clean_name_secret_shape_stays_distinct() {
         assert_eq!(clean_name("shop/web-5d9c7b-x2x7k"), "shop/web-5d9c7b-x2x7k");
         let names = [
             "shop/a-password=hunter2hunter2",
@@ -616,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_name_keeps_the_objects_of_a_namespace_of_secret_shape_together() {
+    fn clean_name_secret_shaped_namespace_keeps_its_objects_together() {
         let namespaces = [
             "glpat-abcdefghij0123456789",
             "glpat-abcdefghij0123456780",
@@ -662,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_json_cleans_texts_and_keys_and_keeps_the_rest() {
+    fn clean_json_cleans_only_texts_and_keys() {
         let given = json!({
             "images": {"token": "web:1", "app": "https://u:hunter2hunter2@registry/web:1", "a\u{200b}": "x"},
             "selector": ["password=hunter2hunter2"], "keys": {"password": 12}, "n": -1, "b": true, "none": null,
@@ -687,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_at_a_character_and_marked() {
+    fn sanitize_long_text_is_cut_at_a_character_and_marked() {
         let cut = sanitize(Record {
             title: "é".repeat(201),
             ..record(&"é".repeat(2049), json!({}))
@@ -711,7 +712,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_goes_before_the_text_is_cut() {
+    fn sanitize_redacts_before_truncation() {
         for before in 4000..4110 {
             let given = format!("{}password=hunter2hunter2 x", "y ".repeat(before / 2));
             let kept = sanitize(record(&given, json!({})))
@@ -723,7 +724,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_object_in_metadata_keeps_its_first_entries() {
+    fn sanitize_large_metadata_object_keeps_first_entries() {
         let entries: Map<String, Value> = (0..200)
             .map(|i| (format!("key-{i}"), json!("v".repeat(60))))
             .collect();
@@ -748,7 +749,7 @@ mod tests {
     }
 
     #[test]
-    fn large_metadata_is_cut_field_by_field() {
+    fn sanitize_large_metadata_is_cut_field_by_field() {
         let given = json!({"big": "x".repeat(4000), "quotes": "\"".repeat(4000), "list": vec!["y".repeat(90); 50], "small": 1, "map": {"z": "z"}});
         let Value::Object(kept) = extra(given) else {
             unreachable!()
@@ -790,7 +791,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_was_cut_to_its_bound_is_not_cut_again() {
+    fn sanitize_truncated_metadata_is_not_cut_again() {
         for length in (100..4000).step_by(7) {
             let given = json!({"a": ["x".repeat(length), 1], "b": [["y".repeat(4000), 1.5e252], "z".repeat(4000)]});
             let once = extra(given);
@@ -799,7 +800,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_identities_are_bounded() {
+    fn sanitize_bounds_names_and_identities() {
         let long = "x".repeat(1000);
         let seen = Observation {
             uid: Uid::new(&long),
@@ -838,7 +839,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_of_the_greatest_length_is_not_cut() {
+    fn sanitize_longest_identity_is_not_cut() {
         let longest = "x".repeat(WORD_BYTES_MAX);
         let kept = sanitize(Record {
             occurred: Occurred::Observed(Observation {
@@ -854,7 +855,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_cut_where_it_is_too_deep() {
+    fn sanitize_deep_metadata_is_cut() {
         for deeper in [|v: Value| json!([v]), |v: Value| json!({ "k": v })] {
             let nested = |inner: Value, levels| (0..levels).fold(inner, |v, _| deeper(v));
             let whole = json!({"deep": nested(json!("x"), DEPTH_MAX)});
@@ -867,14 +868,14 @@ mod tests {
     }
 
     #[test]
-    fn clean_text_is_for_logs() {
+    fn clean_text_redacts_and_bounds() {
         let clean = clean_text("ä password=hunter2hunter2\n", 100);
         assert_eq!(clean, format!("ä password={REDACTED}\\n"));
         assert_eq!(clean_text(&"x".repeat(101), 100), "x".repeat(97) + "…");
     }
 
     #[test]
-    fn memory_is_that_of_every_text() {
+    fn approximate_bytes_counts_every_text() {
         let object = |name: &str| ObjectRef {
             kind: "Pod".to_owned(),
             namespace: "shop".to_owned(),

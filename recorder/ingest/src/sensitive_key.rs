@@ -1,26 +1,27 @@
-//! Which keys promise a secret: of metadata, of JSON and YAML inside a text, of `key=value` pairs, of flags.
+//! How likely the value of a key is a secret: keys of metadata, of JSON and YAML inside a text, of `key=value` pairs and
+//! of flags.
 //!
-//! A key is taken apart into words, at everything but letters and digits and where camelCase begins a new word:
+//! A key is split into words at everything but letters and digits, and where camelCase begins a new word:
 //! `dbPassword`, `DB_PASSWORD` and `db-password` are secret, `author` and `authority` are not. The last word decides:
-//! `password_file`, `tokenUrl` and `secret-name` only say where a secret is.
-//! The redaction, the metadata of rows and the rules about literal secrets all ask here.
+//! `password_file`, `tokenUrl` and `secret-name` only refer to a secret.
+//! Used by redaction, by the metadata of rows and by the rules about literal secrets.
 
-/// How sure it is that the value of a key is secret.
+/// How certain it is that the value of a key is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Secrecy {
-    /// It is not.
+pub enum Sensitivity {
+    /// Not a secret.
     None,
-    /// As a parameter (`sig=…`, `?key=…`), if it looks like a secret.
+    /// Only as a parameter (`sig=…`, `?key=…`), and if it looks like a secret.
     Parameter,
     /// A key of something (`STRIPE_KEY`), if its value looks like a secret.
     Key,
-    /// It mostly is, but sentences have such words before a colon too ("failed to fetch token: not found").
+    /// Usually, but sentences have such words before a colon too ("failed to fetch token: not found").
     Likely,
-    /// It is.
+    /// Always.
     Certain,
 }
 
-/// Anywhere in the key, its separators left out.
+/// Anywhere in the key, ignoring separators.
 const CERTAIN: &[&str] = &[
     "password",
     "passwd",
@@ -86,7 +87,7 @@ const PARAMETER: &[&str] = &[
     "ticket",
     "hmac",
 ];
-/// Words that a secret key may end in: which one it is, or how it is written.
+/// Suffixes that a sensitive key may have: which secret it is, or its encoding.
 const QUALIFIERS: &[&str] = &[
     "a",
     "admin",
@@ -133,7 +134,7 @@ const QUALIFIERS: &[&str] = &[
     "value",
     "val",
 ];
-/// A key that ends so says something about a secret, and is not one.
+/// A key with one of these suffixes describes a secret and is not one.
 const ABOUT: &[&str] = &[
     "age",
     "alg",
@@ -260,7 +261,7 @@ const ABOUT: &[&str] = &[
     "volume",
     "writer",
 ];
-/// What stands before `key` where a key is not a secret.
+/// Words before `key` whose key is not a secret.
 const NO_SECRET_KEY: &[&str] = &[
     "arrow",
     "bucket",
@@ -304,15 +305,15 @@ const NO_SECRET_KEY: &[&str] = &[
     "unique",
 ];
 
-/// Longest part of a key that is examined: its end. What is longer is not a key.
+/// Bytes at the end of a key that are examined; anything longer is not a key.
 const KEY_BYTES_MAX: usize = 128;
 
-/// Judges a key.
-pub fn secrecy(key: &str) -> Secrecy {
+/// Classifies a key.
+pub fn sensitivity(key: &str) -> Sensitivity {
     let bytes = key.as_bytes();
     let bytes = &bytes[bytes.len().saturating_sub(KEY_BYTES_MAX)..];
     let mut letters = [0; KEY_BYTES_MAX];
-    // Where the words begin and end: the last three that are not just digits.
+    // Start and end of the last three words that are not just digits.
     let mut words = [(0, 0); 3];
     let (mut length, mut word_start, mut count) = (0, 0, 0);
     let mut end_word = |from: usize, to: usize, letters: &[u8; KEY_BYTES_MAX]| {
@@ -334,31 +335,31 @@ pub fn secrecy(key: &str) -> Secrecy {
     end_word(word_start, length, &letters);
     let [third, second, last] = words.map(|(from, to)| without_digits(&letters[from..to]));
     let mut found = if holds_certain(&letters[..length]) {
-        Secrecy::Certain
+        Sensitivity::Certain
     } else {
         of_word(last, count > 1).max(of_key(last, second, count > 1))
     };
-    if found == Secrecy::None {
+    if found == Sensitivity::None {
         let before = of_word(second, true).max(of_key(second, third, count > 2));
-        if before == Secrecy::None || !QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
-            return Secrecy::None;
+        if before == Sensitivity::None || !QUALIFIERS.iter().any(|word| word.as_bytes() == last) {
+            return Sensitivity::None;
         }
         found = before;
     }
     if last == b"id" && contains(second, b"token") {
-        return Secrecy::Key;
+        return Sensitivity::Key;
     }
     if is_about(last, second) && !(count == 1 && last == b"policy") {
-        return Secrecy::None;
+        return Sensitivity::None;
     }
     // `passwordSecret`, `tokenSecretKey`: names of a Secret, and of a key in it.
     let held = |word: &[u8]| contains(word, b"password") || contains(word, b"token");
     if held(second) && last == b"secret" {
-        return Secrecy::Likely;
+        return Sensitivity::Likely;
     }
     let of_held = held(second) || second == b"credentials" || held(third) && second == b"secret";
     if last == b"key" && of_held {
-        return Secrecy::Key;
+        return Sensitivity::Key;
     }
     found
 }
@@ -382,7 +383,7 @@ fn holds_certain(joined: &[u8]) -> bool {
     })
 }
 
-/// Whether the key only says something about a secret: `tokenPath`, `password_length`, but `secret_id` is one.
+/// Whether the key only describes a secret: `tokenPath`, `password_length`, but `secret_id` is one.
 fn is_about(last: &[u8], second: &[u8]) -> bool {
     let singular = last.strip_suffix(b"s").unwrap_or(last);
     let about = |word: &[u8]| {
@@ -395,16 +396,16 @@ fn is_about(last: &[u8], second: &[u8]) -> bool {
 }
 
 /// `…_KEY`: a secret of something, unless it is a key to look up.
-fn of_key(last: &[u8], before: &[u8], has_before: bool) -> Secrecy {
+fn of_key(last: &[u8], before: &[u8], has_before: bool) -> Sensitivity {
     let is_key = last == b"key" || last == b"keys";
     if is_key && has_before && !NO_SECRET_KEY.iter().any(|word| word.as_bytes() == before) {
-        Secrecy::Key
+        Sensitivity::Key
     } else {
-        Secrecy::None
+        Sensitivity::None
     }
 }
 
-/// Whether camelCase begins a word at `i`: `d|Password`, `AP|Key` (the last capital belongs to the next word).
+/// Whether a camelCase word begins at `i`: `d|Password`, `AP|Key` (the last capital belongs to the next word).
 fn begins_word(bytes: &[u8], i: usize) -> bool {
     let Some(before) = i.checked_sub(1).map(|before| bytes[before]) else {
         return false;
@@ -425,8 +426,8 @@ fn without_digits(word: &[u8]) -> &[u8] {
     &word[..word.len() - digits]
 }
 
-fn of_word(word: &[u8], qualified: bool) -> Secrecy {
-    /// Words that end in `pass` and are none.
+fn of_word(word: &[u8], qualified: bool) -> Sensitivity {
+    /// Words that end in `pass` and are not passwords.
     const PASSES: &[&[u8]] = &[
         b"bypass",
         b"compass",
@@ -443,19 +444,19 @@ fn of_word(word: &[u8], qualified: bool) -> Secrecy {
         || passes && (word.len() > 4 || qualified)
         || word.ends_with(b"pw") && word.len() <= 8
     {
-        Secrecy::Certain
+        Sensitivity::Certain
     } else if is(LIKELY)
         || LIKELY_ENDS
             .iter()
             .any(|end| singular.ends_with(end.as_bytes()))
     {
-        Secrecy::Likely
+        Sensitivity::Likely
     } else if qualified && word == b"salt" {
-        Secrecy::Key
+        Sensitivity::Key
     } else if is(PARAMETER) && !(qualified && word == b"key") || singular.ends_with(b"signature") {
-        Secrecy::Parameter
+        Sensitivity::Parameter
     } else {
-        Secrecy::None
+        Sensitivity::None
     }
 }
 
@@ -468,8 +469,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_key_decide() {
-        use Secrecy::{Certain, Key, Likely, None, Parameter};
+    fn sensitivity_is_decided_by_words() {
+        use Sensitivity::{Certain, Key, Likely, None, Parameter};
         for (key, expected) in [
             ("password", Certain),
             ("PASSWORD", Certain),
@@ -548,10 +549,10 @@ mod tests {
             ("design", None),
             ("", None),
         ] {
-            assert_eq!(secrecy(key), expected, "{key}");
+            assert_eq!(sensitivity(key), expected, "{key}");
         }
         assert!(ABOUT.is_sorted());
         let long = format!("{}password", "x".repeat(10_000));
-        assert_eq!(secrecy(&long), Certain);
+        assert_eq!(sensitivity(&long), Certain);
     }
 }

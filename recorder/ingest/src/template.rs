@@ -1,8 +1,8 @@
-//! Takes the variable parts out of a description, so that the rest is stored once for many rows.
+//! Separates the variable parts of a description, so that the rest is stored once for many rows.
 //!
 //! `Back-off 5m0s restarting container app in pod web-1` about pod `web-1` becomes the text
-//! `Back-off ␃ restarting container app in pod ␁` and the argument `5m0s`. The view `event_detail` puts them back;
-//! which parts are taken out decides only the size of the file, never what is read.
+//! `Back-off ␃ restarting container app in pod ␁` and the argument `5m0s`. The view `event_detail` puts them back.
+//! Which parts are taken out affects only the size of the file, never what a reader gets.
 
 use std::borrow::Cow;
 
@@ -10,24 +10,24 @@ use kube9_model::placeholder;
 
 /// A description in two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
+pub struct MessageTemplate {
     /// With placeholders; goes to the table `text`.
     pub body: String,
-    /// What stands for the argument placeholders; goes to the row.
+    /// The arguments, in the order of their placeholders; go to the row.
     pub args: Vec<String>,
 }
 
 /// A description as a row keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text {
+pub struct StoredMessage {
     /// With placeholders; `message_template.body`.
     pub body: String,
-    /// What stands for them, as JSON; `event.args`.
+    /// The arguments as JSON; `event.args`.
     pub args: Option<String>,
 }
 
-impl From<Template> for Text {
-    fn from(template: Template) -> Self {
+impl From<MessageTemplate> for StoredMessage {
+    fn from(template: MessageTemplate) -> Self {
         Self {
             args: (!template.args.is_empty()).then(|| template.args_json()),
             body: template.body,
@@ -35,7 +35,7 @@ impl From<Template> for Text {
     }
 }
 
-impl Template {
+impl MessageTemplate {
     /// The arguments as `event.args` holds them: a JSON array; whole numbers without quotes, which read the same.
     pub fn args_json(&self) -> String {
         let mut json =
@@ -45,7 +45,7 @@ impl Template {
             if is_whole_number(arg) {
                 json.push_str(arg);
             } else {
-                // Stored text has no control characters, so these two are all that JSON wants escaped.
+                // Stored text has no control characters, so JSON needs only these two escaped.
                 json.push('"');
                 for part in arg.split_inclusive(['"', '\\']) {
                     match part.strip_suffix(['"', '\\']) {
@@ -65,7 +65,7 @@ impl Template {
     }
 }
 
-/// Only what prints as it was: no leading zero, no sign before zero, no more than an i64 surely holds.
+/// Only numbers that print unchanged: no leading zero, no sign before zero, no more digits than an i64 holds.
 fn is_whole_number(arg: &str) -> bool {
     const DIGITS_MAX: usize = 18;
     let digits = arg.strip_prefix('-').unwrap_or(arg).as_bytes();
@@ -77,12 +77,12 @@ fn is_whole_number(arg: &str) -> bool {
     plain && digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Names shorter than this are not taken out: they occur in ordinary words.
+/// Shorter names are not replaced: they occur in ordinary words.
 const NAME_MIN: usize = 4;
 
 /// Splits a description. `name` and `namespace` are the object's, empty where there is none.
-pub fn split(description: &str, name: &str, namespace: &str) -> Template {
-    // Stored text has no control characters (Sanitized); should one come through, it must not act as a placeholder.
+pub fn split(description: &str, name: &str, namespace: &str) -> MessageTemplate {
+    // Stored text has no control characters (Sanitized); one that slips through must not act as a placeholder.
     let mut body = if description.bytes().any(|byte| byte < 8) {
         Cow::Owned(description.replace(|c: char| c < '\u{8}', "\u{fffd}"))
     } else {
@@ -101,8 +101,8 @@ pub fn split(description: &str, name: &str, namespace: &str) -> Template {
     take_arguments(&body)
 }
 
-/// `text` with each `word` replaced, as `str::replace` does; `None` where there is none. Names are short and texts too, so
-/// that the searcher of the standard library takes longer to be built than to look.
+/// `text` with each `word` replaced, as `str::replace` does; `None` if there is none. Names and texts are short, so
+/// building the standard library's searcher would take longer than the search.
 fn replace(text: &str, word: &str, place: char) -> Option<String> {
     let (bytes, word) = (text.as_bytes(), word.as_bytes());
     let first = word[0];
@@ -125,7 +125,7 @@ fn replace(text: &str, word: &str, place: char) -> Option<String> {
     })
 }
 
-fn take_arguments(text: &str) -> Template {
+fn take_arguments(text: &str) -> MessageTemplate {
     let bytes = text.as_bytes();
     let mut body = String::with_capacity(text.len());
     let mut args: Vec<String> = Vec::new();
@@ -135,7 +135,7 @@ fn take_arguments(text: &str) -> Template {
             .iter()
             .position(|byte| SEPARATES[*byte as usize])
             .map_or(bytes.len(), |length| at + length);
-        // A full stop that ends a sentence is no part of the word.
+        // A full stop that ends a sentence is not part of the word.
         let word = text[at..end].trim_end_matches(['.', ':']);
         if is_variable(word) {
             let known = args.iter().position(|arg| arg == word);
@@ -154,10 +154,10 @@ fn take_arguments(text: &str) -> Template {
         at = end + 1;
     }
     body.push_str(&text[copied..]);
-    Template { body, args }
+    MessageTemplate { body, args }
 }
 
-/// Bytes between words. Placeholders separate too: an argument must not hold one.
+/// Bytes between words. Placeholders separate words too: an argument must not contain one.
 const SEPARATES: [bool; 256] = {
     let mut separates = [false; 256];
     let mut byte = 0;
@@ -183,7 +183,7 @@ fn is_variable(word: &str) -> bool {
     if bytes.len() < 4 {
         return false;
     }
-    // What follows a name that was taken out begins with its hyphen: `-29882145`, a CronJob's run.
+    // What follows a replaced name begins with a hyphen: `-29882145`, a CronJob's run.
     let number = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let measure = number.len() > 3 && number[0].is_ascii_digit();
     let digits = || bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -195,7 +195,7 @@ fn is_uuid(word: &str) -> bool {
 }
 
 /// Ends in `-` and characters of Kubernetes' alphabet for generated names (apimachinery, `util/rand`): five of a pod, or
-/// the eight to ten of a pod template's hash. The alphabet has no vowels, so that ordinary words are none.
+/// the eight to ten of a pod template's hash. The alphabet has no vowels, so ordinary words do not match.
 fn is_generated_name(word: &str) -> bool {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     // The last hyphen of such a word is one of its last eleven characters.
@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the view does, step by step.
-    fn expand(template: &Template, name: &str, namespace: &str) -> String {
+    /// Does what the view does.
+    fn expand(template: &MessageTemplate, name: &str, namespace: &str) -> String {
         let mut text = template
             .body
             .replace(placeholder::NAME, name)
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn variable_parts_are_taken_out() {
+    fn split_replaces_variable_parts() {
         for (given, name, namespace, body, args) in [
             (
                 "Back-off 5m0s restarting failed container=app in pod checkout-1_shop",
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_do_not_act_as_placeholders() {
+    fn split_control_characters_do_not_act_as_placeholders() {
         for (given, body) in [
             ("\u{3}", "\u{fffd}"),
             ("of \u{1} and \u{7}\u{8}", "of \u{fffd} and \u{fffd}\u{8}"),
@@ -323,15 +323,15 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_arguments_keeps_none() {
-        let args = |text| Text::from(split(text, "", "")).args;
+    fn stored_message_without_arguments_has_none() {
+        let args = |text| StoredMessage::from(split(text, "", "")).args;
         assert_eq!(args("nothing varies"), None);
         assert_eq!(args("took 1.523s"), Some(r#"["1.523s"]"#.to_owned()));
     }
 
     #[test]
-    fn only_numbers_that_print_the_same_lose_their_quotes() {
-        let template = Template {
+    fn args_json_only_canonical_numbers_are_unquoted() {
+        let template = MessageTemplate {
             body: String::new(),
             args: [
                 "31457280",

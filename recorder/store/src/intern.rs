@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use kube9_db::schema::template_hash;
-use kube9_ingest::names::join;
+use kube9_ingest::intern_keys::push_parts;
 use kube9_ingest::sanitize::Sanitized;
 use kube9_model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -120,7 +120,7 @@ impl Interned {
         conn: &Connection,
         row: &Sanitized,
     ) -> rusqlite::Result<Option<ObjectIds>> {
-        let (record, names) = (row.record(), row.names());
+        let (record, names) = (row.record(), row.intern_keys());
         let Some(object) = &record.object else {
             return Ok(None);
         };
@@ -193,7 +193,7 @@ impl Interned {
 
     fn scope(&mut self, conn: &Connection, object: &ObjectRef) -> rusqlite::Result<i64> {
         self.key.clear();
-        join(&mut self.key, &[&object.kind, &object.namespace]);
+        push_parts(&mut self.key, &[&object.kind, &object.namespace]);
         if let Some(id) = self.scopes.get(&self.key) {
             return Ok(id);
         }
@@ -230,7 +230,7 @@ impl Interned {
 
     /// Number of the row's reason, title and what else few rows differ in.
     pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
-        let name = row.names().reason();
+        let name = row.intern_keys().reason();
         let id = match self.reasons.get(name) {
             Some(id) => id,
             None => {

@@ -1,4 +1,4 @@
-//! Which Events a rule matches.
+//! Matches Events against the globs of a rule.
 
 use kube9_model::record::Record;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct Match {
     pub types: Option<Vec<String>>,
 }
 
-/// What rules look at.
+/// The fields that rules match.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Subject<'a> {
     /// Namespace of the object; empty if cluster-scoped.
@@ -131,7 +131,7 @@ enum Case {
     Ignored,
 }
 
-/// The globs of one field; `None` where the rule does not look at the field.
+/// The globs of one field; `None` if the rule does not match on the field.
 #[derive(Debug, Clone)]
 struct Globs(Option<Vec<String>>, Case);
 
@@ -176,7 +176,7 @@ impl Globs {
     }
 }
 
-/// Matches with one place to come back to (the latest `*`): time is at most length × length, space is constant.
+/// Matches with one backtracking point (the latest `*`): quadratic time at most, constant space.
 fn glob_match(glob: &str, text: &str, case: Case) -> bool {
     let same = |a: char, b: char| match case {
         Case::Exact => a == b,
@@ -218,7 +218,7 @@ mod tests {
     use crate::decode::decode_event;
 
     #[test]
-    fn a_rule_sees_the_same_of_an_event_and_of_its_row() {
+    fn subject_of_event_equals_subject_of_its_row() {
         let expected = Subject {
             namespace: "shop",
             kind: "Pod",
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
+    fn glob_match_patterns() {
         for (glob, text, expected) in [
             ("*", "", true),
             ("", "", true),

@@ -1,8 +1,8 @@
-//! Which Events are recorded, and how bad the operator says they are. Pure: configuration in, decision out.
+//! Which Events are recorded, and the severity overrides of the configuration. Pure.
 //!
 //! ```yaml
-//! filters:                       # the first rule that matches decides; an Event that none matches is recorded
-//!   - name: keep-failures        # [a-z0-9-], unique: what a rule filtered is counted under its name
+//! filters:                       # the first rule that matches decides; an Event without a match is recorded
+//!   - name: keep-failures        # [a-z0-9-], unique: a metric counts per name what a rule filtered
 //!     action: include
 //!     match: { types: [Warning] }
 //!   - name: no-leases
@@ -13,9 +13,9 @@
 //!     severity: info
 //! ```
 //!
-//! Within `match` every given field must match, and a field matches if one of its globs does. `*` stands for any text,
-//! also none (so `*` matches the empty namespace of cluster-scoped objects), `?` for one character. Kinds, reasons and
-//! types are compared without regard to case, names and namespaces exactly.
+//! Within `match` every given field must match, and a field matches if one of its globs does. `*` matches any text,
+//! also an empty one (such as the namespace of cluster-scoped objects), `?` matches one character. Kinds, reasons and
+//! types are case-insensitive, names and namespaces are case-sensitive.
 
 mod matcher;
 mod problems;
@@ -71,12 +71,11 @@ pub struct Filter {
     rules: Vec<(String, Action, Matcher)>,
 }
 
-/// What is to be done with an Event.
+/// What to do with an Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// Record it.
     Record,
-    /// Do not record it; count it under this rule's name.
+    /// Do not record it; count it for this rule.
     Exclude {
         /// Name of the rule.
         rule: &'a str,
@@ -112,7 +111,6 @@ impl Filter {
         bad.none_or(Self { rules: prepared })
     }
 
-    /// What is to be done with the Event.
     pub fn decide(&self, subject: Subject<'_>) -> Decision<'_> {
         match self
             .rules
@@ -124,7 +122,7 @@ impl Filter {
         }
     }
 
-    /// Names of the rules that exclude, for metrics that begin at 0.
+    /// Names of the excluding rules, so that their metrics start at 0.
     pub fn excluding_rules(&self) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
@@ -133,7 +131,7 @@ impl Filter {
     }
 }
 
-/// Severities that the operator sets by hand.
+/// Severities set by the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct SeverityOverrides {
     rules: Vec<(Matcher, Severity)>,
@@ -158,7 +156,7 @@ impl SeverityOverrides {
         bad.none_or(Self { rules: prepared })
     }
 
-    /// The severity that a rule sets, if one matches.
+    /// The severity of the first matching rule.
     pub fn severity(&self, subject: Subject<'_>) -> Option<Severity> {
         self.rules
             .iter()
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_given_field_must_match() {
+    fn filter_every_given_field_must_match() {
         for (condition, excluded) in [
             ("{ namespaces: [shop] }", true),
             ("{ namespaces: [bank, sh*] }", true),
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn first_matching_rule_decides() {
+    fn filter_first_matching_rule_decides() {
         let filter = filter(
             "[{ name: warnings, action: include, match: { types: [Warning] } },
               { name: shop, action: exclude, match: { namespaces: [shop] } },
@@ -248,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_set_the_severity_of_what_they_match() {
+    fn severity_overrides_apply_to_matching_events() {
         let rules = "[{ match: { reasons: [Unhealthy], namespaces: [bank] }, severity: critical },
                       { match: { reasons: [Unhealthy] }, severity: Info }]";
         let overrides =
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_value_is_reported_with_its_path() {
+    fn filter_every_bad_value_is_reported_with_its_path() {
         let yaml = format!(
             "[{{ name: Bad_Name, action: exclude, match: {{ names: [ok, '{}'] }} }},
               {{ name: twice, action: exclude, match: {{ names: [] }} }},
@@ -306,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_anybody_could_read_is_refused() {
+    fn filter_too_many_rules_are_rejected() {
         let rule = |n: usize, globs: usize| FilterRule {
             name: format!("r{n}"),
             action: Action::Exclude,
@@ -332,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused() {
+    fn filter_unknown_keys_are_rejected() {
         for yaml in [
             "[{ name: x, action: exclude, match: { namespace: [shop] } }]",
             "[{ name: x, action: exclude, match: { kinds: [Pod] }, comment: y }]",

@@ -1,8 +1,8 @@
-//! What is wrong with rules, all of it.
+//! Collects the errors of all rules.
 
 use std::fmt;
 
-/// Rules of one kind; more would make every Event slow, and no one could read them.
+/// Rules of one kind; each costs time on every Event.
 pub const RULES_MAX: usize = 100;
 
 /// A value in the configuration that cannot be used.
@@ -15,7 +15,7 @@ pub struct BadRule {
     pub problem: String,
 }
 
-/// Collects everything that is wrong, so that the operator sees it all at once.
+/// Collects all errors, so that one start reports all of them.
 pub(super) struct Problems(Vec<BadRule>);
 
 impl Problems {

@@ -1,12 +1,12 @@
-//! How much of an object is kept, whatever its author wrote: who may edit one namespace chooses the size of what is in it.
+//! Bounds how much of an object is kept: anyone who can edit one namespace chooses the size of its objects.
 //!
 //! ```text
-//!   JSON ─▶ Few, FewPairs (lists end early) ─▶ Room (bytes of the object) ─▶ Fit: whole, cut, too large
+//!   JSON ─▶ Few, FewPairs (lists end early) ─▶ Budget (bytes of the object) ─▶ Fit: whole, cut, too large
 //! ```
 //!
-//! Names of keys, ports, volumes and the like are *details*: what is beyond the room is cut, and rules see less. Labels,
-//! selectors and containers are *essential*: without some of them a rule would conclude what is not so, so an object
-//! whose essential part does not fit is not kept at all.
+//! Names of keys, ports, volumes and the like are *details*: what exceeds the budget is cut, and rules see less. Labels,
+//! selectors and containers are *essential*: without some of them a rule would draw a wrong conclusion, so an object
+//! whose essential part does not fit is not kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,23 +15,23 @@ use std::marker::PhantomData;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Most bytes that are kept of one object. Pods and Deployments of a real cluster keep 1 to 3 KiB; a ConfigMap may have
+/// Bytes kept of one object. Pods and Deployments of a real cluster keep 1 to 3 KiB; a ConfigMap may have
 /// about 350 keys.
 pub const OBJECT_BYTES_MAX: usize = 32 << 10;
 
 /// Longest text: a registry's name and a repository (255), a tag (128) and a digest (71), with their separators.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// What a text takes beside its bytes: the allocator's share.
+/// Overhead of a text: the allocator's share.
 const TEXT_COST: usize = 16;
 
-/// What an entry of a map or a set takes beside its texts: its place in a node that is two thirds full.
+/// Overhead of an entry of a map or a set: its slot in a node that is two thirds full.
 const ENTRY_COST: usize = 48;
 
 /// Containers of a pod. Most have one or two; a mesh and its helpers make ten.
 pub(super) const CONTAINERS_MAX: usize = 64;
 
-/// Elements of any other list that are looked at: the room ends sooner for most.
+/// Elements of any other list; most lists exceed the budget sooner.
 pub(super) const ELEMENTS_MAX: usize = 1000;
 
 /// Conditions of a status: Kubernetes writes up to six, node problem detectors a dozen more.
@@ -40,26 +40,26 @@ pub(super) const CONDITIONS_MAX: usize = 32;
 /// How much of an object is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Fit {
-    /// All that is ever kept of one.
+    /// Everything that kube9 reads of it.
     #[default]
     Whole,
     /// Details are missing.
     Cut,
-    /// Nothing but its name: its essential part is too large.
+    /// Only its name: the essential part is too large.
     TooLarge,
 }
 
-/// The room for one object.
+/// The budget of one object.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Budget {
     left: usize,
-    /// Something was cut short; nothing is missing.
+    /// A text was shortened; nothing is missing.
     shortened: bool,
     /// Something did not fit.
     full: bool,
 }
 
-impl Room {
+impl Budget {
     pub(super) const fn new() -> Self {
         Self {
             left: OBJECT_BYTES_MAX,
@@ -90,7 +90,7 @@ impl Room {
         }
     }
 
-    /// Takes so many bytes, if they are there.
+    /// Takes bytes from the budget, if it has them.
     pub(super) const fn take(&mut self, bytes: usize) -> bool {
         if bytes > self.left {
             self.full = true;
@@ -100,7 +100,7 @@ impl Room {
         true
     }
 
-    /// A text; empty where it does not fit.
+    /// A text; emptied if it does not fit.
     pub(super) fn text(&mut self, text: &mut Box<str>) {
         if text.is_empty() {
             return;
@@ -115,7 +115,7 @@ impl Room {
         }
     }
 
-    /// Whether what `take` takes is there.
+    /// Whether the budget has what `take` takes.
     fn whether(&mut self, take: impl FnOnce(&mut Self)) -> bool {
         let was_full = std::mem::take(&mut self.full);
         take(self);
@@ -128,9 +128,9 @@ impl Room {
     pub(super) fn list<T>(&mut self, list: &mut Vec<T>, inner: impl Fn(&mut Self, &mut T)) {
         let mut kept = 0;
         for one in list.iter_mut() {
-            let fits = self.whether(|room| {
-                room.take(size_of::<T>());
-                inner(room, one);
+            let fits = self.whether(|budget| {
+                budget.take(size_of::<T>());
+                inner(budget, one);
             });
             if !fits {
                 break;
@@ -149,10 +149,10 @@ impl Room {
     ) {
         let mut kept = BTreeMap::new();
         for (mut key, mut value) in std::mem::take(map) {
-            let fits = self.whether(|room| {
-                room.take(ENTRY_COST + size_of::<V>());
-                room.text(&mut key);
-                inner(room, &mut value);
+            let fits = self.whether(|budget| {
+                budget.take(ENTRY_COST + size_of::<V>());
+                budget.text(&mut key);
+                inner(budget, &mut value);
             });
             if !fits {
                 break;
@@ -171,9 +171,9 @@ impl Room {
     pub(super) fn set(&mut self, set: &mut BTreeSet<Box<str>>) {
         let mut kept = BTreeSet::new();
         for mut text in std::mem::take(set) {
-            let fits = self.whether(|room| {
-                room.take(ENTRY_COST);
-                room.text(&mut text);
+            let fits = self.whether(|budget| {
+                budget.take(ENTRY_COST);
+                budget.text(&mut text);
             });
             if !fits {
                 break;
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn object_of_any_size_keeps_no_more_than_its_bound() {
+    fn object_of_any_size_stays_within_its_bound() {
         for (kind, object, fit) in large() {
             let whole = object.to_string();
             let kept = decoded(kind, &object);
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn object_that_is_cut_is_the_same_each_time_it_is_seen() {
+    fn object_cut_twice_is_equal() {
         for (kind, object, _) in large() {
             let text = |object: &Object| format!("{object:?}");
             let (once, again) = (decoded(kind, &object), decoded(kind, &object));

@@ -1,4 +1,4 @@
-//! ConfigMaps: which keys they have, and facts about the values that say nothing of them.
+//! ConfigMaps: their keys, and facts about the values that do not reveal them.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -6,20 +6,20 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{FewPairs, Room};
-use super::lenient::lenient;
+use super::bounds::{Budget, FewPairs};
 use super::meta::Meta;
+use crate::decode::null_as_default;
 
 /// A ConfigMap without its values.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigMap {
     /// Metadata.
     pub meta: Meta,
-    /// What is known of each key's value.
+    /// Facts about each key's value.
     pub keys: BTreeMap<Box<str>, KeyFacts>,
 }
 
@@ -28,10 +28,10 @@ pub struct ConfigMap {
 pub struct KeyFacts {
     /// Length in bytes.
     pub bytes: u32,
-    /// Shows a change while this process runs; its key is random and never leaves the process, so it says nothing of the
-    /// value to anybody else.
+    /// A keyed hash that shows a change while this process runs. The key is random and never leaves the process, so the
+    /// hash reveals nothing about the value.
     pub hash: u64,
-    /// The key's name or the value's form promise a secret.
+    /// The key's name or the value's form suggests a secret.
     pub looks_secret: bool,
 }
 
@@ -39,13 +39,13 @@ pub struct KeyFacts {
 #[serde(rename_all = "camelCase", default)]
 struct Wire {
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     data: FewPairs<ValueFacts>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     binary_data: FewPairs<ValueFacts>,
 }
 
-/// Read by a visitor that sees the value and keeps nothing of it.
+/// Read by a visitor that keeps nothing of the value.
 #[derive(Default)]
 struct ValueFacts(KeyFacts);
 
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for ConfigMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
         let facts = |(key, ValueFacts(facts)): (Box<str>, ValueFacts)| {
-            let named = secrecy(&key) >= Secrecy::Likely && facts.bytes > 0;
+            let named = sensitivity(&key) >= Sensitivity::Likely && facts.bytes > 0;
             let looks_secret = facts.looks_secret || named;
             (
                 key,
@@ -94,19 +94,19 @@ impl<'de> Deserialize<'de> for ConfigMap {
             meta: wire.metadata,
             keys: keys.by_ref().map(facts).collect(),
         };
-        let mut room = Room::new();
-        map.meta.bound(&mut room);
-        if room.is_full() {
+        let mut budget = Budget::new();
+        map.meta.bound(&mut budget);
+        if budget.is_full() {
             let meta = map.meta.identity();
             return Ok(Self {
                 meta,
                 ..Self::default()
             });
         }
-        // Details: a rule about a key that is not kept says nothing.
-        room.ended_early(data.cut || binary_data.cut);
-        room.map(&mut map.keys, |_, _| {});
-        map.meta.bounded(&room);
+        // A detail: rules ignore keys that are not kept.
+        budget.ended_early(data.cut || binary_data.cut);
+        budget.map(&mut map.keys, |_, _| {});
+        map.meta.bounded(&budget);
         Ok(map)
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_leave_facts_only() {
+    fn config_map_decode_keeps_no_value() {
         let json = r#"{"metadata":{"name":"c","namespace":"n","annotations":{
             "kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"a\":\"planted-value\"}}"}},
             "data":{"a":"planted-value","db-password":"planted-value","empty.token":"",

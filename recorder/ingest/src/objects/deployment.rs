@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, Few, Fit, Room};
-use super::lenient::lenient;
+use super::bounds::{Budget, CONDITIONS_MAX, CONTAINERS_MAX, Few, Fit};
 use super::meta::{Condition, Meta};
+use crate::decode::null_as_default;
 
 /// A Deployment.
 #[derive(Debug, Clone, Default)]
@@ -43,9 +43,9 @@ impl Deployment {
 #[serde(default)]
 struct Wire {
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     spec: WireSpec,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     status: WireStatus,
 }
 
@@ -53,27 +53,27 @@ struct Wire {
 #[serde(default)]
 struct WireSpec {
     replicas: Option<i64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     paused: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     template: WireTemplate,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireTemplate {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     spec: WirePodSpec,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WirePodSpec {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     containers: Few<WireContainer, CONTAINERS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     init_containers: Few<WireContainer, CONTAINERS_MAX>,
 }
 
@@ -81,18 +81,18 @@ struct WirePodSpec {
 #[serde(default)]
 struct WireContainer {
     name: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     image: Box<str>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireStatus {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     updated_replicas: i64,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     available_replicas: i64,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     conditions: Few<Condition, CONDITIONS_MAX>,
 }
 
@@ -113,21 +113,21 @@ impl<'de> Deserialize<'de> for Deployment {
             available: wire.status.available_replicas,
             conditions: wire.status.conditions.kept,
         };
-        let mut room = Room::new();
-        one.meta.bound(&mut room);
-        room.ended_early(pods.fit == Fit::TooLarge);
-        room.pairs(&mut one.pod_labels);
-        if room.is_full() {
+        let mut budget = Budget::new();
+        one.meta.bound(&mut budget);
+        budget.ended_early(pods.fit == Fit::TooLarge);
+        budget.pairs(&mut one.pod_labels);
+        if budget.is_full() {
             let meta = one.meta.identity();
             return Ok(Self {
                 meta,
                 ..Self::default()
             });
         }
-        room.list(&mut one.conditions, Condition::bound);
-        room.ended_early(normal.cut || init.cut);
-        room.pairs(&mut one.images);
-        one.meta.bounded(&room);
+        budget.list(&mut one.conditions, Condition::bound);
+        budget.ended_early(normal.cut || init.cut);
+        budget.pairs(&mut one.images);
+        one.meta.bounded(&budget);
         Ok(one)
     }
 }

@@ -1,4 +1,4 @@
-//! Metadata that every kind has.
+//! Metadata of every kind.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +6,41 @@ use kube9_model::time::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{ELEMENTS_MAX, Few, FewPairs, Fit, Room};
-use super::lenient::lenient;
+use super::bounds::{Budget, ELEMENTS_MAX, Few, FewPairs, Fit};
+use crate::decode::null_as_default;
 
-/// Standard metadata, as far as it is read.
+/// The fields of `metadata` that are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meta {
-    /// Identity over all time.
+    /// `metadata.uid`.
     pub uid: Box<str>,
     /// Empty for cluster-scoped kinds.
     pub namespace: Box<str>,
-    /// Name.
     pub name: Box<str>,
-    /// resourceVersion.
     pub version: Box<str>,
-    /// Number of the spec.
+    /// `metadata.generation`.
     pub generation: i64,
     /// Labels.
     pub labels: BTreeMap<Box<str>, Box<str>>,
     /// When it was created.
     pub created: Timestamp,
-    /// When it has to be gone: the grace period ends then.
+    /// `metadata.deletionTimestamp`: when the grace period ends.
     pub deleting: Option<Timestamp>,
     /// Its controller.
     pub owner: Option<OwnerRef>,
-    /// Rules that it opts out of, or `all`: one from the label `kube9.io/ignore`, several from the annotation.
+    /// Rules that it opts out of, or `all`: one in the label `kube9.io/ignore`, several in the annotation.
     pub ignore: Vec<Box<str>>,
-    /// It is a lock of a leader election: it changes every few seconds and means nothing.
-    pub is_lock: bool,
+    /// It is a lock of a leader election, which changes every few seconds.
+    pub is_leader_lease: bool,
     /// How much of the object is kept.
     pub fit: Fit,
-    /// Bytes that are kept of the object, but of what it shares with others.
+    /// Bytes kept of the object, without parts that it shares with others.
     pub held: u32,
 }
 
 impl Meta {
-    /// Whether all but the resourceVersion is as it was.
-    pub fn shows_the_same(&self, before: &Self) -> bool {
+    /// Whether only the resourceVersion differs.
+    pub fn eq_ignoring_resource_version(&self, before: &Self) -> bool {
         let Self {
             uid,
             namespace,
@@ -54,7 +52,7 @@ impl Meta {
             deleting,
             owner,
             ignore,
-            is_lock,
+            is_leader_lease,
             fit: _,
             held: _,
         } = self;
@@ -66,33 +64,34 @@ impl Meta {
                 &before.generation,
             )
             && (labels, ignore, owner) == (&before.labels, &before.ignore, &before.owner)
-            && (created, deleting, is_lock) == (&before.created, &before.deleting, &before.is_lock)
+            && (created, deleting, is_leader_lease)
+                == (&before.created, &before.deleting, &before.is_leader_lease)
     }
 }
 
 impl Meta {
-    /// Bounds the metadata; all of it is essential, but for words that opt out of nothing.
-    pub(super) fn bound(&mut self, room: &mut Room) {
+    /// Bounds the metadata; all of it is essential, except for unknown words in `kube9.io/ignore`.
+    pub(super) fn bound(&mut self, budget: &mut Budget) {
         for text in [
             &mut self.uid,
             &mut self.namespace,
             &mut self.name,
             &mut self.version,
         ] {
-            room.text(text);
+            budget.text(text);
         }
-        room.ended_early(self.fit == Fit::TooLarge);
-        room.pairs(&mut self.labels);
-        room.list(&mut self.ignore, Room::text);
+        budget.ended_early(self.fit == Fit::TooLarge);
+        budget.pairs(&mut self.labels);
+        budget.list(&mut self.ignore, Budget::text);
         if let Some(owner) = &mut self.owner {
-            room.text(&mut owner.kind);
-            room.text(&mut owner.name);
+            budget.text(&mut owner.kind);
+            budget.text(&mut owner.name);
         }
     }
 
-    /// What stays of an object that is too large.
+    /// What is kept of an object that is too large.
     pub(super) fn identity(self) -> Self {
-        let mut room = Room::new();
+        let mut budget = Budget::new();
         let mut identity = Self {
             uid: self.uid,
             namespace: self.namespace,
@@ -100,15 +99,15 @@ impl Meta {
             version: self.version,
             ..Self::default()
         };
-        identity.bound(&mut room);
+        identity.bound(&mut budget);
         identity.fit = Fit::TooLarge;
         identity
     }
 
-    /// Notes how much of the object is kept.
-    pub(super) fn bounded(&mut self, room: &Room) {
-        self.fit = room.fit();
-        self.held = room.used();
+    /// Records how much of the object is kept.
+    pub(super) fn bounded(&mut self, budget: &Budget) {
+        self.fit = budget.fit();
+        self.held = budget.used();
     }
 }
 
@@ -124,32 +123,32 @@ pub struct OwnerRef {
 /// Opts an object out of rules.
 const IGNORE: &str = "kube9.io/ignore";
 
-/// Rules that it can opt out of, more than there are.
+/// Bound on the rules in one annotation; more than there are.
 const IGNORED_MAX: usize = 128;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Wire {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     uid: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     namespace: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     name: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     resource_version: Box<str>,
     generation: Option<i64>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     labels: FewPairs<Box<str>>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     annotations: WireAnnotations,
     creation_timestamp: Option<String>,
     deletion_timestamp: Option<String>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     owner_references: Few<WireOwner, ELEMENTS_MAX>,
 }
 
-/// By name, so that the others (`last-applied-configuration` holds whole objects) are skipped unread.
+/// Selected by name, so that other annotations (`last-applied-configuration` holds whole objects) are skipped unread.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireAnnotations {
@@ -170,7 +169,7 @@ struct WireOwner {
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        // A label's value cannot have commas: it is one word.
+        // A label's value cannot contain commas, so it is one word.
         let mut ignore = Vec::from_iter(wire.labels.kept.get(IGNORE).cloned());
         if let Some(text) = &wire.annotations.ignore {
             let words = text.split([',', ' ']).filter(|word| !word.is_empty());
@@ -198,7 +197,7 @@ impl<'de> Deserialize<'de> for Meta {
             deleting: time(wire.deletion_timestamp),
             owner: owner.map(|WireOwner { kind, name, .. }| OwnerRef { kind, name }),
             ignore,
-            is_lock: wire.annotations.leader.is_some(),
+            is_leader_lease: wire.annotations.leader.is_some(),
             held: 0,
         })
     }
@@ -211,11 +210,11 @@ pub struct Condition {
     pub kind: Box<str>,
     /// `True`, `False` or `Unknown`.
     pub status: Box<str>,
-    /// One word.
+    /// CamelCase.
     pub reason: Box<str>,
-    /// For people.
+    /// Human-readable.
     pub message: Box<str>,
-    /// Since when the status is as it is.
+    /// `lastTransitionTime`.
     pub since: Option<Timestamp>,
 }
 
@@ -237,23 +236,23 @@ struct WireCondition {
     #[serde(rename = "type")]
     kind: Box<str>,
     status: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     reason: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     message: Box<str>,
     last_transition_time: Option<String>,
 }
 
-/// Longest message of a condition that is kept: the scheduler writes one word for each node.
+/// Bytes kept of a condition's message: the scheduler writes one word for each node.
 const MESSAGE_BYTES_MAX: usize = 300;
 
 impl Condition {
     /// Bounds the texts of a condition.
-    pub(super) fn bound(room: &mut Room, condition: &mut Self) {
-        room.text(&mut condition.kind);
-        room.text(&mut condition.status);
-        room.text(&mut condition.reason);
-        room.text(&mut condition.message);
+    pub(super) fn bound(budget: &mut Budget, condition: &mut Self) {
+        budget.text(&mut condition.kind);
+        budget.text(&mut condition.status);
+        budget.text(&mut condition.reason);
+        budget.text(&mut condition.message);
     }
 }
 

@@ -1,18 +1,17 @@
-//! The five kinds beside Events, trimmed while they are decoded to what the analysis reads: own lean structs, so that
-//! `managedFields`, annotations, environment values and ConfigMap values are never built.
+//! The five kinds beside Events, trimmed during decoding to what the rules read. Own structs, so that `managedFields`,
+//! annotations, environment values and ConfigMap values are never allocated.
 //!
 //! ```text
 //!   informer (list + watch of one kind) ─▶ decode ─▶ Object ─▶ analysis
 //! ```
 //!
 //! Invariant: no value of a ConfigMap and no value of an environment variable outlives the decoding of its object;
-//! what stays are facts about it (size, a hash with a key of this process, whether it looks like a secret).
-//! Invariant: what is kept of one object is at most [`OBJECT_BYTES_MAX`], whatever its author wrote (`bounds`).
+//! only facts about it stay (size, a hash keyed per process, whether it looks like a secret).
+//! Invariant: at most [`OBJECT_BYTES_MAX`] are kept of one object, whatever its author wrote (`bounds`).
 
 mod bounds;
 mod config_map;
 mod deployment;
-mod lenient;
 mod meta;
 mod node;
 mod pod;
@@ -50,7 +49,7 @@ impl Object {
     /// Decodes an object of `kind`.
     ///
     /// # Errors
-    /// What is wrong, for people; never a part of the object, which may hold a secret.
+    /// A message that never quotes the object, which may contain a secret.
     pub fn decode(kind: Kind, json: &str) -> Result<Self, String> {
         match kind {
             Kind::Node => read(json).map(Self::Node),
@@ -87,7 +86,7 @@ impl Object {
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| {
-        // serde quotes the value it did not expect; its place says enough.
+        // serde quotes the unexpected value; its position is enough.
         let (line, column) = (error.line(), error.column());
         format!("a field that ends at line {line}, column {column} has an unexpected type")
     })

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{CONDITIONS_MAX, ELEMENTS_MAX, Few, Fit, Room};
-use super::lenient::lenient;
+use super::bounds::{Budget, CONDITIONS_MAX, ELEMENTS_MAX, Few, Fit};
 use super::meta::{Condition, Meta};
 use super::quantity::thousandths;
+use crate::decode::null_as_default;
 
 /// A Node.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
     /// Metadata.
     pub meta: Meta,
-    /// It takes no new pods.
+    /// `spec.unschedulable`.
     pub cordoned: bool,
     /// `key=value:Effect` each.
     pub taints: Vec<Box<str>>,
@@ -29,17 +29,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether all that is kept of it is as it was: a kubelet writes its node's status every few minutes, with nothing
-    /// in it but the time.
-    pub fn shows_the_same(&self, before: &Self) -> bool {
+    /// Whether nothing that is kept has changed: a kubelet updates its node's status every few minutes, often only the
+    /// time.
+    pub fn eq_ignoring_resource_version(&self, before: &Self) -> bool {
         self.conditions == before.conditions
             && (self.cordoned, &self.taints) == (before.cordoned, &before.taints)
             && (&self.kubelet, self.cpu, self.memory)
                 == (&before.kubelet, before.cpu, before.memory)
-            && self.meta.shows_the_same(&before.meta)
+            && self.meta.eq_ignoring_resource_version(&before.meta)
     }
 
-    /// Whether it is ready and takes pods that tolerate nothing.
+    /// Whether it is ready and takes pods without tolerations.
     pub fn is_schedulable(&self) -> bool {
         let ready = Condition::of(&self.conditions, "Ready");
         !self.cordoned && self.taints.is_empty() && ready.is_some_and(Condition::is_true)
@@ -50,18 +50,18 @@ impl Node {
 #[serde(default)]
 struct Wire {
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     spec: WireSpec,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     status: WireStatus,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireSpec {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     unschedulable: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     taints: Few<WireTaint, ELEMENTS_MAX>,
 }
 
@@ -69,27 +69,27 @@ struct WireSpec {
 #[serde(default)]
 struct WireTaint {
     key: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     value: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     effect: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireStatus {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     conditions: Few<Condition, CONDITIONS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     node_info: WireInfo,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     allocatable: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireInfo {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     kubelet_version: Box<str>,
 }
 
@@ -125,12 +125,12 @@ impl<'de> Deserialize<'de> for Node {
         // No rule reads a node's labels.
         node.meta.labels.clear();
         node.meta.fit = Fit::Whole;
-        let mut room = Room::new();
-        node.meta.bound(&mut room);
-        room.text(&mut node.kubelet);
-        room.list(&mut node.conditions, Condition::bound);
-        room.list(&mut node.taints, Room::text);
-        node.meta.bounded(&room);
+        let mut budget = Budget::new();
+        node.meta.bound(&mut budget);
+        budget.text(&mut node.kubelet);
+        budget.list(&mut node.conditions, Condition::bound);
+        budget.list(&mut node.taints, Budget::text);
+        node.meta.bounded(&budget);
         Ok(node)
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_heartbeat_shows_nothing_new() {
+    fn node_heartbeat_changes_nothing() {
         let node = |version: &str, beat: &str, unschedulable: bool| -> Node {
             let json = format!(
                 r#"{{"metadata":{{"name":"w1","uid":"u","resourceVersion":"{version}"}},
@@ -151,7 +151,7 @@ mod tests {
             serde_json::from_str(&json).unwrap()
         };
         let before = node("1", "2026-01-01T00:00:00Z", false);
-        assert!(node("2", "2026-01-01T00:05:00Z", false).shows_the_same(&before));
-        assert!(!node("2", "2026-01-01T00:05:00Z", true).shows_the_same(&before));
+        assert!(node("2", "2026-01-01T00:05:00Z", false).eq_ignoring_resource_version(&before));
+        assert!(!node("2", "2026-01-01T00:05:00Z", true).eq_ignoring_resource_version(&before));
     }
 }

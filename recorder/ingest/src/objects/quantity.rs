@@ -17,7 +17,7 @@ const SUFFIXES: [(&str, f64); 14] = [
     ("P", 1e15),
 ];
 
-/// The quantity in thousandths, so that CPU (`250m`) and bytes have one form; `None` where it is none.
+/// The quantity in thousandths, for CPU (`250m`) and bytes alike; `None` if it is not a quantity.
 pub(super) fn thousandths(text: &str) -> Option<i64> {
     let text = text.trim();
     let (number, factor) = SUFFIXES
@@ -25,7 +25,7 @@ pub(super) fn thousandths(text: &str) -> Option<i64> {
         .find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, *factor)))
         .unwrap_or((text, 1.0));
     let value: f64 = number.parse().ok()?;
-    // `as` saturates, which is as good an answer for more than 8 EiB.
+    // `as` saturates above 8 EiB.
     value
         .is_finite()
         .then_some((value * factor * 1000.0).round() as i64)
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_read() {
+    fn quantity_every_suffix_is_parsed() {
         for (text, expected) in [
             ("250m", Some(250)),
             ("2", Some(2000)),

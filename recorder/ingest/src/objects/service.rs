@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::bounds::{ELEMENTS_MAX, Few, FewPairs, Room};
-use super::lenient::lenient;
+use super::bounds::{Budget, ELEMENTS_MAX, Few, FewPairs};
 use super::meta::Meta;
+use crate::decode::null_as_default;
 
 /// A Service.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct Service {
     pub meta: Meta,
     /// ClusterIP, NodePort, LoadBalancer, ExternalName.
     pub kind: Box<str>,
-    /// Labels of the pods it sends to; empty where somebody else writes its endpoints.
+    /// Selector of its pods; empty if its endpoints are managed otherwise.
     pub selector: BTreeMap<Box<str>, Box<str>>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
@@ -24,13 +24,13 @@ pub struct Service {
 /// A port of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Name; may be empty where there is one port.
+    /// May be empty if there is one port.
     pub name: Box<str>,
-    /// What clients use.
+    /// The port that clients use.
     pub port: u16,
     /// TCP, UDP, SCTP.
     pub protocol: Box<str>,
-    /// What the pods listen on.
+    /// The port of the pods.
     pub target: TargetPort,
 }
 
@@ -56,28 +56,28 @@ impl std::fmt::Display for TargetPort {
 #[serde(default)]
 struct Wire {
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     spec: WireSpec,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireSpec {
-    #[serde(rename = "type", deserialize_with = "lenient")]
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
     kind: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     selector: FewPairs<Box<str>>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     ports: Few<WirePort, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WirePort {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     name: Box<str>,
     port: u16,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     protocol: Box<str>,
     target_port: Option<WireTarget>,
 }
@@ -108,27 +108,27 @@ impl<'de> Deserialize<'de> for Service {
             selector: wire.spec.selector.kept,
             ports: wire.spec.ports.kept.into_iter().map(port).collect(),
         };
-        let mut room = Room::new();
-        service.meta.bound(&mut room);
-        room.text(&mut service.kind);
-        room.ended_early(wire.spec.selector.cut);
-        room.pairs(&mut service.selector);
-        if room.is_full() {
+        let mut budget = Budget::new();
+        service.meta.bound(&mut budget);
+        budget.text(&mut service.kind);
+        budget.ended_early(wire.spec.selector.cut);
+        budget.pairs(&mut service.selector);
+        if budget.is_full() {
             let meta = service.meta.identity();
             return Ok(Self {
                 meta,
                 ..Self::default()
             });
         }
-        room.ended_early(wire.spec.ports.cut);
-        room.list(&mut service.ports, |room, port| {
-            room.text(&mut port.name);
-            room.text(&mut port.protocol);
+        budget.ended_early(wire.spec.ports.cut);
+        budget.list(&mut service.ports, |budget, port| {
+            budget.text(&mut port.name);
+            budget.text(&mut port.protocol);
             if let TargetPort::Name(name) = &mut port.target {
-                room.text(name);
+                budget.text(name);
             }
         });
-        service.meta.bounded(&room);
+        service.meta.bounded(&budget);
         Ok(service)
     }
 }

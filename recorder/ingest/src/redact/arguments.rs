@@ -1,4 +1,4 @@
-//! Arguments of commands: what a flag or a subcommand of a client takes, and what is piped into one.
+//! Command lines: credentials passed by a flag or a subcommand of a client, or piped into one.
 
 use super::char_class::{is_blank, is_space};
 use super::clients::{self, Takes};
@@ -49,7 +49,7 @@ impl<'t> Scan<'t> {
         self.of_unknown_client(start, end)
     }
 
-    /// A flag of one letter that takes a credential with many clients, if what it is given looks like one.
+    /// A one-letter flag that takes a credential in many clients, if its argument looks like one.
     fn of_unknown_client(&self, start: usize, end: usize) -> Option<Span> {
         let [
             b'-',
@@ -68,7 +68,7 @@ impl<'t> Scan<'t> {
         (is_random(value) && !value.contains('/')).then(|| self.whole(argument))
     }
 
-    /// The secret in what stands behind a flag or a subcommand.
+    /// The secret in the argument of a flag or subcommand.
     fn argument(&self, end: usize, flag: bool, takes: Takes) -> Option<Span> {
         let mut at = end;
         if let Takes::After(others) = takes {
@@ -97,7 +97,7 @@ impl<'t> Scan<'t> {
             && let Some(second) = self.next_argument(argument.to)
             && is_random(self.shown(second))
         {
-            // `auth default x`: a user stands first.
+            // `auth default x`: the user comes first.
             return Some((argument.from, self.whole(second).1));
         }
         let secret = match takes {
@@ -138,7 +138,7 @@ impl<'t> Scan<'t> {
         let from = self.skip(from, |b| b == b'=');
         let quote = self.quote_at(from);
         let at = self.behind_quote(from);
-        // A quote that closes the argument opens nothing.
+        // A quote that closes the argument does not open another.
         let closes = |b: &u8| is_space(*b) || matches!(b, b',' | b']' | b')');
         if quote.is_some() && self.bytes.get(at).is_none_or(closes) {
             return None;
@@ -146,7 +146,7 @@ impl<'t> Scan<'t> {
         self.argument_at(at, quote)
     }
 
-    /// The next argument: behind blanks, `=`, or in a list of arguments behind quotes and commas.
+    /// The next argument: after blanks or `=`, or in a list after quotes and commas.
     fn next_argument(&self, end: usize) -> Option<Argument> {
         let after_quote = self.behind_quote(end);
         let listed = after_quote > end;
@@ -204,7 +204,7 @@ impl<'t> Scan<'t> {
         (from, to)
     }
 
-    /// Up to where a value that begins here is judged.
+    /// End of the bytes by which a value that begins here is judged.
     pub(super) fn near(&self, from: usize) -> usize {
         self.text
             .floor_char_boundary(self.bytes.len().min(from + NEAR_BYTES))
@@ -246,12 +246,12 @@ impl<'t> Scan<'t> {
     }
 }
 
-/// Whether a sentence goes on with this word, so that what stands here is not a command line.
+/// Whether this word continues a sentence, so that this is not a command line.
 fn is_of_sentence(word: &str) -> bool {
     word.ends_with(':') && !word.contains('/') || is_stopword(bare(word))
 }
 
-/// What sentences say of a flag: `-p is deprecated`, `-w requires an argument`, `-k failed: bad decrypt`.
+/// What a message says about a flag: `-p is deprecated`, `-w requires an argument`, `-k failed: bad decrypt`.
 fn says_of_flag(word: &str) -> bool {
     [
         "are", "cannot", "expects", "failed", "flag", "is", "missing", "must", "needs", "option",

@@ -1,4 +1,4 @@
-//! What a byte can be part of.
+//! Character classes.
 
 /// Characters of a key. Dashes too, so that flags and PEM markers are words.
 #[inline]
@@ -46,17 +46,17 @@ pub(super) fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
-/// Everything of which a token is made in any form.
+/// Every byte that some token format uses.
 pub(super) fn is_wide(byte: u8) -> bool {
     is_word(byte) || matches!(byte, b'.' | b'+' | b'/' | b'=' | b'~')
 }
 
-/// Hashes of crypt(3) and its likes: fields between `$`.
+/// crypt(3) hashes: fields between `$`.
 pub(super) fn is_crypt(byte: u8) -> bool {
     is_wide(byte) || matches!(byte, b'$' | b',' | b':')
 }
 
-/// Characters that end a sentence or close what was opened before a value.
+/// Characters that end a sentence or close a bracket or quote.
 pub(super) fn is_closing(c: char) -> bool {
     matches!(
         c,

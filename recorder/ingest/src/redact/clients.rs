@@ -1,6 +1,6 @@
-//! Command lines: which flags of which clients take a credential. `-p` is a password of mysql and a port of ssh.
+//! Which flags of which clients take a credential: `-p` is a password for mysql and a port for ssh.
 
-/// What stands behind a flag or a word of a client.
+/// What a flag or subcommand of a client takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Takes {
     /// A secret: the next argument, or what is attached to a flag of one letter.
@@ -14,7 +14,7 @@ pub(super) enum Takes {
 }
 
 impl Takes {
-    /// Whether it is the argument that stands next.
+    /// Whether it is the next argument.
     pub(super) fn is_next(self) -> bool {
         matches!(self, Self::Secret | Self::After(0))
     }
@@ -25,7 +25,7 @@ use Takes::{After, Attached, Pair, Secret};
 /// A program, or several that take the same flags.
 pub(super) struct Client {
     names: &'static [&'static str],
-    /// The flags mean this only behind one of these words; empty if always.
+    /// The flags have this meaning only after one of these words; empty: always.
     pub(super) needs: &'static [&'static str],
     /// Flags, and words in the place of a subcommand.
     pub(super) flags: &'static [(&'static str, Takes)],
@@ -83,7 +83,7 @@ const NAMES: usize = {
 /// No name is longer.
 const NAME_BYTES_MAX: usize = 20;
 
-/// Names and whose they are, by their first byte.
+/// Clients by the first byte of their names.
 struct Index {
     names: [(&'static str, u8); NAMES],
     of_first: [(u8, u8); 256],
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_client_is_found_by_its_names() {
+    fn client_is_found_by_every_name() {
         const { assert!(NAMES < 256) };
         for one in CLIENTS {
             for name in one.names {

@@ -1,21 +1,21 @@
-//! What is not a secret, whatever its key: states, names of objects, sentences, references.
+//! Values that are not secrets, whatever their key: states, object names, sentences, references.
 
 use super::stopwords::{is_state, is_stopword};
 use super::value_shape::{
     bare, is_object_name, is_path, is_plain_word, is_quantity, is_random, is_stand_in, is_uuid,
 };
-use crate::sensitive_key::Secrecy;
+use crate::sensitive_key::Sensitivity;
 
 /// Whether the text of a quoted value is not a secret.
-pub(super) fn is_harmless_text(secrecy: Secrecy, key: &str, value: &str) -> bool {
+pub(super) fn is_harmless_text(sensitivity: Sensitivity, key: &str, value: &str) -> bool {
     if is_stand_in(value) || is_state(value) {
         return true;
     }
-    match secrecy {
-        Secrecy::None => true,
-        Secrecy::Parameter | Secrecy::Key => !looks_secret(value),
-        Secrecy::Certain => is_path(value),
-        Secrecy::Likely => {
+    match sensitivity {
+        Sensitivity::None => true,
+        Sensitivity::Parameter | Sensitivity::Key => !looks_secret(value),
+        Sensitivity::Certain => is_path(value),
+        Sensitivity::Likely => {
             is_quantity(value)
                 || is_path(value)
                 || is_plain_address(value)
@@ -26,7 +26,7 @@ pub(super) fn is_harmless_text(secrecy: Secrecy, key: &str, value: &str) -> bool
     }
 }
 
-/// Several words of a language, of which the first is one that sentences begin with.
+/// Several words, the first of which commonly begins a sentence.
 pub(super) fn is_sentence(text: &str) -> bool {
     let mut words = text.split(' ');
     words
@@ -38,7 +38,7 @@ pub(super) fn is_sentence(text: &str) -> bool {
         })
 }
 
-/// Three or more words in lower case of which one behind the first is a word of sentences: `illegal base64 data at …`.
+/// Three or more lower-case words, one of them after the first a stopword: `illegal base64 data at …`.
 pub(super) fn is_sentence_of_words(text: &str) -> bool {
     const WORDS_MIN: usize = 3;
     let (mut count, mut known) = (0, false);
@@ -56,14 +56,14 @@ pub(super) fn is_sentence_of_words(text: &str) -> bool {
     count >= WORDS_MIN && known
 }
 
-/// `mode=RBAC`, `SameSite=None`: a setting behind the name of what it is for.
+/// A setting: `mode=RBAC`, `SameSite=None`.
 pub(super) fn is_setting(value: &str) -> bool {
     value
         .split_once('=')
         .is_some_and(|(name, value)| is_plain_word(name) && value.split(',').all(is_plain_word))
 }
 
-/// Keys whose values are mostly names of objects: `secret: db-creds`, `auth: kubernetes`.
+/// Keys whose values are usually object names: `secret: db-creds`, `auth: kubernetes`.
 pub(super) fn names_objects(key: &str) -> bool {
     let ends = |name: &str| {
         let key = key.as_bytes();
@@ -91,7 +91,7 @@ pub(super) fn is_block_key(key: &str) -> bool {
         .any(|name| last.eq_ignore_ascii_case(name))
 }
 
-/// A value that nobody writes by hand; also shorter ones than [`is_random`], and ids.
+/// A generated value; also shorter than [`is_random`] accepts, and ids.
 pub(super) fn looks_secret(value: &str) -> bool {
     const BYTES_MIN: usize = 16;
     let word = bare(value);
@@ -119,13 +119,13 @@ pub(super) fn is_secret_parameter(key: &str, value: &str) -> bool {
         && (signed || !(is_quantity(word) || is_plain_word(word) || is_object_name(word)))
 }
 
-/// `AccessDenied`, `EC2MetadataError`: what stands before another colon.
+/// An error class before another colon: `AccessDenied`, `EC2MetadataError`.
 pub(super) fn is_error_class(word: &str) -> bool {
     let begins = word.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
     begins && word.bytes().all(|b| b.is_ascii_alphanumeric()) && !is_random(word)
 }
 
-/// `name=db-creds`, `key:password`: which one it is.
+/// A reference: `name=db-creds`, `key:password`.
 pub(super) fn is_reference(value: &str) -> bool {
     ["name=", "name:", "key=", "key:", "namespace=", "secret/"]
         .iter()

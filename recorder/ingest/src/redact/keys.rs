@@ -1,4 +1,4 @@
-//! Keys, and where the value of each begins: behind `=` or `:`, in the next argument, element or word.
+//! Keys, and where their values begin: after `=` or `:`, or in the next argument, element or word.
 
 use super::char_class::{is_blank, is_key, is_space, is_wide};
 use super::harmless::{is_address, is_harmless_text, is_key_mark, names_objects};
@@ -9,10 +9,10 @@ use super::value_shape::{
     is_tagged_image, is_uuid,
 };
 use super::{Pair, Scan, Span};
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
 impl<'t> Scan<'t> {
-    /// What to hide after the key `start..end`.
+    /// What to redact after the key `start..end`.
     pub(super) fn after_key(&mut self, start: usize, end: usize) -> Option<Span> {
         if self.is_tagged_image(start, end) {
             return None;
@@ -32,7 +32,7 @@ impl<'t> Scan<'t> {
         let near = &self.bytes[end + 1..limit];
         let length = near.iter().position(|b| !is_key(*b)).unwrap_or(near.len());
         let tag = bare(&self.text[end + 1..end + 1 + length]);
-        // Alone, as facts have it, only a whole commit behind a name whose values are not hexadecimal.
+        // Alone, as in object snapshots, only a whole commit after a name whose values are not hexadecimal.
         let named = ["auth", "jwt"]
             .iter()
             .any(|name| self.text[start..end].ends_with(name));
@@ -44,7 +44,8 @@ impl<'t> Scan<'t> {
         length <= TAG_BYTES_MAX
             && is_image_tag(tag)
             && (commit || self.is_image(start))
-            && (secrecy(&self.text[start..end]) < Secrecy::Certain || self.speaks_of_image(start))
+            && (sensitivity(&self.text[start..end]) < Sensitivity::Certain
+                || self.speaks_of_image(start))
     }
 
     /// Whether the sentence names an image before `start`.
@@ -87,8 +88,8 @@ impl<'t> Scan<'t> {
             at
         };
         let key = self.key(start, end);
-        let secrecy = self.secrecy_of(key);
-        if secrecy == Secrecy::None || (secrecy == Secrecy::Parameter && colon) {
+        let sensitivity = self.sensitivity_of(key);
+        if sensitivity == Sensitivity::None || (sensitivity == Sensitivity::Parameter && colon) {
             return None;
         }
         self.value(
@@ -99,13 +100,13 @@ impl<'t> Scan<'t> {
                 colon,
                 space_before: after_space > after_quote,
                 flag: false,
-                secrecy,
+                sensitivity,
             },
             key,
         )
     }
 
-    /// The key that ends with the word `start..end`; `api key` and `pass phrase` are written in two.
+    /// The key that ends with the word `start..end`; `api key` and `pass phrase` are two words.
     pub(super) fn key(&self, start: usize, end: usize) -> &'t str {
         // `-Dpassword=x`: a property of Java.
         let start = if self.starts(start, "-D") && end > start + 3 {
@@ -125,17 +126,17 @@ impl<'t> Scan<'t> {
         }
     }
 
-    pub(super) fn secrecy_of(&self, key: &str) -> Secrecy {
+    pub(super) fn sensitivity_of(&self, key: &str) -> Sensitivity {
         let of_secret =
             self.of_secret && (key.eq_ignore_ascii_case("data") || key.ends_with(".data"));
         let in_two = key.contains(' ');
-        match secrecy(key) {
-            _ if of_secret => Secrecy::Certain,
+        match sensitivity(key) {
+            _ if of_secret => Sensitivity::Certain,
             // "secret key: tls.key", as sentences have it.
-            Secrecy::Certain if in_two => Secrecy::Key,
-            Secrecy::Key if in_two && is_license(key) => Secrecy::Key,
-            Secrecy::Key if in_two => Secrecy::None,
-            secrecy => secrecy,
+            Sensitivity::Certain if in_two => Sensitivity::Key,
+            Sensitivity::Key if in_two && is_license(key) => Sensitivity::Key,
+            Sensitivity::Key if in_two => Sensitivity::None,
+            sensitivity => sensitivity,
         }
     }
 
@@ -143,7 +144,7 @@ impl<'t> Scan<'t> {
     fn called(&self, start: usize, end: usize) -> Option<Span> {
         const BYTES_MAX: usize = 512;
         let word = &self.text[start..end];
-        let is_call = secrecy(word) == Secrecy::Certain || word.ends_with(".auth");
+        let is_call = sensitivity(word) == Sensitivity::Certain || word.ends_with(".auth");
         let from = end + 1;
         self.quote_at(from)?;
         if !is_call {
@@ -158,7 +159,7 @@ impl<'t> Scan<'t> {
     fn validated_field(&self, start: usize, end: usize) -> Option<Span> {
         const BYTES_MAX: usize = 256;
         const LEAD: &str = "]: Invalid value: ";
-        if secrecy(&self.text[start..end]) < Secrecy::Certain {
+        if sensitivity(&self.text[start..end]) < Sensitivity::Certain {
             return None;
         }
         let limit = self.bytes.len().min(end + BYTES_MAX);
@@ -175,7 +176,7 @@ impl<'t> Scan<'t> {
 
     /// `password;x`, `password(x)`, `password/x`, `password⏎x`: only what looks random.
     fn beside(&self, start: usize, end: usize) -> Option<Span> {
-        /// So many marks may stand between.
+        /// Punctuation between key and value.
         const MARKS_MAX: usize = 3;
         /// Shorter values do not look random.
         const RANDOM_BYTES_MIN: usize = 10;
@@ -198,7 +199,7 @@ impl<'t> Scan<'t> {
             || near.len() < RANDOM_BYTES_MIN
             || !near.iter().all(|b| is_wide(*b))
             || !self.bytes.get(at)?.is_ascii_alphanumeric()
-            || secrecy(self.key(start, end)) < Secrecy::Likely
+            || sensitivity(self.key(start, end)) < Sensitivity::Likely
         {
             return None;
         }
@@ -212,7 +213,7 @@ impl<'t> Scan<'t> {
     /// `<password>x</password>`, `<property name="password">x</property>`.
     fn element(&self, start: usize, end: usize, after_quote: usize) -> Option<Span> {
         let in_tag = after_quote > end || start > 0 && matches!(self.bytes[start - 1], b'<' | b':');
-        if !in_tag || secrecy(&self.text[start..end]) < Secrecy::Likely {
+        if !in_tag || sensitivity(&self.text[start..end]) < Sensitivity::Likely {
             return None;
         }
         self.content(after_quote + 1)
@@ -272,7 +273,7 @@ impl<'t> Scan<'t> {
         }
         if matches!(self.bytes[start.saturating_sub(1)], b'<' | b':')
             && next == b' '
-            && secrecy(word) >= Secrecy::Likely
+            && sensitivity(word) >= Sensitivity::Likely
         {
             const TAG_BYTES_MAX: usize = 128;
             let limit = self.bytes.len().min(end + TAG_BYTES_MAX);
@@ -291,7 +292,7 @@ impl<'t> Scan<'t> {
         self.next_word(start, end)
     }
 
-    /// The word behind a key and a blank, if it cannot be anything but its value.
+    /// The word after a key and a blank, if it can only be the value.
     fn next_word(&self, start: usize, end: usize) -> Option<Span> {
         let mut at = self.skip(end, is_blank);
         let mut linked = false;
@@ -310,17 +311,17 @@ impl<'t> Scan<'t> {
         let mut argument = self.argument_at(self.behind_quote(at), quote)?;
         if let Some((quote, _)) = quote {
             let key = self.key(start, end);
-            let secrecy = secrecy(key);
+            let sensitivity = sensitivity(key);
             let value = self.shown(argument);
-            let certain = secrecy == Secrecy::Certain
+            let certain = sensitivity == Sensitivity::Certain
                 && !key.contains(' ')
                 && !value.contains(' ')
-                && !is_harmless_text(secrecy, key, value)
+                && !is_harmless_text(sensitivity, key, value)
                 && self.bytes[argument.to..]
                     .first()
                     .is_some_and(|b| *b == quote || *b == b'\\');
             let random = is_random(value) || is_uuid(value) && !names_objects(key);
-            let secret = secrecy >= Secrecy::Likely && (certain || random);
+            let secret = sensitivity >= Sensitivity::Likely && (certain || random);
             return secret.then(|| self.whole(argument));
         }
         // Redis: `AUTH default …`; IMAP: `LOGIN user …`.
@@ -343,9 +344,9 @@ impl<'t> Scan<'t> {
             return None;
         }
         let key = self.key(start, end);
-        let secret = match secrecy(key) {
-            Secrecy::Certain | Secrecy::Likely => true,
-            Secrecy::Key => key.contains(' ') && !linked,
+        let secret = match sensitivity(key) {
+            Sensitivity::Certain | Sensitivity::Likely => true,
+            Sensitivity::Key => key.contains(' ') && !linked,
             _ => command || key == "community",
         };
         secret.then(|| self.whole(argument))
@@ -384,8 +385,8 @@ impl<'t> Scan<'t> {
         let closed = self.quote_at(at);
         let at = self.skip(self.behind_quote(at), is_blank);
         let separated = matches!(self.bytes.get(at), Some(b':' | b'='));
-        let secrecy = secrecy(word);
-        if !separated || secrecy < Secrecy::Key {
+        let sensitivity = sensitivity(word);
+        if !separated || sensitivity < Sensitivity::Key {
             return None;
         }
         self.value(
@@ -396,37 +397,38 @@ impl<'t> Scan<'t> {
                 colon: true,
                 space_before: false,
                 flag: false,
-                secrecy: if secrecy == Secrecy::Likely {
-                    Secrecy::Certain
+                sensitivity: if sensitivity == Sensitivity::Likely {
+                    Sensitivity::Certain
                 } else {
-                    secrecy
+                    sensitivity
                 },
             },
             word,
         )
     }
 
-    /// `setenv("PASSWORD", "x")`: the text behind a quoted key, if it is neither a word nor a name.
+    /// `setenv("PASSWORD", "x")`: the text after a quoted key, if it is neither a word nor a name.
     fn next_of_list(&self, word: &str, after_quote: usize) -> Option<Span> {
         let at = self.skip(after_quote + 1, is_blank);
         let quote = self.quote_at(at)?;
-        let secrecy = secrecy(word);
-        if secrecy < Secrecy::Key {
+        let sensitivity = sensitivity(word);
+        if sensitivity < Sensitivity::Key {
             return None;
         }
         let argument = self.argument_at(self.behind_quote(at), Some(quote))?;
         let value = self.shown(argument);
         let secret = is_random(value)
-            || secrecy == Secrecy::Certain
+            || sensitivity == Sensitivity::Certain
                 && !(value.contains(' ') || is_plain_word(value) || is_object_name(value))
-                && !is_harmless_text(secrecy, word, value);
+                && !is_harmless_text(sensitivity, word, value);
         secret.then(|| self.whole(argument))
     }
 
-    /// The value of a flag that stands as the next argument.
+    /// The value of a flag that is the next argument.
     fn after_flag(&mut self, word: &str, end: usize, after_quote: usize) -> Option<Span> {
-        let secrecy = secrecy(word);
-        if secrecy < Secrecy::Likely && !(secrecy == Secrecy::Key && word.len() > 2) {
+        let sensitivity = sensitivity(word);
+        if sensitivity < Sensitivity::Likely && !(sensitivity == Sensitivity::Key && word.len() > 2)
+        {
             return None;
         }
         // In a list of arguments quotes and commas stand between: `"--password", "x"`.
@@ -454,7 +456,7 @@ impl<'t> Scan<'t> {
                 colon: false,
                 space_before: false,
                 flag: true,
-                secrecy,
+                sensitivity,
             },
             word,
         )
@@ -489,7 +491,7 @@ impl<'t> Scan<'t> {
     }
 }
 
-/// `license key`: written in two, and not the key of a table.
+/// `license key`: two words, and not the key of a table.
 fn is_license(key: &str) -> bool {
     let bytes = key.as_bytes();
     bytes.len() > 4 && bytes[..5].eq_ignore_ascii_case(b"licen")

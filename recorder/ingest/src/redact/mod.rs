@@ -1,29 +1,29 @@
-//! Takes secrets out of a text. Pure; linear in the text, nothing allocated where there is neither a secret nor an escape.
+//! Redacts secrets in a text. Pure; linear time; allocates only if there is a secret or an escape.
 //!
 //! ```text
 //! text ─ view (colours, invisible characters, escapes decoded; only if there are any)
 //!   │      │
 //!   └──────┴─▶ scan, word by word:
-//!                token_patterns   what gives itself away by a prefix and its alphabet     ghp_…, AKIA…, -----BEGIN
-//!                urls, userinfo   addresses that are credentials, or have them            hooks.slack.com/…, //user:…@
-//!                arguments        flags that take a credential, by the client's name      mysql -p…, curl -u user:…
-//!                keys             where the value of a key begins; sensitive_key says which keys   password=…
-//!                sentences        what a sentence says without a key before it             password for user x: …
-//!                values           what belongs to it (value_end), and whether it is a secret: by its shape
-//!                                 (value_shape), or because sentences go on so (harmless, stopwords)
+//!                token_patterns   tokens with a known prefix and alphabet                 ghp_…, AKIA…, -----BEGIN
+//!                urls, userinfo   addresses that are or contain credentials               hooks.slack.com/…, //user:…@
+//!                arguments        flags that take a credential, by client                 mysql -p…, curl -u user:…
+//!                keys             the value of a sensitive key (see sensitive_key)        password=…
+//!                sentences        a secret in a sentence, without a key                   password for user x: …
+//!                values           where a value ends (value_end), and whether it is a secret: by its shape
+//!                                 (value_shape), or not one because a sentence follows (harmless, stopwords)
 //!   ▼
 //! spans, merged ─ each replaced by `[REDACTED]`, until a pass finds nothing
 //! ```
 //!
-//! Sentences of Kubernetes must stay readable, and they have such words too: `secret "db-creds" not found`, `failed to
-//! fetch token: unexpected status`, `image "auth:1.2"`. Where a text can be read both ways, the value's shape decides.
+//! Messages of Kubernetes contain such words too and must stay readable: `secret "db-creds" not found`, `failed to
+//! fetch token: unexpected status`, `image "auth:1.2"`. If a text is ambiguous, the value's shape decides.
 //!
-//! Invariant: a span covers the whole value, so that no rest of a secret stands beside the marker.
+//! Invariant: a span covers the whole value, so that no part of a secret remains beside the marker.
 //! Invariant: redacting twice changes nothing.
 
 use std::borrow::Cow;
 
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
 use char_class::{is_key, is_space, quote_bit};
 use clients::Client;
@@ -46,11 +46,10 @@ mod value_shape;
 mod values;
 mod view;
 
-/// The text that stands in place of a secret.
+/// Replaces a secret.
 pub const REDACTED: &str = "[REDACTED]";
 
-/// What was hidden can make something beside it look like a secret; then another pass is needed. Two are the most that
-/// a test has needed.
+/// A redaction can make its neighbour look like a secret, so another pass is needed. No test has needed more than two.
 const PASSES_MAX: usize = 4;
 
 /// Replaces the secrets in a text.
@@ -69,12 +68,14 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 
 /// Whether a value under this key is a secret, as it would be in `"key":"value"`.
 pub fn is_secret_pair(key: &str, value: &str) -> bool {
-    let secrecy = secrecy(key);
-    secrecy > Secrecy::None && value != REDACTED && !is_harmless_text(secrecy, key, value)
+    let sensitivity = sensitivity(key);
+    sensitivity > Sensitivity::None
+        && value != REDACTED
+        && !is_harmless_text(sensitivity, key, value)
 }
 
-/// A value is judged by so many bytes; a longer one is not a word, a name or a number. Ends further away are looked for
-/// only where the value goes, so that no byte is examined for many keys.
+/// Bytes by which a value is judged; a longer one is not a word, a name or a number. An end further away is searched
+/// only for a value that is redacted, so that no byte is examined for many keys.
 const NEAR_BYTES: usize = 1024;
 
 /// One pass; `None` if nothing changes.
@@ -94,7 +95,7 @@ fn pass(text: &str) -> Option<String> {
         while let Some((_, further)) = spans.next_if(|next| next.0 < to) {
             to = to.max(further);
         }
-        // All ends are at ASCII characters; a mistake must not end the process.
+        // All ends are at ASCII characters; a bug here must not end the process.
         let from = text.floor_char_boundary(from).max(copied);
         out.push_str(&text[copied..from]);
         out.push_str(REDACTED);
@@ -121,13 +122,13 @@ struct Scan<'t> {
     path_end: usize,
     /// Up to here objects and lists were found to hold no secret.
     harmless_until: usize,
-    /// The program whose arguments these are, and whether its flags count yet.
+    /// The program whose arguments follow, and whether its flags count yet.
     client: Option<(&'static Client, bool)>,
     /// The word before.
     before: Span,
-    /// An AWS key id was met; its secret, 40 characters without any mark, is likely near.
+    /// An AWS key id was found; its secret, 40 characters without a prefix, is likely near.
     aws: bool,
-    /// The text quotes a Secret: its `data` is one.
+    /// The text quotes a Secret object: its `data` is redacted.
     of_secret: bool,
     /// The line that was searched for the name of a secret: its end, and whether it has one.
     line: (usize, bool),
@@ -148,7 +149,7 @@ struct Pair {
     space_before: bool,
     /// It is a flag, and its value the next argument.
     flag: bool,
-    secrecy: Secrecy,
+    sensitivity: Sensitivity,
 }
 
 impl<'t> Scan<'t> {
@@ -172,7 +173,7 @@ impl<'t> Scan<'t> {
 
     fn spans(mut self) -> Vec<Span> {
         self.run();
-        // The id may have gone as the value of something.
+        // The id may already be redacted as a value.
         let has_id = |(from, to): &Span| {
             ["AKIA", "ASIA"]
                 .iter()
@@ -225,7 +226,7 @@ impl<'t> Scan<'t> {
         Some((at, token.end))
     }
 
-    /// What to hide at a byte that is not of a word.
+    /// What to redact at a byte that is not part of a word.
     fn at_mark(&mut self, at: usize, byte: u8) -> Option<Span> {
         self.quotes_seen |= quote_bit(byte);
         match byte {
@@ -252,7 +253,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// What to hide after the word `start..end`, or of it.
+    /// What to redact in or after the word `start..end`.
     fn after_word(&mut self, start: usize, end: usize) -> Option<Span> {
         let word = &self.text[start..end];
         let next = self.bytes.get(end).copied();
@@ -312,7 +313,7 @@ impl<'t> Scan<'t> {
         (quote_bit(quote) != 0).then_some((quote, slashes))
     }
 
-    /// Behind a quote, if there is one.
+    /// The position after a quote, if there is one.
     fn behind_quote(&self, at: usize) -> usize {
         self.quote_at(at)
             .map_or(at, |(_, slashes)| at + slashes + 1)
@@ -377,7 +378,7 @@ impl Pair {
             colon: true,
             space_before: false,
             flag: false,
-            secrecy: Secrecy::None,
+            sensitivity: Sensitivity::None,
         }
     }
 }

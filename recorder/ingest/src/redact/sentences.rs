@@ -1,4 +1,4 @@
-//! Sentences that say a secret: behind a verb, behind a colon further on, or before the name of what it belongs to.
+//! Secrets in sentences: after a verb, after a later colon, or before the name of the secret.
 
 use super::char_class::{is_blank, is_key, is_space, quote_bit};
 use super::harmless::{is_harmless_text, looks_secret};
@@ -7,13 +7,13 @@ use super::value_shape::{
     is_tagged_image,
 };
 use super::{Scan, Span};
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
-/// A sentence is examined by so many bytes behind a word, so that no byte is examined for many words.
+/// Bytes examined after a word, so that no byte is examined for many words.
 const SENTENCE_BYTES: usize = 256;
 
 impl Scan<'_> {
-    /// What the sentence in which the word `start..end` stands says.
+    /// The secret in the sentence around the word `start..end`.
     pub(super) fn of_sentence(&self, start: usize, end: usize) -> Option<Span> {
         let word = &self.text[start..end];
         let next = *self.bytes.get(end)?;
@@ -26,7 +26,7 @@ impl Scan<'_> {
             _ if next == b':' => self
                 .user_without_scheme(start, end)
                 .or_else(|| self.line_of_pgpass(start)),
-            _ if next == b' ' => self.said_of(start, end),
+            _ if next == b' ' => self.stated_value(start, end),
             _ => None,
         }
     }
@@ -68,7 +68,7 @@ impl Scan<'_> {
         let to = to.map_or(self.bytes.len(), |step| at + step);
         let mut words = self.bytes[from..to].split(|b| !is_key(*b));
         let names = words.any(|word| {
-            std::str::from_utf8(word).is_ok_and(|word| secrecy(word) >= Secrecy::Likely)
+            std::str::from_utf8(word).is_ok_and(|word| sensitivity(word) >= Sensitivity::Likely)
         });
         self.line = (to.max(at + 1), names);
         names
@@ -80,7 +80,7 @@ impl Scan<'_> {
             .floor_char_boundary(self.bytes.len().min(from + SENTENCE_BYTES))
     }
 
-    /// The quoted text that begins here, and where the sentence goes on; `None` if the quote does not close near.
+    /// The quoted text that begins here, and the position after it; `None` if the quote does not close within reach.
     fn quoted_near(&self, at: usize) -> Option<(Span, usize)> {
         let (quote, slashes) = self.quote_at(at)?;
         let from = at + slashes + 1;
@@ -122,11 +122,12 @@ impl Scan<'_> {
         let rest = rest.split([':', '\n']).next().unwrap_or_default();
         let mut words = rest.split(|c: char| !c.is_ascii() || !is_key(c as u8));
         let found = words.find_map(|word| {
-            let secrecy = secrecy(word.trim_start_matches('-'));
-            (word.starts_with('-') && secrecy >= Secrecy::Likely).then_some((word, secrecy))
+            let sensitivity = sensitivity(word.trim_start_matches('-'));
+            (word.starts_with('-') && sensitivity >= Sensitivity::Likely)
+                .then_some((word, sensitivity))
         });
-        let (flag, secrecy) = found?;
-        (!is_harmless_text(secrecy, flag, &self.text[from..to])).then_some((from, to))
+        let (flag, sensitivity) = found?;
+        (!is_harmless_text(sensitivity, flag, &self.text[from..to])).then_some((from, to))
     }
 
     /// `Unseal Key 1: x`, `Recovery Key 2: x`, `Key Share 3: x`.
@@ -139,7 +140,7 @@ impl Scan<'_> {
         if !of_vault || number == at {
             return None;
         }
-        // What is said of the key: `(will be hidden)`.
+        // A remark about the key: `(will be hidden)`.
         if self.starts(number, " (") {
             let limit = self.sentence_end(number);
             let close = self.bytes[number..limit].iter().position(|b| *b == b')')?;
@@ -162,9 +163,9 @@ impl Scan<'_> {
         let value = &self.text[from..to];
         let owner = word.strip_suffix(".value")?;
         let owner = owner.rsplit('.').next().unwrap_or(owner);
-        let secrecy = secrecy(owner);
-        let secret = if secrecy >= Secrecy::Likely {
-            !is_harmless_text(secrecy, owner, value)
+        let sensitivity = sensitivity(owner);
+        let secret = if sensitivity >= Sensitivity::Likely {
+            !is_harmless_text(sensitivity, owner, value)
         } else {
             looks_secret(value)
         };
@@ -193,9 +194,10 @@ impl Scan<'_> {
         }
         let key = self.behind_quote(separated(name + "name".len())?);
         let key = &self.text[key..self.skip(key, is_key)];
-        let secrecy = secrecy(key);
-        (secrecy >= Secrecy::Likely && !is_harmless_text(secrecy, key, &self.text[from..to]))
-            .then_some((from, to))
+        let sensitivity = sensitivity(key);
+        (sensitivity >= Sensitivity::Likely
+            && !is_harmless_text(sensitivity, key, &self.text[from..to]))
+        .then_some((from, to))
     }
 
     /// `clone app:x@git.example/x.git`, `lookup app:x@db`: a user and a password without the scheme before them.
@@ -261,7 +263,7 @@ impl Scan<'_> {
     }
 
     /// `password for user app: x`, `password is: x`, `password changed from 'x' to 'y'`, `DB_PASSWORD set to x`.
-    fn said_of(&self, start: usize, end: usize) -> Option<Span> {
+    fn stated_value(&self, start: usize, end: usize) -> Option<Span> {
         const VERBS: &[&str] = &[
             "is",
             "was",
@@ -291,20 +293,20 @@ impl Scan<'_> {
         if !VERBS.contains(&verb) {
             return None;
         }
-        let secrecy = secrecy(self.key(start, end));
-        if secrecy < Secrecy::Likely {
+        let sensitivity = sensitivity(self.key(start, end));
+        if sensitivity < Sensitivity::Likely {
             return None;
         }
         let at = at + length;
         if self.starts(at, " to ") {
-            return self.said_at(at + 4, secrecy);
+            return self.stated_value_at(at + 4, sensitivity);
         }
         if self.starts(at, " from ") {
-            let (from, to) = self.said_at(at + 6, secrecy)?;
+            let (from, to) = self.stated_value_at(at + 6, sensitivity)?;
             let behind = self.behind_quote(to);
             let second = self
                 .starts(behind, " to ")
-                .then(|| self.said_at(behind + 4, secrecy))
+                .then(|| self.stated_value_at(behind + 4, sensitivity))
                 .flatten();
             return Some((from, second.map_or(to, |(_, to)| to)));
         }
@@ -323,12 +325,12 @@ impl Scan<'_> {
                     .all(|part| is_object_name(part) || part == "%")
         });
         (of_someone && plain)
-            .then(|| self.said_at(at + length + mark, secrecy))
+            .then(|| self.stated_value_at(at + length + mark, sensitivity))
             .flatten()
     }
 
-    /// The value that a sentence says here, if it looks like one.
-    fn said_at(&self, at: usize, secrecy: Secrecy) -> Option<Span> {
+    /// The value in a sentence at this position, if it looks like one.
+    fn stated_value_at(&self, at: usize, sensitivity: Sensitivity) -> Option<Span> {
         let at = self.skip(at, is_blank);
         let quote = self.quote_at(at);
         let argument = self.argument_at(self.behind_quote(at), quote)?;
@@ -337,9 +339,9 @@ impl Scan<'_> {
             .bytes
             .get(argument.to)
             .is_none_or(|b| matches!(b, b'\n' | b'\r'));
-        let certain = secrecy == Secrecy::Certain
+        let certain = sensitivity == Sensitivity::Certain
             && if quote.is_some() {
-                !value.contains(' ') && !is_harmless_text(secrecy, "", value)
+                !value.contains(' ') && !is_harmless_text(sensitivity, "", value)
             } else {
                 ends_line && is_mixed(value)
             };

@@ -1,7 +1,7 @@
 //! Words of sentences, which are not secrets.
 
-/// Words with which a sentence goes on after "token:", "credentials:" or "password:", and states in which a secret can
-/// be. No word that people take for a password stands here.
+/// Words that follow "token:", "credentials:" or "password:" in a sentence, and states of a secret. Words that people use
+/// as passwords are not listed.
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
     "a", "access", "accessdenied", "account", "action", "add", "admission", "after", "algorithm", "all", "allowed",
@@ -43,7 +43,7 @@ const WORDS: &[&str] = &[
     "within", "without", "work", "would", "write", "writing", "wrong", "x509", "yaml", "you", "your", "zero-length",
 ];
 
-/// States and answers: what a key can say of a secret instead of the secret itself.
+/// States and answers that a key can have instead of a secret.
 #[rustfmt::skip]
 const STATES: &[&str] = &[
     "absent", "accepted", "active", "anonymous", "approved", "available", "basic", "bearer", "changed", "configured",
@@ -57,12 +57,12 @@ const STATES: &[&str] = &[
     "unsealed", "unset", "unspecified", "up", "updated", "valid", "validated", "verified", "weak", "yes",
 ];
 
-/// Whether a sentence goes on with this word.
+/// Whether this word continues a sentence.
 pub(super) fn is_stopword(word: &str) -> bool {
     contains(WORDS, word) || is_state(word)
 }
 
-/// Whether this says in which state something is.
+/// Whether this is a state.
 pub(super) fn is_state(word: &str) -> bool {
     contains(STATES, word)
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_sorted() {
+    fn stopwords_are_sorted() {
         assert!(WORDS.is_sorted() && STATES.is_sorted());
         assert!(is_stopword("Net/http") && is_state("null") && !is_stopword("hunter2"));
     }

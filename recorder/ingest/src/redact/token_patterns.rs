@@ -1,4 +1,4 @@
-//! Secrets that their own form gives away, whatever stands around them: a table of prefixes, and what follows each.
+//! Tokens that are recognized by their own format: a table of prefixes, alphabets and lengths.
 //!
 //! The facts (prefix, alphabet, length) are those of the issuers, as gitleaks, trufflehog, detect-secrets and GitHub's
 //! secret scanning list them. A new one is a row here and a line in `tests/data/secret-forms.txt`.
@@ -12,22 +12,22 @@ use super::value_shape::{is_commit, is_random};
 pub(super) struct Token {
     /// Where it ends.
     pub(super) end: usize,
-    /// It is the id of an AWS key: the key itself is likely near, and has no form of its own.
+    /// It is the id of an AWS key: the key itself is likely near, and has no recognizable format.
     pub(super) aws: bool,
 }
 
 /// How a kind of token looks.
 struct TokenForm {
     prefix: &'static str,
-    /// What may follow the prefix; all of it belongs to the token, so that no rest of a longer one stays.
+    /// What may follow the prefix; all of it is redacted, so that no part of a longer token remains.
     alphabet: fn(u8) -> bool,
     /// At least so many characters follow.
     min: usize,
-    /// Nothing else begins so: it counts in the middle of a word too, and where the text breaks off.
+    /// The prefix is unambiguous: it counts within a word too, and in a truncated text.
     sure: bool,
 }
 
-/// A prefix that nothing else has.
+/// An unambiguous prefix.
 const fn sure(prefix: &'static str, alphabet: fn(u8) -> bool, min: usize) -> TokenForm {
     TokenForm {
         prefix,
@@ -37,7 +37,7 @@ const fn sure(prefix: &'static str, alphabet: fn(u8) -> bool, min: usize) -> Tok
     }
 }
 
-/// A prefix that words have too: it must begin a word, and what follows must look random.
+/// A prefix that words have too: it must begin a word, and random text must follow.
 const fn weak(prefix: &'static str, alphabet: fn(u8) -> bool, min: usize) -> TokenForm {
     TokenForm {
         prefix,
@@ -47,7 +47,7 @@ const fn weak(prefix: &'static str, alphabet: fn(u8) -> bool, min: usize) -> Tok
     }
 }
 
-/// Sorted by the first byte; of two that fit, the first counts.
+/// Sorted by the first byte; the first match wins.
 #[rustfmt::skip]
 const FORMS: &[TokenForm] = &[
     // Hashes of passwords.
@@ -161,7 +161,7 @@ const fn first_two(form: &TokenForm) -> (u8, u8) {
     (prefix[0], prefix[1])
 }
 
-/// A bit for every two bytes that begin a prefix: most bytes of most texts cannot, and are done with here.
+/// A bit for every two bytes that begin a prefix: rejects most bytes of most texts early.
 const PAIRS: [u64; 1024] = {
     let mut pairs = [0; 1024];
     let mut at = 0;
@@ -221,7 +221,7 @@ pub(super) fn token(text: &str, at: usize) -> Option<Token> {
         let follow = behind.iter().take_while(|b| (form.alphabet)(**b)).count();
         let end = form.prefix.len() + follow;
         let fits = if form.sure {
-            // At the end of the text it may have been broken off.
+            // At the end of the text it may be truncated.
             let broken_off = follow > 0 && end == rest.len();
             follow >= form.min || broken_off
         } else {
@@ -289,8 +289,8 @@ pub(super) fn is_token_word(word: &str) -> bool {
     }
 }
 
-/// End of the PEM block that begins at `at`; the end of the text if it breaks off. `None` if it is not secret: a
-/// certificate, a public key, or a mark that is only talked about.
+/// End of the PEM block that begins at `at`; the end of the text if it is truncated. `None` if it is not secret: a
+/// certificate, a public key, or a mere mention of the marker.
 fn end_of_pem(text: &str, at: usize) -> Option<usize> {
     const END: &str = "-----END";
     /// The label is within so many bytes, and so are the headers before the base64.
@@ -364,7 +364,7 @@ pub(super) fn decodes_to_pair(token: &str, broken_off: bool) -> bool {
     broken_off
 }
 
-/// AWS secret keys carry no mark: 40 characters of base64 beside a key id, or fewer where the text breaks off.
+/// AWS secret keys have no prefix: 40 characters of base64 beside a key id, or fewer where the text breaks off.
 pub(super) fn aws_secrets(text: &str) -> Vec<(usize, usize)> {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let bytes = text.as_bytes();
@@ -389,13 +389,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_sorted_by_their_first_byte() {
+    fn token_forms_are_sorted_by_first_byte() {
         let firsts = FORMS.iter().map(|form| form.prefix.as_bytes()[0]);
         assert!(firsts.is_sorted());
     }
 
     #[test]
-    fn no_form_hides_another() {
+    fn token_forms_do_not_shadow_each_other() {
         for (at, form) in FORMS.iter().enumerate() {
             let before = &FORMS[..at];
             let hidden = |one: &&TokenForm| {

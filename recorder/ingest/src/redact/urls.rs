@@ -3,7 +3,7 @@
 use super::char_class::is_hex;
 use super::value_shape::{is_random, is_uuid};
 
-/// Hosts (or their ends) whose paths are credentials from the step behind this beginning on.
+/// Hosts (or host suffixes) and the path prefix after which the path is a credential.
 #[rustfmt::skip]
 const WEBHOOKS: &[(&str, &str)] = &[
     ("hooks.slack.com", "/services/"), ("hooks.slack.com", "/workflows/"), ("hooks.slack.com", "/triggers/"), ("hooks.slack-gov.com", "/services/"),
@@ -22,7 +22,7 @@ const WEBHOOKS: &[(&str, &str)] = &[
     ("hook.ubeeqo.com", "/"), ("sctapi.ftqq.com", "/"), ("sc.ftqq.com", "/"), ("api.day.app", "/"), ("api.pushcut.io", "/"), ("hooks.airtable.com", "/"),
 ];
 
-/// Steps of a path behind which a credential may stand, whatever the host.
+/// Path segments that a credential may follow, on any host.
 const BEFORE_SECRET: &[&str] = &[
     "hook",
     "heartbeat",
@@ -47,7 +47,7 @@ const BEFORE_SECRET: &[&str] = &[
 /// The part of a path that is a credential. `path` begins with a slash and goes to the end of the address.
 pub(super) fn secret_of_path(host: &str, path: &str) -> Option<(usize, usize)> {
     let end = path.find(['?', '#']).unwrap_or(path.len());
-    // What a sentence puts behind an address.
+    // Punctuation after an address.
     let end = path[..end]
         .trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '\'', '!'])
         .len();
@@ -74,7 +74,7 @@ pub(super) fn secret_of_path(host: &str, path: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Telegram's: `bot123456789:AA…`, also behind a proxy.
+/// Telegram's `bot123456789:AA…`, also on a proxy's host.
 fn is_bot(step: &str) -> bool {
     step.strip_prefix("bot").is_some_and(|rest| {
         rest.as_bytes().first().is_some_and(u8::is_ascii_digit) && rest.contains(':')
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_without_a_credential_stay() {
+    fn secret_of_path_harmless_path_is_none() {
         for (host, path) in [
             (
                 "cert-manager-webhook.cert-manager.svc",

@@ -1,4 +1,4 @@
-//! Users and their passwords in addresses.
+//! The userinfo part of URLs: user and password.
 
 use super::char_class::is_space;
 use super::value_shape::is_plain_word;
@@ -7,7 +7,7 @@ use super::{Scan, Span};
 /// 65535 has five. More digits are a password.
 const PORT_DIGITS_MAX: usize = 5;
 
-/// Marks behind a port, as in `(see http://host:80)...`; more are part of a password.
+/// Punctuation after a port, as in `(see http://host:80)...`; more are part of a password.
 const PUNCTUATION_MAX: usize = 3;
 
 impl Scan<'_> {
@@ -30,7 +30,7 @@ impl Scan<'_> {
             .skip(at, |b| !matches!(b, b'/' | b'?' | b'#' | b'\\'))
             .min(end);
         let Some(last) = last.filter(|last| *last > at) else {
-            // The text breaks off before the `@`.
+            // The text is truncated before the `@`.
             let broken_off = authority == self.bytes.len() && self.has_password(at, authority);
             return broken_off.then_some((at, authority));
         };
@@ -46,7 +46,7 @@ impl Scan<'_> {
             None => return None,
         };
         let user = &self.text[at..to];
-        // `ssh://git@host`: a name without a password.
+        // `ssh://git@host`: a user without a password.
         let before = &self.text[..at];
         let named = user == "git" || before.ends_with("ssh://") || before.ends_with("sftp://");
         let name_only = named && is_plain_word(user) && !user.contains('/');
@@ -75,7 +75,7 @@ impl Scan<'_> {
     }
 }
 
-/// Whether this is a port, or the place of one, with what a sentence may put behind it: `80`, `80).`, `:`.
+/// Whether this is a port, or an empty one, with the punctuation that may follow: `80`, `80).`, `:`.
 fn is_port(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let behind = &text[digits..];

@@ -2,9 +2,9 @@
 
 use super::char_class::{is_blank, is_space, quote_bit};
 use super::{Pair, Scan};
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
-/// A value that is a key itself is no longer than this.
+/// Longest value that is itself a key.
 const CHAINED_KEY_BYTES_MAX: usize = 64;
 
 impl Scan<'_> {
@@ -31,10 +31,10 @@ impl Scan<'_> {
         limit
     }
 
-    /// `password: token: x`: the value is a key again, so the value of that goes too.
+    /// `password: token: x`: the value is itself a key, so its value is redacted too.
     pub(super) fn end_of_chain(&self, at: usize, to: usize) -> usize {
         let word = self.text[at..to].trim_end_matches([':', '=']);
-        if word.len() > CHAINED_KEY_BYTES_MAX || secrecy(word) < Secrecy::Likely {
+        if word.len() > CHAINED_KEY_BYTES_MAX || sensitivity(word) < Sensitivity::Likely {
             return to;
         }
         let separator = self.skip(at + word.len(), is_blank);
@@ -49,14 +49,14 @@ impl Scan<'_> {
             Some((quote, slashes)) => {
                 let end =
                     self.end_of_quoted(next + slashes + 1, (quote, slashes), self.bytes.len());
-                // The quote that opened goes, so the one that closes goes too.
+                // The opening quote is redacted, so the closing one is too.
                 self.behind_quote(end)
             }
             None => self.skip(next, |b| !is_space(b)),
         }
     }
 
-    /// Whether the value that begins with the marker is just that, so that a second pass changes nothing.
+    /// Whether the value is exactly the marker, so that a second pass changes nothing.
     pub(super) fn ends_after_marker(&self, pair: Pair, at: usize) -> bool {
         let escaped_space = matches!(self.bytes.get(at..at + 2), Some(b"\\n" | b"\\r" | b"\\t"));
         escaped_space || self.end_of_unquoted(pair, at, self.bytes.len()) == at
@@ -129,7 +129,7 @@ impl Scan<'_> {
         end
     }
 
-    /// End of the object or list that begins here; the end of the text if it breaks off.
+    /// End of the object or list that begins here; the end of the text if it is truncated.
     pub(super) fn end_of_structure(&self, from: usize) -> usize {
         let (mut depth, mut in_quotes, mut escaped) = (0_usize, false, false);
         for (i, &byte) in self.bytes.iter().enumerate().skip(from) {
@@ -153,8 +153,8 @@ impl Scan<'_> {
         self.bytes.len()
     }
 
-    /// End of a YAML block (`|` or `>`): the lines that are indented. Where the line breaks are escaped it cannot be
-    /// told, so all that follows goes.
+    /// End of a YAML block (`|` or `>`): the lines that are indented. If the line breaks are escaped, the end is
+    /// unknown and everything that follows is redacted.
     pub(super) fn end_of_block(&self, at: usize, to: usize) -> usize {
         if self.bytes.get(to) != Some(&b'\n') {
             return if self.text[at..to].contains("\\n") {

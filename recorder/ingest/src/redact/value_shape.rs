@@ -1,13 +1,13 @@
-//! What a value looks like: a word, a name, a number, a reference, or something random.
+//! Shapes of values: a word, a name, a number, a reference, or random text.
 
 use super::char_class::{is_closing, is_hex};
 
-/// The value without what a sentence puts behind it.
+/// The value without trailing punctuation.
 pub(super) fn bare(value: &str) -> &str {
     value.trim_end_matches(is_closing)
 }
 
-/// Something that stands for a value: `$X`, `${X}`, `$(X)`, `{{ .x }}`, `%s`, `<password>`, `****`.
+/// A placeholder: `$X`, `${X}`, `$(X)`, `{{ .x }}`, `%s`, `<password>`, `****`.
 pub(super) fn is_stand_in(value: &str) -> bool {
     let value = value.trim_end_matches([',', ';', ')', '"', '\'']);
     let bytes = value.as_bytes();
@@ -31,7 +31,7 @@ pub(super) fn is_stand_in(value: &str) -> bool {
     }
 }
 
-/// What stands in `${…}` or `$(…)`: a name, perhaps with a default, or a command.
+/// The content of `${…}` or `$(…)`: a name, perhaps with a default, or a command.
 fn is_expression(inner: &[u8]) -> bool {
     let inner = inner
         .strip_suffix(b"}")
@@ -58,7 +58,7 @@ fn is_variable(name: &[u8]) -> bool {
         && name.iter().filter(|b| b.is_ascii_digit()).count() <= 2
 }
 
-/// At most so many digits; more may be a password or a code.
+/// More digits may be a password or a code.
 const NUMBER_DIGITS_MAX: usize = 5;
 
 /// A number that cannot be a secret, a duration (`1h30m`), a size (`10Mi`), a share (`5%`), a date.
@@ -170,7 +170,7 @@ pub(super) fn is_object_name(value: &str) -> bool {
         && name.split(['-', '.', '/', '_', ':']).all(is_name_part)
 }
 
-/// `db`, `v2`, `6f7d8c9b54`, `x2k4v`: what stands between the marks of a name.
+/// `db`, `v2`, `6f7d8c9b54`, `x2k4v`: a part of a name between separators.
 fn is_name_part(part: &str) -> bool {
     /// Hashes of ReplicaSets have up to ten characters, of which no vowel.
     const HASH_BYTES_MAX: usize = 10;
@@ -255,7 +255,7 @@ pub(super) fn is_uuid(value: &str) -> bool {
         })
 }
 
-/// Something that nobody writes by hand: letters and digits without an order.
+/// Generated text: letters and digits without a pattern.
 pub(super) fn is_random(value: &str) -> bool {
     const MIXED_BYTES_MIN: usize = 10;
     const SINGLE_CASE_BYTES_MIN: usize = 16;
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearly_every_random_value_is_known_as_one() {
+    fn is_random_finds_nearly_every_random_value() {
         const ALNUM: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let (mut state, mut missed) = (7_u64, 0);
         for _ in 0..10_000 {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_tell_random_values_from_names() {
+    fn is_random_rejects_names() {
         for value in [
             "k3vN8qPz1LmW0aRt9",
             "0123456789abcdef0123456789abcdef",
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn harmless_values_are_known_by_their_shape() {
+    fn shapes_match_harmless_values() {
         for value in [
             "768h",
             "5m0s",

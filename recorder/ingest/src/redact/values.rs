@@ -1,4 +1,4 @@
-//! Values: what belongs to the value of a pair, and whether it is a secret.
+//! The value of a pair: its extent, and whether it is a secret.
 
 use super::char_class::{self, is_blank, is_key, is_space, quote_bit};
 use super::harmless::{
@@ -12,9 +12,9 @@ use super::value_shape::{
     is_tagged_image, is_uuid,
 };
 use super::{NEAR_BYTES, Pair, REDACTED, Scan, Span};
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
-/// Where a value is that does not stand on the line of its key.
+/// Where a value is that is not on the line of its key.
 enum NextLine {
     Nothing,
     Value(usize),
@@ -30,12 +30,12 @@ impl Scan<'_> {
         if pair.colon && spaced {
             at = self.behind_mark(at);
         }
-        // Of a path only the last step names the value: `valueFrom.secretKeyRef.name: Required value`.
+        // Only the last segment of a path names the value: `valueFrom.secretKeyRef.name: Required value`.
         let key = key.trim_end_matches('.');
         let last_step = key.rsplit('.').next().unwrap_or(key);
-        if pair.colon && last_step.len() < key.len() && pair.secrecy >= Secrecy::Likely {
-            pair.secrecy = self.secrecy_of(last_step);
-            if pair.secrecy < Secrecy::Likely {
+        if pair.colon && last_step.len() < key.len() && pair.sensitivity >= Sensitivity::Likely {
+            pair.sensitivity = self.sensitivity_of(last_step);
+            if pair.sensitivity < Sensitivity::Likely {
                 return None;
             }
         }
@@ -66,7 +66,7 @@ impl Scan<'_> {
         }
         if pair.colon
             && !spaced
-            && pair.secrecy < Secrecy::Certain
+            && pair.sensitivity < Sensitivity::Certain
             && (self.is_image(pair.start) || self.is_version(at))
         {
             return None;
@@ -104,7 +104,7 @@ impl Scan<'_> {
         Some((at, self.end_of_chain(at, to)))
     }
 
-    /// Behind what languages put before a value: a YAML tag, `Some(`, `N'…'`, `$'…'`.
+    /// The position after a prefix of the value: a YAML tag, `Some(`, `N'…'`, `$'…'`.
     fn behind_prefix(&self, mut at: usize) -> usize {
         if self.starts(at, "!!") {
             let tag = self.skip(at + 2, |b| b.is_ascii_alphabetic());
@@ -129,7 +129,7 @@ impl Scan<'_> {
         at
     }
 
-    /// Behind an anchor or a tag of YAML: `&name x`, `!secret x`. A tag that refers to something stays with its name.
+    /// The position after an anchor or a tag of YAML: `&name x`, `!secret x`. A reference tag keeps its name.
     fn behind_mark(&self, at: usize) -> usize {
         const REFERENCES: [&str; 4] = ["!Ref", "!GetAtt", "!ImportValue", "!reference"];
         if !matches!(self.bytes.get(at), Some(b'&' | b'!')) {
@@ -148,7 +148,7 @@ impl Scan<'_> {
 
     /// Pretty-printed: the value on the next line, or a block of lines that belong to the key.
     fn on_next_lines(&self, pair: Pair, key: &str, at: usize) -> NextLine {
-        if pair.secrecy == Secrecy::Certain && is_block_key(key) {
+        if pair.sensitivity == Sensitivity::Certain && is_block_key(key) {
             let end = self.end_of_indented(pair.start, at);
             let from = self.skip(at, is_space);
             return if from < end {
@@ -177,8 +177,8 @@ impl Scan<'_> {
             return NextLine::Nothing;
         };
         let value = self.shown(argument);
-        let is_value = match pair.secrecy {
-            Secrecy::Certain => {
+        let is_value = match pair.sensitivity {
+            Sensitivity::Certain => {
                 !value.ends_with(':') && !value.contains('=') && !is_plain_word(value)
                     || is_random(value)
             }
@@ -201,7 +201,7 @@ impl Scan<'_> {
         let from = at + slashes + 1;
         let end = self.bytes.len();
         let to = self.end_of_quoted(from, (quote, slashes), end);
-        // A shell joins what stands together: 'it'"'"'s', "a"b
+        // A shell joins adjacent parts: 'it'"'"'s', "a"b
         let joined = self
             .bytes
             .get(to + 1)
@@ -209,10 +209,10 @@ impl Scan<'_> {
         if slashes == 0 && joined {
             return Some((at, self.end_of_unquoted(pair, to, end)));
         }
-        // What looks like the name of an object may be the beginning of a value that breaks off.
+        // What looks like an object name may be the beginning of a truncated value.
         let key = if to == end { "" } else { key };
-        let secret =
-            to - from >= NEAR_BYTES || !is_harmless_text(pair.secrecy, key, &self.text[from..to]);
+        let secret = to - from >= NEAR_BYTES
+            || !is_harmless_text(pair.sensitivity, key, &self.text[from..to]);
         (from < to && secret).then_some((from, to))
     }
 
@@ -242,7 +242,7 @@ impl Scan<'_> {
         }
         let end = self.end_of_structure(open);
         // `password=[odd]` is a value that begins with a bracket.
-        let whole = pair.secrecy == Secrecy::Certain && (is_block_key(key) || !pair.colon);
+        let whole = pair.sensitivity == Sensitivity::Certain && (is_block_key(key) || !pair.colon);
         if !whole
             && self.text[open..end]
                 .split(is_structure_mark)
@@ -333,7 +333,7 @@ impl Scan<'_> {
                 .is_none_or(|b| matches!(b, b'.' | b'-' | b'"' | b' ' | b','))
     }
 
-    /// Whether an error is told of a key: in a sentence, or behind a path that ends in the key (`/etc/passwd: broken pipe`).
+    /// Whether this is an error about a key: in a sentence, or behind a path that ends in the key (`/etc/passwd: broken pipe`).
     fn is_error_text(&self, key: usize, (at, to): Span) -> bool {
         /// A sentence is known by its beginning.
         const BYTES_MAX: usize = 128;
@@ -361,11 +361,11 @@ impl Scan<'_> {
         let parameter = !pair.colon
             && pair.start > 0
             && matches!(self.bytes[pair.start - 1], b'?' | b'&' | b'#');
-        match pair.secrecy {
-            Secrecy::None => true,
-            Secrecy::Parameter if parameter => !is_secret_parameter(key, value),
-            Secrecy::Parameter | Secrecy::Key => !looks_secret(value),
-            Secrecy::Certain => {
+        match pair.sensitivity {
+            Sensitivity::None => true,
+            Sensitivity::Parameter if parameter => !is_secret_parameter(key, value),
+            Sensitivity::Parameter | Sensitivity::Key => !looks_secret(value),
+            Sensitivity::Certain => {
                 let digits = value.bytes().filter(u8::is_ascii_digit).count();
                 is_quantity(value) && digits <= 3
                     || is_path(value)
@@ -379,7 +379,7 @@ impl Scan<'_> {
                         && is_plain_word(word)
                         && word.bytes().any(|b| b.is_ascii_uppercase())
             }
-            Secrecy::Likely => {
+            Sensitivity::Likely => {
                 let named = !parameter && names_objects(key) && is_object_name(word);
                 let counted = key.ends_with('s') && word.bytes().all(|b| b.is_ascii_digit());
                 counted
@@ -387,7 +387,7 @@ impl Scan<'_> {
                         && spaced
                         && value.ends_with(':')
                         && is_error_class(word)
-                        && secrecy(word) < Secrecy::Likely
+                        && sensitivity(word) < Sensitivity::Likely
                     || is_quantity(value)
                     || is_path(value)
                     || is_plain_address(value)

@@ -1,24 +1,23 @@
-//! A text without its encodings: what a reader sees where the text has colours, invisible characters, escapes of JSON,
-//! of HTML or of URLs.
+//! A text without its encodings: colours, invisible characters, and the escapes of JSON, HTML and URLs.
 //!
 //! ```text
 //! pass⟨zero width space⟩word%3Dx&quot;   what is stored
-//! password=x"                             what is scanned, each byte with the place it comes from
+//! password=x"                             what is scanned, each byte with its source offset
 //! ```
 
 /// A decoded text and where its bytes come from.
 pub(super) struct View {
     /// What is scanned.
     pub(super) text: String,
-    /// For each byte where its source begins and ends.
+    /// Start and end of the source of each byte.
     from: Vec<(u32, u32)>,
 }
 
-/// An escape sequence or entity is not longer; what is, is text.
+/// Longest escape sequence or entity; anything longer is text.
 const SEQUENCE_BYTES_MAX: usize = 32;
 
 impl View {
-    /// `None` if the text has no encodings: then there is only one way to read it.
+    /// `None` if the text has no encodings.
     pub(super) fn of(text: &str) -> Option<Self> {
         let encoded = |b: u8| {
             matches!(b, b'\\' | b'%' | b'&' | 0x7f..)
@@ -67,7 +66,7 @@ impl View {
     }
 }
 
-/// What stands at the beginning of the text: its length, and the ASCII character it stands for, if any.
+/// The encoding at the start of the text: its length, and the ASCII character it encodes, if any.
 fn decode(text: &str) -> Option<(usize, Option<u8>)> {
     let bytes = text.as_bytes();
     match bytes[0] {
@@ -166,7 +165,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// What a character looks like in ASCII: `Some(None)` if it is not seen at all, `None` if it looks like itself.
+/// The ASCII look-alike of a character: `Some(None)` if it is invisible, `None` if it looks like itself.
 fn shown(code: u32) -> Option<Option<u8>> {
     /// Letters of other alphabets that look like these.
     const LOOKALIKES: &[(u32, u8)] = &[
@@ -234,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn views_show_what_a_reader_sees() {
+    fn view_decodes_escapes_and_invisible_characters() {
         for (text, seen) in [
             ("a\u{1b}[31mb\u{1b}c", "abc"),
             (r"a\x1b[0;31mb\u001b[0mc\u{1b}[1md\033[0me", "abcde"),
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_parts_of_the_text() {
+    fn view_sources_are_parts_of_the_text() {
         let text = "x\u{200b}é%3Dy";
         let view = View::of(text).expect("it has encodings");
         assert_eq!(view.text, "xé=y");

@@ -96,7 +96,7 @@ pub enum KindSnapshot {
 
 /// ConfigMaps that every cluster rewrites by itself.
 fn is_quiet(map: &ConfigMap) -> bool {
-    map.meta.is_lock
+    map.meta.is_leader_lease
         || matches!(
             &*map.meta.name,
             "kube-root-ca.crt" | "kube9-operator-status"

@@ -191,7 +191,7 @@ impl Analysis {
             self.vanished(watch, &key, None, late, now, out);
         }
         if let Object::Pod(pod) = &object {
-            self.owners.pod_is_there(&key, controller(&pod.meta));
+            self.owners.add_pod(&key, controller(&pod.meta));
         }
         let changed_keys = match (&object, self.world.config_maps.get(&key)) {
             (Object::ConfigMap(after), Some(before)) => changes::changed_keys(before, after),
@@ -341,7 +341,7 @@ impl Analysis {
             })));
         }
         if kind == Kind::Pod {
-            self.owners.pod_is_gone(key);
+            self.owners.mark_pod_deleted(key);
         }
         let mut dirty = BTreeSet::new();
         self.world.remove(kind, key, &mut dirty);

@@ -359,7 +359,7 @@ impl World {
         dirty: &mut BTreeSet<Subject>,
     ) {
         let known = self.nodes.get(&key);
-        if known.is_some_and(|known| node.shows_the_same(&known.node)) {
+        if known.is_some_and(|known| node.eq_ignoring_resource_version(&known.node)) {
             return;
         }
         let known = self.nodes.remove(&key);
@@ -394,7 +394,7 @@ impl World {
             return;
         };
         // Its readers care when it comes and goes; of a change they hear by `note_change`.
-        let same = map.meta.shows_the_same(&known.meta) && map.keys == known.keys;
+        let same = map.meta.eq_ignoring_resource_version(&known.meta) && map.keys == known.keys;
         *known = map;
         if !same {
             dirty.insert(Subject::new(SubjectKind::ConfigMap, key));

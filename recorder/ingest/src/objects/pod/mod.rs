@@ -1,4 +1,4 @@
-//! Pods. The spec is apart from the rest: the pods of one template share it.
+//! Pods. The spec is a separate struct, because the pods of one template share it.
 
 mod wire;
 
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
 
-use super::lenient::lenient;
 use super::meta::{Condition, Meta};
+use crate::decode::null_as_default;
 
 /// A Pod.
 #[derive(Debug, Clone, Default)]
@@ -20,11 +20,11 @@ pub struct Pod {
     pub spec: Arc<PodSpec>,
     /// Node it is bound to.
     pub node: Option<Box<str>>,
-    /// Where it is in its life.
+    /// `status.phase`.
     pub phase: Phase,
-    /// Why, e.g. `Evicted`.
+    /// `status.reason`, e.g. `Evicted`.
     pub reason: Box<str>,
-    /// For people.
+    /// Human-readable.
     pub message: Box<str>,
     /// PodScheduled, Ready, …
     pub conditions: Vec<Condition>,
@@ -33,13 +33,13 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Its Ready condition says so.
+    /// By its Ready condition.
     pub fn is_ready(&self) -> bool {
         Condition::of(&self.conditions, "Ready").is_some_and(Condition::is_true)
     }
 }
 
-/// Where a pod is in its life.
+/// Phase of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Not all containers have started.
@@ -47,19 +47,19 @@ pub enum Phase {
     Pending,
     /// At least one runs.
     Running,
-    /// All ended well; none will start again.
+    /// All containers succeeded; none will restart.
     Succeeded,
-    /// All ended, one of them badly; none will start again.
+    /// All containers ended, at least one failed; none will restart.
     Failed,
 }
 
 impl Phase {
-    /// None of its containers will start again.
+    /// No container will restart.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
     }
 
-    /// The API's word.
+    /// The API's name of the phase.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -75,28 +75,28 @@ impl Phase {
 pub struct PodSpec {
     /// Containers, init containers last.
     pub containers: Vec<Container>,
-    /// `hostNetwork`, `hostPID`, `hostIPC`, as far as they are set.
+    /// Those of `hostNetwork`, `hostPID` and `hostIPC` that are set.
     pub host_namespaces: Vec<&'static str>,
-    /// Paths of the node that are mounted.
+    /// `hostPath` volumes.
     pub host_paths: BTreeSet<Box<str>>,
     /// ConfigMaps without which it cannot start.
     pub config_maps: BTreeSet<Box<str>>,
-    /// ConfigMaps that it reads where they are there.
+    /// Optional ConfigMaps.
     pub optional_config_maps: BTreeSet<Box<str>>,
     /// Its service account; empty means `default`.
     pub service_account: Box<str>,
-    /// The account's token is mounted, as far as the pod says.
+    /// `automountServiceAccountToken`.
     pub mounts_token: bool,
-    /// It must not run as root.
+    /// `runAsNonRoot`.
     pub non_root: bool,
-    /// Where its pods are: the pods of one namespace share it.
+    /// Part of the key under which specs are shared.
     pub namespace: Box<str>,
     /// Bytes that are kept of it.
     pub held: u32,
 }
 
 impl PodSpec {
-    /// Its pods get the token of the namespace's default service account.
+    /// Its pods mount the token of the namespace's default service account.
     pub fn mounts_default_token(&self) -> bool {
         self.mounts_token && matches!(&*self.service_account, "" | "default")
     }
@@ -114,31 +114,31 @@ impl PodSpec {
 pub struct Container {
     /// Name.
     pub name: Box<str>,
-    /// Image as it was asked for.
+    /// Image as in the spec.
     pub image: Box<str>,
-    /// It runs before the others.
+    /// Init container.
     pub init: bool,
     /// Ports it declares.
     pub ports: Vec<Port>,
-    /// CPU asked for, in thousandths.
+    /// CPU request, in thousandths.
     pub cpu_request: Option<i64>,
-    /// Memory asked for, in thousandths of a byte.
+    /// Memory request, in thousandths of a byte.
     pub memory_request: Option<i64>,
-    /// Memory at which it is killed, in thousandths of a byte.
+    /// Memory limit, in thousandths of a byte.
     pub memory_limit: Option<i64>,
-    /// It says when it is ready.
+    /// It has a readiness probe.
     pub readiness_probe: bool,
-    /// It is killed when it does not answer.
+    /// It has a liveness probe.
     pub liveness_probe: bool,
-    /// Whole access to the node.
+    /// `privileged`.
     pub privileged: bool,
-    /// It is set to run as user 0.
+    /// `runAsUser: 0`.
     pub root: bool,
-    /// It must not run as root.
+    /// `runAsNonRoot`.
     pub non_root: bool,
     /// Linux capabilities added.
     pub capabilities: Vec<Box<str>>,
-    /// Environment variables that look like secrets and have a literal value.
+    /// Environment variables with a literal value that looks like a secret.
     pub secret_env: Vec<Box<str>>,
 }
 
@@ -147,50 +147,50 @@ pub struct Container {
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     /// May be empty.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     pub name: Box<str>,
     /// Number.
     #[serde(rename = "containerPort")]
     pub number: u16,
 }
 
-/// How a container is.
+/// Status of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerState {
     /// Name.
     pub name: Box<str>,
-    /// It takes part in its pod's readiness.
+    /// `ready`.
     pub ready: bool,
-    /// How often it was started again.
+    /// `restartCount`.
     pub restarts: i64,
-    /// Since when it runs.
+    /// `running.startedAt`.
     pub running: Option<Timestamp>,
-    /// Why it does not run yet, e.g. `CrashLoopBackOff`; empty where it is not waiting.
+    /// Reason of its waiting state, e.g. `CrashLoopBackOff`; empty if it is not waiting.
     pub waiting: Box<str>,
-    /// For people.
+    /// Human-readable.
     pub waiting_message: Box<str>,
-    /// It ended.
+    /// `state.terminated`.
     pub terminated: Option<Terminated>,
-    /// How it ended the time before.
+    /// `lastState.terminated`.
     pub last: Option<Terminated>,
 }
 
 impl ContainerState {
-    /// Its latest end: of this run, else of the run before.
+    /// The latest termination: of this run, else of the previous one.
     pub fn latest_end(&self) -> Option<&Terminated> {
         self.terminated.as_ref().or(self.last.as_ref())
     }
 }
 
-/// The end of a container's run.
+/// A termination of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Terminated {
     /// `OOMKilled`, `Error`, `Completed`, …
     pub reason: Box<str>,
-    /// Exit code; 128 + signal where a signal ended it.
+    /// Exit code; 128 + signal after a signal.
     pub exit_code: i64,
-    /// When that run began.
+    /// `startedAt`.
     pub started: Timestamp,
-    /// When it ended.
+    /// `finishedAt`.
     pub at: Timestamp,
 }

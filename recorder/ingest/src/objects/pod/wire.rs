@@ -1,4 +1,4 @@
-//! A Pod as the API server sends it, trimmed while it is decoded.
+//! Decodes a Pod and trims it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,19 +9,19 @@ use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{Container, ContainerState, Phase, Pod, PodSpec, Port, Terminated};
-use crate::objects::bounds::{CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few, Room};
-use crate::objects::lenient::lenient;
+use crate::decode::null_as_default;
+use crate::objects::bounds::{Budget, CONDITIONS_MAX, CONTAINERS_MAX, ELEMENTS_MAX, Few};
 use crate::objects::meta::{Condition, Meta, shortened};
 use crate::objects::quantity::thousandths;
-use crate::sensitive_key::{Secrecy, secrecy};
+use crate::sensitive_key::{Sensitivity, sensitivity};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Wire {
     metadata: Meta,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     spec: WireSpec,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     status: WireStatus,
 }
 
@@ -29,22 +29,22 @@ struct Wire {
 #[serde(rename_all = "camelCase", default)]
 struct WireSpec {
     node_name: Option<Box<str>>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     containers: Few<WireContainer, CONTAINERS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     init_containers: Few<WireContainer, CONTAINERS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     volumes: Few<WireVolume, ELEMENTS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     host_network: bool,
-    #[serde(rename = "hostPID", deserialize_with = "lenient")]
+    #[serde(rename = "hostPID", deserialize_with = "null_as_default")]
     host_pid: bool,
-    #[serde(rename = "hostIPC", deserialize_with = "lenient")]
+    #[serde(rename = "hostIPC", deserialize_with = "null_as_default")]
     host_ipc: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     service_account_name: Box<str>,
     automount_service_account_token: Option<bool>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     security_context: WireSecurity,
 }
 
@@ -52,32 +52,32 @@ struct WireSpec {
 #[serde(rename_all = "camelCase", default)]
 struct WireContainer {
     name: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     image: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     ports: Few<Port, ELEMENTS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     resources: WireResources,
     readiness_probe: Option<IgnoredAny>,
     liveness_probe: Option<IgnoredAny>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     security_context: WireSecurity,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     env: Few<WireEnv, ELEMENTS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     env_from: Few<WireEnvFrom, ELEMENTS_MAX>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireResources {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     requests: BTreeMap<String, Quantity>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     limits: BTreeMap<String, Quantity>,
 }
 
-/// A quantity: mostly a text, but `cpu: 1` arrives as a number from some servers.
+/// A quantity: usually a text, but some servers send `cpu: 1` as a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Quantity {
@@ -100,14 +100,14 @@ struct WireSecurity {
     privileged: Option<bool>,
     run_as_user: Option<i64>,
     run_as_non_root: Option<bool>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     capabilities: WireCapabilities,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireCapabilities {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     add: Few<Box<str>, ELEMENTS_MAX>,
 }
 
@@ -115,9 +115,9 @@ struct WireCapabilities {
 #[serde(rename_all = "camelCase", default)]
 struct WireEnv {
     name: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     value: Literal,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     value_from: WireEnvSource,
 }
 
@@ -156,7 +156,7 @@ struct WireEnvFrom {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireReference {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     name: Box<str>,
     optional: Option<bool>,
 }
@@ -178,7 +178,7 @@ struct WireHostPath {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireProjected {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     sources: Few<WireProjectedSource, ELEMENTS_MAX>,
 }
 
@@ -191,17 +191,17 @@ struct WireProjectedSource {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireStatus {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     phase: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     reason: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     message: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     conditions: Few<Condition, CONDITIONS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     init_container_statuses: Few<WireContainerStatus, CONTAINERS_MAX>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     container_statuses: Few<WireContainerStatus, CONTAINERS_MAX>,
 }
 
@@ -209,13 +209,13 @@ struct WireStatus {
 #[serde(rename_all = "camelCase", default)]
 struct WireContainerStatus {
     name: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     ready: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     restart_count: i64,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     state: WireState,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     last_state: WireState,
 }
 
@@ -230,9 +230,9 @@ struct WireState {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireWaiting {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     reason: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     message: Box<str>,
 }
 
@@ -245,9 +245,9 @@ struct WireRunning {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WireTerminated {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     reason: Box<str>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "null_as_default")]
     exit_code: i64,
     started_at: Option<String>,
     finished_at: Option<String>,
@@ -276,30 +276,30 @@ impl<'de> Deserialize<'de> for Pod {
             conditions: status.conditions.kept,
             containers: states.map(state).collect(),
         };
-        let mut room = Room::new();
-        pod.meta.bound(&mut room);
+        let mut budget = Budget::new();
+        pod.meta.bound(&mut budget);
         if let Some(node) = &mut pod.node {
-            room.text(node);
+            budget.text(node);
         }
-        room.text(&mut pod.reason);
-        room.text(&mut pod.message);
-        room.ended_early(init.cut || normal.cut || cut.containers);
-        room.list(&mut pod.containers, ContainerState::bound);
-        room.list(&mut pod.conditions, Condition::bound);
+        budget.text(&mut pod.reason);
+        budget.text(&mut pod.message);
+        budget.ended_early(init.cut || normal.cut || cut.containers);
+        budget.list(&mut pod.containers, ContainerState::bound);
+        budget.list(&mut pod.conditions, Condition::bound);
         spec.namespace = pod.meta.namespace.clone();
-        let before = room.used();
-        spec.bound_containers(&mut room);
-        if room.is_full() {
+        let before = budget.used();
+        spec.bound_containers(&mut budget);
+        if budget.is_full() {
             let meta = pod.meta.identity();
             return Ok(Self {
                 meta,
                 ..Self::default()
             });
         }
-        room.ended_early(cut.details);
-        spec.bound_details(&mut room);
-        spec.held = room.used() - before;
-        pod.meta.bounded(&room);
+        budget.ended_early(cut.details);
+        spec.bound_details(&mut budget);
+        spec.held = budget.used() - before;
+        pod.meta.bounded(&budget);
         pod.meta.held -= spec.held;
         pod.spec = Arc::new(spec);
         Ok(pod)
@@ -313,46 +313,48 @@ struct Cut {
     details: bool,
 }
 
-/// What is kept beside a container that fails: its trace, its place among the pods without their image.
+/// Overhead of a failing container: its history, its entry among the pods that fail to pull their image.
 const FAILING_COST: usize = 600;
 
 impl ContainerState {
-    fn bound(room: &mut Room, state: &mut Self) {
-        room.text(&mut state.name);
-        room.text(&mut state.waiting);
-        room.text(&mut state.waiting_message);
+    fn bound(budget: &mut Budget, state: &mut Self) {
+        budget.text(&mut state.name);
+        budget.text(&mut state.waiting);
+        budget.text(&mut state.waiting_message);
         for end in [&mut state.terminated, &mut state.last]
             .into_iter()
             .flatten()
         {
-            room.text(&mut end.reason);
+            budget.text(&mut end.reason);
         }
         if state.latest_end().is_some() || !state.waiting.is_empty() {
-            room.take(FAILING_COST);
+            budget.take(FAILING_COST);
         }
     }
 }
 
 impl PodSpec {
-    /// Without one of its containers a rule would say what is not so.
-    fn bound_containers(&mut self, room: &mut Room) {
-        room.text(&mut self.namespace);
-        room.text(&mut self.service_account);
-        room.list(&mut self.containers, |room, container| {
-            room.text(&mut container.name);
-            room.text(&mut container.image);
+    /// Without one of its containers a rule would draw a wrong conclusion.
+    fn bound_containers(&mut self, budget: &mut Budget) {
+        budget.text(&mut self.namespace);
+        budget.text(&mut self.service_account);
+        budget.list(&mut self.containers, |budget, container| {
+            budget.text(&mut container.name);
+            budget.text(&mut container.image);
         });
     }
 
-    fn bound_details(&mut self, room: &mut Room) {
-        // Each after the other: where the room ends, the later ones are empty, and none is torn.
-        room.set(&mut self.config_maps);
-        room.set(&mut self.optional_config_maps);
-        room.set(&mut self.host_paths);
+    fn bound_details(&mut self, budget: &mut Budget) {
+        // One after the other: when the budget ends, the later ones are empty, and none is partial.
+        budget.set(&mut self.config_maps);
+        budget.set(&mut self.optional_config_maps);
+        budget.set(&mut self.host_paths);
         for container in &mut self.containers {
-            room.list(&mut container.ports, |room, port| room.text(&mut port.name));
-            room.list(&mut container.capabilities, Room::text);
-            room.list(&mut container.secret_env, Room::text);
+            budget.list(&mut container.ports, |budget, port| {
+                budget.text(&mut port.name)
+            });
+            budget.list(&mut container.capabilities, Budget::text);
+            budget.list(&mut container.secret_env, Budget::text);
         }
     }
 }
@@ -438,7 +440,7 @@ fn spec(wire: WireSpec) -> (PodSpec, Cut) {
 
 impl PodSpec {
     fn refer(&mut self, reference: WireReference) {
-        // Every namespace has this one, and every pod mounts it.
+        // Every namespace has it, and every pod mounts it.
         if reference.name.is_empty() || &*reference.name == "kube-root-ca.crt" {
             return;
         }
@@ -452,7 +454,7 @@ impl PodSpec {
     fn container(&mut self, wire: WireContainer, init: bool, pod_root: bool) -> Container {
         let mut secret_env = Vec::new();
         for variable in wire.env.kept {
-            if variable.value.0 && secrecy(&variable.name) >= Secrecy::Likely {
+            if variable.value.0 && sensitivity(&variable.name) >= Sensitivity::Likely {
                 secret_env.push(variable.name);
             }
             if let Some(reference) = variable.value_from.config_map_key_ref {
@@ -493,7 +495,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pod_is_trimmed_and_keeps_no_environment_value() {
+    fn pod_decode_keeps_no_environment_value() {
         let json = r#"{"metadata":{"name":"p","namespace":"n","uid":"u","annotations":{"kube9.io/ignore":"ImageNotPinned, SingleReplicaBehindService"},"labels":{"kube9.io/ignore":"PrivilegedPod"},
             "managedFields":[{"x":1}],"ownerReferences":[{"kind":"ReplicaSet","name":"r","controller":true}]},
             "spec":{"nodeName":"w1","hostPID":true,"containers":[{"name":"app","image":"i:1","ports":[{"containerPort":80}],

@@ -1,24 +1,23 @@
-//! The names of a row as the store looks them up: the parts of each put together, all in one piece of memory. Done on the
-//! producer's thread, since the one writer has to keep up with all of them, and what lies apart is slow to reach from
-//! another core.
+//! The keys under which the store interns the names of a row, in one allocation. Built on the producer's thread, because
+//! the single writer must keep up with all producers, and scattered memory is slow to read from another core.
 
 use kube9_model::ObjectRef;
 use kube9_model::record::Record;
 
-/// Stands between the parts of a name; sanitized text has no control characters.
-const BETWEEN: char = '\0';
+/// Separates the parts of a key; sanitized text has no control characters.
+const SEPARATOR: char = '\0';
 
-/// The names of one row.
+/// The keys of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub struct InternKeys {
     text: Box<str>,
-    /// Where the owner's begins.
+    /// Offset of the owner's key.
     owner: u32,
-    /// Where the reason's begins.
+    /// Offset of the reason's key.
     reason: u32,
 }
 
-impl Names {
+impl InternKeys {
     pub(super) fn of(record: &Record) -> Self {
         let words = [
             &record.reason,
@@ -30,13 +29,13 @@ impl Names {
         let mut text = String::with_capacity(256);
         let object = |text: &mut String, object: &Option<ObjectRef>| {
             if let Some(object) = object {
-                join(text, &[&object.kind, &object.namespace, &object.name]);
+                push_parts(text, &[&object.kind, &object.namespace, &object.name]);
             }
             u32::try_from(text.len()).expect("sanitized names are bounded")
         };
         let owner = object(&mut text, &record.object);
         let reason = object(&mut text, &record.owner);
-        join(&mut text, &words.map(String::as_str));
+        push_parts(&mut text, &words.map(String::as_str));
         Self {
             text: text.into(),
             owner,
@@ -49,7 +48,7 @@ impl Names {
         &self.text[..self.owner as usize]
     }
 
-    /// The same of its owner.
+    /// Kind, namespace and name of the owner; empty without one.
     pub fn owner(&self) -> &str {
         &self.text[self.owner as usize..self.reason as usize]
     }
@@ -59,16 +58,16 @@ impl Names {
         &self.text[self.reason as usize..]
     }
 
-    /// Memory beside its own, in bytes.
+    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         self.text.len()
     }
 }
 
-/// Puts parts together so that different ones never look alike.
-pub fn join(text: &mut String, parts: &[&str]) {
+/// Appends parts so that different parts never give the same key.
+pub fn push_parts(text: &mut String, parts: &[&str]) {
     for part in parts {
         text.push_str(part);
-        text.push(BETWEEN);
+        text.push(SEPARATOR);
     }
 }

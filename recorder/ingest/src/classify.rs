@@ -1,4 +1,4 @@
-//! Severity and title of an Event: its row in the reason table, or what can be guessed without one. Pure.
+//! Classifies an Event: severity and title from the reason table, or a guess if the table has no row for it. Pure.
 
 use std::borrow::Cow;
 
@@ -7,41 +7,39 @@ use kube9_model::Severity::{self, Info, Warning};
 use super::reason_table::{Row, TABLE};
 use crate::redact::redact;
 
-/// What an Event means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meaning {
-    /// How bad it is.
+pub struct Classification {
     pub severity: Severity,
-    /// What happened, without the object's name.
+    /// Does not contain the object's name.
     pub title: Cow<'static, str>,
     /// False if the table has no row for it, so that severity and title are guesses.
     pub known: bool,
 }
 
 /// Looks an Event up. A reason without a row gets its severity from the Event's type and its title from itself.
-pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) -> Meaning {
-    // Reporters that leave the type out, or write `normal`, mean Normal; what is neither is no good news.
+pub fn classify(reason: &str, component: &str, kube_type: &str, message: &str) -> Classification {
+    // Reporters that omit the type, or write `normal`, mean Normal. Any other type counts as a warning.
     let normal = kube_type.is_empty() || kube_type.eq_ignore_ascii_case("Normal");
     let by_type = if normal { Info } else { Warning };
     let rows = &TABLE[TABLE.partition_point(|row| row.reason < reason)..];
     let mut rows = rows.iter().take_while(|row| row.reason == reason);
     match rows.find(|row| fits(row, component, kube_type, message)) {
         Some(row) => {
-            // The reporter knows of a trouble that the row does not expect, unless the row asks for this very type.
+            // A Warning raises the row's severity, unless the row was chosen by type.
             let severity = if row.of_type.is_empty() {
                 row.severity.max(by_type)
             } else {
                 row.severity
             };
-            Meaning {
+            Classification {
                 severity,
                 title: row.title.into(),
                 known: true,
             }
         }
-        None => Meaning {
+        None => Classification {
             severity: by_type,
-            // Taken apart, a secret in it could no longer be recognized.
+            // Split into words, a secret could no longer be recognized.
             title: if is_redacted(reason) {
                 reason.to_owned()
             } else {
@@ -53,7 +51,7 @@ pub fn meaning(reason: &str, component: &str, kube_type: &str, message: &str) ->
     }
 }
 
-/// Whether the Event is one of those that the row is about.
+/// Whether the row applies to the Event.
 fn fits(row: &Row, component: &str, kube_type: &str, message: &str) -> bool {
     let by = match row.by.strip_suffix('*') {
         Some(start) => component.starts_with(start),
@@ -94,7 +92,7 @@ fn sentence(reason: &str) -> String {
         if title.is_empty() {
             title.extend(c.to_uppercase());
         } else if c.is_uppercase() && after_is_lower && title.ends_with(' ') {
-            // A word, no acronym.
+            // A word, not an acronym.
             title.extend(c.to_lowercase());
         } else {
             title.push(c);
@@ -115,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_sorted_and_each_can_be_reached() {
+    fn table_is_sorted_and_every_row_is_reachable() {
         for pair in TABLE.windows(2) {
             let [before, after] = pair else {
                 unreachable!()
@@ -135,7 +133,7 @@ mod tests {
         }
         for row in TABLE {
             let message = row.says.first().map_or(String::new(), |all| all.join(" "));
-            let found = meaning(row.reason, row.by, row.of_type, &message);
+            let found = classify(row.reason, row.by, row.of_type, &message);
             assert_eq!(
                 found.title, row.title,
                 "{} is hidden by an earlier row",
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_are_sentences_of_bounded_length() {
+    fn table_titles_are_sentences_of_bounded_length() {
         for row in TABLE {
             let first = row.title.chars().next().unwrap();
             assert!(
@@ -157,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_of_kubernetes_has_a_row() {
+    fn table_has_a_row_for_every_kubernetes_reason() {
         let list = include_str!("../tests/data/kubernetes-reasons.txt");
         let rows = list.lines().filter(|line| !line.starts_with('#'));
         let (mut seen, mut unknown) = (0, Vec::new());
         for (component, reason) in rows.map(|line| line.split_once('\t').unwrap()) {
             seen += 1;
             for kube_type in ["Normal", "Warning"] {
-                if !meaning(reason, component, kube_type, "").known {
+                if !classify(reason, component, kube_type, "").known {
                     unknown.push((component, reason, kube_type));
                 }
             }
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn message_and_reporter_tell_what_the_reason_does_not() {
+    fn classify_ambiguous_reason_uses_message_and_reporter() {
         for (reason, component, kube_type, message, severity, title) in [
             (
                 "BackOff",
@@ -369,7 +367,7 @@ mod tests {
                 "Process killed, out of memory",
             ),
         ] {
-            let found = meaning(reason, component, kube_type, message);
+            let found = classify(reason, component, kube_type, message);
             assert_eq!(
                 (found.severity, found.title.as_ref(), found.known),
                 (severity, title, true),
@@ -379,13 +377,13 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_never_less_than_a_warning() {
-        let found = meaning("Scheduled", "x", "Warning", "");
+    fn classify_warning_type_raises_severity() {
+        let found = classify("Scheduled", "x", "Warning", "");
         assert_eq!((found.severity, found.known), (Warning, true));
     }
 
     #[test]
-    fn unknown_reasons_speak_for_themselves() {
+    fn classify_unknown_reason_becomes_the_title() {
         for (reason, title) in [
             ("FailedToFrobnicate", "Failed to frobnicate"),
             ("frobnicated", "Frobnicated"),
@@ -406,7 +404,7 @@ mod tests {
                 ("Warning", Warning),
                 ("Fatal", Warning),
             ] {
-                let found = meaning(reason, "x", kube_type, "");
+                let found = classify(reason, "x", kube_type, "");
                 assert_eq!(
                     (found.severity, found.title.as_ref(), found.known),
                     (severity, title, false),

@@ -10,8 +10,8 @@ pub(super) enum Limit {
     Chars(usize),
 }
 
-/// How many bytes of the text stay, so that with an ellipsis it is within the limit; all if it is so already.
-pub(super) fn kept(text: &str, limit: Limit) -> usize {
+/// The byte at which a text must be cut to fit the limit with an ellipsis; its length if it fits already.
+pub(super) fn truncation_point(text: &str, limit: Limit) -> usize {
     let end = match limit {
         Limit::Bytes(max) if text.len() <= max => return text.len(),
         Limit::Bytes(max) => text.floor_char_boundary(max.saturating_sub("…".len())),
@@ -24,18 +24,18 @@ pub(super) fn kept(text: &str, limit: Limit) -> usize {
                 .map_or(0, |(at, _)| at),
         },
     };
-    // Half a marker would look like a value that is to be redacted.
+    // Half a redaction marker would look like a value that must be redacted.
     let from = end.saturating_sub(REDACTED.len() - 1);
     (from..end)
         .find(|at| text.as_bytes()[*at..].starts_with(REDACTED.as_bytes()))
         .unwrap_or(end)
 }
 
-/// Cuts the fields that are longer than a fair share, so that small ones survive a large one.
-pub(super) fn fit_fields(
+/// Truncates the fields that exceed a fair share, so that one large field does not push out small ones.
+pub(super) fn truncate_fields(
     fields: Map<String, Value>,
     fields_max: usize,
-    room: usize,
+    budget: usize,
 ) -> Map<String, Value> {
     let fields: Vec<(String, Value, usize)> = fields
         .into_iter()
@@ -45,10 +45,10 @@ pub(super) fn fit_fields(
             (key, value, bytes)
         })
         .collect();
-    // The largest share with which all fit: raise it by what the fields below it leave.
+    // The largest share with which all fields fit: what smaller fields do not use raises it.
     let mut lengths: Vec<usize> = fields.iter().map(|(_, _, bytes)| *bytes).collect();
     lengths.sort_unstable();
-    let (mut left, mut share) = (room.saturating_sub(2), 0);
+    let (mut left, mut share) = (budget.saturating_sub(2), 0);
     for (i, length) in lengths.iter().enumerate() {
         share = left / (lengths.len() - i);
         if *length > share {
@@ -60,15 +60,15 @@ pub(super) fn fit_fields(
         if bytes <= share {
             return Some((key, value));
         }
-        let value = fit(value, share.saturating_sub(json_bytes_of_key(&key)))?;
+        let value = truncate_value(value, share.saturating_sub(json_bytes_of_key(&key)))?;
         Some((key, value))
     });
     fitted.collect()
 }
 
-/// Leaves out the fields that do not fit, and cuts none: what is left is as it was.
-pub(super) fn whole_fields(fields: &mut Map<String, Value>, room: usize) {
-    let mut left = room.saturating_sub(2);
+/// Drops the fields that do not fit; truncates none.
+pub(super) fn drop_oversized_fields(fields: &mut Map<String, Value>, budget: usize) {
+    let mut left = budget.saturating_sub(2);
     fields.retain(|key, value| {
         let bytes = json_bytes_of_field(key, value);
         let fits = bytes <= left;
@@ -79,18 +79,18 @@ pub(super) fn whole_fields(fields: &mut Map<String, Value>, room: usize) {
     });
 }
 
-/// The value cut to so many bytes of JSON; `None` if nothing of it fits.
-fn fit(value: Value, room: usize) -> Option<Value> {
-    if json_bytes(&value) <= room {
+/// The value truncated to that many bytes of JSON; `None` if nothing fits.
+fn truncate_value(value: Value, budget: usize) -> Option<Value> {
+    if json_bytes(&value) <= budget {
         return Some(value);
     }
     match value {
         Value::String(text) => {
-            let mut max = room.checked_sub(2)?;
+            let mut max = budget.checked_sub(2)?;
             loop {
-                let kept = kept(&text, Limit::Bytes(max));
+                let kept = truncation_point(&text, Limit::Bytes(max));
                 let cut = format!("{}…", &text[..kept]);
-                let over = json_bytes_of_text(&cut).saturating_sub(room);
+                let over = json_bytes_of_text(&cut).saturating_sub(budget);
                 if over == 0 {
                     return Some(Value::String(cut));
                 }
@@ -99,18 +99,18 @@ fn fit(value: Value, room: usize) -> Option<Value> {
             }
         }
         Value::Array(values) => {
-            let mut left = room.checked_sub(2)?;
+            let mut left = budget.checked_sub(2)?;
             let fitting = values.into_iter().map_while(|value| {
-                let value = fit(value, left.checked_sub(1)?)?;
+                let value = truncate_value(value, left.checked_sub(1)?)?;
                 left -= json_bytes(&value) + 1;
                 Some(value)
             });
             Some(Value::Array(fitting.collect()))
         }
         Value::Object(map) => {
-            let mut left = room.checked_sub(2)?;
+            let mut left = budget.checked_sub(2)?;
             let fitting = map.into_iter().map_while(|(key, value)| {
-                let value = fit(value, left.checked_sub(json_bytes_of_key(&key))?)?;
+                let value = truncate_value(value, left.checked_sub(json_bytes_of_key(&key))?)?;
                 left -= json_bytes_of_field(&key, &value);
                 Some((key, value))
             });
@@ -147,17 +147,17 @@ pub(super) fn json_bytes_of_map(map: &Map<String, Value>) -> usize {
     2 + fields.sum::<usize>().saturating_sub(1)
 }
 
-/// Size of a field, with the comma behind it.
+/// Size of a field, with its trailing comma.
 fn json_bytes_of_field(key: &str, value: &Value) -> usize {
     json_bytes_of_key(key) + json_bytes(value)
 }
 
-/// What a field takes beside its value: its name, a colon, the comma behind it.
+/// Size of a field without its value: the name, a colon, a trailing comma.
 fn json_bytes_of_key(key: &str) -> usize {
     json_bytes_of_text(key) + 2
 }
 
-/// Of a text without control characters, whose escapes are longer.
+/// Size of a text without control characters (their escapes would be longer).
 fn json_bytes_of_text(text: &str) -> usize {
     2 + text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\')).count()
 }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_those_of_json() {
+    fn json_bytes_any_value_equals_serialized_length() {
         for value in [
             json!(null),
             json!(true),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_marker_stays_and_a_part_of_one_goes() {
+    fn truncation_point_inside_marker_drops_the_marker() {
         let text = format!("ab{REDACTED}cdefgh");
         let whole = "ab".len() + REDACTED.len();
         for (end, expected) in [
@@ -207,45 +207,45 @@ mod tests {
             (whole + 1, whole + 1),
         ] {
             let limit = Limit::Bytes(end + "…".len());
-            assert_eq!(kept(&text, limit), expected, "{end}");
+            assert_eq!(truncation_point(&text, limit), expected, "{end}");
         }
     }
 
     #[test]
-    fn fields_that_fit_stay_whole() {
+    fn truncate_fields_all_fit_changes_nothing() {
         let fields = map(json!({"a": 12345, "bc": "xyz", "d": [1, 2]}));
-        let room = json_bytes_of_map(&fields) + 1;
-        assert_eq!(fit_fields(fields.clone(), 3, room), fields);
+        let budget = json_bytes_of_map(&fields) + 1;
+        assert_eq!(truncate_fields(fields.clone(), 3, budget), fields);
         assert_eq!(
-            fit_fields(fields, 2, room),
+            truncate_fields(fields, 2, budget),
             map(json!({"a": 12345, "bc": "xyz"}))
         );
     }
 
     #[test]
-    fn fields_that_do_not_fit_are_left_out_whole() {
+    fn drop_oversized_fields_drops_whole_fields() {
         let mut fields = map(json!({"a": 12345, "bc": "x".repeat(50), "d": [1, 2]}));
-        whole_fields(&mut fields, 25);
+        drop_oversized_fields(&mut fields, 25);
         assert_eq!(fields, map(json!({"a": 12345, "d": [1, 2]})));
     }
 
     #[test]
-    fn what_small_fields_leave_goes_to_the_large_one() {
+    fn truncate_fields_small_field_leaves_its_share_to_the_large_one() {
         // 21 bytes for both: `"a":12345,` takes 10, so the other may have 11.
         let fields = map(json!({"a": 12345, "b": "x".repeat(50)}));
         assert_eq!(
-            fit_fields(fields, 2, 23),
+            truncate_fields(fields, 2, 23),
             map(json!({"a": 12345, "b": "x…"}))
         );
     }
 
     #[test]
-    fn a_text_with_escapes_keeps_all_that_fits() {
-        for (room, quotes) in [(25, 10), (26, 10), (27, 11), (6, 0), (5, 0)] {
-            let fitted = fit(json!("\"".repeat(40)), room);
+    fn truncate_value_text_with_escapes_keeps_all_that_fits() {
+        for (budget, quotes) in [(25, 10), (26, 10), (27, 11), (6, 0), (5, 0)] {
+            let fitted = truncate_value(json!("\"".repeat(40)), budget);
             let expected = format!("{}…", "\"".repeat(quotes));
-            assert_eq!(fitted, Some(json!(expected)), "{room}");
+            assert_eq!(fitted, Some(json!(expected)), "{budget}");
         }
-        assert_eq!(fit(json!("\"".repeat(40)), 4), None);
+        assert_eq!(truncate_value(json!("\"".repeat(40)), 4), None);
     }
 }
