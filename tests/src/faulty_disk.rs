@@ -27,7 +27,6 @@ pub const INDEX: u8 = 4;
 /// Which calls fail, with which `errno`; 0 lets them through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFault {
-    /// Of which files.
     pub files: u8,
     /// `write` and its like.
     pub write: u8,
@@ -87,9 +86,6 @@ pub struct FaultyDisk {
 
 impl FaultyDisk {
     /// Builds the library in `folder`. `None`: this machine has no C compiler.
-    ///
-    /// # Errors
-    /// If the folder cannot be written, or the compiler refuses the code.
     pub fn build(folder: &Path) -> anyhow::Result<Option<Self>> {
         let source = folder.join("faulty_disk.c");
         let library = folder.join("faulty_disk.so");
@@ -127,17 +123,11 @@ impl FaultyDisk {
     }
 
     /// From now on these calls fail; [`DiskFault::NOTHING`] heals.
-    ///
-    /// # Errors
-    /// If the control page cannot be written.
     pub fn set(&self, wrong: DiskFault) -> std::io::Result<()> {
         self.page.write_all_at(&wrong.bytes(), 0)
     }
 
     /// Calls that were made to fail so far.
-    ///
-    /// # Errors
-    /// If the control page cannot be read.
     pub fn hits(&self) -> std::io::Result<u32> {
         let mut bytes = [0; 4];
         self.page.read_exact_at(&mut bytes, 8)?;

@@ -46,9 +46,6 @@ pub enum FeedOutcome {
 
 impl IngestPath {
     /// A path into a new database in `folder`.
-    ///
-    /// # Errors
-    /// If the database cannot be made.
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
         let data = DataDir::lock(folder)?;
         let conn = data.open()?.conn;
@@ -83,9 +80,6 @@ impl IngestPath {
     }
 
     /// Sends one line through, and checks what must hold of every row.
-    ///
-    /// # Errors
-    /// If the line could not be committed, or left a row that breaks a promise.
     pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<FeedOutcome> {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
@@ -113,9 +107,6 @@ impl IngestPath {
     }
 
     /// Occurrences of the rows of an Event, with what lies before them, and its largest count and last time.
-    ///
-    /// # Errors
-    /// If the database fails.
     pub fn stored(&self, uid: &str) -> rusqlite::Result<(i64, i64, String)> {
         self.conn.query_row(
             "SELECT sum(m ->> 'occurrences' + ifnull(m ->> 'occurrences_before', 0)), max(m ->> 'count'), \

@@ -14,7 +14,6 @@ const GRACE: Duration = Duration::from_secs(30);
 pub enum Phase {
     /// Not all containers ran yet.
     Pending,
-    /// Running.
     Running,
     /// All containers ended well.
     Succeeded,

@@ -48,9 +48,6 @@ log: {format: text, level: info}
 
 impl Setup {
     /// A setup for `server` in `folder`, with fast times; `more` is YAML with further top-level sections.
-    ///
-    /// # Errors
-    /// If the folder cannot be written or no port is free.
     pub fn new(server: &ApiServer, folder: &Path, more: &str) -> anyhow::Result<Self> {
         let kubeconfig = server.write_kubeconfig(folder)?;
         let listen = free_address()?;
@@ -66,15 +63,11 @@ impl Setup {
         })
     }
 
-    /// The database.
     pub fn database(&self) -> PathBuf {
         self.folder.join("data").join("kube9.db")
     }
 
     /// The parsed configuration.
-    ///
-    /// # Errors
-    /// What is wrong with it.
     pub fn config(&self) -> anyhow::Result<Config> {
         Config::from_text(&self.yaml, &Flags::default(), &ProcessEnvironment)
             .map(|loaded| loaded.config)
@@ -82,17 +75,11 @@ impl Setup {
     }
 
     /// Starts the recorder in this process.
-    ///
-    /// # Errors
-    /// If the configuration is wrong or no thread can be started.
     pub fn start(&self) -> anyhow::Result<Recorder> {
         self.start_at(Clock::system())
     }
 
     /// Starts the recorder in this process with a clock of the test's.
-    ///
-    /// # Errors
-    /// As [`Setup::start`].
     pub fn start_at(&self, clock: Clock) -> anyhow::Result<Recorder> {
         let config = self.config()?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -113,9 +100,6 @@ impl Setup {
     }
 
     /// The database as a reader sees it.
-    ///
-    /// # Errors
-    /// If it cannot be opened (yet).
     pub fn open(&self) -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         conn.busy_timeout(Duration::from_secs(5))?;
@@ -123,9 +107,6 @@ impl Setup {
     }
 
     /// Every value of a query's first column, as text.
-    ///
-    /// # Errors
-    /// If the database or the query fails.
     pub fn column(&self, sql: &str) -> rusqlite::Result<Vec<String>> {
         let conn = self.open()?;
         let mut statement = conn.prepare(sql)?;
@@ -148,9 +129,6 @@ impl Setup {
     }
 
     /// Takes the write lock, so that no commit of the recorder goes through until the connection is dropped.
-    ///
-    /// # Errors
-    /// If the database is not there or cannot be locked.
     pub fn hold_the_database(&self) -> rusqlite::Result<Connection> {
         let conn = self.open_for_writing()?;
         conn.execute_batch("BEGIN IMMEDIATE")?;
@@ -158,9 +136,6 @@ impl Setup {
     }
 
     /// The database as somebody else may write it.
-    ///
-    /// # Errors
-    /// If it is not there.
     pub fn open_for_writing(&self) -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // Its own close must not remove the write-ahead log under the recorder.
@@ -202,7 +177,6 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Its setup.
     pub fn setup(&self) -> &Setup {
         &self.setup
     }
@@ -213,9 +187,6 @@ impl Recorder {
     }
 
     /// Stops it in order, as SIGTERM does; returns what it returned.
-    ///
-    /// # Errors
-    /// What the recorder failed with.
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.stop_now()
     }
@@ -285,9 +256,6 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
 }
 
 /// An address of this host that was free a moment ago.
-///
-/// # Errors
-/// If no port is free.
 pub fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }

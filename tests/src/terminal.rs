@@ -20,9 +20,6 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts a program on a terminal of so many columns.
-    ///
-    /// # Errors
-    /// If there is no terminal to be had, or no program `setsid`, or not this one.
     pub fn start(
         program: &Path,
         words: &[&str],
@@ -64,9 +61,6 @@ impl Terminal {
     }
 
     /// The next bytes on the screen; none once the program has gone.
-    ///
-    /// # Errors
-    /// If the terminal cannot be read.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 4096];
         match self.screen.read(&mut bytes) {
@@ -85,7 +79,6 @@ impl Terminal {
 
     /// Everything that it shows until it ends.
     ///
-    /// # Errors
     /// As [`Terminal::read`]; and if it shows what is no UTF-8.
     pub fn read_to_end(&mut self) -> io::Result<String> {
         let mut all = Vec::new();
@@ -101,9 +94,6 @@ impl Terminal {
     }
 
     /// Reads until these words have been on the screen; returns all that was read.
-    ///
-    /// # Errors
-    /// If the program ends before, or as [`Terminal::read`].
     pub fn read_until(&mut self, words: &str) -> io::Result<String> {
         let mut all = Vec::new();
         loop {

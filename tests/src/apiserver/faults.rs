@@ -96,7 +96,6 @@ pub enum Fault {
         code: u16,
         /// Seconds for the `Retry-After` header.
         retry_after: Option<u64>,
-        /// The body.
         body: &'static str,
     },
     /// Wait before answering.
@@ -138,7 +137,6 @@ pub enum Fault {
     Line {
         /// Items delivered before.
         items: usize,
-        /// The line.
         line: &'static str,
         /// The body ends properly behind it.
         ends: bool,

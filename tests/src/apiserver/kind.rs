@@ -124,9 +124,7 @@ pub enum Verb {
     Create,
     /// PUT.
     Update,
-    /// PATCH.
     Patch,
-    /// DELETE.
     Delete,
 }
 

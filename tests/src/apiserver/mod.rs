@@ -108,9 +108,6 @@ pub struct ApiServer {
 
 impl ApiServer {
     /// Starts a server; it listens when this returns.
-    ///
-    /// # Errors
-    /// If the port is taken, or no thread can be started.
     pub fn start(config: Config) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -200,9 +197,6 @@ impl ApiServer {
     }
 
     /// Writes the kubeconfig to `kubeconfig.yaml` in a folder and returns its path.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub fn write_kubeconfig(&self, folder: &Path) -> io::Result<PathBuf> {
         let path = folder.join("kubeconfig.yaml");
         std::fs::write(&path, self.kubeconfig())?;

@@ -12,7 +12,6 @@ use crate::clock::Micros;
 /// One version of one object, with its JSON.
 #[derive(Debug)]
 pub struct Object {
-    /// Its kind.
     pub kind: Kind,
     /// `metadata.resourceVersion`.
     pub version: u64,

@@ -7,11 +7,8 @@ use serde_json::{Map, Value};
 /// One Event object over its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTruth {
-    /// Its uid.
     pub uid: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// Its reason; may be empty.
     pub reason: String,
@@ -30,7 +27,6 @@ pub struct EventTruth {
 /// Every Event ever accepted, by uid, also those deleted since.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
-    /// The Events.
     pub events: HashMap<String, EventTruth>,
     /// Those of which a restore from backup undid something: uid, and the resourceVersions undone.
     pub undone: Vec<(String, Vec<u64>)>,

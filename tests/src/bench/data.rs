@@ -25,7 +25,6 @@ pub enum Delivery {
     Event(Box<KubeEvent>),
     /// The API server's TTL took an Event.
     Deleted {
-        /// Its uid.
         uid: String,
         /// The resourceVersion of the deletion.
         version: String,

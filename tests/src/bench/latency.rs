@@ -50,7 +50,6 @@ impl TimeSource for ClockAfterHistory {
     }
 }
 
-/// What was pushed.
 #[derive(Debug, Default)]
 pub struct Pushes {
     /// When.
@@ -85,7 +84,6 @@ impl BaselineQueue {
 
 /// A writer at work on its thread.
 pub struct Store {
-    /// What it shares.
     pub shared: Shared,
     /// The database.
     pub path: PathBuf,

@@ -5,7 +5,6 @@ use std::fmt::Write;
 /// A named line.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Its name.
     pub name: String,
     /// Rows and value.
     pub points: Vec<(f64, f64)>,

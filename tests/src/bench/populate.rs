@@ -93,7 +93,6 @@ impl Filled {
 /// A filled and closed database.
 #[derive(Debug)]
 pub struct SavedDatabase {
-    /// Its directory.
     pub directory: PathBuf,
     /// Rows of `event`.
     pub rows: u64,

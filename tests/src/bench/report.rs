@@ -22,7 +22,6 @@ pub struct Figure {
     pub name: String,
     /// The figure.
     pub value: f64,
-    /// Its unit.
     pub unit: &'static str,
     /// What it is judged by.
     pub limit: Limit,

@@ -26,7 +26,6 @@ const LIVE: [&str; 6] = [
 /// Size of a table or index.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// Its name.
     pub name: String,
     /// The table it belongs to.
     pub table: String,

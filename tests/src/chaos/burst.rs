@@ -30,7 +30,6 @@ pub struct Burst {
     pub peak_kib: u64,
     /// Scrapes whose account did not balance.
     pub unbalanced: usize,
-    /// The comparison.
     pub comparison: Comparison,
 }
 
@@ -63,7 +62,6 @@ impl fmt::Display for Burst {
 
 /// Creates so many Events at once, and waits until the recorder, a process of its own, has every one.
 ///
-/// # Errors
 /// If it cannot be run; what the recorder does wrong is in the result.
 pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
     let server = ApiServer::start(Config::default())?;

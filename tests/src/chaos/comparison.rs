@@ -133,9 +133,6 @@ pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt
 ///
 /// An Event that is deleted before it is in no list, and no gap row speaks of it, since nothing was interrupted: to the
 /// comparison it would look like an unaccounted loss. A healthy recorder may not have listed yet.
-///
-/// # Errors
-/// If that takes too long.
 pub(super) fn wait_for_the_first_list(setup: &Setup) -> anyhow::Result<()> {
     let listed = "SELECT count(*) FROM watch_state WHERE kind = 'Event' AND position IS NOT NULL AND relisting = 0";
     let begun = wait_until(|| setup.number(listed) == Some(1));
@@ -194,9 +191,6 @@ fn judge(truth: &EventTruth, stored: &Stored) -> MatchResult {
 }
 
 /// Compares what is stored with the truth; `deaths` are the deletions by clients.
-///
-/// # Errors
-/// If the database cannot be read.
 pub fn compare(
     truth: &Truth,
     deleted: &DeletedEvents,
@@ -208,9 +202,6 @@ pub fn compare(
 }
 
 /// Compares what is (or was, until the retention took it) stored with the truth.
-///
-/// # Errors
-/// If the database cannot be read.
 pub(super) fn compare_with(
     truth: &Truth,
     deleted: &DeletedEvents,

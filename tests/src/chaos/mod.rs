@@ -65,7 +65,6 @@ pub struct Options {
 /// What was done and what came of it.
 #[derive(Debug)]
 pub struct Report {
-    /// The options.
     pub options: Options,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
@@ -83,7 +82,6 @@ pub struct Report {
     pub unbalanced: u64,
     /// Times at which the database held less after a kill than before.
     pub commits_lost: u64,
-    /// The comparison.
     pub comparison: Comparison,
 }
 
@@ -131,7 +129,6 @@ impl fmt::Display for Report {
 
 /// Runs the torture in `folder`.
 ///
-/// # Errors
 /// If the torture itself cannot be run; what the recorder does wrong is in the report.
 pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut seeds = Rng::new(options.seed);

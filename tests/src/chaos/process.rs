@@ -29,9 +29,6 @@ pub struct ShortRetention {
 }
 
 /// What `victim FILE` runs: the recorder with that configuration, until SIGTERM.
-///
-/// # Errors
-/// What the recorder failed with.
 pub fn run_recorder(file: &Path, retention: Option<ShortRetention>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
     let mut config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
@@ -96,9 +93,6 @@ impl RecorderProcess {
     }
 
     /// Starts it; its log is `recorder.log` in the setup's folder.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
         let config = self.setup.folder.join("recorder.yaml");
         fs::write(&config, &self.setup.yaml)?;
@@ -135,9 +129,6 @@ impl RecorderProcess {
     }
 
     /// Whether it runs.
-    ///
-    /// # Errors
-    /// If the system does not say.
     pub fn is_running(&mut self) -> anyhow::Result<bool> {
         match &mut self.child {
             Some(child) => Ok(child.try_wait()?.is_none()),
@@ -146,9 +137,6 @@ impl RecorderProcess {
     }
 
     /// SIGKILL: no handler, no flush, nothing.
-    ///
-    /// # Errors
-    /// If it cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
@@ -159,9 +147,6 @@ impl RecorderProcess {
     }
 
     /// SIGTERM; an orderly end is asked for and checked.
-    ///
-    /// # Errors
-    /// If it does not end in time, or not in order.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
         if let Some(id) = self.id() {
             kill_process(id, Signal::TERM)?;

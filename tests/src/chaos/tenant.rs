@@ -34,7 +34,6 @@ type Objects = Box<dyn Iterator<Item = (Kind, Value)>>;
 /// What is done to the recorder.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
-    /// Its name.
     pub name: &'static str,
     /// What it is, for people.
     pub what: &'static str,
@@ -137,7 +136,6 @@ pub struct Outcome {
     pub resident_peak: f64,
     /// Events of others that were written.
     pub sent: i64,
-    /// Of these, recorded.
     pub recorded: i64,
     /// What the recorder says of itself at the end.
     pub self_report: String,
@@ -194,9 +192,6 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// A new one with that limit.
-    ///
-    /// # Errors
-    /// Where this machine or user may not make one.
     pub fn new(limit: u64) -> io::Result<Self> {
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let is_v1 = v1.join("memory.limit_in_bytes").exists();
@@ -241,7 +236,6 @@ impl Drop for Cgroup {
 
 /// Runs one attack; each phase takes `phase`: listed at the start, changed while it is watched, listed after a restart.
 ///
-/// # Errors
 /// If it cannot be run; what the recorder does wrong is in the outcome.
 pub fn run(
     attack: Attack,

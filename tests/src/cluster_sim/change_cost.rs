@@ -117,9 +117,6 @@ pub const SUBCOMMAND: &str = "play-changes";
 const PLAYED: usize = 5_000;
 
 /// What the hidden subcommand does: plays changes, and says how many of them were of Pods.
-///
-/// # Errors
-/// If the day has too few.
 pub fn play_changes(seed: u64, pods: usize) -> anyhow::Result<usize> {
     let mut scene = Prepared::new(seed, pods, PLAYED)?;
     let mut of_pods = 0;
@@ -147,9 +144,6 @@ fn take(replay: &mut Replay, (at, kind, deleted, object): Change) {
 
 /// Instructions of a Pod's change, which neither caches nor a busy machine change, nor that a larger cluster has more of
 /// them among its changes; `None` where there is no valgrind.
-///
-/// # Errors
-/// If valgrind cannot run this program, or says something else than it does today.
 pub fn instructions(seed: u64, pods: usize) -> anyhow::Result<Option<f64>> {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return Ok(None);

@@ -111,7 +111,6 @@ pub struct Placement {
     pub workload: String,
     /// `Node/name`; empty before it is scheduled.
     pub node: String,
-    /// Its image.
     pub image: String,
     /// When it was created.
     pub from: Ms,

@@ -69,9 +69,6 @@ impl TimeSource for FastTime {
 }
 
 /// What the hidden subcommand runs: the recorder with that configuration, until SIGTERM.
-///
-/// # Errors
-/// What the recorder failed with.
 pub fn run_child(file: &Path, begun_millis: u64, speed: f64) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
@@ -225,9 +222,6 @@ pub struct Outcome {
 }
 
 /// The whole day, `speed` times as fast as a real one.
-///
-/// # Errors
-/// If the recorder does not start or fails, or does not keep up.
 pub fn run(sim: &mut ClusterSim, speed: f64) -> anyhow::Result<Outcome> {
     let server = ApiServer::start(apiserver::Config::default())?;
     server

@@ -53,9 +53,6 @@ fn padding(seed: u64, bytes: usize) -> String {
 
 /// WorkloadKind `recorder` (a `kube9-recorder` binary) against a cluster of that size, whose ConfigMaps have values of so many
 /// bytes, and then through so many changes of its day as fast as they go.
-///
-/// # Errors
-/// If the recorder does not start, does not sync, or ends.
 pub fn measure(
     recorder: &Path,
     plan: Plan,

@@ -16,7 +16,6 @@ pub struct Plan {
     pub nodes: usize,
     /// Pods in the morning, about.
     pub pods: usize,
-    /// Hours.
     pub hours: u64,
     /// What everything follows from.
     pub seed: u64,

@@ -16,11 +16,9 @@ pub(super) use crate::manifests::Phase;
 /// How large a world is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Nodes.
     pub nodes: usize,
     /// Namespaces beside `kube-system`.
     pub namespaces: usize,
-    /// Deployments.
     pub deployments: usize,
     /// Pods of a Deployment on average.
     pub replicas: u64,
@@ -120,7 +118,6 @@ pub struct Weaknesses {
     pub root: bool,
 }
 
-/// What kind of workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkloadKind {
     /// A Deployment with its current `ReplicaSet`.
@@ -147,11 +144,9 @@ pub enum PodOutcome {
 pub struct Workload {
     /// What it is.
     pub runs: WorkloadKind,
-    /// Namespace.
     pub namespace: Arc<str>,
     /// Name; also the value of its pods' label `app`.
     pub name: Arc<str>,
-    /// Uid.
     pub uid: Uid,
     /// What its pods are made from.
     pub template: Template,
@@ -163,7 +158,6 @@ pub struct Workload {
     pub hash: Arc<str>,
     /// Uid of the current `ReplicaSet`.
     pub set_uid: Uid,
-    /// Its pods.
     pub pods: Vec<PodId>,
     /// Whether an autoscaler scales it.
     pub autoscaled: bool,
@@ -198,11 +192,8 @@ impl Workload {
 /// A `CronJob`.
 #[derive(Debug, Clone)]
 pub struct Cron {
-    /// Namespace.
     pub namespace: Arc<str>,
-    /// Name.
     pub name: Arc<str>,
-    /// Uid.
     pub uid: Uid,
     /// What its jobs' pods are made from.
     pub template: Template,
@@ -231,12 +222,9 @@ pub struct NodeState {
     pub since: Micros,
 }
 
-/// A node.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Name.
     pub name: Arc<str>,
-    /// Uid.
     pub uid: Uid,
     /// Third byte of its pods' addresses; nodes beyond 65,536 share them.
     pub subnet: u16,
@@ -270,20 +258,15 @@ pub enum Owner {
     Cron(usize),
 }
 
-/// A pod.
 #[derive(Debug, Clone)]
 pub struct Pod {
-    /// Namespace.
     pub namespace: Arc<str>,
-    /// Name.
     pub name: Arc<str>,
-    /// Uid.
     pub uid: Uid,
     /// What owns it.
     pub owner: Owner,
     /// Name of its owner: a `ReplicaSet`, `StatefulSet`, `DaemonSet` or Job.
     pub set_name: Arc<str>,
-    /// Uid of that.
     pub set_uid: Uid,
     /// The `ReplicaSet`'s hash; empty for other owners.
     pub hash: Arc<str>,
@@ -343,14 +326,11 @@ pub enum ChangedObject {
     Service(usize),
 }
 
-/// The cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Nodes.
     pub nodes: Vec<Node>,
     /// Namespaces; the last is `kube-system`.
     pub namespaces: Vec<Arc<str>>,
-    /// Workloads.
     pub workloads: Vec<Workload>,
     /// Cron jobs.
     pub crons: Vec<Cron>,
@@ -474,7 +454,6 @@ impl Cluster {
         pod.as_mut()
     }
 
-    /// Removes a pod.
     pub fn remove_pod(&mut self, id: PodId) {
         if self.pod(id).is_none() {
             return;

@@ -21,11 +21,8 @@ impl fmt::Display for Uid {
 /// The kinds that Events are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvolvedKind {
-    /// Pod.
     Pod,
-    /// Node.
     Node,
-    /// Deployment.
     Deployment,
     /// `ReplicaSet`.
     ReplicaSet,
@@ -33,7 +30,6 @@ pub enum InvolvedKind {
     StatefulSet,
     /// `DaemonSet`.
     DaemonSet,
-    /// Job.
     Job,
     /// `CronJob`.
     CronJob,
@@ -41,9 +37,7 @@ pub enum InvolvedKind {
     Autoscaler,
     /// `PersistentVolumeClaim`.
     Claim,
-    /// Ingress.
     Ingress,
-    /// Lease.
     Lease,
     /// cert-manager's Certificate.
     Certificate,
@@ -98,7 +92,6 @@ pub struct Involved {
     pub about: InvolvedKind,
     /// Its namespace; empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
-    /// Its name.
     pub name: Arc<str>,
     /// Its uid. Of a Node, the kubelet gives the name instead; see [`Involved::uid_text`].
     pub uid: Uid,

@@ -64,7 +64,6 @@ impl LiveCluster {
         live
     }
 
-    /// The cluster as it is.
     pub fn cluster(&self) -> &Cluster {
         &self.engine.cluster
     }

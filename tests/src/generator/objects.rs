@@ -9,7 +9,6 @@ use super::event::Uid;
 use super::names::uuid_text;
 use crate::manifests::{self, Progress, metadata, pod_metadata, time};
 
-/// A Node.
 pub(super) fn node(node: &Node) -> Value {
     let state = node.state;
     let mut object = manifests::Node {
@@ -110,7 +109,6 @@ fn config_name(workload: &Workload) -> String {
     format!("{}-config", workload.name)
 }
 
-/// A Pod.
 pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
     let (owner, app, template, config) = match pod.owner {
         Owner::Workload(w) => {
@@ -246,7 +244,6 @@ fn container_status(pod: &Pod, container: &Container, first: bool) -> Value {
     })
 }
 
-/// A Deployment.
 pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
     let pods: Vec<&Pod> = of
         .pods
@@ -313,7 +310,6 @@ pub(super) fn config(of: &Workload) -> Value {
     })
 }
 
-/// A Namespace.
 pub(super) fn namespace(name: &str, uid: Uid) -> Value {
     json!({
         "metadata": { "name": name, "uid": uid.to_string(), "labels": { "kubernetes.io/metadata.name": name } },

@@ -59,9 +59,6 @@ impl LiveCluster {
     }
 
     /// The first container of a pod ends so often, each time a while after its restart. Returns the pod's name.
-    ///
-    /// # Errors
-    /// If there is no such workload, or it has no running pod.
     pub fn crash_loop(
         &mut self,
         workload: &str,
@@ -74,25 +71,16 @@ impl LiveCluster {
     }
 
     /// A container is killed for its memory limit so often. Returns the pod's name.
-    ///
-    /// # Errors
-    /// As [`LiveCluster::crash_loop`].
     pub fn oom(&mut self, workload: &str, times: u64) -> Result<String, NotFound> {
         self.crash_loop(workload, times, Cause::OutOfMemory)
     }
 
     /// A Deployment is rolled out with an image that its registry refuses so often before it gives it.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn image_pull(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         self.bad_rollout(workload, PodOutcome::PullFails(times))
     }
 
     /// A Deployment gets a new template whose pods do not fare well.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn bad_rollout(&mut self, workload: &str, outcome: PodOutcome) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.begin_rollout(workload, Some(outcome)));
@@ -100,9 +88,6 @@ impl LiveCluster {
     }
 
     /// Rollouts of a Deployment are held, or go on with the next one.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn pause(&mut self, workload: &str, paused: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.cluster.workload_mut(workload).paused = paused);
@@ -110,9 +95,6 @@ impl LiveCluster {
     }
 
     /// A pod of a workload is deleted and stays, held by a finalizer. Returns its name.
-    ///
-    /// # Errors
-    /// As [`LiveCluster::crash_loop`].
     pub fn stuck_terminating(&mut self, workload: &str) -> Result<String, NotFound> {
         let pod = self.pod_of(workload)?;
         self.act(|engine| {
@@ -125,9 +107,6 @@ impl LiveCluster {
     }
 
     /// A node gets a further condition that is `True`, e.g. `KernelDeadlock` or `NetworkUnavailable`, or loses it.
-    ///
-    /// # Errors
-    /// If there is no node of that number.
     pub fn node_problem(
         &mut self,
         node: usize,
@@ -143,9 +122,6 @@ impl LiveCluster {
     }
 
     /// A node runs short and evicts so many pods.
-    ///
-    /// # Errors
-    /// If there is no node of that number.
     pub fn node_pressure(
         &mut self,
         node: usize,
@@ -158,9 +134,6 @@ impl LiveCluster {
     }
 
     /// A node stops reporting for so long (in the world's time).
-    ///
-    /// # Errors
-    /// If there is no node of that number.
     pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), NotFound> {
         let node = self.node(node)?;
         self.act(|engine| engine.node_down(node, span.as_secs_f64()));
@@ -168,9 +141,6 @@ impl LiveCluster {
     }
 
     /// A workload gets a new image.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn rollout(&mut self, workload: &str) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.begin_rollout(workload, None));
@@ -178,9 +148,6 @@ impl LiveCluster {
     }
 
     /// A Deployment gets so many pods.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn scale(&mut self, workload: &str, replicas: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.scale(workload, replicas));
@@ -188,9 +155,6 @@ impl LiveCluster {
     }
 
     /// A workload's `ConfigMap` changes.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn config_change(&mut self, workload: &str) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.change_config(workload));
@@ -198,9 +162,6 @@ impl LiveCluster {
     }
 
     /// A workload's Service selects pods that there are not, or selects its own again.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn break_service(&mut self, workload: &str, broken: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -215,9 +176,6 @@ impl LiveCluster {
     }
 
     /// A probe of one pod fails so often.
-    ///
-    /// # Errors
-    /// If there is no such workload, or it has no running pod.
     pub fn probe_failures(
         &mut self,
         workload: &str,
@@ -230,9 +188,6 @@ impl LiveCluster {
     }
 
     /// A new pod of a workload finds no node so often.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn unschedulable(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -243,9 +198,6 @@ impl LiveCluster {
     }
 
     /// A new pod of a workload refers to a Secret or `ConfigMap` that is missing for so many attempts.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn config_missing(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -258,9 +210,6 @@ impl LiveCluster {
     }
 
     /// A quota forbids a workload's pods so often.
-    ///
-    /// # Errors
-    /// If there is no such workload.
     pub fn quota(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.quota_forbids(workload, times, 1.0));

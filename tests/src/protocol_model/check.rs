@@ -13,7 +13,6 @@ pub struct Found {
     pub steps: Vec<&'static str>,
 }
 
-/// What was searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// Different states seen.

@@ -32,9 +32,6 @@ struct Calls {
 }
 
 /// Makes the calls. It creates the namespace `kube9-conformance` and leaves it empty of Events.
-///
-/// # Errors
-/// If the server does not answer a call at all.
 pub fn run(base_url: &str, token: Option<&str>) -> io::Result<Vec<Shape>> {
     let mut calls = Calls {
         client: Client::new(base_url, token),

@@ -132,7 +132,6 @@ impl fmt::Display for Report {
 
 /// Runs the clients against the recorder, which works in `folder`.
 ///
-/// # Errors
 /// If it cannot be run, or the recorder ends; what else it does wrong is in the report.
 pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut seeds = Rng::new(options.seed);

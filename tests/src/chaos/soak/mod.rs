@@ -104,7 +104,6 @@ struct Soak {
 
 /// Soaks in `folder`; the table of samples is `soak.csv` in it.
 ///
-/// # Errors
 /// If the soak itself cannot be run; what the pair does wrong is in the report.
 pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
     let duration = options.duration;

@@ -70,9 +70,6 @@ pub fn csv(samples: &[Sample]) -> String {
 }
 
 /// Reads what [`csv`] wrote.
-///
-/// # Errors
-/// If a line is not of that form.
 pub fn parse(text: &str) -> anyhow::Result<Vec<Sample>> {
     let mut lines = text.lines();
     anyhow::ensure!(lines.next() == Some(HEAD), "no table of a soak");

@@ -71,7 +71,6 @@ pub(super) enum Action {
         wait: f64,
         why: Arc<str>,
     },
-    /// A probe fails.
     ProbeFails { pod: PodId, left: u64, probe: Probe },
     /// A volume cannot be mounted.
     MountFails {
@@ -123,7 +122,6 @@ pub enum Cause {
     OutOfMemory,
 }
 
-/// Which probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
     /// Readiness: the pod leaves its Services.
@@ -135,9 +133,7 @@ pub enum Probe {
 /// What a node is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {
-    /// Memory.
     Memory,
-    /// Disk.
     Disk,
 }
 
