@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client for tests of the simulator: it shows what is on the wire, also where a body breaks off.
+//! A plain HTTP/1.1 client for tests of the simulator: it shows what is on the wire, also where a body is truncated.
 //!
 //! Blocking and without TLS. A real cluster is reached through `kubectl proxy`.
 
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How long a read waits. A server that is silent longer counts as silent.
+/// How long a read waits. A server that sends nothing for longer counts as silent.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Whom to ask, and as whom.
+/// Address and token.
 #[derive(Debug, Clone)]
 pub struct Client {
     host: String,
@@ -19,7 +19,7 @@ pub struct Client {
     silence: Duration,
 }
 
-/// A complete answer.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// HTTP code.
@@ -39,13 +39,13 @@ impl Answer {
             .map(|(_, v)| v.as_str())
     }
 
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// An answer whose body is read line by line.
+/// A response whose body is read line by line.
 #[derive(Debug)]
 pub struct Lines {
     /// HTTP code.
@@ -59,12 +59,12 @@ impl Lines {
     /// The next line without its end; `None` at the proper end of the body.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the body breaks off, `WouldBlock` or `TimedOut` where it falls silent.
+    /// `UnexpectedEof` if the body is truncated, `WouldBlock` or `TimedOut` if it stalls.
     pub fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.body.line()
     }
 
-    /// The next line as JSON; null where it is none.
+    /// The next line as JSON; null if it is not JSON.
     ///
     /// # Errors
     /// As [`Self::next_line`].
@@ -89,7 +89,7 @@ impl Client {
         }
     }
 
-    /// The same client, which takes this long without a byte for silence.
+    /// The same client with this read timeout.
     #[must_use]
     pub fn patient_for(mut self, silence: Duration) -> Self {
         self.silence = silence;
@@ -99,15 +99,15 @@ impl Client {
     /// GET.
     ///
     /// # Errors
-    /// If there is no complete answer.
+    /// If the response is incomplete.
     pub fn get(&self, target: &str) -> io::Result<Answer> {
         self.send("GET", target, &[], b"")
     }
 
-    /// Any request.
+    /// Sends any request.
     ///
     /// # Errors
-    /// If there is no complete answer.
+    /// If the response is incomplete.
     pub fn send(
         &self,
         method: &str,
@@ -125,10 +125,10 @@ impl Client {
         })
     }
 
-    /// GET of a body that comes bit by bit.
+    /// GET of a streamed body.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no response.
     pub fn follow(&self, target: &str) -> io::Result<Lines> {
         self.open("GET", target, &[], b"")
     }

@@ -1,7 +1,8 @@
-//! A disk whose system calls fail on command, for a recorder that runs as a process of its own.
+//! A disk whose system calls fail on command, for a recorder process.
 //!
-//! A small library in C (`faulty_disk.c`, built here with the machine's compiler) is preloaded into the process and asks
-//! a page of shared memory before each call on `kube9.db`, `-wal` and `-shm`. A static binary would not notice it.
+//! A small library in C (`faulty_disk.c`, built here with the machine's compiler) is preloaded into the process and
+//! reads a page of shared memory before each call on `kube9.db`, `-wal` and `-shm`. It has no effect on a static
+//! binary.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -10,18 +11,18 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// `errno` of a device that fails.
+/// `errno` of a failing device.
 pub const EIO: u8 = 5;
-/// `errno` of a disk that is full.
+/// `errno` of a full disk.
 pub const ENOSPC: u8 = 28;
-/// `errno` of a file system that became read-only, as Linux makes one with errors.
+/// `errno` of a file system that became read-only, as Linux remounts one after errors.
 pub const EROFS: u8 = 30;
 
 /// The database file, in [`DiskFault::files`].
 pub const DATABASE: u8 = 1;
 /// Its write-ahead log.
 pub const LOG: u8 = 2;
-/// The log's index. What is read and written through memory is not seen here, only its growth.
+/// The WAL index. It is memory-mapped: only its growth is intercepted.
 pub const INDEX: u8 = 4;
 
 /// Which calls fail, with which `errno`; 0 lets them through.
@@ -38,7 +39,7 @@ pub struct DiskFault {
     pub truncate: u8,
     /// `open`.
     pub open: u8,
-    /// A write takes half of what it was given before the next one fails.
+    /// A write writes half of its bytes before the next one fails.
     pub half: bool,
 }
 
@@ -114,7 +115,7 @@ impl FaultyDisk {
         }))
     }
 
-    /// What the process needs in its environment.
+    /// Environment variables for the process.
     pub fn environment(&self) -> Vec<(String, PathBuf)> {
         vec![
             ("LD_PRELOAD".to_owned(), self.library.clone()),
@@ -122,12 +123,12 @@ impl FaultyDisk {
         ]
     }
 
-    /// From now on these calls fail; [`DiskFault::NOTHING`] heals.
+    /// Sets the failing calls; [`DiskFault::NOTHING`] clears them.
     pub fn set(&self, wrong: DiskFault) -> std::io::Result<()> {
         self.page.write_all_at(&wrong.bytes(), 0)
     }
 
-    /// Calls that were made to fail so far.
+    /// Failed calls so far.
     pub fn hits(&self) -> std::io::Result<u32> {
         let mut bytes = [0; 4];
         self.page.read_exact_at(&mut bytes, 8)?;

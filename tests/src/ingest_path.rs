@@ -1,4 +1,4 @@
-//! The way of one watch line from bytes to a committed row, in one thread: what property tests and the fuzzer call.
+//! The path of one watch line from bytes to a committed row, in one thread, for property tests and the fuzzer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use kube9_store::queue::{Queue, QueueLimits};
 use rusqlite::Connection;
 use serde_json::Value;
 
-/// Longest texts that a row may have, with room for the ellipsis and the escapes of control characters.
+/// Longest texts of a row, including the ellipsis and escaped control characters.
 const TITLE_CHARS_MAX: usize = 201;
 const DESCRIPTION_BYTES_MAX: usize = (4 << 10) + 16;
 const METADATA_BYTES_MAX: usize = (10 << 10) + 1024;
@@ -35,17 +35,17 @@ pub struct IngestPath {
     _data: DataDir,
 }
 
-/// What a line became.
+/// Result of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedOutcome {
-    /// It is no item.
+    /// Not an item.
     NotAnItem,
-    /// It was committed: as a row, a repeat, a duplicate, a deletion or a stub.
+    /// Committed as a row, a repeat, a duplicate, a deletion or a stub.
     Committed,
 }
 
 impl IngestPath {
-    /// A path into a new database in `folder`.
+    /// Creates a new database in `folder`.
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
         let data = DataDir::lock(folder)?;
         let conn = data.open()?.conn;
@@ -79,7 +79,7 @@ impl IngestPath {
         })
     }
 
-    /// Sends one line through, and checks what must hold of every row.
+    /// Processes one line and checks the invariants of the written row.
     pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<FeedOutcome> {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
@@ -106,7 +106,7 @@ impl IngestPath {
         Ok(FeedOutcome::Committed)
     }
 
-    /// Occurrences of the rows of an Event, with what lies before them, and its largest count and last time.
+    /// Occurrences of all rows of an Event including those before, its largest count and its last time.
     pub fn stored(&self, uid: &str) -> rusqlite::Result<(i64, i64, String)> {
         self.conn.query_row(
             "SELECT sum(m ->> 'occurrences' + ifnull(m ->> 'occurrences_before', 0)), max(m ->> 'count'), \

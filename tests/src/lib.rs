@@ -1,8 +1,8 @@
-//! What all whole-system tests, the demo, the bench and the torture share.
+//! What the whole-system tests, the demo, the benchmarks and the chaos runs share.
 //!
 //! ```text
-//!   world ───── the one generator of cluster data: history for benches, a living cluster for the rest
-//!   day ─────── a day of a cluster with its ground truth, for the rules; both with the API forms of manifests
+//!   generator ─── cluster data from a seed: a history for benchmarks, a live cluster for the rest
+//!   cluster_sim ─ a simulated cluster with its ground truth, for the rules (both use manifests for API objects)
 //!     │ objects and Events
 //!   apiserver ─ a simulated kube-apiserver on loopback that serves them, and misbehaves on command
 //!     │ HTTP

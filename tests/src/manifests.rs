@@ -1,4 +1,4 @@
-//! How the objects of both simulated clusters look in the API; `world` and `day` fill in what they know of them.
+//! API objects of both simulated clusters; `generator` and `cluster_sim` fill in their state.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use crate::clock::Micros;
 
-/// What a pod may take after its deletion.
+/// Grace period of a pod's deletion.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// How far a pod is.
+/// Phase of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not all containers ran yet.
     Pending,
     Running,
-    /// All containers ended well.
+    /// All containers succeeded.
     Succeeded,
-    /// Ended badly, or evicted.
+    /// Failed, or evicted.
     Failed,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn condition(
 pub(crate) struct Node<'a> {
     pub(crate) metadata: Value,
     pub(crate) heartbeat: Micros,
-    /// The kubelet reports, since then.
+    /// Whether the kubelet reports, and since when.
     pub(crate) ready: (bool, Micros),
     pub(crate) memory_pressure: (bool, Micros),
     pub(crate) disk_pressure: (bool, Micros),
@@ -182,7 +182,7 @@ pub(crate) fn pod_metadata(
     metadata
 }
 
-/// The state of a container that waits.
+/// State of a waiting container.
 pub(crate) fn waiting(reason: &str, message: &str) -> Value {
     let mut state = json!({ "waiting": { "reason": reason } });
     if !message.is_empty() {
@@ -191,19 +191,19 @@ pub(crate) fn waiting(reason: &str, message: &str) -> Value {
     state
 }
 
-/// The state of a container that runs.
+/// State of a running container.
 pub(crate) fn running(since: Micros) -> Value {
     json!({ "running": { "startedAt": time(since) } })
 }
 
-/// The state of a container that ended.
+/// State of a terminated container.
 pub(crate) fn terminated(code: i64, reason: &str, started: Micros, at: Micros) -> Value {
     json!({ "terminated": {
         "exitCode": code, "reason": reason, "startedAt": time(started), "finishedAt": time(at),
     } })
 }
 
-/// Where a Deployment's rollout is.
+/// Progress of a Deployment's rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     Done,

@@ -1,8 +1,7 @@
-//! What a program showed on a terminal, as a picture: SVG, which is text and small.
+//! Renders terminal output as SVG.
 //!
-//! It knows the few sequences that `kube9-query` writes: bold, faint, four colours, reset. Block characters are drawn and
-//! not written, so that a picture does not depend on a font; each run of text is stretched to its columns for the same
-//! reason.
+//! Supports the sequences that `kube9-query` writes: bold, faint, four colours, reset. Block characters are drawn as
+//! shapes and each run of text is stretched to its columns, so that a picture does not depend on a font.
 
 use std::fmt::Write;
 
@@ -131,7 +130,7 @@ fn draw(out: &mut String, line: &str, top: usize, theme: Theme) {
         if is_block(c) || (c == ' ' && (run.is_empty() || run.ends_with(' '))) {
             text(out, &mut run, start, column, top, style, theme);
             if is_block(c) {
-                // Neighbours that are alike are one shape.
+                // Equal neighbours are one shape.
                 let more = rest
                     .chars()
                     .take_while(|&next| next == c && c != '▲' && c != '┬');
@@ -171,7 +170,7 @@ fn text(
     } else {
         ""
     };
-    // A string always takes what is written to it.
+    // Writing to a String cannot fail.
     let _ = writeln!(
         out,
         "<text x=\"{}\" y=\"{}\" fill=\"{}\"{weight} textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\">{}</text>",

@@ -1,4 +1,4 @@
-//! Runs the recorder for whole-system tests: in this process on a thread of its own, or as the configuration of a child.
+//! Runs the recorder for whole-system tests: on a thread of this process, or as a child process.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::apiserver::ApiServer;
 use crate::client::Client;
 
-/// How long a condition may take to come true. Generous, since machines are shared; nothing is judged by time.
+/// How long a condition may take to come true. Generous, because machines are shared; no test asserts on time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that a recorder needs to run against a simulated API server: a folder, a port, a configuration.
@@ -30,7 +30,7 @@ pub struct Setup {
     pub yaml: String,
 }
 
-/// Fast times, so that a test of a fault does not wait for a cluster's.
+/// Short times for tests.
 const FAST: &str = "
 source:
   watch_timeout: 10s
@@ -79,7 +79,7 @@ impl Setup {
         self.start_at(Clock::system())
     }
 
-    /// Starts the recorder in this process with a clock of the test's.
+    /// Starts the recorder in this process with the given clock.
     pub fn start_at(&self, clock: Clock) -> anyhow::Result<Recorder> {
         let config = self.config()?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -88,7 +88,7 @@ impl Setup {
             .spawn(move || {
                 let runtime = kube9_recorder::runtime()?;
                 runtime.block_on(kube9_recorder::run(config, clock, async {
-                    // An error means that the test is over: stop as well.
+                    // An error means that the test is over.
                     drop(stopped.await);
                 }))
             })?;
@@ -128,17 +128,17 @@ impl Setup {
         self.open().ok()?.query_row(sql, [], |row| row.get(0)).ok()
     }
 
-    /// Takes the write lock, so that no commit of the recorder goes through until the connection is dropped.
+    /// Takes the write lock: no commit of the recorder succeeds until the connection is dropped.
     pub fn hold_the_database(&self) -> rusqlite::Result<Connection> {
         let conn = self.open_for_writing()?;
         conn.execute_batch("BEGIN IMMEDIATE")?;
         Ok(conn)
     }
 
-    /// The database as somebody else may write it.
+    /// A second writing connection.
     pub fn open_for_writing(&self) -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // Its own close must not remove the write-ahead log under the recorder.
+        // Closing it must not remove the WAL that the recorder uses.
         let mut on = 1;
         let keep = FileControl::PersistWal(&mut on);
         conn.file_control(rusqlite::DEFAULT_NAME, keep)?;
@@ -146,14 +146,14 @@ impl Setup {
         Ok(conn)
     }
 
-    /// `/healthz`: the code and the checks; `None` while nobody answers.
+    /// `/healthz`: the code and the checks; `None` without an answer.
     pub fn health(&self) -> Option<(u16, Value)> {
         let client = Client::new(&format!("http://{}", self.listen), None);
         let answer = client.get("/healthz").ok()?;
         Some((answer.code, answer.json()))
     }
 
-    /// `/metrics`, by name with labels; empty while nobody answers.
+    /// `/metrics`, by name with labels; empty without an answer.
     pub fn metrics(&self) -> Vec<(String, f64)> {
         let client = Client::new(&format!("http://{}", self.listen), None);
         let Ok(answer) = client.get("/metrics") else {
@@ -168,7 +168,7 @@ impl Setup {
     }
 }
 
-/// A recorder that runs in this process; stopped in order when dropped.
+/// A recorder in this process; shut down when dropped.
 #[derive(Debug)]
 pub struct Recorder {
     setup: Setup,
@@ -181,12 +181,12 @@ impl Recorder {
         &self.setup
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has exited.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Stops it in order, as SIGTERM does; returns what it returned.
+    /// Shuts it down, as SIGTERM does, and returns its result.
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.stop_now()
     }
@@ -205,13 +205,13 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // A test that wants to know stops it itself; here it only must not outlive the test.
+        // The recorder must not outlive the test. Tests that check the result call `stop`.
         drop(self.stop_now());
     }
 }
 
-/// The account of Events (received = what became of them + pending) of one scrape: `None` if it does not balance, else
-/// what is pending.
+/// Checks the event counts of one scrape (received = results + pending): `None` if they do not balance, otherwise the
+/// pending Events.
 pub fn balance(metrics: &[(String, f64)]) -> Option<f64> {
     let sum = |name: &str| -> f64 {
         metrics

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, as a person has it.
+//! Runs a program on a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -19,7 +19,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program on a terminal of so many columns.
+    /// Starts a program on a terminal with `columns` columns.
     pub fn start(
         program: &Path,
         words: &[&str],
@@ -42,7 +42,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&user, size)?;
-        // Its only work is to make the terminal the session's; then it becomes the program.
+        // Makes the terminal the controlling terminal of the session, then executes the program.
         let child = Command::new("setsid")
             .arg("--ctty")
             .arg(program)
@@ -60,7 +60,7 @@ impl Terminal {
         })
     }
 
-    /// The next bytes on the screen; none once the program has gone.
+    /// The next bytes of output; empty once the program has exited.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; 4096];
         match self.screen.read(&mut bytes) {
@@ -68,7 +68,7 @@ impl Terminal {
                 bytes.truncate(count);
                 Ok(bytes)
             }
-            // What a terminal says whose last user has closed it.
+            // The terminal's last user has closed it.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
                 Ok(Vec::new())
             }
@@ -77,9 +77,9 @@ impl Terminal {
         }
     }
 
-    /// Everything that it shows until it ends.
+    /// All output until it exits.
     ///
-    /// As [`Terminal::read`]; and if it shows what is no UTF-8.
+    /// Fails as [`Terminal::read`], or if the output is not UTF-8.
     pub fn read_to_end(&mut self) -> io::Result<String> {
         let mut all = Vec::new();
         loop {
@@ -93,7 +93,7 @@ impl Terminal {
         Ok(text.replace("\r\n", "\n"))
     }
 
-    /// Reads until these words have been on the screen; returns all that was read.
+    /// Reads until the output contains `words`; returns everything read.
     pub fn read_until(&mut self, words: &str) -> io::Result<String> {
         let mut all = Vec::new();
         loop {
@@ -109,7 +109,7 @@ impl Terminal {
         }
     }
 
-    /// Closes the window; the program is left to end.
+    /// Closes the terminal; the program should exit.
     pub fn close(self) -> Child {
         self.child
     }

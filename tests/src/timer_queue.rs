@@ -1,9 +1,9 @@
-//! What is planned, earliest first; of one moment in the order in which it was planned.
+//! A queue of timers: earliest first; timers of the same time in insertion order.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Something planned.
+/// One timer.
 #[derive(Debug)]
 struct Timer<At, What> {
     at: At,
@@ -31,7 +31,7 @@ impl<At: Ord, What> Ord for Timer<At, What> {
     }
 }
 
-/// All that is planned.
+/// Timers by time.
 #[derive(Debug)]
 pub(crate) struct TimerQueue<At: Ord, What> {
     queue: BinaryHeap<Reverse<Timer<At, What>>>,
@@ -47,19 +47,19 @@ impl<At: Ord + Copy, What> TimerQueue<At, What> {
         }
     }
 
-    /// TimerQueue something for that time.
+    /// Adds a timer.
     pub(crate) fn add(&mut self, at: At, what: What) {
         self.planned += 1;
         let order = self.planned;
         self.queue.push(Reverse(Timer { at, order, what }));
     }
 
-    /// When the next is due.
+    /// Time of the next timer.
     pub(crate) fn next_at(&self) -> Option<At> {
         self.queue.peek().map(|Reverse(due)| due.at)
     }
 
-    /// Takes out the next and its time.
+    /// Removes and returns the next timer.
     pub(crate) fn pop(&mut self) -> Option<(At, What)> {
         let Reverse(due) = self.queue.pop()?;
         Some((due.at, due.what))

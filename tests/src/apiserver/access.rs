@@ -1,4 +1,4 @@
-//! Who may do what: everything, but for what a test has forbidden.
+//! RBAC: everything is allowed except what a test has denied.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::kind::{Kind, Verb};
 
-/// The name that refusals call the client by.
+/// The user name in error messages.
 pub(super) const USER: &str = "system:serviceaccount:kube9-system:kube9";
 
-/// One thing that is forbidden. Empty fields match everything.
+/// One denied request. Empty fields match everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
     /// Only this verb.
@@ -20,7 +20,7 @@ pub struct Denied {
     pub cluster_wide_only: bool,
 }
 
-/// What is forbidden. Cheap to clone; all clones are the same rules.
+/// The denied requests. Clones share state.
 #[derive(Debug, Clone, Default)]
 pub struct Access(Arc<Mutex<Vec<Denied>>>);
 
@@ -29,12 +29,12 @@ impl Access {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Forbids something from now on; running watches go on, as with real RBAC.
+    /// Denies requests from now on; running watches continue, as with real RBAC.
     pub fn deny(&self, denied: Denied) {
         self.with(|rules| rules.push(denied));
     }
 
-    /// Forbids all verbs on a kind.
+    /// Denies all verbs on a kind.
     pub fn deny_kind(&self, kind: Kind) {
         self.deny(Denied {
             verb: None,
@@ -43,7 +43,7 @@ impl Access {
         });
     }
 
-    /// Forbids nothing any more.
+    /// Allows everything again.
     pub fn allow_all(&self) {
         self.with(Vec::clear);
     }
@@ -77,7 +77,7 @@ impl Access {
             .find(|k| k.plural() == text("resource") && k.group() == text("group"));
         let allowed = match (verb, kind) {
             (Some(verb), Some(kind)) => self.allows(verb, kind, text("namespace")),
-            // Of what this server does not have, nothing is allowed.
+            // Unknown resources are denied.
             _ => false,
         };
         json!({

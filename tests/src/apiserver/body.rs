@@ -1,4 +1,4 @@
-//! Response bodies: whole ones, and streams that a [`Plan`] may spoil.
+//! Response bodies: complete ones, and streams with the faults of a [`Plan`].
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::faults::{EndBy, Plan};
 use super::requests::{Outcome, Running};
 
-/// More than hyper takes to write what it has, also on a busy machine.
+/// Longer than hyper needs to write its buffer, also on a busy machine.
 const FLUSH: Duration = Duration::from_millis(50);
 
 /// A response body.
@@ -56,7 +56,7 @@ impl HttpBody for Body {
     }
 }
 
-/// The body is over: by plan, or because the client left.
+/// The body ended: by plan, or because the client disconnected.
 #[derive(Debug)]
 pub(super) struct Over;
 
@@ -67,12 +67,12 @@ pub(super) struct Sender {
     plan: Plan,
     running: Running,
     items: usize,
-    /// What stands around a garbage item: `(before, after)`.
+    /// Text around a garbage item: `(before, after)`.
     garbage_frame: (&'static [u8], &'static [u8]),
 }
 
 impl Sender {
-    /// A stream of a few pieces' depth: a slow client slows the sender, not the server's memory.
+    /// A bounded stream: a slow client blocks the sender and does not grow the server's memory.
     pub(super) fn new(
         plan: Plan,
         running: Running,
@@ -91,7 +91,7 @@ impl Sender {
         )
     }
 
-    /// Whether items may be sent many at once.
+    /// Whether several items may be sent in one piece.
     pub(super) fn is_plain(&self) -> bool {
         self.plan.end.is_none()
             && self.plan.garbage.is_none()
@@ -118,7 +118,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends one item, as the plan will have it; `error` makes the ERROR item of a watch.
+    /// Sends one item with the faults of the plan; `error` creates the ERROR item of a watch.
     pub(super) async fn item(&mut self, bytes: Bytes, error: fn(u16) -> Bytes) -> Result<(), Over> {
         self.due(&bytes.slice(..bytes.len() / 2), error).await?;
         if self.plan.duplicate {
@@ -128,7 +128,7 @@ impl Sender {
         self.raw(bytes, 1).await
     }
 
-    /// Does what the plan has for this place in the body; `half` is what a cut leaves of the next item.
+    /// Applies the plan's faults at this place in the body; `half` is the truncated next item.
     pub(super) async fn due(&mut self, half: &Bytes, error: fn(u16) -> Bytes) -> Result<(), Over> {
         if let Some((after, what)) = self.plan.garbage
             && after <= self.items
@@ -163,7 +163,7 @@ impl Sender {
         Err(Over)
     }
 
-    /// Says nothing more, until the client leaves.
+    /// Sends nothing more until the client disconnects.
     pub(super) async fn silence(&mut self) {
         self.pieces.closed().await;
         self.running.ended(Outcome::Left);
@@ -186,7 +186,7 @@ impl Sender {
         self.running.ended(Outcome::Done(200));
     }
 
-    /// Ready when the client has left.
+    /// Ready when the client has disconnected.
     pub(super) async fn left(&mut self) {
         self.pieces.closed().await;
         self.running.ended(Outcome::Left);

@@ -1,14 +1,14 @@
-//! Misbehaviour on command: what real servers, load balancers and networks do on bad days.
+//! Faults of real servers, load balancers and networks, on command.
 //!
-//! Two kinds: *rules*, which a request meets when it matches (for the next N requests, or until cleared), and *states*
-//! of the whole server (stopped listening, watches frozen), which the handle in [`super::ApiServer`] switches.
+//! Two kinds: *rules* for matching requests (the next N, or until cleared), and *states* of the whole server (not
+//! listening, watches frozen), which [`super::ApiServer`] switches.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::kind::{Kind, Verb};
 
-/// Which requests a fault meets. Empty fields match everything.
+/// Which requests a fault applies to. Empty fields match everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct On {
     /// Only this verb.
@@ -109,39 +109,39 @@ pub enum Fault {
         /// Bytes a second; at least 1.
         bytes_per_second: u32,
     },
-    /// Answer 200 and end the body at once: a watch that ends before it began.
+    /// Answer 200 and end the body immediately.
     Empty,
-    /// Go silent after so many items; the connection stays open.
+    /// Stall after `items` items; the connection stays open.
     SilentAfter {
         /// Items delivered before.
         items: usize,
     },
-    /// Break the connection in the middle of the next item after so many.
+    /// Break the connection in the middle of the item after `items`.
     CutAfter {
         /// Items delivered before.
         items: usize,
     },
-    /// End the body properly after so many items (watches only).
+    /// End the body cleanly after `items` items (watches only).
     EndAfter {
         /// Items delivered before.
         items: usize,
     },
-    /// Send an ERROR event after so many items and end (watches only).
+    /// Send an ERROR event after `items` items and end (watches only).
     ErrorAfter {
         /// Items delivered before.
         items: usize,
         /// Code of its Status.
         code: u16,
     },
-    /// Send this line, without its end, after so many items (watches only).
+    /// Send this line after `items` items (watches only).
     Line {
         /// Items delivered before.
         items: usize,
         line: &'static str,
-        /// The body ends properly behind it.
+        /// The body ends cleanly after it.
         ends: bool,
     },
-    /// Put an item that does not decode behind so many items.
+    /// Insert an item that does not decode after `items` items.
     Garbage {
         /// Items delivered before.
         items: usize,
@@ -152,10 +152,10 @@ pub enum Fault {
     Duplicate,
     /// Send the same continue token with every page (lists only).
     SameToken,
-    /// Answer with today's objects whatever version was asked for, and say that they are of that version (kine did so) or
-    /// of today's (lists only).
+    /// Answer with the current objects for any requested version, and label them with that version (as kine did) or
+    /// with the current one (lists only).
     Today {
-        /// It is said that they are of the version that was asked for.
+        /// Label them with the requested version.
         as_asked: bool,
     },
 }
@@ -165,7 +165,7 @@ pub enum Fault {
 pub enum Garbage {
     /// JSON, with a proper `metadata`, but `involvedObject`, `spec` and `data` are numbers.
     WrongType,
-    /// JSON, but no object at all.
+    /// JSON, but not an object.
     NotAnObject,
     /// Not JSON. In a list it breaks the whole page.
     NotJson,
@@ -189,14 +189,14 @@ impl Garbage {
     }
 }
 
-/// How long a fault stays.
+/// How long a fault applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Times {
     Next(usize),
     UntilCleared,
 }
 
-/// A fault that was put in place; with it, [`Faults::clear`] takes it away again.
+/// Identifies an active fault for [`Faults::clear`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultId(u64);
 
@@ -215,7 +215,7 @@ struct Rules {
     rules: Vec<Rule>,
 }
 
-/// The faults in place. Cheap to clone; all clones are the same faults.
+/// The active faults. Clones share state.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Rules>>);
 
@@ -239,37 +239,37 @@ impl Faults {
         })
     }
 
-    /// The next `n` matching requests meet `fault`.
+    /// Applies `fault` to the next `n` matching requests.
     pub fn next(&self, n: usize, on: On, fault: Fault) -> FaultId {
         self.add(on, fault, Times::Next(n))
     }
 
-    /// All matching requests meet `fault` until it is cleared.
+    /// Applies `fault` to all matching requests until it is cleared.
     pub fn always(&self, on: On, fault: Fault) -> FaultId {
         self.add(on, fault, Times::UntilCleared)
     }
 
-    /// Takes one fault away; requests that met it go on as they began.
+    /// Removes one fault; running requests keep it.
     pub fn clear(&self, id: FaultId) {
         self.with(|rules| rules.rules.retain(|r| r.id != id));
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_all(&self) {
         self.with(|rules| rules.rules.clear());
     }
 
-    /// How many requests met that fault and it is still in place; a spent or cleared one gives `None`.
+    /// Number of requests that the active fault was applied to; `None` once it is used up or cleared.
     pub fn met(&self, id: FaultId) -> Option<usize> {
         self.with(|rules| rules.rules.iter().find(|r| r.id == id).map(|r| r.met))
     }
 
-    /// How many faults are in place. Those for the next N requests go when they are spent.
+    /// Number of active faults. Faults for the next N requests are removed once used up.
     pub fn pending(&self) -> usize {
         self.with(|rules| rules.rules.len())
     }
 
-    /// What the request meets, and uses it up.
+    /// Takes the faults that apply to the request.
     pub(super) fn take(&self, verb: Verb, kind: Kind, query: &str) -> Plan {
         let mut plan = Plan::default();
         self.with(|rules| {
@@ -283,7 +283,7 @@ impl Faults {
                     *left = left.saturating_sub(1);
                 }
                 plan.add(&rule.fault);
-                // What refuses the request leaves later rules to later requests.
+                // A fault that refuses the request leaves later rules for later requests.
                 if plan.refuse.is_some() {
                     break;
                 }
@@ -311,7 +311,7 @@ pub(super) enum Refuse {
     Empty,
 }
 
-/// How a body ends before its time.
+/// How a body ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndBy {
     Silence,
@@ -321,7 +321,7 @@ pub(super) enum EndBy {
     Line(&'static str),
 }
 
-/// All that happens to one request.
+/// All faults of one request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     pub(super) delay: Duration,

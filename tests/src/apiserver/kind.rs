@@ -1,4 +1,4 @@
-//! Which kinds the server knows, and where they live in its paths.
+//! The kinds of the server and their paths.
 
 /// A kind that the server stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +15,7 @@ pub enum Kind {
     Service,
     /// core/v1 `ConfigMap`.
     ConfigMap,
-    /// core/v1 Namespace: only so that a client can read an identity from `kube-system`.
+    /// core/v1 Namespace, for a client that reads the cluster's identity from `kube-system`.
     Namespace,
 }
 
@@ -73,20 +73,20 @@ impl Kind {
         }
     }
 
-    /// Whether objects of this kind live in a namespace.
+    /// Whether the kind is namespaced.
     pub const fn namespaced(self) -> bool {
         !matches!(self, Self::Node | Self::Namespace)
     }
 
     /// Whether the API server serves it from a watch cache; a real one does so for all but Events.
     ///
-    /// What a client sees of it: bookmarks, a list at `resourceVersion=0` without paging, and after a restart of the
-    /// server a 410 for every watch from before.
+    /// Visible to clients: bookmarks, lists at `resourceVersion=0` without paging, and a 410 after a server restart for
+    /// every older watch.
     pub const fn cached(self) -> bool {
         !matches!(self, Self::Event)
     }
 
-    /// How the JSON of an object of this kind begins in a watch; list items leave this part out.
+    /// The beginning of an object's JSON in a watch; list items omit it.
     pub(super) const fn head(self) -> &'static str {
         match self {
             Self::Event => r#"{"kind":"Event","apiVersion":"v1","#,
@@ -111,14 +111,14 @@ impl Kind {
     }
 }
 
-/// What a request wants done, in the words of RBAC.
+/// The verb of a request, as in RBAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
     /// One object.
     Get,
     /// A collection.
     List,
-    /// A collection's changes.
+    /// Changes of a collection.
     Watch,
     /// POST.
     Create,

@@ -12,7 +12,7 @@ use super::requests::{Outcome, Running};
 use super::status::Status;
 use super::store::{Page, Store, Unreadable};
 
-/// In which form the client wants objects.
+/// The requested representation of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Whole objects.
@@ -190,7 +190,7 @@ pub(super) fn answer(
             left,
         };
         head["continue"] = json!(token.encode());
-        // A real server does not count what a selector has yet to look at.
+        // A real server does not count remaining items with a selector.
         if let Some(left) = left {
             head["remainingItemCount"] = json!(left);
         }
@@ -235,7 +235,7 @@ pub(super) fn answer(
     spoiled(page, form, opening, plan, running)
 }
 
-/// A list that a fault spoils: sent item by item.
+/// A list with a fault: sent item by item.
 fn spoiled(page: &Page, form: Form, opening: String, plan: Plan, running: Running) -> Body {
     let items: Vec<Bytes> = page
         .items
@@ -246,7 +246,7 @@ fn spoiled(page: &Page, form: Form, opening: String, plan: Plan, running: Runnin
             item.freeze()
         })
         .collect();
-    // Garbage behind the last item still has to come.
+    // Garbage after the last item.
     let trailing = plan
         .garbage
         .filter(|(after, _)| *after >= items.len())

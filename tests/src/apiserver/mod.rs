@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   test ── ApiServer (handle) ─┬─ store    create, apply, delete, compact, restore, TTL
-//!                               ├─ faults   what the next requests meet
+//!                               ├─ faults   faults of the next requests
 //!                               ├─ access   what RBAC forbids
 //!                               ├─ requests what clients asked for
 //!                               └─ stop, start, restart, cut, freeze
@@ -11,11 +11,11 @@
 //!                            └─ write ─┘
 //! ```
 //!
-//! It answers as Kubernetes 1.35 does wherever a client can see the difference; `conformance` holds the calls by which
-//! that is checked, and the answers of a real server are a committed fixture.
-//! It runs on threads of its own, so a test may use any runtime, also one with paused time, or none.
+//! It answers as Kubernetes 1.35 does wherever a client can see a difference; `conformance` checks that against
+//! recorded answers of a real server. It runs on its own threads, so a test may use any runtime, with paused time, or
+//! none.
 //!
-//! Deliberately absent: TLS, protobuf, server-side apply, `managedFields`, admission beyond what Events meet.
+//! Not implemented: TLS, protobuf, server-side apply, `managedFields`, admission beyond what Events meet.
 
 mod access;
 mod body;
@@ -53,31 +53,31 @@ pub use store::Store;
 pub use table::Action;
 pub use truth::{EventTruth, Truth};
 
-/// How a simulated API server behaves when nothing is wrong.
+/// Configuration of a simulated API server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long an Event lives after its last change (`--event-ttl`).
+    /// TTL of Events after their last change (`--event-ttl`).
     pub event_ttl: Duration,
-    /// How often what is older than one such interval is compacted (`--etcd-compaction-interval`); `None`: never.
+    /// Interval of compaction (`--etcd-compaction-interval`); `None`: never.
     pub compaction_interval: Option<Duration>,
     /// How often watches of cached kinds that ask for it get a bookmark.
     pub bookmark_interval: Duration,
-    /// Whether watches of Events get them, too; no server does that which does not cache Events.
+    /// Whether watches of Events also get them; real servers do not cache Events and do not send them.
     pub event_bookmarks: bool,
-    /// How long a watch without `timeoutSeconds` lives, up to twice (`--min-request-timeout`).
+    /// Shortest duration of a watch without `timeoutSeconds`; the longest is twice that (`--min-request-timeout`).
     pub watch_timeout: Duration,
-    /// Whether `sendInitialEvents` is known; a server before 1.32 refuses it with 422.
+    /// Whether `sendInitialEvents` is supported; a server before 1.32 refuses it with 422.
     pub watch_list: bool,
     /// The bearer token that clients must send; `None`: any or none.
     pub token: Option<String>,
-    /// What `/version` says.
+    /// The version in `/version`.
     pub version: String,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
 }
 
 impl Default for Config {
-    /// What a real server's flags default to.
+    /// Defaults of a real server's flags.
     fn default() -> Self {
         Self {
             event_ttl: Duration::from_secs(3600),
@@ -161,7 +161,7 @@ impl ApiServer {
         })
     }
 
-    /// Where it listens, also while it does not.
+    /// Its address, also while it does not listen.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -171,12 +171,12 @@ impl ApiServer {
         format!("http://{}", self.address)
     }
 
-    /// The bearer token that it began with.
+    /// The initial bearer token.
     pub fn token(&self) -> Option<&str> {
         self.first_token.as_deref()
     }
 
-    /// Accepts this bearer token from now on, and no other: a client that does not read its token anew gets 401.
+    /// Replaces the accepted bearer token: a client that does not reload its token gets 401.
     pub fn rotate_token(&self, token: &str) {
         self.shared.set_token(token);
     }
@@ -208,7 +208,7 @@ impl ApiServer {
         &self.shared.store
     }
 
-    /// What the next requests meet.
+    /// Faults of the next requests.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
@@ -223,17 +223,17 @@ impl ApiServer {
         &self.shared.requests
     }
 
-    /// Breaks every connection. Clients may come again at once.
+    /// Breaks every connection. Clients may reconnect immediately.
     pub fn cut_connections(&self) {
         self.cut.send_replace(serve::Cut::End);
     }
 
-    /// Breaks every connection by a reset, as a network does that forgot it.
+    /// Resets every connection, as a network that lost its state does.
     pub fn reset_connections(&self) {
         self.cut.send_replace(serve::Cut::Reset);
     }
 
-    /// Refuses new connections; those that stand go on. Returns when the port is closed.
+    /// Refuses new connections; open ones continue. Returns when the port is closed.
     pub fn stop_listening(&self) {
         self.set_listening(false);
     }
@@ -243,25 +243,25 @@ impl ApiServer {
         self.set_listening(true);
     }
 
-    /// Goes down: refuses new connections and breaks those that stand. The data stays.
+    /// Stops: refuses new connections and breaks open ones. The data stays.
     pub fn stop(&self) {
         self.stop_listening();
         self.cut_connections();
     }
 
-    /// Comes up again after [`Self::stop`], with empty watch caches: as a new process on the old etcd.
+    /// Starts again after [`Self::stop`] with empty watch caches, as a new process on the same etcd.
     pub fn start_again(&self) {
         self.shared.store.forget_caches();
         self.listen_again();
     }
 
-    /// Goes down and comes up at once.
+    /// Stops and starts again immediately.
     pub fn restart(&self) {
         self.stop();
         self.start_again();
     }
 
-    /// Goes back to an earlier revision and restarts: etcd was restored from a backup.
+    /// Restores an earlier revision and restarts, as after an etcd restore from backup.
     ///
     /// # Panics
     /// If that revision is compacted.
@@ -276,22 +276,22 @@ impl ApiServer {
         self.shared.store.compact(u64::MAX)
     }
 
-    /// Lets all Events expire now, whatever their TTL. Returns how many.
+    /// Expires all Events now. Returns their number.
     pub fn expire_events(&self) -> usize {
         self.shared.store.expire(Instant::now(), true)
     }
 
-    /// Running and new watches say nothing until [`Self::thaw_watches`]; connections stay open.
+    /// Running and new watches send nothing until [`Self::thaw_watches`]; connections stay open.
     pub fn freeze_watches(&self) {
         self.frozen.send_replace(true);
     }
 
-    /// Watches go on, with all that they missed.
+    /// Watches continue and deliver everything they missed.
     pub fn thaw_watches(&self) {
         self.frozen.send_replace(false);
     }
 
-    /// Sets the server's clock (its `Date` header) ahead of ours, or behind with a negative number.
+    /// Sets the offset of the server's clock (its `Date` header).
     pub fn set_clock_offset(&self, seconds: i64) {
         self.shared.clock_offset.store(seconds, Ordering::Relaxed);
     }
@@ -299,7 +299,7 @@ impl ApiServer {
     fn set_listening(&self, listen: bool) {
         let (done, acknowledged) = std::sync::mpsc::sync_channel(1);
         if self.listen.send((listen, done)).is_ok() {
-            // An error means that the server has ended; then nothing listens anyway.
+            // An error means that the server has already stopped.
             let _ = acknowledged.recv();
         }
     }
@@ -308,15 +308,15 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Not by waiting: the last owner may be inside another runtime, where blocking is not allowed.
+            // Without waiting: the last owner may be inside another runtime, where blocking is not allowed.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Expires Events and compacts, for ever.
+/// Expires Events and compacts periodically.
 async fn age(store: Store, compaction_interval: Option<Duration>) {
-    /// How late an Event may expire.
+    /// Largest delay of an expiry.
     const STEP: Duration = Duration::from_millis(20);
     let mut marked = (Instant::now(), store.version());
     loop {
@@ -325,7 +325,7 @@ async fn age(store: Store, compaction_interval: Option<Duration>) {
         if let Some(interval) = compaction_interval
             && marked.0.elapsed() >= interval
         {
-            // As the API server does: what was current one interval ago is the oldest that stays.
+            // As the API server does: keeps everything since one interval ago.
             store.compact(marked.1);
             marked = (Instant::now(), store.version());
         }

@@ -31,7 +31,7 @@ impl Object {
         self.body.clone()
     }
 
-    /// The object without kind and apiVersion and without its opening brace, as a list item goes on after `{`.
+    /// The object without kind, apiVersion and opening brace, for a list item after `{`.
     pub(super) fn item_tail(&self) -> &[u8] {
         &self.body[self.kind.head().len()..]
     }
@@ -121,7 +121,7 @@ pub(super) fn key(namespace: &str, name: &str) -> String {
     }
 }
 
-/// `metadata` with what the server sets, in the order in which a real one writes it.
+/// `metadata` with the server's fields, in the order of a real server.
 pub(super) fn server_fields(
     given: Value,
     current: Option<&Arc<Object>>,

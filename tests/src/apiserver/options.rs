@@ -1,4 +1,4 @@
-//! What a list or watch asks for: query parameters, continue tokens and selectors.
+//! Options of a list or watch: query parameters, continue tokens and selectors.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::kind::Kind;
 use super::object::Object;
 use super::status::Status;
 
-/// The query parameters that the server heeds.
+/// The supported query parameters.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
     pub(super) watch: bool,
@@ -89,7 +89,7 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Where a paged list goes on. Opaque to clients, as a real one's.
+/// Where a paged list continues. Opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     /// The revision of the list; `None`: whatever is current (the "inconsistent" token).

@@ -1,4 +1,4 @@
-//! The log of requests: so that tests can say how often a client may ask, and for what.
+//! The log of requests, for tests on what clients request and how often.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ pub enum Outcome {
     Open,
     /// Answered in full with this code.
     Done(u16),
-    /// Broken off by the server: cut, hung up, restarted.
+    /// Ended early by the server: cut, hung up, restarted.
     Broken,
-    /// Left by the client.
+    /// The client disconnected.
     Left,
 }
 
@@ -24,7 +24,7 @@ pub enum Outcome {
 pub struct Request {
     /// Since the server started.
     pub at: Duration,
-    /// What it wanted done; `None` outside of resources, e.g. `/version`.
+    /// Verb and kind; `None` outside of resources, e.g. `/version`.
     pub what: Option<(Verb, Kind)>,
     /// Path and query as sent.
     pub target: String,
@@ -38,7 +38,7 @@ pub struct Request {
     pub items: usize,
 }
 
-/// Oldest requests are forgotten past this; more than any test sends on purpose.
+/// Older requests are dropped beyond this number.
 const REQUESTS_MAX: usize = 200_000;
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ struct Log {
     requests: Vec<Request>,
 }
 
-/// The log. Cheap to clone; all clones are the same log.
+/// The log. Clones share state.
 #[derive(Debug, Clone)]
 pub struct Requests(Arc<Mutex<Log>>);
 
@@ -74,7 +74,7 @@ impl Requests {
         self.with(|log| log.requests.clone())
     }
 
-    /// How many requests so far: a mark for [`Self::since`].
+    /// Number of requests so far: a mark for [`Self::since`].
     pub fn mark(&self) -> usize {
         self.with(|log| log.first + log.requests.len())
     }
@@ -89,7 +89,7 @@ impl Requests {
         })
     }
 
-    /// How many requests with that verb on that kind so far.
+    /// Number of requests with that verb on that kind.
     pub fn count(&self, verb: Verb, kind: Kind) -> usize {
         self.with(|log| {
             log.requests
@@ -99,7 +99,7 @@ impl Requests {
         })
     }
 
-    /// How many there are of each verb, kind and outcome.
+    /// Requests by verb, kind and outcome.
     pub fn counts(&self) -> BTreeMap<(Verb, Kind, Outcome), usize> {
         let mut counts = BTreeMap::new();
         for request in self.all() {
@@ -110,7 +110,7 @@ impl Requests {
         counts
     }
 
-    /// The most requests that any span of that length saw: a bound on hot loops.
+    /// The most requests within any span of that length: detects hot loops.
     pub fn densest(&self, span: Duration) -> usize {
         self.with(|log| {
             let mut oldest = 0;
@@ -125,7 +125,7 @@ impl Requests {
         })
     }
 
-    /// How many watches of a kind are being answered now.
+    /// Open watches of a kind.
     pub fn open_watches(&self, kind: Kind) -> usize {
         self.with(|log| {
             log.requests
@@ -175,13 +175,13 @@ impl Requests {
     }
 }
 
-/// Notes how a request ends, also when its future is dropped.
+/// Records how a request ends, also when its future is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     log: Requests,
     place: Place,
     items: usize,
-    /// What it counts as if nothing says otherwise before it is dropped.
+    /// The outcome if it is dropped without another one.
     outcome: Outcome,
 }
 

@@ -29,7 +29,7 @@ use super::watch::Rules;
 use super::write;
 use crate::clock::Micros;
 
-/// What every connection shares.
+/// State shared by all connections.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) store: Store,
@@ -58,7 +58,7 @@ impl Shared {
     }
 }
 
-/// Whether the port listens, and the acknowledgement of the change.
+/// Whether to listen, and the acknowledgement.
 pub(super) type Listen = (bool, std::sync::mpsc::SyncSender<()>);
 
 /// How connections break.
@@ -70,9 +70,9 @@ pub(super) enum Cut {
     Reset,
 }
 
-/// Accepts connections on `address` while told to.
+/// Accepts connections on `address` while enabled.
 ///
-/// `cut` changes when all connections are to break. Ends when the sender of `commands` is gone.
+/// A change of `cut` breaks all connections. Ends when the sender of `commands` is dropped.
 pub(super) async fn accept(
     shared: Arc<Shared>,
     first: TcpListener,
@@ -96,7 +96,7 @@ pub(super) async fn accept(
                 } else if listener.is_none() {
                     listener = Some(listen_again(address).await);
                 }
-                // The one who asked may have gone; the change holds all the same.
+                // The requester may be gone; the change still applies.
                 let _ = done.send(());
             }
             accepted = incoming => if let Ok((stream, peer)) = accepted {
@@ -122,20 +122,20 @@ async fn connection(
     peer: SocketAddr,
     mut cut: watch::Receiver<Cut>,
 ) {
-    // A watch sends small lines; each must leave at once.
+    // A watch sends small lines; each must be sent immediately.
     let _ = stream.set_nodelay(true);
     cut.mark_unchanged();
     let service = service_fn(|request| answer(Arc::clone(&shared), request, peer.port()));
     let mut serving =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // Errors are the client's leaving or a planned cut; the request log tells which.
+        // Errors are a disconnected client or a planned cut; the request log has the outcome.
         _ = &mut serving => return,
         _ = cut.changed() => {}
     }
     if *cut.borrow() == Cut::Reset {
         let stream = serving.into_parts().io.into_inner();
-        // Then closing it is a reset. An error means that it is closed already.
+        // Closing it then sends a reset. An error means that it is already closed.
         let _ = stream.set_zero_linger();
     }
 }
@@ -327,7 +327,7 @@ async fn route(
     }
 }
 
-/// What lies outside of resources.
+/// Paths outside of resources.
 async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {

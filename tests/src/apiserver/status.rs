@@ -1,10 +1,10 @@
-//! Errors as the API server says them: `Status` objects with the texts of Kubernetes 1.35.
+//! Errors of the API server: `Status` objects with the texts of Kubernetes 1.35.
 
 use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, Verb};
 
-/// A `Status` that refuses a request.
+/// An error `Status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// HTTP code, also in the body.
@@ -38,7 +38,7 @@ impl Status {
         self
     }
 
-    /// What a fault answers with: code, and the reason and text that real servers give with it.
+    /// The answer of a fault: code, with the reason and text of real servers.
     pub(super) fn for_code(code: u16, retry_after: Option<u64>) -> Self {
         let (reason, message) = match code {
             401 => ("Unauthorized", "Unauthorized"),
@@ -158,7 +158,7 @@ impl Status {
         .with_details(json!({}))
     }
 
-    /// A resourceVersionMatch that there is not.
+    /// An unknown resourceVersionMatch.
     pub(super) fn unknown_match(given: &str) -> Self {
         let message = format!(
             "Unsupported value: \"{given}\": supported values: \"Exact\", \"NotOlderThan\", \"\""
@@ -223,7 +223,7 @@ impl Status {
         status
     }
 
-    /// A list at a resourceVersion that compaction has taken.
+    /// A list at a compacted resourceVersion.
     pub(super) fn list_expired() -> Self {
         Self::new(
             410,
@@ -232,7 +232,7 @@ impl Status {
         )
     }
 
-    /// A continue token whose snapshot compaction has taken, with a token that goes on inconsistently.
+    /// A continue token whose snapshot is compacted, with an "inconsistent" token to continue.
     pub(super) fn continue_expired(fresh: String) -> Self {
         let message = "The provided continue parameter is too old to display a consistent list result. You can start a \
                        new list without the continue parameter, or use the continue token in this response to retrieve \
@@ -244,7 +244,7 @@ impl Status {
         status
     }
 
-    /// A watch of an uncached kind from a resourceVersion that compaction has taken.
+    /// A watch of an uncached kind from a compacted resourceVersion.
     pub(super) fn watch_compacted() -> Self {
         Self::new(
             410,
@@ -253,7 +253,7 @@ impl Status {
         )
     }
 
-    /// A watch of a cached kind from before what the cache holds.
+    /// A watch of a cached kind from before its cache.
     pub(super) fn watch_too_old(version: u64, oldest: u64) -> Self {
         Self::new(
             410,

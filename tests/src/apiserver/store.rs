@@ -1,9 +1,8 @@
 //! The server's data: every version of every object since the last compaction, as etcd keeps them.
 //!
-//! One resourceVersion counter for all kinds.
-//! Each kind has its keys with their versions (a list reads at any revision since the compaction), and the log of its
-//! changes in order (a watch reads on from any revision since the compaction).
-//! An object is serialised once, when it is written; lists and watches share those bytes.
+//! One resourceVersion counter for all kinds. Each kind has its keys with their versions (a list reads at any revision
+//! since the compaction), and the ordered log of its changes (a watch resumes at any revision since the compaction). An
+//! object is serialised once, when it is written; lists and watches share those bytes.
 //!
 
 use std::cmp::Reverse;
@@ -26,11 +25,11 @@ use super::truth::Truth;
 struct Data {
     version: u64,
     compacted: u64,
-    /// Below this, cached kinds cannot be watched: their caches began here.
+    /// Cached kinds cannot be watched from below this revision, where their caches start.
     cache_floor: u64,
     tables: [Table; Kind::ALL.len()],
     event_ttl: Duration,
-    /// When Events expire; entries of an older version of an Event are void.
+    /// When Events expire; entries of an older version of an Event are ignored.
     expiries: BinaryHeap<Reverse<(Instant, u64, Arc<str>)>>,
     truth: Truth,
 }
@@ -43,7 +42,7 @@ pub(super) struct Page {
     pub(super) items: Vec<Arc<Object>>,
     /// Key of the last item, if more follow.
     pub(super) last_key: Option<Arc<str>>,
-    /// How many follow, if any.
+    /// Number of remaining items, if any.
     pub(super) remaining: usize,
 }
 
@@ -52,27 +51,27 @@ pub(super) struct Page {
 pub(super) enum Unreadable {
     /// The revision is compacted.
     Compacted,
-    /// The server has not got there yet; it is at this revision.
+    /// The revision is in the future; this is the current one.
     Future(u64),
 }
 
-/// Why a watch cannot go on from a revision.
+/// Why a watch cannot resume at a revision.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooOld {
-    /// The oldest revision that it could have gone on from.
+    /// The oldest revision at which it could resume.
     pub(super) oldest: u64,
 }
 
-/// The data of a simulated API server. Cheap to clone; all clones are the same data.
+/// The data of a simulated API server. Clones share state.
 #[derive(Debug, Clone)]
 pub struct Store {
     data: Arc<Mutex<Data>>,
-    /// Sent after every write, so that watches wake.
+    /// Signalled after every write, to wake watches.
     pub(super) written: Arc<watch::Sender<u64>>,
 }
 
 impl Store {
-    /// An empty store. A real cluster is past a few hundred revisions when its first client comes.
+    /// An empty store. A real cluster has a few hundred revisions before its first client connects.
     pub(super) fn new(event_ttl: Duration) -> Self {
         let data = Data {
             version: 400,
@@ -90,7 +89,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Data> {
-        // A panic of another thread while it held the lock is that test's failure; the data is still whole enough.
+        // A panic of another thread that held the lock already fails its test; the data is still usable.
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,24 +98,24 @@ impl Store {
         self.lock().version
     }
 
-    /// The resourceVersion of the newest change of a kind, deletions too; 0 where none is known.
+    /// The resourceVersion of the newest change of a kind, including deletions; 0 if there is none.
     pub fn newest(&self, kind: Kind) -> u64 {
         let data = self.lock();
         let newest = data.tables[kind.index()].log.back();
         newest.map_or(0, |change| change.version)
     }
 
-    /// Everything that was ever accepted of Events, also of those that are gone.
+    /// All accepted writes of Events, including deleted ones.
     pub fn truth(&self) -> Truth {
         self.lock().truth.clone()
     }
 
-    /// How many Events there ever were.
+    /// Number of Events ever accepted.
     pub fn truth_len(&self) -> usize {
         self.lock().truth.events.len()
     }
 
-    /// How many objects of a kind there are.
+    /// Number of objects of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.lock().tables[kind.index()].live
     }
@@ -151,7 +150,7 @@ impl Store {
         })
     }
 
-    /// Stores the object, new or instead of the one with its name.
+    /// Creates or replaces the object with its name.
     ///
     /// # Errors
     /// `Invalid` without a name; `Conflict` when it carries a resourceVersion that is not the current one.
@@ -195,7 +194,7 @@ impl Store {
         Ok(self.commit(&mut data, kind, value, Some(&current)))
     }
 
-    /// Removes the object with that name and returns what it was.
+    /// Removes the object with that name and returns it.
     ///
     /// # Errors
     /// `NotFound`.
@@ -205,7 +204,7 @@ impl Store {
             .ok_or_else(|| Status::not_found(kind, name))
     }
 
-    /// Stores bytes that are no proper object of their kind, as a broken admission webhook or old etcd data leaves them.
+    /// Stores bytes that are not a valid object of their kind, as a broken admission webhook or old etcd data can.
     ///
     /// `after_head` is what follows kind and apiVersion, up to and with the closing brace; `{version}` in it becomes
     /// the resourceVersion.
@@ -244,7 +243,7 @@ impl Store {
         version
     }
 
-    /// Lets revisions up to and with `version` be forgotten, as etcd's compaction does; returns what it is now.
+    /// Compacts up to and including `version`, as etcd does; returns the compacted revision.
     pub fn compact(&self, version: u64) -> u64 {
         let mut data = self.lock();
         let to = version.min(data.version).max(data.compacted);
@@ -253,17 +252,17 @@ impl Store {
             table.compact(to);
         }
         drop(data);
-        // Watches that are behind have to notice.
+        // Wakes watches that are behind.
         self.written.send_replace(to);
         to
     }
 
-    /// Goes back to an earlier revision, as a cluster does whose etcd was restored from a backup.
+    /// Restores an earlier revision, as a restore of etcd from a backup does.
     ///
-    /// Later revisions are undone, and their numbers are given out again for other changes.
+    /// Later revisions are undone, and their numbers are reused for other changes.
     ///
     /// # Panics
-    /// If that revision is compacted: there is no such backup.
+    /// If that revision is compacted.
     pub fn restore(&self, version: u64) {
         let mut data = self.lock();
         assert!(
@@ -280,12 +279,12 @@ impl Store {
         self.written.send_replace(version);
     }
 
-    /// How long an Event lives after its last change. Holds for Events written from now on, as etcd's leases do.
+    /// Sets the TTL of Events written from now on.
     pub fn set_event_ttl(&self, ttl: Duration) {
         self.lock().event_ttl = ttl;
     }
 
-    /// Deletes the Events whose time is up; `everything`: all of them.
+    /// Deletes expired Events; `everything`: all of them.
     pub(super) fn expire(&self, now: Instant, everything: bool) -> usize {
         let mut expired = 0;
         let mut data = self.lock();
@@ -307,7 +306,7 @@ impl Store {
         expired
     }
 
-    /// What a restarted server process does not have: its watch caches begin at the current revision.
+    /// Resets the watch caches to the current revision, as after a restart.
     pub(super) fn forget_caches(&self) {
         let mut data = self.lock();
         data.cache_floor = data.version;
@@ -315,7 +314,7 @@ impl Store {
 
     /// Reads up to `limit` items (0: all) after a key, at a revision (`None`: the current one).
     ///
-    /// `left` is how many there are from here on, where the caller knows; else they are counted.
+    /// `left` is the number of remaining items if the caller knows it; otherwise they are counted.
     pub(super) fn page(
         &self,
         kind: Kind,
@@ -392,7 +391,7 @@ impl Store {
         let oldest = if kind.cached() {
             data.cache_floor.max(data.compacted)
         } else {
-            // etcd refuses a watch that would have to begin before the compacted revision.
+            // etcd refuses a watch from before the compacted revision.
             data.compacted.saturating_sub(1)
         };
         if after < oldest {
@@ -456,7 +455,7 @@ impl Store {
         if let Some(current) = current
             && Object::encode(kind, value.clone(), current.version).body == current.body
         {
-            // As on a real server, a write that changes nothing is no write.
+            // As on a real server, a write without a change creates no revision.
             return Arc::clone(current);
         }
         data.version = version;

@@ -1,6 +1,6 @@
 //! The objects of one kind: versions by key, and the log of changes.
 //!
-//! Invariant: the log and the version chains hold the same changes, and both are cut at the same revision.
+//! Invariant: the log and the version chains hold the same changes, and both are compacted at the same revision.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::object::Object;
 pub enum Action {
     /// It is new.
     Added,
-    /// It has another content.
+    /// Its content changed.
     Modified,
-    /// It is gone.
+    /// Deleted.
     Deleted,
 }
 
 impl Action {
-    /// As a watch event's `type` says it.
+    /// As in a watch event's `type`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "ADDED",
@@ -68,7 +68,7 @@ impl Table {
         });
     }
 
-    /// Forgets what only revisions before `revision` can see.
+    /// Drops versions visible only before `revision`.
     pub(super) fn compact(&mut self, revision: u64) {
         while self.log.front().is_some_and(|c| c.version <= revision) {
             let Some(change) = self.log.pop_front() else {

@@ -1,10 +1,10 @@
-//! What the server accepted: the measure of what a recorder must hold.
+//! What the server accepted: the ground truth for a recorder.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// One Event object over its life.
+/// One Event object over its lifetime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTruth {
     pub uid: String,
@@ -16,29 +16,29 @@ pub struct EventTruth {
     pub message: String,
     /// The newest count: the largest of `count`, `series.count` and 1.
     pub count: i64,
-    /// The newest last time, as the API spells it: series, then lastTimestamp, then eventTime, then creation.
+    /// The newest last time: of series, lastTimestamp, eventTime or creation, in this order.
     pub last: String,
-    /// Every resourceVersion at which it was accepted, rising.
+    /// Every resourceVersion at which it was accepted, ascending.
     pub versions: Vec<u64>,
     /// The resourceVersion of its deletion, by a client or by its TTL.
     pub deleted: Option<u64>,
 }
 
-/// Every Event ever accepted, by uid, also those deleted since.
+/// Every accepted Event by uid, including deleted ones.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     pub events: HashMap<String, EventTruth>,
-    /// Those of which a restore from backup undid something: uid, and the resourceVersions undone.
+    /// Writes undone by a restore from backup: uid and resourceVersions.
     pub undone: Vec<(String, Vec<u64>)>,
 }
 
 impl Truth {
-    /// How many observations (uid and resourceVersion) were ever accepted.
+    /// Number of accepted observations (uid and resourceVersion).
     pub fn observations(&self) -> usize {
         self.events.values().map(|e| e.versions.len()).sum()
     }
 
-    /// How many occurrences all Events together stand for.
+    /// Occurrences of all Events.
     pub fn occurrences(&self) -> i64 {
         self.events.values().map(|e| e.count).sum()
     }
@@ -89,7 +89,7 @@ impl Truth {
         }
     }
 
-    /// Moves what happened after `version` to `undone`. A recorder may or may not have seen it.
+    /// Moves writes after `version` to `undone`. A recorder may or may not have seen them.
     pub(super) fn roll_back(&mut self, version: u64) {
         for (uid, event) in &mut self.events {
             let kept = event.versions.partition_point(|v| *v <= version);

@@ -1,15 +1,15 @@
 //! A watch: the changes of a kind after a revision, as JSON lines.
 //!
 //! ```text
-//!   start ─ no version, or sendInitialEvents: ADDED for all there is
+//!   start ─ no version, or sendInitialEvents: ADDED for all objects
 //!     │
-//!   follow ─ changes in the log ──► lines ──► (a fault may spoil them)
-//!     ├─ behind the compaction ──► ERROR 410, end
-//!     ├─ timeoutSeconds        ──► proper end
-//!     └─ the client leaves     ──► end
+//!   follow ─ changes in the log ──► lines ──► (faults)
+//!     ├─ compacted             ──► ERROR 410, end
+//!     ├─ timeoutSeconds        ──► clean end
+//!     └─ client disconnects    ──► end
 //! ```
 //!
-//! A version of the future is not an error: the watch says nothing until the counter passes it, as etcd does.
+//! A future version is not an error: the watch sends nothing until the counter passes it, as in etcd.
 
 use std::time::Duration;
 
@@ -28,19 +28,19 @@ use super::status::Status;
 use super::store::Store;
 use super::table::{Action, Change};
 
-/// Changes taken from the log at once: bounds the bytes of one piece, and how long the data is locked.
+/// Changes read from the log per piece: bounds its bytes and how long the data is locked.
 const CHANGES_MAX: usize = 500;
 
-/// What of the server's configuration a watch heeds.
+/// Configuration of watches.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) bookmark_interval: Duration,
     pub(super) event_bookmarks: bool,
-    /// Without `timeoutSeconds`, a watch lives this long up to twice this long.
+    /// Without `timeoutSeconds`, a watch lasts between one and two times this long.
     pub(super) default_timeout: Duration,
-    /// Whether `sendInitialEvents` is known.
+    /// Whether `sendInitialEvents` is supported.
     pub(super) watch_list: bool,
-    /// While true, watches say nothing.
+    /// While true, watches send nothing.
     pub(super) frozen: watch::Receiver<bool>,
 }
 
@@ -129,7 +129,7 @@ impl Watch {
         self.begin().await?;
         loop {
             self.thaw(&mut frozen).await?;
-            // What the plan has for this place happens even if no further change ever comes.
+            // Faults at this place apply even if no further change comes.
             self.sender
                 .due(&Bytes::from_static(br#"{"type":"ADDED","obj"#), error_line)
                 .await?;
@@ -155,7 +155,7 @@ impl Watch {
                 self.send(&changes).await?;
                 continue;
             }
-            // Nothing up to `current` concerns this kind, so no compaction below it can hurt.
+            // No change up to `current` concerns this kind, so a compaction below it does not matter.
             self.cursor = self.cursor.max(current);
             let bookmarks = self.options.bookmarks
                 && (self.resource.kind.cached() || self.rules.event_bookmarks);
@@ -177,7 +177,7 @@ impl Watch {
         }
     }
 
-    /// What there is already, where the client asks for it.
+    /// The initial objects, if requested.
     async fn begin(&mut self) -> Result<(), Over> {
         let initial = self.options.send_initial_events == Some(true);
         if self.cursor > 0 && !initial {
@@ -272,7 +272,7 @@ impl Watch {
     }
 }
 
-/// A bookmark is an empty object of its kind, with all that Go writes of one: also nulls where lists stand otherwise.
+/// A bookmark is an empty object of its kind as Go serialises it, with nulls for empty lists.
 const fn bookmark_rest(kind: Kind) -> &'static str {
     match kind {
         Kind::Event => {

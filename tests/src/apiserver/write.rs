@@ -8,7 +8,7 @@ use super::kind::{Kind, Resource};
 use super::status::Status;
 use super::store::Store;
 
-/// Does a write and returns code and body.
+/// Handles a write and returns code and body.
 pub(super) fn answer(
     store: &Store,
     method: &Method,
@@ -59,7 +59,7 @@ fn admit(resource: &Resource, object: &mut Value) -> Result<(), Status> {
         metadata["namespace"] = json!(resource.namespace);
     }
     if kind == Kind::Event {
-        // An Event about a cluster-scoped object lives in `default`.
+        // An Event about a cluster-scoped object is in `default`.
         let about = object["involvedObject"]["namespace"].as_str().unwrap_or("");
         let fits =
             about == resource.namespace || (about.is_empty() && resource.namespace == "default");
@@ -112,7 +112,7 @@ fn event_defaults(event: &mut Value) {
             fields.insert(key.to_owned(), value);
         }
     }
-    // What else there is, a real server drops: it is no field of an Event.
+    // A real server drops other fields.
     *given = fields;
 }
 
@@ -127,7 +127,7 @@ fn create(store: &Store, resource: &Resource, body: &[u8]) -> Result<(StatusCode
         metadata["name"] = json!(format!("{prefix}{suffix}"));
     }
     if let Some(fields) = metadata.as_object_mut() {
-        // Clients do not choose these.
+        // Set by the server.
         fields.remove("uid");
         fields.remove("creationTimestamp");
     }

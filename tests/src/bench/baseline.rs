@@ -1,9 +1,9 @@
-//! What a transaction of the store wrote, written again by plain prepared statements with the finished values: the
-//! measure that ingest is judged by.
+//! Replays what a transaction of the store wrote with plain prepared statements and final values: the baseline for
+//! ingest.
 //!
 //! ```text
-//!   Journal ── TEMP triggers on every table of a database that the store writes: which row, and what it became
-//!     └─ Replay ── one prepared statement a table and operation, no name resolved, nothing read, nothing decided
+//!   Journal ── TEMP triggers on every table: each written row with its new values
+//!     └─ Replay ── one prepared statement per table and operation: no lookups, no reads, no decisions
 //! ```
 //!
 //! Invariant: after a replay both databases hold the same rows in every table; a test compares them.
@@ -16,7 +16,7 @@ use rusqlite::{Connection, Statement, TransactionBehavior, params_from_iter};
 
 use super::populate::Spending;
 
-/// Columns that the writer never changes once a row is there. Naming them in an UPDATE would rewrite their indexes.
+/// Columns that the writer never updates. Setting them in an UPDATE would rewrite their indexes.
 const FIXED: [(&str, &[&str]); 1] = [(
     "event",
     &[
@@ -30,7 +30,7 @@ const FIXED: [(&str, &[&str]); 1] = [(
     ],
 )];
 
-/// The table whose rows leave from the front, many in one statement.
+/// The table whose oldest rows are deleted, many in one statement.
 const TRIMMED: &str = "change_log";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,12 +40,12 @@ enum Operation {
     Delete,
 }
 
-/// A row that was written.
+/// A written row.
 #[derive(Debug)]
 pub struct Written {
     table: usize,
     operation: Operation,
-    /// All columns; of a deleted row, as they were.
+    /// All columns; for a deleted row, their last values.
     values: Vec<Value>,
 }
 
@@ -129,7 +129,7 @@ impl Table {
     }
 }
 
-/// Notes every row that is written through one connection.
+/// Records every row written through one connection.
 #[derive(Debug)]
 pub struct Journal {
     tables: Vec<Table>,
@@ -137,7 +137,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins to note what `conn` writes.
+    /// Starts recording the writes of `conn`.
     pub fn begin(conn: &Connection) -> anyhow::Result<Self> {
         let tables = tables(conn)?;
         let widest = tables.iter().map(|t| t.columns.len()).max().unwrap_or(0);
@@ -169,7 +169,7 @@ impl Journal {
         Ok(Self { tables, widest })
     }
 
-    /// What was written since the last call.
+    /// Writes since the last call.
     pub fn take(&self, conn: &Connection) -> anyhow::Result<Vec<Written>> {
         let mut statement = conn.prepare_cached("SELECT * FROM journal ORDER BY n")?;
         let written = statement
@@ -193,7 +193,7 @@ impl Journal {
         Ok(written)
     }
 
-    /// What a replay of it runs and binds, with the deletions at the front of a sequence as one.
+    /// The statements and values of a replay, with the deletions of the oldest rows combined.
     fn plan(&self, written: &[Written], only: Option<&str>) -> Vec<(usize, Operation, Vec<Value>)> {
         let mut plan: Vec<(usize, Operation, Vec<Value>)> = Vec::with_capacity(written.len());
         for Written {
@@ -220,7 +220,7 @@ impl Journal {
         plan
     }
 
-    /// Writes it all into another database of the same schema. Only the transaction is timed.
+    /// Replays everything into another database of the same schema. Only the transaction is timed.
     pub fn replay(
         &self,
         into: &mut Connection,
@@ -230,7 +230,7 @@ impl Journal {
         self.run(into, self.plan(written, None), spent)
     }
 
-    /// Writes the new rows of `event` alone.
+    /// Replays only the new rows of `event`.
     pub fn replay_events(
         &self,
         into: &mut Connection,
@@ -246,7 +246,7 @@ impl Journal {
         plan: Vec<(usize, Operation, Vec<Value>)>,
         spent: &mut Spending,
     ) -> anyhow::Result<()> {
-        // Held for the whole batch, so that not even a look into a cache of statements is in the figure.
+        // Prepared once per batch, so that the figure does not include the statement cache.
         let conn: &Connection = into;
         let mut statements: HashMap<(usize, Operation), Statement<'_>> = HashMap::new();
         for (table, operation, _) in &plan {

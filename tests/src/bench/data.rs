@@ -1,4 +1,4 @@
-//! A history of the world as the recorder's source decodes it, without the JSON in between.
+//! A generated history as decoded Events, without the JSON in between.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use kube9_model::time::Timestamp;
 use crate::clock::Micros;
 use crate::generator::{Event, History, Observation, Reporter, Uid};
 
-/// Where histories end: a moment that means nothing, so that every run is the same.
+/// End of every history: a fixed time, so that every run is the same.
 pub const END: Micros = Micros::from_secs(1_795_000_000);
 
 /// How long a history is, whatever its number of Events: the storage figures are of thirty days.
@@ -23,7 +23,7 @@ const EVENT_TTL: Duration = Duration::from_secs(3600);
 pub enum Delivery {
     /// A new or changed Event.
     Event(Box<KubeEvent>),
-    /// The API server's TTL took an Event.
+    /// An Event expired.
     Deleted {
         uid: String,
         /// The resourceVersion of the deletion.
@@ -61,8 +61,8 @@ impl Iterator for Feed {
     fn next(&mut self) -> Option<Self::Item> {
         let seen = self.next.take()?;
         let now = seen.event.last;
-        // Every change of an Event is in `held`; an entry that was overtaken by a later one deletes nothing that the
-        // recorder would miss, since the Event's next sight counts as one of a known uid or of a new one alike.
+        // Every change of an Event is in `held`. An entry with a later change may delete the Event early; the recorder
+        // handles its next update in the same way for a known or a new uid.
         if let Some((at, uid)) = self.held.front().copied()
             && now.since(at) > EVENT_TTL
         {

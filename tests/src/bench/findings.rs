@@ -1,4 +1,5 @@
-//! A simulated day with a known truth: in process, through a recorder; and what it costs by the size of the cluster.
+//! Findings of a simulated cluster compared with its ground truth: in process and through a recorder; and their cost by
+//! cluster size.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,12 +13,12 @@ use crate::cluster_sim::ground_truth::GroundTruth;
 use crate::cluster_sim::replay::{KINDS, Replay};
 use crate::cluster_sim::{ClusterSim, Plan, change_cost, live_replay, memory};
 
-/// Half a look at the timers, and a second for whole seconds of the API.
+/// One timer tick, and a second because the API has whole seconds.
 const SLACK_MS: i64 = 1000;
 
-/// Figures of a comparison, each of which has to be 0.
+/// Differences from the ground truth; each must be 0.
 fn add(diff: &Diff, truth: &GroundTruth, report: &mut Report) {
-    report.add("planted causes", diff.planted as f64, "", Limit::None);
+    report.add("planted faults", diff.planted as f64, "", Limit::None);
     let services = truth.without_endpoint.keys();
     let minutes: f64 = services
         .map(|service| truth.minutes_without_endpoint(service))
@@ -33,13 +34,13 @@ fn add(diff: &Diff, truth: &GroundTruth, report: &mut Report) {
 fn ensure_clean(diff: &Diff) -> anyhow::Result<()> {
     ensure!(
         diff.is_clean(),
-        "the findings differ from the truth in {} places",
+        "the findings differ from the ground truth in {} places",
         diff.faults()
     );
     Ok(())
 }
 
-/// The whole day.
+/// Runs a whole simulation in process.
 pub fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut sim = ClusterSim::new(plan, false);
@@ -49,14 +50,14 @@ pub fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
     let truth = sim.into_ground_truth();
     let diff = diff(&truth, &replay.found, end, SLACK_MS);
     report.group(format!(
-        "day: {} nodes, {} pods, {} h, seed {}",
+        "findings: {} nodes, {} pods, {} h, seed {}",
         plan.nodes, plan.pods, plan.hours, plan.seed
     ));
     report.add("changes of objects", replay.applied as f64, "", Limit::None);
     report.add("rows of changes", replay.changes as f64, "", Limit::None);
     report.add("findings", diff.found as f64, "", Limit::None);
     report.add(
-        "analysis, a change (wall)",
+        "analysis, per change (wall)",
         replay.analysed.as_secs_f64() * 1e6 / replay.applied.max(1) as f64,
         "µs",
         Limit::None,
@@ -71,7 +72,7 @@ pub fn run(plan: Plan, report: &mut Report) -> anyhow::Result<()> {
     ensure_clean(&diff)
 }
 
-/// The day through a recorder in a process of its own, `speed` times as fast.
+/// Runs the simulation through a recorder process, `speed` times as fast.
 pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()> {
     let mut sim = ClusterSim::new(plan, true);
     let outcome = live_replay::run(&mut sim, speed)?;
@@ -80,7 +81,7 @@ pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()
     let diff = diff(&truth, &outcome.found, end, outcome.slack);
     let all = outcome.changes + outcome.events;
     report.group(format!(
-        "day through a recorder process: {} nodes, {} pods, {} h at {speed} times the speed, seed {}",
+        "findings through a recorder process: {} nodes, {} pods, {} h at speed {speed}, seed {}",
         plan.nodes, plan.pods, plan.hours, plan.seed
     ));
     report.add(
@@ -96,21 +97,21 @@ pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()
         Limit::None,
     );
     report.add(
-        "latest change of the driver",
+        "largest delay of the driver",
         outcome.late as f64 / 1000.0,
         "s",
         Limit::None,
     );
     report.add(
-        "allowed to be late (day's time)",
+        "allowed delay (simulated time)",
         outcome.slack as f64 / 1000.0,
         "s",
         Limit::None,
     );
     let cpu = outcome.used.cpu.saturating_sub(outcome.listed.cpu);
-    report.add("CPU of the day", cpu.as_secs_f64(), "s", Limit::None);
+    report.add("CPU of the simulation", cpu.as_secs_f64(), "s", Limit::None);
     report.add(
-        "CPU, a change or observation",
+        "CPU, per change or observation",
         cpu.as_secs_f64() * 1e6 / all.max(1) as f64,
         "µs",
         Limit::None,
@@ -128,7 +129,7 @@ pub fn through(plan: Plan, speed: f64, report: &mut Report) -> anyhow::Result<()
 /// Limit of the recorder's memory at 10,000 pods, in MB.
 const MEMORY_MAX: f64 = 100.0;
 
-/// Changes after the first list, whose memory is measured too.
+/// Changes after the first list; memory is also measured after them.
 const CHANGES: usize = 30_000;
 
 /// Memory of a recorder binary in a large cluster.
@@ -146,7 +147,7 @@ pub fn memory(
     let mb = |bytes: u64| bytes as f64 / 1e6;
     report.add("all objects as JSON", mb(memory.bytes), "MB", Limit::None);
     report.add(
-        "listed and judged within",
+        "listed and evaluated within",
         memory.took.as_secs_f64(),
         "s",
         Limit::None,
@@ -170,7 +171,7 @@ pub fn memory(
         Limit::None,
     );
     report.add(
-        "changes as fast as they go",
+        "changes at full speed",
         memory.changes as f64,
         "",
         Limit::None,
@@ -189,26 +190,25 @@ pub fn memory(
     );
     ensure!(
         mb(memory.changed.peak) <= MEMORY_MAX,
-        "more memory than the limit"
+        "memory is above the limit"
     );
     Ok(())
 }
 
-/// How much more time a change may take in the largest cluster: maps that no longer fit the processor's caches are
-/// slower, and nothing else may be.
+/// Allowed growth of the time per change in the largest cluster: maps that no longer fit the CPU caches are slower.
 const GROWTH_MAX: f64 = 2.0;
 
-/// How many more instructions the change of a Pod may take: trees are deeper.
+/// Allowed growth of instructions per change of a Pod: trees are deeper.
 const INSTRUCTIONS_GROWTH_MAX: f64 = 1.1;
 
-/// What a change costs, by the size of the cluster.
+/// Cost of a change by cluster size.
 pub fn cost(
     seed: u64,
     sizes: &[usize],
     instructions: bool,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    report.group("analysis: CPU of one change, by the size of the cluster");
+    report.group("analysis: CPU per change, by cluster size");
     let mut first = None;
     let mut growth = 0.0;
     let mut counted_first = None;
@@ -217,20 +217,26 @@ pub fn cost(
         let cost = change_cost::measure(seed, pods)?;
         let micros = cost.change.as_secs_f64() * 1e6;
         growth = micros / *first.get_or_insert(micros);
-        report.add(format!("{pods} pods, a change"), micros, "µs", Limit::None);
         report.add(
-            format!("{pods} pods, of that at {} pods", sizes[0]),
+            format!("{pods} pods, per change"),
+            micros,
+            "µs",
+            Limit::None,
+        );
+        report.add(
+            format!("{pods} pods, relative to {} pods", sizes[0]),
             growth,
             "×",
             Limit::AtMost(GROWTH_MAX),
         );
         if instructions {
-            let counted = change_cost::instructions(seed, pods)?.context("there is no valgrind")?;
+            let counted =
+                change_cost::instructions(seed, pods)?.context("valgrind is not installed")?;
             counted_growth = counted / *counted_first.get_or_insert(counted);
-            let name = format!("{pods} pods, instructions of a Pod's change");
+            let name = format!("{pods} pods, instructions per change of a Pod");
             report.add(name, counted, "", Limit::None);
             report.add(
-                format!("{pods} pods, of those at {} pods", sizes[0]),
+                format!("{pods} pods, instructions relative to {} pods", sizes[0]),
                 counted_growth,
                 "×",
                 Limit::AtMost(INSTRUCTIONS_GROWTH_MAX),
@@ -241,13 +247,13 @@ pub fn cost(
             report.add(name, time.as_secs_f64() * 1e6, "µs", Limit::None);
         }
         report.add(
-            format!("{pods} pods, a look at the timers"),
+            format!("{pods} pods, check of the timers"),
             cost.tick.as_secs_f64() * 1e6,
             "µs",
             Limit::None,
         );
         report.add(
-            format!("{pods} pods, first list, an object"),
+            format!("{pods} pods, first list, per object"),
             cost.listed.as_secs_f64() * 1e6,
             "µs",
             Limit::None,
@@ -255,7 +261,7 @@ pub fn cost(
     }
     ensure!(
         growth <= GROWTH_MAX && counted_growth <= INSTRUCTIONS_GROWTH_MAX,
-        "a change costs more in a larger cluster"
+        "the cost of a change grows with the cluster"
     );
     Ok(())
 }

@@ -1,15 +1,14 @@
-//! From a decoded Event to its committed row, beside bare inserts of the same rows.
+//! From a decoded Event to its committed row, compared with plain inserts of the same rows.
 //!
 //! ```text
 //!   some batches of a feed ─▶ ours:   source's thread (normalize, sanitize) ─▶ writer's thread (transaction)   timed
 //!                           ├ shadow: the same transactions with a journal                                     not timed
-//!                           ├ bare:   what the journal saw, all tables                                         timed
+//!                           ├ bare:   what the journal recorded, all tables                                         timed
 //!                           └ narrow: new rows of `event` alone, no other table                                timed
 //! ```
 //!
-//! Two threads, since a recorder has them: its source prepares the next batch while the writer commits this one. The
-//! generator's own work is done before either begins.
-//! A few batches in turn, so that whatever else the machine does falls on all of them alike.
+//! Two threads, as in a recorder: the source prepares the next batch while the writer commits this one. The generator
+//! runs before. The variants take turns, a few batches each, so that other load of the machine affects all of them.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -22,13 +21,12 @@ use super::data::{Delivery, Feed};
 use super::populate::{BATCH, Database, Filled, Spending};
 use super::report::{Limit, Report};
 
-/// Of the bare insert's rate.
+/// Ratio to the plain inserts.
 const RATIO_MIN: f64 = 0.7;
 const RATE_MIN: f64 = 50_000.0;
 const CPU_MICROS_MAX: f64 = 20.0;
 
-/// Batches that one of them takes before it is another's turn: the first of each turn finds the writer with nothing to do,
-/// which in a recorder happens once.
+/// Batches per turn. The first batch of each turn finds an idle writer, which in a recorder happens once.
 const IN_TURN: usize = 50;
 
 /// Measures all of them; returns Events a second.
@@ -76,7 +74,7 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<f64>
     Ok(filled.events as f64 / both.as_secs_f64())
 }
 
-/// Prepares batches on a thread of their own and writes them on this one, as a recorder does. Returns them.
+/// Prepares batches on a separate thread and writes them on this one, as a recorder does. Returns them.
 fn pipeline(
     ours: &mut Database,
     batches: Vec<Vec<(Timestamp, Delivery)>>,
@@ -122,7 +120,7 @@ fn add_figures(
     let ours = filled.spent();
     let ours_rate = events / both.as_secs_f64();
     report.group(format!(
-        "ingest: {} Events into {} rows, batches of {BATCH}, a source's thread and a writer's, synchronous=NORMAL",
+        "ingest: {} Events into {} rows, batches of {BATCH}, source thread and writer thread, synchronous=NORMAL",
         filled.events, filled.rows
     ));
     let at_least = Limit::AtLeast;
@@ -133,31 +131,31 @@ fn add_figures(
         at_least(RATE_MIN),
     );
     report.add(
-        "  on one thread, were the CPU its own",
+        "  on one thread, by CPU time",
         1e6 / micros(ours, events),
         "/s",
         Limit::None,
     );
     report.add(
-        "bare insert of all that the layout holds for them",
+        "plain insert of the same rows in all tables",
         rate(bare, events),
         "/s",
         Limit::None,
     );
     report.add(
-        "share of the bare rate",
+        "ratio to the plain rate",
         ours_rate / rate(bare, events),
         "",
         at_least(RATIO_MIN),
     );
     report.add(
-        "share of the bare rate, by CPU of both threads",
+        "ratio to the plain rate, by CPU of both threads",
         micros(bare, events) / micros(ours, events),
         "",
         Limit::None,
     );
     report.add(
-        "share of the bare rate, by CPU of the writer's thread",
+        "ratio to the plain rate, by CPU of the writer thread",
         micros(bare, events) / micros(filled.store, events),
         "",
         at_least(RATIO_MIN),

@@ -1,12 +1,12 @@
-//! What must hold of a database after whatever was done to it.
+//! Integrity checks of a database after a benchmark.
 
 use std::path::Path;
 
 use kube9_db::schema;
 use rusqlite::{Connection, OpenFlags};
 
-/// Whether the file is sound, names and counters agree with the rows, and every row can be read as the contract says.
-/// Returns how many there are.
+/// Checks the file, the names and counters, and that every row is readable through the view. Returns the number of
+/// rows.
 pub fn check(path: &Path) -> anyhow::Result<i64> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     for (table, column) in [
@@ -22,7 +22,7 @@ pub fn check(path: &Path) -> anyhow::Result<i64> {
             [],
             |row| row.get(0),
         )?;
-        anyhow::ensure!(dangling == 0, "{dangling} rows lost their {table}");
+        anyhow::ensure!(dangling == 0, "{dangling} rows refer to a missing {table}");
     }
     let number =
         |sql: &str| -> anyhow::Result<i64> { Ok(conn.query_row(sql, [], |row| row.get(0))?) };
@@ -38,6 +38,6 @@ pub fn check(path: &Path) -> anyhow::Result<i64> {
     )?;
     anyhow::ensure!(readable == rows, "{readable} of {rows} rows are readable");
     let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
+    anyhow::ensure!(integrity == "ok", "integrity_check: {integrity}");
     Ok(rows)
 }

@@ -1,4 +1,4 @@
-//! The store's own thread under a steady stream, as in a running recorder: how long until a row can be read.
+//! The writer thread under a steady stream, as in a running recorder: time until a row is readable.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub const PER_SECOND: usize = 1000;
 const READABLE_MS_MAX: f64 = 100.0;
 const PUSH_NANOS_MAX: f64 = 1000.0;
 
-/// Time that goes on from the end of the histories.
+/// A clock that starts at the end of the histories.
 struct ClockAfterHistory {
     origin: Instant,
 }
@@ -62,11 +62,11 @@ pub struct Pushes {
     pub bare: Vec<Duration>,
 }
 
-/// A queue that nobody else looks at: what is left of a push when nothing is contended, counted or bounded.
+/// An uncontended queue without bounds and metrics: the baseline of a push.
 struct BaselineQueue(Mutex<VecDeque<[u8; size_of::<Item>()]>>);
 
 impl BaselineQueue {
-    /// Items that a batch leaves behind at this rate, about.
+    /// Approximate queue length at this rate.
     const KEPT: usize = 16;
 
     fn push(&self) {
@@ -82,7 +82,7 @@ impl BaselineQueue {
     }
 }
 
-/// A writer at work on its thread.
+/// A running writer thread.
 pub struct Store {
     pub shared: Shared,
     /// The database.
@@ -132,8 +132,8 @@ impl Store {
         })
     }
 
-    /// Pushes items at the steady rate while `go_on`.
-    /// An item is asked for when it is due, so that one that is made on the way was just touched, as a source's is.
+    /// Pushes items at the steady rate while `go_on`. An item is generated when it is due, so that it is in the cache,
+    /// as in a source.
     pub fn push(
         &self,
         mut items: impl Iterator<Item = Item>,
@@ -152,7 +152,7 @@ impl Store {
                 break;
             };
             let now = self.shared.clock.now();
-            // The clock is read as often as around the push, so that its own share can be taken off.
+            // The clock is read as often as around the push, so that its cost can be subtracted.
             let empty = Instant::now();
             pushes.clock.push(empty.elapsed());
             let at = Instant::now();
@@ -181,7 +181,7 @@ impl Store {
 
 /// New Events, one change each, for the first watch of a database.
 ///
-/// Prepared before the store starts: a clean-up begins with it, and must not be over before the first Event comes.
+/// Prepared before the store starts: retention starts with it and must not end before the first Event.
 pub fn items(seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
     let overrides = SeverityOverrides::default();
     Feed::new(seed, count)
@@ -190,13 +190,13 @@ pub fn items(seed: u64, count: usize) -> anyhow::Result<Vec<Item>> {
         .collect()
 }
 
-/// Looks again and again how many changes can be read.
+/// Polls the number of readable changes.
 pub struct RowPoller {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<PolledRows>>,
 }
 
-/// What a watcher saw.
+/// Result of a poller.
 #[derive(Debug, Default)]
 pub struct PolledRows {
     /// When so many changes could be read.
@@ -208,7 +208,7 @@ pub struct PolledRows {
 }
 
 impl RowPoller {
-    /// Starts to look.
+    /// Starts polling.
     pub fn start(path: &Path) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -273,7 +273,7 @@ pub fn percentile(ascending: &[f64], part: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// A steady stream for so many seconds.
+/// A steady stream for `seconds`.
 pub fn run(seed: u64, seconds: usize, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let decoded: Vec<(Timestamp, Delivery)> = Feed::new(seed, seconds * PER_SECOND)
@@ -301,7 +301,7 @@ pub fn run(seed: u64, seconds: usize, report: &mut Report) -> anyhow::Result<()>
         nanos
     };
     let clock = sorted(&pushes.clock);
-    // What two looks at the clock take in the median is no part of a push.
+    // The median of two clock readings is subtracted from a push.
     let idle = percentile(&clock, 0.5);
     let without_clock = |times: &[Duration]| -> Vec<f64> {
         let nanos = sorted(times).into_iter();
@@ -310,7 +310,7 @@ pub fn run(seed: u64, seconds: usize, report: &mut Report) -> anyhow::Result<()>
     let nanos = without_clock(&pushes.took);
     let bare = without_clock(&pushes.bare);
     report.group(format!(
-        "live: {} Events, {PER_SECOND} a second, a reader looking every 0.5 ms",
+        "latency: {} Events, {PER_SECOND} per second, a reader polls every 0.5 ms",
         pushed.len()
     ));
     report.add(
@@ -339,13 +339,13 @@ pub fn run(seed: u64, seconds: usize, report: &mut Report) -> anyhow::Result<()>
     );
     for (name, part) in [("median", 0.5), ("p99", 0.99)] {
         report.add(
-            format!("  as many bytes into a locked queue of one thread, {name}"),
+            format!("  same bytes into an uncontended queue, {name}"),
             percentile(&bare, part),
             "ns",
             Limit::None,
         );
     }
-    for (name, part) in [("median, taken off", 0.5), ("p99", 0.99)] {
+    for (name, part) in [("median, subtracted", 0.5), ("p99", 0.99)] {
         report.add(
             format!("  the clock itself, {name}"),
             percentile(&clock, part),

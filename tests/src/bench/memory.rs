@@ -1,5 +1,5 @@
-//! Memory of both programs, each a process of its own: the recorder against the simulated API server, the query for each
-//! kind of question. And since it is the real way from the API server to the row, the recorder's CPU time for an Event.
+//! Memory of both programs as processes: the recorder against the simulated API server, the query for each kind of
+//! question. Also the recorder's CPU time per Event, since this is the complete path from the API server to the row.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,10 +18,10 @@ const IDLE_KIB_MAX: f64 = 15.0 * 1024.0;
 const BUSY_KIB_MAX: f64 = 25.0 * 1024.0;
 const CPU_MICROS_MAX: f64 = 50.0;
 
-/// How long nothing more may come before everything counts as stored.
+/// Quiet time after which everything counts as stored.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Measures both programs; `events` come at once through the watch.
+/// Measures both programs; `events` arrive as one burst.
 pub fn run(
     seed: u64,
     events: usize,
@@ -37,7 +37,7 @@ fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> an
     let server = ApiServer::start(Config::default())?;
     let setup = Setup::new(&server, dir.path(), "")?;
     let config = dir.path().join("config.yaml");
-    // The times that a cluster has; Setup's are for tests.
+    // Default times; those of `Setup` are for tests.
     let yaml: Vec<&str> = setup.yaml.lines().take(3).collect();
     std::fs::write(&config, yaml.join("\n"))?;
     let mut recorder = Recorder::start(program, &config)?;
@@ -60,10 +60,7 @@ fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> an
         if now != last {
             (last, since) = (now, Instant::now());
         }
-        ensure!(
-            begun.elapsed() < 4 * PATIENCE,
-            "the Events do not come to an end"
-        );
+        ensure!(begun.elapsed() < 4 * PATIENCE, "the Events do not end");
         std::thread::sleep(Duration::from_millis(50));
     }
     let took = since.duration_since(begun);
@@ -72,7 +69,7 @@ fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> an
     let entries = setup.number("SELECT count(*) FROM dedup").unwrap_or(0);
     ensure!(entries > 0 && sent > 0, "nothing was stored");
     report.group(format!(
-        "recorder: a process of its own; {events} changes of {sent} Events at once through the watch, {entries} of them held"
+        "recorder process: burst of {events} changes of {sent} Events through the watch, {entries} tracked"
     ));
     report.add(
         "idle, peak",
@@ -101,13 +98,13 @@ fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> an
     let changes = events as f64;
     let cpu = (busy.cpu - idle.cpu).as_secs_f64() * 1e6 / changes;
     report.add(
-        "CPU a change, from the socket to the row",
+        "CPU per change, from the socket to the row",
         cpu,
         "µs",
         Limit::AtMost(CPU_MICROS_MAX),
     );
     report.add(
-        "changes stored a second",
+        "changes stored per second",
         sent as f64 / took.as_secs_f64(),
         "/s",
         Limit::None,
@@ -115,10 +112,10 @@ fn recorder(seed: u64, events: usize, program: &Path, report: &mut Report) -> an
     Ok(())
 }
 
-/// A recorder that runs as it does in a pod.
+/// A recorder process, as in a pod.
 struct Recorder(Child);
 
-/// What a process has used.
+/// Resources used by a process.
 struct Usage {
     peak_kib: f64,
     resident_kib: f64,
@@ -175,14 +172,14 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Where something failed before it was stopped; an error says that it has ended.
+        // Only if something failed before `stop`; an error means that it has already exited.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// A program that lies beside this one.
-pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
+/// A program in the same directory as this one.
+pub fn sibling_program(name: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name(name);
     ensure!(
         program.exists(),

@@ -1,20 +1,20 @@
 //! The measurements behind docs/performance.md; `kube9-bench` runs them.
 //!
 //! ```text
-//!   data ── world::History ─▶ decoded Events, batches, the deletions that the API server's TTL brings
-//!   fill ── through normalize, sanitize and the store's own transactions into a database, timed
+//!   data ── generator::History ─▶ decoded Events, batches, the deletions that the API server's TTL brings
+//!   populate ── through normalize, sanitize and the store's transactions into a database, timed
 //!     ├─ storage   bytes by table and index
-//!     ├─ ingest    against bare inserts of the same rows (bare)
-//!     ├─ query     in process, and whole processes beside an empty static C program
-//!     ├─ live      queue push, and how soon a row can be read, at a steady rate
+//!     ├─ ingest    compared with plain inserts of the same rows (baseline)
+//!     ├─ query     in process, and whole processes compared with an empty static C program
+//!     ├─ latency   queue push, and time until a row is readable, at a steady rate
 //!     ├─ memory    peaks of both programs, and the recorder's CPU time through the API server
-//!     ├─ retention a large clean-up and a pinned reader, while Events arrive
-//!     └─ cap       the size cap, reached while Events arrive; sound: what must hold afterwards
-//!   day ── cluster_sim::Day ─▶ the analysis: what is found beside what was planted; memory and cost by the size of the cluster
-//!   sheet ── what was measured beside its limit: text, JSON, plots
+//!     ├─ retention a large retention run and a pinned reader, while Events arrive
+//!     └─ size_limit  reached while Events arrive (integrity: the checks afterwards)
+//!   findings ── cluster_sim ─▶ the analysis: findings compared with planted faults; memory and cost by cluster size
+//!   report ── measured values and their limits: text, JSON, plots
 //! ```
 //!
-//! Every figure is measured in the run that prints it; a limit that was not met is printed as such.
+//! Every figure is measured in the run that prints it; a missed limit is marked.
 
 pub mod baseline;
 pub mod data;

@@ -45,7 +45,7 @@ impl Spending {
 
 static NO_CPU_CLOCK: AtomicBool = AtomicBool::new(false);
 
-/// Leaves CPU time at zero from now on: valgrind has no vDSO, in which that clock is looked for.
+/// Reports CPU time as zero from now on: valgrind has no vDSO for that clock.
 pub fn without_cpu_clock() {
     NO_CPU_CLOCK.store(true, Ordering::Relaxed);
 }
@@ -106,12 +106,12 @@ impl SavedDatabase {
     }
 }
 
-/// Where a database of so many Events is kept.
+/// Path of a saved database with that many Events.
 pub fn place(keep: &Path, events: usize) -> PathBuf {
     keep.join(events.to_string())
 }
 
-/// A database of so many Events: the one that is kept, else a new one, which is kept if `keep` is given.
+/// A database of `events` Events: the saved one, or a new one, which is saved if `keep` is given.
 pub fn filled(seed: u64, events: usize, keep: Option<&Path>) -> anyhow::Result<SavedDatabase> {
     let (directory, temporary) = match keep {
         Some(keep) => (place(keep, events), None),
@@ -163,7 +163,7 @@ impl Database {
         })
     }
 
-    /// Takes everything that the feed has.
+    /// Stores everything in the feed.
     pub fn fill(&mut self, feed: Feed) -> anyhow::Result<Filled> {
         let mut filled = Filled::default();
         let mut feed = feed.peekable();
@@ -187,7 +187,7 @@ impl Database {
         self.preparer().prepare(batch, filled).map(Some)
     }
 
-    /// What the source's thread does for this database.
+    /// The source thread's part for this database.
     pub fn preparer(&self) -> Preparer {
         Preparer {
             watch: self.watch,
@@ -195,7 +195,7 @@ impl Database {
         }
     }
 
-    /// One transaction, as the writer makes it.
+    /// One transaction, as in the writer.
     pub fn apply(&mut self, items: &[Item], now: Timestamp) -> anyhow::Result<()> {
         apply_all(&mut self.conn, &mut self.applier, |session, applier| {
             applier.apply(session, items, now)
@@ -214,7 +214,7 @@ impl Database {
         Ok(rows as u64)
     }
 
-    /// Copies the write-ahead log into the file and cuts it.
+    /// Runs a checkpoint and truncates the WAL.
     pub fn checkpoint(&self) -> anyhow::Result<()> {
         self.conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -227,7 +227,7 @@ impl Database {
     }
 }
 
-/// The source's part: from decoded Events to what is pushed.
+/// The source's part: from decoded Events to queue items.
 #[derive(Debug)]
 pub struct Preparer {
     watch: WatchId,

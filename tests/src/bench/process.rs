@@ -54,7 +54,7 @@ impl Runner {
                 .arg(&file)
                 .stdin(Stdio::null())
                 .output()
-                .context("gcc cannot be started")?;
+                .context("cannot start gcc")?;
             ensure!(
                 done.status.success(),
                 "gcc failed: {}",
@@ -69,12 +69,12 @@ impl Runner {
         })
     }
 
-    /// A program that does nothing: the floor under every process.
+    /// A program that does nothing: the minimum for any process.
     pub fn empty(&self) -> &Path {
         &self.empty
     }
 
-    /// Runs `program` so many times; every run has to exit with `exit`.
+    /// Runs `program` `times` times; every run must exit with `exit`.
     pub fn run(
         &self,
         times: usize,
@@ -99,7 +99,7 @@ impl Runner {
             let mut next = || {
                 words
                     .next()
-                    .context("the measuring program printed half a line")
+                    .context("the measuring program printed an incomplete line")
             };
             let micros: f64 = next()?.parse()?;
             let peak: u64 = next()?.parse()?;
@@ -116,7 +116,7 @@ impl Runner {
             runs.cpu_millis.push(cpu / 1000.0);
             runs.peak_kib = runs.peak_kib.max(peak);
         }
-        ensure!(!runs.millis.is_empty(), "nothing was run");
+        ensure!(!runs.millis.is_empty(), "no run was measured");
         runs.millis.sort_by(f64::total_cmp);
         runs.cpu_millis.sort_by(f64::total_cmp);
         Ok(runs)

@@ -1,5 +1,5 @@
-//! Questions to a filled database: in process, and as whole `kube9-query` processes; beside a recorder at rest and beside
-//! one that writes a thousand Events a second.
+//! Queries on a filled database: in process, and as `kube9-query` processes; next to an idle recorder and to one that
+//! writes a thousand Events per second.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,7 +26,7 @@ const TIMES: usize = 21;
 /// Of those that take longer than [`SLOW_MS`].
 const TIMES_SLOW: usize = 5;
 const SLOW_MS: f64 = 100.0;
-/// How long a recorder writes beside the questions at most.
+/// Longest time that a recorder writes next to the queries.
 const BESIDE: Duration = Duration::from_secs(900);
 /// Runs after the page cache was emptied.
 const TIMES_COLD: usize = 3;
@@ -45,14 +45,14 @@ const VERSION_RATIO: f64 = 2.0;
 /// Of bare SQLite on the same rows, in process.
 const BARE_RATIO: f64 = 2.0;
 
-/// What is asked: a name for the table, the words, and how long it may take.
+/// A query: its name, its arguments and its limit.
 struct Question {
     name: &'static str,
     args: Vec<String>,
     limit: Limit,
 }
 
-/// Fills a database, or takes the one in `keep`, and asks it everything.
+/// Fills a database, or uses the one in `keep`, and runs every query.
 pub fn run(
     seed: u64,
     events: usize,
@@ -62,18 +62,18 @@ pub fn run(
     let saved = filled(seed, events, keep)?;
     report.group(format!("query: {} rows", saved.rows));
     let (path, rows) = (saved.path(), saved.rows);
-    // Written to below, so that what is kept stays as it is.
+    // A copy, because it is written to below.
     let copy = copy_of(&saved)?;
     in_process(copy.path(), report)?;
     let runner = match Runner::new() {
         Ok(runner) => runner,
         Err(error) => {
-            report.note(format!("whole processes were skipped: {error:#}"));
+            report.note(format!("processes were skipped: {error:#}"));
             return Ok(Vec::new());
         }
     };
     let points = processes(&runner, binary, &path, rows, report)?;
-    beside(&runner, binary, (seed, rows), copy.path(), report)?;
+    query_during_load(&runner, binary, (seed, rows), copy.path(), report)?;
     Ok(points)
 }
 
@@ -99,7 +99,7 @@ fn store(directory: &Path) -> anyhow::Result<Store> {
 }
 
 /// The same questions while a recorder writes.
-fn beside(
+fn query_during_load(
     runner: &Runner,
     binary: &Path,
     (seed, rows): (u64, u64),
@@ -111,7 +111,7 @@ fn beside(
     let store = store(directory)?;
     let overrides = SeverityOverrides::default();
     let events = PER_SECOND * BESIDE.as_secs() as usize;
-    // Of the same thirty days, so that every question has more and more rows to find.
+    // Of the same thirty days, so that every query finds more rows.
     let items = Feed::new(seed + 1, events)
         .filter(|(_, delivery)| matches!(delivery, Delivery::Event(_)))
         .map_while(|(at, delivery)| item(FIRST_WATCH, at, delivery, &overrides).ok());
@@ -138,7 +138,7 @@ fn beside(
     })?;
     store.stop()?;
     report.group(format!(
-        "query: {rows} rows and more, beside a recorder that writes {:.0} Events a second",
+        "query: {rows} rows and more, next to a recorder that writes {:.0} Events per second",
         written as f64 / took.as_secs_f64()
     ));
     let mut peak = 0;
@@ -155,7 +155,7 @@ fn beside(
     Ok(())
 }
 
-/// Runs a question so many times; those that take long fewer times.
+/// Runs a query repeatedly; slow ones fewer times.
 fn ask(
     runner: &Runner,
     binary: &Path,
@@ -194,7 +194,7 @@ pub fn memory(seed: u64, events: usize, binary: &Path, report: &mut Report) -> a
     let filled = filled(seed, events, None)?;
     let path = filled.path();
     report.group(format!(
-        "query: peak memory, a process a question, {} rows",
+        "query: peak memory, one process per query, {} rows",
         filled.rows
     ));
     let runner = Runner::new()?;
@@ -237,8 +237,8 @@ fn micros(times: usize, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow:
     Ok(all[times / 2])
 }
 
-/// Beside a recorder at rest, as a reader mostly is. Without one, SQLite's read-only way into the log drops the page cache
-/// after every transaction, for a bare SELECT through the same way just as for ours.
+/// Next to an idle recorder, as usual for a reader. Without one, SQLite's read-only access to the WAL drops the page
+/// cache after every transaction, also for a plain SELECT.
 fn in_process(directory: &Path, report: &mut Report) -> anyhow::Result<()> {
     let path = &directory.join("kube9.db");
     let store = store(directory)?;
@@ -282,7 +282,7 @@ fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     for (name, ours, bare) in [("get", get, bare_get), ("list 100", list, bare_list)] {
         report.add(format!("in process: {name}"), ours, "µs", Limit::None);
         report.add(
-            format!("in process: {name}, of a bare SELECT ({bare:.0} µs)"),
+            format!("in process: {name}, relative to a plain SELECT ({bare:.0} µs)"),
             ours / bare,
             "×",
             Limit::AtMost(BARE_RATIO),
@@ -308,7 +308,7 @@ fn processes(
     );
     report.add("process: --version", version.median(), "ms", Limit::None);
     report.add(
-        "process: --version, of the C program",
+        "process: --version, relative to the C program",
         version.fastest() / floor.fastest(),
         "×",
         Limit::AtMost(VERSION_RATIO),
@@ -350,7 +350,7 @@ fn processes(
     Ok(points)
 }
 
-/// Nobody has the database open when this is called.
+/// The database must not be open.
 fn empty_page_cache(path: &Path) -> anyhow::Result<()> {
     let file = File::open(path)?;
     file.sync_all()?;
@@ -358,7 +358,7 @@ fn empty_page_cache(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Questions with values from the middle of the data: neither the largest namespace nor the rarest reason.
+/// Queries with average values: neither the largest namespace nor the rarest reason.
 fn questions(path: &Path, rows: u64) -> anyhow::Result<Vec<Question>> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let text = |sql: &str| -> anyhow::Result<String> {
@@ -500,8 +500,5 @@ fn deep_cursor(path: &Path, row: u64) -> anyhow::Result<String> {
         offset: row,
         after: None,
     })?;
-    Ok(page
-        .next
-        .context("half of the rows leave another half")?
-        .to_string())
+    Ok(page.next.context("the result has no cursor")?.to_string())
 }

@@ -1,4 +1,4 @@
-//! What was measured, beside its limit: as a table for people, as JSON for machines.
+//! Measured values and their limits, as a table or as JSON.
 
 use std::io::{self, Write};
 
@@ -23,12 +23,12 @@ pub struct Figure {
     /// The figure.
     pub value: f64,
     pub unit: &'static str,
-    /// What it is judged by.
+    /// Its limit.
     pub limit: Limit,
 }
 
 impl Figure {
-    /// Whether it keeps its limit; `None` without one.
+    /// Whether it meets its limit; `None` without one.
     pub fn is_met(&self) -> Option<bool> {
         match self.limit {
             Limit::AtMost(limit) => Some(self.value <= limit),
@@ -37,7 +37,7 @@ impl Figure {
         }
     }
 
-    /// The figure as a part of its limit.
+    /// Ratio of the figure to its limit.
     pub fn ratio(&self) -> Option<f64> {
         match self.limit {
             Limit::AtMost(limit) | Limit::AtLeast(limit) => Some(self.value / limit),
@@ -84,7 +84,7 @@ impl Report {
         self.groups.iter().flat_map(|(_, figures)| figures)
     }
 
-    /// The table for people.
+    /// Prints the table.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         for (title, figures) in &self.groups {
             writeln!(out, "\n{title}")?;

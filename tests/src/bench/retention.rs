@@ -1,5 +1,5 @@
-//! A large clean-up while Events arrive, a reader that holds its transaction for long, and a database that reaches its
-//! size cap. After each of them the file has to be sound and every row readable.
+//! A large retention run while Events arrive, a reader with a long transaction, and a database that reaches its size
+//! limit. After each, the file must be intact and every row readable.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,16 @@ use super::{integrity, size_limit};
 
 /// The writer must never pause for longer than a step of 50 ms and a batch of as much.
 pub(super) const DELAY_MS_MAX: f64 = 100.0;
-/// Of a log that is never pinned for long.
+/// Largest WAL without a pinned reader.
 pub(super) const WAL_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
 /// While a reader pins the log, the writer gathers larger batches.
 const PINNED_DELAY_MS_MAX: f64 = 1000.0;
-/// Of a log that is pinned for [`PINNED`].
+/// Largest WAL when a reader pins it for [`PINNED`].
 const PINNED_WAL_BYTES_MAX: f64 = 128.0 * 1024.0 * 1024.0;
 /// How long the pinned reader holds its transaction.
 const PINNED: Duration = Duration::from_secs(30);
 
-/// Deletes most of a history, then pins a reader; Events arrive all the while.
+/// Deletes most of a history, then pins a reader, while Events arrive.
 pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut database = Database::open(dir.path())?;
@@ -51,20 +51,20 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> 
     let is_done = || metrics.retention_last_success.get() > 0.0;
     let pushed = store.push(items.by_ref(), || !is_done()).at;
     let took = begun.elapsed();
-    anyhow::ensure!(is_done(), "the clean-up took longer than the Events lasted");
+    anyhow::ensure!(is_done(), "the retention run took longer than the load");
     std::thread::sleep(Duration::from_secs(1));
     let seen = poller.stop()?;
     let deleted: u64 = Severity::ALL
         .iter()
         .map(|&severity| metrics.retention_deleted.of(severity, Removal::Age).get())
         .sum();
-    // The row that tells of the run is a change, too; it comes last.
+    // The row about the run is also a change; it comes last.
     let delays = seen.delays(&pushed, changes);
     report.group(format!(
-        "retention: {deleted} of {} rows deleted while 1000 Events a second arrive",
+        "retention: {deleted} of {} rows deleted while 1000 Events per second arrive",
         filled.rows
     ));
-    report.add("clean-up", took.as_secs_f64(), "s", Limit::None);
+    report.add("retention run", took.as_secs_f64(), "s", Limit::None);
     report.add(
         "Event readable, p99",
         percentile(&delays, 0.99),
@@ -102,7 +102,7 @@ pub fn run(seed: u64, events: usize, report: &mut Report) -> anyhow::Result<()> 
     store.stop()?;
     let rows = integrity::check(&path)?;
     report.note(format!(
-        "after the clean-up and the pinned reader: integrity_check is ok, the counters equal the rows, and all {rows} rows \
+        "after the retention run and the pinned reader: integrity_check is ok, the counters equal the rows, and all {rows} rows \
          are readable through the view"
     ));
     size_limit::run(seed, report)
@@ -129,7 +129,7 @@ fn pinned(
     let seen = poller.stop()?;
     let delays = seen.delays(&pushed, before);
     report.group(format!(
-        "a reader holds its transaction for {} s while 1000 Events a second arrive",
+        "a reader holds its transaction for {} s while 1000 Events per second arrive",
         PINNED.as_secs()
     ));
     report.add(

@@ -1,5 +1,5 @@
-//! A database that reaches its size cap while Events arrive: stays below it, the oldest of the least severe rows go, of
-//! those who hold most.
+//! A database that reaches its size limit while Events arrive: it stays below the limit, and the oldest of the least
+//! severe rows of the largest namespaces are deleted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::populate::filled;
 use super::report::{Limit, Report};
 use super::retention::{DELAY_MS_MAX, WAL_BYTES_MAX};
 
-/// Events in the database that reaches its cap, and those that arrive then.
+/// Events in the database before, and those that arrive during the run.
 const CAP_EVENTS: usize = 200_000;
 const CAP_MORE: usize = 30_000;
-/// Names that may wait for the next clean-up: those of rows that were folded or deleted since the last sweep began.
+/// Allowed unused names: those of rows folded or deleted since the last retention run started.
 const UNUSED_MAX: f64 = 0.02;
 const NAMES: &str =
     "SELECT (SELECT count(*) FROM object) + (SELECT count(*) FROM message_template)";
@@ -27,7 +27,7 @@ const UNUSED_NAMES: &str = "SELECT (SELECT count(*) FROM message_template WHERE 
      + (SELECT count(*) FROM object WHERE id NOT IN (SELECT object FROM event WHERE object IS NOT NULL) \
         AND id NOT IN (SELECT owner FROM object WHERE owner IS NOT NULL))";
 
-/// Fills a database almost to a cap and goes on until it was reached several times.
+/// Fills a database almost to the limit, then adds rows until it was reached several times.
 pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
     let saved = filled(seed, CAP_EVENTS, None)?;
     let path = saved.path();
@@ -37,7 +37,7 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
         let used = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
         Ok((used * number("PRAGMA page_size")?) as u64)
     };
-    // By whose they are.
+    // By namespace.
     let keys = |conn: &Connection,
                 severity: Severity|
      -> anyhow::Result<BTreeMap<String, Vec<i64>>> {
@@ -56,7 +56,7 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
         .iter()
         .map(|&severity| keys(&conn, severity))
         .collect::<Result<_, _>>()?;
-    // A clean-up begins at 95 %: the first rows that arrive bring it about, the rest fill what it made room for.
+    // Retention starts at 95 %: the first new rows trigger it, the rest fill the freed space.
     let cap = (pages(&conn)? * 100 / 94).div_ceil(1 << 20);
     let bytes = cap << 20;
     let for_ever = Duration::from_secs(3650 * 86_400);
@@ -95,8 +95,8 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
         .map(|&severity| deleted(severity))
         .collect();
     store.stop()?;
-    anyhow::ensure!(gone[0] > 0, "the cap of {cap} MiB was never reached");
-    // What went must be the beginning of what was there, tenant by tenant and severity by severity.
+    anyhow::ensure!(gone[0] > 0, "the limit of {cap} MiB was never reached");
+    // The deleted rows must be the oldest ones of each namespace and severity.
     for (&severity, before) in Severity::ALL.iter().zip(&before) {
         let after = keys(&conn, severity)?;
         for (tenant, before) in before {
@@ -109,18 +109,18 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
                 .count();
             anyhow::ensure!(
                 left == younger,
-                "{severity} of {tenant}: {} rows went that were younger than one that stayed",
+                "{severity} of {tenant}: {} deleted rows are younger than a remaining one",
                 younger - left
             );
         }
     }
     report.group(format!(
-        "size cap of {cap} MiB: {} rows deleted while {} arrive, 1000 a second",
+        "size limit of {cap} MiB: {} rows deleted while {} arrive, 1000 per second",
         gone.iter().sum::<u64>(),
         pushed.len()
     ));
     report.add(
-        "largest used bytes, of the cap",
+        "largest used bytes, of the limit",
         largest as f64 / bytes as f64,
         "",
         Limit::AtMost(1.0),
@@ -148,14 +148,14 @@ pub fn run(seed: u64, report: &mut Report) -> anyhow::Result<()> {
     let unused: i64 = conn.query_row(UNUSED_NAMES, [], |row| row.get(0))?;
     report.add("names", names as f64, "", Limit::None);
     report.add(
-        "names that no row uses, of all",
+        "unused names, of all",
         unused as f64 / names.max(1) as f64,
         "",
         Limit::AtMost(UNUSED_MAX),
     );
     let rows = integrity::check(&path)?;
     report.note(format!(
-        "after the size cap: integrity_check is ok, the counters equal the rows, and all {rows} rows are readable"
+        "after the size limit: integrity_check is ok, the counters equal the rows, and all {rows} rows are readable"
     ));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Bytes an event, by table and index.
+//! Bytes per event, by table and index.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::data::{Feed, SPAN};
 use super::populate::{Database, Filled, place};
 use super::report::{Limit, Report};
 
-/// The mission's figure.
+/// The target of docs/performance.md.
 const BYTES_MAX: f64 = 100.0;
 /// An empty database.
 const EMPTY_MAX: f64 = 64.0 * 1024.0;
 
-/// Tables of live state: their size follows what the API server holds now, not the history.
+/// Tables of current state: their size depends on what the API server holds now, not on the history.
 const LIVE: [&str; 6] = [
     "dedup",
     "watch_state",
@@ -52,7 +52,7 @@ pub fn parts(conn: &Connection) -> anyhow::Result<Vec<Part>> {
     Ok(parts.collect::<Result<_, _>>()?)
 }
 
-/// Bytes of history a row: everything but the live state.
+/// Bytes of history per row: everything except the current state.
 pub fn history_bytes(parts: &[Part]) -> u64 {
     parts
         .iter()
@@ -61,7 +61,7 @@ pub fn history_bytes(parts: &[Part]) -> u64 {
         .sum()
 }
 
-/// Fills a database with so many Events and measures it; it is left in `keep`, where a run of the same seed finds it.
+/// Fills a database with `events` Events and measures it. It stays in `keep`, where a run with the same seed finds it.
 pub fn run(
     seed: u64,
     events: usize,
@@ -72,7 +72,7 @@ pub fn run(
     let place = keep.map_or_else(|| dir.path().to_owned(), |keep| place(keep, events));
     anyhow::ensure!(
         !place.join("kube9.db").exists(),
-        "{} has a database already",
+        "{} already contains a database",
         place.display()
     );
     std::fs::create_dir_all(&place)?;
@@ -90,9 +90,14 @@ pub fn run(
         SPAN.as_secs() / 86_400,
         filled.rows
     ));
-    report.add("bytes a row, history", a_row, "B", Limit::AtMost(BYTES_MAX));
     report.add(
-        "bytes an Event observed",
+        "bytes per row, history",
+        a_row,
+        "B",
+        Limit::AtMost(BYTES_MAX),
+    );
+    report.add(
+        "bytes per Event observed",
         history_bytes(&parts) as f64 / filled.events.max(1) as f64,
         "B",
         Limit::None,
@@ -135,13 +140,13 @@ pub fn run(
     for table in ["dedup", "change_log"] {
         let (entries, bytes) = live(table)?;
         report.add(
-            format!("live state: {table}, entries"),
+            format!("current state: {table}, entries"),
             entries,
             "",
             Limit::None,
         );
         report.add(
-            format!("live state: {table}, an entry"),
+            format!("current state: {table}, per entry"),
             bytes,
             "B",
             Limit::None,
@@ -183,6 +188,6 @@ pub fn run(
     let integrity: String = database
         .conn
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    anyhow::ensure!(integrity == "ok", "integrity_check says {integrity}");
+    anyhow::ensure!(integrity == "ok", "integrity_check: {integrity}");
     Ok((a_row, filled))
 }

@@ -1,6 +1,6 @@
 //! Measures kube9: `cargo run --release --bin kube9-bench -- storage --rows 1000000`.
 //!
-//! Prints each figure beside its limit, as a ratio. Absolute figures depend on the machine; ratios less so.
+//! Prints each figure with its limit, as a ratio. Absolute figures depend on the machine, ratios less so.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,41 +17,43 @@ use kube9_tests::cluster_sim::{Plan, change_cost, live_replay};
 struct Args {
     #[command(subcommand)]
     what: What,
-    /// Events, one or more numbers; `100k` and `1M` work [default: 100k; of `all`: what the documentation shows].
+    /// Events, one or more numbers; `100k` and `1M` work [default: 100k; for `all`: the sizes of the documentation].
     #[arg(long, global = true, value_delimiter = ',', value_parser = number)]
     rows: Vec<usize>,
     /// Print JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
-    /// What the generated history follows from.
+    /// Seed of the generated history.
     #[arg(long, global = true, default_value_t = 9)]
     seed: u64,
-    /// The query binary; limits are for the static one of the image [default: kube9-query beside this program].
+    /// The query binary; limits are for the static one of the image [default: kube9-query in the directory of this
+    /// program].
     #[arg(long, global = true)]
     query: Option<PathBuf>,
-    /// The recorder binary; limits are for the static one of the image [default: kube9-recorder beside this program].
+    /// The recorder binary; limits are for the static one of the image [default: kube9-recorder in the directory of
+    /// this program].
     #[arg(long, global = true)]
     recorder: Option<PathBuf>,
-    /// Leave filled databases in this directory (storage), or ask those that are there (query).
+    /// Save filled databases in this directory (storage), or use the saved ones (query).
     #[arg(long, global = true)]
     keep: Option<PathBuf>,
-    /// Measure no CPU time: to run it under valgrind, which does not know that clock.
+    /// Do not measure CPU time, for runs under valgrind.
     #[arg(long, global = true)]
     no_cpu: bool,
-    /// Draw figures over the number of rows into this directory, as SVG.
+    /// Write plots over the number of rows into this directory, as SVG.
     #[arg(long, global = true)]
     plots: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Bytes an event, by table and index.
+    /// Bytes per event, by table and index.
     Storage,
-    /// Decoded Event to committed row, beside a bare insert.
+    /// Decoded Event to committed row, compared with plain inserts.
     Ingest,
-    /// A thousand Events a second for ten seconds: queue push, and how soon a row can be read.
+    /// A thousand Events per second for ten seconds: queue push, and time until a row is readable.
     Latency,
-    /// Questions in process and as whole processes.
+    /// Queries in process and as processes.
     Query,
     /// Peak memory of both programs, at 20k Events unless --rows is given; then of a recorder in a large cluster.
     Memory {
@@ -61,24 +63,24 @@ enum What {
         #[arg(long, default_value_t = 100)]
         value_kib: usize,
     },
-    /// A large clean-up, a pinned reader, and the size cap, while Events arrive.
+    /// A large retention run, a pinned reader, and the size limit, while Events arrive.
     Retention,
-    /// Everything that docs/performance.md shows of the store: storage, ingest, query, latency, memory, retention, with plots.
+    /// All benchmarks of the store with plots: storage, ingest, query, latency, memory, retention.
     All,
-    /// A day of a cluster that knows its truth, through the analysis: what is missed, doubled, not closed.
+    /// Compare the findings of a simulated cluster with its ground truth: missed, false, duplicated, not closed.
     Findings {
         #[command(flatten)]
         cluster: Cluster,
-        /// Through a recorder in a process of its own, whose clock runs so many times as fast.
+        /// Run through a recorder process whose clock is this many times as fast.
         #[arg(long)]
         speed: Option<f64>,
     },
-    /// What one change costs the analysis, by the size of the cluster.
+    /// Cost of one change in the analysis, by cluster size.
     ChangeCost {
-        /// Pods of the clusters that are compared, the smallest first.
+        /// Pods of the compared clusters, the smallest first.
         #[arg(long, value_delimiter = ',', value_parser = number, default_value = "1k,3k,10k,30k")]
         sizes: Vec<usize>,
-        /// Count instructions too, with valgrind: minutes for a large cluster.
+        /// Also count instructions with valgrind: takes minutes for a large cluster.
         #[arg(long)]
         instructions: bool,
     },
@@ -130,7 +132,9 @@ fn number(text: &str) -> Result<usize, String> {
         .ok()
         .and_then(|n| n.checked_mul(factor))
         .filter(|n| *n > 0)
-        .ok_or_else(|| format!("{text:?} is no number of rows, such as 100000, 100k or 1M"))
+        .ok_or_else(|| {
+            format!("invalid number of rows {text:?}: use for example 100000, 100k or 1M")
+        })
 }
 
 fn main() -> ExitCode {
@@ -159,7 +163,7 @@ fn main() -> ExitCode {
 fn program(given: Option<&PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
     match given {
         Some(program) => Ok(program.clone()),
-        None => memory::beside(name),
+        None => memory::sibling_program(name),
     }
 }
 
@@ -179,7 +183,7 @@ impl Lines {
         }
     }
 
-    /// Draws them, where plots are asked for.
+    /// Draws the plots if requested.
     fn draw(
         &self,
         args: &Args,
@@ -251,13 +255,13 @@ fn measure(args: &Args, report: &mut Report) -> anyhow::Result<()> {
 
 const HUNDRED_K: usize = 100_000;
 const MILLION: usize = 1_000_000;
-/// What the limits of memory are for.
+/// The number of Events that the memory limits apply to.
 const MEMORY_EVENTS: usize = 20_000;
-/// So many rows are more than 500,000 that expire.
+/// Enough for more than 500,000 expired rows.
 const RETENTION_EVENTS: usize = 700_000;
 const LATENCY_SECONDS: usize = 10;
 
-/// The whole documentation; the databases of `storage` are asked by `query`.
+/// All benchmarks of the store; `query` uses the databases of `storage`.
 fn all(args: &Args, sizes: &[usize], report: &mut Report) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let keep = args.keep.as_deref().unwrap_or(temporary.path());
@@ -288,21 +292,21 @@ fn storage(
     let mut lines = Lines::default();
     for &rows in sizes {
         let (bytes, _) = storage::run(args.seed, rows, keep, report)?;
-        lines.point("bytes a row", rows, bytes);
+        lines.point("bytes per row", rows, bytes);
     }
-    lines.draw(args, "size", ("Size of history", "bytes a row"), 100.0)
+    lines.draw(args, "size", ("Size of history", "bytes per row"), 100.0)
 }
 
 fn ingest(args: &Args, sizes: &[usize], report: &mut Report) -> anyhow::Result<()> {
     let mut lines = Lines::default();
     for &rows in sizes {
         lines.point(
-            "Events a second",
+            "Events per second",
             rows,
             ingest::run(args.seed, rows, report)?,
         );
     }
-    lines.draw(args, "ingest", ("Ingest", "Events a second"), 50_000.0)
+    lines.draw(args, "ingest", ("Ingest", "Events per second"), 50_000.0)
 }
 
 fn query(
@@ -324,7 +328,7 @@ fn query(
     lines.draw(args, "query", (title, "ms"), 10.0)
 }
 
-/// Questions in the plot; all of them would cover each other.
+/// Queries in the plot; all of them would overlap.
 const DRAWN: [&str; 5] = [
     "list 25",
     "get",

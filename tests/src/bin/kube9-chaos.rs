@@ -1,9 +1,8 @@
-//! `kube9-chaos --minutes N --seed S`: kills, starves and deceives the recorder, then compares it with the truth.
-//! `kube9-chaos --burst N`: overruns it.
-//! `kube9-chaos --http PROGRAM --minutes N --seed S`: sends hostile requests to the port of that recorder.
-//! `kube9-chaos --soak --minutes N`: lets it live, and measures it all the while.
-//! `kube9-chaos --tenant all --recorder FILE`: attacks that program with objects, in a memory control group.
-//! Exit code: 0 nothing is wrong, 1 something is, 2 wrong usage.
+//! `kube9-chaos --minutes N --seed S`: kills, stalls and deceives the recorder, then compares its database with the
+//! ground truth. `kube9-chaos --burst N`: sends more Events than fit into the queue. `kube9-chaos --http PROGRAM
+//! --minutes N --seed S`: sends hostile HTTP requests to that recorder. `kube9-chaos --soak --minutes N`: runs it under
+//! changing load and measures it. `kube9-chaos --tenant all --recorder FILE`: attacks that program with large objects,
+//! in a memory cgroup. Exit code: 0 no errors, 1 errors, 2 wrong usage.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,54 +15,53 @@ use kube9_tests::chaos::{self, Options, http, soak, tenant};
 
 #[derive(Parser)]
 #[command(
-    about = "Kills, starves and deceives the recorder, then compares its database with the truth"
+    about = "Kills, stalls and deceives the recorder, then compares its database with the ground truth"
 )]
 struct Cli {
-    /// How long, in minutes; fractions are allowed.
+    /// Duration in minutes; fractions are allowed.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Determines load and faults.
+    /// Seed of load and faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Writes to Events a second.
+    /// Writes to Events per second.
     #[arg(long, default_value_t = 150)]
     rate: u64,
     /// Mean time between two kills, in milliseconds.
     #[arg(long, default_value_t = 1500)]
     kill_every: u64,
-    /// Instead of all that: so many Events at once, far beyond the queue's 1,000.
+    /// Mode: send this many Events as one burst, more than the queue's 1,000.
     #[arg(long)]
     burst: Option<usize>,
-    /// Instead of all that: hostile requests to the port of this kube9-recorder, as it ships.
+    /// Mode: send hostile HTTP requests to this kube9-recorder.
     #[arg(long, value_name = "PROGRAM")]
     http: Option<PathBuf>,
-    /// Instead of all that: changing load with a fault now and then and few restarts, measured all the while.
+    /// Mode: changing load with occasional faults and restarts, measured continuously.
     #[arg(long)]
     soak: bool,
-    /// Of the soak: size of the database from which on the oldest rows go, in KiB.
+    /// For --soak: size limit of the database, in KiB.
     #[arg(long, default_value_t = 6 << 10)]
     max_kib: u64,
-    /// Only draws the table of a soak, as SVG on stdout.
+    /// Mode: draw the table of a soak as SVG on stdout.
     #[arg(long, value_name = "CSV")]
     plot: Option<PathBuf>,
-    /// Of the soak: multiplies what happens by itself.
+    /// For --soak: multiplies the rates of the load.
     #[arg(long, default_value_t = 1.0)]
     load: f64,
-    /// Instead of all that: objects as large as one tenant can make them, against the chart's memory limit; the name of
-    /// one attack, or `all`.
+    /// Mode: objects as large as one tenant can create, at the chart's memory limit; the name of one attack, or `all`.
     #[arg(long, value_name = "ATTACK")]
     tenant: Option<String>,
-    /// Of the tenant: the recorder's program, optimized.
+    /// For --tenant: the optimized recorder program.
     #[arg(
         long,
         value_name = "FILE",
         default_value = "target/release/kube9-recorder"
     )]
     recorder: PathBuf,
-    /// Of the tenant: seconds of each of the three phases of an attack.
+    /// For --tenant: seconds of each of the three phases of an attack.
     #[arg(long, default_value_t = 6)]
     phase: u64,
-    /// Where to work; the folder stays. Without it a temporary one, which goes when all is well.
+    /// Working folder, which is kept. The default is a temporary one, which is deleted after a run without errors.
     #[arg(long)]
     folder: Option<PathBuf>,
     #[command(subcommand)]
@@ -72,11 +70,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Hidden {
-    /// The recorder, as this program starts it.
+    /// The recorder process that this program starts.
     #[command(hide = true)]
     RunRecorder {
         config: PathBuf,
-        /// Seconds for which rows of info and warning, and of error and critical, are kept.
+        /// Retention of info and warning, and of error and critical, in seconds.
         #[arg(num_args = 2)]
         retention: Vec<u64>,
     },
@@ -87,7 +85,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Nobody is left to tell when stderr is closed.
+            // Ignored if stderr is closed.
             drop(writeln!(io::stderr(), "kube9-chaos: {error:#}"));
             ExitCode::FAILURE
         }
@@ -102,9 +100,11 @@ fn attack(
     folder: &Path,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let recorder = recorder.canonicalize().context("there is no recorder")?;
+    let recorder = recorder
+        .canonicalize()
+        .context("the recorder program does not exist")?;
     if let Err(error) = tenant::Cgroup::new(tenant::LIMIT) {
-        writeln!(out, "SKIPPED: no memory control group can be made: {error}")?;
+        writeln!(out, "SKIPPED: cannot create a memory cgroup: {error}")?;
         return Ok(true);
     }
     let chosen = |attack: &&tenant::Attack| name == "all" || attack.name == name;
@@ -147,7 +147,7 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
             (std::env::temp_dir().join(name), true)
         }
     };
-    std::fs::create_dir_all(&folder).context("cannot make the working folder")?;
+    std::fs::create_dir_all(&folder).context("cannot create the working folder")?;
     let mut out = io::stdout().lock();
     let is_clean = match cli.burst {
         _ if cli.tenant.is_some() => {
@@ -194,7 +194,7 @@ fn work(cli: Cli) -> anyhow::Result<bool> {
         }
     };
     if !is_clean {
-        writeln!(out, "NOT CLEAN; database and log: {}", folder.display())?;
+        writeln!(out, "FAILED; database and log: {}", folder.display())?;
     } else if is_ours {
         std::fs::remove_dir_all(&folder)?;
     }

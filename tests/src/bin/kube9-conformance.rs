@@ -12,7 +12,7 @@ use kube9_tests::apiserver::conformance::{self, Shape};
 /// Makes the conformance calls against an API server.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where it answers plain HTTP, e.g. `kubectl proxy` at http://127.0.0.1:8001.
+    /// Plain HTTP address, e.g. of `kubectl proxy`: http://127.0.0.1:8001.
     #[arg(long)]
     url: String,
     /// Bearer token.
@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(out, "{} calls", found.len())?;
     if let Some(path) = &args.record {
-        // A line a call, so that a difference between versions is a line.
+        // One line per call, so that differences between versions are easy to read.
         let lines: Result<Vec<String>, _> = found.iter().map(serde_json::to_string).collect();
         fs::write(path, format!("[\n{}\n]\n", lines?.join(",\n")))
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,7 +1,7 @@
-//! `kube9-demo`: a simulated cluster that misbehaves, recorded by the real recorder over real HTTP.
+//! `kube9-demo`: a simulated cluster with faults, recorded by the real recorder over HTTP.
 //!
 //! ```text
-//!   world ─▶ simulated API server ─ HTTP ─▶ kube9_recorder::run ─▶ DIR/kube9.db ◀─ kube9_query::run (the first table)
+//!   generator ─▶ simulated API server ─ HTTP ─▶ kube9_recorder::run ─▶ DIR/kube9.db ◀─ kube9_query::run (the first table)
 //! ```
 
 #![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
@@ -20,16 +20,16 @@ use kube9_tests::clock::Micros;
 use kube9_tests::generator::{Cause, LiveCluster, Probe, Shortage, Size};
 use tokio::sync::oneshot;
 
-/// Seconds of the world in one of ours: a crash loop backs off within the demo's time.
+/// Simulated seconds per real second, so that a crash loop backs off within the demo's time.
 const SPEED: f64 = 20.0;
 
 /// When the first table is shown.
 const TABLE_AFTER: Duration = Duration::from_secs(8);
 
-/// How often the world goes on.
+/// Step of the simulation.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Records a simulated cluster that misbehaves.
+/// Record a simulated cluster with faults.
 #[derive(Parser)]
 #[command(name = "kube9-demo")]
 struct Args {
@@ -39,10 +39,10 @@ struct Args {
     /// Where kube9.db is written
     #[arg(long, value_name = "DIR", default_value = "kube9-data")]
     data_dir: PathBuf,
-    /// Ordinary Events a second beside the misbehaviour
+    /// Routine Events per second
     #[arg(long, value_name = "N", default_value_t = 20.0)]
     rate: f64,
-    /// Seed of the world
+    /// Seed of the simulated cluster
     #[arg(long, default_value_t = 9)]
     seed: u64,
 }
@@ -54,15 +54,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     );
     let number: u64 = number
         .parse()
-        .map_err(|_| format!("{text:?} is no time; write 20s or 2m"))?;
+        .map_err(|_| format!("invalid time {text:?}: use for example 20s or 2m"))?;
     match unit {
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!("{text:?} is no time; write 20s or 2m")),
+        _ => Err(format!("invalid time {text:?}: use for example 20s or 2m")),
     }
 }
 
-/// The demo is the same whatever the environment says.
+/// The demo ignores environment variables.
 struct NoEnvironment;
 
 impl Environment for NoEnvironment {
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
     recorded.context("the recorder failed")?;
     outcome?;
     println!(
-        "\nThe recorder has stopped; the record stays in {}.",
+        "\nThe recorder has stopped. The record is in {}.",
         database.display()
     );
     Ok(())
@@ -116,7 +116,7 @@ fn main() -> anyhow::Result<()> {
 fn record(config: Config, stopped: oneshot::Receiver<()>) -> anyhow::Result<()> {
     let runtime = kube9_recorder::runtime()?;
     runtime.block_on(kube9_recorder::run(config, Clock::system(), async {
-        // The sender's end means the same as a message.
+        // Dropping the sender also stops it.
         let _ = stopped.await;
     }))
 }
@@ -138,13 +138,13 @@ fn free_address() -> anyhow::Result<String> {
     Ok(taken.local_addr()?.to_string())
 }
 
-/// What goes wrong, and when.
+/// A fault, started at a fixed time.
 type Mishap = fn(&mut LiveCluster, &[String]) -> Result<String, Box<dyn std::error::Error>>;
 
 const MISHAPS: [(f64, Mishap); 8] = [
     (1.0, |live, names| {
         Ok(format!(
-            "{} crashes again and again",
+            "{} crashes repeatedly",
             live.crash_loop(&names[0], 40, Cause::Exit(1))?
         ))
     }),
@@ -161,7 +161,7 @@ const MISHAPS: [(f64, Mishap); 8] = [
     }),
     (5.0, |live, _| {
         live.node_pressure(1, Shortage::Memory, 3)?;
-        Ok("a node runs short of memory and evicts pods".to_owned())
+        Ok("a node is short of memory and evicts pods".to_owned())
     }),
     (6.0, |live, names| {
         live.config_change(&names[4])?;
@@ -173,7 +173,7 @@ const MISHAPS: [(f64, Mishap); 8] = [
     }),
     (7.0, |live, names| {
         live.unschedulable(&names[5], 8)?;
-        Ok(format!("{} finds no node", names[5]))
+        Ok(format!("{} cannot be scheduled", names[5]))
     }),
     (10.0, |live, _| {
         live.node_down(2, Duration::from_secs(120))?;
@@ -225,7 +225,7 @@ fn play(
     Ok(())
 }
 
-/// The first table, and what to ask next.
+/// Shows the first table and suggests queries.
 fn show(database: &Path) {
     let database = database.display().to_string();
     println!("\nkube9-query events list --severity=warning+ --limit=12");
@@ -238,7 +238,7 @@ fn show(database: &Path) {
         "--severity=warning+",
         "--limit=12",
     ]);
-    println!("\nAsk it yourself, now or later:");
+    println!("\nTry, now or later:");
     for question in [
         "status",
         "events list --severity=error+ --since=10m",
@@ -255,6 +255,6 @@ fn show(database: &Path) {
 
 fn ask(words: &[&str]) {
     let program = std::iter::once("kube9-query");
-    // Its errors are on stderr already; the demo goes on.
+    // Errors are already on stderr; the demo continues.
     let _ = kube9_query::run(program.chain(words.iter().copied()).map(OsString::from));
 }

@@ -1,5 +1,5 @@
-//! `kube9-pictures DIR`: the pictures of the documents, as SVG. Two hours of a simulated cluster in which a rollout goes
-//! wrong are recorded by the real recorder, at a clock that runs fast; then `kube9-query` is asked on real terminals.
+//! `kube9-pictures DIR`: the pictures of the documentation, as SVG. The real recorder records two hours of a simulated
+//! cluster with a bad rollout, with a fast clock; then `kube9-query` runs on terminals.
 //!
 //! `cargo build --release -p kube9-query && cargo run --release --bin kube9-pictures -- docs/pictures`
 
@@ -13,14 +13,14 @@ use clap::Parser;
 use kube9_base::clock::{Clock, ManualTime};
 use kube9_model::time::Timestamp;
 use kube9_tests::apiserver::{ApiServer, Config};
-use kube9_tests::bench::memory::beside;
+use kube9_tests::bench::memory::sibling_program;
 use kube9_tests::clock::Micros;
 use kube9_tests::generator::{Cause, LiveCluster, PodOutcome, Size};
 use kube9_tests::picture::{THEMES, svg};
 use kube9_tests::recorder::{Recorder, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
 
-/// What is drawn: the file's name, the terminal's columns, the words. `{id}` stands for an event of the crash loop.
+/// The pictures: file name, columns of the terminal, arguments. `{id}` stands for an event of the crash loop.
 const PICTURES: [(&str, u16, &str); 8] = [
     ("status", 90, "status"),
     (
@@ -48,21 +48,21 @@ const PICTURES: [(&str, u16, &str); 8] = [
     ("timeline-80", 80, "events timeline --since=2h"),
 ];
 
-/// How long the recorded story is.
+/// Duration of the recorded scenario.
 const SPAN: Duration = Duration::from_secs(2 * 3600);
-/// The story goes on in such steps, with a pause after each, in which the recorder works.
+/// The scenario advances in steps, with a pause after each for the recorder.
 const STEP: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(80);
-/// Ordinary Events a second.
+/// Routine Events per second.
 const RATE: f64 = 0.1;
 
-/// Draws the pictures of the documents.
+/// Draws the pictures of the documentation.
 #[derive(Parser)]
 #[command(name = "kube9-pictures")]
 struct Args {
-    /// Where they are written
+    /// Output directory
     dir: PathBuf,
-    /// Seed of the world
+    /// Seed of the simulated cluster
     #[arg(long, default_value_t = 9)]
     seed: u64,
 }
@@ -71,11 +71,11 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     std::fs::create_dir_all(&args.dir)?;
     let dir = args.dir.canonicalize()?;
-    let query = beside("kube9-query")?;
+    let query = sibling_program("kube9-query")?;
     let folder = tempfile::tempdir()?;
     let story = Story::begin(args.seed, folder.path())?;
     let recorder = story.play()?;
-    // So that no path of this machine is in a picture.
+    // Pictures must not show paths of this machine.
     std::env::set_current_dir(folder.path())?;
     for (name, columns, line) in PICTURES {
         let line = line.replace("{id}", &crash(&query)?);
@@ -115,11 +115,11 @@ fn crash(query: &Path) -> anyhow::Result<String> {
     Ok(text
         .lines()
         .nth(1)
-        .context("there is a crash loop")?
+        .context("the list contains no crash loop")?
         .to_owned())
 }
 
-/// A cluster, a recorder and a clock that belongs to neither.
+/// A cluster, a recorder and their clock.
 struct Story {
     server: ApiServer,
     setup: Setup,
@@ -134,7 +134,7 @@ impl Story {
             ..Config::default()
         })?;
         let mut setup = Setup::new(&server, folder, "")?;
-        // Short, so that the outage below is longer than Events live.
+        // Shorter than the outage below.
         setup.yaml = setup
             .yaml
             .replace("page_size: 100", "page_size: 100\n  event_ttl: 5m");
@@ -157,11 +157,11 @@ impl Story {
     fn recorder(&self) -> anyhow::Result<Recorder> {
         let recorder = self.setup.start_at(Clock::new(self.time.clone()))?;
         let is_up = || self.setup.health().is_some_and(|(code, _)| code == 200);
-        ensure!(wait_until(is_up), "the recorder does not start");
+        ensure!(wait_until(is_up), "the recorder did not become healthy");
         Ok(recorder)
     }
 
-    /// Plays all of it; the recorder goes on.
+    /// Runs the whole scenario; the recorder keeps running.
     fn play(&self) -> anyhow::Result<Recorder> {
         let begin = Timestamp::now().minus(SPAN);
         let micros = |at: Timestamp| Micros(at.millis() * 1000);
@@ -215,7 +215,7 @@ impl Story {
         std::thread::sleep(Duration::from_secs(2));
         let mut err = std::io::stderr().lock();
         writeln!(err, "{} observations were sent", live.observations())?;
-        recorder.context("the story ends with a recorder")
+        recorder.context("the scenario ended without a recorder")
     }
 }
 

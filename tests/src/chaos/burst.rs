@@ -1,4 +1,4 @@
-//! A burst far beyond the queue: Events created as fast as the simulated API server takes them.
+//! A burst larger than the queue: Events created as fast as the simulated API server accepts them.
 
 use std::fmt;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::apiserver::{ApiServer, Config, Kind};
 use crate::clock::Micros;
 use crate::recorder::{Setup, balance};
 
-/// What came of a burst.
+/// Result of a burst.
 #[derive(Debug)]
 pub struct Burst {
     /// Events created.
@@ -24,17 +24,17 @@ pub struct Burst {
     pub took: Duration,
     /// Items that the queue dropped.
     pub dropped: f64,
-    /// Most items that a scrape saw in the queue, and what it can hold.
+    /// Largest queue size in a scrape, and the capacity.
     pub queued: (f64, f64),
-    /// Largest resident size of the recorder, in KiB; 0 where the system does not say.
+    /// Largest resident size of the recorder, in KiB; 0 if unknown.
     pub peak_kib: u64,
-    /// Scrapes whose account did not balance.
+    /// Scrapes whose event counts did not balance.
     pub unbalanced: usize,
     pub comparison: Comparison,
 }
 
 impl Burst {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn is_clean(&self) -> bool {
         self.comparison.is_clean()
             && self.dropped == 0.0
@@ -60,9 +60,9 @@ impl fmt::Display for Burst {
     }
 }
 
-/// Creates so many Events at once, and waits until the recorder, a process of its own, has every one.
+/// Creates `events` Events as fast as possible, and waits until the recorder process has stored every one.
 ///
-/// If it cannot be run; what the recorder does wrong is in the result.
+/// Returns an error if it cannot run; faults of the recorder are in the result.
 pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
     let server = ApiServer::start(Config::default())?;
     let setup = Setup::new(&server, folder, "")?;

@@ -1,4 +1,4 @@
-//! A wall clock that jumps: off by as much as a file says, which the torture rewrites while the recorder runs.
+//! A wall clock that jumps: its offset is read from a file, which chaos rewrites while the recorder runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use kube9_model::time::Timestamp;
 /// How often the file is read.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// The file's name in the torture's folder.
+/// Name of the file in the working folder.
 const FILE: &str = "clock-offset";
 
-/// The machine's clocks, the wall clock with the offset.
+/// The machine's clocks, with the offset added to the wall clock.
 pub(super) struct SkewedTime {
     file: PathBuf,
     origin: Instant,
@@ -34,7 +34,7 @@ impl SkewedTime {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.0.is_none_or(|at| at.elapsed() >= POLL_EVERY) {
             let text = fs::read_to_string(&self.file).unwrap_or_default();
-            // A file that is being rewritten says nothing yet.
+            // A file that is being rewritten is empty.
             *seen = (Some(Instant::now()), text.trim().parse().unwrap_or(seen.1));
         }
         seen.1
@@ -51,7 +51,7 @@ impl TimeSource for SkewedTime {
     }
 }
 
-/// Makes the recorder's clock be off by so many milliseconds.
+/// Sets the offset of the recorder's clock.
 pub(super) fn set(folder: &Path, offset_ms: i64) -> std::io::Result<()> {
     fs::write(folder.join(FILE), offset_ms.to_string())
 }

@@ -15,7 +15,7 @@ use crate::recorder::{Setup, wait_until};
 /// The server's `Date` has whole seconds, and so have most times in Events.
 const SLACK: Duration = Duration::from_millis(1_500);
 
-/// How long the recorder gets to catch up after the last fault.
+/// Time to catch up after the last fault.
 const CATCH_UP: Duration = Duration::from_secs(90);
 
 /// What the database holds of one Event.
@@ -24,13 +24,13 @@ pub(super) struct Stored {
     pub(super) rows: u64,
     /// Largest `count` of its rows.
     pub(super) count: i64,
-    /// Occurrences of all rows, and those that lie before them.
+    /// Occurrences of all rows, including those before them.
     pub(super) occurrences: i64,
     /// Last occurrence, in milliseconds since 1970.
     pub(super) last: i64,
 }
 
-/// A blind interval as its row says it.
+/// A gap, as its row describes it.
 #[derive(Debug, Clone)]
 pub(super) struct Gap {
     from: Timestamp,
@@ -38,7 +38,7 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// From the row's metadata; `None`: it is not about Events.
+    /// Parses a row's metadata; `None` if the gap is not about Events.
     pub(super) fn read(metadata: &str) -> Option<Self> {
         let metadata: Value = serde_json::from_str(metadata).ok()?;
         let parts = metadata["sources"].as_array()?;
@@ -64,22 +64,22 @@ pub struct Comparison {
     pub rows: u64,
     /// Gap rows.
     pub gaps: usize,
-    /// Events that died in a gap which says so, with something in them that nobody saw.
+    /// Events deleted in a recorded gap, with unseen changes.
     pub accounted: u64,
-    /// Events, or repeats of Events, that are not there and should be.
+    /// Missing Events or repeats.
     pub lost: Vec<String>,
-    /// Events that stand for more than happened.
+    /// Events with more occurrences than happened.
     pub doubled: Vec<String>,
     /// Events with another final count or last time.
     pub wrong_count: Vec<String>,
-    /// Losses by death that no gap row covers; gaps and holes that are still open.
+    /// Deleted Events with losses that no gap row covers; gaps and dropped ranges that are still open.
     pub unaccounted: Vec<String>,
-    /// What SQLite finds wrong with the file.
+    /// Errors of `PRAGMA integrity_check`.
     pub integrity: Vec<String>,
 }
 
 impl Comparison {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn is_clean(&self) -> bool {
         [
             &self.lost,
@@ -97,18 +97,18 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Events            {} accepted in {} writes, {} alive at the end",
+            "Events            {} accepted in {} writes, {} existing at the end",
             self.events, self.writes, self.alive
         )?;
         writeln!(f, "rows              {}, gap rows {}", self.rows, self.gaps)?;
         writeln!(
             f,
-            "died in a gap     {} (the gap's row covers it)",
+            "deleted in a gap  {} (covered by the gap row)",
             self.accounted
         )?;
         for (name, faults) in [
             ("lost", &self.lost),
-            ("doubled", &self.doubled),
+            ("duplicated", &self.doubled),
             ("wrong count", &self.wrong_count),
             ("unaccounted gaps", &self.unaccounted),
             ("integrity", &self.integrity),
@@ -120,7 +120,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Five of them, a line each; all in the alternate form, which is for the file that stays.
+/// Writes five faults, one per line; all of them in the alternate form, which is for the report file.
 pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt::Result {
     let shown = if f.alternate() { usize::MAX } else { 5 };
     for fault in faults.iter().take(shown) {
@@ -129,10 +129,10 @@ pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt
     Ok(())
 }
 
-/// Waits until the first list of Events is complete, with which the record begins.
+/// Waits until the first list of Events is complete.
 ///
-/// An Event that is deleted before it is in no list, and no gap row speaks of it, since nothing was interrupted: to the
-/// comparison it would look like an unaccounted loss. A healthy recorder may not have listed yet.
+/// An Event deleted before that is in no list and in no gap, because nothing was interrupted: the comparison would
+/// report it as lost. `/healthz` does not show whether the list is complete.
 pub(super) fn wait_for_the_first_list(setup: &Setup) -> anyhow::Result<()> {
     let listed = "SELECT count(*) FROM watch_state WHERE kind = 'Event' AND position IS NOT NULL AND relisting = 0";
     let begun = wait_until(|| setup.number(listed) == Some(1));
@@ -140,7 +140,8 @@ pub(super) fn wait_for_the_first_list(setup: &Setup) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until every living Event is stored as it is, or the patience is over; the comparison then says what is missing.
+/// Waits until every existing Event is stored with its final state, or until the timeout; the comparison then reports
+/// what is missing.
 pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl FnMut() -> bool) {
     let until = Instant::now() + CATCH_UP;
     while Instant::now() < until && is_running() {
@@ -155,7 +156,7 @@ pub fn wait_for_the_rest(server: &ApiServer, setup: &Setup, mut is_running: impl
     }
 }
 
-/// Whether every Event that the API server still has is stored as it is.
+/// Whether every existing Event is stored with its final state.
 pub(super) fn holds_the_living(truth: &Truth, stored: &HashMap<String, Stored>) -> bool {
     let mut living = truth
         .events
@@ -190,7 +191,7 @@ fn judge(truth: &EventTruth, stored: &Stored) -> MatchResult {
     }
 }
 
-/// Compares what is stored with the truth; `deaths` are the deletions by clients.
+/// Compares the database with the ground truth; `deleted` are the deletions by clients.
 pub fn compare(
     truth: &Truth,
     deleted: &DeletedEvents,
@@ -201,7 +202,7 @@ pub fn compare(
     compare_with(truth, deleted, setup, &stored, &gaps)
 }
 
-/// Compares what is (or was, until the retention took it) stored with the truth.
+/// Compares what is stored, or was stored until retention deleted it, with the ground truth.
 pub(super) fn compare_with(
     truth: &Truth,
     deleted: &DeletedEvents,
@@ -252,15 +253,15 @@ pub(super) fn compare_with(
     for gap in gaps.iter().filter(|gap| gap.to.is_none()) {
         comparison.unaccounted.push(format!("still open: {gap:?}"));
     }
-    for hole in setup.column("SELECT items FROM dropped_range")? {
+    for dropped in setup.column("SELECT items FROM dropped_range")? {
         comparison
             .unaccounted
-            .push(format!("a hole of {hole} items is still open"));
+            .push(format!("{dropped} dropped items are not recovered"));
     }
     Ok(comparison)
 }
 
-/// Whether one gap covers the Event's last write and its death: then nobody can have seen that write.
+/// Whether one gap covers the Event's last write and its deletion: then the recorder could not see that write.
 fn is_covered(
     event: &EventTruth,
     deleted: &DeletedEvents,
@@ -270,7 +271,7 @@ fn is_covered(
     let Ok(written) = Timestamp::parse(&event.last) else {
         return false;
     };
-    // One that no client deleted expired, a time-to-live after its last write.
+    // An Event that no client deleted expired one TTL after its last write.
     let died = deleted.get(&event.uid).map_or_else(
         || written.plus(event_ttl),
         |at| Timestamp::from_millis(at.0 / 1000),

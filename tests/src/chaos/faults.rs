@@ -1,4 +1,4 @@
-//! The faults, one after the other and several at once.
+//! Injects faults, alone and combined.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The load: new Events, repeats in each of the three forms that clients write, deletions.
+//! The load: new Events, repeats in each of the three forms that clients write, and deletions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Load {
                     number += 1;
                     write(&server, &mut random, &mut live, &mut deleted, number);
                 }
-                // Now and then nothing at all: idle watches have faults of their own.
+                // Occasional pauses, because idle watches have their own faults.
                 let pause = if random.below(2_000) == 0 { 8_000 } else { 10 };
                 std::thread::sleep(Duration::from_millis(pause));
             }

@@ -1,14 +1,14 @@
-//! The torture: a recorder that is killed, starved and lied to, and then compared with the truth, Event by Event.
+//! Chaos: kills, stalls and deceives a recorder, then compares its database with the ground truth, Event by Event.
 //!
 //! ```text
-//!   load ──▶ simulated API server ◀── chaos: cuts, restarts, 410, 500, 429, half lines, silence, compaction …
+//!   load ──▶ simulated API server ◀── faults: cuts, restarts, 410, 500, 429, half lines, silence, compaction …
 //!                   │ HTTP
 //!                   ▼
-//!   victim: the recorder as a process of its own ◀── SIGKILL, SIGSTOP, a clock that jumps,
-//!                   │                                a disk that fails, a database that stands still
+//!   process: the recorder as a child process ◀── SIGKILL, SIGSTOP, a clock that jumps,
+//!                   │                                a failing disk, a locked database
 //!                   │ kube9.db
 //!                   ▼
-//!   verdict: lost, doubled, wrong count, unaccounted gaps
+//!   comparison: lost, duplicated, wrong count, unaccounted gaps
 //! ```
 //!
 //! The same seed gives the same load and the same order of faults; their times depend on the machine.
@@ -44,49 +44,49 @@ pub use comparison::{Comparison, compare, wait_for_the_rest};
 pub use load::DeletedEvents;
 pub use process::{RecorderProcess, ShortRetention, run_recorder};
 
-/// Requests that any minute may see, pages of a list that go on not counted: with the back-off of 100 ms to 1 s that the
-/// torture configures at most 60 attempts a minute at the cap, two requests each; and for each of 100 lives three of an
-/// Events watch and three of each of five informers (the list at the position, which may be gone, a list, a watch).
+/// Most requests per minute, without continued list pages. The back-off of 100 ms to 1 s allows 60 attempts per minute
+/// of two requests each. Each of 100 starts adds three requests for Events and three for each of five informers (a list
+/// at the position, which may have expired, a list, a watch).
 const REQUESTS_A_MINUTE_MAX: usize = 2_000;
 
-/// How the torture is run.
+/// Options of a chaos run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long the faults go on.
+    /// Duration of the faults.
     pub duration: Duration,
-    /// Determines load and faults.
+    /// Seed of load and faults.
     pub seed: u64,
-    /// Events written a second, new ones and repeats.
+    /// Writes to Events per second, new ones and repeats.
     pub rate: u64,
     /// Mean time between two kills.
     pub kill_every: Duration,
 }
 
-/// What was done and what came of it.
+/// Result of a chaos run.
 #[derive(Debug)]
 pub struct Report {
     pub options: Options,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// What this machine does not allow to try.
+    /// What this machine does not support.
     pub untried: Option<&'static str>,
     /// SIGKILLs.
     pub kills: u64,
-    /// Requests to the API server, and the most in any minute (pages that go on not counted).
+    /// Requests to the API server, and the most in any minute (without continued pages).
     pub requests: usize,
     /// See `requests`.
     pub densest_minute: usize,
-    /// Scrapes of `/metrics` whose account was checked.
+    /// Scrapes of `/metrics` whose event counts were checked.
     pub scrapes: u64,
-    /// Of these, such that did not balance.
+    /// Scrapes whose event counts did not balance.
     pub unbalanced: u64,
-    /// Times at which the database held less after a kill than before.
+    /// Kills after which the database contained less than before.
     pub commits_lost: u64,
     pub comparison: Comparison,
 }
 
 impl Report {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn is_clean(&self) -> bool {
         self.comparison.is_clean()
             && self.unbalanced == 0
@@ -100,7 +100,7 @@ impl fmt::Display for Report {
         let options = &self.options;
         writeln!(
             f,
-            "torture: {} s, seed {}, {} writes a second",
+            "chaos: {} s, seed {}, {} writes a second",
             options.duration.as_secs(),
             options.seed,
             options.rate
@@ -119,7 +119,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "account           {} scrapes, {} unbalanced",
+            "event counts      {} scrapes, {} unbalanced",
             self.scrapes, self.unbalanced
         )?;
         writeln!(f, "commits lost      {}", self.commits_lost)?;
@@ -127,9 +127,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the torture in `folder`.
+/// Runs chaos in `folder`.
 ///
-/// If the torture itself cannot be run; what the recorder does wrong is in the report.
+/// Returns an error if chaos itself cannot run; faults of the recorder are in the report.
 pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut seeds = Rng::new(options.seed);
     let server = Arc::new(ApiServer::start(Config {
@@ -141,14 +141,14 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     setup.yaml = setup
         .yaml
         .replace("source:\n", "source:\n  event_ttl: 75s\n");
-    // Some lives are too short for a list of many pages; those that are not should complete it.
+    // Short runs of the recorder must be able to complete a list, so pages are large.
     setup.yaml = setup.yaml.replace("page_size: 100", "page_size: 1000");
-    setup.config().context("the torture's own configuration")?;
+    setup.config().context("configuration of the chaos run")?;
 
     let disk = FaultyDisk::build(folder)?;
     let untried = disk
         .is_none()
-        .then_some("no C compiler: faults of the disk were not tried");
+        .then_some("no C compiler: disk faults are skipped");
     let environment = disk.as_ref().map_or_else(Vec::new, FaultyDisk::environment);
     let mut process = RecorderProcess::new(setup.clone(), std::env::current_exe()?, environment);
     let mut injector = faults::FaultInjector::new(
@@ -179,7 +179,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         }
         ensure!(
             process.is_running()?,
-            "the recorder ended by itself; see {}",
+            "the recorder exited unexpectedly; see {}",
             folder.display()
         );
     }
@@ -227,7 +227,7 @@ fn densest(times: &[Duration], span: Duration) -> usize {
     most
 }
 
-/// Checks what must hold at any moment.
+/// Checks invariants while the recorder runs.
 #[derive(Debug, Default)]
 struct Watcher {
     scrapes: u64,
@@ -250,7 +250,7 @@ impl Watcher {
         self.count(setup);
     }
 
-    /// Occurrences only ever grow: what was committed once is there after any kill.
+    /// Occurrences only grow: what was committed survives any kill.
     fn count(&mut self, setup: &Setup) {
         let sql = "SELECT ifnull(sum(occurrences), 0) FROM event WHERE uid IS NOT NULL";
         if let Some(now) = setup.number(sql) {

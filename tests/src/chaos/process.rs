@@ -1,4 +1,4 @@
-//! The recorder as a process of its own: this very program, started again with a hidden subcommand; or the one that ships.
+//! The recorder as a child process: this program with a hidden subcommand, or the shipped binary.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::recorder::Setup;
 /// Name of the hidden subcommand.
 pub(super) const SUBCOMMAND: &str = "run-recorder";
 
-/// For how long rows are kept. A configuration allows no less than an hour, which is longer than a soak can wait for.
+/// Retention times for the soak. The configuration allows no less than an hour, which is too long for it.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortRetention {
     /// Rows of severity info and warning.
@@ -28,7 +28,7 @@ pub struct ShortRetention {
     pub error_critical: Duration,
 }
 
-/// What `victim FILE` runs: the recorder with that configuration, until SIGTERM.
+/// Runs the recorder with that configuration until SIGTERM.
 pub fn run_recorder(file: &Path, retention: Option<ShortRetention>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file)?;
     let mut config = Config::from_text(&text, &Flags::default(), &ProcessEnvironment)
@@ -51,12 +51,12 @@ pub fn run_recorder(file: &Path, retention: Option<ShortRetention>) -> anyhow::R
     })
 }
 
-/// The process, and how often it was killed.
+/// The recorder process.
 #[derive(Debug)]
 pub struct RecorderProcess {
     setup: Setup,
     program: PathBuf,
-    /// The words before the name of the configuration.
+    /// Arguments before the name of the configuration.
     words: &'static str,
     environment: Vec<(String, PathBuf)>,
     retention: Option<ShortRetention>,
@@ -65,7 +65,7 @@ pub struct RecorderProcess {
 }
 
 impl RecorderProcess {
-    /// Not started yet. `program` is `kube9-chaos`; `environment` is added to this process's own.
+    /// Does not start it. `program` is `kube9-chaos`; `environment` extends this process's environment.
     pub fn new(setup: Setup, program: PathBuf, environment: Vec<(String, PathBuf)>) -> Self {
         Self {
             setup,
@@ -78,14 +78,14 @@ impl RecorderProcess {
         }
     }
 
-    /// As [`RecorderProcess::new`], where `program` is `kube9-recorder` as users run it.
+    /// As [`RecorderProcess::new`] with the shipped `kube9-recorder`.
     pub fn shipped(setup: Setup, program: PathBuf) -> Self {
         let mut recorder = Self::new(setup, program, Vec::new());
         recorder.words = "--config";
         recorder
     }
 
-    /// Rows are kept for less than a configuration allows.
+    /// Sets retention times below what the configuration allows.
     #[must_use]
     pub fn with_retention(mut self, retention: ShortRetention) -> Self {
         self.retention = Some(retention);
@@ -146,7 +146,7 @@ impl RecorderProcess {
         Ok(())
     }
 
-    /// SIGTERM; an orderly end is asked for and checked.
+    /// Sends SIGTERM and checks that it exits cleanly.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
         if let Some(id) = self.id() {
             kill_process(id, Signal::TERM)?;
@@ -172,7 +172,7 @@ impl RecorderProcess {
 
 impl Drop for RecorderProcess {
     fn drop(&mut self) {
-        // Whatever went wrong, no recorder stays behind.
+        // No recorder is left running.
         drop(self.kill());
     }
 }

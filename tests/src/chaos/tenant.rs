@@ -1,5 +1,5 @@
-//! A tenant who may edit one namespace against the recorder at the chart's memory limit: the recorder's own program in a
-//! memory control group, objects as large as the API server takes them, and Events of others meanwhile.
+//! Attacks of a tenant who may edit one namespace: the shipped recorder in a memory cgroup with the chart's limit,
+//! objects as large as the API server accepts, and Events of other namespaces meanwhile.
 
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
@@ -19,30 +19,30 @@ use crate::recorder::Setup;
 /// The memory limit of the recorder's container in the chart.
 pub const LIMIT: u64 = 128 << 20;
 
-/// How often a killed recorder is started again before an attack counts as lost.
+/// Restarts of a killed recorder before the attack counts as lost.
 const STARTS_MAX: u32 = 5;
 
-/// Events of others, each second.
+/// Events of other namespaces per second.
 const EVENTS_A_SECOND: u32 = 40;
 
-/// Where the tenant may edit.
+/// The tenant's namespace.
 const NAMESPACE: &str = "tenant";
 
-/// Objects, made one by one: all of an attack may be gigabytes.
+/// Objects, generated one by one: an attack can have gigabytes.
 type Objects = Box<dyn Iterator<Item = (Kind, Value)>>;
 
-/// What is done to the recorder.
+/// An attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
     pub name: &'static str,
-    /// What it is, for people.
+    /// Description.
     pub what: &'static str,
     objects: fn(round: usize) -> Objects,
-    /// Whether the analysis has to stay on everywhere.
+    /// Whether the analysis must stay on in every namespace.
     ordinary: bool,
 }
 
-/// All of them.
+/// All attacks.
 pub const ATTACKS: [Attack; 18] = [
     attack("configmaps", "60 ConfigMaps of 3,500 keys", config_maps),
     attack(
@@ -113,40 +113,40 @@ const fn attack(name: &'static str, what: &'static str, objects: fn(usize) -> Ob
 /// The memory of one second, in MiB.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// What the process itself holds.
+    /// Resident memory of the process.
     pub resident: f64,
-    /// What the group holds, page cache included.
+    /// Memory of the cgroup, with page cache.
     pub group: f64,
 }
 
-/// What became of one attack.
+/// Result of one attack.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Which.
     pub attack: Attack,
-    /// How often the recorder was killed.
+    /// Kills of the recorder.
     pub kills: u32,
-    /// When it was killed first, in seconds.
+    /// Time of the first kill, in seconds.
     pub first_kill: Option<f64>,
     /// Memory, second by second.
     pub samples: Vec<Sample>,
-    /// Most that the group held while the recorder lived, in MiB; as the kernel counts, so that no peak is missed.
+    /// Peak memory of the cgroup in MiB, as counted by the kernel.
     pub peak: f64,
-    /// Most that the process itself held.
+    /// Peak resident memory of the process.
     pub resident_peak: f64,
-    /// Events of others that were written.
+    /// Written Events of other namespaces.
     pub sent: i64,
     pub recorded: i64,
-    /// What the recorder says of itself at the end.
+    /// Metrics and health of the recorder at the end.
     pub self_report: String,
     /// Whether a finding about another namespace is open.
     pub others_are_analysed: bool,
-    /// Namespaces that are off.
+    /// Namespaces without analysis.
     pub off: i64,
 }
 
 impl Outcome {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn is_clean(&self) -> bool {
         self.kills == 0
             && self.sent == self.recorded
@@ -159,7 +159,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<12} {:<5} kills {}  peak {:>5.1} MiB (resident {:>5.1})  Events {}/{}  others analysed: {}  off: {}  {}",
+            "{:<12} {:<5} kills {}  peak {:>5.1} MiB (resident {:>5.1})  Events {}/{}  others analysed: {}  namespaces off: {}  {}",
             self.attack.name,
             if self.is_clean() { "ok" } else { "LOST" },
             self.kills,
@@ -183,7 +183,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A memory control group, of either version; removed when dropped.
+/// A memory cgroup (v1 or v2); removed when dropped.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -191,7 +191,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// A new one with that limit.
+    /// Creates a cgroup with that limit.
     pub fn new(limit: u64) -> io::Result<Self> {
         let v1 = Path::new("/sys/fs/cgroup/memory");
         let is_v1 = v1.join("memory.limit_in_bytes").exists();
@@ -229,14 +229,14 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Empty by now; where it is not, it stays and can be seen.
+        // Empty by now; otherwise it stays visible.
         drop(fs::remove_dir(&self.path));
     }
 }
 
-/// Runs one attack; each phase takes `phase`: listed at the start, changed while it is watched, listed after a restart.
+/// Runs one attack in three phases: objects are listed at the start, changed while watched, and listed after a restart.
 ///
-/// If it cannot be run; what the recorder does wrong is in the outcome.
+/// Returns an error if it cannot run; faults of the recorder are in the outcome.
 pub fn run(
     attack: Attack,
     program: &Path,
@@ -244,7 +244,7 @@ pub fn run(
     folder: &Path,
 ) -> anyhow::Result<Outcome> {
     fs::create_dir_all(folder)?;
-    let group = Cgroup::new(LIMIT).context("cannot make a memory control group")?;
+    let group = Cgroup::new(LIMIT).context("cannot create a memory cgroup")?;
     let server = ApiServer::start(Config::default())?;
     for (kind, object) in other_namespaces() {
         server.store().create(kind, object).map_err(refused)?;
@@ -253,7 +253,7 @@ pub fn run(
         server.store().create(kind, object).map_err(refused)?;
     }
     let mut setup = Setup::new(&server, folder, "")?;
-    // What takes minutes to become a finding takes as much memory in seconds.
+    // Short thresholds, so that findings and their memory arise within seconds.
     let place: Vec<&str> = setup.yaml.lines().take(3).collect();
     setup.yaml = format!(
         "{}\nlog: {{format: text}}\nanalysis: {{thresholds: {{service: 1s, assessment: 1s, image_pull: 1s, creating: 1s, not_ready: 1s}}}}\n",
@@ -316,7 +316,7 @@ struct AttackRun {
     program: PathBuf,
     recorder: Option<Child>,
     begun: Instant,
-    /// The last Event, and the last sample.
+    /// Times of the last Event and of the last sample.
     sent: Instant,
     measured: Instant,
 }
@@ -328,7 +328,7 @@ impl AttackRun {
             .create(true)
             .append(true)
             .open(folder.join("recorder.log"))?;
-        // It enters the group before it is the recorder, so that all of its memory counts.
+        // The shell enters the cgroup before `exec`, so that all memory of the recorder counts.
         let child = Command::new("sh")
             .args(["-c", "echo $$ >\"$1\" && exec \"$2\" --config \"$3\"", "sh"])
             .arg(self.group.path.join("cgroup.procs"))
@@ -342,7 +342,7 @@ impl AttackRun {
         Ok(())
     }
 
-    /// Lets time pass, with Events, and measures each second; a recorder that is killed is started again.
+    /// Sends Events and measures every second for `time`; restarts a killed recorder.
     fn run_for(&mut self, time: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -352,7 +352,7 @@ impl AttackRun {
         Ok(())
     }
 
-    /// What is done all the while.
+    /// Periodic work.
     fn tick(&mut self) -> anyhow::Result<()> {
         if self.sent.elapsed() >= Duration::from_secs(1) / EVENTS_A_SECOND {
             self.sent = Instant::now();
@@ -427,7 +427,7 @@ impl AttackRun {
         self.setup.number(sql).unwrap_or(0)
     }
 
-    /// Waits for what was sent, then asks the recorder how it is.
+    /// Waits until all Events are recorded, then reads metrics and health.
     fn judge(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
@@ -440,7 +440,7 @@ impl AttackRun {
             self.outcome.off = of("kube9_analysis_namespaces_off") as i64;
             self.outcome.others_are_analysed = self.setup.number(FOUND).unwrap_or(0) > 0;
             self.outcome.self_report = format!(
-                "held {:.1} of {:.1} MiB by its estimate; {} objects cut, {} left out; {}",
+                "estimated {:.1} of {:.1} MiB; {} objects trimmed, {} left out; {}",
                 of("kube9_analysis_bytes") / f64::from(1 << 20),
                 of("kube9_analysis_max_bytes") / f64::from(1 << 20),
                 of("kube9_analysis_objects_cut_total"),
@@ -492,7 +492,7 @@ impl AttackRun {
 impl Drop for AttackRun {
     fn drop(&mut self) {
         if let Some(recorder) = &mut self.recorder {
-            // Whatever went wrong, no recorder stays behind.
+            // No recorder is left running.
             drop(recorder.kill());
             drop(recorder.wait());
         }
@@ -503,7 +503,7 @@ fn now() -> String {
     kube9_base::clock::Clock::system().now().to_string()
 }
 
-/// The finding about a Service of somebody else that was created at the end.
+/// The finding about the Service of another namespace that was created at the end.
 const FOUND: &str = "SELECT count(*) FROM event e JOIN event_class r ON r.id = e.class JOIN object o ON o.id = e.object \
                      WHERE r.reason = 'ServiceSelectsNoPod' AND o.name = 'late'";
 
@@ -512,7 +512,7 @@ fn service_without_pods(name: &str) -> Value {
     json!({"metadata": meta("shop", name), "spec": {"selector": {"app": "nothing"}, "ports": [{"port": 80}]}})
 }
 
-/// Whose analysis has to go on.
+/// Objects of other namespaces, whose analysis must continue.
 fn other_namespaces() -> Vec<(Kind, Value)> {
     let mut all = vec![(Kind::Service, service_without_pods("lonely"))];
     all.extend((0..50).map(|n| (Kind::Pod, pod("shop", &format!("web-{n}"), json!({})))));
@@ -757,7 +757,7 @@ fn events(round: usize) -> Objects {
 }
 
 fn pods(round: usize) -> Objects {
-    // Changed are only some: 20,000 changes take the simulated server longer than the phase.
+    // Changes only some: 20,000 changes would take longer than the phase.
     let step = if round == 0 { 1 } else { 20 };
     let objects = (0..20_000).step_by(step).map(move |n| {
         let mut pod = pod(NAMESPACE, &format!("small-{n}"), json!({}));
@@ -783,8 +783,8 @@ fn namespaces(round: usize) -> Objects {
     Box::new(objects)
 }
 
-/// As a real cluster has them: a Deployment, a Service and a ConfigMap for ten pods, with the usual labels, probes,
-/// requests and conditions.
+/// A realistic cluster: a Deployment, a Service and a ConfigMap for ten pods, with the usual labels, probes, requests
+/// and conditions.
 fn ordinary(round: usize) -> Objects {
     let mut all = Vec::new();
     let step = if round == 0 { 1 } else { 20 };

@@ -1,4 +1,4 @@
-//! What one change costs the analysis, by the size of the cluster. It must not grow with it.
+//! Cost of one change in the analysis, by cluster size. It must not grow with the cluster.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::replay::{KINDS, Replay};
 use super::{ClusterSim, Ms, Plan};
 use crate::bench::populate::thread_cpu;
 
-/// Changes that are measured, of a day's usual mix.
+/// Measured changes, of the usual mix.
 const CHANGES: usize = 20_000;
 
-/// Changes before that: caches and allocator in full swing.
+/// Changes before the measurement, to warm up caches and allocator.
 const WARM_UP: usize = 2_000;
 
 /// What was measured of one size.
@@ -22,20 +22,20 @@ const WARM_UP: usize = 2_000;
 pub struct Cost {
     /// Pods of the cluster.
     pub pods: usize,
-    /// CPU time a change: taken in, and all that it touches looked at.
+    /// CPU time per change, with the evaluation of everything it affects.
     pub change: Duration,
     /// The same by kind, in the order of [`super::replay::KINDS`].
     pub by_kind: [Duration; 5],
-    /// CPU time of a look at the timers, where nothing is due.
+    /// CPU time of checking the timers when none is due.
     pub tick: Duration,
-    /// CPU time of the first list, an object.
+    /// CPU time of the first list, per object.
     pub listed: Duration,
 }
 
 /// A change, decoded.
 type Change = (Ms, Kind, bool, Object);
 
-/// A cluster of so many pods, twenty a node, and changes of a day's usual mix that are yet to come.
+/// A cluster with twenty pods per node, and changes to apply.
 struct Prepared {
     replay: Replay,
     listed: Duration,
@@ -43,7 +43,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Has so many changes, after as many as it takes to warm up.
+    /// Prepares `wanted` changes, after the warm-up.
     fn new(seed: u64, pods: usize, wanted: usize) -> anyhow::Result<Self> {
         let plan = Plan {
             nodes: (pods / 20).max(12),
@@ -55,7 +55,7 @@ impl Prepared {
         let objects: usize = KINDS.iter().map(|kind| sim.objects(*kind).len()).sum();
         let mut replay = Replay::begin(&sim)?;
         let listed = replay.analysed / u32::try_from(objects).unwrap_or(u32::MAX);
-        // The rules wait two seconds after a list, then look at everything once.
+        // The rules wait two seconds after a list, then evaluate everything once.
         replay.pass(super::START + 60_000);
         let mut changes = Vec::with_capacity(wanted);
         for _ in 0..WARM_UP + wanted {
@@ -83,7 +83,7 @@ impl Prepared {
     }
 }
 
-/// Measures a cluster of so many pods, twenty a node.
+/// Measures a cluster of `pods` pods, twenty per node.
 pub fn measure(seed: u64, pods: usize) -> anyhow::Result<Cost> {
     let Prepared {
         mut replay,
@@ -113,10 +113,10 @@ pub fn measure(seed: u64, pods: usize) -> anyhow::Result<Cost> {
 /// Name of the hidden subcommand that [`instructions`] runs under valgrind.
 pub const SUBCOMMAND: &str = "play-changes";
 
-/// Changes that are played there: valgrind takes fifty times as long.
+/// Changes applied there: valgrind is fifty times slower.
 const PLAYED: usize = 5_000;
 
-/// What the hidden subcommand does: plays changes, and says how many of them were of Pods.
+/// Runs the hidden subcommand: applies changes and returns how many were of Pods.
 pub fn play_changes(seed: u64, pods: usize) -> anyhow::Result<usize> {
     let mut scene = Prepared::new(seed, pods, PLAYED)?;
     let mut of_pods = 0;
@@ -131,7 +131,7 @@ pub fn play_changes(seed: u64, pods: usize) -> anyhow::Result<usize> {
     Ok(of_pods)
 }
 
-/// A function of its own, so that valgrind can count its instructions alone.
+/// A separate function, so that valgrind can count its instructions alone.
 #[inline(never)]
 fn counted(replay: &mut Replay, change: Change) {
     take(replay, change);
@@ -142,8 +142,8 @@ fn take(replay: &mut Replay, (at, kind, deleted, object): Change) {
     replay.take(kind, deleted, object);
 }
 
-/// Instructions of a Pod's change, which neither caches nor a busy machine change, nor that a larger cluster has more of
-/// them among its changes; `None` where there is no valgrind.
+/// Instructions per change of a Pod: independent of caches, of the load of the machine and of the mix of changes.
+/// `None` without valgrind.
 pub fn instructions(seed: u64, pods: usize) -> anyhow::Result<Option<f64>> {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return Ok(None);

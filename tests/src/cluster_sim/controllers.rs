@@ -1,4 +1,4 @@
-//! What the Deployment controller does, and what Services see of it.
+//! The Deployment controller, and the endpoints of Services.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{ClusterSim, MINUTE, Step, manifests};
 use crate::generator::safe_string;
 
 impl ClusterSim {
-    /// The controller looks soon, once for all that changes at about the same time.
+    /// Schedules one sync for all changes at about the same time.
     pub(super) fn plan_sync(&mut self, of: usize) {
         let workload = &mut self.cluster.workloads[of];
         if workload.runs == WorkloadKind::Deployment && !workload.sync_planned {
@@ -20,7 +20,7 @@ impl ClusterSim {
         }
     }
 
-    /// One look of the controller: replace, scale, count.
+    /// One sync of the controller: replace, scale, count.
     pub(super) fn sync(&mut self, of: usize) {
         self.cluster.workloads[of].sync_planned = false;
         self.replace_pods(of);
@@ -100,7 +100,7 @@ impl ClusterSim {
         }
     }
 
-    /// A new template; `image`: with a new image.
+    /// Rolls out a new template; `image`: with a new image.
     pub(super) fn roll_out(&mut self, of: usize, image: bool) {
         let now = self.now;
         let tag = format!("v2.{}.{}", self.rng.below(90), self.rng.below(90));
@@ -121,7 +121,7 @@ impl ClusterSim {
         self.plan_sync(of);
     }
 
-    /// `progressDeadlineSeconds` after the rollout last got on.
+    /// `progressDeadlineSeconds` after the rollout last made progress.
     pub(super) fn deadline(&mut self, of: usize) {
         let now = self.now;
         let workload = &mut self.cluster.workloads[of];
@@ -174,7 +174,7 @@ impl ClusterSim {
         self.put(Kind::ConfigMap, object);
     }
 
-    /// The habits that some people have from the start.
+    /// Plants the manifest flaws that exist from the start.
     pub(super) fn plant_flaws(&mut self, of: usize) {
         let workload = &self.cluster.workloads[of];
         let place = workload.place();

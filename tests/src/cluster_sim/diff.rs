@@ -1,7 +1,6 @@
-//! The findings of a day beside its ground truth: trouble that was not found, findings where nothing was wrong.
+//! Compares findings with the ground truth: missed faults and false findings.
 //!
-//! The bounds are generous and the same for all rules; when exactly each rule opens and closes is what the tables of
-//! cases beside the rules say.
+//! The bounds are generous and the same for all rules; the case tables next to the rules test the exact times.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,27 +12,27 @@ use super::ground_truth::{Cause, GroundTruth, Planted, Relations};
 use super::{MINUTE, Ms, SECOND, START};
 use crate::clock::Micros;
 
-/// The API has whole seconds, and controllers take a moment.
+/// The API has whole seconds, and controllers need time.
 const CLOCK_TOLERANCE: Ms = 4 * SECOND;
 
-/// A finding may still open so long after the cause was removed: the longest back-off of a kubelet, and a bit.
+/// A finding may still open this long after the cause was removed: the longest back-off of a kubelet, and a margin.
 const OPEN_DELAY_MAX: Ms = 6 * MINUTE;
 
-/// A Service may be without a ready endpoint for so long before it is found, and have one before that is.
+/// Longest time without a ready endpoint before it must be found, and with one before the finding must close.
 const SERVICE_DELAY: Ms = 3 * MINUTE;
 
-/// A step in the life of a finding, as it came out of the analysis.
+/// A transition of a finding, as the analysis emitted it.
 #[derive(Debug, Clone)]
 pub struct FindingStep {
     /// When.
     pub at: Ms,
     /// Which one.
     pub fingerprint: String,
-    /// Number of its rule.
+    /// Name of its rule.
     pub rule: String,
     /// `Kind/namespace/name`, `Node/name` or `Image/name`.
     pub subject: String,
-    /// It is over; else it is new, or worse.
+    /// Closed; otherwise opened, or more severe.
     pub closed: bool,
     /// How bad.
     pub severity: Severity,
@@ -67,7 +66,7 @@ impl FindingStep {
         }
     }
 
-    /// InvolvedKind what a manifest says, whether anything fails or not.
+    /// Whether it assesses a manifest rather than a failure.
     fn is_assessment(&self) -> bool {
         rules::ALL
             .iter()
@@ -90,27 +89,27 @@ impl Finding<'_> {
             self.opened.fingerprint,
             self.opened.subject,
             clock(self.opened.at),
-            self.closed.map_or("the evening".to_owned(), clock)
+            self.closed.map_or("the end".to_owned(), clock)
         )
     }
 }
 
-/// How findings and truth differ.
+/// Differences between findings and ground truth.
 #[derive(Debug, Default)]
 pub struct Diff {
-    /// Troubles that were planted.
+    /// Number of planted faults.
     pub planted: usize,
-    /// Findings that were there.
+    /// Number of findings.
     pub found: usize,
     /// Findings by rule.
     pub by_rule: BTreeMap<String, usize>,
-    /// Planted, or a Service without endpoints, and not found, not in time, or closed before the end.
+    /// Planted faults and Services without endpoints that were not found, found late, or closed early.
     pub missed: Vec<String>,
-    /// FindingStep where nothing was wrong.
+    /// Findings without a planted fault.
     pub false_positives: Vec<String>,
-    /// Not closed when it was over.
+    /// Findings that stayed open after the fault.
     pub not_closed: Vec<String>,
-    /// Opened while they were open, or closed while they were not.
+    /// Findings opened while open, or closed while closed.
     pub duplicates: Vec<String>,
 }
 
@@ -119,7 +118,7 @@ fn clock(at: Ms) -> String {
     format!("{} (+{} s)", &text.as_str()[11..19], (at - START) / SECOND)
 }
 
-/// Compares; `slack`: how much later than in the truth things may be seen.
+/// Compares; `slack`: allowed delay relative to the ground truth.
 pub fn diff(truth: &GroundTruth, found: &[FindingStep], end: Ms, slack: Ms) -> Diff {
     let mut diff = Diff {
         planted: truth.planted.len(),
@@ -153,7 +152,7 @@ pub fn diff(truth: &GroundTruth, found: &[FindingStep], end: Ms, slack: Ms) -> D
     diff
 }
 
-/// The findings; steps that do not fit are noted as doubled.
+/// The findings; transitions that do not fit count as duplicates.
 fn findings<'a>(found: &'a [FindingStep], diff: &mut Diff) -> Vec<Finding<'a>> {
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -192,7 +191,8 @@ fn can_cause(relations: &Relations<'_>, planted: &Planted, found: &FindingStep) 
         && relations.shows_on(planted, &found.subject)
 }
 
-/// What may have caused a finding was planted before it opened, and not undone long before it opened and closed.
+/// A finding is explained by a fault that was planted before it opened and not repaired long before it opened or
+/// closed.
 fn explain<'a>(
     finding: &Finding<'_>,
     causes: impl Iterator<Item = &'a Planted>,
@@ -215,7 +215,7 @@ fn explain<'a>(
     }
 }
 
-/// Whether a finding is open soon after the onset and until the end; of a node, it is about the node itself.
+/// Whether a finding is open soon after the onset and until the end. For a node, it must be about the node itself.
 fn reports(
     relations: &Relations<'_>,
     planted: &Planted,
@@ -232,7 +232,7 @@ fn reports(
         && can_cause(relations, planted, finding.opened)
 }
 
-/// A Service without a ready endpoint is found, and one that has one is not.
+/// Requires a finding for each Service without a ready endpoint, and none for the others.
 fn services(truth: &GroundTruth, findings: &[Finding<'_>], end: Ms, slack: Ms, diff: &mut Diff) {
     let mut of: HashMap<&str, Vec<&Finding<'_>>> = HashMap::new();
     for finding in findings {
@@ -282,7 +282,7 @@ fn services(truth: &GroundTruth, findings: &[Finding<'_>], end: Ms, slack: Ms, d
 }
 
 impl Diff {
-    /// Whether all that was planted was found, and nothing else.
+    /// Whether every planted fault was found, and nothing else.
     pub fn is_clean(&self) -> bool {
         self.faults() == 0 && self.planted > 0
     }
@@ -292,7 +292,7 @@ impl Diff {
         self.lists().iter().map(|(_, list)| list.len()).sum()
     }
 
-    /// The differences, by what kind of difference it is.
+    /// The differences by kind.
     pub fn lists(&self) -> [(&'static str, &Vec<String>); 4] {
         [
             ("planted and not found", &self.missed),

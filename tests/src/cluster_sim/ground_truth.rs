@@ -1,13 +1,12 @@
-//! The ground truth of a day: what was made to go wrong, where and when, and when a Service had no ready endpoint.
+//! The ground truth: which faults were planted, where and when, and when a Service had no ready endpoint.
 //!
-//! It is noted by what causes the trouble, and knows nothing of the rules that find it: a rule can change, the truth
-//! stays.
+//! The scenarios record it. It does not depend on the rules, so a change of a rule does not change the truth.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{HOUR, MINUTE, Ms};
 
-/// What the day made to go wrong.
+/// A planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// A rollout to an image that does not exist.
@@ -16,11 +15,11 @@ pub enum Cause {
     RegistryDown,
     /// A rollout to an image whose containers exit.
     CrashAfterRollout,
-    /// A new value in a `ConfigMap` that the containers cannot live with.
+    /// A new value in a `ConfigMap` that crashes the containers.
     CrashAfterConfigChange,
     /// A container used more memory than its limit.
     OutOfMemory,
-    /// A container does so again and again.
+    /// A container repeatedly used more memory than its limit.
     MemoryLimitTooLow,
     /// A container hung, and its liveness probe had it killed.
     LivenessProbe,
@@ -52,7 +51,7 @@ pub enum Cause {
     NodeFull,
     /// The kubelet of a node does not report.
     NodeDown,
-    /// It reports and does not, in turns.
+    /// The kubelet of a node stops and resumes reporting repeatedly.
     NodeFlapping,
     /// A node runs short of memory.
     MemoryPressure,
@@ -60,16 +59,16 @@ pub enum Cause {
     Evicted,
     /// The kernel of a node hangs.
     KernelDeadlock,
-    /// A manifest that a careful reader objects to, though nothing fails.
+    /// A manifest flaw, without a failure.
     Manifest,
 }
 
-/// One trouble.
+/// One planted fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planted {
     /// What went wrong.
     pub cause: Cause,
-    /// With what: `Kind/namespace/name`, `Node/name`, `Namespace/name` or `Registry/name`.
+    /// The object: `Kind/namespace/name`, `Node/name`, `Namespace/name` or `Registry/name`.
     pub object: String,
     /// The onset.
     pub from: Ms,
@@ -78,22 +77,22 @@ pub struct Planted {
 }
 
 impl Planted {
-    /// A finding is open at most so long after the onset.
+    /// Longest time from the onset until a finding must be open.
     pub(super) fn found_within(&self) -> Ms {
         match self.cause {
             // It takes three kills to know, a quarter of an hour apart.
             Cause::MemoryLimitTooLow => 31 * MINUTE,
-            // It shows when something is pulled.
+            // Found only when an image is pulled.
             Cause::RegistryDown if self.object.starts_with("Registry/") => HOUR,
-            // The most patient rule waits for 15 minutes.
+            // The slowest rule waits for 15 minutes.
             _ => 16 * MINUTE,
         }
     }
 
-    /// Findings are closed at most so long after the end.
+    /// Longest time from the end until findings must be closed.
     pub(super) fn closed_within(&self) -> Ms {
         match self.cause {
-            // These two are over when they have not come back for long.
+            // These two close when they have not recurred for long.
             Cause::MemoryLimitTooLow => HOUR + MINUTE,
             Cause::NodeFlapping => 31 * MINUTE,
             // The longest back-off is five minutes, and a container that has run for ten has recovered.
@@ -102,7 +101,7 @@ impl Planted {
     }
 }
 
-/// Where a pod was, and what of.
+/// Where a pod ran, and its workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// `Pod/namespace/name`
@@ -114,12 +113,12 @@ pub struct Placement {
     pub image: String,
     /// When it was created.
     pub from: Ms,
-    /// When it was removed, or the evening.
+    /// When it was removed, or the end of the simulation.
     pub to: Ms,
 }
 
 impl Placement {
-    /// Whether trouble with that object is trouble of this pod.
+    /// Whether a fault of that object affects this pod.
     fn depends_on(&self, object: &str) -> bool {
         [&self.pod, &self.workload, &self.node]
             .iter()
@@ -129,7 +128,7 @@ impl Placement {
                 .is_some_and(|registry| self.image.starts_with(registry))
     }
 
-    /// What a finding that has to do with this pod can be about.
+    /// Possible subjects of a finding about this pod.
     fn shows_on(&self) -> [String; 5] {
         let place = self.workload.split_once('/').map_or("", |(_, place)| place);
         [
@@ -142,10 +141,10 @@ impl Placement {
     }
 }
 
-/// What was so on a day.
+/// The ground truth of a simulation.
 #[derive(Debug, Default)]
 pub struct GroundTruth {
-    /// All that was made to go wrong.
+    /// All planted faults.
     pub planted: Vec<Planted>,
     /// From when to when no endpoint of a Service (`Service/namespace/name`) was ready.
     pub without_endpoint: BTreeMap<String, Vec<(Ms, Ms)>>,
@@ -173,7 +172,7 @@ impl GroundTruth {
         }
     }
 
-    /// In the evening: what still lasts ends with the day.
+    /// Ends everything that is still open.
     pub(super) fn close(&mut self, end: Ms) {
         self.without_endpoint
             .retain(|_, spans| spans.iter().any(|span| span.1 > span.0));
@@ -188,7 +187,7 @@ impl GroundTruth {
         spans.map(|(from, to)| to - from).sum::<Ms>() as f64 / MINUTE as f64
     }
 
-    /// To ask what has to do with what.
+    /// Index for questions of the form "is this object affected?".
     pub(super) fn relations(&self) -> Relations<'_> {
         let mut pods_of: HashMap<String, Vec<&Placement>> = HashMap::new();
         for pod in &self.pods {
@@ -207,8 +206,8 @@ pub(super) struct Relations<'a> {
 }
 
 impl Relations<'_> {
-    /// Whether the trouble can show on that object: it is the planted one, or a pod that there was meanwhile is of both.
-    /// A node is well whatever its pods do; but while a registry is down, its images may fail on one node alone.
+    /// Whether the fault can appear on that object: it is the planted one, or a pod of that time depends on both.
+    /// Faults of pods do not appear on their node; but while a registry is down, its images may fail on one node alone.
     pub(super) fn shows_on(&self, planted: &Planted, subject: &str) -> bool {
         if subject.starts_with("Node/") && !planted.object.starts_with("Registry/") {
             return planted.object == subject;

@@ -1,13 +1,13 @@
-//! A day through a recorder: a process of its own, with the real client, against the simulated API server.
+//! Replays a simulation through a recorder process with the real client, against the simulated API server.
 //!
 //! ```text
-//!   this process: ClusterSim ─▶ ApiServer ◀── HTTP ── child: recorder, whose clock runs so many times as fast ─▶ database
+//!   this process: ClusterSim ─▶ ApiServer ◀── HTTP ── child: recorder with a clock `speed` times as fast ─▶ database
 //!                                                                                                             │
-//!   verdict ◀──────────────────────────── findings, read as a client reads them ──────────────────────────────┘
+//!   diff ◀─────────────────────────────── findings, read as a client reads them ──────────────────────────────┘
 //! ```
 //!
-//! Nothing of the recorder is changed but its clock, which `run` is given anyway. Its pauses (ticks, heartbeats) stay
-//! real, so what it sees may be late by `speed` times half a second.
+//! Only the recorder's clock is replaced. Its pauses (ticks, heartbeats) stay real, so it may see changes late by
+//! `speed` times half a second.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -34,10 +34,10 @@ use crate::recorder::{Setup, free_address, wait_until};
 /// Name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "recorder-with-fast-clock";
 
-/// The recorder has so long (of ours) to list everything before the day begins.
+/// Real time for the first list, before the simulation begins.
 const LEAD_IN: Duration = Duration::from_secs(30);
 
-/// How often a running recorder looks at its timers.
+/// How often a running recorder checks its timers.
 const TICK: Duration = Duration::from_millis(500);
 
 /// A clock that runs `speed` times as fast since a moment of the machine's clock.
@@ -95,7 +95,7 @@ pub(super) struct Process {
     child: Child,
 }
 
-/// What a process has used.
+/// Resources used by a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     /// CPU time.
@@ -202,26 +202,26 @@ pub(super) fn is_synced(setup: &Setup) -> bool {
         .is_some_and(|(code, health)| code == 200 && health["ready"] == true)
 }
 
-/// What came of a day.
+/// Result of a replay.
 #[derive(Debug)]
 pub struct Outcome {
     /// Steps of findings, as the database has them.
     pub found: Vec<FindingStep>,
     /// What the process used.
     pub used: Usage,
-    /// What it had used when the day began: the first list.
+    /// Usage after the first list.
     pub listed: Usage,
     /// Changes of objects.
     pub changes: u64,
     /// Observations of Events.
     pub events: u64,
-    /// How late a change was at worst, in the day's time, because this process or the server was slow.
+    /// Largest delay of a change, in simulated time, because this process or the server was slow.
     pub late: Ms,
-    /// How much later than in the truth things may be seen.
+    /// Allowed delay relative to the ground truth.
     pub slack: Ms,
 }
 
-/// The whole day, `speed` times as fast as a real one.
+/// Runs the whole simulation, `speed` times as fast as real time.
 pub fn run(sim: &mut ClusterSim, speed: f64) -> anyhow::Result<Outcome> {
     let server = ApiServer::start(apiserver::Config::default())?;
     server
@@ -338,7 +338,8 @@ fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<FindingStep>> {
         let fingerprint = metadata["finding"].as_str().unwrap_or_default();
         let object = Some(&object).filter(|object| !object.kind.is_empty());
         let closed = metadata.get("resolved_because").is_some();
-        // `RecorderDatabaseUnhealthy` to `RecorderDiskNearlyFull` are about this machine and its disk, not about the day.
+        // `RecorderDatabaseUnhealthy` to `RecorderDiskNearlyFull` are about this machine and its disk, not about the
+        // simulation.
         let own = [
             "RecorderDatabaseUnhealthy/",
             "RecorderWatchFailing/",
@@ -347,7 +348,7 @@ fn findings(setup: &Setup, until: Ms) -> anyhow::Result<Vec<FindingStep>> {
         .iter()
         .any(|rule| fingerprint.starts_with(rule));
         if at < until && !own {
-            // What was so in the morning is found before it.
+            // Initial faults are found before the start.
             found.push(FindingStep::new(
                 at.max(START),
                 fingerprint,

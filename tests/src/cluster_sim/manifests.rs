@@ -1,4 +1,4 @@
-//! How the cast looks in the API, with the exact times of every condition.
+//! Converts the state to API objects, with the exact times of every condition.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Memory of a recorder process in a large cluster, ConfigMaps of 100 KiB included.
+//! Memory of a recorder process in a large cluster with ConfigMaps of 100 KiB.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,22 +13,22 @@ use crate::apiserver::{self, ApiServer};
 use crate::generator::Rng;
 use crate::recorder::wait_until;
 
-/// How long the recorder may take to list everything.
+/// Longest time for the first list.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What is left of a page after the first list goes back to the system within this time, if ever.
+/// Memory freed after the first list is returned to the system within this time.
 const SETTLE_TIME: Duration = Duration::from_secs(15);
 
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// When all was listed and looked at.
+    /// Usage after the first list and evaluation.
     pub listed: Usage,
     /// How long that took.
     pub took: Duration,
     /// After the changes.
     pub changed: Usage,
-    /// How many there were, Events included.
+    /// Number of changes, with Events.
     pub changes: usize,
     /// Objects by kind.
     pub objects: [usize; 5],
@@ -51,8 +51,8 @@ fn padding(seed: u64, bytes: usize) -> String {
     text
 }
 
-/// WorkloadKind `recorder` (a `kube9-recorder` binary) against a cluster of that size, whose ConfigMaps have values of so many
-/// bytes, and then through so many changes of its day as fast as they go.
+/// Runs `recorder` (a `kube9-recorder` binary) against a cluster of that size, with ConfigMap values of `value_bytes`,
+/// and then applies `changes` changes as fast as possible.
 pub fn measure(
     recorder: &Path,
     plan: Plan,

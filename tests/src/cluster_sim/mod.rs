@@ -1,16 +1,16 @@
-//! A day of a cluster that knows its truth: what was made to go wrong, and when.
+//! A simulated cluster with its ground truth: which faults were planted, where and when.
 //!
 //! ```text
-//!   Plan ─▶ ClusterSim ── a queue of steps: life (pods), control (Deployments), stories (what goes wrong, and is repaired)
-//!            │  cast: the state ── shape: as the API shows it ──▶ Delivery ─┬─▶ replay: the analysis, in process
-//!            │                                                             └─▶ through: a recorder behind an API server
+//!   Plan ─▶ ClusterSim ── a queue of steps: pods, controllers, scenarios (faults and their repair)
+//!            │  state ── manifests: as the API shows it ──▶ Delivery ─┬─▶ replay: the analysis, in process
+//!            │                                                        └─▶ live_replay: a recorder process
 //!            └─ ground_truth: causes planted, Services without endpoints ──▶ diff ◀── findings
 //! ```
 //!
-//! The ground truth never sees an object and knows no rule; the rules see nothing but objects. All that was planted is
-//! found, and nothing else is.
+//! The ground truth does not read objects and does not know the rules; the rules see only objects. The tests require
+//! that every planted fault is found and nothing else.
 //!
-//! Everything follows from the plan's seed.
+//! The plan's seed determines everything.
 
 pub mod change_cost;
 mod controllers;
@@ -43,14 +43,14 @@ use crate::timer_queue::TimerQueue;
 /// Milliseconds since 1970.
 pub type Ms = i64;
 
-/// The moment at which every day begins: 2026-03-02T06:00:00Z.
+/// Start of every simulation: 2026-03-02T06:00:00Z.
 pub const START: Ms = 1_772_431_200_000;
 
 const SECOND: Ms = 1000;
 const MINUTE: Ms = 60 * SECOND;
 const HOUR: Ms = 60 * MINUTE;
 
-/// Something that is going to happen.
+/// A scheduled action.
 enum Step {
     Heartbeat(usize),
     Schedule(PodId),
@@ -72,20 +72,20 @@ enum Step {
     Scenario(Box<dyn FnOnce(&mut ClusterSim) + Send>),
 }
 
-/// What an informer, or the Events' watch, is told.
+/// A change as an informer or the Event watch receives it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// When.
     pub at: Ms,
     /// Of what.
     pub kind: Kind,
-    /// The object is gone; this was its last state.
+    /// Whether the object was deleted; `object` is then its last state.
     pub deleted: bool,
     /// The object, without a resourceVersion.
     pub object: Value,
 }
 
-/// A day under way.
+/// A running simulation.
 pub struct ClusterSim {
     plan: Plan,
     cluster: ClusterState,
@@ -95,18 +95,18 @@ pub struct ClusterSim {
     end: Ms,
     timers: TimerQueue<Ms, Step>,
     out: VecDeque<Delivery>,
-    /// What was last shown of each Deployment: a status that did not change is not written.
+    /// The last written state of each Deployment: an unchanged status is not written again.
     shown: HashMap<usize, Value>,
-    /// The Event of each object and reason, whose count rises.
+    /// The Event of each object and reason, whose count is incremented.
     events: HashMap<(String, &'static str), Event>,
     with_events: bool,
     outage: bool,
 }
 
 impl ClusterSim {
-    /// A morning.
+    /// Builds the cluster and plans its scenarios.
     pub fn new(plan: Plan, with_events: bool) -> Self {
-        assert!(plan.nodes >= 12, "a day needs 12 nodes at least");
+        assert!(plan.nodes >= 12, "a simulation needs at least 12 nodes");
         let mut rng = Rng::new(plan.seed);
         let cluster = ClusterState::build(&plan, START, &mut rng.fork());
         let mut sim = Self {
@@ -127,7 +127,7 @@ impl ClusterSim {
         sim
     }
 
-    /// Everything that is there now, in the order of a first list.
+    /// All current objects, in list order.
     pub fn objects(&self, kind: Kind) -> Vec<Value> {
         let cluster = &self.cluster;
         match kind {
@@ -158,7 +158,7 @@ impl ClusterSim {
         }
     }
 
-    /// The ConfigMaps, half as many as pods; each with a value that pads it.
+    /// The ConfigMaps, half as many as pods; each with a value of `padding`.
     pub fn config_maps(&self, padding: &str) -> impl Iterator<Item = Value> {
         let own = self
             .cluster
@@ -175,7 +175,7 @@ impl ClusterSim {
         all.filter(move |(_, w)| w.runs == runs).map(|(of, _)| of)
     }
 
-    /// The next thing that happens; `None` in the evening.
+    /// The next change; `None` at the end of the simulation.
     pub fn next_delivery(&mut self) -> Option<Delivery> {
         while self.out.is_empty() {
             let (at, step) = self.timers.pop()?;
@@ -189,12 +189,12 @@ impl ClusterSim {
         self.out.pop_front()
     }
 
-    /// When the day is over.
+    /// End of the simulation.
     pub fn end(&self) -> Ms {
         self.end
     }
 
-    /// What was so, once the day is over.
+    /// The ground truth of the whole simulation.
     pub fn into_ground_truth(mut self) -> GroundTruth {
         self.now = self.end;
         let left: Vec<PodId> = self.cluster.pods.keys().copied().collect();
@@ -219,7 +219,7 @@ impl ClusterSim {
         self.timers.add(self.now + wait.max(1), step);
     }
 
-    /// Something that a story does later.
+    /// Schedules a later step of a scenario.
     fn later(&mut self, wait: Ms, act: impl FnOnce(&mut Self) + Send + 'static) {
         self.after(wait, Step::Scenario(Box::new(act)));
     }
@@ -271,7 +271,7 @@ impl ClusterSim {
         }
     }
 
-    /// What a kubelet would do waits while it is down.
+    /// Defers a kubelet's steps while it is down.
     fn defer_if_kubelet_is_down(&mut self, step: Step) -> Option<Step> {
         let pod = match &step {
             Step::Accept(pod)
@@ -320,7 +320,7 @@ impl ClusterSim {
         self.put(Kind::Node, object);
     }
 
-    /// The status of a node is written every five minutes, whatever happens.
+    /// The status of a node is written at least every five minutes.
     fn heartbeat(&mut self, node: usize) {
         if self.cluster.nodes[node].ready.0 {
             self.show_node(node);
@@ -328,7 +328,7 @@ impl ClusterSim {
         self.after(5 * MINUTE, Step::Heartbeat(node));
     }
 
-    /// A lock of a leader election, which changes for ever and means nothing.
+    /// A leader election lock: it changes continuously and must cause no change rows.
     fn lock_renewed(&mut self, number: u64) {
         self.put(Kind::ConfigMap, manifests::lock(START, number));
         self.after(10 * SECOND, Step::LockRenewed(number + 1));
@@ -345,7 +345,7 @@ impl ClusterSim {
         }
     }
 
-    /// A component says something about a pod; repeats raise the Event's count, as client-go does.
+    /// Records an Event about a pod; repeats increment the count, as in client-go.
     fn pod_event(
         &mut self,
         pod: PodId,
@@ -423,7 +423,7 @@ impl ClusterSim {
             last: at,
         };
         let event = self.events.entry(key).or_insert_with(|| fresh.clone());
-        // An hour without a word: it has expired.
+        // After an hour without a repeat, the Event has expired.
         if at.since(event.last).as_secs() >= 3600 {
             *event = fresh.clone();
         }

@@ -1,4 +1,4 @@
-//! What goes wrong with nodes.
+//! Faults of nodes.
 
 use super::ground_truth::Cause;
 use super::state::{Phase, PodId, WorkloadKind};
@@ -59,7 +59,7 @@ impl ClusterSim {
         self.later(span, move |sim| sim.node_up(node));
     }
 
-    /// Down and up again, so often; the first time was at `since`.
+    /// Goes down and up again `left` times; `since`: the first time.
     pub(super) fn node_flaps(&mut self, node: usize, left: u64, since: Ms) {
         self.node_down(node);
         let down = self.between(40 * SECOND, 90 * SECOND);

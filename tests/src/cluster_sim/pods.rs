@@ -1,4 +1,4 @@
-//! The life of a pod, step by step, as scheduler and kubelet write it.
+//! A pod's lifecycle, step by step, as scheduler and kubelet write it.
 
 use kube9_model::label::Kind;
 
@@ -7,7 +7,7 @@ use super::setup::{OUTAGE, REGISTRIES};
 use super::state::{ContainerState, Phase, Pod, PodId, PodOutcome, Termination, WorkloadKind};
 use super::{ClusterSim, MINUTE, Ms, SECOND, Step, manifests};
 
-/// The kubelet forgets the back-off of a container that ran for so long.
+/// The kubelet resets the back-off of a container that ran this long.
 const RECOVERED: Ms = 10 * MINUTE;
 
 fn whole(at: Ms) -> Ms {
@@ -38,7 +38,7 @@ impl ClusterSim {
         self.pod(id).filter(|pod| pod.deleting.is_none())
     }
 
-    /// The pod as it is now goes to whoever watches.
+    /// Sends the pod's current state to watchers.
     pub(super) fn show_pod(&mut self, id: PodId) {
         if let Some(object) = manifests::pod(&self.cluster, id) {
             self.put(Kind::Pod, object);
@@ -237,7 +237,7 @@ impl ClusterSim {
         }
     }
 
-    /// The container ends badly.
+    /// The container exits with an error.
     pub(super) fn container_ends(&mut self, id: PodId, code: i64, oom: bool) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
@@ -377,7 +377,7 @@ impl ClusterSim {
         self.plan_sync(pod.of);
     }
 
-    /// A kubelet that is short of memory ends a pod; its controller makes another.
+    /// A kubelet short of memory evicts a pod; its controller creates a replacement.
     pub(super) fn evict(&mut self, id: PodId) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };
@@ -410,7 +410,7 @@ impl ClusterSim {
         self.after(every, Step::CronFires(of));
     }
 
-    /// A job's container has done its work, or failed for good.
+    /// The container of a Job has finished or failed.
     pub(super) fn job_ends(&mut self, id: PodId, code: i64) {
         let now = self.now;
         let Some(pod) = self.living(id) else { return };

@@ -1,4 +1,4 @@
-//! A day through the analysis itself, in this process, as fast as it goes.
+//! Replays a simulation through the analysis in this process, as fast as possible.
 
 use std::time::{Duration, Instant};
 
@@ -27,13 +27,13 @@ pub const KINDS: [Kind; 5] = [
     Kind::ConfigMap,
 ];
 
-/// How often a running recorder looks at its timers.
+/// How often a running recorder checks its timers.
 const TICK: Ms = 500;
 
-/// Subjects looked at in one go, as in a running recorder.
+/// Subjects evaluated per batch, as in a running recorder.
 const EVALUATIONS_PER_BATCH: usize = 100;
 
-/// An analysis with its time, and what came out of it.
+/// An analysis with its clock and its results.
 pub struct Replay {
     analysis: Analysis,
     now: Ms,
@@ -42,14 +42,14 @@ pub struct Replay {
     pub found: Vec<FindingStep>,
     /// Rows of changes.
     pub changes: usize,
-    /// Changes of objects that were taken in.
+    /// Applied changes of objects.
     pub applied: u64,
     /// Time spent in the analysis (not in decoding).
     pub analysed: Duration,
 }
 
 impl Replay {
-    /// Synced on what is there in the morning.
+    /// Starts with the initial objects listed.
     pub fn begin(sim: &ClusterSim) -> anyhow::Result<Self> {
         let mut analysis = Analysis::new(
             AnalysisConfig::default(),
@@ -118,7 +118,7 @@ impl Replay {
         self.note(items);
     }
 
-    /// Takes in a change and looks at all that it touches.
+    /// Applies a change and evaluates everything it affects.
     pub fn take(&mut self, kind: Kind, deleted: bool, object: Object) {
         self.applied += 1;
         self.record_event(
@@ -132,12 +132,12 @@ impl Replay {
         self.settle();
     }
 
-    /// Time jumps; timers that are due are looked at with the next change.
+    /// Sets the time; due timers are evaluated with the next change.
     pub fn set_time(&mut self, now: Ms) {
         self.now = self.now.max(now);
     }
 
-    /// A look at the timers.
+    /// Evaluates due timers.
     pub fn evaluate_timers(&mut self) {
         self.settle();
     }
@@ -157,7 +157,7 @@ impl Replay {
         }
     }
 
-    /// Lets time pass, tick by tick.
+    /// Advances the time, tick by tick.
     pub fn pass(&mut self, until: Ms) {
         while self.now < until {
             self.now = (self.now + TICK).min(until);
@@ -189,7 +189,7 @@ impl Replay {
         }
     }
 
-    /// The whole day, from morning to evening.
+    /// Runs the whole simulation.
     pub fn run(&mut self, sim: &mut ClusterSim) -> anyhow::Result<()> {
         while let Some(Delivery {
             at,
@@ -204,7 +204,7 @@ impl Replay {
             }
             let object = self
                 .decode(kind, object)
-                .context("an object of the day does not decode")?;
+                .context("a simulated object does not decode")?;
             self.take(kind, deleted, object);
         }
         self.pass(sim.end());

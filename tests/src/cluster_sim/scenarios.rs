@@ -1,6 +1,7 @@
-//! What goes wrong on a day, and is repaired: each story has a workload of its own, or a node.
+//! Faults and their repair: each scenario has its own workload or node.
 //!
-//! A story plants its cause in the ground truth; one that plants nothing is a trifle that nothing must be found of.
+//! A scenario plants its cause in the ground truth. One that plants nothing is a disturbance that must cause no
+//! finding.
 
 use std::cmp::Reverse;
 
@@ -11,7 +12,7 @@ use super::{ClusterSim, HOUR, MINUTE, Ms, SECOND, Step};
 
 type Scenario = fn(&mut ClusterSim, usize);
 
-/// The stories of workloads: how many replicas, and what happens.
+/// The scenarios of workloads: replicas and function.
 pub(super) const SCENARIOS: [(usize, Scenario); 26] = [
     (4, bad_image),
     (12, bad_image),
@@ -41,11 +42,11 @@ pub(super) const SCENARIOS: [(usize, Scenario); 26] = [
     (1, requests_whole_node),
 ];
 
-/// How long a story may take, with what it leaves behind.
+/// Longest duration of a scenario, with its aftermath.
 const LONGEST: Ms = 100 * MINUTE;
 
 impl ClusterSim {
-    /// Decides when everything happens.
+    /// Schedules every scenario.
     pub(super) fn plan_scenarios(&mut self) {
         let span = self.end - self.now;
         let last = (span - LONGEST).max(span / 4);
@@ -106,7 +107,7 @@ impl ClusterSim {
             |sim, node| sim.node_drained(node),
             |sim, node| sim.node_problem(node),
         ];
-        // Each weak node has one story at most; a third of them rest.
+        // Each node that may fail has at most one scenario; a third of them have none.
         let count = (may_fail.len() * 2 / 3).clamp(4, KINDS.len() * self.plan.repeats());
         for (number, node) in may_fail.into_iter().take(count).enumerate() {
             let at = self.between(5 * MINUTE, last);
@@ -114,7 +115,7 @@ impl ClusterSim {
         }
     }
 
-    /// A registry gives nothing for an hour, in which some roll out.
+    /// A registry fails for an hour, and some workloads roll out meanwhile.
     fn plan_outage(&mut self, span: Ms) {
         let begins = self.between(span / 4, span / 2);
         self.later(begins, |sim| {
@@ -151,7 +152,7 @@ impl ClusterSim {
         pods.iter().find(well).copied()
     }
 
-    /// Notes that something goes wrong now, for so long.
+    /// Records a fault from now on, for the duration `lasts`.
     pub(super) fn plant(&mut self, cause: Cause, object: String, lasts: Ms) {
         self.truth.plant(cause, object, self.now, self.now + lasts);
     }
@@ -162,14 +163,14 @@ impl ClusterSim {
         }
     }
 
-    /// A rollout whose pods fare badly.
+    /// A rollout whose pods fail.
     fn bad_rollout(&mut self, of: usize, (cause, outcome): (Cause, PodOutcome), lasts: Ms) {
         self.plant(cause, self.workload_name(of), lasts);
         self.cluster.workloads[of].outcome = outcome;
         self.roll_out(of, true);
     }
 
-    /// The same, and another rollout that brings back the old template.
+    /// The same, followed by a rollout that restores the old template.
     fn undone_rollout(&mut self, of: usize, what: (Cause, PodOutcome), lasts: Ms) {
         self.bad_rollout(of, what, lasts);
         self.later(lasts, move |sim| {
@@ -178,7 +179,7 @@ impl ClusterSim {
         });
     }
 
-    /// Whatever holds the pods of the newest template is repaired: they go on with this step.
+    /// Repairs the pods of the newest template: they continue with `step`.
     fn repair(&mut self, of: usize, step: fn(PodId) -> Step) {
         self.cluster.workloads[of].outcome = PodOutcome::Healthy;
         for id in self.cluster.workloads[of].pods.clone() {
@@ -210,7 +211,7 @@ impl ClusterSim {
     }
 }
 
-/// A workload that the next story needs.
+/// A workload that the next scenario needs.
 fn companion_of_next(_: &mut ClusterSim, _: usize) {}
 
 fn bad_image(sim: &mut ClusterSim, of: usize) {
@@ -222,7 +223,7 @@ fn crashing_rollout(sim: &mut ClusterSim, of: usize) {
     sim.undone_rollout(of, what, 20 * MINUTE);
 }
 
-/// All pods read a new value at about the same time, and cannot live with it.
+/// All pods read a new value at about the same time and crash.
 fn config_crash(sim: &mut ClusterSim, of: usize) {
     sim.change_config(of);
     let cause = Cause::CrashAfterConfigChange;
@@ -399,7 +400,7 @@ fn scaled_to_zero(sim: &mut ClusterSim, of: usize) {
     sim.later(20 * MINUTE, move |sim| sim.scale_to(of, 3));
 }
 
-/// The registry fails for half a minute while many pods start: no page is worth that.
+/// The registry fails for half a minute while many pods start: too short for a finding.
 fn short_pull_failure(sim: &mut ClusterSim, of: usize) {
     sim.cluster.workloads[of].outcome = PodOutcome::NoImage;
     sim.roll_out(of, true);
@@ -423,7 +424,7 @@ fn late_failure(sim: &mut ClusterSim, of: usize) {
     });
 }
 
-/// Two workloads get a pod each on a node whose runtime cannot pull.
+/// Two workloads get a pod each on a node that cannot pull images.
 fn node_without_images(sim: &mut ClusterSim, of: usize) {
     let scenario = sim.cluster.workloads[of]
         .scenario

@@ -1,4 +1,4 @@
-//! A cluster in good health in the morning, but for the habits of some people; and where new pods go.
+//! The initial cluster, healthy except for manifest flaws; and the placement of new pods.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) const REGISTRIES: [&str; 3] = [
 pub(super) const OUTAGE: usize = 2;
 
 impl ClusterState {
-    /// A cluster in good health, but for the habits of some people.
+    /// A healthy cluster with some manifest flaws.
     pub(super) fn build(plan: &Plan, now: Ms, rng: &mut Rng) -> Self {
         let mut cluster = Self {
             nodes: (0..plan.nodes).map(|i| node(i, now, rng)).collect(),
@@ -59,7 +59,7 @@ impl ClusterState {
         for i in 0..deployments {
             let mut one = workload(WorkloadKind::Deployment, i, now, rng);
             one.replicas = usize::try_from(rng.between(2, mean as u64 * 2 - 2)).unwrap_or(4);
-            // One in twelve has a bad habit, each habit at least once.
+            // One in twelve has a flaw, each flaw at least once.
             if i < MANIFEST_FLAWS.len() || i % 12 == 0 {
                 one.add_flaw(
                     MANIFEST_FLAWS[(i / if i < MANIFEST_FLAWS.len() { 1 } else { 12 })
@@ -78,7 +78,7 @@ impl ClusterState {
         cluster
     }
 
-    /// Sets workloads aside for stories before anything is placed: what a story is about stays off nodes that fail.
+    /// Reserves workloads for scenarios before any pod is placed: their pods stay off nodes that fail.
     fn reserve_for_scenarios(&mut self, plan: &Plan) {
         let mut free = self
             .workloads
@@ -93,7 +93,7 @@ impl ClusterState {
         }
     }
 
-    /// Adds pods to ordinary Deployments until there are as many as planned.
+    /// Adds pods to unreserved Deployments until the planned number is reached.
     fn add_missing_pods(&mut self, pods: usize) {
         let there: usize = self.workloads.iter().map(|w| w.replicas).sum();
         let mut missing = pods.saturating_sub(there);
@@ -182,7 +182,7 @@ impl ClusterState {
         id
     }
 
-    /// The scheduler's choice: a node that is well, has no pod of this workload, and few others.
+    /// The scheduler's choice: a healthy node without a pod of this workload and with few others.
     pub(super) fn place(&self, of: usize, rng: &mut Rng) -> usize {
         let workload = &self.workloads[of];
         if let Some(node) = workload.pinned {
@@ -196,7 +196,7 @@ impl ClusterState {
             .iter()
             .filter_map(|id| self.pods.get(id)?.node)
             .collect();
-        // Only what can bear the loss of a pod without anybody noticing goes where nodes fail.
+        // Only workloads that can lose a pod without a finding go to nodes that fail.
         let bears = workload.runs == WorkloadKind::Deployment
             && workload.registry != REGISTRIES[OUTAGE]
             && !workload.reserved
@@ -298,7 +298,7 @@ fn workload(runs: WorkloadKind, index: usize, now: Ms, rng: &mut Rng) -> Workloa
 }
 
 impl Workload {
-    /// Makes a bad habit its own. It is then left alone, so that the truth is simple: open from morning to night.
+    /// Adds a flaw and reserves the workload, so that the finding is open during the whole simulation.
     fn add_flaw(&mut self, flaw: ManifestFlaw) {
         self.flaws.push(flaw);
         self.reserved = true;

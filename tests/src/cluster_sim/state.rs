@@ -1,7 +1,7 @@
-//! The cast of a day: nodes, workloads and pods, and the state they are in. Plain data, with times in milliseconds.
+//! State of the simulated cluster: nodes, workloads and pods. Plain data, with times in milliseconds.
 //!
-//! Beside the world of `world` because a verdict needs what that leaves out: the exact time of every condition, the
-//! controllers' own arithmetic, and only such trouble as was planned.
+//! Separate from `generator`, because a comparison with the findings needs what that leaves out: the exact time of
+//! every condition, the controllers' arithmetic, and no faults except the planted ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use std::sync::Arc;
 use super::Ms;
 pub(super) use crate::manifests::{Phase, Progress};
 
-/// How large a day is.
+/// Size of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// Nodes; at least 12.
     pub nodes: usize,
-    /// Pods in the morning, about.
+    /// Approximate number of pods at the start.
     pub pods: usize,
     pub hours: u64,
-    /// What everything follows from.
+    /// Determines everything.
     pub seed: u64,
 }
 
 impl Plan {
-    /// Deployments: six pods each on average, but enough of them for one of each story.
+    /// Deployments: six pods each on average, and at least one for each scenario.
     pub fn deployments(&self) -> usize {
         (self.pods * 3 / 20).max(80)
     }
 
-    /// How often each story is told.
+    /// How often each scenario runs.
     pub fn repeats(&self) -> usize {
         (self.deployments() / 250).max(1)
     }
 }
 
-/// What a careful reader of a manifest objects to.
+/// A flaw of a manifest, which an assessment rule finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum ManifestFlaw {
     Latest,
@@ -50,7 +50,7 @@ pub(super) enum ManifestFlaw {
     MissingConfig,
     WrongPort,
     ScaledToNothing,
-    /// It asks for nearly a whole node.
+    /// It requests nearly a whole node.
     WholeNode,
 }
 
@@ -71,17 +71,17 @@ pub(super) const MANIFEST_FLAWS: [ManifestFlaw; 14] = [
     ManifestFlaw::ScaledToNothing,
 ];
 
-/// How the pods of a template fare.
+/// What happens to the pods of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PodOutcome {
     Healthy,
-    /// There is no such image.
+    /// The image does not exist.
     NoImage,
     /// The container ends soon after each start.
     Crashes(i64),
     /// The container refers to a key that is not there.
     BadConfig,
-    /// The readiness probe is never content.
+    /// The readiness probe never succeeds.
     NeverReady,
     /// No node has what it asks for.
     NoNode,
@@ -127,9 +127,9 @@ pub(super) struct Workload {
     pub(super) registry: &'static str,
     pub(super) tag: String,
     pub(super) flaws: Vec<ManifestFlaw>,
-    /// The story that it is kept for, by its place in the list of stories.
+    /// Index of the scenario that it is reserved for.
     pub(super) scenario: Option<usize>,
-    /// Taken by a story or a habit: nothing else happens to it.
+    /// Reserved for a scenario or a flaw: nothing else happens to it.
     pub(super) reserved: bool,
     pub(super) replicas: usize,
     pub(super) generation: u64,
@@ -143,12 +143,12 @@ pub(super) struct Workload {
     pub(super) selector_broken: bool,
     pub(super) config_revision: u64,
     pub(super) sidecar: bool,
-    /// Pods go to this node, whatever the scheduler would like.
+    /// Pods are bound to this node.
     pub(super) pinned: Option<usize>,
     pub(super) replica_failure: Option<Ms>,
     pub(super) available: (bool, Ms),
     pub(super) progress: (Progress, Ms),
-    /// When the rollout last got on.
+    /// When the rollout last made progress.
     pub(super) moved: Ms,
     /// What progress is measured by: pods of the newest template, and those of them that are available.
     pub(super) best: (usize, usize),
@@ -189,11 +189,11 @@ pub(super) struct Node {
     pub(super) pressure: (bool, Ms),
     pub(super) problem: Option<(&'static str, Ms)>,
     pub(super) cordoned: bool,
-    /// Node stories happen here; what other stories are about is never scheduled here.
+    /// Node scenarios happen here; pods of other scenarios are never scheduled here.
     pub(super) may_fail: bool,
     /// Its runtime cannot pull images.
     pub(super) pulls_fail: bool,
-    /// What its kubelet will do when it is back.
+    /// Deferred steps of its kubelet.
     pub(super) waiting: Vec<super::Step>,
     pub(super) pods: usize,
 }
@@ -226,7 +226,7 @@ pub(super) struct Pod {
     pub(super) set: String,
     pub(super) image: String,
     pub(super) restarted: u64,
-    /// The spec is what the template was when it was made; the state of the habits then.
+    /// Flaws of the template when the pod was created.
     pub(super) flaws: Vec<ManifestFlaw>,
     pub(super) outcome: PodOutcome,
     pub(super) node: Option<usize>,
@@ -245,14 +245,14 @@ pub(super) struct Pod {
     pub(super) backoff: Ms,
     /// When the first run began.
     pub(super) first_start: Option<Ms>,
-    /// So often the container is still to end.
+    /// Remaining crashes of the container.
     pub(super) crashes_left: u64,
 }
 
-/// Names a pod for as long as the day lasts.
+/// Identifies a pod during a simulation.
 pub(super) type PodId = u32;
 
-/// Everything that is there.
+/// All objects of the cluster.
 pub(super) struct ClusterState {
     pub(super) nodes: Vec<Node>,
     pub(super) workloads: Vec<Workload>,

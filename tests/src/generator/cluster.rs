@@ -1,6 +1,6 @@
-//! The cast: nodes, namespaces, workloads and their pods, and what state they are in.
+//! State of the cluster: nodes, namespaces, workloads and their pods.
 //!
-//! Plain data. What happens to it is in `acts`; how it looks in the API is in `objects`.
+//! Plain data. `actions` changes it, `objects` converts it to API objects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::rng::Rng;
 use crate::clock::Micros;
 pub(super) use crate::manifests::Phase;
 
-/// How large a world is.
+/// Size of a generated cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     pub nodes: usize,
@@ -31,7 +31,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// What fits on a laptop: a world to look at.
+    /// A small cluster for demonstrations.
     pub const SMALL: Self = Self {
         nodes: 5,
         namespaces: 4,
@@ -42,7 +42,7 @@ impl Size {
         cron_jobs: 4,
     };
 
-    /// A cluster that sends about so many Events a second in ordinary life.
+    /// A cluster that sends about `per_second` Events per second in normal operation.
     pub fn for_rate(per_second: f64) -> Self {
         // The reference is a cluster of 40 nodes with 0.4 Events a second: a million in 30 days.
         let scale = (per_second / 0.386).clamp(0.05, 400.0);
@@ -58,7 +58,7 @@ impl Size {
         }
     }
 
-    /// A cluster of about so many pods.
+    /// A cluster of about `pods` pods.
     pub fn for_pods(pods: usize) -> Self {
         let nodes = (pods / 60).max(2);
         Self {
@@ -101,18 +101,18 @@ pub struct Template {
     pub liveness: bool,
     /// Whether pods mount a volume that has to be attached.
     pub volume: bool,
-    /// What a careful reader would object to.
+    /// Flaws that an assessment rule finds.
     pub weaknesses: Weaknesses,
 }
 
-/// Habits of a template that an assessment finds.
+/// Flaws of a template that an assessment rule finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Weaknesses {
     /// The first container is privileged.
     pub privileged: bool,
     /// The pod is in the host's network and mounts a path of it.
     pub host: bool,
-    /// A credential stands in the environment as a literal.
+    /// An environment variable contains a credential as a literal.
     pub literal_secret: bool,
     /// Runs explicitly as root, with an added capability.
     pub root: bool,
@@ -128,12 +128,12 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
-/// How the pods of a bad template fare.
+/// What happens to the pods of a bad template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodOutcome {
-    /// The registry refuses the image so often.
+    /// The image pull fails this many times.
     PullFails(u64),
-    /// The first container ends so often.
+    /// The first container crashes this many times.
     Crashes(Cause, u64),
     /// The readiness probe is never content.
     NeverReady,
@@ -163,15 +163,15 @@ pub struct Workload {
     pub autoscaled: bool,
     /// Whether a Service selects its pods.
     pub service: bool,
-    /// The Service's selector says something else than the pods' label.
+    /// The Service's selector does not match the pods' label.
     pub service_broken: bool,
     /// When it was created.
     pub created: Micros,
     /// A rollout in progress has passed its deadline.
     pub stuck: bool,
-    /// `spec.paused`: rollouts are held.
+    /// `spec.paused`
     pub paused: bool,
-    /// How pods of the current template fare, if not well.
+    /// What happens to pods of the current template; `None`: they are healthy.
     pub outcome: Option<PodOutcome>,
     /// Message of the condition `ReplicaFailure`.
     pub replica_failure: Option<Arc<str>>,
@@ -201,7 +201,7 @@ pub struct Cron {
     pub every: Duration,
     /// How long a run takes on average, in seconds.
     pub takes: f64,
-    /// The jobs still kept: the oldest goes when a fourth is done.
+    /// The retained jobs: the oldest is deleted when a fourth finishes.
     pub kept: Vec<Arc<str>>,
 }
 
@@ -278,7 +278,7 @@ pub struct Pod {
     pub address: u8,
     /// When it was created.
     pub created: Micros,
-    /// How far it is.
+    /// Phase of the pod.
     pub phase: Phase,
     /// Condition `Ready`.
     pub ready: bool,
@@ -294,15 +294,15 @@ pub struct Pod {
     pub started: Micros,
     /// Being deleted since.
     pub deleting: Option<Micros>,
-    /// A finalizer or a dead mount holds it: deleted, it stays.
+    /// A finalizer or a dead mount keeps the deleted pod.
     pub has_finalizer: bool,
-    /// Why the scheduler finds no node, if it does not.
+    /// Why the scheduler found no node, if it did not.
     pub unschedulable: Option<Arc<str>>,
     /// `status.reason` and `status.message` of an evicted pod.
     pub evicted: Option<Arc<str>>,
 }
 
-/// Names a pod for as long as it lives.
+/// Identifies a pod during its lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PodId {
     index: u32,
@@ -314,7 +314,7 @@ pub struct PodId {
 pub enum ChangedObject {
     /// A pod is new or changed.
     Pod(PodId),
-    /// A pod is gone: namespace and name.
+    /// A pod was deleted: namespace and name.
     PodGone(Arc<str>, Arc<str>),
     /// A node changed.
     Node(usize),
@@ -338,13 +338,13 @@ pub struct Cluster {
     pub control_plane: Arc<str>,
     pub(super) pods: Vec<(u32, Option<Pod>)>,
     pub(super) free: Vec<u32>,
-    /// What changed since somebody last looked.
+    /// What changed since it was last drained.
     pub changed: Vec<ChangedObject>,
     pub(super) version: u64,
 }
 
 impl Pod {
-    /// Its condition `Ready` is this from now on.
+    /// Sets the condition `Ready`.
     pub fn set_ready(&mut self, ready: bool, now: Micros) {
         if self.ready != ready {
             (self.ready, self.ready_since) = (ready, now);
@@ -353,7 +353,7 @@ impl Pod {
 }
 
 impl Cluster {
-    /// Makes a pod of a workload; it is not bound yet.
+    /// Creates a pod of a workload; it is not bound yet.
     pub fn new_pod(&mut self, workload: usize, now: Micros, rng: &mut Rng) -> PodId {
         let of = &self.workloads[workload];
         let set_name = of.set_name();
@@ -391,7 +391,7 @@ impl Cluster {
         id
     }
 
-    /// Makes a pod of a job.
+    /// Creates a pod of a job.
     pub fn new_job_pod(
         &mut self,
         cron: usize,
@@ -435,7 +435,7 @@ impl Cluster {
         id
     }
 
-    /// The pod, while it lives.
+    /// The pod, unless it was deleted.
     pub fn pod(&self, id: PodId) -> Option<&Pod> {
         let (generation, pod) = self.pods.get(id.index as usize)?;
         pod.as_ref().filter(|_| *generation == id.generation)
@@ -504,7 +504,7 @@ impl Cluster {
         })
     }
 
-    /// A resourceVersion: those of a real cluster rise with every write, also of what is not simulated.
+    /// The next resourceVersion. In a real cluster it rises with every write, including objects that are not simulated.
     pub fn next_version(&mut self) -> u64 {
         self.version += 7;
         self.version

@@ -1,9 +1,8 @@
-//! The course of things: a queue of acts in the order of time, and what they say and change.
+//! The simulation loop: a queue of timed actions.
 //!
-//! Time is the world's own.
-//! An act that is due runs, says what its components say (through [`EventCorrelator`], as in real life), changes the cluster,
-//! and plans further acts.
-//! The driver ([`super::history`], [`super::live`]) decides how fast the world's time goes.
+//! The engine has its own clock. A due action emits Events (through [`EventCorrelator`], as real components do),
+//! changes the cluster, and schedules further actions. The driver ([`super::history`], [`super::live`]) decides how
+//! fast the engine's time passes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,28 +15,28 @@ use super::rng::Rng;
 use crate::clock::Micros;
 use crate::timer_queue::TimerQueue;
 
-/// The world in motion.
+/// Cluster, clock and timers.
 #[derive(Debug)]
 pub(super) struct Engine {
     /// The cluster as it is now.
     pub(super) cluster: Cluster,
     pub(super) rng: Rng,
-    /// Now, in the time that Events carry.
+    /// The current time, as Events carry it.
     pub(super) now: Micros,
-    /// Seconds between two things that happen by themselves, on average; 0: nothing does.
+    /// Mean seconds between two routine actions; 0: none.
     pub(super) arrival_gap: f64,
     correlator: EventCorrelator,
-    /// Microseconds of the world's own time, which acts are planned in.
+    /// The engine's own time in microseconds; actions are scheduled in it.
     ticks: u64,
     timers: TimerQueue<u64, Action>,
-    /// What reached the API server and was not taken yet.
+    /// Observations that the driver has not taken yet.
     pub(super) out: VecDeque<Observation>,
-    /// Until then no registry gives an image.
+    /// Until then, every image pull fails.
     pub(super) no_registry_until: Micros,
 }
 
 impl Engine {
-    /// A world at rest.
+    /// A cluster without routine actions.
     pub(super) fn new(seed: u64, size: Size, now: Micros, event_ttl: Duration) -> Self {
         let mut rng = Rng::new(seed);
         let cluster = Cluster::build(size, now, &mut rng.fork());
@@ -56,23 +55,23 @@ impl Engine {
         engine
     }
 
-    /// TimerQueue an act.
+    /// Schedules an action.
     pub(super) fn after(&mut self, seconds: f64, act: Action) {
         let ticks = self.ticks + (seconds.max(0.0) * 1e6) as u64;
         self.timers.add(ticks, act);
     }
 
-    /// The world's time of the next act.
+    /// The engine's time of the next action.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.timers.next_at()
     }
 
-    /// The world's time now.
+    /// The engine's current time.
     pub(super) fn ticks(&self) -> u64 {
         self.ticks
     }
 
-    /// Runs the next act; `pace` is how much time of Events passes for one of the world's own.
+    /// Runs the next action; `pace` is the Event time that passes per unit of engine time.
     pub(super) fn step(&mut self, pace: f64) {
         let Some((ticks, act)) = self.timers.pop() else {
             return;
@@ -83,7 +82,7 @@ impl Engine {
         self.run(act);
     }
 
-    /// Lets a component say something.
+    /// Emits an Event through the correlator.
     pub(super) fn emit(&mut self, draft: Option<EventDraft>) {
         let Some(draft) = draft else { return };
         let correlated = self.correlator.correlate(draft, self.now, &mut self.rng);

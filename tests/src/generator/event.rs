@@ -1,4 +1,4 @@
-//! An Event as its reporter leaves it in the API server.
+//! An Event as its reporter writes it to the API server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl Involved {
         }
     }
 
-    /// Where an Event about this object lives: cluster-scoped objects' Events are in `default`.
+    /// Namespace of an Event about this object: `default` for cluster-scoped objects.
     pub fn event_namespace(&self) -> Arc<str> {
         if self.namespace.is_empty() {
             Arc::from("default")
@@ -185,7 +185,7 @@ impl Reporter {
 pub struct Event {
     /// `metadata.uid`.
     pub uid: Uid,
-    /// `metadata.resourceVersion` of this sight; 0 where the API server is to give one.
+    /// `metadata.resourceVersion`; 0 if the API server assigns it.
     pub version: u64,
     /// The name's part behind the object's name: a time in nanoseconds.
     pub tail: u64,
@@ -297,7 +297,7 @@ impl Event {
         event
     }
 
-    /// What real Events carry beside their content; about a third of their bytes.
+    /// `managedFields`, about a third of a real Event's bytes.
     fn managed_fields(&self) -> Value {
         let manager = match self.reporter.component() {
             component @ ("kubelet" | "kube-proxy") => component,
@@ -339,7 +339,7 @@ pub enum Change {
     Modified,
 }
 
-/// One sight of an Event object: what a watch delivers.
+/// One state of an Event object, as a watch delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// New or changed.

@@ -1,10 +1,10 @@
-//! How reporters turn what they say into Event objects: client-go's two event libraries.
+//! Turns Event drafts into Event objects, as client-go's two event libraries do.
 //!
 //! `tools/record` (kubelet, controllers), as in its `EventCorrelator`:
-//! - the same words about the same object again change the same Event object: `count` and `lastTimestamp`;
+//! - the same message about the same object again updates the same Event object: `count` and `lastTimestamp`;
 //! - ten different messages with one reason about one object within ten minutes become "(combined from similar events)";
 //! - after 25 Events about one object, a reporter writes one in five minutes; it still counts the others;
-//! - an Event object that has expired meanwhile is created anew: another uid, the count goes on.
+//! - an Event object that has expired meanwhile is created again: another uid, the same count.
 //!
 //! `tools/events` (scheduler), as in its `EventBroadcaster`: the second time opens a series with count 2; later times
 //! are only written every 30 minutes, and when the series has been quiet for 6.
@@ -18,12 +18,12 @@ use super::event::{Change, Event, Involved, Observation, Reporter, Uid};
 use super::rng::Rng;
 use crate::clock::Micros;
 
-/// What a reporter has to say.
+/// An Event before correlation.
 #[derive(Debug, Clone)]
 pub(super) struct EventDraft {
-    /// Who says it.
+    /// The reporter.
     pub reporter: Reporter,
-    /// InvolvedKind what.
+    /// The involved object.
     pub involved: Involved,
     /// `reason`.
     pub reason: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct EventDraft {
     pub message: Arc<str>,
     /// `Warning`, else `Normal`.
     pub warning: bool,
-    /// How often since it was last said: 1, or more where the saying of each is not worth simulating.
+    /// Occurrences since the previous draft; more than 1 where simulating each is not worth it.
     pub times: i64,
 }
 
@@ -47,9 +47,9 @@ const REFILL: Duration = Duration::from_secs(300);
 const SERIES_QUIET: Duration = Duration::from_secs(360);
 /// refreshTime of a series
 const SERIES_REFRESH: Duration = Duration::from_secs(1800);
-/// Real reporters keep the last 4,096 of each; here, what was quiet for so long is forgotten.
+/// Real reporters keep the last 4,096 of each; here, entries expire after this time.
 const CACHE_TTL: Duration = Duration::from_secs(3 * 3600);
-/// How much is said between two rounds of forgetting.
+/// Drafts between two evictions.
 const EVICT_EVERY: usize = 8192;
 
 type Key = u64;
@@ -71,11 +71,11 @@ struct CachedEvent {
     event: Event,
     /// When it was last written to the API server: its expiry counts from here.
     written: Micros,
-    /// The count that was written then. Writing the same again changes nothing, so nobody sees it.
+    /// The count that was written then. Writing the same count again changes nothing.
     written_count: i64,
 }
 
-/// The memory of all reporters of a cluster.
+/// The caches of all reporters of a cluster.
 #[derive(Debug)]
 pub(super) struct EventCorrelator {
     event_ttl: Duration,
@@ -100,7 +100,7 @@ impl EventCorrelator {
         }
     }
 
-    /// What reaches the API server of what was said, if anything.
+    /// The write to the API server that results from a draft, if any.
     pub(super) fn correlate(
         &mut self,
         draft: EventDraft,
@@ -184,7 +184,7 @@ impl EventCorrelator {
     }
 
     fn series(&mut self, draft: EventDraft, now: Micros, rng: &mut Rng) -> Option<Observation> {
-        // The message is no part of the key: a series keeps its first one.
+        // The message is not part of the key: a series keeps its first one.
         let series_key = key(&(
             &draft.reporter,
             &draft.involved.namespace,
@@ -216,7 +216,7 @@ impl EventCorrelator {
         }
     }
 
-    /// Writes what series have gathered. To be called every few minutes.
+    /// Writes pending series. Call it every few minutes.
     pub(super) fn flush_series(&mut self, now: Micros, rng: &mut Rng) -> Vec<Observation> {
         let mut due: Vec<Key> = Vec::new();
         self.series.retain(|key, known| {
@@ -228,7 +228,7 @@ impl EventCorrelator {
             }
             !quiet
         });
-        // Of a map's own order nothing may depend: a seed means the same for ever.
+        // The result must not depend on the map's order.
         due.sort_by_key(|key| self.series.get(key).map(|k| (k.event.first, k.event.uid)));
         let mut flushed = Vec::new();
         for key in due {
@@ -252,8 +252,7 @@ impl EventCorrelator {
     fn new_event(&mut self, draft: EventDraft, now: Micros, rng: &mut Rng) -> Event {
         let uid = random_uid(rng);
         let tail = u64::try_from(now.0).unwrap_or(0).wrapping_mul(1000) + rng.below(1000);
-        // A pod can have two of its Events in one nanosecond here, and with them one name for both: the second would be
-        // written over the first.
+        // Here a pod can have two Events in one nanosecond, and so with one name: the second would overwrite the first.
         self.newest_tail = tail.max(self.newest_tail + 1);
         Event {
             uid,
@@ -281,7 +280,7 @@ impl EventCorrelator {
     }
 }
 
-/// Writes an Event object: changes it, or creates it anew where it has expired.
+/// Writes an Event object: updates it, or creates it again if it has expired.
 fn written(
     known: &mut CachedEvent,
     change: Change,
@@ -305,12 +304,12 @@ fn written(
     }
 }
 
-/// A uid from the world's chance.
+/// A random uid.
 pub(crate) fn random_uid(rng: &mut Rng) -> Uid {
     Uid(u128::from(rng.draw()) << 64 | u128::from(rng.draw()))
 }
 
-/// A key by 64 bits; a collision among the few thousand kept is one in 10^12.
+/// A 64-bit key; the probability of a collision among a few thousand is 10^-12.
 fn key(of: &impl Hash) -> Key {
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
     of.hash(&mut hasher);
@@ -367,7 +366,7 @@ mod tests {
         let mut names = HashSet::new();
         for n in 0..20 {
             for reason in ["Pulling", "Failed", "BackOff"] {
-                // Far enough from each other that none is held back, each three in one microsecond.
+                // Far enough apart that the spam filter drops none; three in the same microsecond.
                 let now = Micros(1_000_000_000 * (n + 1));
                 let correlated =
                     correlator.correlate(draft(reason, &format!("{n}")), now, &mut rng);

@@ -10,22 +10,22 @@ use crate::clock::Micros;
 
 /// How long a real API server keeps an Event.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
-/// The world lives so long before its first Event is looked at: long enough for its slow stories to be in full swing.
+/// Simulated time before the first Event of a history, so that slow faults have started.
 const WARM_UP: Duration = Duration::from_secs(4 * 3600);
-/// How much the pace may give way to end in time; only the last few Events of a history need it.
+/// Allowed range of the pace, so that the history ends in time; only the last few Events need it.
 const PACE: std::ops::RangeInclusive<f64> = 0.2..=5.0;
 
 /// What a watch would have delivered over a span of time, in order.
 ///
-/// The same seed, count, span and end give the same observations for ever.
-/// The cluster is as large as the rate asks for, so that a second of its time is a second of the Events'.
+/// The same seed, count, span and end always give the same observations. The size of the cluster follows from the rate,
+/// so that a second of its time is a second of Event time.
 #[derive(Debug)]
 pub struct History {
     engine: Engine,
     end: Micros,
     wanted: usize,
     given: usize,
-    /// Observations a second of the world's own time, on average.
+    /// Mean observations per second of engine time.
     rate: f64,
 }
 
@@ -56,7 +56,7 @@ impl History {
         &self.engine.cluster
     }
 
-    /// How much time of Events passes for one of the world's, so that the rest ends in time.
+    /// Event time per engine time, so that the history ends in time.
     fn pace(&self) -> f64 {
         let left = self.end.since(self.engine.now).as_secs_f64();
         let needed = (self.wanted - self.given) as f64 / self.rate;
@@ -78,7 +78,7 @@ impl Iterator for History {
             }
             let pace = self.pace();
             self.engine.step(pace);
-            // Nobody looks at the objects of a history.
+            // A history has no objects.
             self.engine.cluster.changed.clear();
         }
     }
@@ -159,7 +159,7 @@ mod tests {
         assert!(known_from_warm_up < 200, "{known_from_warm_up}");
     }
 
-    /// The proportions of a real cluster, as the storage targets assume them: a million Events over thirty days have
+    /// The proportions of a real cluster, which the storage targets assume: a million Events over thirty days have
     /// about 112,000 objects and 244,000 messages. Scaled down a month to a day, at the same rate.
     #[test]
     fn history_has_realistic_proportions() {

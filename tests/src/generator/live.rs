@@ -1,4 +1,4 @@
-//! A living cluster in a simulated API server: objects and Events change as time goes on, and worse on request.
+//! A live cluster in a simulated API server: objects and Events change over time; faults start on request.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::apiserver::{Kind, Store};
 use crate::clock::Micros;
 use crate::manifests;
 
-/// There is no such thing in the cluster.
+/// The cluster has no such object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotFound {
     /// What was looked for.
@@ -23,27 +23,27 @@ pub struct NotFound {
 
 impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the world has no {}", self.what)
+        write!(f, "the cluster has no {}", self.what)
     }
 }
 
 impl std::error::Error for NotFound {}
 
-/// A living cluster. Its time goes on when [`LiveCluster::advance`] is called, and only then.
+/// A live cluster. Its time passes only when [`LiveCluster::advance`] is called.
 #[derive(Debug)]
 pub struct LiveCluster {
     pub(super) engine: Engine,
     store: Store,
     speed: f64,
-    /// Wall-clock time and the world's time when the two were last set against each other.
+    /// Wall-clock time and engine time at the start.
     anchor: (Micros, u64),
     rng: Rng,
     observations: usize,
 }
 
 impl LiveCluster {
-    /// Puts a cluster in good health into the store. `speed` is how many seconds pass in the world for one of ours:
-    /// with 1 a crash loop backs off for minutes, as in life.
+    /// Writes a healthy cluster into the store. `speed` is the simulated seconds per real second: with 1, a crash loop
+    /// backs off for minutes, as in a real cluster.
     pub fn new(seed: u64, size: Size, store: &Store, now: Micros, speed: f64) -> Self {
         let mut engine = Engine::new(seed, size, now, Duration::from_secs(3600));
         engine.cluster.changed.clear();
@@ -68,12 +68,12 @@ impl LiveCluster {
         &self.engine.cluster
     }
 
-    /// How many observations (Event objects created or changed) it has caused so far.
+    /// Observations (Event objects created or changed) so far.
     pub fn observations(&self) -> usize {
         self.observations
     }
 
-    /// Lets about so many Events a second of ours happen by themselves; 0 ends that.
+    /// Sets the rate of routine Events per real second; 0 stops them.
     pub fn set_rate(&mut self, per_second: f64) {
         let gap = if per_second > 0.0 {
             OBSERVATIONS_PER_ARRIVAL / per_second * self.speed
@@ -83,7 +83,7 @@ impl LiveCluster {
         self.engine.set_arrival_gap(gap);
     }
 
-    /// Lets everything happen that is due by `now`. Returns how many observations that caused.
+    /// Runs all actions that are due by `now`. Returns the number of observations.
     pub fn advance(&mut self, now: Micros) -> usize {
         let before = self.observations;
         let passed = now.since(self.anchor.0).as_secs_f64() * self.speed;
@@ -95,7 +95,7 @@ impl LiveCluster {
         self.observations - before
     }
 
-    /// Writes what changed, and what was said about it.
+    /// Writes the changed objects and their Events.
     pub(super) fn flush(&mut self) {
         let changed = std::mem::take(&mut self.engine.cluster.changed);
         let mut done = HashSet::new();
@@ -120,7 +120,7 @@ impl LiveCluster {
                 None => return,
             },
             ChangedObject::PodGone(namespace, name) => {
-                // A pod that came and went within one act was never written.
+                // A pod created and deleted within one action was never written.
                 let _ = self.store.delete(Kind::Pod, namespace, name);
                 return;
             }
@@ -143,7 +143,7 @@ impl LiveCluster {
         };
         self.store
             .apply(kind, object)
-            .expect("objects of the world have names and no resourceVersion");
+            .expect("generated objects have names and no resourceVersion");
     }
 
     fn populate(&mut self) {
@@ -151,7 +151,7 @@ impl LiveCluster {
         let put = |kind: Kind, object: serde_json::Value| {
             self.store
                 .apply(kind, object)
-                .expect("objects of the world have names and no resourceVersion");
+                .expect("generated objects have names and no resourceVersion");
         };
         let cluster = &self.engine.cluster;
         put(
@@ -188,8 +188,8 @@ impl LiveCluster {
     }
 }
 
-/// Writes an observation into a simulated API server, as its reporter would: creates the Event, or patches it, or creates
-/// it anew where it has expired.
+/// Writes an observation into a simulated API server, as its reporter would: creates the Event, or patches it, or
+/// creates it again if it has expired.
 pub fn deliver(store: &Store, observation: &Observation, rng: &mut Rng) {
     let event = &observation.event;
     let known = observation.change == Change::Modified
@@ -212,11 +212,11 @@ pub fn deliver(store: &Store, observation: &Observation, rng: &mut Rng) {
     .to_json();
     store
         .apply(Kind::Event, object)
-        .expect("Events of the world have names and no resourceVersion");
+        .expect("generated Events have names and no resourceVersion");
 }
 
-/// Fills a simulated API server with that many observations as fast as it takes them, as if all those reporters spoke
-/// now. Returns how many Event objects that made.
+/// Writes `observations` observations into a simulated API server as fast as possible. Returns the number of Event
+/// objects created.
 pub fn burst(store: &Store, seed: u64, observations: usize, now: Micros) -> usize {
     // Ten Events a second give a cluster large enough that few of them concern the same object.
     let span = Duration::from_secs_f64((observations as f64 / 10.0).max(1.0));
@@ -371,7 +371,7 @@ mod tests {
             "Scheduled",
             "SuccessfulCreate",
         ] {
-            assert!(draft.iter().any(|r| r == reason), "nobody said {reason}");
+            assert!(draft.iter().any(|r| r == reason), "{reason} is missing");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the components of Kubernetes 1.35 say, word for word.
+//! Messages of the components of Kubernetes 1.35, word for word.
 //!
 //! The texts are those of kubelet, kube-scheduler, kube-controller-manager, cluster-autoscaler, the EBS CSI driver,
 //! ingress-nginx, cert-manager, Flux and Argo CD, taken from their source or from a running cluster.
@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Container, PodId};
 use super::event::{Involved, InvolvedKind, Reporter, Uid};
 use super::event_correlator::EventDraft;
 
-/// Who says it and about what; [`EventSource::normal`] and [`EventSource::warning`] say something.
+/// Reporter and involved object; [`EventSource::normal`] and [`EventSource::warning`] create an Event draft.
 #[derive(Debug, Clone)]
 pub(super) struct EventSource {
     reporter: Reporter,
@@ -38,7 +38,7 @@ impl EventSource {
 }
 
 impl EventDraft {
-    /// The same, said so often.
+    /// The same, repeated `times` times.
     pub(super) fn times(self, times: i64) -> Self {
         Self {
             times: times.max(1),
@@ -54,7 +54,7 @@ fn record(component: &'static str, host: &Arc<str>) -> Reporter {
     }
 }
 
-/// The kubelet of the pod's node, about a container; `None` for a pod that is gone or not bound.
+/// The kubelet of the pod's node, about a container; `None` for a pod that was deleted or is not bound.
 pub(super) fn kubelet(
     cluster: &mut Cluster,
     pod: PodId,

@@ -1,18 +1,17 @@
-//! The one generator of cluster data: history for benches and tests, a living cluster for the rest.
+//! Generates cluster data from a seed: a history for benchmarks and tests, a live cluster for the rest.
 //!
 //! ```text
-//!   cluster ── the cast: nodes, workloads, pods, and their state
+//!   cluster ── state: nodes, workloads, pods
 //!      │
-//!   engine ─── a queue of acts; acts/ what happens: rollouts, jobs, crashes, node trouble
-//!      │ said (says: the components' own words)
-//!   correlate ─ client-go's libraries: counts, series, combined Events, spam filter
+//!   engine ─── a queue of actions: rollouts, jobs, crashes, node faults
+//!      │ EventDraft (messages: the components' texts)
+//!   event_correlator ─ as client-go: counts, series, combined Events, spam filter
 //!      │ observations
-//!      ├─ history   an iterator over weeks, nothing kept
-//!      └─ live      into a simulated API server, with the objects themselves (objects: as crate::manifests has them)
+//!      ├─ history   an iterator over weeks, without a server
+//!      └─ live      into a simulated API server, with the objects
 //! ```
 //!
-//! Everything follows from a seed, and a seed means the same for ever: no clock, no hash order, no outside crate
-//! decides anything.
+//! The seed determines everything, in every version: nothing depends on a clock, on hash order or on an external crate.
 
 mod actions;
 mod cluster;

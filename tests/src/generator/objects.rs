@@ -1,4 +1,4 @@
-//! How the cluster's objects look in the API.
+//! Converts the cluster's state to API objects.
 
 use serde_json::{Map, Value, json};
 
@@ -297,7 +297,7 @@ pub(super) fn config(of: &Workload) -> Value {
         "LOG_LEVEL": if of.config_revision.is_multiple_of(2) { "debug" } else { "info" },
         "application.yaml": format!("server:\n  threads: {}\n  timeout: 30s\n", 8 + of.config_revision),
     });
-    // Some people keep what they should not in ConfigMaps.
+    // Some ConfigMaps contain secrets.
     if of.uid.0.is_multiple_of(7) {
         data["DB_PASSWORD"] = json!("hunter2-simulated");
     }

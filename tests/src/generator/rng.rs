@@ -1,6 +1,7 @@
-//! The world's only source of chance: `SplitMix64`, ten lines of our own so that a seed means the same for ever.
+//! The generator's only source of randomness: `SplitMix64`, implemented here so that a seed gives the same numbers in
+//! every version.
 
-/// A stream of numbers that its seed determines.
+/// A stream of numbers determined by its seed.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
@@ -10,7 +11,7 @@ impl Rng {
         Self(seed)
     }
 
-    /// A stream of its own, determined by this one.
+    /// An independent stream, determined by this one.
     pub fn fork(&mut self) -> Self {
         Self(self.draw())
     }

@@ -1,4 +1,4 @@
-//! What can be made to go wrong in a living cluster.
+//! Faults that a caller can start in a live cluster.
 
 use std::time::Duration;
 
@@ -52,13 +52,13 @@ impl LiveCluster {
         }
     }
 
-    /// Does something to the cluster now, and writes what came of it.
+    /// Runs an action now and writes the changes.
     fn act(&mut self, act: impl FnOnce(&mut Engine)) {
         act(&mut self.engine);
         self.flush();
     }
 
-    /// The first container of a pod ends so often, each time a while after its restart. Returns the pod's name.
+    /// The first container of a pod crashes `times` times, each time a while after its restart. Returns the pod's name.
     pub fn crash_loop(
         &mut self,
         workload: &str,
@@ -70,31 +70,31 @@ impl LiveCluster {
         Ok(self.pod_name(pod))
     }
 
-    /// A container is killed for its memory limit so often. Returns the pod's name.
+    /// A container is killed at its memory limit `times` times. Returns the pod's name.
     pub fn oom(&mut self, workload: &str, times: u64) -> Result<String, NotFound> {
         self.crash_loop(workload, times, Cause::OutOfMemory)
     }
 
-    /// A Deployment is rolled out with an image that its registry refuses so often before it gives it.
+    /// Rolls out an image whose pull fails `times` times.
     pub fn image_pull(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         self.bad_rollout(workload, PodOutcome::PullFails(times))
     }
 
-    /// A Deployment gets a new template whose pods do not fare well.
+    /// Rolls out a template whose pods fail.
     pub fn bad_rollout(&mut self, workload: &str, outcome: PodOutcome) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.begin_rollout(workload, Some(outcome)));
         Ok(())
     }
 
-    /// Rollouts of a Deployment are held, or go on with the next one.
+    /// Pauses or resumes the rollouts of a Deployment.
     pub fn pause(&mut self, workload: &str, paused: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.cluster.workload_mut(workload).paused = paused);
         Ok(())
     }
 
-    /// A pod of a workload is deleted and stays, held by a finalizer. Returns its name.
+    /// A pod of a workload is deleted and stays because of a finalizer. Returns its name.
     pub fn stuck_terminating(&mut self, workload: &str) -> Result<String, NotFound> {
         let pod = self.pod_of(workload)?;
         self.act(|engine| {
@@ -106,7 +106,7 @@ impl LiveCluster {
         Ok(self.pod_name(pod))
     }
 
-    /// A node gets a further condition that is `True`, e.g. `KernelDeadlock` or `NetworkUnavailable`, or loses it.
+    /// Sets a further condition of a node to `True`, e.g. `KernelDeadlock` or `NetworkUnavailable`, or removes it.
     pub fn node_problem(
         &mut self,
         node: usize,
@@ -121,7 +121,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A node runs short and evicts so many pods.
+    /// A node comes under pressure and evicts `evictions` pods.
     pub fn node_pressure(
         &mut self,
         node: usize,
@@ -133,7 +133,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A node stops reporting for so long (in the world's time).
+    /// A node stops reporting for `span` of simulated time.
     pub fn node_down(&mut self, node: usize, span: Duration) -> Result<(), NotFound> {
         let node = self.node(node)?;
         self.act(|engine| engine.node_down(node, span.as_secs_f64()));
@@ -147,7 +147,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A Deployment gets so many pods.
+    /// Scales a Deployment.
     pub fn scale(&mut self, workload: &str, replicas: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.scale(workload, replicas));
@@ -161,7 +161,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A workload's Service selects pods that there are not, or selects its own again.
+    /// Breaks or repairs the selector of a workload's Service.
     pub fn break_service(&mut self, workload: &str, broken: bool) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -175,7 +175,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A probe of one pod fails so often.
+    /// A probe of one pod fails `times` times.
     pub fn probe_failures(
         &mut self,
         workload: &str,
@@ -187,7 +187,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A new pod of a workload finds no node so often.
+    /// A new pod of a workload stays unschedulable for `times` attempts.
     pub fn unschedulable(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -197,7 +197,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A new pod of a workload refers to a Secret or `ConfigMap` that is missing for so many attempts.
+    /// A new pod of a workload refers to a Secret or `ConfigMap` that is missing for `times` attempts.
     pub fn config_missing(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| {
@@ -209,7 +209,7 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// A quota forbids a workload's pods so often.
+    /// A quota forbids a workload's pods `times` times.
     pub fn quota(&mut self, workload: &str, times: u64) -> Result<(), NotFound> {
         let workload = self.workload(workload)?;
         self.act(|engine| engine.quota_forbids(workload, times, 1.0));

@@ -4,12 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use super::state::State;
 
-/// A violation, with the shortest way to it.
+/// A violation, with the shortest path to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What is wrong.
+    /// The violated invariant.
     pub what: &'static str,
-    /// The steps that lead there.
+    /// The steps of the path.
     pub steps: Vec<&'static str>,
 }
 
@@ -17,7 +17,7 @@ pub struct Found {
 pub struct Search {
     /// Different states seen.
     pub states: usize,
-    /// Steps of the longest of all shortest ways.
+    /// Length of the longest shortest path.
     pub depth: usize,
     /// Whether every reachable state was seen.
     pub complete: bool,
@@ -25,9 +25,9 @@ pub struct Search {
     pub found: Option<Found>,
 }
 
-/// Looks at every state that can be reached from `start`, until one is wrong or `states_max` were seen.
+/// Visits every state reachable from `start`, until one violates an invariant or `states_max` were visited.
 pub fn search(start: State, states_max: usize) -> Search {
-    // Where each state was first reached from, and by which step; indices into `states`.
+    // For each state: its predecessor, the step, and the depth.
     let mut ways: Vec<(usize, &'static str, usize)> = vec![(0, "", 0)];
     let mut known: HashMap<State, ()> = HashMap::from([(start.clone(), ())]);
     let mut frontier = VecDeque::from([(0, start)]);

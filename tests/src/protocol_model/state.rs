@@ -1,31 +1,31 @@
 //! The state and its steps.
 
-/// Events in the model: two are enough for one to be dropped while the other passes.
+/// Events in the model: two are enough for one to be dropped while the other is stored.
 const EVENTS: usize = 2;
 
-/// Room in the queue.
+/// Capacity of the queue.
 const CAPACITY: usize = 3;
 
-/// A mistake to be found.
+/// A seeded mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bug {
     /// The position is committed by itself, before the rows that it covers.
     PositionBeforeRows,
-    /// A drop opens no hole.
+    /// A drop is not recorded.
     PositionPastADrop,
     /// An idle position is renewed by the first page of a list.
     RenewalByPartialList,
-    /// The end of a list closes every hole, also of items which that list brought.
+    /// The end of a list clears every unrecovered drop, also drops of that list's own items.
     ListClosesItsOwnDrops,
-    /// What a list does not show because it was dropped is forgotten.
+    /// Events missing from a list because they were dropped are forgotten.
     ListForgetsWhatWasDropped,
     /// The list's resourceVersion is adopted at its first page.
     PositionAtFirstPage,
-    /// A sight is stored again whenever it is seen.
+    /// An Event is stored again on each delivery.
     NoDedup,
 }
 
-/// How much the world does; bounds the search.
+/// Bounds of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bounds {
     /// Writes and deletions.
@@ -34,7 +34,7 @@ pub struct Bounds {
     pub crashes: u8,
     /// Broken connections, 410s and compactions.
     pub faults: u8,
-    /// Rows of other producers, which cannot wait for room.
+    /// Rows of other producers, which cannot wait for the queue.
     pub rows: u8,
 }
 
@@ -86,11 +86,11 @@ struct Disk {
     dedup: [Option<u8>; EVENTS],
     /// First rows of each Event since it was created.
     first_rows: [u8; EVENTS],
-    /// Holes: the last list begun before the drop.
+    /// Unrecovered drops: the last list started before the drop.
     unrecovered_drops: Vec<u8>,
 }
 
-/// The whole.
+/// The complete state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     bug: Option<Bug>,
@@ -143,8 +143,8 @@ impl State {
         next
     }
 
-    /// Makes states equal that no later step can tell apart: what the log says below the position on disk is never
-    /// delivered again, and of list numbers only the order from the committed one on means something.
+    /// Makes equivalent states equal: what the log says below the position on disk is never delivered again, and of
+    /// list numbers only the order from the committed one on means something.
     fn normalize(&mut self) {
         let disk = &mut self.disk;
         let covered = disk.position.unwrap_or(0);
@@ -169,14 +169,14 @@ impl State {
         }
     }
 
-    /// What is wrong in this state.
+    /// The violated invariant, if any.
     pub fn broken(&self) -> Option<&'static str> {
         let disk = &self.disk;
         for event in 0..EVENTS {
             if disk.first_rows[event] > 1 {
                 return Some("an Event has two first rows");
             }
-            // Without one of these the next start watches on, and what lies below the position never comes again.
+            // Otherwise the next start resumes the watch, and versions below the position are never delivered again.
             let resumes = disk.unrecovered_drops.is_empty() && !disk.relisting;
             if let Some(position) = disk.position.filter(|_| resumes)
                 && self.live[event] > 0
@@ -189,7 +189,7 @@ impl State {
         None
     }
 
-    /// Whether the recorder has nothing left to do: then all that lives must be stored.
+    /// Whether the recorder has nothing left to do: then every existing Event must be stored.
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty()
             && self.drops.is_empty()
@@ -328,7 +328,7 @@ impl State {
         }
     }
 
-    /// A list shows nothing above the position: it is current.
+    /// A list that contains nothing above the position confirms it.
     fn renewal(&self, position: u8, next: &mut Vec<(&'static str, Self)>) {
         let pages = if self.bug == Some(Bug::RenewalByPartialList) {
             1
@@ -374,7 +374,7 @@ impl State {
         }
     }
 
-    /// As `Queue::push`: the oldest sight goes, marks and deletions never.
+    /// As `Queue::push`: drops the oldest Event, never markers or deletions.
     fn push(&mut self, item: Item) {
         if self.queue.len() >= CAPACITY
             && let Some(oldest) = self
@@ -390,7 +390,7 @@ impl State {
         self.queue.push(item);
     }
 
-    /// One transaction over everything that is there, or over its first item alone.
+    /// One transaction over the whole queue, or over its first item.
     fn writer_steps(&self, next: &mut Vec<(&'static str, Self)>) {
         if self.queue.is_empty() && self.drops.is_empty() {
             return;

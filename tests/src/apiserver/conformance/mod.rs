@@ -1,13 +1,13 @@
-//! The calls by which the simulated API server is compared with a real one.
+//! The calls that compare the simulated API server with a real one.
 //!
-//! [`run`] makes plain calls and keeps of each answer what a client can rely on: code, headers, field names in their
-//! order, types, and the words of errors; not uids, times and versions.
-//! `fixtures/apiserver-1.35.json` is what a real kube-apiserver 1.35 answered; a test holds the simulator to it.
-//! To take it anew: `kubectl proxy --port 8001` beside a cluster that has run for more than ten minutes (so that
-//! resourceVersion 1 is compacted), then `kube9-conformance --url http://127.0.0.1:8001 --record FILE`.
+//! [`run`] makes plain calls and keeps the parts of each answer that a client can rely on: code, headers, field names
+//! in order, types, and error texts; not uids, times and versions. `fixtures/apiserver-1.35.json` has the answers of a
+//! real kube-apiserver 1.35; a test compares the simulator with it. To record it again: `kubectl proxy --port 8001`
+//! with a cluster that has run for more than ten minutes (so that resourceVersion 1 is compacted), then
+//! `kube9-conformance --url http://127.0.0.1:8001 --record FILE`.
 //!
-//! Left out, since no call can bring it about at will: the 410 of an expired continue token (its text was compared by
-//! hand), 401 and 403 (the proxy adds credentials; likewise), and the moments at which bookmarks come.
+//! Not covered, because no call can cause it on demand: the 410 of an expired continue token, 401 and 403 (the proxy
+//! adds credentials), and the times of bookmarks. The texts of the errors were compared by hand.
 
 mod shape;
 
@@ -20,7 +20,7 @@ use crate::client::{Answer, Client};
 pub use shape::differences;
 use shape::{shape_of, shape_of_answer};
 
-/// A namespace that the calls create and use.
+/// The namespace that the calls create and use.
 const NAMESPACE: &str = "kube9-conformance";
 
 /// Name and shape of one answer.
@@ -374,7 +374,7 @@ impl Calls {
             "cached version from the future",
             "/api/v1/nodes?resourceVersion=99999999",
         )?;
-        // How a broken token is put into words is nobody's contract; that it is a BadRequest is.
+        // The text about a broken token is not part of the contract; that it is a BadRequest is.
         let broken = self.client.get(&format!("{all}?limit=1&continue=abc"))?;
         let reason = broken.json()["reason"].clone();
         self.shapes.push((

@@ -1,11 +1,11 @@
-//! What of an answer a client can rely on, and how two answers differ.
+//! The parts of an answer that a client can rely on, and their comparison.
 
 use serde_json::{Map, Value, json};
 
 use super::Shape;
 use crate::client::Answer;
 
-/// Of an answer, what a client can rely on.
+/// The parts of an answer that a client can rely on.
 pub(super) fn shape_of_answer(answer: &Answer) -> Value {
     let mut shape = json!({
         "code": answer.code,
@@ -45,7 +45,7 @@ pub(super) fn shape_of(value: &Value, field: &str) -> Value {
         Value::Object(map) => {
             let mut shape = Map::new();
             for (key, value) in map {
-                // The simulator does not track who wrote what.
+                // The simulator does not track field managers.
                 if key != "managedFields" {
                     shape.insert(key.clone(), shape_of(value, key));
                 }
@@ -78,7 +78,7 @@ fn without_numbers(text: &str) -> String {
     words
 }
 
-/// What differs between two runs, a line a call; empty if nothing does.
+/// Differences between two runs, one line per call.
 pub fn differences(expected: &[Shape], found: &[Shape]) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, shape) in expected {

@@ -1,4 +1,4 @@
-//! One hostile client: how requests are sent, and what came back.
+//! One hostile client: sends requests and counts the answers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +9,8 @@ use super::Counts;
 use super::grammar;
 use crate::generator::Rng;
 
-/// Connections that a client holds without a word. Those of all clients are more than the recorder has places for.
+/// Connections that a client holds without sending. All clients together hold more than the recorder's connection
+/// limit.
 const HELD_MAX: usize = 20;
 
 /// How long a client waits for an answer that may not come.
@@ -18,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(300);
 /// Most that a client reads of what comes back: a page of /metrics, a hundred times.
 const READ_MAX: u64 = 6 << 20;
 
-/// What a client saw.
+/// Counts of one client.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Connections opened.
@@ -27,7 +28,7 @@ pub struct Seen {
     pub requests: u64,
     /// Bytes sent.
     pub bytes: u64,
-    /// Manners of sending.
+    /// How requests were sent.
     pub forms: Counts<&'static str>,
     /// Status codes that came back.
     pub codes: Counts<u16>,
@@ -75,14 +76,14 @@ impl Client {
     /// Sends until `stop`.
     pub(super) fn run(mut self, stop: &AtomicBool) -> Seen {
         while !stop.load(Ordering::Acquire) {
-            // An error is the recorder's right: it closes what it does not want.
+            // The recorder may close a connection at any time.
             let _ = self.step();
         }
         self.seen
     }
 
     fn step(&mut self) -> std::io::Result<()> {
-        // All that chance decides is decided before anything is sent: the same seed, the same requests.
+        // All random decisions are made before sending: the same seed gives the same requests.
         let manner = self.random.below(100);
         let requests = self.random.between(1, 4);
         let mut bytes = Vec::new();
@@ -144,7 +145,7 @@ impl Client {
                 self.count("many pipelined");
                 let many = bytes.repeat(50);
                 self.seen.requests += requests * 49;
-                // It may be cut off before all is sent.
+                // The recorder may close before everything is sent.
                 let sent = self.send(&mut stream, &many);
                 self.take(&mut stream);
                 sent?;
@@ -162,7 +163,7 @@ impl Client {
         stream.write_all(bytes)
     }
 
-    /// Reads to the end, or for as long as it waits.
+    /// Reads to the end or until the timeout.
     fn take(&mut self, stream: &mut TcpStream) {
         let mut answers = Vec::new();
         let read = stream.take(READ_MAX).read_to_end(&mut answers);

@@ -1,4 +1,4 @@
-//! Requests: what RFC 9112 allows, what it forbids, and what is neither.
+//! Request grammar: what RFC 9112 allows, what it forbids, and what is not HTTP.
 
 use crate::generator::Rng;
 
@@ -196,7 +196,7 @@ fn other(random: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// Breaks it in one to four places.
+/// Mutates it in one to four places.
 pub(super) fn mutate(random: &mut Rng, bytes: &mut Vec<u8>) {
     for _ in 0..random.between(1, 4) {
         let at = random.index(bytes.len() + 1);

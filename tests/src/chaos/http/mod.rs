@@ -1,10 +1,11 @@
-//! Hostile clients of the recorder's port: requests made by a grammar, broken at random, sent in pieces, cut off, held.
+//! Hostile clients of the recorder's port: requests from a grammar, mutated at random, sent in pieces, cut off or
+//! stalled.
 //!
 //! ```text
-//!   load ──▶ simulated API server ──▶ the recorder, as it ships ◀── clients: grammar ─ mutation ─ manner of sending
+//!   load ──▶ simulated API server ──▶ the shipped recorder ◀── clients: grammar ─ mutation ─ way of sending
 //!              │ truth                    ▲        ▲     ▲
 //!              ▼                          │        │     └── probe: GET /livez, ten times a second, must be answered
-//!           verdict ◀── kube9.db ─────────┘        └──────── memory, once a second
+//!           comparison ◀ kube9.db ─────────┘        └──────── memory, once a second
 //! ```
 //!
 //! The same seed gives each client the same requests; when they arrive depends on the machine.
@@ -33,25 +34,25 @@ use crate::recorder::Setup;
 
 use client::{Client, Seen};
 
-/// Clients at the same time. Enough that requests meet in the recorder, few enough that its one core is not all theirs.
+/// Concurrent clients: enough for concurrent requests, few enough not to take the recorder's whole core.
 const CLIENTS: usize = 6;
 
-/// Between two probes. A kubelet asks every ten seconds.
+/// Interval of the probes. A kubelet probes every ten seconds.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// What the memory may grow by, in KiB: 64 connections with a head of 16 KiB, a page of /metrics and what is left of it to
-/// send (60 KiB each, with room), and as much again for what the allocator keeps and the record needs.
+/// Allowed memory growth in KiB: 64 connections, each with a head of 16 KiB, a page of /metrics and its unsent part (60
+/// KiB each, with a margin), and the same again for the allocator and the record.
 const GROWTH_KIB_MAX: u64 = 16 << 10;
 
-/// Writes to Events a second meanwhile: they must all be recorded.
+/// Writes to Events per second meanwhile; all must be recorded.
 const EVENTS_A_SECOND: u64 = 20;
 
 /// How it is run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The binary, as it ships.
+    /// The shipped binary.
     pub program: PathBuf,
     /// How long.
     pub duration: Duration,
@@ -59,18 +60,18 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// What was sent and what came of it.
+/// Result of the HTTP attack.
 #[derive(Debug)]
 pub struct Report {
     /// How it was run.
     pub options: Options,
-    /// What the clients saw.
+    /// Counts of the clients.
     pub seen: Seen,
     /// Probes answered with 200, and all others.
     pub probes: (u64, u64),
     /// `kube9_http_panics_total` at the end.
     pub panics: f64,
-    /// Resident memory before the first request, at its most, and after the last, in KiB.
+    /// Resident memory before the first request, its peak, and after the last, in KiB.
     pub memory: (u64, u64, u64),
     /// Lines of the log, and those that mention a panic.
     pub log: (usize, usize),
@@ -79,7 +80,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing is wrong.
+    /// No errors.
     pub fn is_clean(&self) -> bool {
         let (before, most, after) = self.memory;
         self.comparison.is_clean()
@@ -132,7 +133,7 @@ impl fmt::Display for Report {
 
 /// Runs the clients against the recorder, which works in `folder`.
 ///
-/// If it cannot be run, or the recorder ends; what else it does wrong is in the report.
+/// Returns an error if it cannot run or the recorder exits; other faults are in the report.
 pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let mut seeds = Rng::new(options.seed);
     let server = Arc::new(ApiServer::start(Config::default())?);
@@ -196,7 +197,7 @@ pub fn run(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     })
 }
 
-/// Asks like a kubelet, until `stop`; how often it was answered, and not.
+/// Probes like a kubelet until `stop`; returns answered and failed probes.
 fn probe(address: SocketAddr, stop: &AtomicBool) -> (u64, u64) {
     let client = crate::client::Client::new(&format!("http://{address}"), None);
     let mut probes = (0, 0);
@@ -219,5 +220,5 @@ fn resident_kib(recorder: &RecorderProcess) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How often something was.
+/// Counts by name.
 type Counts<K> = BTreeMap<K, u64>;

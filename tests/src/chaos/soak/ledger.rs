@@ -1,9 +1,9 @@
-//! What was ever recorded: every row as it was last seen, also those that the retention has taken since.
+//! History of every recorded row as it was last seen, including rows that retention has deleted since.
 //!
-//! Read every two seconds from the database's own order of commits (`changes`), so that the verdict covers the whole hour
-//! although the database keeps a quarter of it. A row that was written and taken between two looks left with something
-//! that nobody saw; its Event is not judged. At the size limit that is usual: a list after a fault brings Events of which
-//! some are the oldest there are.
+//! Read every two seconds from the database's commit log (`changes`), so that the comparison covers the whole hour
+//! although the database keeps a quarter of it. If a row is written and deleted between two polls, its last state is
+//! unknown, and its Event is excluded. This is common at the size limit: a list after a fault also delivers the oldest
+//! Events.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -18,24 +18,24 @@ use serde_json::Value;
 use super::super::comparison::{Gap, Stored};
 use super::super::process::ShortRetention;
 
-/// The recorder looks at its clock, deletes, commits; and we look a moment later.
+/// Time between the recorder's clock reading and our poll.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// Severities from this number on are kept for longer: error and critical.
+/// Severities from this number on have the longer retention: error and critical.
 const ERROR: i64 = 2;
 
 /// A row of an Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     uid: String,
-    /// Whose row it is; empty for objects without a namespace.
+    /// Empty for objects without a namespace.
     namespace: String,
     severity: i64,
     count: i64,
     occurrences: i64,
     before: i64,
     last: i64,
-    /// How many rows were seen before it.
+    /// Number of rows seen before it.
     order: usize,
 }
 
@@ -44,33 +44,33 @@ struct Entry {
 pub(super) struct Ledger {
     seq: i64,
     seen: usize,
-    /// Rows that are there, by key.
+    /// Current rows, by key.
     entries: BTreeMap<i64, Entry>,
-    /// Rows that were. Their keys may be given to other rows of the same second.
+    /// Deleted rows. Another row of the same second may reuse their key.
     past: Vec<Entry>,
     gaps: HashMap<i64, Gap>,
-    /// Events of which a row went after a change that was not seen: what was in it last is not known.
+    /// Events with a row that was deleted after an unseen change: its last state is unknown.
     pub(super) cut: HashSet<String>,
-    /// Rows that came and went between two looks, of Events that are gone too: whose they were is not known.
+    /// Rows created and deleted between two polls whose Event was deleted too: their Event is unknown.
     pub(super) unseen: usize,
-    /// Rows of Events there now.
+    /// Current rows of Events.
     pub(super) rows: usize,
     /// Rows deleted because they were too old.
     pub(super) expired: usize,
     /// Rows deleted, younger than that, as the oldest of their namespace and severity.
     pub(super) evicted: usize,
-    /// What must not be: rows that went or shrank and should not have.
+    /// Errors: rows that were deleted or shrank against the rules.
     pub(super) wrong: Vec<String>,
 }
 
 impl Ledger {
-    /// Reads what was committed since the last time; rows are kept for `keep`.
+    /// Reads the commits since the last poll.
     pub(super) fn poll(
         &mut self,
         conn: &Connection,
         retention: ShortRetention,
     ) -> anyhow::Result<()> {
-        // One snapshot, or a row deleted in between would look like one that never was.
+        // One snapshot: a row deleted between two reads would look like one that never existed.
         conn.execute_batch("BEGIN")?;
         let read = self.read(conn, retention);
         conn.execute_batch("ROLLBACK")?;
@@ -84,10 +84,10 @@ impl Ledger {
             })?;
         let newest = newest.unwrap_or(0);
         let known = self.seen;
-        ensure!(newest >= self.seq, "commits were taken back");
+        ensure!(newest >= self.seq, "committed changes disappeared");
         ensure!(
             oldest.unwrap_or(0) <= self.seq + 1,
-            "changes were trimmed before they were seen"
+            "changes were trimmed before they were read"
         );
         let mut changed =
             conn.prepare_cached("SELECT DISTINCT event FROM change_log WHERE seq > ?1")?;
@@ -113,7 +113,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads a row that was written; `false` if it is gone.
+    /// Reads a written row; `false` if it was deleted.
     fn read_row(
         &mut self,
         conn: &Connection,
@@ -160,7 +160,7 @@ impl Ledger {
         Ok(true)
     }
 
-    /// A row was written since the last look, and is gone.
+    /// A row was written since the last poll and is already deleted.
     fn note_vanished(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<()> {
         if let Some(entry) = self.entries.get(&key) {
             self.cut.insert(entry.uid.clone());
@@ -182,7 +182,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Occurrences of a row only grow; what was committed is there after any kill.
+    /// Occurrences of a row only grow, also across kills.
     fn note(&mut self, key: i64, mut entry: Entry, retention: ShortRetention) {
         match self.entries.remove(&key) {
             Some(old) if old.uid == entry.uid => {
@@ -196,7 +196,7 @@ impl Ledger {
                 entry.order = self.seen;
                 self.seen += 1;
                 if let Some(old) = old {
-                    // It went, and another got its key, between two looks; it may have changed before.
+                    // It was deleted and its key reused between two polls; it may have changed before.
                     self.cut.insert(old.uid.clone());
                     self.gone(key, old, true, retention);
                 }
@@ -205,8 +205,8 @@ impl Ledger {
         self.entries.insert(key, entry);
     }
 
-    /// Rows may go when they are old, or as the oldest of their namespace and severity; no other. The first `known` rows were there at the
-    /// look before: one that came since may be older than those that went.
+    /// Only rows past their retention, or the oldest of their namespace and severity, may be deleted. The first `known`
+    /// rows existed at the previous poll: a newer row may be older than those that were deleted.
     fn note_the_gone(&mut self, there: &HashSet<i64>, retention: ShortRetention, known: usize) {
         let mut oldest_kept: HashMap<(String, i64), i64> = HashMap::new();
         let mut gone = Vec::new();
@@ -240,7 +240,8 @@ impl Ledger {
         } else if is_oldest {
             self.evicted += 1;
         } else {
-            self.wrong.push(format!("{key} went too early: {entry:?}"));
+            self.wrong
+                .push(format!("{key} was deleted too early: {entry:?}"));
         }
         self.past.push(entry);
     }
@@ -253,7 +254,7 @@ impl Ledger {
         for entry in entries {
             let event = events.entry(entry.uid.clone()).or_default();
             if event.rows == 0 {
-                // What a later row says of the time before it was in rows that the retention has taken.
+                // `occurrences_before` of a later row counts rows that retention has deleted.
                 event.occurrences = entry.before;
             }
             event.rows += 1;
@@ -264,7 +265,7 @@ impl Ledger {
         events
     }
 
-    /// Every gap row of Events that there ever was.
+    /// Every gap row of Events so far.
     pub(super) fn gaps(&self) -> Vec<Gap> {
         self.gaps.values().cloned().collect()
     }
@@ -301,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Rows that are `ago` seconds old, all seen before; those of `there` are still there.
+    /// Rows that are `ago` seconds old, all seen before; those of `there` still exist.
     fn after(rows: &[(u64, i64)], there: &[u64]) -> Ledger {
         let mut ledger = Ledger::default();
         for (ago, severity) in rows {
@@ -321,7 +322,7 @@ mod tests {
         assert_eq!((all.expired, all.evicted, all.wrong.len()), (0, 0, 0));
         let expired = after(&[(1000, 0), (800, 0)], &[800]);
         assert_eq!((expired.expired, expired.evicted), (1, 0));
-        // Errors are kept for longer: this one went for the size.
+        // Errors have a longer retention: this one was deleted because of the size.
         let evicted = after(&[(1000, 2), (800, 2)], &[800]);
         assert_eq!(
             (evicted.expired, evicted.evicted, evicted.wrong.len()),
@@ -351,7 +352,7 @@ mod tests {
             ledger.note_vanished(&conn, key).unwrap();
         }
         assert_eq!(ledger.cut, ["u", uid, "plain"].map(str::to_owned).into());
-        assert_eq!(ledger.unseen, 1, "nobody knows whose the last was");
+        assert_eq!(ledger.unseen, 1, "the Event of the last row is unknown");
     }
 
     #[test]
@@ -371,7 +372,7 @@ mod tests {
             before: 2,
             ..entry("u", 0, 3, 60)
         };
-        // The retention took the first row: the second says that five lie before it.
+        // Retention deleted the first row: the second has five occurrences before it.
         let second = Entry {
             before: 5,
             ..entry("u", 0, 1, 0)

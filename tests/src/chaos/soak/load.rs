@@ -1,4 +1,4 @@
-//! The soak's load: a living cluster that is quiet, busy, overrun, rebuilt and broken, over and over.
+//! The soak's load: a live cluster that cycles through quiet, steady, burst, churn and repeats.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +15,23 @@ use crate::generator::{Cause, LiveCluster, Probe, Rng, Size};
 /// Pods of the cluster at first.
 const PODS: usize = 400;
 
-/// Of each workload, at the begin of a cycle.
+/// Replicas of each workload at the start of a cycle.
 const REPLICAS: u64 = 4;
 
-/// Between two looks at what is due.
+/// Pause between two steps of the load.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What the cluster does for a while.
+/// A phase of the load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Phase {
     pub(super) name: &'static str,
     seconds: u64,
-    /// Writes to Events a second that happen by themselves.
+    /// Routine writes to Events per second.
     rate: f64,
     mishap_every: Option<Duration>,
 }
 
-/// One cycle, five minutes; again and again.
+/// One cycle of five minutes; repeated.
 const CYCLE: [Phase; 5] = [
     Phase::new("quiet", 45, 2.0, None),
     Phase::new("steady", 105, 50.0, None),
@@ -71,7 +71,7 @@ impl Phase {
 struct Written {
     phase: &'static str,
     writes: usize,
-    /// resourceVersions after a write to Events, and when; those that are stored are gone from it.
+    /// resourceVersions after a write to Events, and when; removed once stored.
     unseen: VecDeque<(u64, Instant)>,
 }
 
@@ -82,7 +82,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Plays until `stop`; in the second half of `duration` half as much again happens. `load` multiplies the rates.
+    /// Runs until `stop`. In the second half of `duration` the rates are 1.5 times as high. `load` multiplies the
+    /// rates.
     pub(super) fn start(
         server: Arc<ApiServer>,
         seed: u64,
@@ -103,7 +104,7 @@ impl Load {
         (written.phase, written.writes)
     }
 
-    /// Age of the oldest write beyond `position`: how far behind who stands there is.
+    /// Age of the oldest write after `position`.
     pub(super) fn lag(&self, position: u64) -> Duration {
         let mut written = lock(&self.written);
         while written
@@ -152,12 +153,12 @@ fn play(
     }
 }
 
-/// The cluster, and what happens to it when.
+/// The cluster and the schedule of its phases.
 struct Player {
     live: LiveCluster,
     random: Rng,
     load: f64,
-    /// The phase and whether more happens; `None` before the first step.
+    /// The phase and whether its rates are raised; `None` before the first step.
     phase: Option<(Phase, bool)>,
     /// Since the start.
     next_mishap: Duration,
@@ -166,8 +167,8 @@ struct Player {
 impl Player {
     fn new(server: &ApiServer, seed: u64, load: f64, now: Micros) -> Self {
         let size = Size {
-            // Only Deployments: replaced or fired far more often than in life, the others would leave more and more
-            // pods behind, and a recorder's memory rightly grows with the cluster.
+            // Only Deployments: at this rate the other kinds would leave more and more pods, and the recorder's memory
+            // correctly grows with the cluster.
             cron_jobs: 0,
             stateful_sets: 0,
             daemon_sets: 0,
@@ -182,7 +183,7 @@ impl Player {
         }
     }
 
-    /// Lets happen what is due; returns the name of the phase.
+    /// Runs everything that is due and returns the name of the phase.
     fn step(&mut self, elapsed: Duration, heavier: bool, now: Micros) -> &'static str {
         let phase = Phase::at(elapsed);
         if self.phase != Some((phase, heavier)) {
@@ -208,17 +209,17 @@ impl Player {
         let workloads = &self.live.cluster().workloads;
         let names: Vec<String> = workloads.iter().map(|of| of.name.to_string()).collect();
         for name in names {
-            // Every workload is there: none is ever removed.
+            // Every workload exists: none is ever removed.
             let _ = self.live.scale(&name, REPLICAS);
         }
     }
 }
 
-/// Something happens to one workload: what the phase is named for.
+/// Starts a fault or change of the phase on one workload.
 fn mishap(live: &mut LiveCluster, random: &mut Rng, phase: &str) {
     let workloads = &live.cluster().workloads;
     let name = workloads[random.index(workloads.len())].name.to_string();
-    // A workload without a pod that runs cannot crash; there is another one in a moment.
+    // A workload without a running pod cannot crash; the next attempt picks another.
     let _ = match (phase, random.below(4)) {
         ("churn", 0 | 1) => live.rollout(&name),
         ("churn", 2) => live.scale(&name, random.between(1, 8)),
@@ -246,7 +247,7 @@ mod tests {
         );
     }
 
-    /// What a soak says of memory is worth something only if the cluster stays as large as it is.
+    /// The soak's memory figures are valid only if the cluster keeps its size.
     #[test]
     fn load_cycle_does_not_grow_cluster() {
         let server = ApiServer::start(Config::default()).unwrap();

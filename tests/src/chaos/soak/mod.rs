@@ -1,15 +1,15 @@
-//! The soak: the pair for an hour under changing load, with a fault now and then, measured all the while.
+//! The soak: recorder and query under changing load for an hour, with occasional faults, measured continuously.
 //!
 //! ```text
-//!   load: quiet, steady, burst, churn, repeats ──▶ simulated API server ◀── chaos, a fault a minute
+//!   load: quiet, steady, burst, churn, repeats ──▶ simulated API server ◀── faults, one per minute
 //!                                                        │
-//!                        sample (5 s): memory, files ──▶ victim: four lives, the last of them half of the time
+//!                        sample (5 s): memory, files ──▶ recorder: started four times, the last run half of the time
 //!                                                        │ kube9.db, kept small by age and by size
 //!            ledger (2 s): every row ever recorded ◀─────┴─────▶ reader: a query process every 4 s
 //! ```
 //!
-//! The torture looks for what is lost; this looks for what grows, and checks that the clean-up takes what it may and no
-//! more. The verdict covers every Event of the hour, by the ledger.
+//! Chaos looks for losses; the soak looks for growth, and checks that retention deletes what it should and nothing
+//! else. With the ledger, the comparison covers every Event of the hour.
 
 mod ledger;
 mod load;
@@ -31,7 +31,7 @@ use super::faults::{FaultInjector, Pace};
 use super::load::DeletedEvents;
 use super::process::{RecorderProcess, ShortRetention};
 use crate::apiserver::{ApiServer, Config};
-use crate::bench::memory::beside;
+use crate::bench::memory::sibling_program;
 use crate::faulty_disk::FaultyDisk;
 use crate::generator::Rng;
 use crate::recorder::{Setup, balance};
@@ -41,10 +41,10 @@ use load::Load;
 use reader::Reader;
 
 pub use report::Report;
-pub use sample::{LifeMemory, Sample, csv, memory, parse};
+pub use sample::{RunMemory, Sample, csv, memory, parse};
 
-/// Mean time between two faults. Some wait for the next requests; the recorder, which backs off to one attempt in 30 s,
-/// meets one in each. Every 20 s (tried) they came faster than it could meet them, and shut it out for eight minutes.
+/// Mean time between two faults. Some apply to the next request, and the recorder backs off to one attempt in 30 s.
+/// With a mean of 20 s, faults accumulated and blocked the recorder for eight minutes.
 const FAULT_EVERY: Duration = Duration::from_secs(60);
 
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -60,15 +60,16 @@ const CATCH_UP: Duration = Duration::from_secs(120);
 pub struct Options {
     /// How long.
     pub duration: Duration,
-    /// Determines load and faults.
+    /// Seed of load and faults.
     pub seed: u64,
-    /// Used bytes of the database from which on the oldest rows go.
+    /// Size limit of the database.
     pub max_bytes: u64,
-    /// How often things happen in the cluster by themselves: 1 is as often as the phases say.
+    /// Multiplies the rates of the phases.
     pub load: f64,
 }
 
-/// What happens to the recorder, in parts of the whole time: lives of ten minutes, then one of half an hour.
+/// When and how the recorder is stopped, as fractions of the duration: three runs of ten minutes, then one of half an
+/// hour.
 const ENDS: [(f64, End); 3] = [
     (1.0 / 6.0, End::Kill),
     (2.0 / 6.0, End::Stop),
@@ -94,17 +95,17 @@ struct Soak {
     ledger: Ledger,
     reader: Reader,
     began: Instant,
-    lives: u64,
+    runs: u64,
     samples: Vec<Sample>,
     scrapes: u64,
     unbalanced: u64,
-    /// Most recent figures of a scrape or a look, for the next sample.
+    /// Latest values of a scrape or a poll, for the next sample.
     now: Sample,
 }
 
-/// Soaks in `folder`; the table of samples is `soak.csv` in it.
+/// Runs the soak in `folder`; the samples are written to `soak.csv` in it.
 ///
-/// If the soak itself cannot be run; what the pair does wrong is in the report.
+/// Returns an error if the soak itself cannot run; faults of the programs are in the report.
 pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
     let duration = options.duration;
     let stop = Arc::new(AtomicBool::new(false));
@@ -118,7 +119,7 @@ pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
         if let Some((at, how)) = end
             && soak.began.elapsed() >= duration.mul_f64(*at)
         {
-            soak.end_life(*how)?;
+            soak.end_run(*how)?;
             end = ends.next();
         }
         if poll.elapsed() >= POLL_EVERY {
@@ -136,7 +137,7 @@ pub fn run(options: Options, folder: &Path) -> anyhow::Result<Report> {
         }
         ensure!(
             soak.process.is_running()?,
-            "the recorder ended by itself; see {}",
+            "the recorder exited unexpectedly; see {}",
             folder.display()
         );
     }
@@ -161,7 +162,7 @@ impl Soak {
             ..Config::default()
         })?);
         let mut setup = Setup::new(&server, folder, "")?;
-        // The times that a cluster has; Setup's are for tests. The first three lines say where everything is.
+        // Default times; those of `Setup` are for tests. The first three lines are paths and addresses.
         let place: Vec<&str> = setup.yaml.lines().take(3).collect();
         setup.yaml = format!(
             "{}\nsource: {{event_ttl: {}s}}\nretention: {{interval: 60s}}\nstorage: {{max_bytes: {max_bytes}}}\n\
@@ -169,7 +170,7 @@ impl Soak {
             place.join("\n"),
             event_ttl.as_secs(),
         );
-        setup.config().context("the soak's own configuration")?;
+        setup.config().context("configuration of the soak")?;
         let retention = ShortRetention {
             info_warning: duration / 4,
             error_critical: duration / 3,
@@ -181,11 +182,11 @@ impl Soak {
                 .with_retention(retention);
         let pace = Pace {
             every: FAULT_EVERY,
-            // An hour's jump of the clock would age every row at once.
+            // A clock jump of an hour would expire every row at the same time.
             clock: false,
         };
         let injector = FaultInjector::new(server.clone(), setup.clone(), disk, seeds.fork(), pace);
-        let reader = Reader::new(beside("kube9-query")?, setup.database());
+        let reader = Reader::new(sibling_program("kube9-query")?, setup.database());
         process.start()?;
         wait_for_the_first_list(&setup)?;
         let load = Load::start(server.clone(), seeds.draw(), duration, load, stop);
@@ -199,7 +200,7 @@ impl Soak {
             ledger: Ledger::default(),
             reader,
             began: Instant::now(),
-            lives: 1,
+            runs: 1,
             samples: Vec::new(),
             scrapes: 0,
             unbalanced: 0,
@@ -207,21 +208,21 @@ impl Soak {
         })
     }
 
-    fn end_life(&mut self, how: End) -> anyhow::Result<()> {
+    fn end_run(&mut self, how: End) -> anyhow::Result<()> {
         match how {
             End::Kill => self.process.kill()?,
             End::Stop => {
-                // With a disk that fails it would rightly say that it did not end in order.
+                // With a failing disk it would correctly report an unclean end.
                 self.injector.end(self.process.id())?;
                 self.process.terminate()?;
             }
         }
         self.process.start()?;
-        self.lives += 1;
+        self.runs += 1;
         Ok(())
     }
 
-    /// Reads what was committed, and what the recorder says of itself.
+    /// Reads the commits and the recorder's metrics.
     fn poll(&mut self) -> anyhow::Result<()> {
         let metrics = self.setup.metrics();
         if !metrics.is_empty() {
@@ -247,7 +248,7 @@ impl Soak {
         )?;
         let position = position.and_then(|text| text.parse().ok()).unwrap_or(0);
         let lag = self.load.lag(position).as_millis() as u64;
-        // The worst of the looks since the sample before.
+        // The maximum since the previous sample.
         self.now.lag_ms = self.now.lag_ms.max(lag);
         Ok(())
     }
@@ -266,7 +267,7 @@ impl Soak {
             second: self.began.elapsed().as_secs_f64(),
             phase: phase.to_owned(),
             writes: writes as u64,
-            life: self.lives,
+            run: self.runs,
             faults,
             rss_kib: self
                 .process
@@ -309,7 +310,7 @@ impl Soak {
             options,
             retention: self.retention,
             faults: self.injector.done().clone(),
-            lives: self.lives,
+            runs: self.runs,
             memory: memory(&self.samples, options.duration / 60),
             samples: self.samples,
             scrapes: self.scrapes,

@@ -1,6 +1,6 @@
 //! The plot of a soak: what was measured, one panel above the other over the same time.
 //!
-//! It has no background of its own and asks the page whether it is dark, so that it can be read in both.
+//! It has no background and follows the page's colour scheme.
 
 use std::fmt::Write;
 
@@ -65,7 +65,7 @@ const PANELS: [Panel; 4] = [
     },
 ];
 
-/// Draws the samples; rows had to go above `max_bytes` of the database.
+/// Draws the samples; `max_bytes` is the size limit of the database.
 pub fn svg(samples: &[Sample], max_bytes: u64) -> String {
     let last = samples.last().map_or(1.0, |sample| sample.second).max(1.0);
     let height = TOP + (PANEL + GAP) * (PANELS.len() + 1) as f64 + BOTTOM - GAP;
@@ -139,12 +139,9 @@ impl Plot {
         );
     }
 
-    /// A line through all panels wherever a new life of the recorder begins.
+    /// A line through all panels at each start of the recorder.
     fn restarts(&mut self, samples: &[Sample], height: f64) {
-        for pair in samples
-            .windows(2)
-            .filter(|pair| pair[0].life != pair[1].life)
-        {
+        for pair in samples.windows(2).filter(|pair| pair[0].run != pair[1].run) {
             let x = self.x(pair[1].second);
             self.line((x, TOP - 14.0), (x, height - BOTTOM), "mark");
             self.text((x, TOP - 20.0), "middle", "restart");
@@ -217,7 +214,7 @@ mod tests {
         let at = |n: u64| Sample {
             second: 5.0 * n as f64,
             writes: 100 * n,
-            life: 1 + n / 10,
+            run: 1 + n / 10,
             rss_kib: 20_480,
             file_bytes: 4 << 20,
             ..Sample::default()

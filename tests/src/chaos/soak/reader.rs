@@ -1,4 +1,4 @@
-//! Somebody who asks: a query process every few seconds.
+//! Runs a query process every few seconds.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// What is asked, in turn.
+/// The queries, in turn.
 const QUESTIONS: [&[&str]; 5] = [
     &["status"],
     &["events", "list", "--limit=50"],
@@ -21,21 +21,21 @@ const QUESTIONS: [&[&str]; 5] = [
     &["events", "timeline", "--since=10m"],
 ];
 
-/// The questions asked so far.
+/// The queries so far.
 #[derive(Debug)]
 pub(super) struct Reader {
     program: PathBuf,
     database: PathBuf,
-    /// How many.
+    /// Number of queries.
     pub(super) queries: usize,
-    /// What went wrong, with the answer.
+    /// Failures, with the output.
     pub(super) failures: Vec<String>,
-    /// The longest of all.
+    /// Longest duration.
     pub(super) slowest: Duration,
 }
 
 impl Reader {
-    /// Asks `database` with `program`, a `kube9-query`.
+    /// Queries `database` with `program`, a `kube9-query`.
     pub(super) fn new(program: PathBuf, database: PathBuf) -> Self {
         Self {
             program,
@@ -46,7 +46,7 @@ impl Reader {
         }
     }
 
-    /// Asks the next question; returns how long the process took.
+    /// Runs the next query and returns the duration of the process.
     pub(super) fn query(&mut self) -> anyhow::Result<Duration> {
         let question = QUESTIONS[self.queries % QUESTIONS.len()];
         self.queries += 1;

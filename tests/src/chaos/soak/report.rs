@@ -7,18 +7,19 @@ use std::time::Duration;
 use super::super::comparison::{Comparison, write_faults};
 use super::super::process::ShortRetention;
 use super::Options;
-use super::sample::{LifeMemory, Sample};
+use super::sample::{RunMemory, Sample};
 
-/// Memory is flat if the late half of a life (but for the first) needs at most so many times what the early half did.
+/// Memory is flat if, in every run except the first, the mean of the second half is at most this multiple of the first
+/// half.
 const GROWTH_MAX: f64 = 1.10;
 
 /// The log is cut to 16 MiB after a checkpoint; a disk whose syncs fail for six seconds, or a start, adds to that.
 const WAL_BYTES_MAX: u64 = 32 << 20;
 
-/// The clean-up begins below the limit; what is written while a fault keeps it from deleting comes on top.
+/// Retention starts below the limit; a fault can delay it while rows are written.
 const USED_PERCENT_MAX: u64 = 105;
 
-/// A file gives pages back once an eighth of it, or a MiB, is free.
+/// A file is shrunk once an eighth of it, or a MiB, is free.
 const FILE_PERCENT_MAX: u64 = 150;
 
 /// What a soak found.
@@ -30,19 +31,19 @@ pub struct Report {
     pub retention: ShortRetention,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Lives of the recorder.
-    pub lives: u64,
+    /// Runs of the recorder.
+    pub runs: u64,
     /// What was measured.
     pub samples: Vec<Sample>,
-    /// Memory by life.
-    pub memory: Vec<LifeMemory>,
-    /// Scrapes of `/metrics` whose account was checked.
+    /// Memory by run of the recorder.
+    pub memory: Vec<RunMemory>,
+    /// Scrapes of `/metrics` whose event counts were checked.
     pub scrapes: u64,
-    /// Of these, such that did not balance.
+    /// Scrapes whose event counts did not balance.
     pub unbalanced: u64,
-    /// Questions to `kube9-query`.
+    /// Runs of `kube9-query`.
     pub queries: usize,
-    /// Those without a proper answer.
+    /// Runs without a valid answer.
     pub failed_queries: Vec<String>,
     /// The longest time that a query process took.
     pub slowest: Duration,
@@ -50,11 +51,11 @@ pub struct Report {
     pub expired: usize,
     /// Rows of Events deleted because of the size.
     pub evicted: usize,
-    /// Events of which a row went after a change that no look had seen: the comparison leaves them out.
+    /// Events with a row that was deleted after an unseen change: excluded from the comparison.
     pub excluded: usize,
-    /// Rows that came and went between two looks and cannot be told whose they were; their Events look lost.
+    /// Rows created and deleted between two polls whose Event is unknown; those Events look lost.
     pub unseen: usize,
-    /// Rows that went or shrank and should not have.
+    /// Rows that were deleted or shrank against the rules.
     pub wrongly_deleted: Vec<String>,
     /// The comparison with what the API server accepted, over the whole time.
     pub comparison: Comparison,
@@ -66,9 +67,9 @@ impl Report {
     }
 
     fn is_flat(&self) -> bool {
-        let flat = |life: &LifeMemory| life.late_kib <= life.early_kib * GROWTH_MAX;
-        // The first life begins with an empty database and a cluster without a history: it fills.
-        let mut settled = self.memory.iter().filter(|life| life.life > 1);
+        let flat = |run: &RunMemory| run.late_kib <= run.early_kib * GROWTH_MAX;
+        // The first run starts with an empty database and a cluster without a history, so its memory grows.
+        let mut settled = self.memory.iter().filter(|run| run.run > 1);
         self.memory.len() > 1 && settled.all(flat)
     }
 
@@ -78,7 +79,7 @@ impl Report {
             && self.most(|s| s.wal_bytes) <= WAL_BYTES_MAX
     }
 
-    /// Nothing is wrong, and what should have happened did.
+    /// No errors, and everything that should happen happened.
     pub fn is_clean(&self) -> bool {
         self.comparison.is_clean()
             && self.is_flat()
@@ -100,27 +101,27 @@ impl fmt::Display for Report {
         let writes = self.samples.last().map_or(0, |last| last.writes);
         writeln!(
             f,
-            "soak: {} s, seed {}, {writes} writes to Events, {} faults, {} lives",
+            "soak: {} s, seed {}, {writes} writes to Events, {} faults, {} runs of the recorder",
             self.options.duration.as_secs(),
             self.options.seed,
             self.faults.values().sum::<u64>(),
-            self.lives
+            self.runs
         )?;
         for (name, times) in &self.faults {
             writeln!(f, "  {name:<32}{times}")?;
         }
         writeln!(f, "memory flat       {}", comparison(self.is_flat()))?;
-        for life in &self.memory {
+        for run in &self.memory {
             writeln!(
                 f,
-                "  life {} {:>6.0} s: early {:.0} KiB, late {:.0} KiB ({:+.1} %), peak {} KiB, slope {:+.1} KiB a minute",
-                life.life,
-                life.seconds,
-                life.early_kib,
-                life.late_kib,
-                (life.late_kib / life.early_kib - 1.0) * 100.0,
-                life.peak_kib,
-                life.slope_kib
+                "  run {} {:>6.0} s: early {:.0} KiB, late {:.0} KiB ({:+.1} %), peak {} KiB, slope {:+.1} KiB per minute",
+                run.run,
+                run.seconds,
+                run.early_kib,
+                run.late_kib,
+                (run.late_kib / run.early_kib - 1.0) * 100.0,
+                run.peak_kib,
+                run.slope_kib
             )?;
         }
         writeln!(
@@ -134,7 +135,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "clean-up          {} rows by age ({} and {} s), {} by size ({} Events not judged, {} rows never seen), {} wrongly",
+            "retention         {} rows by age ({} and {} s), {} by size ({} Events excluded, {} rows never seen), {} wrongly",
             self.expired,
             self.retention.info_warning.as_secs(),
             self.retention.error_critical.as_secs(),
@@ -152,7 +153,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "account           {} scrapes, {} unbalanced",
+            "event counts      {} scrapes, {} unbalanced",
             self.scrapes, self.unbalanced
         )?;
         writeln!(

@@ -12,19 +12,19 @@ use rustix::process::Pid;
 pub struct Sample {
     /// Seconds since the start.
     pub second: f64,
-    /// What the cluster was doing.
+    /// Phase of the load.
     pub phase: String,
     /// Writes to Events so far.
     pub writes: u64,
-    /// Lives of the recorder so far.
-    pub life: u64,
+    /// Runs of the recorder so far.
+    pub run: u64,
     /// Faults so far.
     pub faults: u64,
     /// Resident memory of the recorder; 0 while there is none.
     pub rss_kib: u64,
     /// Size of the database file.
     pub file_bytes: u64,
-    /// Of which pages are used.
+    /// Used pages of it.
     pub used_bytes: u64,
     /// Size of the write-ahead log.
     pub wal_bytes: u64,
@@ -32,15 +32,15 @@ pub struct Sample {
     pub rows: u64,
     /// Items in the queue.
     pub queue: u64,
-    /// Rows committed as new in this life, of all kinds.
+    /// Rows committed as new in this run, of all kinds.
     pub events_total: u64,
-    /// How far the record is behind the API server.
+    /// Delay of the record behind the API server.
     pub lag_ms: u64,
     /// Longest time of a query process since the sample before; 0 if there was none.
     pub query_ms: u64,
 }
 
-const HEAD: &str = "second,phase,writes,life,faults,rss_kib,file_bytes,used_bytes,wal_bytes,rows,queue,events_total,lag_ms,query_ms";
+const HEAD: &str = "second,phase,writes,run,faults,rss_kib,file_bytes,used_bytes,wal_bytes,rows,queue,events_total,lag_ms,query_ms";
 
 /// The samples as a table of text.
 pub fn csv(samples: &[Sample]) -> String {
@@ -53,7 +53,7 @@ pub fn csv(samples: &[Sample]) -> String {
             s.second,
             s.phase,
             s.writes,
-            s.life,
+            s.run,
             s.faults,
             s.rss_kib,
             s.file_bytes,
@@ -72,7 +72,10 @@ pub fn csv(samples: &[Sample]) -> String {
 /// Reads what [`csv`] wrote.
 pub fn parse(text: &str) -> anyhow::Result<Vec<Sample>> {
     let mut lines = text.lines();
-    anyhow::ensure!(lines.next() == Some(HEAD), "no table of a soak");
+    anyhow::ensure!(
+        lines.next() == Some(HEAD),
+        "the file is not a table of a soak"
+    );
     lines
         .map(|line| sample(line).with_context(|| line.to_owned()))
         .collect()
@@ -85,7 +88,7 @@ fn sample(line: &str) -> anyhow::Result<Sample> {
         second: next()?.parse()?,
         phase: next()?.to_owned(),
         writes: next()?.parse()?,
-        life: next()?.parse()?,
+        run: next()?.parse()?,
         faults: next()?.parse()?,
         rss_kib: next()?.parse()?,
         file_bytes: next()?.parse()?,
@@ -107,17 +110,17 @@ pub(super) fn resident_kib(id: Pid) -> Option<u64> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Size of a file by its name alone: in a process with an open connection nobody else may open a database's files.
+/// Size of a file by its name: a process with an open SQLite connection must not open the database's files otherwise.
 pub(super) fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// How the memory of one life of the recorder went.
+/// Memory of one run of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LifeMemory {
+pub struct RunMemory {
     /// Its number, from 1.
-    pub life: u64,
-    /// How long it was measured, the beginning left out.
+    pub run: u64,
+    /// Measured duration, without the start.
     pub seconds: f64,
     /// Mean of the early half, in KiB.
     pub early_kib: f64,
@@ -129,24 +132,24 @@ pub struct LifeMemory {
     pub slope_kib: f64,
 }
 
-/// Memory by life; `warm_up` at the start of each does not count, nor do lives of fewer than ten samples after it.
-pub fn memory(samples: &[Sample], warm_up: Duration) -> Vec<LifeMemory> {
-    let lives = samples.last().map_or(0, |last| last.life);
-    (1..=lives)
-        .filter_map(|life| {
-            let of: Vec<&Sample> = samples.iter().filter(|s| s.life == life).collect();
+/// Memory by run; excludes `warm_up` at the start of each, and runs with fewer than ten samples after it.
+pub fn memory(samples: &[Sample], warm_up: Duration) -> Vec<RunMemory> {
+    let runs = samples.last().map_or(0, |last| last.run);
+    (1..=runs)
+        .filter_map(|run| {
+            let of: Vec<&Sample> = samples.iter().filter(|s| s.run == run).collect();
             let begin = of.first()?.second + warm_up.as_secs_f64();
             let of: Vec<(f64, u64)> = of
                 .iter()
                 .filter(|s| s.second >= begin && s.rss_kib > 0)
                 .map(|s| (s.second, s.rss_kib))
                 .collect();
-            (of.len() >= 10).then(|| life_memory(life, &of))
+            (of.len() >= 10).then(|| run_memory(run, &of))
         })
         .collect()
 }
 
-fn life_memory(life: u64, of: &[(f64, u64)]) -> LifeMemory {
+fn run_memory(run: u64, of: &[(f64, u64)]) -> RunMemory {
     let mean = |part: &[(f64, u64)]| {
         part.iter().map(|(_, kib)| *kib as f64).sum::<f64>() / part.len() as f64
     };
@@ -158,8 +161,8 @@ fn life_memory(life: u64, of: &[(f64, u64)]) -> LifeMemory {
         along += (second - middle) * (*kib as f64 - all);
         square += (second - middle).powi(2);
     }
-    LifeMemory {
-        life,
+    RunMemory {
+        run,
         seconds: of[of.len() - 1].0 - of[0].0,
         early_kib: mean(early),
         late_kib: mean(late),
@@ -172,11 +175,11 @@ fn life_memory(life: u64, of: &[(f64, u64)]) -> LifeMemory {
 mod tests {
     use super::*;
 
-    fn line(from: u64, life: u64, step: u64) -> Vec<Sample> {
+    fn line(from: u64, run: u64, step: u64) -> Vec<Sample> {
         let at = |n: u64| Sample {
             second: (from + 5 * n) as f64,
             phase: "steady".to_owned(),
-            life,
+            run,
             rss_kib: 10_000 + step * n,
             wal_bytes: n,
             ..Sample::default()
@@ -198,7 +201,7 @@ mod tests {
         samples.extend(line(200, 2, 50));
         samples.extend(line(400, 3, 0).into_iter().take(12));
         let found = memory(&samples, Duration::from_secs(30));
-        assert_eq!(found.len(), 2, "the third life is too short");
+        assert_eq!(found.len(), 2, "the third run is too short");
         assert_eq!((found[0].early_kib, found[0].slope_kib), (10_000.0, 0.0));
         assert!((found[1].slope_kib - 600.0).abs() < 1e-6, "{:?}", found[1]);
         assert!(found[1].late_kib > found[1].early_kib + 800.0);

@@ -1,4 +1,4 @@
-//! What controllers do on their own: jobs by the clock, quotas, metrics, GitOps.
+//! What controllers do on their own: scheduled jobs, quotas, metrics, GitOps.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Engine {
         let minute = self.now.second() / 60;
         let mut job: Arc<str> = Arc::from(format!("{}-{minute}", of.name));
         if of.kept.contains(&job) {
-            // Two chance firings in one minute: the second stands for the next minute's.
+            // Two random firings in one minute: the second gets the next minute's name.
             job = Arc::from(format!("{}-{}", of.name, minute + 1));
         }
         let (namespace, name, uid) = (Arc::clone(&of.namespace), Arc::clone(&of.name), of.uid);
@@ -76,7 +76,7 @@ impl Engine {
         ));
         self.after(0.05, Action::Schedule(pod));
         let run = self.rng.waiting(takes) + 2.0;
-        // Long enough for an image to come first.
+        // Long enough for an image pull.
         self.after(
             run + 12.0,
             Action::JobEnds {
@@ -146,7 +146,7 @@ impl Engine {
                 source.normal("SuccessfulDelete", format!("Deleted job {oldest}")),
             ));
         }
-        // Its pods go with a job; which ones that were is not kept, so each goes a while after its end.
+        // Pods are deleted with their job. That relation is not stored, so each pod is deleted a while after its end.
         self.after(600.0, Action::Remove(pod));
     }
 
@@ -181,7 +181,7 @@ impl Engine {
         }
     }
 
-    /// An autoscaler has no metrics: it says so every fifteen seconds.
+    /// An autoscaler has no metrics: it reports that every fifteen seconds.
     pub(super) fn metrics_fail(&mut self, workload: usize, left: u64) {
         let of = &self.cluster.workloads[workload];
         let (namespace, name, uid) = (

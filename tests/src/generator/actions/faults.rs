@@ -1,4 +1,4 @@
-//! What goes wrong with pods.
+//! Faults of pods.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::super::messages;
 use super::super::names::{hex, safe_string};
 use super::{Action, Cause, Probe};
 
-/// The kubelet's longest pause between attempts, in seconds.
+/// The kubelet's longest back-off, in seconds.
 const BACKOFF_MAX: f64 = 300.0;
 
 impl Engine {
@@ -64,7 +64,7 @@ impl Engine {
                 messages::go_duration(backoff as u64 * 1000)
             )),
         ));
-        // A real kubelet says it about once a minute (53 times in 55 minutes, measured on 1.35).
+        // A real kubelet reports it about once a minute (53 times in 55 minutes, measured on 1.35).
         let looks = (backoff / 60.0).ceil().max(1.0) as i64;
         let message = messages::restarting(&container, &name, &namespace, uid);
         self.kubelet_event(pod, |s| s.warning("BackOff", message).times(looks));
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// What a registry answers when it will not give an image.
+    /// Errors of a registry for a failed pull.
     pub(in super::super) fn pull_error(&mut self) -> Arc<str> {
         Arc::from(*self.rng.pick(&[
             "not found",
@@ -109,7 +109,7 @@ impl Engine {
         ]))
     }
 
-    /// An image cannot be fetched, is tried again later, and comes in the end.
+    /// An image pull fails, is retried, and succeeds in the end.
     pub(in super::super) fn retry_pull(&mut self, pod: PodId, left: u64, wait: f64, why: Arc<str>) {
         let Some(target) = self.cluster.pod_mut(pod).filter(|p| p.deleting.is_none()) else {
             return;
@@ -131,7 +131,7 @@ impl Engine {
         });
         self.kubelet_event(pod, |s| s.warning("Failed", failure));
         self.kubelet_event(pod, |s| s.warning("Failed", "Error: ErrImagePull"));
-        // And this at every look at the pod (244 times in 55 minutes).
+        // And this at every sync of the pod (244 times in 55 minutes).
         let looks = (wait / 13.5).ceil() as i64;
         self.kubelet_event(pod, |s| s.normal("BackOff", backing_off).times(looks));
         self.kubelet_event(pod, |s| {
@@ -154,7 +154,7 @@ impl Engine {
         }
     }
 
-    /// What a failing probe says; `starting`: the process does not listen yet.
+    /// The Event of a failed probe; `starting`: the process does not listen yet.
     pub(super) fn probe_event(
         &mut self,
         pod: PodId,
@@ -289,7 +289,7 @@ impl Engine {
         }
     }
 
-    /// Each attempt has a sandbox of its own, so each message differs.
+    /// Each attempt has its own sandbox, so each message differs.
     pub(super) fn sandbox_fails(&mut self, pod: PodId, left: u64) {
         if self.cluster.pod(pod).is_none_or(|p| p.deleting.is_some()) {
             return;
@@ -314,7 +314,7 @@ impl Engine {
         self.after(wait, next);
     }
 
-    /// What a container's config lacks.
+    /// The error for a container with missing configuration.
     pub(in super::super) fn config_error(&mut self, pod: PodId) -> Arc<str> {
         let app = match self.cluster.pod(pod).map(|p| p.owner) {
             Some(Owner::Workload(w)) => Arc::clone(&self.cluster.workloads[w].name),
@@ -394,7 +394,7 @@ impl Engine {
         );
     }
 
-    /// A pod has to go because its node runs short.
+    /// Evicts a pod because its node is short of a resource.
     pub(super) fn evict(&mut self, pod: PodId, resource: &str, threshold: &str, available: &str) {
         let used = self.rng.between(200_000, 9_000_000);
         let Some(target) = self.cluster.pod_mut(pod).filter(|p| p.deleting.is_none()) else {
@@ -422,7 +422,7 @@ impl Engine {
             let successor = self.create_pod(workload);
             self.after(0.5, Action::Schedule(successor));
         }
-        // Evicted pods stay to be looked at, until the pod garbage collector takes them.
+        // Evicted pods stay until the pod garbage collector deletes them.
         self.after(3600.0, Action::Remove(pod));
     }
 }

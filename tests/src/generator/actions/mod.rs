@@ -1,4 +1,4 @@
-//! What happens in the world, act by act. Each act says what real components say then, and plans what follows.
+//! The actions of the simulated cluster. Each emits the Events of the real components and schedules what follows.
 
 mod controllers;
 mod faults;
@@ -11,28 +11,31 @@ use std::sync::Arc;
 use super::cluster::{PodId, WorkloadKind};
 use super::engine::Engine;
 
-/// Something that is going to happen.
+/// A scheduled action.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
-    /// The next thing that happens by itself.
+    /// The next routine action.
     Arrive,
-    /// Reporters write what their series gathered.
+    /// Reporters write their pending series.
     FlushSeries,
 
     /// The scheduler binds a pod.
     Schedule(PodId),
     /// The kubelet has a pod's sandbox.
     Prepare(PodId),
-    /// An image has arrived.
+    /// An image was pulled.
     Fetched {
         pod: PodId,
         container: usize,
         millis: u64,
         waited: u64,
     },
-    /// The readiness probe is not content yet.
-    Unready { pod: PodId, left: u64 },
-    /// The readiness probe is content.
+    /// The readiness probe fails.
+    Unready {
+        pod: PodId,
+        left: u64,
+    },
+    /// The readiness probe succeeds.
     Ready(PodId),
     /// Its containers have ended.
     Remove(PodId),
@@ -43,15 +46,26 @@ pub(super) enum Action {
         revision: u64,
         old_hash: Arc<str>,
     },
-    /// A rollout should be through by now.
-    Deadline { workload: usize, revision: u64 },
+    /// The progress deadline of a rollout.
+    Deadline {
+        workload: usize,
+        revision: u64,
+    },
     /// An autoscaler changes the number of pods.
-    Rescale { workload: usize },
+    Rescale {
+        workload: usize,
+    },
     /// A `StatefulSet` or `DaemonSet` replaces its pods one by one.
-    Replace { workload: usize, left: Vec<PodId> },
+    Replace {
+        workload: usize,
+        left: Vec<PodId>,
+    },
 
     /// A `CronJob` fires.
-    CronFires { cron: usize, again: bool },
+    CronFires {
+        cron: usize,
+        again: bool,
+    },
     /// A job's pod has ended.
     JobEnds {
         cron: usize,
@@ -60,18 +74,30 @@ pub(super) enum Action {
         fails: bool,
     },
 
-    /// A container ends, and again, and again.
-    Crash { pod: PodId, left: u64, cause: Cause },
+    /// A container crashes repeatedly.
+    Crash {
+        pod: PodId,
+        left: u64,
+        cause: Cause,
+    },
     /// It is started again.
-    Restart { pod: PodId, left: u64, cause: Cause },
-    /// An image cannot be had.
+    Restart {
+        pod: PodId,
+        left: u64,
+        cause: Cause,
+    },
+    /// An image cannot be pulled.
     PullFails {
         pod: PodId,
         left: u64,
         wait: f64,
         why: Arc<str>,
     },
-    ProbeFails { pod: PodId, left: u64, probe: Probe },
+    ProbeFails {
+        pod: PodId,
+        left: u64,
+        probe: Probe,
+    },
     /// A volume cannot be mounted.
     MountFails {
         pod: PodId,
@@ -80,7 +106,10 @@ pub(super) enum Action {
         why: Arc<str>,
     },
     /// No network for the sandbox.
-    SandboxFails { pod: PodId, left: u64 },
+    SandboxFails {
+        pod: PodId,
+        left: u64,
+    },
     /// A container's config refers to what is not there.
     ConfigFails {
         pod: PodId,
@@ -88,7 +117,10 @@ pub(super) enum Action {
         why: Arc<str>,
     },
     /// No node fits.
-    NoNode { pod: PodId, left: u64 },
+    NoNode {
+        pod: PodId,
+        left: u64,
+    },
     /// A quota forbids pods.
     QuotaForbids {
         workload: usize,
@@ -96,21 +128,33 @@ pub(super) enum Action {
         wait: f64,
     },
     /// Metrics for an autoscaler fail.
-    MetricsFail { workload: usize, left: u64 },
+    MetricsFail {
+        workload: usize,
+        left: u64,
+    },
 
-    /// It reports again.
-    NodeBack { node: usize, rebooted: bool },
+    /// A node reports again.
+    NodeBack {
+        node: usize,
+        rebooted: bool,
+    },
     /// A node runs short of something.
     Pressure {
         node: usize,
         what: Shortage,
         left: u64,
     },
-    /// It has enough again.
-    Relieved { node: usize, what: Shortage },
+    /// A node's pressure ends.
+    Relieved {
+        node: usize,
+        what: Shortage,
+    },
 
     /// A GitOps controller reconciles.
-    Reconciled { which: u64, left: u64 },
+    Reconciled {
+        which: u64,
+        left: u64,
+    },
 }
 
 /// Why a container keeps ending.
@@ -137,7 +181,7 @@ pub enum Shortage {
     Disk,
 }
 
-/// What happens by itself, and how often of a thousand times.
+/// Routine actions and their weights, per thousand.
 const ROUTINE_ACTIONS: [(u64, RoutineAction); 16] = [
     (645, RoutineAction::Cron),
     (24, RoutineAction::Rollout),
@@ -177,11 +221,11 @@ enum RoutineAction {
     Reconcile,
 }
 
-/// Observations that one ordinary thing leads to, on average; measured by a test of `history`.
+/// Average number of observations per routine action; measured by a test of `history`.
 pub(super) const OBSERVATIONS_PER_ARRIVAL: f64 = 14.7;
 
 impl Engine {
-    /// Begins the things that happen by themselves, so often.
+    /// Sets the mean time between routine actions and starts them.
     pub(super) fn set_arrival_gap(&mut self, gap_seconds: f64) {
         let idle = self.arrival_gap == 0.0;
         self.arrival_gap = gap_seconds;
@@ -255,7 +299,7 @@ impl Engine {
         }
     }
 
-    /// Something happens by itself, and later something else.
+    /// Runs a routine action and schedules the next.
     fn next_arrival(&mut self) {
         if self.arrival_gap <= 0.0 {
             return;
@@ -366,7 +410,7 @@ impl Engine {
                 }
             };
         }
-        // A new pod meets the trouble: it takes the place of an old one.
+        // The fault hits a new pod, which replaces an old one.
         self.delete_any_pod(workload);
         let pod = self.create_pod(workload);
         let left = self.rng.waiting(25.0) as u64 + 1;
@@ -417,7 +461,7 @@ impl Engine {
 
     /// A workload of one of these kinds that has pods.
     pub(super) fn any_workload(&mut self, of: &[WorkloadKind]) -> Option<usize> {
-        // A handful of throws finds one wherever there are some; worlds without any do without.
+        // A few random tries find one if there are any.
         for _ in 0..32 {
             let at = self.rng.index(self.cluster.workloads.len().max(1));
             let fits = self

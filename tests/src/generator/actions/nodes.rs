@@ -1,4 +1,4 @@
-//! What goes wrong with nodes.
+//! Faults of nodes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl Engine {
             .collect()
     }
 
-    /// The kubelet of a node falls silent for so many seconds.
+    /// The kubelet of a node stops reporting for `seconds`.
     pub(in super::super) fn node_down(&mut self, node: usize, seconds: f64) {
         let now = self.now;
         let state = &mut self.cluster.node_mut(node).state;
@@ -37,7 +37,7 @@ impl Engine {
             let draft = messages::controller_of_pod(&mut self.cluster, "node-controller", pod)
                 .map(|s| s.warning("NodeNotReady", "Node is not ready"));
             self.emit(draft);
-            // After five minutes without a sign, pods are marked for deletion.
+            // After five minutes without a heartbeat, pods are marked for deletion.
             if seconds > 300.0 {
                 let draft = self
                     .cluster

@@ -1,4 +1,4 @@
-//! The ordinary life of a pod: bound, pulled, created, started, ready; killed and gone.
+//! The normal lifecycle of a pod: bound, pulled, created, started, ready; killed and deleted.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::super::messages;
 use super::Action;
 
 impl Engine {
-    /// The controller of a workload creates a pod and says so.
+    /// The controller of a workload creates a pod and reports it.
     pub(in super::super) fn create_pod(&mut self, workload: usize) -> PodId {
         let pod = self.cluster.new_pod(workload, self.now, &mut self.rng);
         let name = self
@@ -40,7 +40,7 @@ impl Engine {
         pod
     }
 
-    /// The controller of a workload deletes a pod and says so.
+    /// The controller of a workload deletes a pod and reports it.
     pub(in super::super) fn delete_pod(&mut self, workload: usize, pod: PodId) {
         let Some(name) = self.cluster.pod(pod).map(|p| Arc::clone(&p.name)) else {
             return;
@@ -84,7 +84,7 @@ impl Engine {
         messages::controller(&mut self.cluster, component, about, &namespace, &name, uid)
     }
 
-    /// One pod of a workload goes without a word of its controller, to make room.
+    /// Deletes one pod of a workload without an Event of its controller.
     pub(super) fn delete_any_pod(&mut self, workload: usize) {
         let pods = &self.cluster.workloads[workload].pods;
         if !pods.is_empty() {
@@ -93,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// A pod gets a node.
+    /// Binds a pod to a node.
     pub(in super::super) fn assign(&mut self, pod: PodId) {
         let node = self.rng.index(self.cluster.nodes.len());
         let fixed = self.cluster.pod(pod).and_then(|p| match p.owner {
@@ -267,7 +267,7 @@ impl Engine {
         }
     }
 
-    /// A pod is to go: its containers are stopped, then it is.
+    /// Deletes a pod: its containers stop first.
     pub(in super::super) fn kill(&mut self, pod: PodId) {
         let now = self.now;
         let Some(target) = self.cluster.pod_mut(pod) else {

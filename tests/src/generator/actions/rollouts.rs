@@ -13,7 +13,7 @@ use super::Action;
 const PROGRESS_DEADLINE: f64 = 600.0;
 
 impl Engine {
-    /// A Deployment gets a new template, whose pods fare as `fate` says.
+    /// A Deployment gets a new template, whose pods behave as `outcome` says.
     pub(in super::super) fn begin_rollout(&mut self, workload: usize, outcome: Option<PodOutcome>) {
         let tag = names::tag(&mut self.rng);
         let hash: Arc<str> = Arc::from(names::template_hash(&mut self.rng));
@@ -37,12 +37,12 @@ impl Engine {
         self.continue_rollout(workload, revision, old_hash);
     }
 
-    /// The next step of a rollout: one pod more of the new template where there is room, one less of the old where the
-    /// new ones are ready.
+    /// The next step of a rollout: creates a pod of the new template if the surge allows it, and deletes one of the old
+    /// if the new ones are ready.
     pub(super) fn continue_rollout(&mut self, workload: usize, revision: u64, old_hash: Arc<str>) {
         let of = &self.cluster.workloads[workload];
         if of.revision != revision || of.paused {
-            // A newer template has taken over, or somebody holds it.
+            // A newer template has replaced it, or the rollout is paused.
             return;
         }
         let wanted = usize::try_from(of.replicas).unwrap_or(0);
@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// A rollout has had its time.
+    /// The progress deadline of a rollout has passed.
     pub(super) fn deadline(&mut self, workload: usize, revision: u64) {
         let of = &self.cluster.workloads[workload];
         let up = |id: &&PodId| {
@@ -162,7 +162,7 @@ impl Engine {
         self.emit(Some(source.normal("ScalingReplicaSet", message)));
     }
 
-    /// A Deployment gets so many pods.
+    /// Scales a Deployment.
     pub(in super::super) fn scale(&mut self, workload: usize, replicas: u64) {
         let of = self.cluster.workload_mut(workload);
         let before = of.replicas;
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// An autoscaler changes its mind.
+    /// An autoscaler scales a Deployment.
     pub(super) fn rescale(&mut self, workload: usize) {
         let of = &self.cluster.workloads[workload];
         let up = of.replicas < 2 || (of.replicas < 12 && self.rng.percent(50));
@@ -223,7 +223,7 @@ impl Engine {
         )));
         self.scale(workload, replicas);
         if up && self.rng.percent(70) {
-            // What rises falls again.
+            // Scales back later.
             let wait = self.rng.waiting(1200.0) + 300.0;
             self.after(wait, Action::Rescale { workload });
         }
@@ -241,7 +241,7 @@ impl Engine {
         let Some(old) = left.pop() else { return };
         let node = self.cluster.pod(old).and_then(|p| p.node);
         self.delete_pod(workload, old);
-        // Its name has to be free before a successor can take it.
+        // A pod's name must be free before its successor can use it.
         self.cluster.remove_pod(old);
         let pod = self.create_pod(workload);
         if let Some(pod) = self.cluster.pod_mut(pod) {
@@ -254,7 +254,7 @@ impl Engine {
         }
     }
 
-    /// Somebody changes a workload's `ConfigMap`.
+    /// Changes a workload's `ConfigMap`.
     pub(in super::super) fn change_config(&mut self, workload: usize) {
         self.cluster.workload_mut(workload).config_revision += 1;
         self.cluster.changed.push(ChangedObject::Config(workload));
