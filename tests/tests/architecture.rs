@@ -1,4 +1,4 @@
-//! What the crates are made of, what the images are built from, and that each test belongs to a binary.
+//! Checks the dependency trees of crates and images, and that each test file belongs to a binary.
 #![expect(
     clippy::unwrap_used,
     reason = "functions that read the repository's own files"
@@ -27,7 +27,7 @@ fn cargo(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Names of all crates that a package's binary or library is made of.
+/// All crates in a package's dependency tree.
 fn crates_in(package: &str) -> BTreeSet<String> {
     let text = cargo(&[
         "tree",

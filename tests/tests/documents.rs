@@ -1,4 +1,4 @@
-//! What the documents and the chart say of the code, held against the code.
+//! Compares documentation and chart with the code.
 #![expect(
     clippy::unwrap_used,
     reason = "functions that read the repository's own files"
@@ -34,7 +34,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is between backticks.
+/// Text between backticks.
 fn quoted(page: &str) -> impl Iterator<Item = &str> {
     page.split('`').skip(1).step_by(2)
 }
@@ -42,10 +42,10 @@ fn quoted(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn security_page_references_exist() {
     let page = read("SECURITY.md");
-    let rooms = ["recorder", "query-cli", "shared", "tests"];
-    let code: String = rooms
+    let folders = ["recorder", "query-cli", "shared", "tests"];
+    let code: String = folders
         .iter()
-        .flat_map(|room| files(&root().join(room)))
+        .flat_map(|folder| files(&root().join(folder)))
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     let (mut tests, mut named) = (0, 0);
@@ -63,7 +63,7 @@ fn security_page_references_exist() {
 
 /// The product's source, without its tests, with continued lines joined.
 fn shipped_code() -> Vec<(PathBuf, String)> {
-    let rooms = [
+    let folders = [
         "recorder/app/src",
         "recorder/base/src",
         "recorder/ingest/src",
@@ -74,7 +74,9 @@ fn shipped_code() -> Vec<(PathBuf, String)> {
         "shared/db/src",
         "shared/model/src",
     ];
-    let all = rooms.iter().flat_map(|room| files(&root().join(room)));
+    let all = folders
+        .iter()
+        .flat_map(|folder| files(&root().join(folder)));
     all.filter(|path| !path.ends_with("tests.rs"))
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
@@ -132,14 +134,14 @@ fn words(message: &str) -> Vec<String> {
         .collect()
 }
 
-/// Messages that people meet: of the log, of errors, of a start that failed.
+/// Messages for users: log, errors, failed starts.
 fn messages() -> Vec<(PathBuf, String)> {
     let calls = ["warn!", "error!", "#[error", "anyhow!", "bail!", ".context"];
     let mut found = Vec::new();
     for (path, code) in shipped_code() {
         for call in calls {
             for (at, _) in code.match_indices(&format!("{call}(")) {
-                // The last one: before it stand the fields.
+                // The last one, after the fields.
                 if let Some(message) = literals_of_call(&code[at + call.len()..]).pop() {
                     found.push((path.clone(), message));
                 }
@@ -149,7 +151,7 @@ fn messages() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Reasons of the rows that kube9 makes itself: of its own life, and of changes of objects.
+/// Reasons of rows that kube9 writes itself: lifecycle and changes of objects.
 fn own_reasons() -> BTreeSet<String> {
     let is_camel = |word: &str| {
         let capitals = word.chars().filter(char::is_ascii_uppercase).count();
@@ -227,7 +229,7 @@ fn documented_messages_exist_in_code() {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let mut explained = 0;
     for row in rows {
-        // The message stands in the first column, or after its level.
+        // The message is in the first column, or after its level.
         let cells: Vec<&str> = row.split(" | ").collect();
         let column = usize::from(["| warning", "| error"].contains(&cells[0]));
         for message in quoted(cells[column]) {
@@ -241,7 +243,7 @@ fn documented_messages_exist_in_code() {
     assert!(explained > 80, "only {explained} found");
 }
 
-/// The chart repeats a few defaults, since Kubernetes has to know them as well.
+/// The chart repeats a few defaults because Kubernetes needs them too.
 #[test]
 fn chart_values_equal_configuration_defaults() {
     let values: Value = serde_yaml::from_str(&read("charts/kube9/values.yaml")).unwrap();
@@ -263,7 +265,7 @@ fn chart_values_equal_configuration_defaults() {
     let grace = number("/terminationGracePeriodSeconds");
     assert!(grace > config.shutdown_grace.as_secs_f64());
 
-    // An alert must not fire while everything is as it should be.
+    // An alert must not fire on a healthy system.
     let alert = |path: &str| number(&format!("/prometheusRule/alerts/{path}/threshold"));
     let clean_up = config.retention.interval.as_secs_f64();
     assert!(alert("Kube9RetentionStale") > 2.0 * clean_up);
@@ -289,7 +291,7 @@ fn alerts_and_runbooks_match() {
     assert_eq!(names, runbooks);
 }
 
-/// Links between the documents, with their headings: as a web page of the repository would make them.
+/// Links between documents and headings, as GitHub resolves them.
 #[test]
 fn document_links_resolve() {
     let mut pages = vec![
@@ -337,7 +339,7 @@ fn document_links_resolve() {
     assert!(links > 40, "only {links} found");
 }
 
-/// How a heading is named in a link.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     heading
         .trim_start_matches('#')
@@ -349,7 +351,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// Doc tests are switched off, since there are none: an example in a comment would go untested.
+/// Doc tests are disabled: an example in a comment would not be tested.
 #[test]
 fn comments_contain_no_doctests() {
     for path in files(&root()) {

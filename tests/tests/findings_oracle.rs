@@ -1,11 +1,11 @@
-//! A few hours of a small cluster that knows its truth; `kube9-bench findings` plays the large one.
+//! A small simulated cluster with ground truth; `kube9-bench findings` runs a large one.
 
 use kube9_rules::rules;
 use kube9_tests::cluster_sim::diff::diff;
 use kube9_tests::cluster_sim::replay::Replay;
 use kube9_tests::cluster_sim::{ClusterSim, Plan};
 
-/// Rules that the day gives nothing to find: kube9's own trouble, and what needs Events or versions that it does not vary.
+/// Rules without a scenario: about kube9 itself, or needing Events or versions that the simulation does not vary.
 const NOT_PLAYED: [&str; 6] = [
     "RecorderDatabaseUnhealthy",
     "RecorderWatchFailing",
@@ -29,7 +29,7 @@ fn findings_of_simulated_cluster_match_ground_truth() {
     let end = sim.end();
     let diff = diff(&sim.into_ground_truth(), &replay.found, end, 1000);
     assert!(diff.is_clean(), "{diff}");
-    // Of two rules that find one trouble, one could fall silent unnoticed.
+    // If two rules find the same fault, one of them could stop working unnoticed.
     let played = rules::ALL.iter().map(|rule| rule.name);
     let silent: Vec<&str> = played
         .filter(|id| !NOT_PLAYED.contains(id) && !diff.by_rule.contains_key(*id))

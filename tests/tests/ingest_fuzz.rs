@@ -1,5 +1,5 @@
-//! Whatever a watch sends becomes a row that keeps its promises, or is skipped; and any order and repetition of the
-//! sights of one Event ends in the same count and last time.
+//! Everything a watch sends becomes a valid row or is skipped; and repeated deliveries of one Event in any order end in
+//! the same count and last time.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn event() -> Value {
     })
 }
 
-/// Values that clients have sent, and such that only an attacker would.
+/// Values from real clients and from attackers.
 fn odd() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -113,7 +113,7 @@ proptest! {
             bytes[at] = byte; // invalid UTF-8, invalid JSON, other values
         }
         path.feed(&bytes).unwrap();
-        // Whatever that was, the next one is recorded.
+        // The next Event is recorded.
         let mut next = event();
         set(&mut next, "/metadata/uid", json!("6a1e7a52-0000-4000-8000-000000000002"));
         prop_assert_eq!(path.feed(&line("ADDED", &next)).unwrap(), FeedOutcome::Committed);
@@ -126,7 +126,7 @@ proptest! {
         IngestPath::new(folder.path()).unwrap().feed(&bytes).unwrap();
     }
 
-    /// Sights of one Event as relists and resumes bring them: any of its states again, the newest at the end.
+    /// Deliveries of one Event as after relists and resumes: any of its states again, the newest last.
     #[test]
     fn repeated_deliveries_of_event_keep_final_count(
         growth in prop::collection::vec((1i64..4, 0i64..500), 1..12),
@@ -156,7 +156,7 @@ proptest! {
     }
 }
 
-/// What the fuzzer kept: inputs that each reached code which no other one did. One a line, `\xNN` for odd bytes.
+/// The fuzzer's minimised corpus: one input per line, `\xNN` for other bytes.
 #[test]
 fn fuzz_corpus_is_stored_or_skipped() {
     let folder = tempfile::tempdir().unwrap();

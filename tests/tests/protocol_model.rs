@@ -1,4 +1,4 @@
-//! The model of the protocol is searched in full, and finds every seeded mistake.
+//! Searches the complete protocol model, and checks that every seeded mistake is found.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
 
 use kube9_tests::protocol_model::{Bounds, Bug, State, search};
 
-/// More than any complete search below needs; one that is not complete fails.
+/// More than any complete search below needs; an incomplete search fails.
 const STATES_MAX: usize = 1_000_000;
 
 const fn bounds(changes: u8, crashes: u8, faults: u8, rows: u8) -> Bounds {
@@ -35,7 +35,7 @@ fn protocol_invariants_hold_in_every_reachable_state() {
         ));
         assert_eq!(search.found, None, "{bounds:?}");
         assert!(search.complete, "{bounds:?}: {search:?}");
-        // A model that cannot move proves nothing.
+        // A model without transitions would pass vacuously.
         assert!(search.states > 1_000 && search.depth > 10, "{search:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A restart of the recorder as the informers live it: they go on where they were.
+//! Restarts of the recorder: informers resume where they stopped.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ const WATCHED: [Kind; 6] = [
 struct Scene {
     server: ApiServer,
     setup: Setup,
-    /// Deleted when the scene ends.
+    /// Deleted when dropped.
     _folder: tempfile::TempDir,
 }
 
@@ -47,7 +47,7 @@ impl Scene {
         }
     }
 
-    /// Starts it and waits until every kind is watched and every object is known.
+    /// Starts the recorder and waits until every kind is watched and every object is stored.
     fn start(&self, pods: i64) -> Recorder {
         let recorder = self.setup.start().unwrap();
         self.wait("every kind is watched", || {
@@ -74,7 +74,7 @@ impl Scene {
         );
     }
 
-    /// Titles and metadata of the rows of a type, but for those of recorded Events.
+    /// Titles and metadata of the rows of a type, without recorded Events.
     fn rows(&self, event_type: &str) -> Vec<(String, String, Value)> {
         let sql = format!(
             "SELECT json_array(title, coalesce(object_name, ''), json(metadata)) FROM events \
@@ -117,8 +117,8 @@ fn pod(name: &str) -> Value {
     })
 }
 
-/// Everything that happens here between a stop and a start is known afterwards, once: the last state of a pod that came
-/// and went, too, which no list shows.
+/// Everything that happens between stop and start is recorded once, including the last state of a pod created and
+/// deleted meanwhile, which is in no list.
 #[test]
 fn restart_after_downtime_reports_created_and_deleted_objects() {
     let scene = Scene::new();
@@ -160,7 +160,7 @@ fn restart_after_downtime_reports_created_and_deleted_objects() {
     assert_eq!(scene.rows("system"), [], "no gap");
     recorder.stop().unwrap();
 
-    // Nothing is told twice, however often it starts.
+    // Further starts report nothing again.
     for _ in 0..2 {
         scene.start(1).stop().unwrap();
     }
@@ -199,7 +199,7 @@ fn expired_position_leaves_gap_and_net_changes() {
     recorder.stop().unwrap();
 }
 
-/// Nobody sees any more whether what was open still is.
+/// Without the analysis, open findings cannot be updated.
 #[test]
 fn disabled_analysis_closes_open_findings() {
     let mut scene = Scene::new();

@@ -1,7 +1,7 @@
 //! Values of ConfigMaps and of environment variables are not kept: no byte of them is on disk, in the log, in the metrics
 //! or in a health answer. They are dropped while they are decoded (`objects` in kube9-ingest).
 //!
-//! Secrets are not among what is planted: no Secret is ever asked for.
+//! No Secret objects are planted, because the recorder never requests Secrets.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,10 +21,10 @@ use kube9_tests::recorder::{Setup, wait_until};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Names the configuration of the child.
+/// Environment variable with the configuration of the child.
 const CHILD: &str = "KUBE9_TEST_PLANTED_CONFIG";
 
-/// What the child process runs; by itself it does nothing.
+/// The child process; does nothing without the variable.
 #[test]
 fn recorder_child_process() {
     let Some(file) = std::env::var_os(CHILD) else {
@@ -87,7 +87,7 @@ impl Recorder {
 /// How every planted value begins; a number of four digits follows.
 const MARK: &str = "pLaNtEd";
 
-/// The planted values that are in there, with what stands behind them.
+/// Planted values found in `bytes`, with the following text.
 fn planted(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let found = text.split(MARK).skip(1);
@@ -129,7 +129,7 @@ fn pod(name: &str, value: &str) -> Value {
     })
 }
 
-/// ConfigMaps, and as many pods, whose values are looked for.
+/// Number of ConfigMaps and of pods with planted values.
 const PLANTED: u32 = 200;
 
 #[test]
@@ -168,7 +168,7 @@ fn secret_values_never_reach_disk_or_output() {
         "SELECT count(*) FROM events WHERE title = 'ConfigMap changed'",
         1,
     );
-    // The recorder knows that there are secrets, and names their keys.
+    // The recorder reports the keys of the values.
     known(
         "SELECT count(*) FROM events WHERE metadata LIKE '%db-password%' AND metadata LIKE '%\"SecretInConfigMap\"%'",
         PLANTED,

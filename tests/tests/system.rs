@@ -1,4 +1,4 @@
-//! The whole recorder in this process against the simulated API server, and what holds of all crates together.
+//! The whole recorder in this process against the simulated API server, and checks across all crates.
 
 mod apiserver;
 mod architecture;

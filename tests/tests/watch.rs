@@ -1,6 +1,6 @@
 //! `kube9-query events watch` beside a real recorder: both as processes, on a pipe and on a terminal.
 //!
-//! Nothing waits for a fixed time: tests wait for lines, and [`PATIENCE`] only bounds a failure.
+//! Tests wait for lines, never for a fixed time; [`PATIENCE`] only bounds a failure.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,11 +20,11 @@ use kube9_tests::recorder::{PATIENCE, Setup, wait_until};
 use kube9_tests::terminal::Terminal;
 use serde_json::{Value, json};
 
-/// Tells a program that measures its coverage where to write.
+/// Where an instrumented program writes its coverage.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
-/// A program of the workspace: that of the image where the environment names one, else as `cargo test --workspace` leaves
-/// it beside this test.
+/// A program of the workspace: of the image if the environment names one, otherwise as built by `cargo test
+/// --workspace`.
 fn program(name: &str) -> PathBuf {
     let shipped = match name {
         "kube9-recorder" => std::env::var_os("KUBE9_RECORDER_BIN"),
@@ -44,7 +44,7 @@ fn program(name: &str) -> PathBuf {
     file
 }
 
-/// An API server, and a recorder that is a process.
+/// An API server and a recorder process.
 struct Scene {
     server: ApiServer,
     folder: tempfile::TempDir,
@@ -165,7 +165,7 @@ fn ignores_hang_ups() -> bool {
     u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
 }
 
-/// A watch on a pipe; its lines are read by a thread, so that a failure is no hang.
+/// A watch on a pipe; a thread reads its lines, so that a failure does not hang.
 struct Watch {
     child: Child,
     lines: Receiver<String>,
@@ -181,11 +181,11 @@ impl Watch {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let (told, lines) = channel();
+        let (sender, lines) = channel();
         std::thread::spawn(move || {
-            // Ends when the process does, or when the test closes the channel: then the pipe is closed too.
+            // Ends with the process, or when the test closes the channel, which also closes the pipe.
             for line in out.lines() {
-                if line.is_ok_and(|line| told.send(line).is_err()) {
+                if line.is_ok_and(|line| sender.send(line).is_err()) {
                     break;
                 }
             }
@@ -193,7 +193,7 @@ impl Watch {
         Self { child, lines }
     }
 
-    /// The next event: the object's name, what happened to the row, and how many occurrences it has.
+    /// The next event: the object's name, the change of the row, and its occurrences.
     #[track_caller]
     fn next(&self) -> (String, String, i64) {
         let line = self.lines.recv_timeout(PATIENCE).unwrap();
@@ -208,7 +208,7 @@ impl Watch {
     }
 }
 
-/// The end of a process, which must come.
+/// Waits for the exit of a process.
 #[track_caller]
 fn end(child: &mut Child) -> ExitStatus {
     let mut status = None;
@@ -219,7 +219,7 @@ fn end(child: &mut Child) -> ExitStatus {
     status.unwrap()
 }
 
-fn told(name: &str, change: &str, occurrences: i64) -> (String, String, i64) {
+fn event(name: &str, change: &str, occurrences: i64) -> (String, String, i64) {
     (name.to_owned(), change.to_owned(), occurrences)
 }
 
@@ -233,29 +233,29 @@ fn watch_follows_rows_across_kill_stop_and_new_file() {
     };
     assert!(wait_until(listed), "{}", scene.log());
     let mut watch = Watch::start(&scene);
-    assert_eq!(watch.next(), told("old", "present", 1));
+    assert_eq!(watch.next(), event("old", "present", 1));
     scene.create("a");
-    assert_eq!(watch.next(), told("a", "new", 1));
+    assert_eq!(watch.next(), event("a", "new", 1));
     scene.repeat("a");
-    assert_eq!(watch.next(), told("a", "updated", 2));
+    assert_eq!(watch.next(), event("a", "updated", 2));
 
-    // Killed: what happens meanwhile comes with the next start, once.
+    // Killed: changes meanwhile are shown once after the next start.
     scene.signal("-KILL");
     scene.repeat("a");
     scene.create("b");
     scene.start();
     let mut after = [watch.next(), watch.next()];
     after.sort();
-    assert_eq!(after, [told("a", "updated", 3), told("b", "new", 1)]);
+    assert_eq!(after, [event("a", "updated", 3), event("b", "new", 1)]);
 
-    // Stopped in order, and the file replaced, as a recorder does with a damaged one.
+    // Stopped cleanly, and the file replaced, as a recorder does with a corrupt one.
     scene.signal("-TERM");
     for suffix in ["", "-wal", "-shm"] {
         let mut name = scene.setup.database().into_os_string();
         name.push(suffix);
         let mut aside = name.clone();
         aside.push(".aside");
-        // A clean stop may have left fewer of them.
+        // A clean stop may leave fewer of them.
         let _ = fs::rename(&name, &aside);
     }
     scene.start();
@@ -263,7 +263,7 @@ fn watch_follows_rows_across_kill_stop_and_new_file() {
     names.sort();
     assert_eq!(names, ["a", "b", "old"]);
     scene.create("c");
-    assert_eq!(watch.next(), told("c", "new", 1));
+    assert_eq!(watch.next(), event("c", "new", 1));
 
     signal(watch.child.id(), "-TERM");
     assert_eq!(end(&mut watch.child).code(), Some(143));
@@ -283,7 +283,7 @@ fn watch_exits_when_output_is_closed_while_idle() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Nothing is ever written: only the pipe itself can tell.
+    // Nothing is written, so only polling the pipe detects it.
     drop(child.stdout.take());
     assert_eq!(end(&mut child).code(), Some(0));
     for (name, code, by_signal) in [
@@ -291,7 +291,7 @@ fn watch_exits_when_output_is_closed_while_idle() {
         ("-TERM", Some(143), None),
         ("-HUP", None, Some(1)),
     ] {
-        // Run by `nohup`, whoever is started by the test ignores it as well, and is right.
+        // Under `nohup`, child processes inherit the ignored SIGHUP.
         if name == "-HUP" && ignores_hang_ups() {
             continue;
         }
@@ -333,7 +333,7 @@ fn watch_on_terminal_prints_table_and_exits_on_hangup() {
         let updated = if columns == 80 { "~  " } else { "updated" };
         let shown = terminal.read_until(updated).unwrap();
         assert!(!shown.contains("panicked"), "{shown}");
-        // The window is closed: the kernel tells the session's leader, or the terminal does.
+        // The window is closed: SIGHUP comes from the kernel or from the terminal.
         let mut child = terminal.close();
         let status = end(&mut child);
         assert!(
@@ -360,12 +360,12 @@ fn unreadable_objects_are_counted_and_logged_once_a_minute() {
         metrics.filter(of_decode).map(|(_, n)| n).sum::<f64>()
     };
     assert!(wait_until(|| counted() >= 1000.0), "{}", scene.log());
-    // Two, where the minute ends meanwhile.
+    // Two if the minute ends meanwhile.
     assert!((1..=2).contains(&scene.log_lines_with("object skipped")));
     assert!((1..=2).contains(&scene.log_lines_with("Event skipped")));
     let sql = "SELECT count(*) FROM events WHERE title = 'Event skipped'";
     let rows = || scene.setup.number(sql).unwrap_or(0);
-    // They are committed after they are counted.
+    // Committed after they are counted.
     assert!(wait_until(|| rows() > 0), "{}", scene.log());
     assert!((1..=120).contains(&rows()), "{} rows", rows());
 }

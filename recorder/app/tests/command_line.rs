@@ -1,4 +1,4 @@
-//! The binary as its callers see it: exit codes, what it prints, what it leaves alone.
+//! The command line: exit codes, output, side effects.
 
 // clippy.toml allows it in tests, but does not count the helpers of a test file among them.
 #![allow(clippy::unwrap_used)]
@@ -70,7 +70,7 @@ fn check_prints_config_file_and_fails_without_api_server() {
     assert!(config_of(&output).contains("127.0.0.1:1") && config_of(&output).contains("shop"));
 }
 
-/// What is printed but for the comments.
+/// The output without comments.
 fn config_of(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
@@ -119,7 +119,7 @@ fn check_with_url_prints_health_of_running_recorder() {
     assert!(stderr(&gone).contains(&address));
 }
 
-/// As a person takes a backup beside a running recorder: into a file, and out of the pod.
+/// Backups next to a running recorder: into a file, and to stdout.
 #[test]
 fn snapshot_writes_to_file_or_stdout_without_overwriting() {
     let place = Place::new();
@@ -164,7 +164,7 @@ fn missing_config_file_is_reported() {
     assert!(!Path::new("missing.yaml").exists());
 }
 
-/// What whoever may exec into the recorder's container could give it there, whatever the command.
+/// Inputs that a user with `exec` into the recorder's container controls.
 #[test]
 fn path_flags_variables_and_stdin_are_refused_in_pod() {
     const SECRET: &str = "planted-0123456789";
@@ -226,7 +226,7 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
             assert!(!text.contains(SECRET) && output.stdout.is_empty(), "{text}");
         }
     }
-    // No file stays on the volume, nor in /dev/shm, which is memory of the container.
+    // No file remains on the volume or in /dev/shm, which counts as memory of the container.
     for target in ["copy.db", "/dev/shm/kube9-copy.db", "/dev/stdout"] {
         let output = in_pod(&["snapshot", target]).output().unwrap();
         assert_eq!(
@@ -241,7 +241,7 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
         );
         assert!(target == "/dev/stdout" || !place.path().join(target).exists());
     }
-    // `KUBECONFIG` and the home directory are not looked at either.
+    // `KUBECONFIG` and the home directory are also ignored.
     let output = in_pod(&["check"])
         .env("KUBECONFIG", kubeconfig)
         .env("HOME", place.path())
@@ -255,12 +255,12 @@ fn path_flags_variables_and_stdin_are_refused_in_pod() {
     );
 }
 
-/// Outside a pod the weakness is the user's own choice, and said.
+/// Outside a pod it is the user's choice, with a warning.
 #[test]
 fn plain_http_connection_and_ignored_proxy_log_warnings() {
     let place = Place::new();
     let kubeconfig = place.path().join("weak");
-    // Nothing is sent there: the name is one that no resolver knows.
+    // Nothing is sent: the name does not resolve.
     let text = "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],\
         clusters: [{name: c, cluster: {server: 'http://kube9.invalid:1'}}],\
         contexts: [{name: c, context: {cluster: c, user: u}}]}";

@@ -1,6 +1,6 @@
-//! Requests of every form against the process: what is answered, and that it lives and answers the next one.
+//! Requests of every form against the process: checks the answer, and that the process answers the next request.
 //!
-//! Run against the binary of the image too (`KUBE9_RECORDER_BIN`): what ships is built otherwise than what cargo tests.
+//! Also run against the binary of the image (`KUBE9_RECORDER_BIN`), which is built with other settings.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,13 +17,13 @@ use crate::support::{Log, Place, connect, exchange, read_all, request, signal};
 /// Longer than the head of any request may be (16 KiB).
 const TOO_LONG: usize = 64 << 10;
 
-/// For tests of slow clients, which else would wait for ten seconds and more.
+/// For tests of slow clients, which would otherwise wait for ten seconds or more.
 const SHORT: [(&str, &str); 2] = [
     ("KUBE9_HTTP_HEADER_TIMEOUT", "1s"),
     ("KUBE9_HTTP_CONNECTION_TIMEOUT", "2s"),
 ];
 
-/// A recorder that runs.
+/// A running recorder.
 struct Recorder {
     process: Child,
     log: Log,
@@ -54,7 +54,8 @@ impl Recorder {
         }
     }
 
-    /// It answers, no connection has panicked, it ends in order, and `mark` stands nowhere in its log.
+    /// Checks that it answers, that no connection panicked, that it exits cleanly, and that its log does not contain
+    /// `mark`.
     #[track_caller]
     fn assert_well(mut self) {
         let alive = request(&self.address, "GET /livez HTTP/1.1");
@@ -71,10 +72,10 @@ impl Recorder {
     }
 }
 
-/// Stands in the requests, and must not stand in the log, even at `debug`.
+/// Part of the requests; must not be logged, even at `debug`.
 const MARK: &str = "cb97e2";
 
-/// The status codes of all answers in what came back.
+/// The status codes of all responses in `text`.
 fn codes(answers: &str) -> Vec<u16> {
     answers
         .split("HTTP/1.")
@@ -83,7 +84,7 @@ fn codes(answers: &str) -> Vec<u16> {
         .collect()
 }
 
-/// Sends it, ends the sending, takes what comes back.
+/// Sends the bytes, shuts down the sending side, and reads the response.
 #[track_caller]
 fn answered(request: impl AsRef<[u8]>, expected: &[u16]) {
     let recorder = Recorder::start();
@@ -94,7 +95,7 @@ fn answered(request: impl AsRef<[u8]>, expected: &[u16]) {
     recorder.assert_well();
 }
 
-/// `http!(NAME, REQUEST => CODES)`: one test a form.
+/// CODES)`: one test a form. => `http!(NAME, REQUEST => CODES)`: one test per form. => CODES)`: one test a form.
 macro_rules! http {
     ($($(#[$doc:meta])* $name:ident: $request:expr => $codes:expr;)*) => {$(
         $(#[$doc])*
@@ -213,7 +214,7 @@ fn head_request_returns_get_headers_without_body() {
     recorder.assert_well();
 }
 
-/// A byte now and then: the head as a whole has its time, not each byte.
+/// Occasional bytes: the timeout applies to the whole head, not to each byte.
 #[test]
 fn slow_request_head_is_cut_off() {
     let recorder = Recorder::with(&SHORT);
@@ -243,7 +244,7 @@ fn client_that_never_reads_is_cut_off() {
     let recorder = Recorder::with(&SHORT);
     let mut stream = connect(&recorder.address);
     let requests = "GET /metrics HTTP/1.1\r\n\r\n".repeat(1000);
-    // The end of the connection ends it, when its life is over.
+    // The connection ends at its maximum lifetime.
     while stream.write_all(requests.as_bytes()).is_ok() {}
     recorder.assert_well();
 }

@@ -1,4 +1,4 @@
-//! What the original operator recorded, taken in by the program: all of it, once, whatever comes in between.
+//! Import of databases of the original operator by the program: complete, once, with interruptions.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Log, Place, request, signal};
 
-/// As the original makes it (alto9/kube9-operator, `src/database/schema.ts`).
+/// The schema of the original (alto9/kube9-operator, `src/database/schema.ts`).
 const LAYOUT: &str = "
     CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL, description TEXT);
     CREATE TABLE events (id TEXT PRIMARY KEY, event_type TEXT NOT NULL, severity TEXT NOT NULL, title TEXT NOT NULL,
@@ -35,11 +35,11 @@ const LAYOUT: &str = "
 const COLUMNS: &str = "id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, \
      created_at";
 
-struct Scene {
+struct ImportRun {
     place: Place,
 }
 
-impl Scene {
+impl ImportRun {
     fn new() -> Self {
         let place = Place::new();
         fs::create_dir_all(place.path().join("data/import")).unwrap();
@@ -50,7 +50,7 @@ impl Scene {
         self.place.path().join("data/import")
     }
 
-    /// A file of the original, in WAL mode as it leaves it, with so many rows of the last days.
+    /// A file of the original in WAL mode, with `rows` rows of the last days.
     fn original(&self, name: &str, rows: u32) -> PathBuf {
         let path = self.import().join(name);
         let db = original(&path);
@@ -70,8 +70,8 @@ impl Scene {
         (recorder, log)
     }
 
-    /// A start and a stop; the log of both.
-    fn run(&self) -> Vec<Value> {
+    /// Starts and stops the recorder; returns the log.
+    fn start_and_stop(&self) -> Vec<Value> {
         let (mut recorder, log) = self.start();
         let mut lines = vec![log.until("recording")];
         signal(&recorder, "-TERM");
@@ -91,8 +91,8 @@ impl Scene {
         db
     }
 
-    /// The rows that say what became of the files, oldest first.
-    fn told(&self) -> Vec<String> {
+    /// The rows about imported files, oldest first.
+    fn messages(&self) -> Vec<String> {
         self.record()
             .prepare("SELECT description FROM events WHERE title IN ('History imported', 'Import failed') ORDER BY id")
             .unwrap()
@@ -102,7 +102,7 @@ impl Scene {
             .unwrap()
     }
 
-    /// Every row of the file is in the record as it is there, none is more, and the counters agree.
+    /// Checks that the record contains exactly the rows of the file, and that the counters agree.
     fn equals(&self, file: &Path) {
         let db = self.record();
         db.execute(
@@ -166,14 +166,14 @@ fn original(path: &Path) -> Connection {
     db
 }
 
-/// As the original ends: its log is copied back and goes.
+/// Closes the file as the original does: with a checkpoint and without a WAL.
 fn close(db: Connection, path: &Path) {
     db.close().unwrap();
     assert!(!path.with_extension("db-wal").exists());
 }
 
-/// Rows of the last five days: Events with the original's metadata, and every hundredth of the operator itself, with
-/// neither object, description nor metadata.
+/// Rows of the last five days: Events with the original's metadata; every hundredth is a row of the operator itself,
+/// without object, description and metadata.
 fn fill(db: &Connection, rows: u32) {
     let begin = Timestamp::now().second() - 5 * 86_400;
     db.execute(
@@ -216,15 +216,18 @@ fn one(db: &Connection, n: u32, column: &str, value: impl rusqlite::ToSql) {
 
 #[test]
 fn import_of_file_happens_once_and_keeps_ids_and_times() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 3_000);
-    scene.run();
-    assert_eq!(scene.files(), ["kube9.db.done"]);
-    assert_eq!(scene.told(), ["Imported 3000 rows of kube9.db; 0 skipped."]);
-    scene.equals(&file.with_extension("db.done"));
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 3_000);
+    run.start_and_stop();
+    assert_eq!(run.files(), ["kube9.db.done"]);
+    assert_eq!(
+        run.messages(),
+        ["Imported 3000 rows of kube9.db; 0 skipped."]
+    );
+    run.equals(&file.with_extension("db.done"));
 
-    // As people ask: by id, by time, and by what stands in the metadata.
-    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    // As users query: by id, by time, and by metadata.
+    let reader = Reader::open(&run.database(), Duration::from_secs(10)).unwrap();
     let done = file.with_extension("db.done");
     let wanted: Vec<(String, String, Option<String>)> = Connection::open_with_flags(
         format!("file:{}?immutable=1", done.display()),
@@ -269,75 +272,75 @@ fn import_of_file_happens_once_and_keeps_ids_and_times() {
     }
     drop(reader);
 
-    // Once more under another name: nothing is doubled, and of a row that is known nothing but its id is looked at.
-    let again = scene.import().join("again.db");
+    // Again under another name: nothing is duplicated, and only the id of a known row is read.
+    let again = run.import().join("again.db");
     fs::copy(file.with_extension("db.done"), &again).unwrap();
     let db = Connection::open_with_flags(&again, OpenFlags::default()).unwrap();
     db.execute_batch("UPDATE events SET severity = 'fatal'")
         .unwrap();
     close(db, &again);
-    scene.run();
-    assert_eq!(scene.imported(), 3_000);
-    let told = scene.told();
+    run.start_and_stop();
+    assert_eq!(run.imported(), 3_000);
+    let messages = run.messages();
     assert_eq!(
-        told[1],
+        messages[1],
         "Imported 0 rows of again.db; 3000 skipped (3000 already recorded)."
     );
-    assert_eq!(scene.files(), ["again.db.done", "kube9.db.done"]);
-    scene.is_sound();
+    assert_eq!(run.files(), ["again.db.done", "kube9.db.done"]);
+    run.is_sound();
 }
 
 #[test]
 fn import_killed_repeatedly_loses_and_duplicates_nothing() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 8_000);
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 8_000);
     let mut seen = 0;
     for _ in 0..3 {
-        let (mut recorder, log) = scene.start();
+        let (mut recorder, log) = run.start();
         log.until("importing a database of the original operator");
         let more = |rows: i64| rows > seen;
         let deadline = Instant::now() + Duration::from_secs(60);
         let rows = loop {
-            let rows = scene.imported();
+            let rows = run.imported();
             if more(rows) || Instant::now() > deadline {
                 break rows;
             }
         };
         signal(&recorder, "-KILL");
         recorder.wait().unwrap();
-        assert!(rows > seen, "each life gets further");
+        assert!(rows > seen, "each run gets further");
         seen = rows;
     }
     assert!(seen < 8_000, "killed in the middle: {seen}");
-    assert_eq!(scene.files(), ["kube9.db"]);
-    scene.run();
-    assert_eq!(scene.imported(), 8_000);
-    assert_eq!(scene.files(), ["kube9.db.done"]);
-    scene.equals(&file.with_extension("db.done"));
+    assert_eq!(run.files(), ["kube9.db"]);
+    run.start_and_stop();
+    assert_eq!(run.imported(), 8_000);
+    assert_eq!(run.files(), ["kube9.db.done"]);
+    run.equals(&file.with_extension("db.done"));
 }
 
 #[test]
 fn import_stopped_midway_exits_soon_and_resumes_later() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 8_000);
-    let (mut recorder, log) = scene.start();
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 8_000);
+    let (mut recorder, log) = run.start();
     let address = log.address();
     log.until("importing a database of the original operator");
-    // Alive and not ready: the watch has not begun.
+    // Live but not ready: the watch has not started.
     assert!(request(&address, "GET /livez HTTP/1.1").starts_with("HTTP/1.1 200"));
     assert!(request(&address, "GET /readyz HTTP/1.1").starts_with("HTTP/1.1 503"));
     signal(&recorder, "-TERM");
     assert!(recorder.wait().unwrap().success());
-    assert_eq!(scene.files(), ["kube9.db"]);
-    assert!(scene.imported() < 8_000);
-    scene.run();
-    scene.equals(&file.with_extension("db.done"));
+    assert_eq!(run.files(), ["kube9.db"]);
+    assert!(run.imported() < 8_000);
+    run.start_and_stop();
+    run.equals(&file.with_extension("db.done"));
 }
 
 #[test]
 fn hostile_imported_rows_are_sanitized_or_skipped_and_counted() {
-    let scene = Scene::new();
-    let path = scene.import().join("hostile.db");
+    let run = ImportRun::new();
+    let path = run.import().join("hostile.db");
     let db = original(&path);
     let now = Timestamp::now().second();
     one(&db, 1, "title", "plain");
@@ -415,18 +418,18 @@ fn hostile_imported_rows_are_sanitized_or_skipped_and_counted() {
         r#"{"a":"password=hunter2hunter2","a":1}"#,
     );
     close(db, &path);
-    scene.run();
-    let told = scene.told();
+    run.start_and_stop();
+    let messages = run.messages();
     assert_eq!(
-        told,
+        messages,
         [
             "Imported 18 rows of hostile.db; 16 skipped (1 older than the retention, 1 created in the future, \
           1 not an event id, 8 created_at is not a time, 1 unknown event_type, 1 unknown severity, 3 a value is too long). \
           14 rows were changed: secrets, invisible characters, lengths, times that are not in UTC, or metadata that is not a JSON object in compact form."
         ]
     );
-    scene.is_sound();
-    let db = scene.record();
+    run.is_sound();
+    let db = run.record();
     let get = |n: u32, column: &str| -> String {
         let id = format!("evt_20251202_103045_{n:06x}");
         db.query_row(
@@ -455,29 +458,28 @@ fn hostile_imported_rows_are_sanitized_or_skipped_and_counted() {
         )
         .unwrap();
     assert!(last < 1_000, "nothing lasts until the year 9999");
-    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    let reader = Reader::open(&run.database(), Duration::from_secs(10)).unwrap();
     assert!(reader.get("evt_20251202_103046_x9y8z7").unwrap().is_some());
     let row = reader.get("evt_20251202_103045_000010").unwrap().unwrap();
     assert!(row.created_at.ends_with(".123456789Z"), "{row:?}");
 }
 
-/// A file that stays is read at each start; what the size limit has deleted since does not come back.
+/// A file that cannot be renamed is read at each start; rows that the size limit deleted are not imported again.
 #[test]
 fn evicted_imported_rows_are_not_imported_again() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 20_000);
-    let long = scene.import().join(format!("{}.db", "n".repeat(252)));
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 20_000);
+    let long = run.import().join(format!("{}.db", "n".repeat(252)));
     fs::rename(&file, &long).unwrap();
     let evicted = || -> i64 {
-        scene
-            .record()
+        run.record()
             .query_row("SELECT ifnull(sum(rows), 0) FROM eviction", [], |row| {
                 row.get(0)
             })
             .unwrap()
     };
-    let run = || {
-        let mut recorder = scene
+    let restart = || {
+        let mut recorder = run
             .place
             .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
             .env("KUBE9_DATA_DIR", "data")
@@ -489,24 +491,24 @@ fn evicted_imported_rows_are_not_imported_again() {
         signal(&recorder, "-TERM");
         assert!(recorder.wait().unwrap().success());
     };
-    run();
-    let (first, left) = (evicted(), scene.imported());
+    restart();
+    let (first, left) = (evicted(), run.imported());
     assert!(first > 0 && left < 20_000, "{first} evicted, {left} left");
-    run();
-    let told = scene.told();
-    assert!(told[1].starts_with("Imported 0 rows"), "{told:?}");
-    assert!(told[1].contains("older than the size limit leaves"));
-    // Each was evicted once, or is there; beside them a few rows of the recorder's own.
-    let known = evicted() + scene.imported();
+    restart();
+    let messages = run.messages();
+    assert!(messages[1].starts_with("Imported 0 rows"), "{messages:?}");
+    assert!(messages[1].contains("older than the size limit leaves"));
+    // Each row was evicted once or exists; plus a few rows of the recorder.
+    let known = evicted() + run.imported();
     assert!((20_000..20_100).contains(&known), "{known}");
-    scene.is_sound();
+    run.is_sound();
 }
 
-/// Times have milliseconds: a time within a second parts the rows of that second.
+/// Times have milliseconds: a time within a second splits the rows of that second.
 #[test]
 fn time_filter_within_second_splits_imported_rows() {
-    let scene = Scene::new();
-    let path = scene.import().join("kube9.db");
+    let run = ImportRun::new();
+    let path = run.import().join("kube9.db");
     let db = original(&path);
     let second = Timestamp::from_secs(Timestamp::now().second() - 3600);
     let at = |millis: i64| Timestamp::from_millis(second.millis() + millis);
@@ -515,8 +517,8 @@ fn time_filter_within_second_splits_imported_rows() {
         one(&db, n, "created_at", created);
     }
     close(db, &path);
-    scene.run();
-    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    run.start_and_stop();
+    let reader = Reader::open(&run.database(), Duration::from_secs(10)).unwrap();
     let matching = |since: Option<Timestamp>, until: Option<Timestamp>| {
         let request = PageRequest {
             filter: Filter {
@@ -546,11 +548,11 @@ fn time_filter_within_second_splits_imported_rows() {
     }
 }
 
-/// Changes and gaps are what kube9 saw itself; the original recorded neither, whatever its rows are called.
+/// Only kube9 records changes and gaps; rows of the original are never marked as such, whatever their title.
 #[test]
 fn timeline_does_not_mark_imported_rows() {
-    let scene = Scene::new();
-    let path = scene.import().join("kube9.db");
+    let run = ImportRun::new();
+    let path = run.import().join("kube9.db");
     let db = original(&path);
     one(&db, 1, "title", "Pod BackOff: web");
     one(&db, 2, "title", "Recording gap");
@@ -558,9 +560,9 @@ fn timeline_does_not_mark_imported_rows() {
     db.execute_batch("UPDATE events SET event_type = 'system' WHERE id LIKE '%3'")
         .unwrap();
     close(db, &path);
-    scene.run();
-    assert_eq!(scene.imported(), 3);
-    let reader = Reader::open(&scene.database(), Duration::from_secs(10)).unwrap();
+    run.start_and_stop();
+    assert_eq!(run.imported(), 3);
+    let reader = Reader::open(&run.database(), Duration::from_secs(10)).unwrap();
     let to = Timestamp::now();
     let from = to.minus(Duration::from_secs(7_200));
     let timeline = reader
@@ -586,11 +588,11 @@ fn timeline_does_not_mark_imported_rows() {
     assert!(marked.is_empty(), "{marked:?}");
 }
 
-/// A file that is not a database of the original stays, is named, and the recorder records.
+/// A file that is not a database of the original stays and is reported, and the recorder continues.
 #[test]
 fn foreign_files_in_import_folder_do_not_block_recording() {
-    let scene = Scene::new();
-    let import = scene.import();
+    let run = ImportRun::new();
+    let import = run.import();
     let at = |name: &str| import.join(name);
     fs::write(
         at("a-text.db"),
@@ -600,7 +602,7 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
     fs::write(at("b-empty.db"), "").unwrap();
     fs::create_dir(at("c-folder.db")).unwrap();
     symlink("/dev/zero", at("d-link.db")).unwrap();
-    symlink(scene.database(), at("e-own.db")).unwrap();
+    symlink(run.database(), at("e-own.db")).unwrap();
     assert!(
         Command::new("mkfifo")
             .arg(at("f-pipe.db"))
@@ -622,18 +624,18 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
                  metadata AS (zeroblob(1000000000)), created_at)",
         )
         .unwrap();
-    // Its rows lie in the log: a copy of a running operator's file.
+    // Its rows are in the WAL: a copy of a running operator's file.
     let busy = original(&at("j-busy.db"));
     fill(&busy, 10);
-    // Damaged in the middle, after rows that can be read.
-    let damaged = scene.original("k-damaged.db", 2_000);
+    // Corrupt in the middle, after readable rows.
+    let damaged = run.original("k-damaged.db", 2_000);
     let mut bytes = fs::read(&damaged).unwrap();
     let half = bytes.len() / 2;
     bytes[half..].fill(0xa5);
     fs::write(&damaged, bytes).unwrap();
-    let before = scene.files();
+    let before = run.files();
 
-    let (mut recorder, log) = scene.start();
+    let (mut recorder, log) = run.start();
     let address = log.address();
     log.until("recording");
     let health = request(&address, "GET /healthz HTTP/1.1");
@@ -645,9 +647,9 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
     assert!(recorder.wait().unwrap().success());
     let lines = log.rest();
 
-    assert_eq!(scene.files(), before, "each is still there");
+    assert_eq!(run.files(), before, "each is still there");
     drop((other, view, computed, busy));
-    let told = scene.told().join("\n");
+    let messages = run.messages().join("\n");
     for why in [
         "a-text.db was not imported completely: it is not a SQLite database.",
         "b-empty.db was not imported completely: it is not a SQLite database.",
@@ -662,10 +664,10 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
         "j-busy.db was not imported completely: it has rows in j-busy.db-wal:",
         "k-damaged.db was not imported completely: it cannot be read:",
     ] {
-        assert!(told.contains(why), "{why}\n{told}");
+        assert!(messages.contains(why), "{why}\n{messages}");
     }
     assert!(lines.iter().all(|line| line["message"] != "panicked"));
-    scene.is_sound();
+    run.is_sound();
     assert!(
         fs::symlink_metadata(at("f-pipe.db"))
             .unwrap()
@@ -677,54 +679,57 @@ fn foreign_files_in_import_folder_do_not_block_recording() {
 /// The recorder's own database by another name: opening and closing it would drop SQLite's locks.
 #[test]
 fn own_database_in_import_folder_is_not_opened() {
-    let scene = Scene::new();
-    scene.run();
-    fs::hard_link(scene.database(), scene.import().join("own.db")).unwrap();
-    scene.run();
-    let told = scene.told().join("\n");
-    assert!(told.contains("it is the recorder's own database"), "{told}");
-    scene.is_sound();
+    let run = ImportRun::new();
+    run.start_and_stop();
+    fs::hard_link(run.database(), run.import().join("own.db")).unwrap();
+    run.start_and_stop();
+    let messages = run.messages().join("\n");
+    assert!(
+        messages.contains("it is the recorder's own database"),
+        "{messages}"
+    );
+    run.is_sound();
 }
 
-/// A folder that cannot be written to, as a claim that is mounted read-only: the rows are there, once.
+/// A read-only folder, as a claim mounted read-only: the rows are imported once.
 #[test]
 fn imported_file_that_cannot_be_renamed_is_not_duplicated() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 1_000);
-    // A name that is too long with `.done` behind it: also root cannot rename it.
-    let long = scene.import().join(format!("{}.db", "n".repeat(252)));
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 1_000);
+    // A name that is too long with `.done`: even root cannot rename it.
+    let long = run.import().join(format!("{}.db", "n".repeat(252)));
     fs::rename(&file, &long).unwrap();
     for _ in 0..2 {
-        let lines = scene.run();
+        let lines = run.start_and_stop();
         drop(lines);
-        assert_eq!(scene.imported(), 1_000);
+        assert_eq!(run.imported(), 1_000);
     }
     assert!(long.exists());
-    scene.equals(&long);
+    run.equals(&long);
 }
 
 #[test]
 fn unreadable_import_file_is_reported() {
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", 10);
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", 10);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
-    // Root may read everything; then it is taken in.
+    // Root can read it; then it is imported.
     let may_read = fs::File::open(&file).is_ok();
-    scene.run();
-    let told = scene.told().join("\n");
+    run.start_and_stop();
+    let messages = run.messages().join("\n");
     let expected = if may_read {
         "Imported 10 rows"
     } else {
         "Permission denied"
     };
-    assert!(told.contains(expected), "{told}");
+    assert!(messages.contains(expected), "{messages}");
 }
 
-/// A schema is held in memory as a whole: a large one is refused, and the process lives.
+/// A schema is held in memory: a large one is refused, and the process continues.
 #[test]
 fn import_file_with_huge_schema_is_refused() {
-    let scene = Scene::new();
-    let path = scene.import().join("wide.db");
+    let run = ImportRun::new();
+    let path = run.import().join("wide.db");
     let db = original(&path);
     let filler = "x".repeat(100_000);
     db.execute_batch("BEGIN").unwrap();
@@ -736,15 +741,15 @@ fn import_file_with_huge_schema_is_refused() {
     }
     db.execute_batch("COMMIT").unwrap();
     close(db, &path);
-    let (mut recorder, log) = scene.start();
+    let (mut recorder, log) = run.start();
     log.until("recording");
     let peak = peak_kib(&recorder);
     signal(&recorder, "-TERM");
     assert!(recorder.wait().unwrap().success());
     assert!(
-        scene.told()[0].contains("its schema is larger"),
+        run.messages()[0].contains("its schema is larger"),
         "{:?}",
-        scene.told()
+        run.messages()
     );
     eprintln!("a schema of 160 MB: peak {} MiB", peak / 1024);
     assert!(peak < 128 << 10, "{peak} KiB");
@@ -752,15 +757,15 @@ fn import_file_with_huge_schema_is_refused() {
 
 #[test]
 fn import_of_many_rows_uses_bounded_memory() {
-    // Without optimization a tenth shows the same; the real cluster's scene takes all of them.
+    // A tenth without optimization; the end-to-end script imports all of them.
     let rows = if cfg!(debug_assertions) {
         10_000
     } else {
         100_000
     };
-    let scene = Scene::new();
-    let file = scene.original("kube9.db", rows);
-    let (mut recorder, log) = scene.start();
+    let run = ImportRun::new();
+    let file = run.original("kube9.db", rows);
+    let (mut recorder, log) = run.start();
     let line = log.until("database imported");
     log.until("recording");
     let peak = peak_kib(&recorder);
@@ -772,10 +777,10 @@ fn import_of_many_rows_uses_bounded_memory() {
         line["seconds"],
         peak / 1024,
         bytes(&file.with_extension("db.done")),
-        bytes(&scene.database())
+        bytes(&run.database())
     );
     assert_eq!((&line["rows"], &line["skipped"]), (&json!(rows), &json!(0)));
-    scene.equals(&file.with_extension("db.done"));
+    run.equals(&file.with_extension("db.done"));
     assert!(peak < 64 << 10, "{peak} KiB");
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the parts, in this process.
+//! Tests of the parts in this process.
 
 mod restart;
 mod secrets;

@@ -1,7 +1,7 @@
-//! What a panic does to the process: in a connection, in a task, in the writer's thread, in the main future.
+//! Effects of a panic in a connection, in a task, in the writer thread, and in the main future.
 //!
-//! Nothing in the recorder is known to panic. The clock that it is given here does, where a test asks for it, in a child
-//! process: this test again.
+//! The recorder has no known panic. The tests pass it a clock that panics at a chosen place, in a child process that
+//! runs this test binary.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,22 +24,22 @@ use serde_json::Value;
 
 use crate::support::{Log, Place, request, signal};
 
-/// Set in the child: where the clock panics.
+/// Set in the child: the place where the clock panics.
 const WHERE: &str = "KUBE9_TEST_PANIC";
 
-/// The text of each panic: what a request may bring along, and a word that only the child's redaction knows.
+/// The text of each panic: a secret as in a request, and a word that only the child's redaction knows.
 const TEXT: &str = "cannot read \"GET /\u{1b}[2J password=hunter2\"\nsecond line";
 
-/// Readings of the time that go well.
+/// Readings of the time without a panic.
 const WELL: u8 = 3;
 
 /// A clock that panics in one place. Every part of the recorder reads it.
 struct Broken {
     system: Clock,
     place: String,
-    /// Where the runtime runs, with its tasks.
+    /// In the runtime's threads and tasks.
     main: ThreadId,
-    /// How often the time was read there: the first readings go well.
+    /// Readings so far: the first ones do not panic.
     readings: AtomicU8,
 }
 
@@ -73,7 +73,7 @@ impl TimeSource for Broken {
     }
 }
 
-/// As `main` does it, with that clock.
+/// As `main`, with that clock.
 #[test]
 fn child() {
     let Some(place) = std::env::var_os(WHERE) else {
@@ -226,7 +226,7 @@ fn panic_in_task_exits_with_3_after_commit() {
     assert!(!cause.contains("cannot read"), "{cause}");
 }
 
-/// The analysis, the watches and the server are not all that tokio runs: the database is opened in a thread of its own.
+/// Tokio also opens the database on a blocking thread.
 #[test]
 fn panic_before_writer_starts_exits_with_3() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Tests that run the program, or a process of their own.
+//! Tests that run the program or need their own process.
 
 mod command_line;
 mod http;

@@ -1,7 +1,7 @@
-//! Restarts of the analysis on a real database: what a process that is gone had found, and what the next one makes of it.
+//! Restarts of the analysis on a real database: findings of one process, restored by the next.
 //!
-//! Each life has a writer of its own with its thread, and reads what the life before committed; the objects are those that
-//! were captured from a real cluster. Only the informers are played: they say what lists and watches would.
+//! Each run has its own writer thread and reads what the previous run committed. The objects were captured from a real
+//! cluster. Only the informers are simulated.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,7 +50,7 @@ const KINDS: [Kind; 5] = [
     Kind::ConfigMap,
 ];
 
-/// The objects of a captured scene at a moment, and when that was.
+/// The objects of a captured scenario at a time, and that time.
 fn scene(name: &str, moment: &str) -> (Timestamp, Vec<Value>) {
     let path = format!(
         "{}/../rules/tests/fixtures/objects/{name}.json",
@@ -63,13 +63,13 @@ fn scene(name: &str, moment: &str) -> (Timestamp, Vec<Value>) {
     (at, found["objects"].as_array().unwrap().clone())
 }
 
-/// The objects of several scenes, each at a moment.
+/// The objects of several scenarios, each at a time.
 fn scenes(all: &[(&str, &str)]) -> Vec<Value> {
     let objects = all.iter().flat_map(|(name, moment)| scene(name, moment).1);
     objects.collect()
 }
 
-/// After everything that was captured.
+/// A time after all captures.
 fn late(all: &[(&str, &str)]) -> Timestamp {
     let times = all.iter().map(|(name, moment)| scene(name, moment).0);
     times.max().unwrap()
@@ -80,8 +80,8 @@ fn queued(queue: &Queue, item: Item, now: Timestamp) {
     assert_eq!(queue.dropped_total(), 0, "the queue is large enough");
 }
 
-/// A recorder from its start to its end.
-struct Life {
+/// One run of a recorder.
+struct RecorderRun {
     analysis: Analysis,
     queue: Arc<Queue>,
     writer: JoinHandle<Ended>,
@@ -89,7 +89,7 @@ struct Life {
     now: Timestamp,
 }
 
-impl Life {
+impl RecorderRun {
     fn start(dir: &Path, now: Timestamp) -> Self {
         Self::start_with(dir, now, AnalysisConfig::default())
     }
@@ -195,7 +195,7 @@ impl Life {
         }
     }
 
-    /// Ends in order: everything is committed.
+    /// Shuts down: everything is committed.
     fn stop(self) {
         self.queue.close();
         assert_eq!(self.writer.join().unwrap(), Ended::Drained);
@@ -236,7 +236,7 @@ struct Row {
     metadata: Value,
 }
 
-/// Rows that are not among those, oldest first.
+/// Rows not in `known`, oldest first.
 fn rows(dir: &Path, known: &[Row]) -> Vec<Row> {
     let data = DataDir::lock(dir).unwrap();
     let conn = data.open().unwrap().conn;
@@ -284,11 +284,11 @@ const BAD: [(&str, &str); 4] = [
 fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
     let dir = tempfile::tempdir().unwrap();
     let begun = late(&BAD);
-    let mut life = Life::start(dir.path(), begun);
-    life.sync(&scenes(&BAD));
-    life.wait(70);
-    let ended = life.now;
-    life.stop();
+    let mut run = RecorderRun::start(dir.path(), begun);
+    run.sync(&scenes(&BAD));
+    run.wait(70);
+    let ended = run.now;
+    run.stop();
     let first = rows(dir.path(), &[]);
     assert_eq!(
         open_rules(dir.path()),
@@ -310,23 +310,23 @@ fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
         );
     }
 
-    // Meanwhile: the Service and the ConfigMap are repaired, an image is changed for one that cannot be pulled, and the
-    // container that runs out of memory still does.
+    // Meanwhile the Service and the ConfigMap are repaired, an image is replaced by one that cannot be pulled, and the
+    // container still runs out of memory.
     let now = [
         ("out-of-memory", "kill-3"),
         ("config-error", "repaired"),
         ("service-no-pods", "repaired"),
         ("rollout", "stuck"),
     ];
-    let mut life = Life::start(
+    let mut run = RecorderRun::start(
         dir.path(),
         late(&now).max(ended).plus(Duration::from_secs(30)),
     );
-    life.sync(&scenes(&now));
-    let seen_again = life.now.minus(Duration::from_secs(1));
-    life.wait(61); // an image is waited for a minute before it counts
-    let again = life.now;
-    life.stop();
+    run.sync(&scenes(&now));
+    let seen_again = run.now.minus(Duration::from_secs(1));
+    run.wait(61); // an image is waited for a minute before it counts
+    let again = run.now;
+    run.stop();
     let open = [
         "ContainerOOMKilled",
         "FailureAfterChange",
@@ -369,7 +369,7 @@ fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
             .any(|title| title.starts_with("Image changed: app ")),
         "{titles:?}"
     );
-    // The history of that time was gone, so a row says of each kind since when it was blind.
+    // The position had expired, so a gap row has the start of the outage for each kind.
     let gaps = second.iter().filter(|row| row.reason == "RecordingGap");
     let gaps: Vec<_> = gaps
         .flat_map(|row| row.metadata["sources"].as_array().unwrap())
@@ -381,19 +381,19 @@ fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
     gaps.sort_unstable();
     assert_eq!(gaps, ["ConfigMap", "Deployment", "Node", "Pod", "Service"]);
 
-    // A third life goes on from the stored position: no gap, nothing is news but what the watch tells.
-    let mut life = Life::start(dir.path(), again.plus(Duration::from_secs(10)));
+    // A third run resumes at the stored position: no gap, and only changes of the watch.
+    let mut run = RecorderRun::start(dir.path(), again.plus(Duration::from_secs(10)));
     for kind in KINDS {
-        life.list_for(kind, &scenes(&now), RelistCause::Resumed);
+        run.list_for(kind, &scenes(&now), RelistCause::Resumed);
     }
-    life.apply(&scenes(&[("service-no-pods", "bad")]));
-    life.wait(3);
+    run.apply(&scenes(&[("service-no-pods", "bad")]));
+    run.wait(3);
     assert_eq!(
-        life.analysis.open_by_rule().get("ServiceSelectsNoPod"),
+        run.analysis.open_by_rule().get("ServiceSelectsNoPod"),
         None,
         "not yet"
     );
-    life.stop();
+    run.stop();
     let third = rows(dir.path(), &[first, second].concat());
     let titles: Vec<&str> = third.iter().map(|row| row.title.as_str()).collect();
     let closed = "Pods of Deployment service-no-pods/web behind Service service-no-pods/web have no readiness probe resolved";
@@ -413,22 +413,22 @@ fn restart_opens_no_finding_twice_and_closes_resolved_ones() {
 fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
-    let mut life = Life::start(dir.path(), late(&bad));
-    life.sync(&scenes(&bad));
-    life.wait(70);
-    let ended = life.now;
-    life.stop();
+    let mut run = RecorderRun::start(dir.path(), late(&bad));
+    run.sync(&scenes(&bad));
+    run.wait(70);
+    let ended = run.now;
+    run.stop();
     let seen = rows(dir.path(), &[]);
     assert_eq!(
         open_rules(dir.path()),
         ["ContainerOOMKilled", "ServiceSelectsNoPod"]
     );
 
-    // All of it is deleted; but Services may not be read any more.
-    let mut life = Life::start(dir.path(), ended.plus(Duration::from_secs(30)));
+    // All objects are deleted, and reading Services is forbidden.
+    let mut run = RecorderRun::start(dir.path(), ended.plus(Duration::from_secs(30)));
     for kind in KINDS {
         if kind == Kind::Service {
-            life.say(
+            run.say(
                 kind,
                 News::Blind {
                     why: "403 Forbidden".into(),
@@ -436,25 +436,24 @@ fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
                 },
             );
         } else {
-            life.list(kind, &[]);
+            run.list(kind, &[]);
         }
     }
-    life.wait(100);
+    run.wait(100);
     assert_eq!(
-        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
+        run.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
-        "nobody can see it"
+        "Services cannot be read"
     );
     assert!(
-        !life
-            .analysis
+        !run.analysis
             .open_by_rule()
             .contains_key("ContainerOOMKilled")
     );
-    // The permission comes back: the Service is seen to be gone, and the other kinds are left alone.
-    life.list(Kind::Service, &[]);
-    life.wait(3);
-    life.stop();
+    // The permission returns: the Service is reported as deleted, and other kinds are unchanged.
+    run.list(Kind::Service, &[]);
+    run.wait(3);
+    run.stop();
     assert_eq!(open_rules(dir.path()), Vec::<String>::new());
     let rows = rows(dir.path(), &seen);
     let of =
@@ -479,13 +478,13 @@ fn restart_closes_findings_of_deleted_objects_and_suspends_forbidden_kinds() {
 fn disconnected_watch_suspends_findings_until_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("service-no-pods", "bad")];
-    let mut life = Life::start(dir.path(), late(&bad));
-    life.sync(&scenes(&bad));
-    life.wait(70);
-    let seen = life.analysis.open_by_rule()["ServiceSelectsNoPod"];
+    let mut run = RecorderRun::start(dir.path(), late(&bad));
+    run.sync(&scenes(&bad));
+    run.wait(70);
+    let seen = run.analysis.open_by_rule()["ServiceSelectsNoPod"];
     assert_eq!(seen, 1);
     for kind in [Kind::Pod, Kind::Service] {
-        life.say(
+        run.say(
             kind,
             News::Blind {
                 why: "connection reset".into(),
@@ -493,29 +492,28 @@ fn disconnected_watch_suspends_findings_until_resumed() {
             },
         );
     }
-    life.apply(&scenes(&[("service-no-pods", "repaired")]));
-    life.wait(60);
+    run.apply(&scenes(&[("service-no-pods", "repaired")]));
+    run.wait(60);
     assert_eq!(
-        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
+        run.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
         "frozen"
     );
-    life.say(Kind::Pod, News::Live);
-    life.wait(10);
+    run.say(Kind::Pod, News::Live);
+    run.wait(10);
     assert_eq!(
-        life.analysis.open_by_rule()["ServiceSelectsNoPod"],
+        run.analysis.open_by_rule()["ServiceSelectsNoPod"],
         1,
         "it reads both kinds"
     );
-    life.say(Kind::Service, News::Live);
-    life.wait(3);
+    run.say(Kind::Service, News::Live);
+    run.wait(3);
     assert!(
-        !life
-            .analysis
+        !run.analysis
             .open_by_rule()
             .contains_key("ServiceSelectsNoPod")
     );
-    life.stop();
+    run.stop();
     let rows = rows(dir.path(), &[]);
     let closed = rows.iter().find(|row| row.title.ends_with(" resolved"));
     assert!(closed.unwrap().metadata["closed_between"].is_array());
@@ -525,18 +523,18 @@ fn disconnected_watch_suspends_findings_until_resumed() {
 fn findings_close_when_rule_or_analysis_is_disabled() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [("out-of-memory", "kill-3"), ("service-no-pods", "bad")];
-    let mut life = Life::start(dir.path(), late(&bad));
-    life.sync(&scenes(&bad));
-    life.wait(70);
-    let ended = life.now;
-    life.stop();
+    let mut run = RecorderRun::start(dir.path(), late(&bad));
+    run.sync(&scenes(&bad));
+    run.wait(70);
+    let ended = run.now;
+    run.stop();
     let config = AnalysisConfig {
         disabled_rules: vec!["ServiceSelectsNoPod".to_owned()],
         ..AnalysisConfig::default()
     };
-    let mut life = Life::start_with(dir.path(), ended.plus(Duration::from_secs(5)), config);
-    life.sync(&scenes(&bad));
-    life.stop();
+    let mut run = RecorderRun::start_with(dir.path(), ended.plus(Duration::from_secs(5)), config);
+    run.sync(&scenes(&bad));
+    run.stop();
     assert_eq!(open_rules(dir.path()), ["ContainerOOMKilled"]);
 
     let now = ended.plus(Duration::from_secs(20));
@@ -558,7 +556,7 @@ fn findings_close_when_rule_or_analysis_is_disabled() {
     );
 }
 
-/// An Event as the kubelet writes it, at its n-th sight.
+/// An Event as the kubelet writes it, at its n-th occurrence.
 fn event(name: &str, reason: &str, kind: &str, message: &str, count: i64, at: Timestamp) -> Value {
     serde_json::json!({
         "kind": "Event",

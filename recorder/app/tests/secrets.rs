@@ -1,4 +1,4 @@
-//! Planted secrets on the whole way, from the API server's JSON to the files on the disk, the metrics and the log.
+//! Planted secrets on the whole path from the API server's JSON to files, metrics and log.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use serde_json::json;
 /// Shortest part of a secret that must not be found.
 const FRAGMENT: usize = 6;
 
-/// How secrets come along in Events. `{}` is the secret.
+/// Forms in which secrets occur in Events. `{}` is the secret.
 const FORMS: [&str; 9] = [
     "connect failed: password={} for user app",
     "Get \"https://admin:{}@db.internal:5432/x\": EOF",
@@ -52,7 +52,7 @@ impl Write for Captured {
     }
 }
 
-/// Sends one Event through everything; returns all bytes that are left behind.
+/// Processes one Event completely; returns all bytes written.
 fn traces_of(event: &serde_json::Value) -> Vec<u8> {
     let log = Captured::default();
     let writer = log.clone();

@@ -1,5 +1,5 @@
-//! A damaged file answers in full or says that it is damaged: every page in turn, in several ways, under every question.
-//! The file is written by the recorder's own writer.
+//! A corrupt file gives a complete answer or an error: every page, corrupted in several ways, with every query. The
+//! file is written by the recorder's writer.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
@@ -19,11 +19,10 @@ use kube9_store::apply::{Applier, apply_all};
 use kube9_store::open::DataDir;
 use serde_json::Map;
 
-/// Events of the file: some hundred pages.
+/// Number of Events: some hundred pages.
 const EVENTS: i64 = 600;
 const NOW: i64 = 1_764_671_400;
-/// How a page is damaged: by nothing, by noise, by a copy of any page, by a copy of one of the same tree, or by changing
-/// places with one of these.
+/// How a page is corrupted: zeros, noise, a copy of any page or of one of the same tree, or a swap with one of these.
 const WAYS: [&str; 5] = ["zeros", "noise", "another", "sibling", "swapped"];
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -125,7 +124,7 @@ fn questions(path: &Path) -> Vec<Question> {
                 let mut rows = Vec::new();
                 while let Some(chunk) = export.next_chunk()? {
                     rows.extend(chunk);
-                    // An export of a damaged file once never ended, and took 15 GB.
+                    // An export of a corrupt file once did not end and used 15 GB.
                     assert!(rows.len() < 10 * EVENTS as usize, "it does not end");
                 }
                 Ok(format!("{} {rows:?}", export.total()))
@@ -183,7 +182,7 @@ fn questions(path: &Path) -> Vec<Question> {
     asked
 }
 
-/// Five days of Events of six namespaces, through the writer's own path.
+/// Five days of Events of six namespaces, written by the writer.
 fn fill(directory: &Path) {
     let data = DataDir::lock(directory).unwrap();
     let mut conn = data.open().unwrap().conn;
@@ -354,7 +353,7 @@ fn corrupt_page_gives_full_answer_or_error() {
     for ((name, way, question), times) in &wrong {
         println!("{name} {way} {question}: {times}");
     }
-    // What SQLite takes for a page of its own can deceive where nothing is stored twice: which names and reasons there are.
+    // A valid page in the wrong place can go undetected where data is stored only once: names and reasons.
     let certain = |(_, way, question): &&(String, &str, &str)| {
         ["zeros", "noise"].contains(way)
             || !["object", "search", "reason", "since"]

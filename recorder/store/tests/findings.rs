@@ -1,4 +1,4 @@
-//! Changes and findings as they are committed: rows, facts and open findings in one transaction, on real SQLite files.
+//! Changes and findings in the store: rows, snapshots and open findings in one transaction, on real SQLite files.
 
 #![expect(
     clippy::unwrap_used,
@@ -188,7 +188,7 @@ fn snapshots_are_committed_with_their_rows() {
     assert_eq!((store.count("object_snapshot"), store.rows().len()), (0, 2));
 }
 
-/// Nothing else would delete them once their object is gone.
+/// Nothing else would delete them after their object is deleted.
 #[test]
 fn oversized_snapshots_are_deleted_and_namespace_marked() {
     let mut store = Store::new();
@@ -284,7 +284,7 @@ impl Marks {
         }
     }
 
-    /// It is current, and then blind.
+    /// Confirmed, then disconnected.
     fn blind(&self, cause: RelistCause, from: i64, second: i64) -> [Item; 2] {
         let proven = Mark::Proven {
             version: format!("{from}"),
@@ -310,7 +310,7 @@ impl Marks {
 }
 
 impl Store {
-    /// Another watch, that has been listed once, as the first one is.
+    /// Another watch that was listed once.
     fn two(&mut self) -> (Marks, Marks) {
         let watches = &mut self.applier.watches;
         let (service, _) = watches
@@ -360,7 +360,7 @@ fn outages_of_kinds_with_same_cause_and_time_share_gap_row() {
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
     store.commit(&[pods.synced(61, 2)]);
     store.check_counters();
-    // It was closed already, but reaches into this one; the longer one is worth a warning.
+    // It was already closed, but overlaps this one; the longer one is a warning.
     store.commit(&services.blind(RelistCause::Expired, 8, 400));
     let open = &store.rows()[0].2;
     assert_eq!(
@@ -409,7 +409,7 @@ fn gaps_with_other_times_or_causes_have_own_rows() {
     store.check_counters();
 }
 
-/// A server that ends every watch immediately makes a list a minute, and one row.
+/// A server that ends every watch immediately causes a list per minute, and one row.
 #[test]
 fn repeated_outages_of_watch_have_one_gap_row() {
     let mut store = Store::new();

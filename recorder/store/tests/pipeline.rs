@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 /// 2026-12-01T00:00:00Z, after the real Events were captured.
 const RECEIVED: Timestamp = Timestamp::from_secs(1_796_083_200);
 
-/// The whole way of one item; `None` if it is skipped.
+/// Processes one item completely; `None` if it is skipped.
 fn pass(bytes: &[u8]) -> Option<(Sanitized, bool)> {
     let event = decode_event(bytes).ok()?;
     let normalized = normalize(event, RECEIVED, &SeverityOverrides::default()).ok()?;
@@ -67,7 +67,7 @@ fn real_events_are_recognized_and_readable() {
 #[test]
 fn real_events_are_classified() {
     use Severity::{Error, Info, Warning};
-    // What was done to the cluster, and what its Events have to say: object, severity, title.
+    // Actions on the cluster and the expected Events: object, severity, title.
     for (object, severity, title) in [
         ("badcommand", Error, "Container crash loop"),
         ("badimage", Info, "Image pull started"),
@@ -183,7 +183,7 @@ fn real_events_keep_container_and_count() {
     assert!(containers > 20 && repeated > 10, "{containers} {repeated}");
 }
 
-/// What the store and the reader rely on.
+/// Invariants that store and reader rely on.
 fn check_invariants(clean: &Sanitized) {
     let record = clean.record();
     let extra = Value::Object(record.extra.clone());
@@ -227,7 +227,7 @@ fn check_invariants(clean: &Sanitized) {
     assert_eq!(again.record(), record, "sanitizing twice changes something");
 }
 
-/// Any JSON, with keys and texts that the pipeline looks at more often than chance would have it.
+/// Arbitrary JSON, biased towards keys and texts that the pipeline handles.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -245,7 +245,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Texts made of what means something to the redaction, and of anything else.
+/// Texts of parts that matter to the redaction and of arbitrary parts.
 fn any_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         2 => "\\PC{0,8}",
@@ -301,7 +301,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
         let _ = decode_identity(&bytes);
         let _ = pass(&bytes);
-        // An Event that was damaged on its way.
+        // A corrupted Event.
         let mut damaged = real_events()[at.index(80)].to_string().into_bytes();
         let after_metadata = damaged.windows(9).position(|part| part == b"\"reason\":").unwrap();
         let from = at.index(damaged.len());
@@ -330,7 +330,7 @@ proptest! {
     }
 }
 
-/// What the property above has found: each round of cutting made something that hiding lengthened again.
+/// Found by the property above: each round of truncation created text that redaction lengthened again.
 #[test]
 fn truncated_metadata_stays_bounded() {
     let quotes = |text: &str, number| format!("{text}{}", "\"".repeat(number));
@@ -543,7 +543,7 @@ fn base64_of(text: &str) -> String {
     text.as_bytes().chunks(3).map(encode).collect()
 }
 
-/// Text that stands around secrets; it ends with something that begins a new word.
+/// Text around secrets; it ends at a word boundary.
 fn around() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         proptest::sample::select(vec![
@@ -620,9 +620,9 @@ proptest! {
 
     #[test]
     fn truncated_secret_is_removed_completely(planted in planted(), before in around(), keep in any::<prop::sample::Index>()) {
-        // The reporter itself may have cut the message.
+        // The reporter may have truncated the message.
         let ends: Vec<usize> = planted.text.char_indices().map(|(at, _)| at).collect();
-        // What only the end of a form tells to be a secret cannot be told without it.
+        // Forms that are only recognized by their end cannot be recognized without it.
         prop_assume!(!planted.text.contains("@tcp(") && !planted.text.contains("@example.com"));
         let message = format!("{before}{}", &planted.text[..ends[keep.index(ends.len())]]);
         let (clean, _) = pass(with_message(&message).to_string().as_bytes()).unwrap();

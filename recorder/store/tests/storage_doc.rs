@@ -1,4 +1,4 @@
-//! Every SQL example of docs/storage.md runs on a database of the recorder, without code of ours, and finds something.
+//! Every SQL example of docs/storage.md runs on a database of the recorder with plain SQLite, and returns rows.
 
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;

@@ -1,4 +1,4 @@
-//! The store's transactions on real SQLite files: folding, positions, gaps and holes as they are committed.
+//! The store's transactions on real SQLite files: folding, positions, gaps and dropped ranges.
 
 #![expect(
     clippy::unwrap_used,
@@ -216,7 +216,7 @@ fn event_row_is_readable_through_contract_view() {
     store.check_invariants();
 }
 
-/// The first Event of a pod often comes before the pod itself is seen; the pods of a Job that is gone keep their owner.
+/// The first Event of a pod often comes before the pod itself is seen; the pods of a deleted Job keep their owner.
 #[test]
 fn owner_learned_later_is_stored_and_kept() {
     let mut store = Store::new();
@@ -328,7 +328,7 @@ fn expired_position_leaves_gap_with_known_losses() {
         store.seen(Via::List, OTHER, 11, 1, 0, 0),
     ];
     store.list(RelistCause::FirstStart, "12", 10, items);
-    // UID counted up while nobody watched, OTHER is gone although it is young: partial.
+    // UID was repeated during the outage; OTHER was deleted before its TTL: partial.
     let items = vec![store.seen(Via::List, UID, 40, 5, 0, 100)];
     store.list(RelistCause::Expired, "50", 200, items);
     assert_eq!(store.applier.outcomes.gaps_closed, [Healed::Partial]);
@@ -411,7 +411,7 @@ fn dropped_items_stay_unrecovered_until_listed_again() {
         items: 2,
         known: vec![(UID.into(), "10".into()), (OTHER.into(), "11".into())],
     }];
-    // A later item passes the dropped ones: the hole is in the same transaction.
+    // A later item overtakes the dropped ones: the dropped range is in the same transaction.
     let later = store.seen(Via::Watch, "third", 12, 1, 21, 21);
     store.commit_with(&[later], &drops);
     assert_eq!(store.position(), "12|0");
@@ -481,7 +481,7 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
 #[test]
 fn position_stays_unset_until_list_started_in_this_database() {
     let mut store = Store::new();
-    // As after damage: the batch of the old database is written again into the new one.
+    // As after corruption: the batch of the old database is written again into the new one.
     let done = store.mark(Mark::ListDone {
         listing: 7,
         at: at(5),
@@ -530,7 +530,7 @@ fn restarted_first_list_leaves_gap_from_first_attempt() {
 fn gap_after_delayed_deletion_begins_at_last_confirmation() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 10, vec![]);
-    // Received long after it happened: right before the watch broke for good.
+    // Received long after it happened, right before the watch failed.
     store.commit(&[Item::Passed {
         watch: store.watch,
         via: Via::Watch,
@@ -646,14 +646,14 @@ fn changed_text_keeps_first_text_in_metadata() {
     store.check_invariants();
 }
 
-/// Found by the soak: a size cap that keeps less than the Events live deletes the rows of live ones.
+/// Found by the soak: a size limit that keeps rows for less than the Event TTL deletes rows of existing Events.
 #[test]
 fn repeat_is_not_folded_into_row_that_reused_its_key() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "10", 10, Vec::new());
     let seen = store.seen(Via::Watch, "a", 11, 1, 100, 100);
     store.commit(&[seen]);
-    // The clean-up takes the row, and another Event's row gets its key.
+    // Retention deletes the row, and another Event's row reuses its key.
     let other = store.seen(Via::Watch, "b", 12, 1, 100, 100);
     store.commit(&[other]);
     let [a, b]: [String; 2] = store
@@ -696,7 +696,7 @@ fn rollback_discards_cached_state_of_transaction() {
     }
     store.applier.rolled_back();
     assert_eq!(store.position(), "5|0");
-    // Nothing of the position that never was may come with the next transaction.
+    // The rolled-back position must not be written by the next transaction.
     store.commit(&[]);
     assert_eq!(store.position(), "5|0");
     store.commit(&[item]);
@@ -725,7 +725,7 @@ fn open_read_only(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
-/// A full disk makes the writer try the same transaction for hours.
+/// With a full disk the writer retries the same transaction for hours.
 #[test]
 fn retried_transaction_counts_skipped_events_once() {
     let mut store = Store::new();
@@ -737,7 +737,7 @@ fn retried_transaction_counts_skipped_events_once() {
         version: n.to_string(),
         why: Passed::Skipped(Stage::Decode, "bad".into()),
     };
-    // One more a minute than have a row.
+    // One more per minute than get a row.
     let items: Vec<Item> = (0..61).map(|n| skipped(n, 0)).collect();
     let next = skipped(61, 60);
     for _ in 0..3 {
@@ -778,7 +778,7 @@ fn gap_after_expired_position_begins_at_last_confirmation() {
         cause,
         at: at(time),
     };
-    // Our clock is ahead during the first list, and right again when the position turns out to be gone.
+    // The recorder's clock is ahead during the first list, and correct when the position has expired.
     store.commit(&[
         store.mark(begun(1, RelistCause::FirstStart, ahead)),
         store.mark(done(1, "10", ahead, 0)),

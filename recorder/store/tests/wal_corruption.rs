@@ -1,4 +1,4 @@
-//! A write-ahead log as a power cut or a bad disk leaves it: cut at any byte, or with wrong bytes in it.
+//! A WAL after a power cut or with a bad disk: truncated at any byte, or with wrong bytes.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,10 +22,10 @@ use kube9_store::open::DataDir;
 use rusqlite::Connection;
 use serde_json::Map;
 
-/// Commits of one Event each that lie in the log.
+/// Commits of one Event each in the WAL.
 const COMMITS: i64 = 8;
 
-/// SQLite's: a header of the log, then frames of a header and a page.
+/// SQLite's format: a WAL header, then frames with a header and a page.
 const LOG_HEADER: usize = 32;
 const FRAME: usize = 24 + PAGE_BYTES as usize;
 
@@ -71,7 +71,7 @@ fn commit(conn: &Connection, applier: &mut Applier, items: &[Item]) {
     applier.committed();
 }
 
-/// A database, and a log with [`COMMITS`] commits, as a kill leaves them.
+/// A database and a WAL with [`COMMITS`] commits, as after a kill.
 fn killed() -> (Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::lock(folder.path()).unwrap();
@@ -111,7 +111,7 @@ fn killed() -> (Vec<u8>, Vec<u8>) {
     (read(""), read("-wal"))
 }
 
-/// Opens what the crash left as a start does; returns the position, after checking that it covers exactly what is stored.
+/// Opens the files as a start does; checks that the position covers exactly what is stored, and returns it.
 fn recovered(folder: &Path, database: &[u8], log: &[u8]) -> i64 {
     let path = folder.join("kube9.db");
     fs::write(&path, database).unwrap();
@@ -157,7 +157,7 @@ fn wal_truncated_at_any_byte_keeps_whole_commits() {
 fn wal_with_corrupt_bytes_ends_before_them() {
     let (database, log) = killed();
     let folder = tempfile::tempdir().unwrap();
-    // Steps that meet every part of a frame; a prime, so that they do not repeat.
+    // A prime step, so that every part of a frame is hit.
     for byte in (0..log.len()).step_by(1_009) {
         let mut bad = log.clone();
         bad[byte] ^= 0x40;

@@ -1,4 +1,4 @@
-//! What it does when it is told to misbehave.
+//! Behaviour with faults.
 
 use std::io::ErrorKind;
 use std::time::Duration;

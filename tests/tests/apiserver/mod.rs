@@ -1,4 +1,4 @@
-//! The simulated API server behaves as the real one, and misbehaves as told.
+//! The simulated API server: normal behaviour and faults.
 
 #![allow(
     clippy::unwrap_used,

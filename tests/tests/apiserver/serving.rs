@@ -1,4 +1,4 @@
-//! What it does when nothing is wrong.
+//! Behaviour without faults.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ fn list_pages_show_one_snapshot_without_duplicates() {
     fill(&server, 10);
     let first = client.get("/api/v1/events?limit=4").unwrap();
     assert_eq!(first.json()["metadata"]["remainingItemCount"], 6);
-    // None of this may show in the pages that follow.
+    // The following pages must not contain this.
     server
         .store()
         .create(Kind::Event, event("shop", "e.000004b"))
@@ -110,7 +110,7 @@ fn lists_contain_only_their_namespace_and_kind() {
         ["a"]
     );
     assert_eq!(names(&client.get("/api/v1/nodes").unwrap()), ["n1"]);
-    // As etcd sorts keys: `shop-2/` stands before `shop/`.
+    // As etcd sorts keys: `shop-2/` before `shop/`.
     assert_eq!(names(&client.get("/api/v1/events").unwrap()), ["b", "a"]);
     assert_eq!(
         names(
@@ -229,7 +229,7 @@ fn running_event_watch_survives_compaction() {
             .create(Kind::Node, node(&format!("n{i}")))
             .unwrap();
     }
-    // The watch must have seen those before the compaction takes them: as with etcd, whose watch is then in step.
+    // The watch must have delivered those before the compaction, as an etcd watch that is in sync.
     while server.requests().open_watches(Kind::Event) == 0 {}
     std::thread::sleep(Duration::from_millis(50));
     server.compact_now();
@@ -451,7 +451,7 @@ fn watch_delivers_large_burst_once_and_in_order() {
 #[test]
 fn answers_match_recorded_real_server() {
     let (server, client) = start();
-    // As a cluster that has run for a while: there are objects, and the first versions are compacted.
+    // As a cluster that has run for a while: with objects, and the first versions compacted.
     server.store().create(Kind::Node, node("n1")).unwrap();
     for i in 0..3 {
         let config =

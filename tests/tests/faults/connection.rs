@@ -1,4 +1,4 @@
-//! What an API server and the way to it can do, and clocks.
+//! Faults of the API server, of the connection and of clocks.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ fn gap_in_which_known_event_was_deleted_is_partly_healed() {
     recorder.stop().unwrap();
 }
 
-/// One fault at a time on a running recorder: afterwards everything is there, once, and no gap was needed.
+/// One fault at a time on a running recorder: everything is stored once, without a gap.
 #[test]
 fn connection_faults_lose_nothing_and_need_no_list() {
     let harness = Harness::new();
@@ -173,10 +173,10 @@ fn watches_that_end_immediately_are_reported_without_hot_loop() {
             .degraded("watch/Event")
             .contains("as soon as it has begun")
     });
-    // What happens meanwhile is recorded by the lists that follow.
+    // The following lists record what happens meanwhile.
     harness.create("meanwhile");
     harness.wait_stored(2);
-    // At 100 ms to 1 s between attempts, any span of 5 s has room for 20 attempts of 4 requests.
+    // At 100 ms to 1 s between attempts, any span of 5 s allows 20 attempts of 4 requests.
     let densest = harness.server.requests().densest(Duration::from_secs(5));
     assert!(densest <= 80, "{densest} requests within 5 s");
     harness.server.faults().clear(fault);
@@ -239,7 +239,7 @@ fn idle_position_is_renewed_before_compaction() {
             .setup
             .number("SELECT CAST(position AS INTEGER) FROM watch_state WHERE kind = 'Event'")
     };
-    // Other kinds move the API server's resourceVersion on; no Event does.
+    // Other kinds advance the API server's resourceVersion.
     for n in 0..50 {
         let node = json!({ "metadata": { "name": format!("node-{n}") }, "status": {} });
         harness.server.store().create(Kind::Node, node).unwrap();
@@ -292,7 +292,7 @@ fn restored_etcd_discards_position_and_recording_continues() {
     let recorder = harness.start();
     harness.wait_stored(25);
     harness.server.restore_backup(backup);
-    // Reuses the numbers that were given out before.
+    // Reuses earlier resourceVersions.
     harness.create_many("other", 3);
     harness.repeat("kept.000001");
     harness.wait_stored(28);
@@ -333,7 +333,7 @@ fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
     harness.wait_stored(1);
     time.jump_to(Timestamp::now().plus(Duration::from_secs(3 * 3600)));
     let proven = Timestamp::now();
-    // What follows the line before without a pause proves nothing.
+    // A line without a pause before it does not confirm the position.
     std::thread::sleep(Duration::from_millis(300));
     harness.create("ahead");
     harness.wait_stored(2);
@@ -348,7 +348,7 @@ fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
         .server
         .faults()
         .next(1, On::watch(Kind::Event), gone);
-    // An hour later the clock is right.
+    // An hour later the clock is correct.
     time.jump_to(Timestamp::now().plus(Duration::from_secs(3600)));
     let recorder = harness.setup.start_at(Clock::new(time)).unwrap();
     harness.wait("the gap is closed", || {
@@ -428,7 +428,7 @@ fn several_namespaces_store_one_position_each() {
     assert_eq!(harness.gaps(), Vec::<Value>::new());
 }
 
-/// The watch stays open and says nothing, as under an API server without etcd.
+/// The watch stays open and silent, as with an API server without etcd.
 #[test]
 fn failed_renewal_is_reported_until_one_succeeds() {
     let harness = Harness::new();

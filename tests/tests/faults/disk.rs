@@ -1,4 +1,4 @@
-//! What a disk can do: stand still, fill up, refuse, tear, damage.
+//! Faults of the disk: blocked, full, read-only, truncated, corrupt.
 
 use std::fs;
 
@@ -81,7 +81,7 @@ fn corrupt_file_at_start_is_quarantined_and_cluster_recorded_anew() {
     }
 }
 
-/// The file opens: the damage lies where only what the sources are told of their positions is read.
+/// The file opens: the corruption is in pages that are only read when the sources load their positions.
 #[test]
 fn corruption_found_during_startup_ends_in_new_database() {
     for table in ["watch_state", "object_snapshot"] {
@@ -114,7 +114,7 @@ fn wal_truncated_at_any_byte_is_recovered_and_recording_resumes() {
     harness.wait("repeated", || {
         harness.setup.number("SELECT max(count) FROM event") == Some(2)
     });
-    // As a kill leaves it: the database, its log, no clean close.
+    // As after a kill: the database and its WAL, without a clean close.
     let path = harness.setup.database();
     let (main, log) = (
         fs::read(&path).unwrap(),
@@ -156,7 +156,7 @@ fn second_recorder_is_refused_and_first_continues() {
 #[test]
 fn start_waits_for_unwritable_disk() {
     let harness = Harness::new();
-    // A file where the directory belongs: no permission trick that root would walk through.
+    // A file in place of the directory: permissions would not stop root.
     fs::write(harness.folder.path().join("data"), "in the way").unwrap();
     let recorder = harness.start();
     harness.create("early");
@@ -209,7 +209,7 @@ fn row_refused_by_database_is_skipped_alone() {
     let bad = event("shop", "bad", 666);
     harness.server.store().create(Kind::Event, bad).unwrap();
     harness.create_many("behind", 30);
-    // Neither the row nor its stub can be written: the batch waits, and what of it was written stays so.
+    // Neither the row nor its stub can be written: the batch waits, and what was already written stays.
     harness.wait("named", || harness.degraded("database").contains("no stub"));
     rules.execute_batch("DROP TRIGGER stub").unwrap();
     harness.wait_stored(61);
@@ -223,7 +223,7 @@ fn row_refused_by_database_is_skipped_alone() {
     assert_eq!(harness.setup.column(sums).unwrap(), ["61 61"]);
 }
 
-/// Only root may mount, and a container may not let it.
+/// Mounting needs root, and a container may forbid it.
 fn small_disk(at: &std::path::Path, size: &str) -> Option<SmallDisk> {
     fs::create_dir_all(at).unwrap();
     let mounted = std::process::Command::new("mount")
@@ -239,7 +239,7 @@ fn small_disk(at: &std::path::Path, size: &str) -> Option<SmallDisk> {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    /// Fills it to the last byte; returns the file that takes the room.
+    /// Fills it to the last byte; returns the filler file.
     fn fill(&self) -> std::path::PathBuf {
         let filler = self.0.join("filler");
         assert!(fs::write(&filler, vec![1; 4 << 20]).is_err());
@@ -312,7 +312,7 @@ fn start_on_full_or_read_only_disk_is_degraded_and_recovers() {
     recorder.stop().unwrap();
 }
 
-/// The new database has its first page but no room for its tables: at the next attempt it is a file that is there already.
+/// The new database has its first page but no space for its tables, so the next attempt finds an existing file.
 #[test]
 fn database_created_in_two_attempts_records_cluster_anew() {
     for free_pages in [1, 3, 12] {
@@ -361,7 +361,8 @@ fn snapshot_larger_than_free_space_is_refused() {
     recorder.stop().unwrap();
 }
 
-/// A reader pins the log, so it grows until the disk is full. Only emptying it makes room, and no commit gets that far.
+/// A reader pins the WAL, which grows until the disk is full. Only a checkpoint frees space, and no commit gets that
+/// far.
 #[test]
 fn disk_filled_by_wal_recovers_when_reader_ends() {
     let harness = Harness::new();
@@ -389,7 +390,7 @@ fn disk_filled_by_wal_recovers_when_reader_ends() {
     recorder.stop().unwrap();
 }
 
-/// Makes the leaf with the oldest rows unreadable. Nobody writes there, so only the clean-up meets it.
+/// Makes the leaf page with the oldest rows unreadable. Only retention reads it.
 fn damage_the_oldest_rows(harness: &Harness) {
     let path = harness.setup.database();
     let root: i64 = {

@@ -1,5 +1,4 @@
-//! Faults of the lists and watches of Events that a connection alone does not make: each is named or counted, and no
-//! Event is missed.
+//! Faults of Event lists and watches beyond the connection: each is reported or counted, and no Event is missed.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ const fn status(code: u16) -> Fault {
 }
 
 impl Harness {
-    /// Whether a list of Events was asked for with that `limit`.
+    /// Whether a list of Events was requested with that `limit`.
     fn asked_for_pages_of(&self, limit: u32) -> bool {
         let wanted = format!("limit={limit}");
         self.server.requests().all().iter().any(|request| {
@@ -35,7 +34,7 @@ impl Harness {
     }
 }
 
-/// The record begins with the first attempt: what lies between it and the list that goes well is a gap, and healed.
+/// The record begins with the first attempt: the time until the first successful list is a gap, and healed.
 #[test]
 fn failed_first_lists_are_reported_and_leave_healed_gap() {
     for (fault, words, smaller_pages) in [
@@ -92,7 +91,7 @@ fn page_that_is_too_large_is_requested_in_halves() {
     recorder.stop().unwrap();
 }
 
-/// As JSON it is 8.4 MiB: six bytes for each character. It must not keep the list from ending.
+/// As JSON it is 8.4 MiB: six bytes for each character. It must not prevent the list from ending.
 #[test]
 fn event_of_maximum_size_is_listed_with_others() {
     let harness = Harness::new();
@@ -165,7 +164,7 @@ fn lines_that_are_not_events_are_skipped_and_watch_continues() {
     recorder.stop().unwrap();
 }
 
-/// No API server of today sends bookmarks of Events, which it does not cache; one that did would save the renewals.
+/// Current API servers do not cache Events and send no bookmarks for them; bookmarks would save the renewals.
 #[test]
 fn bookmarks_advance_event_position() {
     let server = ApiServer::start(Config {
@@ -179,7 +178,7 @@ fn bookmarks_advance_event_position() {
     let recorder = harness.start();
     harness.create("only");
     harness.wait_stored(1);
-    // What is no Event moves the cluster's resourceVersion on.
+    // Other objects advance the cluster's resourceVersion.
     let map = json!({ "metadata": { "name": "m", "namespace": "shop" }, "data": {} });
     harness.server.store().create(Kind::ConfigMap, map).unwrap();
     let version = harness.server.store().version().to_string();
@@ -194,7 +193,7 @@ fn bookmarks_advance_event_position() {
     assert_eq!(harness.gaps(), Vec::<Value>::new());
 }
 
-/// A rule that comes later does not make what was recorded before look as if it had gone.
+/// A filter that is added later does not make recorded Events look deleted.
 #[test]
 fn filtered_events_are_counted_without_row_or_gap() {
     let harness = Harness::new();

@@ -1,4 +1,4 @@
-//! More than the queue holds.
+//! More items than the queue can hold.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -52,8 +52,7 @@ fn burst_larger_than_queue_loses_nothing() {
 const CAPACITY: usize = 200;
 const BYTES_MAX: usize = 1 << 20;
 
-/// The recorder's own parts, put together as `tasks` does, with a queue that the test can reach: a producer that cannot
-/// wait, which no part of the recorder is.
+/// The recorder's parts, wired as in `tasks`, with a queue that the test can access as a producer that cannot wait.
 struct Parts {
     harness: Harness,
     shared: Shared,
@@ -145,7 +144,7 @@ impl Parts {
         }
     }
 
-    /// A row of kube9's own, from somebody who does not wait.
+    /// A row of kube9 from a producer that does not wait.
     fn flood(&self, n: usize) {
         let now = self.shared.clock.now();
         let row = Record {
@@ -202,7 +201,7 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     harness.create("first");
     harness.wait_stored(1);
 
-    // The database stands still: the Events source fills the queue to its mark and waits, the flood does not.
+    // The database is blocked: the Events source fills the queue to its mark and waits; the flood does not wait.
     let holder = harness.setup.hold_the_database().unwrap();
     harness.create("in the writer's hands");
     assert!(wait_until(|| parts.says("database").contains("locked")));
@@ -215,7 +214,7 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     assert!(events > 0 && rows > 0, "{events} Events, {rows} rows");
     assert_eq!(parts.metric("kube9_events_dropped_total"), events + rows);
     assert!(wait_until(|| parts.says("queue").contains("items dropped")));
-    // One of the dropped is gone before anybody can list it again: nothing can heal that.
+    // One of the dropped Events is deleted before the next list, so it cannot be recovered.
     let gone = harness
         .server
         .store()

@@ -1,4 +1,4 @@
-//! A recorder in this process, a simulated API server, and what both say.
+//! A recorder in this process and a simulated API server.
 
 use kube9_tests::apiserver::{ApiServer, Config, Kind, Verb};
 use kube9_tests::chaos::{DeletedEvents, compare, wait_for_the_rest};
@@ -28,7 +28,7 @@ impl Harness {
         Self::on(server, more)
     }
 
-    /// On a server that is there already.
+    /// With an existing server.
     pub(crate) fn on(server: ApiServer, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let setup = Setup::new(&server, folder.path(), more).unwrap();
@@ -67,12 +67,12 @@ impl Harness {
             .unwrap();
     }
 
-    /// Waits until the database holds what the API server holds, then compares all of it.
+    /// Waits until the database contains what the API server has, then compares everything.
     pub(crate) fn assert_complete(&self) {
         self.assert_complete_but(&DeletedEvents::new());
     }
 
-    /// The same, where clients deleted some Events.
+    /// The same, with Events that clients deleted.
     pub(crate) fn assert_complete_but(&self, deleted: &DeletedEvents) {
         wait_for_the_rest(&self.server, &self.setup, || true);
         let truth = self.server.store().truth();
@@ -101,7 +101,7 @@ impl Harness {
             .unwrap_or(-1)
     }
 
-    /// The message of the check that is degraded; empty while all is well or nobody answers.
+    /// The message of the check that is degraded; empty while healthy or without an answer.
     pub(crate) fn degraded(&self, check: &str) -> String {
         let Some((503, health)) = self.setup.health() else {
             return String::new();
@@ -137,7 +137,7 @@ impl Harness {
             .sum()
     }
 
-    /// Whole lists begun so far, the cheap ones of one item not counted.
+    /// Full lists started so far, without lists of one item.
     pub(crate) fn lists(&self) -> usize {
         self.lists_of(Kind::Event)
     }
@@ -151,7 +151,7 @@ impl Harness {
                 r.what == Some((Verb::List, kind))
                     && !r.target.contains("continue=")
                     && !r.target.ends_with("limit=1")
-                    // What there was at a position, compared after the API server was away.
+                    // Metadata lists at a position, compared after an outage.
                     && !r.target.contains("limit=500&resourceVersionMatch=Exact")
             })
             .count()

@@ -1,5 +1,5 @@
-//! Every fault, one after the other, on a recorder: what `/healthz` says of it, and that the account balances at every
-//! scrape meanwhile, also while watches are opened again and lists begun anew.
+//! Every fault, one after the other: `/healthz` reports it, and the event counts balance at every scrape, also while
+//! watches are reopened and lists restarted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use kube9_tests::recorder::{Setup, balance};
 
 use super::harness::Harness;
 
-/// Scrapes all the while.
+/// Scrapes continuously.
 struct Scraper {
     stop: Arc<AtomicBool>,
     scrapes: Arc<AtomicU64>,
@@ -28,11 +28,11 @@ impl Scraper {
         let thread = std::thread::spawn(move || {
             let mut unbalanced = Vec::new();
             while !stopped.load(Ordering::Acquire) {
-                // Without a pause it takes the core that the recorder needs.
+                // A pause leaves CPU time to the recorder.
                 std::thread::sleep(Duration::from_millis(50));
                 let metrics = setup.metrics();
                 if metrics.is_empty() {
-                    continue; // nobody answers
+                    continue; // no answer
                 }
                 counted.fetch_add(1, Ordering::Release);
                 if balance(&metrics).is_none() {
@@ -58,7 +58,7 @@ impl Scraper {
     }
 }
 
-/// What begins a fault; the rule to clear is its end, besides what `end` does.
+/// Starts a fault. It ends by clearing the returned rule and calling `end`.
 type Begin = fn(&Harness) -> Option<FaultId>;
 
 struct Row {
@@ -226,7 +226,7 @@ const LISTS_AND_WATCHES: &[Row] = &[
     },
 ];
 
-/// Plays faults, and then what `last` does.
+/// Runs the faults, then `last`.
 fn play(rows: &[Row], last: fn(&Harness, &Scraper)) {
     let harness = Harness::new();
     let recorder = harness.start();
@@ -287,7 +287,7 @@ fn failed_lists_and_watches_are_reported_and_event_counts_balance() {
 #[test]
 fn blocked_database_keeps_event_counts_balanced() {
     play(&[], |harness, scraper| {
-        // What is not a failure of the connection, but goes through the account: duplicates, garbage, orderly ends, a relist.
+        // Cases without a connection failure that change the event counts: duplicates, garbage, clean ends, a relist.
         let faults = harness.server.faults();
         let garbage = Garbage::WrongType;
         for fault in [
@@ -305,7 +305,7 @@ fn blocked_database_keeps_event_counts_balanced() {
             harness.create_many(&format!("last-{before}"), 10);
             harness.wait("scraped meanwhile", || scraper.scrapes() > before);
         }
-        // The database that stands still, and the queue behind it.
+        // A blocked database, and the queue before it.
         let holder = harness.setup.hold_the_database().unwrap();
         harness.create_many("held", 1_500);
         harness.wait("the database is named", || {

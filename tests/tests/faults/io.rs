@@ -1,4 +1,4 @@
-//! A disk whose system calls fail under the recorder, which runs as a process of its own for that.
+//! A disk whose system calls fail, with the recorder as a child process.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::harness::{Harness, skipped};
 
-/// More new Events than it takes for the log to be copied into the database.
+/// Enough new Events to trigger a checkpoint.
 const EVENTS_MAX: usize = 50_000;
 
 struct Machine {
@@ -19,7 +19,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// A recorder that runs, and has stored one Event.
+    /// A running recorder that has stored one Event.
     fn new() -> Option<Self> {
         let harness = Harness::new();
         let Some(disk) = FaultyDisk::build(harness.folder.path()).unwrap() else {
@@ -39,7 +39,7 @@ impl Machine {
         Some(machine)
     }
 
-    /// The disk has this fault while `load` happens, until `/healthz` names it; then it is whole again.
+    /// Sets the fault while `load` runs, until `/healthz` reports it; then clears it.
     #[track_caller]
     fn suffer(&self, wrong: DiskFault, check: &str, words: &[&str], load: impl FnOnce(&Harness)) {
         let before = self.disk.hits().unwrap();
@@ -55,7 +55,7 @@ impl Machine {
             .wait("healthy again", || self.harness.is_healthy());
     }
 
-    /// Somebody else writes to the database, so that the recorder has to read it anew.
+    /// Writes to the database from another connection, so that the recorder must reload pages.
     fn forget_the_cache(&self) {
         let other = self.harness.setup.open_for_writing().unwrap();
         other
@@ -98,7 +98,7 @@ fn failed_writes_are_reported_and_lose_nothing() {
         (full, "full"),
         (half, "full"),
         (DiskFault::write(EROFS), "disk I/O error"),
-        // SQLite calls it so; where the volume is really full, the recorder knows better.
+        // SQLite's error; if the volume is really full, the recorder reports that.
         (no_room_in_the_database, "disk I/O error"),
         (half_of_the_log, "disk I/O error"),
     ]
@@ -106,7 +106,7 @@ fn failed_writes_are_reported_and_lose_nothing() {
     .enumerate()
     {
         machine.suffer(wrong, "database", &[words], |harness| {
-            // In pieces: the first batch fails, the rest waits behind it.
+            // In parts: the first batch fails, the rest waits.
             for piece in 0..20 {
                 harness.create_many(&format!("while-{n}-{piece}"), 60);
             }
@@ -130,7 +130,7 @@ fn failed_reads_are_reported_and_lose_nothing() {
     machine.harness.create_many("before", 100);
     machine.harness.wait_stored(101);
     machine.forget_the_cache();
-    // SQLite may call it damage at first; then the recorder reads the files itself, and the system says what it is.
+    // SQLite may report corruption first; then the recorder reads the files itself and gets the system's error.
     let words = ["disk I/O error", "Input/output error"];
     machine.suffer(reads, "database", &words, |harness| {
         harness.create_many("while", 100);
@@ -150,7 +150,7 @@ fn failed_syncs_are_reported_and_lose_nothing() {
         truncate: EIO,
         ..DiskFault::NOTHING
     };
-    // Commits go on, since nothing is synced until the log is copied into the database: that is what fails, and is named.
+    // Commits continue, because nothing is synced before a checkpoint: the checkpoint fails and is reported.
     machine.suffer(syncs, "clean-up", &["disk I/O error"], |harness| {
         let mut created = 0;
         while harness.degraded("clean-up").is_empty() {

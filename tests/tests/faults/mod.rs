@@ -1,6 +1,6 @@
-//! The whole recorder against the simulated API server: each fault by name, and what is in the database afterwards.
+//! The whole recorder against the simulated API server: each fault by name, and the database afterwards.
 //!
-//! Nothing waits for a fixed time: tests wait for conditions, and `PATIENCE` only bounds a failure.
+//! Tests wait for conditions, never for a fixed time; `PATIENCE` only bounds a failure.
 
 #![allow(
     clippy::unwrap_used,

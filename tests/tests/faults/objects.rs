@@ -1,4 +1,4 @@
-//! Faults of the watches of objects, played on Pods: each is named or counted, and no Pod is missed.
+//! Faults of object watches, on Pods: each is reported or counted, and no Pod is missed.
 
 use std::collections::BTreeMap;
 
@@ -48,14 +48,14 @@ impl Harness {
         });
     }
 
-    /// Waits until the facts of so many Pods are stored.
+    /// Waits until the snapshots of `count` Pods are stored.
     #[track_caller]
     fn wait_known(&self, what: &str, pods: i64) {
         let known = "SELECT count(*) FROM object_snapshot JOIN watch_state w ON w.id = watch WHERE w.kind = 'Pod'";
         self.wait(what, || self.setup.number(known) == Some(pods));
     }
 
-    /// How often the watch of Pods ended, by cause.
+    /// Ends of the Pod watch, by cause.
     fn restarts(&self) -> BTreeMap<String, u64> {
         let metrics = self.setup.metrics();
         let of_pods = metrics.iter().filter_map(|(name, value)| {
@@ -66,7 +66,7 @@ impl Harness {
         of_pods.collect()
     }
 
-    /// Objects of which a part or the whole could not be read.
+    /// Objects that were unreadable in part or as a whole.
     fn undecoded(&self) -> u64 {
         let metrics = self.setup.metrics();
         let name = "kube9_event_errors_total{stage=\"decode\"}";
@@ -105,13 +105,13 @@ fn lasting_faults_are_reported_and_no_pod_is_missed() {
         harness.create_pods(&format!("while-{pods}"), 1);
         harness.wait(what, || harness.degraded("watch/Pod").contains(words));
         harness.server.faults().clear(rule);
-        // A watch that met the fault meets it to its end.
+        // A running watch keeps its fault until it ends.
         harness.server.cut_connections();
         pods += 1;
         harness.wait_known(what, pods);
         harness.wait("healthy again", || harness.is_healthy());
     }
-    // After a silence whose begin is unknown, what was there is compared with what is known: metadata, at the position.
+    // After a stall of unknown start, the recorder compares a metadata list at the position with its known objects.
     let listed = harness.server.requests().all();
     let lists = listed
         .iter()
@@ -132,7 +132,7 @@ fn forbidden_answer_of_starting_server_is_not_reported_as_missing_permission() {
     let recorder = harness.start_on_pods();
     let missing =
         "SELECT count(*) FROM events WHERE title LIKE 'Permission to watch Pods is missing since%'";
-    // It answers so for a second or three, until it has read its roles.
+    // The server answers 403 for one to three seconds, until it has loaded its roles.
     harness
         .server
         .faults()
@@ -144,7 +144,7 @@ fn forbidden_answer_of_starting_server_is_not_reported_as_missing_permission() {
     harness.create_pods("after", 1);
     harness.wait_known("the pod made afterwards", 1);
     assert_eq!(harness.setup.number(missing), Some(0));
-    // One that is missing is refused for as long as that.
+    // A missing permission is refused for longer.
     let rule = harness
         .server
         .faults()
@@ -181,7 +181,7 @@ fn object_watches_that_end_immediately_cause_no_hot_loop() {
         harness.wait(cause, || {
             harness.restarts().get(cause).is_some_and(|ends| *ends >= 5)
         });
-        // The waits of the back-off grow from 100 ms to a second: five of them take longer than one second together.
+        // The back-off grows from 100 ms to a second: five waits take longer than one second.
         let requests = harness.server.requests().since(before);
         let watches = requests
             .iter()

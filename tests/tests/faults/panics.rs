@@ -1,4 +1,4 @@
-//! A task that panics, by a clock that does.
+//! A task that panics, through a clock that panics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use kube9_recorder::panics;
 
 use super::harness::Harness;
 
-/// A clock that panics once, in a task of the recorder, when it is told to.
+/// A clock that panics once, in a task of the recorder, on command.
 struct Trap {
     system: Clock,
     armed: AtomicBool,
@@ -49,7 +49,7 @@ fn panic_in_task_commits_received_items_before_exit() {
     });
     let recorder = harness.setup.start_at(Clock::new(trap.clone())).unwrap();
     harness.wait("healthy", || harness.is_healthy());
-    // Nothing can be committed while the task panics: all of it waits in the queue and in the writer's batch.
+    // Nothing can be committed while the task panics: everything waits in the queue and in the writer's batch.
     let held = harness.setup.hold_the_database().unwrap();
     harness.create_many("while-held", EVENTS);
     harness.wait("all are received", || {

@@ -1,7 +1,7 @@
-//! Each failure of a watch by name, played on Events and on Pods: what happens while it lasts is recorded all the same, a
-//! position that is given up leaves a gap row with its cause, and one that is not leaves none.
+//! Each failure of a watch by name, on Events and on Pods: changes meanwhile are recorded, a discarded position leaves
+//! a gap row with its cause, and a kept position leaves none.
 //!
-//! Each prints a line of a table: `cargo test -p kube9-tests --test faults watch:: -- --nocapture | grep '^|'`.
+//! Each prints a line of a table: `cargo test -p kube9-tests --test system faults::watch -- --nocapture | grep '^|'`.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ const fn error(line: &'static str) -> Fault {
     }
 }
 
-/// An object of the kind, as small as may be.
+/// A minimal object of the kind.
 fn object(kind: Kind, name: &str) -> Value {
     match kind {
         Kind::Event => event("shop", name, 1),
@@ -52,7 +52,7 @@ fn object(kind: Kind, name: &str) -> Value {
 }
 
 #[expect(clippy::print_stdout, reason = "the table")]
-fn say(what: &str, kind: Kind, since: Instant, gaps: &[Value]) {
+fn print_row(what: &str, kind: Kind, since: Instant, gaps: &[Value]) {
     let causes: Vec<_> = gaps
         .iter()
         .map(|gap| gap["cause"].as_str().unwrap())
@@ -117,7 +117,7 @@ impl Harness {
         recorder
     }
 
-    /// The parts of gap rows that are about a kind, with the row's cause.
+    /// The parts of gap rows about a kind, with the row's cause.
     fn gaps_of(&self, kind: Kind) -> Vec<Value> {
         let mut parts = Vec::new();
         for row in self.gap_rows() {
@@ -146,8 +146,8 @@ impl Harness {
     }
 }
 
-/// The fault lasts: what happens meanwhile is recorded all the same, and the gap names `cause`.
-fn lasting(what: &str, kind: Kind, fault: Fault, cause: &str) {
+/// A lasting fault: changes meanwhile are recorded, and the gap has `cause`.
+fn lasting_fault(what: &str, kind: Kind, fault: Fault, cause: &str) {
     let harness = Harness::new();
     let recorder = harness.watching();
     harness.put(kind, "before");
@@ -162,10 +162,10 @@ fn lasting(what: &str, kind: Kind, fault: Fault, cause: &str) {
         gaps.first().is_some_and(|gap| gap["to"].is_string())
     });
     let gaps = harness.gaps_of(kind);
-    say(what, kind, since, &gaps[..1]);
+    print_row(what, kind, since, &gaps[..1]);
     assert_eq!(gaps[0]["cause"], cause, "{gaps:?}");
     assert_eq!(gaps[0]["healed"], "true", "{gaps:?}");
-    // No storm of lists, however long it lasts.
+    // The rate of lists is bounded.
     let densest = harness.server.requests().densest(Duration::from_secs(5));
     assert!(densest <= 150, "{densest} requests within 5 s");
     harness.server.faults().clear(rule);
@@ -175,8 +175,8 @@ fn lasting(what: &str, kind: Kind, fault: Fault, cause: &str) {
     recorder.stop().unwrap();
 }
 
-/// The fault happens once, and the position is as good as before.
-fn passing(what: &str, kind: Kind, times: usize, fault: Fault) {
+/// A single fault: the position stays valid.
+fn single_fault(what: &str, kind: Kind, times: usize, fault: Fault) {
     let harness = Harness::new();
     let recorder = harness.watching();
     harness.put(kind, "before");
@@ -189,14 +189,14 @@ fn passing(what: &str, kind: Kind, times: usize, fault: Fault) {
     harness.wait_for(kind, "meanwhile");
     harness.wait_for(kind, "more");
     let gaps = harness.gaps_of(kind);
-    say(what, kind, since, &gaps);
+    print_row(what, kind, since, &gaps);
     assert_eq!(gaps, Vec::<Value>::new());
     harness.wait("healthy", || harness.is_healthy());
     recorder.stop().unwrap();
 }
 
-/// A bookmark that says nothing true: no watch begins below the position, and nothing is missed or doubled.
-fn bookmark(what: &str, kind: Kind, line: &'static str) {
+/// An invalid bookmark: no watch starts below the position, and nothing is missed or duplicated.
+fn invalid_bookmark(what: &str, kind: Kind, line: &'static str) {
     let harness = Harness::new();
     harness.put(kind, "before");
     let begins = harness.server.store().version();
@@ -217,7 +217,7 @@ fn bookmark(what: &str, kind: Kind, line: &'static str) {
     let since = Instant::now();
     harness.put(kind, "meanwhile");
     harness.wait_for(kind, "meanwhile");
-    say(what, kind, since, &harness.gaps_of(kind));
+    print_row(what, kind, since, &harness.gaps_of(kind));
     for request in harness.server.requests().all() {
         let is_watch = request.what == Some((kube9_tests::apiserver::Verb::Watch, kind));
         let version = request.target.split("resourceVersion=").nth(1);
@@ -232,7 +232,7 @@ fn bookmark(what: &str, kind: Kind, line: &'static str) {
     recorder.stop().unwrap();
 }
 
-/// Plays each failure on Events and on Pods.
+/// Runs each failure on Events and on Pods.
 macro_rules! failures {
     ($($name:ident: $play:ident($($argument:expr),*);)*) => {$(
         mod $name {
@@ -252,39 +252,39 @@ macro_rules! failures {
 }
 
 failures! {
-    error_500_compacted: lasting(error(COMPACTED), "watch_failed");
-    error_without_anything: lasting(error(BARE), "watch_failed");
-    error_500_internal: lasting(Fault::ErrorAfter { items: 0, code: 500 }, "watch_failed");
-    http_500: lasting(status(500), "watch_failed");
-    http_404: lasting(status(404), "watch_failed");
-    http_500_with_retry_after: lasting(Fault::Status { code: 500, retry_after: Some(1) }, "watch_failed");
-    http_503: lasting(status(503), "watch_failed");
-    no_answer: lasting(Fault::Silence, "watch_failed");
-    reason_expired_without_code: lasting(error(EXPIRED), "expired");
-    reason_gone_with_another_code: lasting(error(GONE), "expired");
-    http_500_with_reason_expired: lasting(Fault::Text { code: 500, retry_after: None, body: EXPIRED_BODY }, "expired");
-    error_410: lasting(Fault::ErrorAfter { items: 0, code: 410 }, "expired");
-    http_410: lasting(status(410), "expired");
-    empty_streams: lasting(Fault::Empty, "empty_stream");
-    clean_ends: lasting(Fault::EndAfter { items: 0 }, "empty_stream");
-    cut_at_the_same_place: lasting(Fault::CutAfter { items: 0 }, "watch_failed");
-    cut_in_the_middle: passing(2, Fault::CutAfter { items: 1 });
-    http_500_twice: passing(2, status(500));
-    http_429: passing(4, Fault::Status { code: 429, retry_after: Some(0) });
-    silence: passing(1, Fault::SilentAfter { items: 1 });
-    bookmark_empty: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":""}}}"#);
-    bookmark_zero: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"0"}}}"#);
-    bookmark_lower: bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"50"}}}"#);
-    bookmark_without_version: bookmark(r#"{"type":"BOOKMARK","object":{}}"#);
+    error_500_compacted: lasting_fault(error(COMPACTED), "watch_failed");
+    error_without_anything: lasting_fault(error(BARE), "watch_failed");
+    error_500_internal: lasting_fault(Fault::ErrorAfter { items: 0, code: 500 }, "watch_failed");
+    http_500: lasting_fault(status(500), "watch_failed");
+    http_404: lasting_fault(status(404), "watch_failed");
+    http_500_with_retry_after: lasting_fault(Fault::Status { code: 500, retry_after: Some(1) }, "watch_failed");
+    http_503: lasting_fault(status(503), "watch_failed");
+    no_answer: lasting_fault(Fault::Silence, "watch_failed");
+    reason_expired_without_code: lasting_fault(error(EXPIRED), "expired");
+    reason_gone_with_another_code: lasting_fault(error(GONE), "expired");
+    http_500_with_reason_expired: lasting_fault(Fault::Text { code: 500, retry_after: None, body: EXPIRED_BODY }, "expired");
+    error_410: lasting_fault(Fault::ErrorAfter { items: 0, code: 410 }, "expired");
+    http_410: lasting_fault(status(410), "expired");
+    empty_streams: lasting_fault(Fault::Empty, "empty_stream");
+    clean_ends: lasting_fault(Fault::EndAfter { items: 0 }, "empty_stream");
+    cut_at_the_same_place: lasting_fault(Fault::CutAfter { items: 0 }, "watch_failed");
+    cut_in_the_middle: single_fault(2, Fault::CutAfter { items: 1 });
+    http_500_twice: single_fault(2, status(500));
+    http_429: single_fault(4, Fault::Status { code: 429, retry_after: Some(0) });
+    silence: single_fault(1, Fault::SilentAfter { items: 1 });
+    bookmark_empty: invalid_bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":""}}}"#);
+    bookmark_zero: invalid_bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"0"}}}"#);
+    bookmark_lower: invalid_bookmark(r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"50"}}}"#);
+    bookmark_without_version: invalid_bookmark(r#"{"type":"BOOKMARK","object":{}}"#);
 }
 
-/// A cluster of which each kind has one object, and a version from which a backup of etcd is.
-struct Rewound {
+/// A cluster with one object of each kind, and the version of an etcd backup.
+struct RestoredCluster {
     harness: Harness,
     backup: u64,
 }
 
-impl Rewound {
+impl RestoredCluster {
     fn new() -> Self {
         let harness = Harness::new();
         harness.put_each(&WATCHED, "kept");
@@ -304,9 +304,9 @@ impl Rewound {
         recorder
     }
 
-    /// What is there after the backup was put back, below the versions that were seen, is known of every kind; one row
-    /// says what happened, and one gap row names all kinds.
-    fn is_right(&self, what: &str) {
+    /// Checks that objects of every kind after the restore, below the seen versions, are recorded; that one row reports
+    /// the regression; and that one gap row names all kinds.
+    fn assert_recovered(&self, what: &str) {
         let (harness, since) = (&self.harness, Instant::now());
         harness.put_each(&WATCHED, "other");
         harness.wait_for_each(&WATCHED, "other");
@@ -319,7 +319,7 @@ impl Rewound {
                 gaps.len() == 1 && gaps[0]["to"].is_string()
             })
         });
-        say(what, Kind::Event, since, &harness.gaps_of(Kind::Event));
+        print_row(what, Kind::Event, since, &harness.gaps_of(Kind::Event));
         assert_eq!(harness.regressions(), Some(1), "{:?}", harness.gap_rows());
         let rows = harness.gap_rows();
         assert_eq!(rows.len(), 1, "{rows:?}");
@@ -334,48 +334,48 @@ impl Rewound {
 
 #[test]
 fn history_regression_while_down_is_detected_at_start() {
-    let rewound = Rewound::new();
-    rewound.watching().stop().unwrap();
-    rewound.harness.server.restore_backup(rewound.backup);
-    let recorder = rewound.harness.start();
-    rewound.is_right("history went back, at a start");
+    let cluster = RestoredCluster::new();
+    cluster.watching().stop().unwrap();
+    cluster.harness.server.restore_backup(cluster.backup);
+    let recorder = cluster.harness.start();
+    cluster.assert_recovered("history went back, at a start");
     recorder.stop().unwrap();
 }
 
 #[test]
 fn history_regression_while_running_is_detected_when_watches_are_cut() {
-    let rewound = Rewound::new();
-    let recorder = rewound.watching();
-    rewound.harness.server.restore_backup(rewound.backup);
-    rewound.is_right("history went back, watches cut");
+    let cluster = RestoredCluster::new();
+    let recorder = cluster.watching();
+    cluster.harness.server.restore_backup(cluster.backup);
+    cluster.assert_recovered("history went back, watches cut");
     recorder.stop().unwrap();
 }
 
 #[test]
 fn history_regression_is_detected_after_clean_watch_end() {
-    let rewound = Rewound::new();
-    let recorder = rewound.watching();
-    let server = &rewound.harness.server;
+    let cluster = RestoredCluster::new();
+    let recorder = cluster.watching();
+    let server = &cluster.harness.server;
     for kind in WATCHED {
         let end = Fault::EndAfter { items: 0 };
         server.faults().next(1, On::watch(kind), end);
     }
-    server.store().restore(rewound.backup);
+    server.store().restore(cluster.backup);
     server.cut_connections();
-    rewound.is_right("history went back, watches closed");
+    cluster.assert_recovered("history went back, watches closed");
     recorder.stop().unwrap();
 }
 
-/// The new history is above every position before anybody asks.
+/// The new history is above every position before the next request.
 #[test]
 fn history_regression_above_position_is_detected_by_exact_list() {
-    let rewound = Rewound::new();
-    let recorder = rewound.watching();
-    let harness = &rewound.harness;
+    let cluster = RestoredCluster::new();
+    let recorder = cluster.watching();
+    let harness = &cluster.harness;
     let server = &harness.server;
     let position = server.store().version();
     let away = server.faults().always(On::ANY, status(503));
-    server.restore_backup(rewound.backup);
+    server.restore_backup(cluster.backup);
     harness.wait("it has asked", || !harness.is_healthy());
     std::thread::sleep(Duration::from_secs(3));
     for n in 0..30 {
@@ -387,24 +387,24 @@ fn history_regression_above_position_is_detected_by_exact_list() {
     for kind in [Kind::Pod, Kind::Event] {
         harness.wait_for(kind, "new-0");
     }
-    rewound.is_right("history went back and has overtaken");
+    cluster.assert_recovered("history went back and has overtaken");
     recorder.stop().unwrap();
 }
 
-/// The same, while every kind waits for its next attempt, so that nothing is asked of an API server that is away.
+/// The same, while every kind backs off, so that no request reaches the API server during the outage.
 #[test]
 fn history_regression_above_position_is_detected_while_all_kinds_back_off() {
-    let mut rewound = Rewound::new();
-    let setup = &mut rewound.harness.setup;
+    let mut cluster = RestoredCluster::new();
+    let setup = &mut cluster.harness.setup;
     let waits = "backoff: {initial: 6s, max: 6s}";
     setup.yaml = setup
         .yaml
         .replace("backoff: {initial: 100ms, max: 1s}", waits);
     assert!(setup.yaml.contains(waits), "{}", setup.yaml);
-    let recorder = rewound.watching();
-    let harness = &rewound.harness;
+    let recorder = cluster.watching();
+    let harness = &cluster.harness;
     let position = harness.server.store().version();
-    harness.server.restore_backup(rewound.backup);
+    harness.server.restore_backup(cluster.backup);
     for n in 0..30 {
         harness.put(Kind::Pod, &format!("new-{n}"));
         harness.put(Kind::Event, &format!("new-{n}"));
@@ -413,11 +413,11 @@ fn history_regression_above_position_is_detected_while_all_kinds_back_off() {
     for kind in [Kind::Pod, Kind::Event] {
         harness.wait_for(kind, "new-0");
     }
-    rewound.is_right("history went back and has overtaken, every kind waiting");
+    cluster.assert_recovered("history went back and has overtaken, every kind waiting");
     recorder.stop().unwrap();
 }
 
-/// An API server that was away, and has the same history: nothing is listed, and no gap row claims anything.
+/// An API server outage with the same history: no list and no gap row.
 #[test]
 fn unchanged_history_after_api_server_outage_leaves_no_gap() {
     let harness = Harness::new();
@@ -444,33 +444,33 @@ fn unchanged_history_after_api_server_outage_leaves_no_gap() {
     recorder.stop().unwrap();
 }
 
-/// Nothing ends: the watches of versions of the future just say nothing.
+/// No watch ends: watches of future versions are silent.
 #[test]
 fn history_regression_is_detected_on_idle_watches() {
-    let rewound = Rewound::new();
-    let recorder = rewound.watching();
-    rewound.harness.server.store().restore(rewound.backup);
-    rewound.is_right("history went back, watches idle");
+    let cluster = RestoredCluster::new();
+    let recorder = cluster.watching();
+    cluster.harness.server.store().restore(cluster.backup);
+    cluster.assert_recovered("history went back, watches idle");
     recorder.stop().unwrap();
 }
 
 #[test]
 fn exact_list_of_future_version_answered_with_current_state_is_detected() {
     for as_asked in [false, true] {
-        let rewound = Rewound::new();
-        rewound.watching().stop().unwrap();
-        let faults = rewound.harness.server.faults();
+        let cluster = RestoredCluster::new();
+        cluster.watching().stop().unwrap();
+        let faults = cluster.harness.server.faults();
         for kind in WATCHED {
             faults.always(On::list(kind), Fault::Today { as_asked });
         }
-        rewound.harness.server.restore_backup(rewound.backup);
-        let recorder = rewound.harness.start();
-        rewound.is_right("exact list of the future, answered with today's objects");
+        cluster.harness.server.restore_backup(cluster.backup);
+        let recorder = cluster.harness.start();
+        cluster.assert_recovered("exact list of the future, answered with today's objects");
         recorder.stop().unwrap();
     }
 }
 
-/// The list is later than the position: what lies between is a gap, and not said to be none.
+/// The list is later than the position: the time between is a gap.
 #[test]
 fn exact_list_answered_with_later_state_leaves_gap() {
     let harness = Harness::new();
@@ -516,14 +516,14 @@ fn failed_exact_list_falls_back_to_current_list() {
             gaps.first().is_some_and(|gap| gap["to"].is_string())
         });
         let gaps = harness.gaps_of(Kind::Pod);
-        say(&format!("exact list {code}"), Kind::Pod, since, &gaps);
+        print_row(&format!("exact list {code}"), Kind::Pod, since, &gaps);
         assert_eq!((gaps.len(), &gaps[0]["cause"]), (1, &json!(cause)));
         harness.wait("healthy", || harness.is_healthy());
         recorder.stop().unwrap();
     }
 }
 
-/// A failing watch at the stored position is given up after a start, too.
+/// A failing watch at the stored position is also discarded after a start.
 #[test]
 fn failed_watch_at_stored_position_after_restart_causes_relist() {
     for kind in [Kind::Event, Kind::Pod] {
@@ -547,14 +547,14 @@ fn failed_watch_at_stored_position_after_restart_causes_relist() {
             gaps.first().is_some_and(|gap| gap["to"].is_string())
         });
         let gaps = harness.gaps_of(kind);
-        say("error 500 compacted, at a start", kind, since, &gaps[..1]);
+        print_row("error 500 compacted, at a start", kind, since, &gaps[..1]);
         assert_eq!(gaps[0]["cause"], "watch_failed");
         recorder.stop().unwrap();
     }
 }
 
-/// The network is away for a while and its connections are reset then: nothing proves that nothing was missed until the reset.
-/// An API server that is killed ends its connections, and all that it sent has arrived.
+/// A network outage that ends with resets: changes before the reset may be missing. A killed API server closes its
+/// connections, and everything it sent has arrived.
 #[test]
 fn gap_begins_at_last_line_after_reset_and_at_end_after_clean_close() {
     for is_reset in [true, false] {
@@ -592,8 +592,8 @@ fn gap_begins_at_last_line_after_reset_and_at_end_after_clean_close() {
     }
 }
 
-/// The API server restarts with changes before, in and after. Its caches are empty, so objects cannot be resumed: the gap
-/// begins when the watches ended, not before what was recorded live.
+/// The API server restarts with changes before, during and after. Its caches are empty, so object watches cannot
+/// resume: the gap begins when the watches ended.
 #[test]
 fn api_server_restart_leaves_one_gap_from_end_of_watches() {
     let harness = Harness::new();
@@ -605,11 +605,11 @@ fn api_server_restart_leaves_one_gap_from_end_of_watches() {
         harness.wait_for(kind, "before");
     }
     let recorded = Timestamp::now();
-    // The end of a watch proves its moment only if nothing came for 50 ms before it.
+    // The end of a watch confirms its time only if nothing arrived for 50 ms before it.
     std::thread::sleep(Duration::from_millis(300));
     let since = Instant::now();
     harness.server.stop();
-    // Its connections end a moment later; what is put before that is still delivered.
+    // Its connections close a moment later; writes before that are still delivered.
     harness.wait("all watches are cut", || {
         let requests = harness.server.requests();
         WATCHED.iter().all(|kind| requests.open_watches(*kind) == 0)
@@ -631,7 +631,7 @@ fn api_server_restart_leaves_one_gap_from_end_of_watches() {
             && rows[0]["sources"].as_array().unwrap().len() >= 3
     });
     let rows = harness.gap_rows();
-    say("API server restarted", Kind::Pod, since, &rows);
+    print_row("API server restarted", Kind::Pod, since, &rows);
     assert_eq!(rows[0]["cause"], "expired");
     let second = Duration::from_secs(1);
     for part in rows[0]["sources"].as_array().unwrap() {
@@ -646,7 +646,7 @@ fn api_server_restart_leaves_one_gap_from_end_of_watches() {
         assert!(from <= stopped.plus(second), "{part}, stopped {stopped}");
         assert!(started.minus(second) <= to, "{part}, started {started}");
     }
-    // What was changed in the gap is said to have happened in it.
+    // Changes during the gap have a `between` within it.
     let late = "SELECT metadata ->> 'between' FROM events WHERE metadata ->> 'observed_late' AND object_name = 'in'";
     let late = harness.setup.column(late).unwrap();
     assert!(!late.is_empty());

@@ -1,4 +1,4 @@
-//! The recorder as a process: where it runs, its log, and how a client talks to it.
+//! The recorder as a process: working directory, log and HTTP client.
 
 #![allow(
     dead_code,
@@ -19,13 +19,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Tells a program that measures its coverage where to write.
+/// Where an instrumented program writes its coverage.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
-/// Names the binary to test instead of the one that cargo has built: that of the image.
+/// Environment variable with the binary to test, for example that of the image.
 const SHIPPED: &str = "KUBE9_RECORDER_BIN";
 
-/// How long an answer may take: nothing is judged by time, but a hang has to fail.
+/// Timeout of an answer, so that a hang fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
@@ -34,7 +34,7 @@ pub fn binary() -> PathBuf {
     std::env::var_os(SHIPPED).map_or_else(built, PathBuf::from)
 }
 
-/// A working directory, and a kubeconfig of an API server that is not there.
+/// A working directory, and a kubeconfig for an API server that does not exist.
 pub struct Place {
     dir: TempDir,
     kubeconfig: PathBuf,
@@ -44,7 +44,7 @@ impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let kubeconfig = dir.path().join("kubeconfig");
-        // A port that was free a moment ago: nothing listens on it.
+        // A free port: nothing listens on it.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -71,7 +71,7 @@ impl Place {
         let mut command = Command::new(binary());
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("KUBE9_KUBE_KUBECONFIG", &self.kubeconfig);
-        // Nothing else of the caller's, but where a measurement of coverage is to be written.
+        // Only the coverage variable of the caller's environment.
         command.envs(std::env::var_os(COVERAGE).map(|file| (COVERAGE, file)));
         command
             .stdin(Stdio::null())
@@ -84,7 +84,7 @@ impl Place {
         self.command(args).output().unwrap()
     }
 
-    /// A recorder that runs, and its log.
+    /// A running recorder and its log.
     pub fn start(&self) -> (Child, Log) {
         let mut recorder = self
             .command(&["--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// The log of a recorder, read as it is written: one that is not read would block the recorder in the end.
+/// The log of a recorder, read while it is written: otherwise the full pipe would block the recorder.
 pub struct Log {
     lines: Receiver<String>,
 }
@@ -105,7 +105,7 @@ impl Log {
         let (sender, lines) = channel();
         let log = BufReader::new(recorder.stderr.take().unwrap());
         std::thread::spawn(move || {
-            // A test that is over takes no more of them.
+            // The test is over.
             log.lines()
                 .map_while(Result::ok)
                 .for_each(|line| drop(sender.send(line)));
@@ -113,7 +113,7 @@ impl Log {
         Self { lines }
     }
 
-    /// Where it listens.
+    /// Its listen address.
     pub fn address(&self) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
@@ -124,7 +124,7 @@ impl Log {
         }
     }
 
-    /// The next line with this message; those before it go.
+    /// The next line with this message; skips those before it.
     pub fn until(&self, message: &str) -> Value {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    /// What is left of it, to its end: all of it has to be JSON, a line an object.
+    /// The remaining lines to the end: each must be a JSON object.
     pub fn rest(self) -> Vec<Value> {
         self.lines.iter().map(|line| json(&line)).collect()
     }
@@ -164,8 +164,8 @@ pub fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Everything that comes until the other side closes; whether it was reset, as happens where the recorder has not read
-/// all that was sent. The answer may be lost by that.
+/// Everything until the other side closes, and whether the connection was reset. A reset happens if the recorder has
+/// not read everything; the answer may then be lost.
 pub fn read_all(stream: &mut TcpStream) -> (String, bool) {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
@@ -175,10 +175,10 @@ pub fn read_all(stream: &mut TcpStream) -> (String, bool) {
     (String::from_utf8_lossy(&answer).into_owned(), read.is_err())
 }
 
-/// The answer to these bytes, after which nothing more is sent, as [`read_all`].
+/// Sends these bytes and reads the answer as [`read_all`].
 pub fn exchange(address: &str, bytes: &[u8]) -> (String, bool) {
     let mut stream = connect(address);
-    // It may close before it has read everything.
+    // The recorder may close before it has read everything.
     drop(stream.write_all(bytes));
     drop(stream.shutdown(Shutdown::Write));
     read_all(&mut stream)

@@ -1,4 +1,4 @@
-//! The clean-up on real SQLite files: by age, by size, names, and what must never go.
+//! Retention on real SQLite files: by age, by size, unused names, and what must never be deleted.
 
 #![expect(
     clippy::unwrap_used,
@@ -175,7 +175,7 @@ impl Store {
         }
     }
 
-    /// Runs the clean-up to its end.
+    /// Runs retention to its end.
     fn clean(&mut self) -> usize {
         for steps in 0..100_000 {
             let step = self
@@ -208,7 +208,7 @@ impl Store {
         (self.number("PRAGMA page_count") - self.number("PRAGMA freelist_count")) * page
     }
 
-    /// Every name in use is there, counters agree with the rows, the file is sound.
+    /// Checks that every used name exists, that the counters agree with the rows, and that the file is intact.
     fn check(&self) {
         for (column, table) in [
             ("object", "object"),
@@ -234,7 +234,7 @@ impl Store {
         assert_eq!(self.texts("PRAGMA integrity_check"), ["ok"]);
     }
 
-    /// No name is left that nothing uses.
+    /// Checks that no unused name is left.
     fn check_no_orphans(&self) {
         for sql in [
             "SELECT count(*) FROM message_template WHERE id NOT IN (SELECT template FROM event)",
@@ -301,7 +301,7 @@ fn rows_expire_by_last_occurrence_and_severity() {
         store.add(row);
     }
     store.clean();
-    // A first sight with a long history begins one window before its last occurrence.
+    // The first delivery of an Event with a long history begins one window before its last occurrence.
     assert_eq!(
         store.left(),
         ["critical-29", "error-8", "info-8-still-on-day-6", "info-1"]
@@ -414,7 +414,7 @@ fn unused_names_are_deleted_and_used_ones_kept() {
         ["Poddefault"]
     );
     store.check_no_orphans();
-    // The writer's caches know that they are gone.
+    // The writer's caches no longer contain them.
     store.add(What { at: NOW, ..old });
     store.check();
     assert_eq!(
@@ -467,7 +467,7 @@ fn names_reused_during_retention_are_kept() {
     }
 }
 
-/// A pass over all rows for the few names that came meanwhile, and then another one, would never end.
+/// Another pass over all rows for each few new names would never end.
 #[test]
 fn retention_ends_while_new_names_arrive() {
     let mut store = Store::with(Some(2 << 20), large_volume);
@@ -480,7 +480,7 @@ fn retention_ends_while_new_names_arrive() {
         if !matches!(step, Step::Busy) {
             break;
         }
-        // As many as a second brings, so that the end of a pass is never the end of the names.
+        // New names in every step, so that a pass always ends with new names.
         store.add(What {
             text: &format!("never said before: {steps}"),
             ..what(NOW, Severity::Info, &format!("new-pod-{steps}"))
@@ -492,7 +492,7 @@ fn retention_ends_while_new_names_arrive() {
     store.check_no_orphans();
 }
 
-/// Many rows that share little, a minute apart.
+/// Many rows with different contents, a minute apart.
 fn fill(store: &mut Store, rows: i64, severity: Severity) {
     for chunk in 0..rows / 100 {
         let items: Vec<Item> = (0..100)
@@ -510,7 +510,7 @@ fn fill(store: &mut Store, rows: i64, severity: Severity) {
             .collect();
         store.commit(&items);
         let version = store.version;
-        // As the API server's deletions would.
+        // As deletions by the API server would.
         store
             .conn
             .execute(
@@ -618,7 +618,7 @@ fn dedup_entries_of_removed_watch_are_deleted_with_rows() {
     let mut store = Store::new();
     store.add(what(days_ago(9), Severity::Info, "old"));
     store.add(what(days_ago(1), Severity::Info, "young"));
-    // A later process that does not run the watch.
+    // A later process without the watch.
     store.applier = Applier::default();
     store.clean();
     assert_eq!(store.number("SELECT count(*) FROM dedup"), 1);
@@ -626,7 +626,7 @@ fn dedup_entries_of_removed_watch_are_deleted_with_rows() {
         store.number("SELECT count(*) FROM dedup WHERE event NOT IN (SELECT key FROM event)"),
         0
     );
-    // The watch that does run keeps its entries for as long as the API server holds the Event.
+    // A running watch keeps its entries while the API server has the Event.
     let mut store = Store::new();
     store.add(what(days_ago(9), Severity::Info, "old"));
     store.clean();
@@ -672,7 +672,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     );
     assert_eq!(left(&store, 102), 3);
     assert_eq!(left(&store, running), 3);
-    // Without facts it must not be compared with nothing: it begins anew.
+    // Without snapshots it must not compare: it starts again.
     let anew = "SELECT count(*) FROM watch_state WHERE confirmed_ms IS NULL AND position IS NULL AND id = ";
     assert_eq!(store.number(&format!("{anew} 101")), 1);
     assert_eq!(store.number(&format!("{anew} 102")), 0);

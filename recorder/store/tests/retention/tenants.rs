@@ -1,4 +1,4 @@
-//! The size limit with one namespace that fills the database: what the others keep.
+//! The size limit with one namespace that fills the database: the rows that other namespaces keep.
 
 use kube9_ingest::item::Change;
 use kube9_ingest::sanitize::Clean;
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Namespaces beside the one that floods.
+/// Other namespaces.
 const OTHERS: i64 = 30;
-/// Rows of all of them.
+/// Rows of all other namespaces.
 const OTHERS_ROWS: i64 = 3_000;
-/// Every so many rows of theirs is an error.
+/// Every `ERROR_EVERY`-th of these rows is an error.
 const ERROR_EVERY: i64 = 10;
 
 /// Rows of thirty namespaces over the last day, one in ten an error.
@@ -36,7 +36,7 @@ fn others(store: &mut Store) {
     }
 }
 
-/// Events of the namespace `flood`, after which the clean-up runs; the API server still holds all of them.
+/// Adds Events of the namespace `flood` and runs retention; the API server still has all of them.
 fn flood(
     store: &mut Store,
     events: i64,
@@ -66,7 +66,7 @@ fn flood(
     store.clean();
 }
 
-/// Rows of the others that are left, and the errors among them.
+/// Remaining rows of other namespaces, and the errors among them.
 fn left(store: &Store) -> (i64, i64) {
     let count = |condition: &str| {
         store.number(&format!(
@@ -80,7 +80,7 @@ fn noise(n: i64) -> String {
     format!("noise x-{n}")
 }
 
-/// 3.6 KB that no other row has.
+/// 3.6 KB of unique text.
 fn large(n: i64) -> String {
     let letters: String = n.to_string().bytes().map(|b| char::from(b + 49)).collect();
     format!("{letters} large ").repeat(300)
@@ -119,7 +119,7 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     let (lacks, tenants) = shortened(&store);
     println!("flood of 60,000 Events at 8 MiB: its own record lacks {lacks:.2} of its time");
     assert!(lacks > 0.99 && tenants == 1, "{lacks} of {tenants}");
-    // Once the rows would have gone by age, the limit shortens nothing.
+    // Once the rows would have expired by age, the limit shortens no record.
     store.time.advance(Duration::from_secs(8 * 86_400));
     store.clean();
     assert_eq!(store.number("SELECT count(*) FROM eviction"), 0);
@@ -127,7 +127,7 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     store.check();
 }
 
-/// Errors go last, so a flood of them would push all else out.
+/// Errors are deleted last, so a flood of them would displace everything else.
 #[test]
 fn flood_of_errors_keeps_share_of_others() {
     let mut store = Store::with(Some(8 << 20), large_volume);
@@ -142,7 +142,7 @@ fn flood_of_errors_keeps_share_of_others() {
     store.check();
 }
 
-/// Fewer rows than the others have, each as large as a row can be.
+/// Fewer rows than the others, each of maximum size.
 #[test]
 fn flood_of_large_rows_counts_by_bytes() {
     let mut store = Store::with(Some(8 << 20), large_volume);
@@ -175,7 +175,7 @@ fn flood_of_kinds_keeps_rows_of_others() {
     assert_eq!(store.texts("PRAGMA integrity_check"), ["ok"]);
 }
 
-/// 100 ConfigMaps whose facts alone are more than the limit of 64 MiB.
+/// 100 ConfigMaps whose snapshots exceed the limit of 64 MiB.
 #[test]
 fn snapshots_of_one_namespace_do_not_displace_rows() {
     let mut store = Store::with(Some(64 << 20), large_volume);
