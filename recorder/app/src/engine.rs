@@ -1,4 +1,4 @@
-//! The analysis as a task: news in, items out, with room in the queue.
+//! The task of the analysis: messages of the informers in, items for the queue out.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,58 +23,50 @@ use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
 
-/// News that may wait for the analysis; the informers wait beyond that. Each holds one object, of at most
-/// `OBJECT_BYTES_MAX`: 2 MiB in all.
+/// Capacity of the inbox; a full inbox makes the informers wait. A message holds one object of at most
+/// `OBJECT_BYTES_MAX`: 2 MiB in total.
 pub const INBOX_MAX: usize = 64;
 
-/// News taken in before the rules look: a burst about one Service is looked at once.
+/// Messages handled before the rules run, so that a burst about one Service is evaluated once.
 const EVENTS_PER_BATCH: usize = 64;
 
-/// Subjects looked at before the next news: about a millisecond.
+/// Subjects evaluated before the next messages: about a millisecond.
 const SUBJECTS_PER_BATCH: usize = 100;
 
-/// How often the rows of open findings are extended: what is open is found by a search of the last few minutes.
+/// How often the rows of open findings are extended, so that a search of the last few minutes finds them.
 const EXTEND_EVERY: Duration = Duration::from_secs(120);
 
-/// How often timers are looked at.
+/// How often timers are checked.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How often the volume is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(30);
 
-/// The analysis counts as stuck after this long without a beat; it also waits while the queue is full, beating.
+/// The analysis counts as stuck after this time without a heartbeat. It sends heartbeats while it waits for the queue.
 pub const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 /// What the task works with.
 pub struct Engine {
-    /// The state.
     pub analysis: Analysis,
-    /// From the informers.
     pub inbox: mpsc::Receiver<Seen>,
-    /// From the writer.
+    /// Statistics of commits, from the writer.
     pub heard: Arc<Heard>,
-    /// How the other rooms are.
     pub health: Health,
-    /// Where the database is.
     pub data_dir: PathBuf,
-    /// The pod that kube9 runs in, where it was told.
+    /// The pod that kube9 runs in, if configured.
     pub pod: Option<ObjectRef>,
-    /// To the writer.
     pub queue: Arc<Queue>,
-    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Time.
     pub clock: Clock,
-    /// Shows that it runs.
     pub pulse: Pulse,
-    /// Says that there is memory for all.
+    /// The check `analysis`: whether all namespaces fit into memory.
     pub check: Check,
-    /// Of the informers.
+    /// To request relists of the informers.
     pub recalls: Vec<Arc<Recall>>,
 }
 
 impl Engine {
-    /// Works for ever; the caller drops the future to stop it.
+    /// Runs until the future is dropped.
     pub async fn run(mut self) {
         let mut news = Vec::with_capacity(EVENTS_PER_BATCH);
         let mut extended = self.clock.elapsed();
@@ -118,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// Takes in what no informer says: what the writer committed, and how kube9 itself is.
+    /// Polls what does not come from informers: commits of the writer, and the status of kube9 itself.
     async fn poll_inputs(&mut self, volume: &mut Volume) {
         let now = self.clock.now();
         self.analysis.on_commit(self.heard.take(), now);
@@ -139,7 +131,7 @@ impl Engine {
         self.report();
     }
 
-    /// Says how much is held, and who is left out for that.
+    /// Updates metrics and the check `analysis`.
     fn report(&mut self) {
         let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         let (held, max) = self.analysis.bytes();
@@ -164,7 +156,7 @@ impl Engine {
         }
     }
 
-    /// Hands items to the writer, each with room: the queue never has to drop one of them.
+    /// Pushes items when the queue has space, so that the queue never drops one of them.
     async fn push(&mut self, items: Vec<Item>) {
         for item in items {
             while tokio::time::timeout(TICK, self.queue.room()).await.is_err() {
@@ -184,7 +176,7 @@ impl Engine {
     }
 }
 
-/// The volume as it was last measured. A file system that hangs holds up a thread that has nothing else to do, and no task.
+/// The last measured disk space. Measured on a blocking thread, so that a file system that hangs blocks no task.
 #[derive(Debug, Default)]
 struct Volume {
     space: Option<DiskSpace>,

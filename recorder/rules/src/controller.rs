@@ -1,4 +1,4 @@
-//! Who made a pod, as its metadata tells.
+//! The controller of a pod, derived from its metadata.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use kube9_ingest::objects::Meta;
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
-/// The controller of a pod: the Deployment where a ReplicaSet of one owns it, the CronJob where a Job of one does.
+/// The top-level controller of a pod: the Deployment of its ReplicaSet, the CronJob of its Job.
 pub fn controller(meta: &Meta) -> Option<ObjectRef> {
     let owner = meta.owner.as_ref()?;
-    // Free text to the API server: with a slash, what is about the controller would be about another namespace.
+    // The API server does not validate the kind. With a slash, the subject would name another namespace.
     if owner.kind.contains('/') {
         return None;
     }
@@ -32,16 +32,15 @@ pub fn controller(meta: &Meta) -> Option<ObjectRef> {
     })
 }
 
-/// A run that could not start is made up for this much later at most: a CronJob gives up after a hundred missed runs, and
-/// one that was suspended starts the last of them.
+/// Latest start of a run after its scheduled time. A CronJob gives up after a hundred missed runs, and one that was
+/// suspended starts the last missed run.
 const RUN_LATE_MAX: Duration = Duration::from_secs(8 * 86_400);
 
-/// A node's clock and that of the control plane may differ.
+/// Tolerance for clock differences between nodes and the control plane.
 const RUN_EARLY_MAX: Duration = Duration::from_secs(120);
 
-/// The CronJob whose Job has this name: it ends in the minute for which the run was planned, counted from 1970. Nothing
-/// else says so in a pod, so the minute must be one at which the pod can have been created: a Job `import-20261122` is
-/// nobody's run.
+/// The CronJob of the Job with this name, which ends in the scheduled minute since 1970. A pod has no other reference
+/// to its CronJob, so the minute must be plausible for the pod's creation: `import-20261122` is not a run of a CronJob.
 fn cron_job(job: &str, created: Timestamp) -> Option<&str> {
     let (name, minute) = job.rsplit_once('-')?;
     if name.is_empty() || minute.len() != 8 || !minute.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -103,7 +102,7 @@ mod tests {
                     "ownerReferences":[{"kind":"Job","name":"nightly","controller":true}]}"#,
                 Some(("Job", "n", "nightly")),
             ),
-            // A date is no minute, nor is a minute of another month, nor one that is yet to come.
+            // Not a scheduled minute: a date, a minute of another month, and one in the future.
             (
                 r#"{"namespace":"n","creationTimestamp":"2026-11-22T12:00:05Z",
                     "ownerReferences":[{"kind":"Job","name":"import-20261122","controller":true}]}"#,

@@ -1,4 +1,4 @@
-//! What is wrong with a container, as its state says.
+//! How a container fails, derived from its status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const IMAGE_PULL_ERRORS: [&str; 5] = [
     "ImageInspectError",
 ];
 
-/// Waiting reasons of a container that cannot be made as it is specified.
+/// Waiting reasons of a container that cannot be created as specified.
 const CONFIG_ERRORS: [&str; 7] = [
     "CreateContainerConfigError",
     "CreateContainerError",
@@ -30,21 +30,18 @@ const CONFIG_ERRORS: [&str; 7] = [
     "PostStartHookError",
 ];
 
-/// In what way a container fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureMode {
-    /// Its image cannot be pulled.
     ImagePull,
-    /// It cannot be made as it is specified.
+    /// It cannot be created as specified.
     Config,
-    /// It ran out of memory.
     OutOfMemory,
-    /// It ended with a code other than 0.
+    /// It exited with a code other than 0.
     Exit,
 }
 
 impl FailureMode {
-    /// For people, after "containers" or "pods".
+    /// A predicate for texts, after "pods".
     pub const fn words(self) -> &'static str {
         match self {
             Self::ImagePull => "cannot pull their image",
@@ -54,7 +51,7 @@ impl FailureMode {
         }
     }
 
-    /// One word for metadata and fingerprints.
+    /// The value in metadata and fingerprints.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ImagePull => "image_pull",
@@ -65,23 +62,20 @@ impl FailureMode {
     }
 }
 
-/// Its image cannot be pulled.
 pub fn is_image_pull_error(state: &ContainerState) -> bool {
     IMAGE_PULL_ERRORS.contains(&&*state.waiting)
 }
 
-/// It cannot be made as it is specified.
 pub fn is_config_error(state: &ContainerState) -> bool {
     CONFIG_ERRORS.contains(&&*state.waiting)
 }
 
-/// The end was for want of memory.
 pub fn is_oom(end: &Terminated) -> bool {
     &*end.reason == "OOMKilled"
 }
 
-/// The latest end, if it was a failure that the container has not recovered from: it has not run for `stable_after` since.
-/// The time is when it will have, if it runs now.
+/// The latest termination if it was a failure and the container has not run for `stable_after` since, and the time at
+/// which a running container will have.
 pub fn recent_failure(
     state: &ContainerState,
     now: Timestamp,
@@ -97,7 +91,7 @@ pub fn recent_failure(
     }
 }
 
-/// How the container fails now; `None`: it does not, or has recovered.
+/// How the container fails now; `None` if it does not, or has recovered.
 pub fn failure_mode(
     state: &ContainerState,
     now: Timestamp,
@@ -117,15 +111,15 @@ pub fn failure_mode(
     })
 }
 
-/// Its node ended it: it failed by no fault of its containers.
+/// Whether the node ended the pod: that is not a failure of its containers.
 pub fn is_evicted(pod: &Pod) -> bool {
     &*pod.reason == "Evicted"
 }
 
-/// Longest image in the identity of a finding.
+/// Longest image name in the identity of a finding.
 const IMAGE_BYTES_MAX: usize = 1024;
 
-/// The images that a pod cannot pull, without the credentials that an image may hold: findings are stored under them.
+/// The images that a pod cannot pull. Credentials are removed, because findings are stored under these names.
 pub fn images_failing_pull(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
     let failing = pod
         .containers
@@ -138,17 +132,16 @@ pub fn images_failing_pull(pod: &Pod) -> impl Iterator<Item = Arc<str>> {
     })
 }
 
-/// Ways in which the containers of a pod fail.
 #[derive(Debug, Default)]
 pub(crate) struct PodFailures {
-    /// Each way, and since when.
+    /// Each mode, and since when.
     pub(crate) modes: Vec<(FailureMode, Option<Timestamp>)>,
-    /// When that changes by itself.
+    /// When this changes without a change of the pod.
     pub(crate) recheck_at: Option<Timestamp>,
 }
 
-/// How a pod fails. A pod that goes, or that its node evicted, does not; an image counts once it has been waited for
-/// for `image_pull`, as it does for the pod itself: a registry that hiccups is nobody's fault.
+/// How the containers of a pod fail. Pods that are deleted or evicted do not count. A failing image pull counts after
+/// `image_pull`, as in `ImagePullFailing`: a short failure of a registry is not a failure of the pod.
 pub(crate) fn pod_failures(
     entry: &PodEntry,
     now: Timestamp,

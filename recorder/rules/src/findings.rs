@@ -1,13 +1,13 @@
-//! Findings: when a sign of trouble opens one, what updates it, when it closes.
+//! Findings: when a symptom opens one, what updates it, and when it closes.
 //!
 //! ```text
-//!   sign ──▶ pending ── lasted for `hold` ──▶ open ── sign gone, object gone, rule off ──▶ closed ("… resolved")
-//!              └── sign gone ──▶ nothing        ├── worse ──▶ open, with a new row; better, but not well: as bad as it was
-//!                                               └── another rule says more ──▶ closed ("…, now …")
+//!   symptom ──▶ pending ── `for_at_least` has passed ──▶ open ── symptom ended, object deleted, rule disabled ──▶ closed
+//!                  └── symptom ended ──▶ nothing           ├── worse ──▶ open, with a new row (better changes nothing)
+//!                                                          └── superseded by another rule ──▶ closed ("…, now …")
 //! ```
 //!
-//! Invariant: one fingerprint is open once. It is rule, object (by uid, so that a new pod of an old name is another one)
-//! and part.
+//! Invariant: a fingerprint is open at most once. It consists of the rule, the object (by uid, so that a new pod with an
+//! old name is another object) and the part.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,10 +30,10 @@ use super::rules::format::human_duration;
 use super::rules::symptoms::{RuleOutput, Symptom};
 use super::subject::Subject;
 
-/// Shortest time between two updates of one finding's row: counts that grow by the second are not worth a write each.
+/// Shortest time between two updates of a finding's row, so that a fast counter does not cause a write each second.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
-/// What is known of an open finding; survives restarts.
+/// The stored state of an open finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFinding {
     rule: String,
@@ -53,64 +53,57 @@ pub struct OpenFinding {
     node: Option<String>,
     #[serde(default, with = "triple", skip_serializing_if = "Option::is_none")]
     owner: Option<ObjectRef>,
-    /// Of the facts that its row shows.
+    /// Hash of the metadata of its row.
     #[serde(default)]
     digest: u64,
     #[serde(skip)]
     updated: Option<Timestamp>,
 }
 
-/// Whose signs are judged.
+/// One evaluation of a subject by a rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Evaluation<'a> {
-    /// Name of the rule.
     pub rule: &'static str,
-    /// Type of its findings.
     pub event_type: EventType,
-    /// What it looked at.
     pub subject: &'a Subject,
-    /// uid of the object; the subject's name where there is none.
+    /// uid of the object, or the name of a subject without one.
     pub identity: &'a str,
-    /// The object, for the rows.
     pub object: Option<&'a ObjectRef>,
-    /// The namespace that bears the bytes: the subject's own, or of what is in none, such as an image, that of one of its
-    /// pods.
+    /// The namespace to which the memory is charged: the subject's, or for a subject in none, such as an image, that of
+    /// one of its pods.
     pub bearer: &'a str,
-    /// Not all pods are known: what the rule sees is so, and what it does not see may be so too.
+    /// Not all pods are known: findings may open, but not close.
     pub sees_part: bool,
-    /// Nothing was open or about to be of the subject before any rule looked: most are well, and cost no more than this.
+    /// The subject had no open or pending finding before this evaluation. True for most, which makes them cheap.
     pub had_none: bool,
-    /// Now.
     pub now: Timestamp,
 }
 
-/// How a finding ends.
 #[derive(Debug, Clone, Copy)]
 enum Ending<'a> {
-    /// For this reason; its last row says "resolved".
+    /// The title of its last row ends in "resolved"; the value is the reason.
     Resolved(&'a str),
-    /// It goes on as this, which another rule reports.
+    /// Another rule reports what the problem has become.
     SupersededBy(&'a str),
 }
 
-/// All findings that are open or about to be.
+/// All open and pending findings.
 #[derive(Debug, Default)]
 pub struct Findings {
     open: maps::Map<String, OpenFinding>,
     by_rule: BTreeMap<String, i64>,
     by_subject: maps::Map<Subject, BTreeSet<String>>,
-    /// First sight of signs that have not lasted long enough, by subject and fingerprint.
+    /// When symptoms that have not lasted long enough were first seen, by subject and fingerprint.
     pending: maps::Map<Subject, BTreeMap<String, Timestamp>>,
-    /// Findings that were open while nobody could see whether they still were, and when that was.
+    /// Findings that were open during an interval in which their objects were not watched.
     unverified: maps::Map<String, UnobservedInterval>,
-    /// Bytes of all of them.
     ledger: Ledger,
-    /// The namespace that is charged for what is not in a namespace.
+    /// The namespace that is charged for a subject without one.
     bearers: maps::Map<Subject, Box<str>>,
 }
 
 impl Findings {
-    /// Takes over what was open when the recorder stopped. Returns how many entries could not be read.
+    /// Restores the stored findings. Returns how many could not be read.
     pub fn restore(&mut self, stored: Vec<(String, String)>) -> usize {
         let mut unreadable = 0;
         for (fingerprint, state) in stored {
@@ -122,37 +115,34 @@ impl Findings {
         unreadable
     }
 
-    /// Forgets everything: the database is a new one.
+    /// Clears everything, for a new database.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Bytes of all of them.
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// How many are open, by rule.
     pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
         &self.by_rule
     }
 
-    /// Whether nothing is open or about to be of this subject.
+    /// Whether the subject has no open or pending finding.
     pub fn has_none(&self, subject: &Subject) -> bool {
         !self.by_subject.contains_key(subject) && !self.pending.contains_key(subject)
     }
 
-    /// Whether any is open.
     pub fn has_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Subjects that have a finding, or a sign of one.
+    /// Subjects with an open or pending finding.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.by_subject.keys().chain(self.pending.keys())
     }
 
-    /// Findings of these rules may have ended unseen.
+    /// Notes that findings of these rules may have ended unobserved.
     pub fn mark_unverified(&mut self, concerns: impl Fn(&str) -> bool, late: UnobservedInterval) {
         for (fingerprint, _) in self.open.iter().filter(|(_, open)| concerns(&open.rule)) {
             let interval = self.unverified.entry(fingerprint.clone()).or_insert(late);
@@ -161,18 +151,18 @@ impl Findings {
         }
     }
 
-    /// Whether a part of what `look` looks at is open.
+    /// Whether the rule has an open finding about this part of the subject.
     pub fn is_open(&self, evaluation: &Evaluation<'_>, part: &str) -> bool {
         !evaluation.had_none && self.open.contains_key(&fingerprint(evaluation, part))
     }
 
-    /// Whether another rule's finding about what `look` looks at is open.
+    /// Whether another rule has an open finding about this part of the subject.
     pub fn other_is_open(&self, evaluation: &Evaluation<'_>, rule: &str, part: &str) -> bool {
         self.open
             .contains_key(&fingerprint_of(rule, evaluation, part))
     }
 
-    /// Judges the signs that a rule sees now; returns when to look again.
+    /// Opens, updates and closes findings so that they match the rule's output; returns when to evaluate again.
     pub fn reconcile(
         &mut self,
         evaluation: &Evaluation<'_>,
@@ -205,7 +195,7 @@ impl Findings {
                 if evaluation.sees_part {
                     continue; // what is missing does not make it better
                 }
-                // Better, but not well: what goes up and down between two pods that crash in turn is one finding.
+                // A lower severity does not change the finding: two pods that crash in turn are one finding.
                 let is_worse = symptom.severity > open.severity;
                 if !is_worse {
                     if let Some(at) = update(evaluation, open, &fingerprint, symptom, out) {
@@ -216,7 +206,7 @@ impl Findings {
                     self.open(evaluation, &fingerprint, symptom, since, out);
                 }
             } else {
-                // A rule that does not know since when says "now"; a node's clock that is ahead says "later".
+                // `since` is now if the rule does not know it, and later if a node's clock is ahead.
                 let first = if symptom.since >= evaluation.now {
                     self.pending_since(evaluation, &fingerprint)
                 } else {
@@ -236,12 +226,12 @@ impl Findings {
         recheck_at
     }
 
-    /// The namespace that bears the bytes of what is known of a subject; empty where none does.
+    /// The namespace that is charged for a subject; empty if none is.
     pub fn bearer<'a>(&'a self, subject: &'a Subject) -> &'a str {
         bearer(&self.bearers, subject)
     }
 
-    /// From now on this namespace bears them.
+    /// Moves the charge for a subject to another namespace.
     fn charge(&mut self, subject: &Subject, namespace: &str) {
         let before = bearer(&self.bearers, subject);
         if before == namespace {
@@ -260,7 +250,7 @@ impl Findings {
         self.bearers.insert(subject.clone(), namespace.into());
     }
 
-    /// Forgets who bears what is known of a subject, if nothing is.
+    /// Removes the charge for a subject without findings.
     fn release(&mut self, subject: &Subject) {
         if !self.bearers.is_empty() && self.has_none(subject) {
             self.bearers.remove(subject);
@@ -278,7 +268,7 @@ impl Findings {
         evaluation.now
     }
 
-    /// Closes what this rule no longer sees on this subject.
+    /// Closes the findings of this rule whose symptom is not in its output.
     fn close_unseen(
         &mut self,
         evaluation: &Evaluation<'_>,
@@ -320,7 +310,7 @@ impl Findings {
         }
     }
 
-    /// Closes the findings of these rules about a subject that is gone.
+    /// Closes the findings of these rules about a deleted subject.
     pub fn close_for_deleted(
         &mut self,
         subject: &Subject,
@@ -331,7 +321,7 @@ impl Findings {
         self.close_for(subject, of, "the object was deleted", now, out);
     }
 
-    /// Closes the findings of these rules about a subject, and says why.
+    /// Closes the findings of these rules about a subject, with a reason.
     pub fn close_for(
         &mut self,
         subject: &Subject,
@@ -360,7 +350,7 @@ impl Findings {
         }
     }
 
-    /// What has a finding, or is about to, in a namespace.
+    /// Subjects of a namespace with an open or pending finding.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Subject> {
         let all = self.by_subject.keys().chain(self.pending.keys());
         let within = all.filter(|subject| self.bearer(subject) == namespace);
@@ -372,7 +362,7 @@ impl Findings {
         self.by_subject.contains_key(subject)
     }
 
-    /// Closes findings of rules that do not run any more, and says why they do not.
+    /// Closes the findings of rules that do not run, with a reason.
     pub fn close_disabled(
         &mut self,
         runs: impl Fn(&str) -> bool,
@@ -429,7 +419,7 @@ impl Findings {
             digest: digest(&symptom.extra),
             updated: Some(evaluation.now),
         };
-        // An `Open` is JSON by its type.
+        // An `OpenFinding` always serializes.
         let state = Clean::json(&open).unwrap_or_else(|| Clean::identity("{}"));
         let row = row(evaluation, fingerprint, symptom, since);
         self.insert(fingerprint.to_owned(), open);
@@ -518,7 +508,7 @@ fn update(
     None
 }
 
-/// Times of the API are whole seconds: what follows the point is noise to people.
+/// Removes zero milliseconds: times of the API are whole seconds.
 fn legible(text: &str) -> String {
     text.replace(".000Z", "Z")
 }
@@ -550,17 +540,17 @@ fn row(
     }
 }
 
-/// What an open finding takes beside its texts: a dozen short words of their own, and its places in two maps, of which a
-/// third is free. With 700, a cluster full of findings took 90 MiB where 64 were counted.
+/// Bytes of an open finding besides its texts: a dozen short strings, and its slots in two maps that are two thirds full.
+/// With 700, a cluster full of findings used 90 MiB where 64 were counted.
 const OPEN_COST: usize = 1700;
 
-/// What a sign that has not lasted long enough takes.
+/// Bytes of a pending finding.
 fn pending_cost(fingerprint: &str) -> usize {
     400 + fingerprint.len()
 }
 
 impl OpenFinding {
-    /// About how much memory it takes.
+    /// Estimated bytes.
     fn cost(&self, fingerprint: usize) -> usize {
         let bytes = |object: &ObjectRef| {
             let ObjectRef {
@@ -639,13 +629,13 @@ fn fingerprint(evaluation: &Evaluation<'_>, part: &str) -> String {
     fingerprint_of(evaluation.rule, evaluation, part)
 }
 
-/// The identity is a uid or the clean name of a subject; a part may be any text of an object.
+/// The identity is a uid or a sanitized name; a part may be any text of an object.
 fn fingerprint_of(rule: &str, evaluation: &Evaluation<'_>, part: &str) -> String {
     let part = clean_text(part, NAME_BYTES_MAX);
     format!("{rule}/{}/{part}", evaluation.identity)
 }
 
-/// A value of a closed set is stored as its word.
+/// Stores an enum as its name.
 mod word {
     use std::fmt::Display;
     use std::str::FromStr;
@@ -666,7 +656,7 @@ mod word {
     }
 }
 
-/// An object is stored as its kind, namespace and name.
+/// Stores an object as its kind, namespace and name.
 mod triple {
     use kube9_model::ObjectRef;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

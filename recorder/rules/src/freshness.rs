@@ -1,10 +1,10 @@
-//! What is seen as it is: the informers, and of which kinds the world is current.
+//! Which kinds the world shows in their current state, by the state of their informers.
 //!
 //! ```text
-//!   blind ── list complete, watch open ──▶ settling ── THAW ──▶ ready ── watch cut, forbidden ──▶ blind
+//!   not ready ── list complete, watch open for UNSUSPEND_DELAY ──▶ ready ── watch lost or forbidden ──▶ not ready
 //! ```
 //!
-//! A rule runs only while every kind that it reads is ready: until then its findings are frozen.
+//! A rule runs only while every kind that it reads is ready. Until then, its findings are suspended.
 
 use std::time::Duration;
 
@@ -18,55 +18,53 @@ use kube9_model::watch::{RelistCause, WatchId};
 use super::changes::{ObjectSnapshot, UnobservedInterval};
 use super::subject::{ObjectKey, key, split};
 
-/// How long after a reconnect the rules wait: what happened meanwhile arrives first.
+/// How long the rules wait after a reconnect, so that the missed changes arrive first.
 const UNSUSPEND_DELAY: Duration = Duration::from_secs(2);
 
-/// Shortest time between two notes that a view is current, where no change was recorded in between.
+/// Shortest time between two stored confirmations without a recorded change in between.
 const CONFIRM_EVERY: Duration = Duration::from_secs(5);
 
-/// One informer, as the analysis knows it.
+/// The state of one informer.
 #[derive(Debug)]
 pub(super) struct InformerView {
     pub(super) kind: Kind,
     pub(super) namespace: String,
-    /// What is stored of its objects.
     pub(super) snapshots: Map<ObjectKey, ObjectSnapshot>,
-    /// What the list under way has shown.
+    /// Objects that the current list has shown; `None` outside a list.
     pub(super) listing: Option<Set<ObjectKey>>,
-    /// Changes that the list under way shows happened in this time; `None`: nothing counts as a change.
+    /// The interval in which changes that the current list shows happened.
     unobserved: Option<UnobservedInterval>,
-    /// Nothing of its kind was ever recorded: what it lists is not news.
+    /// Nothing of its kind was ever recorded, so objects in its list are not changes.
     pub(super) first: bool,
     synced: bool,
     connected_since: Option<Timestamp>,
-    /// When the view was last proven to be current.
+    /// When it was last confirmed that all changes were seen.
     current: Option<Timestamp>,
-    /// Of that, what was noted in the database.
+    /// The last confirmation that was stored.
     noted: Option<Timestamp>,
-    /// A change was recorded since.
+    /// A change was recorded since the last stored confirmation.
     pub(super) changed: bool,
-    /// Since when what the watch tells happened while the recorder was away: it goes on from the stored position.
+    /// Set while a resumed watch delivers changes that happened since then, while the recorder was down.
     resumed: Option<Timestamp>,
-    /// The last list was of the stored position: it shows what is stored, not what is current.
+    /// The last list was at the stored resourceVersion: it shows the stored state, not the current one.
     is_resuming: bool,
-    /// The watch reads what happened before it was opened.
+    /// The watch delivers changes from before it was opened.
     pub(super) reads_backlog: bool,
 }
 
-/// All informers, and the kinds.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
     sources: Map<WatchId, InformerView>,
-    /// Since when every watch of Events is open; they have a source of their own.
+    /// Since when every watch of Events is open. Events have no informer.
     events: Option<Timestamp>,
-    /// Kinds that are seen as they are, by their index.
+    /// By kind.
     ready: [bool; 6],
-    /// Kinds that are not: since when.
+    /// By kind.
     not_ready_since: [Option<Timestamp>; 6],
 }
 
 impl InformerView {
-    /// The list under way, if one is, shows what is known under that key. What is not known cannot be missed.
+    /// Marks a known object as shown by the current list.
     pub(super) fn mark_listed(&mut self, key: &ObjectKey) {
         if let Some(listing) = &mut self.listing
             && let Some((key, _)) = self.snapshots.get_key_value(key)
@@ -75,7 +73,6 @@ impl InformerView {
         }
     }
 
-    /// A list begins.
     pub(super) fn list_begins(&mut self, cause: RelistCause, now: Timestamp) {
         self.listing = Some(Set::default());
         self.first = cause == RelistCause::FirstStart;
@@ -92,7 +89,7 @@ impl InformerView {
         });
     }
 
-    /// The list is complete; what it did not show, and in which time that went.
+    /// The list is complete. Returns the objects that it did not show, and the interval in which they were deleted.
     pub(super) fn list_ends(
         &mut self,
         proven: Timestamp,
@@ -107,13 +104,13 @@ impl InformerView {
         (missing, self.unobserved.take())
     }
 
-    /// Whether it goes on from the stored position: then its list shows what is stored, and there is no gap.
+    /// Whether it resumes from the stored resourceVersion: then its list shows the stored state, and there is no gap.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }
 
-    /// Whether what is seen now happened while the recorder was away: in a list after that time, in what a resumed watch tells
-    /// first, and in a backlog, however long it takes to read.
+    /// The interval in which a change that arrives now happened, if it was not observed: after a list, at the beginning of
+    /// a resumed watch, and in a backlog.
     pub(super) fn unobserved_interval(&mut self, now: Timestamp) -> Option<UnobservedInterval> {
         if self
             .connected_since
@@ -127,17 +124,17 @@ impl InformerView {
             .or(from.map(|from| UnobservedInterval { from, to: now }))
     }
 
-    /// The resourceVersion that a watch has reached with this object; in a list it says nothing.
+    /// The resourceVersion that the watch has reached with this object; `None` in a list.
     pub(super) fn resource_version_of(&self, object: &Object) -> Option<String> {
         self.listing
             .is_none()
             .then(|| object.meta().version.to_string())
     }
 
-    /// Everything was seen by then. Returns whether that is worth a note in the database: a gap that follows begins there.
+    /// All changes until then were seen. Returns whether to store it: a following gap begins there.
     pub(super) fn confirm(&mut self, at: Timestamp) -> bool {
         self.current = self.current.max(Some(at));
-        // After a clock that was ahead, too: the position must not stand still until it is that late again.
+        // Also after the clock was set back: otherwise no confirmation would be stored until it reaches the old time.
         let is_due = |noted| at.since(noted) >= CONFIRM_EVERY || at < noted;
         let is_due = self.noted.is_none_or(is_due) || std::mem::take(&mut self.changed);
         if is_due {
@@ -146,14 +143,13 @@ impl InformerView {
         is_due
     }
 
-    /// The watch is open.
     pub(super) fn connected(&mut self, now: Timestamp) {
         self.connected_since.get_or_insert(now);
     }
 }
 
 impl Freshness {
-    /// Adds an informer; says how its first list begins.
+    /// Adds an informer; returns the cause of its first list.
     pub(super) fn add(
         &mut self,
         watch: WatchId,
@@ -195,12 +191,11 @@ impl Freshness {
         }
     }
 
-    /// All informers.
     pub(super) fn watches(&self) -> impl Iterator<Item = WatchId> {
         self.sources.keys().copied()
     }
 
-    /// Forgets what is known of the objects of a namespace; returns them.
+    /// Removes the objects of a namespace; returns them.
     pub(super) fn forget(&mut self, namespace: &str) -> Vec<(Kind, WatchId, ObjectKey)> {
         let mut forgotten = Vec::new();
         for (watch, source) in &mut self.sources {
@@ -218,12 +213,11 @@ impl Freshness {
         forgotten
     }
 
-    /// The informer of a watch.
     pub(super) fn source(&mut self, watch: WatchId) -> Option<&mut InformerView> {
         self.sources.get_mut(&watch)
     }
 
-    /// An informer sees nothing until it lives again.
+    /// The watch is closed.
     pub(super) fn disconnected(&mut self, watch: WatchId, now: Timestamp) {
         if let Some(source) = self.sources.get_mut(&watch) {
             source.connected_since = None;
@@ -231,7 +225,7 @@ impl Freshness {
         }
     }
 
-    /// Whether every watch of Events is open.
+    /// Sets whether every watch of Events is open.
     pub(super) fn events_are_watched(&mut self, watched: bool, now: Timestamp) {
         if watched {
             self.events.get_or_insert(now);
@@ -241,12 +235,11 @@ impl Freshness {
         }
     }
 
-    /// Whether a kind is seen as it is.
     pub(super) fn is_ready(&self, kind: Kind) -> bool {
         self.ready[kind.index()]
     }
 
-    /// Notes which kinds are seen as they are; returns those that were not until now, and since when.
+    /// Updates which kinds are ready; returns those that became ready, and since when they were not.
     pub(super) fn refresh(&mut self, now: Timestamp) -> Vec<(Kind, Option<Timestamp>)> {
         let mut now_ready = Vec::new();
         for &kind in Kind::ALL {

@@ -1,11 +1,11 @@
-//! Bytes that are held, by namespace: an estimate that follows what is kept, so that one namespace cannot take all.
+//! Estimated memory by namespace, so that one namespace cannot use all of it.
 //!
-//! Invariant: what is subtracted is computed from what is kept as it was when it was added; so nothing is left of what is
-//! gone.
+//! Invariant: the bytes that are subtracted for an object are computed from the same state as those that were added, so
+//! that nothing remains when the object is removed.
 
 use kube9_ingest::maps::Map;
 
-/// Bytes by namespace; what is in none counts as a namespace of its own, named ''.
+/// Bytes by namespace. Cluster-scoped objects count for the namespace ''.
 #[derive(Debug, Default)]
 pub struct Ledger {
     held: Map<Box<str>, usize>,
@@ -13,7 +13,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Something is kept.
     pub fn add(&mut self, namespace: &str, bytes: usize) {
         if bytes == 0 {
             return;
@@ -25,7 +24,6 @@ impl Ledger {
         }
     }
 
-    /// It is not kept any more.
     pub fn sub(&mut self, namespace: &str, bytes: usize) {
         let Some(held) = self.held.get_mut(namespace) else {
             return;
@@ -38,17 +36,14 @@ impl Ledger {
         }
     }
 
-    /// Bytes of a namespace.
     pub fn of(&self, namespace: &str) -> usize {
         self.held.get(namespace).copied().unwrap_or(0)
     }
 
-    /// Bytes of all.
     pub const fn total(&self) -> usize {
         self.total
     }
 
-    /// Namespaces that hold any.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(|name| &**name)
     }

@@ -1,4 +1,4 @@
-//! What changed, what is unhealthy, why, and what is at risk: from the objects that the informers see.
+//! Rows of changes and findings, computed from the objects that the informers deliver. Pure: no I/O, no clock.
 //!
 //! ```text
 //!   informers ─▶ engine (one task) ─▶ changes ── facts differ ──▶ rows          ─┐

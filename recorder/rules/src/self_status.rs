@@ -1,41 +1,38 @@
-//! How kube9 itself is: what its own rules look at. A copy of the board that `/healthz` shows, and of the volume.
+//! The status of kube9 itself, for the rules about it: the checks of `/healthz`, and the disk space.
 
 use kube9_model::ObjectRef;
 use kube9_model::time::Timestamp;
 
-/// What is known of kube9 itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SelfStatus {
     /// The checks that are not healthy.
     pub degraded: Vec<FailedCheck>,
-    /// The volume of the database, where it can be measured.
+    /// The volume of the database; `None` if it cannot be measured.
     pub volume: Option<DiskSpace>,
-    /// The pod that it runs in, where it was told.
+    /// The pod that it runs in, if configured.
     pub pod: Option<ObjectRef>,
 }
 
 /// A check that is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
-    /// Its name on the board, e.g. `database` or `watch/Pod`.
+    /// E.g. `database` or `watch/Pod`.
     pub check: String,
-    /// What is wrong.
     pub message: String,
-    /// Since when; `None`: it never was healthy.
+    /// `None` if it never was healthy.
     pub since: Option<Timestamp>,
 }
 
-/// Space of a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// All of it, in bytes.
+    /// In bytes.
     pub total: u64,
-    /// What is free, in bytes.
+    /// In bytes.
     pub free: u64,
 }
 
 impl DiskSpace {
-    /// What is free, in percent; of a volume without size, all of it.
+    /// 100 for a volume without a size.
     pub fn free_percent(self) -> u64 {
         match self.total {
             0 => 100,
@@ -54,7 +51,7 @@ impl SelfStatus {
         !self.degraded.iter().any(of_events)
     }
 
-    /// Whether a rule could see a difference.
+    /// Whether the difference can change the result of a rule.
     pub fn differs(&self, other: &Self) -> bool {
         let percent = |own: &Self| own.volume.map(DiskSpace::free_percent);
         (&self.degraded, percent(self), &self.pod) != (&other.degraded, percent(other), &other.pod)

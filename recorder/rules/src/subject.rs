@@ -1,4 +1,4 @@
-//! What findings, timers and charges are about, and the keys of objects: plain data.
+//! The subjects of findings, and the keys of objects. Plain data.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,34 +9,25 @@ use kube9_model::ObjectRef;
 use kube9_model::label::{Kind, Label};
 use serde::{Deserialize, Serialize};
 
-/// An object's kind, namespace and name, in memory once: shared by all maps and indexes. They are clean, since facts and
-/// findings are stored under them.
+/// An object's kind, namespace and name, shared by all maps and indexes. Sanitized, because snapshots and findings are
+/// stored under it.
 pub type ObjectKey = Arc<ObjectRef>;
 
-/// What a subject is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
-    /// A Pod.
     Pod,
-    /// A Node.
     Node,
-    /// A Deployment.
     Deployment,
-    /// A Service.
     Service,
-    /// A ConfigMap.
     ConfigMap,
-    /// All pods of one controller, of whatever kind; of a pod without one, that pod.
+    /// All pods of one controller of any kind, or a pod without a controller.
     Owner,
     /// An image that some pod cannot pull.
     Image,
-    /// A namespace as a whole.
     Namespace,
-    /// The cluster as a whole.
     Cluster,
-    /// kube9 itself.
     Recorder,
-    /// A watch of the recorder's own; its name is the kind, with `/namespace` where it is of one.
+    /// A watch of the recorder; its name is `Kind` or `Kind/namespace`.
     Watch,
 }
 
@@ -55,7 +46,7 @@ impl SubjectKind {
         Self::Watch,
     ];
 
-    /// The word under which findings are stored.
+    /// The value that is stored with findings.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Pod => "pod",
@@ -72,7 +63,7 @@ impl SubjectKind {
         }
     }
 
-    /// The kind that has to be seen for one of these to be gone; `None`: it is always there.
+    /// The kind that must be watched to know that a subject was deleted; `None` for subjects that always exist.
     pub const fn kind(self) -> Option<Kind> {
         match self {
             Self::Node => Some(Kind::Node),
@@ -85,49 +76,45 @@ impl SubjectKind {
     }
 }
 
-/// One thing that rules are about.
+/// What a rule evaluates.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "Stored", try_from = "Stored")]
 pub struct Subject {
-    /// What.
     pub kind: SubjectKind,
-    /// Which: the object, or a name in the form of one.
+    /// The object, or a name in the form of one.
     pub object: ObjectKey,
 }
 
 impl Subject {
-    /// One thing.
     pub const fn new(kind: SubjectKind, object: ObjectKey) -> Self {
         Self { kind, object }
     }
 
-    /// Something that is in no namespace, by its name.
+    /// A subject without a namespace.
     pub fn named(kind: SubjectKind, name: &str) -> Self {
         Self::new(kind, key(kind.as_str(), "", name))
     }
 
-    /// The cluster as a whole.
     pub fn cluster() -> Self {
         Self::named(SubjectKind::Cluster, "cluster")
     }
 
-    /// kube9 itself.
     pub fn recorder() -> Self {
         Self::named(SubjectKind::Recorder, "kube9")
     }
 
-    /// A namespace as a whole; it is in itself, so that a search in it finds what is wrong with the whole of it.
+    /// A namespace. Its own namespace is itself, so that a query for the namespace includes findings about it.
     pub fn of_namespace(name: &str) -> Self {
         Self::new(SubjectKind::Namespace, key("Namespace", name, name))
     }
 
-    /// The namespace that it is in or is; empty where it is in none, or in more than one.
+    /// Its namespace; empty for subjects in none or in several.
     pub fn namespace(&self) -> &str {
         &self.object.namespace
     }
 
-    /// By what it is told from others of its kind: `namespace/name` of an object, `Kind/namespace/name` of a controller,
-    /// else its name.
+    /// Its identity within its kind: `namespace/name` of an object, `Kind/namespace/name` of a controller, otherwise its
+    /// name.
     pub fn text(&self) -> Cow<'_, str> {
         match self.kind {
             SubjectKind::Owner => {
@@ -143,7 +130,7 @@ impl Subject {
         }
     }
 
-    /// The subject of that kind and text; the reverse of [`Subject::text`].
+    /// The reverse of [`Subject::text`].
     fn parse(kind: SubjectKind, text: &str) -> Self {
         match kind {
             SubjectKind::Owner => {
@@ -196,7 +183,7 @@ impl TryFrom<Stored> for Subject {
     }
 }
 
-/// A key of texts that are clean.
+/// A key of sanitized texts.
 pub fn key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
     Arc::new(ObjectRef {
         kind: kind.to_owned(),
@@ -205,7 +192,7 @@ pub fn key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
     })
 }
 
-/// The key of an object, as its metadata has it.
+/// The key of an object, sanitized.
 pub fn clean_key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
     let text = match namespace {
         "" => Cow::Borrowed(name),
@@ -220,7 +207,7 @@ pub fn clean_key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
     }
 }
 
-/// `namespace/name`, or the name of what is in none.
+/// `namespace/name`, or only the name of a cluster-scoped object.
 pub fn path(object: &ObjectRef) -> Cow<'_, str> {
     match &*object.namespace {
         "" => Cow::Borrowed(&*object.name),
@@ -233,7 +220,6 @@ pub fn split(path: &str) -> (&str, &str) {
     path.split_once('/').unwrap_or(("", path))
 }
 
-/// The identity of an object, for the rows.
 pub fn object_ref(kind: &str, meta: &Meta) -> ObjectRef {
     ObjectRef {
         kind: kind.to_owned(),

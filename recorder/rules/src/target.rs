@@ -1,4 +1,4 @@
-//! A subject, found in the world, and the rule that looks at it.
+//! A subject that exists, and its evaluation by a rule.
 
 use std::borrow::Cow;
 
@@ -10,24 +10,23 @@ use super::rules::symptoms::RuleOutput;
 use super::subject::{Subject, SubjectKind, object_ref};
 use super::world::World;
 
-/// A subject that is there.
+/// A subject that exists.
 pub(super) struct Target<'a> {
     subject: &'a Subject,
-    /// Of a controller, or those that wait for an image: found once, though many rules look at them.
+    /// The pods of a controller, or those that wait for an image; found once for all rules.
     pods: Option<Group<'a>>,
-    /// uid of the object; its text where it has none.
+    /// uid of the object, or the text of a subject without one.
     pub(super) identity: Cow<'a, str>,
-    /// Empty where it has none.
+    /// Empty for a subject without one.
     pub(super) namespace: &'a str,
-    /// The namespace that bears the bytes of what is found: its own, or that of one of its pods.
+    /// The namespace to which findings are charged: its own, or that of one of its pods.
     pub(super) bearer: &'a str,
-    /// The object, for the rows.
     pub(super) object: Option<ObjectRef>,
     ignore: &'a [Box<str>],
 }
 
 impl<'a> Target<'a> {
-    /// The subject, if it is there.
+    /// `None` if the subject does not exist.
     pub(super) fn find(world: &'a World, subject: &'a Subject) -> Option<Self> {
         let key = &subject.object;
         Some(match subject.kind {
@@ -52,7 +51,7 @@ impl<'a> Target<'a> {
                 Self {
                     ignore: &meta.ignore,
                     object: Some(ObjectRef::clone(key)),
-                    // Of a controller's namespace where it is in one.
+                    // Empty for a cluster-scoped controller.
                     namespace: if key.namespace.is_empty() {
                         ""
                     } else {
@@ -101,9 +100,8 @@ impl<'a> Target<'a> {
         self.ignore.iter().any(|word| rule.is_named(word))
     }
 
-    /// Has the rule look at it. The caller looks with the rules about what the subject is.
+    /// Runs the rule, which must be one about this kind of subject.
     pub(super) fn check(&self, rule: &Rule, context: &RuleContext<'_>, output: &mut RuleOutput) {
-        /// The subject was there when it was found.
         fn there<T>(found: Option<&T>, check: impl FnOnce(&T)) {
             if let Some(found) = found {
                 check(found);

@@ -1,7 +1,7 @@
-//! How many warnings each namespace has, and how many it usually has.
+//! The warning rate of each namespace, now and usually.
 //!
-//! Counted are rows of type `cluster`: repeats of one Event within ten minutes are one row, so that a single container in a
-//! crash loop does not count by the hundred.
+//! Rows of type `cluster` count. Repeats of one Event within ten minutes are one row, so that a single container in a
+//! crash loop does not count hundreds of times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use kube9_ingest::maps::Map;
 use kube9_model::heard::{History, Place, SLOT_SECONDS};
 use kube9_model::time::Timestamp;
 
-/// Slots of the rate: an hour.
+/// Slots of an hour.
 const SLOTS: i64 = 3600 / SLOT_SECONDS;
 
-/// Hours that make what is usual.
+/// Hours from which the usual rate is computed.
 const WEEK_HOURS: i64 = 7 * 24;
 
-/// Reasons told apart in a slot; further ones are counted together.
+/// Reasons counted separately in a slot; further ones are counted together.
 const REASONS_MAX: usize = 32;
 
 /// Warnings of all namespaces.
 #[derive(Debug, Default)]
 pub struct Warnings {
-    /// Hours in which anything was recorded: only of those it is known that there was no warning.
+    /// Hours in which anything was recorded. For other hours the number of warnings is unknown.
     recorded: BTreeSet<i64>,
     namespaces: Map<Box<str>, Counts>,
 }
@@ -37,16 +37,16 @@ struct Counts {
 pub struct Rate {
     /// Rows of the last hour.
     pub now: u32,
-    /// Median of the hours of the last week before; `None`: fewer than a day of them were recorded.
+    /// Median per hour of the last week; `None` with less than a day of recorded hours.
     pub usual: Option<f64>,
-    /// The reasons of the last hour, the most frequent first.
+    /// Reasons of the last hour, most frequent first.
     pub reasons: Vec<(Box<str>, u32)>,
     /// When the oldest slot leaves the hour.
     pub changes_at: Option<Timestamp>,
 }
 
 impl Warnings {
-    /// What was recorded before this process.
+    /// Restores the counts from the database.
     pub fn new(history: History) -> Self {
         let mut all = Self {
             recorded: history.recorded.into_iter().collect(),
@@ -61,7 +61,6 @@ impl Warnings {
         all
     }
 
-    /// Rows were committed.
     pub fn add(&mut self, place: &Place, rows: u32) {
         let hour = (place.slot * SLOT_SECONDS).div_euclid(3600);
         let counts = self.counts(&place.namespace);
@@ -69,7 +68,7 @@ impl Warnings {
         counts.slot(place, rows);
     }
 
-    /// kube9 records now. Once an hour, forgets what is older than a week.
+    /// Marks the current hour as recorded. Removes what is older than a week.
     pub fn recording(&mut self, now: Timestamp) {
         let hour = now.second().div_euclid(3600);
         if !self.recorded.insert(hour) {
@@ -85,7 +84,7 @@ impl Warnings {
             .retain(|_, counts| !counts.hours.is_empty() || !counts.slots.is_empty());
     }
 
-    /// The rate of a namespace; `None`: it has had no warning for a week.
+    /// `None` if the namespace had no warning for a week.
     pub fn rate(&self, namespace: &str, now: Timestamp) -> Option<Rate> {
         let counts = self.namespaces.get(namespace)?;
         let slot = now.second().div_euclid(SLOT_SECONDS);
@@ -98,7 +97,7 @@ impl Warnings {
         let mut reasons: Vec<(Box<str>, u32)> =
             reasons.into_iter().map(|(r, n)| (r.into(), n)).collect();
         reasons.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
-        // The hour under way and the one before it are what is judged, not what it is judged by.
+        // Without the current hour and the one before it, which are compared with the usual rate.
         let hour = now.second().div_euclid(3600);
         let mut usual: Vec<u32> = self
             .recorded

@@ -1,4 +1,4 @@
-//! Which subjects are to be looked at, and when.
+//! The subjects to evaluate, and when.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -7,19 +7,19 @@ use kube9_model::time::Timestamp;
 
 use super::subject::Subject;
 
-/// Subjects in the order in which they were touched, each once; and those whose time is yet to come, one time each: a look
-/// asks all rules, so what it says of the next one replaces what the one before said.
+/// A queue of subjects, each at most once, and one timer per subject. An evaluation asks all rules of a subject, so its
+/// timer replaces the previous one.
 #[derive(Debug, Default)]
 pub(super) struct WorkQueue {
     queue: VecDeque<Subject>,
     queued: Set<Subject>,
     timers: BTreeSet<(Timestamp, Subject)>,
-    /// The same by subject.
+    /// The timers by subject.
     times: Map<Subject, Timestamp>,
 }
 
 impl WorkQueue {
-    /// To be looked at next, unless they are already.
+    /// Adds subjects that are not queued yet.
     pub(super) fn enqueue(&mut self, subjects: impl IntoIterator<Item = Subject>) {
         for subject in subjects {
             if self.queued.insert(subject.clone()) {
@@ -28,7 +28,7 @@ impl WorkQueue {
         }
     }
 
-    /// To be looked at then, and not at the time that was said before; `None`: when it changes.
+    /// Replaces the timer of a subject; `None` removes it.
     pub(super) fn schedule(&mut self, at: Option<Timestamp>, subject: &Subject) {
         let before = self.times.get(subject).copied();
         if before == at {
@@ -46,7 +46,7 @@ impl WorkQueue {
         }
     }
 
-    /// Those whose time has come are to be looked at next.
+    /// Enqueues the subjects whose timer has expired.
     pub(super) fn promote_due(&mut self, now: Timestamp) {
         let mut due = BTreeSet::new();
         while self.timers.first().is_some_and(|(at, _)| *at <= now)
@@ -58,14 +58,12 @@ impl WorkQueue {
         self.enqueue(due);
     }
 
-    /// The next one.
     pub(super) fn pop(&mut self) -> Option<Subject> {
         let subject = self.queue.pop_front()?;
         self.queued.remove(&subject);
         Some(subject)
     }
 
-    /// Whether none is to be looked at now.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Rows of objects that come, go, or end.
+//! Rows for objects that are added or removed, and for pods that end.
 
 use kube9_ingest::objects::{Object, Phase};
 use kube9_model::Severity;

@@ -1,4 +1,4 @@
-//! Two states of an object, and the rows that say how they differ.
+//! Two snapshots of an object, and the rows for their differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,31 +11,26 @@ use super::added_removed::pod_ended;
 use super::row::{Row, joined_or_none, object_name, row};
 use super::snapshot::{KindSnapshot, ObjectSnapshot};
 
-/// When a change was seen, if not as it happened.
+/// The interval in which an unobserved change happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnobservedInterval {
-    /// It happened after this…
     pub from: Timestamp,
-    /// …and before this.
     pub to: Timestamp,
 }
 
-/// What is compared.
 #[derive(Debug)]
 pub struct Diff<'a> {
-    /// The object as it was; `None`: it was not there.
+    /// `None` if the object was added.
     pub before: Option<&'a ObjectSnapshot>,
-    /// Facts of the object as it is; `None`: it is gone.
+    /// `None` if the object was deleted.
     pub after: Option<&'a ObjectSnapshot>,
-    /// The object as it is, or was last seen; `None` where it went while nobody watched.
+    /// The current or last observed state; `None` if it was deleted while it was not watched.
     pub object: Option<&'a Object>,
-    /// Keys of a ConfigMap whose values changed while this process watched, whatever their length.
+    /// Keys of a ConfigMap whose values changed, also if their length did not.
     pub changed_keys: Vec<String>,
-    /// Who it is.
     pub subject: ObjectRef,
-    /// Now.
     pub at: Timestamp,
-    /// Not seen as it happened.
+    /// Set if the change was not observed when it happened.
     pub late: Option<UnobservedInterval>,
 }
 
@@ -204,7 +199,7 @@ fn deployment_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnap
     rows
 }
 
-/// `v1 → v2` where only the tag differs, else both whole.
+/// `v1 → v2` if only the tag differs, otherwise both images.
 fn tags(from: &str, to: &str) -> String {
     if let (Some((name, old)), Some((other, new))) = (from.rsplit_once(':'), to.rsplit_once(':'))
         && name == other
@@ -267,7 +262,7 @@ fn service_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnapsho
     rows
 }
 
-/// Details of the object are missing, and may be others than before: what comes and goes among them is not known.
+/// Whether details of the object were truncated, so that additions and removals among them are unknown.
 fn is_cut(change: &Diff<'_>) -> bool {
     change
         .object
@@ -315,7 +310,7 @@ fn config_map_differs(change: &Diff<'_>, before: &KindSnapshot, after: &KindSnap
         object_name(&change.subject),
         parts.join("; keys ")
     );
-    // `keys` holds names; an array is no `key: value` pair that the sanitizer would take for a secret.
+    // An array, because the sanitizer would take a `key: value` pair for a secret.
     let made = row("ConfigMapChanged", "ConfigMap changed", text);
     vec![
         made.with("changed", changed)

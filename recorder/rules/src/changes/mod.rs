@@ -1,11 +1,11 @@
-//! What changed: the facts of an object before and after, compared. Pure.
+//! Rows of changes: the snapshots of an object before and after, compared. Pure.
 //!
 //! ```text
-//!   facts before ─┬─ none ──▶ comes_and_goes ─┐
-//!   facts after  ─┴─ both ──▶ differs ────────┴─▶ rows
+//!   snapshot before ─┬─ one of them ──▶ added_removed ─┐
+//!   snapshot after  ─┴─ both ─────────▶ diff ──────────┴─▶ rows
 //! ```
 //!
-//! The facts are what is stored of an object, so that a change while the recorder was away is seen by its first list.
+//! Snapshots are stored, so that the first list after a restart shows what changed while the recorder was down.
 
 mod added_removed;
 mod diff;
@@ -36,7 +36,7 @@ pub fn rows(change: &Diff<'_>) -> Vec<Record> {
     made.into_iter().map(|row| record(change, row)).collect()
 }
 
-/// The change among `rows` that can break pods, if there is one.
+/// The first change among `rows` that can break pods.
 pub fn pod_breaking_change(rows: &[Record]) -> Option<String> {
     let row = rows.iter().find(|row| {
         matches!(
@@ -54,10 +54,10 @@ pub fn pod_breaking_change(rows: &[Record]) -> Option<String> {
     Some(what)
 }
 
-/// Longest name of a change: it is kept with its object.
+/// Longest description of a change, which is kept with its object.
 const WHAT_BYTES_MAX: usize = 300;
 
-/// Keys whose values changed between two sights of a ConfigMap.
+/// Keys whose values differ between two states of a ConfigMap.
 pub fn changed_keys(before: &ConfigMap, after: &ConfigMap) -> Vec<String> {
     let mut keys = Vec::new();
     for (key, facts) in &after.keys {

@@ -1,9 +1,8 @@
-//! A row in the making, and the words that its texts share.
+//! The row of a change before it becomes a record.
 
 use kube9_model::{ObjectRef, Severity};
 use serde_json::Value;
 
-/// A row in the making.
 pub(super) struct Row {
     pub(super) reason: &'static str,
     pub(super) severity: Severity,

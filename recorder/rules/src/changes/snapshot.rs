@@ -1,4 +1,4 @@
-//! What is stored of an object, to compare its next state with.
+//! The part of an object that is stored, to compare with its next state.
 
 use std::collections::BTreeMap;
 
@@ -9,92 +9,79 @@ use serde::{Deserialize, Serialize};
 
 use crate::controller::controller;
 
-/// A change that can break pods, as insights name it.
+/// A change that can break pods, as `FailureAfterChange` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastChange {
-    /// When, in milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub at: i64,
-    /// What, for people.
     pub what: String,
 }
 
 impl LastChange {
-    /// When.
     pub const fn time(&self) -> Timestamp {
         Timestamp::from_millis(self.at)
     }
 }
 
-/// The facts of an object. Every text from it is clean, so that the next state, which is cleaned too, compares equal.
+/// The snapshot of an object. Its texts are sanitized, so that they equal those of an unchanged next state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectSnapshot {
-    /// Identity: another uid is another object.
+    /// An object with another uid is another object.
     pub uid: String,
     /// The last change of it that can break pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<LastChange>,
-    /// The rest.
     #[serde(flatten)]
     pub of: KindSnapshot,
 }
 
-/// The facts of an object by its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum KindSnapshot {
-    /// Of a Node.
     Node {
-        /// It takes no new pods.
         cordoned: bool,
-        /// `key=value:Effect` each.
+        /// `key=value:Effect`.
         taints: Vec<String>,
-        /// Of its kubelet.
+        /// Version of the kubelet.
         version: String,
     },
-    /// Of a Pod.
     Pod {
-        /// Where it runs.
         node: String,
         /// `Kind/name` of its controller.
         owner: String,
-        /// Of all its containers.
+        /// Sum over its containers.
         restarts: i64,
-        /// Its end is recorded.
+        /// Its end has been recorded.
         ended: bool,
     },
-    /// Of a Deployment.
     Deployment {
         /// Image by container.
         images: BTreeMap<String, String>,
-        /// Pods wanted.
         replicas: i64,
-        /// Rollouts wait.
         paused: bool,
-        /// A rollout is under way.
+        /// A rollout is in progress.
         rolling: bool,
     },
-    /// Of a Service.
     Service {
-        /// ClusterIP, …
+        /// E.g. `ClusterIP`.
         #[serde(rename = "type")]
         kind: String,
-        /// `key=value` each.
+        /// `key=value`.
         selector: Vec<String>,
-        /// `name port→target/protocol` each.
+        /// `name port→target/protocol`.
         ports: Vec<String>,
     },
-    /// Of a ConfigMap.
     ConfigMap {
         /// Length of each key's value.
         keys: BTreeMap<String, u32>,
-        /// A lock of a leader election, or otherwise not worth a row.
+        /// A leader election lock, or another ConfigMap whose changes are not recorded.
         quiet: bool,
     },
-    /// The object was there; what it was like is not stored, for lack of space (`trim` in kube9-store).
+    /// The object existed; its details were trimmed for lack of space (`trim` in kube9-store).
     Unknown,
 }
 
-/// ConfigMaps that every cluster rewrites by itself.
+/// ConfigMaps that the cluster itself rewrites.
 fn is_quiet(map: &ConfigMap) -> bool {
     map.meta.is_leader_lease
         || matches!(
@@ -104,12 +91,12 @@ fn is_quiet(map: &ConfigMap) -> bool {
 }
 
 impl ObjectSnapshot {
-    /// Whether they are of this very object, not of another one of its name.
+    /// Whether this is a snapshot of this object, not of a former one with its name.
     pub fn are_of(&self, object: &Object) -> bool {
         self.uid == clean(&object.meta().uid)
     }
 
-    /// The facts of an object; what `before` alone knows is carried on.
+    /// The snapshot of an object; it inherits what only `before` knows.
     pub fn of(object: &Object, before: Option<&Self>) -> Self {
         let of = match object {
             Object::Node(node) => node_snapshot(node),
@@ -146,11 +133,10 @@ impl ObjectSnapshot {
     }
 }
 
-/// Longest text of a fact: a selector's key and value have at most two names' length, images hardly more.
+/// Longest text in a snapshot: a selector's key and value together have the length of two names, images hardly more.
 const FACT_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
 
-/// Without secrets, which an image, a taint or a selector may hold as any text does. A change within a secret alone is
-/// therefore not a change.
+/// Sanitizes a text: images, taints and selectors may contain secrets. A change within a secret alone is not a change.
 fn clean(text: &str) -> String {
     clean_text(text, FACT_BYTES_MAX)
 }

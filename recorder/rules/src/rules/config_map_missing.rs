@@ -1,4 +1,4 @@
-//! A pod refers to a ConfigMap that is not there.
+//! A pod refers to a ConfigMap that does not exist.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! A container cannot be created as it is specified.
+//! A container cannot be created or started.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

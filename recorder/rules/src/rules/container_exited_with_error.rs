@@ -1,4 +1,4 @@
-//! A container ended with an error.
+//! A container exited with an error.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
@@ -27,7 +27,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     let pod = &entry.pod;
-    // A pod that is deleted or evicted ends by signals: that is no failure of its containers.
+    // A signal that ends a deleted or evicted pod is not a failure of its containers.
     if pod.meta.deleting.is_some() || !pod.reason.is_empty() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A container was killed by a signal that it cannot handle.
+//! A container was killed by SIGKILL.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! A container ran out of memory.
+//! A container was killed for lack of memory.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! A container starts and ends again and again.
+//! A container keeps crashing and restarting.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
@@ -39,7 +39,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
         let recent = restarts.iter().filter(|at| **at > window).count();
         let looping =
             &*state.waiting == "CrashLoopBackOff" || recent >= thresholds.restarts as usize;
-        // Between two crashes it runs; that is no recovery.
+        // A container that runs between two crashes has not recovered.
         let unrecovered = match (state.running, state.latest_end()) {
             (Some(since), _) if context.now.since(since) >= thresholds.stable_after => false,
             (Some(since), _) => {
@@ -63,7 +63,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
             .and_then(|history| history.failing)
             .or(end.map(|end| end.at))
             .unwrap_or(context.now);
-        // The kubelet backs off before it counts the restart that it puts off.
+        // The kubelet reports the back-off before it counts the delayed restart.
         let restarts = match state.restarts {
             0 => String::new(),
             count => format!("{} ", restart_sentence(count)),

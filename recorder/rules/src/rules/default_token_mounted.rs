@@ -1,4 +1,4 @@
-//! Pods that can talk to the API server though nothing says that they do.
+//! Pods mount the token of the default service account.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

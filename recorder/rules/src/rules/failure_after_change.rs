@@ -1,4 +1,4 @@
-//! Pods fail soon after something they depend on changed.
+//! Pods fail soon after a change.
 
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;

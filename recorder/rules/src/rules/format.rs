@@ -1,4 +1,4 @@
-//! Words that the texts of several rules share.
+//! Phrases that the texts of several rules share.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use kube9_model::ObjectRef;
 
 use crate::world::PodEntry;
 
-/// `namespace/name` of a pod, for texts.
+/// `namespace/name`.
 pub(crate) fn pod_name(entry: &PodEntry) -> String {
     format!("{}/{}", entry.pod.meta.namespace, entry.pod.meta.name)
 }
 
-/// A controller, for texts.
+/// `Kind namespace/name`.
 pub(crate) fn owner_name(owner: &ObjectRef) -> String {
     if owner.namespace.is_empty() {
         format!("{} {}", owner.kind, owner.name)
@@ -20,7 +20,7 @@ pub(crate) fn owner_name(owner: &ObjectRef) -> String {
     }
 }
 
-/// What Kubernetes says, to be put into a sentence: its reason and message without the final stop.
+/// Reason and message of Kubernetes, for the middle of a sentence: without the full stop.
 pub(crate) fn reason_and_message(reason: &str, message: &str) -> String {
     let message = message.trim().trim_end_matches('.');
     match (reason, message) {
@@ -31,7 +31,7 @@ pub(crate) fn reason_and_message(reason: &str, message: &str) -> String {
     }
 }
 
-/// `5 s`, `3 min`, `2 h`, `4 d`: how long, for people.
+/// `5 s`, `3 min`, `2 h`, `4 d`.
 pub(crate) fn human_duration(time: Duration) -> String {
     match time.as_secs() {
         s @ ..120 => format!("{s} s"),
@@ -60,7 +60,7 @@ pub(crate) fn count(number: usize, one: &str) -> String {
     }
 }
 
-/// Names of the first few pods, for metadata; a group may have thousands.
+/// The first 20 names, for metadata.
 pub(crate) fn pod_names<'a>(pods: impl Iterator<Item = &'a PodEntry>) -> Vec<String> {
     let mut names: Vec<String> = pods.map(pod_name).collect();
     names.sort();

@@ -1,4 +1,4 @@
-//! An image fails on several nodes: it is not the nodes.
+//! An image cannot be pulled on several nodes.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! An image whose tag may mean another image tomorrow.
+//! An image has no fixed version.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};
@@ -23,7 +23,7 @@ pub(super) const RULE: Rule = Rule {
     check: Check::Owner(check),
 };
 
-/// `latest`, or no tag at all; a port of the registry is no tag.
+/// Whether the tag is `latest` or missing. A port of the registry is not a tag.
 fn is_unpinned(image: &str) -> bool {
     if image.is_empty() || image.contains('@') {
         return false;

@@ -1,4 +1,4 @@
-//! A liveness probe has containers killed that do not fail by themselves.
+//! A liveness probe kills a container that does not crash.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Kubelets of versions that are too far apart.
+//! Kubelets are several versions behind.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

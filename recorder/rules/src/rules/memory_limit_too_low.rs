@@ -1,4 +1,4 @@
-//! The pods of a controller run out of memory again and again.
+//! A container runs out of memory repeatedly.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

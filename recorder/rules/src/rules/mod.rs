@@ -1,12 +1,12 @@
-//! The rules: data and pure functions. A rule is one file with its paragraph of documentation and its table of cases;
+//! The rules: data and pure functions. A rule is one file with its documentation, its function and its tests.
 //! `docs/rules.md` is generated from them.
 //!
-//! A rule looks at one subject in the world at one moment and says what signs of trouble it sees. It keeps nothing: when
-//! a finding opens and closes follows from the signs (`findings`). To add one: a file here, and its line in [`ALL`].
+//! A rule evaluates one subject in the world at one moment and returns symptoms. It keeps no state: `findings` decides
+//! when a finding opens and closes. To add a rule, add a file named after it, and a line in [`ALL`].
 //!
 //! ```text
-//!   ALL ─▶ one file a rule ─▶ rule (what it is, what it is given) ─▶ signs (what it says)
-//!                      └────▶ words (what the texts share)
+//!   ALL ─▶ one file per rule ─▶ rule (definition, input) ─▶ symptoms (output)
+//!                      └──────▶ format (phrases)
 //! ```
 
 mod config_map_missing;
@@ -113,8 +113,7 @@ pub static ALL: &[Rule] = &[
     kubelet_version_skew::RULE,
 ];
 
-/// Whether a rule about what pods of several namespaces have in common is right when it fires though some of them are not
-/// known: with more pods it fires all the more. It may not close then.
+/// Whether a finding may open although some pods are not known. It may not close then.
 pub fn holds_of_a_part(rule: &Rule) -> bool {
     let these = [
         image_fails_on_several_nodes::RULE,
@@ -124,18 +123,14 @@ pub fn holds_of_a_part(rule: &Rule) -> bool {
     these.iter().any(|one| one.name == rule.name)
 }
 
-/// A finding that no rule makes, but the analysis itself.
+/// A finding that the analysis itself opens.
 #[derive(Debug)]
 pub struct Other {
-    /// Its name, as a rule's.
     pub name: &'static str,
-    /// Its type.
     pub event_type: EventType,
-    /// Its documentation.
     pub doc: RuleDoc,
 }
 
-/// A kind may not be read.
 pub static PERMISSION: Other = Other {
     name: "RecorderPermissionMissing",
     event_type: EventType::Operator,
@@ -150,16 +145,15 @@ pub static PERMISSION: Other = Other {
     },
 };
 
-/// All findings that no rule makes.
 pub static OTHERS: &[&Other] = &[&PERMISSION];
 
-/// Names of all findings there can be. Only these can be opened, so that each is documented and counted.
+/// Names of all findings. Only these can open, so that each is documented and has a metric.
 pub fn finding_names() -> impl Iterator<Item = &'static str> {
     let rules = ALL.iter().map(|rule| rule.name);
     rules.chain(OTHERS.iter().map(|other| other.name))
 }
 
-/// Those of `words` that name neither a rule nor a type of rules.
+/// The `words` that are neither the name of a rule nor a type of rules.
 pub fn unknown(words: &[String]) -> Vec<&String> {
     words
         .iter()
@@ -212,8 +206,8 @@ mod tests {
         }
     }
 
-    /// Each rule opens in a case, closes in one, and stays quiet in a near miss. A case ends in what it
-    /// expects (`run` checks that), so its kind can be read from its source.
+    /// Each rule has a case in which it opens, one in which it closes, and a near miss. A case ends in an expectation
+    /// (`run` checks that), so its kind can be read from its source.
     #[test]
     fn rule_file_has_a_case_that_opens_one_that_closes_and_a_near_miss() {
         for rule in ALL {

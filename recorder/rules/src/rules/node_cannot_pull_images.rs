@@ -1,4 +1,4 @@
-//! Several images fail on one node and nowhere else: it is the node.
+//! A node cannot pull images.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The pods of a node have asked for nearly all it has.
+//! Pods request nearly all CPU or memory of a node.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

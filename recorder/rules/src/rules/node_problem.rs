@@ -1,4 +1,4 @@
-//! A node reports another problem: its network, or what a problem detector found.
+//! A node reports a problem.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! A node is ready, not ready, ready, …
+//! A node alternates between ready and not ready.
 
 use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A node is short of something.
+//! A node is short of memory, disk or process IDs.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! A node does not work.
+//! A node is not ready.
 
 use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! Pods of a Deployment cannot be created at all.
+//! The API server refuses the pods of a Deployment.
 
 use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A pod was evicted.
+//! A node evicted a pod.
 
 use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A pod runs, but is not ready.
+//! A running pod is not ready.
 
 use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A pod has a node, but its containers do not come.
+//! A pod's containers are not created.
 
 use kube9_ingest::objects::{Condition, Phase};
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A pod was deleted, but does not go.
+//! A deleted pod does not terminate.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! No node takes a pod.
+//! The scheduler finds no node for a pod.
 
 use kube9_ingest::objects::Condition;
 use kube9_model::label::Kind;
@@ -36,7 +36,7 @@ fn check(context: &RuleContext<'_>, entry: &PodEntry, output: &mut RuleOutput) {
     }
     let gated = &*scheduled.reason == "SchedulingGated";
     if gated {
-        return; // somebody asked for it to wait
+        return; // a scheduling gate is intended
     }
     let pod_name = pod_name(entry);
     let since = scheduled.since.unwrap_or(pod.meta.created);

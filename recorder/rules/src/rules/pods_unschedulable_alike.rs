@@ -1,4 +1,4 @@
-//! Several pods of one controller wait for a node, for the same cause.
+//! Pods of one controller cannot be scheduled, for one cause.
 
 use std::collections::BTreeMap;
 

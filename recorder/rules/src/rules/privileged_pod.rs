@@ -1,4 +1,4 @@
-//! A pod that could take over its node.
+//! A pod has privileged access to its node.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

@@ -1,4 +1,4 @@
-//! Traffic goes to containers that do not say when they are ready.
+//! Pods behind a Service have no readiness probe.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

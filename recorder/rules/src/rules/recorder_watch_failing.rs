@@ -1,4 +1,4 @@
-//! kube9 does not see what happens.
+//! A watch of kube9 fails.
 
 use kube9_model::{EventType, Severity};
 

@@ -1,4 +1,4 @@
-//! Replicas that fall together.
+//! All replicas run on one node.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A Deployment has fewer pods than it wants.
+//! A Deployment has too few available pods.
 
 use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A container without bounds on what it takes.
+//! A container has no memory limit or no requests.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

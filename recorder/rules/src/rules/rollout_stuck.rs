@@ -1,4 +1,4 @@
-//! A rollout does not get on.
+//! The rollout of a Deployment makes no progress.
 
 use kube9_ingest::objects::{Condition, Deployment};
 use kube9_model::label::Kind;

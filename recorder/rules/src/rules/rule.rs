@@ -1,4 +1,4 @@
-//! What a rule is, and what it is given to look at.
+//! The definition of a rule, and its input.
 
 use kube9_ingest::objects::{ConfigMap, Deployment, Service};
 use kube9_model::EventType;
@@ -11,18 +11,14 @@ use crate::self_status::SelfStatus;
 use crate::subject::SubjectKind;
 use crate::world::{NodeEntry, PodEntry, World};
 
-/// A rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its name: the reason of its rows, the metric's label, and the word of settings and annotations.
+    /// The reason of its rows, the label of its metric, and its name in settings and annotations.
     pub name: &'static str,
-    /// Type of its findings.
     pub event_type: EventType,
-    /// Its documentation.
     pub doc: RuleDoc,
-    /// Kinds it reads; it runs only while all of them are seen. None: it is about kube9 itself.
+    /// The kinds that it reads. It runs only while all of them are watched. Empty for rules about kube9 itself.
     pub reads: &'static [Kind],
-    /// The function.
     pub check: Check,
 }
 
@@ -56,33 +52,24 @@ impl Rule {
     }
 }
 
-/// The function of a rule, by what it looks at.
+/// The function of a rule, by the kind of subject that it evaluates.
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
-    /// A Pod.
     Pod(fn(&RuleContext<'_>, &PodEntry, &mut RuleOutput)),
-    /// A Node.
     Node(fn(&RuleContext<'_>, &NodeEntry, &mut RuleOutput)),
-    /// A Deployment.
     Deployment(fn(&RuleContext<'_>, &Deployment, &mut RuleOutput)),
-    /// A Service.
     Service(fn(&RuleContext<'_>, &Service, &mut RuleOutput)),
-    /// A ConfigMap.
     ConfigMap(fn(&RuleContext<'_>, &ConfigMap, &mut RuleOutput)),
-    /// The pods of a controller; at least one.
+    /// The pods of a controller, at least one.
     Owner(fn(&RuleContext<'_>, &Group<'_>, &mut RuleOutput)),
-    /// An image that cannot be pulled, and the pods that wait for it; at least one.
+    /// The pods that wait for an image, at least one.
     Image(fn(&RuleContext<'_>, &Group<'_>, &mut RuleOutput)),
-    /// A namespace, by its name.
     Namespace(fn(&RuleContext<'_>, &str, &mut RuleOutput)),
-    /// The cluster.
     Cluster(fn(&RuleContext<'_>, &mut RuleOutput)),
-    /// kube9 itself.
     Recorder(fn(&RuleContext<'_>, &SelfStatus, &mut RuleOutput)),
 }
 
 impl Check {
-    /// What it looks at.
     pub const fn kind(&self) -> SubjectKind {
         match self {
             Self::Pod(_) => SubjectKind::Pod,
@@ -99,18 +86,17 @@ impl Check {
     }
 }
 
-/// Pods that belong together.
+/// The pods of a controller, or those that wait for an image.
 #[derive(Debug)]
 pub struct Group<'a> {
     /// The controller's name, or the image.
     pub name: &'a str,
-    /// The pods.
     pub pods: Vec<&'a PodEntry>,
     newest: &'a PodEntry,
 }
 
 impl<'a> Group<'a> {
-    /// Of these pods; `None` where there are none.
+    /// `None` without pods.
     pub fn of(name: &'a str, pods: impl Iterator<Item = &'a PodEntry>) -> Option<Self> {
         let pods: Vec<&PodEntry> = pods.collect();
         let newest = pods
@@ -120,23 +106,20 @@ impl<'a> Group<'a> {
         Some(Self { name, pods, newest })
     }
 
-    /// The youngest pod: it has the newest template.
+    /// The youngest pod, which has the newest template.
     pub const fn newest(&self) -> &'a PodEntry {
         self.newest
     }
 }
 
-/// What a rule may know.
+/// The input of a rule.
 pub struct RuleContext<'a> {
-    /// Everything that is there.
     pub world: &'a World,
-    /// Now.
     pub now: Timestamp,
-    /// From when on it speaks.
     pub thresholds: &'a ThresholdConfig,
-    /// Whether the finding of this subject is open, by part.
+    /// Whether the rule has an open finding about a part of the subject.
     pub is_open: &'a dyn Fn(&str) -> bool,
-    /// Whether another rule's finding of this subject is open, by its name and part; for rules that come later in
-    /// [`super::ALL`] than the other.
+    /// Whether another rule (by name) has an open finding about a part of the subject. The other rule must come earlier
+    /// in [`super::ALL`].
     pub other_is_open: &'a dyn Fn(&str, &str) -> bool,
 }

@@ -1,4 +1,4 @@
-//! A secret where everybody reads it.
+//! A ConfigMap seems to hold a secret.
 
 use kube9_ingest::objects::ConfigMap;
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A secret written into a pod's template.
+//! A manifest holds a secret in an environment variable.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

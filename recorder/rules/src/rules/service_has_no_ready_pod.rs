@@ -1,4 +1,4 @@
-//! A Service has pods, but none that is ready.
+//! None of the pods of a Service is ready.
 
 use kube9_ingest::objects::{Condition, Service};
 use kube9_model::label::Kind;

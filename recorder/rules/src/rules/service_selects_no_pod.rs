@@ -1,4 +1,4 @@
-//! A Service selects no pod.
+//! No pod matches the selector of a Service.
 
 use kube9_ingest::objects::Service;
 use kube9_model::label::Kind;

@@ -1,4 +1,4 @@
-//! A Service that one pod carries.
+//! A Service depends on one replica.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

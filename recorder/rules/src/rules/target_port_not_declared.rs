@@ -1,4 +1,4 @@
-//! A Service sends to a port that its pods do not have.
+//! No pod of a Service declares its target port.
 
 use kube9_ingest::objects::{Fit, Service, TargetPort};
 use kube9_model::label::Kind;

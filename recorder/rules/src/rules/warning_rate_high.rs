@@ -1,4 +1,4 @@
-//! A namespace has many more warnings than it usually has.
+//! A namespace has many more warnings than usual.
 
 use kube9_model::label::Kind;
 use kube9_model::{EventType, Severity};

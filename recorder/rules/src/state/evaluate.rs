@@ -1,4 +1,4 @@
-//! What the rules say of the subjects whose time has come.
+//! Evaluation of the subjects in the work queue.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,14 +18,13 @@ use crate::rules::{self, PERMISSION};
 use crate::subject::{Subject, SubjectKind};
 use crate::target::Target;
 
-/// Steps of findings made before they are handed on: each is a row of up to 15 KiB, and one look may make hundreds.
+/// Findings collected before they are returned: each is a row of up to 15 KiB, and one evaluation may make hundreds.
 const STEPS_MAX: usize = 64;
 
-/// Why findings about what is off are closed.
 const NO_MEMORY: &str = "the analysis of its namespace is off for lack of memory";
 
 impl Analysis {
-    /// Looks at up to `budget` subjects that changed or whose time has come.
+    /// Evaluates up to `budget` subjects from the queue.
     pub fn evaluate(&mut self, budget: usize, now: Timestamp) -> Vec<Item> {
         let (mut steps, mut out) = (Vec::new(), Vec::new());
         self.relist |= self.quota.retry(now);
@@ -46,7 +45,7 @@ impl Analysis {
         out
     }
 
-    /// What was frozen, and is seen again, is looked at again.
+    /// Enqueues all subjects when a kind becomes ready.
     fn unsuspend(&mut self, now: Timestamp, out: &mut Vec<Finding>) {
         let now_ready = self.freshness.refresh(now);
         if now_ready.is_empty() {
@@ -76,7 +75,7 @@ impl Analysis {
 
     fn evaluate_subject(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let is_off = self.quota.is_off(subject.namespace());
-        // Of a node and of an image, the pods of all namespaces say what is so.
+        // Rules about nodes and images depend on the pods of all namespaces.
         let misses_pods = matches!(subject.kind, SubjectKind::Node | SubjectKind::Image)
             && self.quota.count() > 0;
         let target = Target::find(&self.world, subject);
@@ -90,7 +89,7 @@ impl Analysis {
         }
         let Some(target) = target else {
             if is_off {
-                return; // nothing of it is kept; what was open is closed
+                return; // its objects are not kept, and its findings are closed
             }
             let kind = subject.kind.kind();
             if kind.is_some_and(|kind| self.freshness.is_ready(kind)) {
@@ -144,12 +143,12 @@ impl Analysis {
     }
 }
 
-/// A CronJob whose last pod has been gone for so long is taken for gone: one that runs once a day is not.
+/// A CronJob without a pod for so long counts as deleted. Longer than the interval of a daily CronJob.
 const IDLE_CRON_JOB_MAX: Duration = Duration::from_secs(25 * 3_600);
 
 impl Analysis {
-    /// Closes what is about a subject that has no object any more; but between two runs of a CronJob, which may leave no
-    /// pod behind, what its manifest is blamed for stays as it is.
+    /// Closes the findings about a subject without objects. Assessments of a CronJob stay open, because it may have no pods
+    /// between two runs.
     fn without_objects(&mut self, subject: &Subject, now: Timestamp, out: &mut Vec<Finding>) {
         let assessments =
             |name: &str| named(name).any(|rule| rule.event_type == EventType::Assessment);
@@ -178,18 +177,17 @@ impl Analysis {
     }
 }
 
-/// The rule of that name.
 fn named(name: &str) -> impl Iterator<Item = &'static Rule> {
     rules::ALL.iter().filter(move |rule| rule.name == name)
 }
 
 impl AnalysisConfig {
-    /// Whether a rule runs at all.
+    /// Whether a rule is enabled.
     pub fn runs(&self, rule: &Rule) -> bool {
         !self.disabled_rules.iter().any(|word| rule.is_named(word))
     }
 
-    /// Whether a rule opens nothing in a namespace.
+    /// Whether a rule is disabled in a namespace.
     fn excludes(&self, rule: &Rule, namespace: &str) -> bool {
         let named = |list: &[String]| list.iter().any(|one| one == namespace);
         named(&self.exclude_namespaces)

@@ -1,4 +1,4 @@
-//! What each piece of news makes: changes, and what is to be looked at for them.
+//! Handling of the informers' messages: rows of changes, and subjects to evaluate.
 
 use std::collections::BTreeSet;
 
@@ -23,12 +23,12 @@ use crate::rules::PERMISSION;
 use crate::rules::symptoms::RuleOutput;
 use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, path};
 
-/// The facts of an object are deleted; no row, and no position that moves.
+/// Deletes the snapshot of an object, without a row and without moving the position.
 fn without_facts(watch: WatchId, name: &str) -> Item {
     facts_only(watch, name, None)
 }
 
-/// Nothing is kept of a namespace: what stands in `facts` for that.
+/// Stores in `facts` that the analysis of a namespace is off.
 fn off_mark(watch: WatchId, namespace: &str) -> Item {
     let mark = serde_json::json!({});
     facts_only(watch, &off_name(namespace), Clean::json(&mark))
@@ -50,12 +50,12 @@ fn key_of(object: &Object) -> ObjectKey {
 }
 
 impl Analysis {
-    /// Takes in a piece of news.
+    /// Handles a message of an informer.
     pub fn handle(&mut self, seen: Seen, now: Timestamp) -> Vec<Item> {
         let mut out = Vec::new();
         let watch = seen.watch;
         if self.freshness.source(watch).is_none() {
-            return out; // informers say only what they are registered for
+            return out; // not registered
         }
         match seen.what {
             News::ListBegun { cause } => self.list_begun(watch, cause, now, &mut out),
@@ -76,7 +76,7 @@ impl Analysis {
                 objects,
             } => {
                 let vanished = self.listed(watch, at.min(server_time), now, &mut out);
-                // A list at the stored position shows what is stored: the position stays, and there is no gap to close.
+                // A list at the stored position shows the stored state: the position stays, and there is no gap.
                 if self
                     .source(watch)
                     .is_some_and(|source| !source.is_resuming())
@@ -180,7 +180,7 @@ impl Analysis {
         let Some(source) = self.freshness.source(watch) else {
             return;
         };
-        // The key as it is in memory already, so that every map shares it.
+        // Use the key that is in memory already, so that every map shares it.
         let known = source.snapshots.get_key_value(&key);
         let known = known.map(|(known, facts)| (known.clone(), facts.are_of(&object)));
         let is_another = known.as_ref().is_some_and(|(_, same)| !same);
@@ -202,7 +202,7 @@ impl Analysis {
         };
         let before = source.snapshots.get(&key);
         let mut after = ObjectSnapshot::of(&object, before);
-        // Of what was left out it is not known how it was.
+        // The previous state of an object that was left out is unknown.
         let returns = before.is_none() && self.quota.is_off(&key.namespace);
         let rows = if first || returns {
             Vec::new()
@@ -247,13 +247,13 @@ impl Analysis {
         self.stay_within(&key.namespace, now, out);
     }
 
-    /// Switches off whom there is no memory for, now that `namespace` has grown.
+    /// Turns off namespaces until the memory limits hold, after `namespace` has grown.
     pub(super) fn stay_within(&mut self, namespace: &str, now: Timestamp, out: &mut Vec<Item>) {
         let ledgers = |all: &Self| {
             let ledgers = [&all.world.ledger, all.findings.ledger()];
             all.quota.over(namespace, ledgers)
         };
-        // Each round has one namespace more that is off.
+        // Each iteration turns off one more namespace.
         while let Some((namespace, cause)) = ledgers(self) {
             let Some(watch) = self.freshness.watches().next() else {
                 return;
@@ -262,8 +262,8 @@ impl Analysis {
         }
     }
 
-    /// Lets go of everything in a namespace: its objects and their facts, in the database too. What was concluded is closed
-    /// when its subjects are looked at next: a row each, and there may be tens of thousands.
+    /// Removes the objects of a namespace and their snapshots, also in the database. Its findings are closed later, when
+    /// their subjects are evaluated: each is a row, and there may be tens of thousands.
     fn switch_off(
         &mut self,
         watch: WatchId,
@@ -290,7 +290,7 @@ impl Analysis {
             .enqueue(self.findings.of_namespace(namespace));
     }
 
-    /// A list is complete, or is refused: a namespace that was tried with it and all others is on again.
+    /// A list is complete or refused. A namespace that is being retried is on again after all lists.
     fn tried(&mut self, watch: WatchId, refused: bool, out: &mut Vec<Item>) {
         let freshness = &self.freshness;
         let all = |listed: &Set<WatchId>| freshness.watches().all(|watch| listed.contains(&watch));
@@ -305,7 +305,7 @@ impl Analysis {
         self.work_queue.enqueue(self.world.subjects());
     }
 
-    /// An object is gone; `object` is its last state where that was seen.
+    /// An object was deleted; `object` is its last state if that was observed.
     fn vanished(
         &mut self,
         watch: WatchId,
@@ -348,7 +348,7 @@ impl Analysis {
         self.work_queue.enqueue(dirty);
     }
 
-    /// What a complete list did not show is gone; says how much that is.
+    /// Removes the objects that a complete list did not show; returns their number.
     fn listed(
         &mut self,
         watch: WatchId,
@@ -416,13 +416,13 @@ impl Analysis {
         out.extend(items(steps));
     }
 
-    /// The database is a new one: everything is to be stored again, and nothing of it is news.
+    /// The database is a new one: all objects are stored again, without rows.
     fn reset(&mut self, watch: WatchId, out: &mut Vec<Item>) {
         if let Some(source) = self.source(watch) {
             source.snapshots.clear();
         }
-        // Every informer says so; the findings are all of theirs, and begin anew with the first. One that says it again
-        // means another new database.
+        // Every informer reports it; the first report clears the findings. A second report of the same informer means
+        // another new database.
         if !self.reset_informers.insert(watch) {
             self.reset_informers.clear();
             self.reset_informers.insert(watch);

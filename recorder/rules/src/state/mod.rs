@@ -1,9 +1,9 @@
-//! The state of the analysis, and what each piece of news makes of it. No I/O: items come out, the engine pushes them.
+//! The state of the analysis. No I/O: messages of the informers go in, items for the queue come out.
 //!
 //! ```text
-//!   news ─▶ sight (what is current) ─▶ changes ─▶ rows
-//!              │                       world ─▶ agenda (what to look at) ─▶ target + rule ─▶ signs ─▶ findings ─▶ rows
-//!              └── thawed, frozen ──────────────────┘
+//!   message ─▶ freshness ─▶ changes ─▶ rows
+//!                 │         world ─▶ work_queue ─▶ target + rule ─▶ symptoms ─▶ findings ─▶ rows
+//!                 └── ready, suspended ──┘
 //! ```
 
 mod evaluate;
@@ -34,40 +34,36 @@ use super::world::World;
 use crate::config::AnalysisConfig;
 use quota::Quota;
 
-/// The state of the analysis.
 pub struct Analysis {
     config: AnalysisConfig,
-    /// Everything that is there.
     pub world: World,
-    /// Filled for the Events' intake.
+    /// Controllers of pods, used for the owners of Events.
     pub owners: Owners,
     findings: Findings,
     freshness: Freshness,
     work_queue: WorkQueue,
-    /// CronJobs with a finding and without a pod, and since when; after a restart since then.
+    /// CronJobs with a finding and without a pod, and since when (at most since the start).
     idle_cron_jobs: Map<Subject, Timestamp>,
-    /// Who has said so far that the database is a new one.
+    /// Informers that have reported the current new database.
     reset_informers: Set<WatchId>,
     disabled_rules_closed: bool,
-    /// Whose analysis is off.
     quota: Quota,
-    /// Sights of objects that were left out.
+    /// How often an object was left out.
     left_out: u64,
-    /// What is there is to be listed once more.
+    /// All informers must list again.
     relist: bool,
 }
 
-/// What the database says of the time before.
+/// What the database has from before the start.
 #[derive(Debug, Default)]
 pub struct RestoredState {
-    /// Fingerprint and state of the findings that were open when the recorder stopped.
+    /// Fingerprint and state of the open findings.
     pub findings: Vec<(String, String)>,
     /// Warnings of the last week.
     pub history: History,
 }
 
 impl Analysis {
-    /// An analysis that has seen nothing.
     pub fn new(config: AnalysisConfig, owners: Owners, before: RestoredState) -> Self {
         let bytes = |size: Option<ByteSize>| size.map(ByteSize::get);
         Self {
@@ -89,7 +85,7 @@ impl Analysis {
         }
     }
 
-    /// Adds an informer, with what is stored of its objects; says how its first list begins.
+    /// Adds an informer with its stored objects; returns the cause of its first list.
     pub fn add_source(
         &mut self,
         watch: WatchId,
@@ -103,38 +99,37 @@ impl Analysis {
         self.freshness.add(watch, kind, namespace, stored)
     }
 
-    /// Findings that are open, by rule.
+    /// The number of open findings by rule.
     pub fn open_by_rule(&self) -> &BTreeMap<String, i64> {
         self.findings.open_by_rule()
     }
 
-    /// Bytes that are held, by estimate, and how many may be.
+    /// Estimated bytes in use, and the limit.
     pub fn bytes(&self) -> (usize, usize) {
         let held = self.world.ledger.total() + self.findings.ledger().total();
         (held, self.quota.max)
     }
 
-    /// How many namespaces are off, and the sights of objects that were left out for that.
+    /// How many namespaces are off, and how often an object was left out.
     pub fn left_out(&self) -> (usize, u64) {
         (self.quota.count(), self.left_out)
     }
 
-    /// What is wrong with the analysis itself.
+    /// Why the check `analysis` is degraded.
     pub fn trouble(&self) -> Option<String> {
         self.quota.message()
     }
 
-    /// Whether all informers are to list once more; asked once.
+    /// Whether all informers must list again; resets it.
     pub fn take_relist_request(&mut self) -> bool {
         std::mem::take(&mut self.relist)
     }
 
-    /// Whether any finding is open.
     pub fn has_open(&self) -> bool {
         self.findings.has_open()
     }
 
-    /// Takes in what the writer committed.
+    /// Handles what the writer committed.
     pub fn on_commit(&mut self, told: Told, now: Timestamp) {
         self.world.warnings.recording(now);
         let mut dirty = BTreeSet::new();
@@ -148,7 +143,6 @@ impl Analysis {
         self.work_queue.enqueue(dirty);
     }
 
-    /// Takes in how kube9 itself is.
     pub fn set_self_status(&mut self, own: SelfStatus, now: Timestamp) {
         self.freshness
             .events_are_watched(own.events_are_watched(), now);
@@ -158,7 +152,7 @@ impl Analysis {
         self.world.self_status = own;
     }
 
-    /// Whether subjects wait to be looked at.
+    /// Whether subjects wait for their evaluation.
     pub fn has_pending(&self) -> bool {
         !self.work_queue.is_empty()
     }
@@ -181,7 +175,7 @@ fn items(steps: Vec<Finding>) -> Vec<Item> {
     steps.into_iter().map(item).collect()
 }
 
-/// Without the analysis nobody sees whether what was open still is: all of it is closed, saying so.
+/// Closes all stored findings, because without the analysis they would never close.
 pub fn close_all(stored: Vec<(String, String)>, now: Timestamp) -> Vec<Item> {
     let mut steps = Vec::new();
     restored(stored).close_disabled(|_| false, "the analysis is disabled", now, &mut steps);

@@ -1,14 +1,14 @@
-//! Whose analysis is off for lack of memory.
+//! Memory limits of the analysis, and the namespaces that exceed them.
 //!
 //! ```text
-//!   on ── its bytes, the bytes of all, one object too large ──▶ off ── RETRY_EVERY ──▶ trying ── every list complete ──▶ on
-//!                                                               ▲                        │
-//!                                                               └──── too much again ────┘
+//!   on ── namespace, total or one object too large ──▶ off ── RETRY_EVERY ──▶ retrying ── every list complete ──▶ on
+//!                                                      ▲                         │
+//!                                                      └───── too large again ───┘
 //! ```
 //!
-//! Off and trying, no rule that reads objects looks at the namespace: with a part of its objects it would conclude what is
-//! not so. Off, none of its objects is kept. Over the bytes of all, the namespace that holds most is off, not the one
-//! that comes last.
+//! While a namespace is off or retrying, no rule that reads objects evaluates it, because the result would be based on a
+//! part of its objects. While it is off, its objects are not kept. If the total is exceeded, the namespace that uses most
+//! is turned off, not the one that grew last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,22 +19,21 @@ use kube9_model::watch::WatchId;
 
 use crate::ledger::Ledger;
 
-/// How often it is tried again: that lists everything once more.
+/// Interval of retries. Each lists everything again.
 const RETRY_EVERY: Duration = Duration::from_secs(30 * 60);
 
-/// Namespaces that the message names.
+/// Number of namespaces that the message names.
 const NAMED_MAX: usize = 3;
 
-/// Why a namespace is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// It holds more than one namespace may.
+    /// It exceeds the limit of a namespace.
     Namespace,
-    /// All hold more than they may, and it holds most.
+    /// The total is exceeded, and it uses most.
     Total,
     /// The essential part of one object is too large.
     Object,
-    /// It was so when the recorder stopped.
+    /// It was off when the recorder stopped.
     Before,
 }
 
@@ -53,18 +52,16 @@ impl Cause {
 struct Off {
     cause: Cause,
     since: Timestamp,
-    /// It is tried again.
     trying: Option<Trying>,
 }
 
-/// What was listed since it is tried again. A list that began before has left out its objects.
+/// The lists since the retry began. A list that began earlier has left out the namespace's objects.
 #[derive(Debug, Default)]
 struct Trying {
     begun: Set<WatchId>,
     listed: Set<WatchId>,
 }
 
-/// The bounds, and who is off.
 #[derive(Debug)]
 pub(super) struct Quota {
     pub(super) max: usize,
@@ -83,29 +80,28 @@ impl Quota {
         }
     }
 
-    /// Whether its objects are left out.
+    /// Whether objects of the namespace are left out.
     pub(super) fn leaves_out(&self, namespace: &str) -> bool {
         let off = self.off.get(namespace);
         off.is_some_and(|off| off.trying.is_none())
     }
 
-    /// Whether rules must not conclude from its objects.
+    /// Whether rules must not evaluate the namespace.
     pub(super) fn is_off(&self, namespace: &str) -> bool {
         !self.off.is_empty() && self.off.contains_key(namespace)
     }
 
-    /// How many are off.
     pub(super) fn count(&self) -> usize {
         self.off.len()
     }
 
-    /// Those that are off, and not tried again now.
+    /// Namespaces that are off and not being retried.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let off = self.off.iter().filter(|(_, off)| off.trying.is_none());
         off.map(|(name, _)| &**name)
     }
 
-    /// Whom to switch off, if anybody: `namespace` has just grown. What is in no namespace is nobody's doing.
+    /// The namespace to turn off, if any, after `namespace` has grown. Cluster-scoped objects are never turned off.
     pub(super) fn over(&self, namespace: &str, ledgers: [&Ledger; 2]) -> Option<(Box<str>, Cause)> {
         let of = |name: &str| ledgers.iter().map(|ledger| ledger.of(name)).sum::<usize>();
         let is_tenant = !namespace.is_empty() && !self.leaves_out(namespace);
@@ -113,7 +109,7 @@ impl Quota {
             return Some((namespace.into(), Cause::Namespace));
         }
         let total: usize = ledgers.iter().map(|ledger| ledger.total()).sum();
-        // Of those that are off, what was found is closed bit by bit.
+        // Namespaces that are off still have findings, which are closed one by one.
         if total <= self.max || total - self.names().map(of).sum::<usize>() <= self.max {
             return None;
         }
@@ -132,7 +128,7 @@ impl Quota {
         self.off.insert(namespace.into(), off);
     }
 
-    /// It was off when the recorder stopped.
+    /// The namespace was off when the recorder stopped.
     pub(super) fn was_off(&mut self, namespace: &str) {
         let off = Off {
             cause: Cause::Before,
@@ -142,7 +138,7 @@ impl Quota {
         self.off.entry(namespace.into()).or_insert(off);
     }
 
-    /// Tries those again that are off for long enough; says whether there is any.
+    /// Starts retries that are due; returns whether there is any.
     pub(super) fn retry(&mut self, now: Timestamp) -> bool {
         let mut any = false;
         for off in self.off.values_mut() {
@@ -155,14 +151,14 @@ impl Quota {
         any
     }
 
-    /// A list begins.
     pub(super) fn list_begins(&mut self, watch: WatchId) {
         for trying in self.off.values_mut().filter_map(|off| off.trying.as_mut()) {
             trying.begun.insert(watch);
         }
     }
 
-    /// A list is complete, or is `refused`; returns those that are on again, all of `watches` being listed.
+    /// A list is complete or `refused`; returns the namespaces that are on again. `watches` returns whether all informers
+    /// have listed.
     pub(super) fn listed(
         &mut self,
         watch: WatchId,
@@ -186,7 +182,7 @@ impl Quota {
         on
     }
 
-    /// What `/healthz` says; `None` while nobody is off.
+    /// The message of the check `analysis`; `None` if no namespace is off.
     pub(super) fn message(&self) -> Option<String> {
         let all = self.off.len();
         if all == 0 {

@@ -1,4 +1,4 @@
-//! Scenes captured from a real cluster by `tests/e2e/capture-fixtures.sh`, decoded as the informers decode them.
+//! Objects captured from a real cluster by `tests/e2e/capture-fixtures.sh`, decoded as the informers decode them.
 
 use kube9_ingest::decode::decode_event;
 use kube9_ingest::filter::SeverityOverrides;
@@ -11,13 +11,12 @@ use serde_json::Value;
 
 use super::harness::TestHarness;
 
-/// A scene: the objects of a namespace at several moments.
+/// A scenario: the objects of a namespace at several moments.
 pub(crate) struct CapturedObjects {
     moments: Vec<Value>,
 }
 
 impl CapturedObjects {
-    /// The scene of that name.
     pub(crate) fn read(name: &str) -> Self {
         let path = format!(
             "{}/tests/fixtures/objects/{name}.json",
@@ -45,7 +44,7 @@ impl CapturedObjects {
         found.unwrap_or_else(|| panic!("no moment {name}"))
     }
 
-    /// Shows the analysis a moment: what changed since the moment before it, at its time.
+    /// Applies the changes between the previous moment and this one, at its time.
     pub(crate) fn show(&self, name: &str, harness: &mut TestHarness) {
         let (index, moment) = self.moment(name);
         let at = Timestamp::parse(moment["at"].as_str().unwrap()).unwrap();

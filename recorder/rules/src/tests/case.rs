@@ -1,4 +1,4 @@
-//! Tables of cases: what one rule does, step by step.
+//! Cases of a rule: steps, and what the rule does.
 
 use kube9_ingest::item::{Finding, Step as Transition};
 use kube9_model::Severity;
@@ -15,38 +15,37 @@ use crate::state::RestoredState;
 
 /// One step of a case.
 pub(crate) enum Step {
-    /// Objects are there, or change.
+    /// Adds or changes objects.
     Apply(Vec<(Kind, Value)>),
-    /// An object goes.
+    /// Deletes an object.
     Delete(Kind, Value),
-    /// The objects of a captured scene are as they were at that moment, and the time is then.
+    /// Sets the objects and the time to a moment of a captured scenario.
     Captured(&'static str, &'static str),
-    /// The writer has committed Events.
+    /// The writer commits Events.
     Commit(Told),
-    /// kube9 itself is like this.
     SetSelfStatus(SelfStatus),
-    /// Seconds pass.
+    /// Advances the clock by seconds.
     Wait(u64),
-    /// Since the last look the rule opened a finding of this severity, and did nothing else.
+    /// Expects that the rule opened one finding of this severity since the last expectation, and nothing else.
     Opens(Severity),
-    /// As many findings of this severity, and nothing else.
+    /// Expects that many opened findings, and nothing else.
     OpensEach(usize, Severity),
-    /// Since the last look the rule closed a finding, and did nothing else.
+    /// Expects one closed finding, and nothing else.
     Closes,
-    /// As many findings, and nothing else.
+    /// Expects that many closed findings, and nothing else.
     ClosesEach(usize),
-    /// Since the last look a finding went on as another rule's, and nothing else.
+    /// Expects one finding that another rule replaced, and nothing else.
     Superseded,
-    /// Since the last look the rule did nothing.
+    /// Expects that the rule did nothing.
     NoChange,
 }
 
-/// Plays the steps in a cluster that was never recorded before, and compares what the rule does with what it should do.
+/// Runs the steps on a cluster that was never recorded before, and compares the rule's findings with the expectations.
 pub(crate) fn run(rule: &Rule, steps: Vec<Step>) {
     run_after(rule, History::default(), steps);
 }
 
-/// The same in a cluster with a past.
+/// The same with recorded history.
 pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Step>) {
     let happens = |step: &Step| {
         matches!(
@@ -121,12 +120,12 @@ pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Step>) {
     }
 }
 
-/// One object is there, or changes.
+/// Adds or changes one object.
 pub(crate) fn apply(kind: Kind, object: Value) -> Step {
     Step::Apply(vec![(kind, object)])
 }
 
-/// What people read has no trace of how it was put together.
+/// Checks that a text has no traces of empty format arguments.
 fn reads_well(finding: &Finding) {
     let record = finding.row.record();
     for text in [&record.title, &record.description] {

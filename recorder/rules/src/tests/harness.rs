@@ -1,4 +1,4 @@
-//! An analysis with its time: news in, items out.
+//! An analysis with a test clock: messages in, items out.
 
 use std::time::Duration;
 
@@ -26,17 +26,16 @@ pub(crate) const KINDS: [Kind; 5] = [
     Kind::ConfigMap,
 ];
 
-/// The moment at which every test begins.
+/// The time at which every test begins.
 pub(crate) fn start() -> Timestamp {
     Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
 }
 
-/// A time of the API, in seconds after the start.
+/// An API timestamp, in seconds after the start.
 pub(crate) fn t(second: i64) -> String {
     Timestamp::from_secs(start().second() + second).to_string()
 }
 
-/// An analysis with its time.
 pub(crate) struct TestHarness {
     pub(crate) analysis: Analysis,
     pub(crate) now: Timestamp,
@@ -53,7 +52,7 @@ impl TestHarness {
         Self::restored(config, RestoredState::default())
     }
 
-    /// Synced on an empty cluster, with a past.
+    /// Synced on an empty cluster, with restored state.
     pub(crate) fn restored(config: AnalysisConfig, before: RestoredState) -> Self {
         let mut harness = Self::started(config, before, |_| Remembered::default());
         for kind in KINDS {
@@ -63,7 +62,7 @@ impl TestHarness {
         harness
     }
 
-    /// Just started, on what was stored.
+    /// Just started, with stored objects.
     pub(crate) fn started(
         config: AnalysisConfig,
         before: RestoredState,
@@ -103,7 +102,7 @@ impl TestHarness {
         }
     }
 
-    /// A complete list, and the watch after it. What was there before is the first list's business.
+    /// A complete list, and the watch after it.
     pub(crate) fn list(&mut self, kind: Kind, objects: &[Value]) {
         let seen_before = self
             .items
@@ -135,7 +134,7 @@ impl TestHarness {
         self.send(kind, News::Live);
     }
 
-    /// What an informer says of an object.
+    /// The message of an informer about an object.
     pub(crate) fn news(&self, kind: Kind, object: &Value) -> Seen {
         Seen {
             watch: watch(kind),
@@ -151,19 +150,17 @@ impl TestHarness {
         self.send(kind, News::Deleted(decoded(kind, object)));
     }
 
-    /// The writer tells.
     pub(crate) fn commit(&mut self, told: Told) {
         self.analysis.on_commit(told, self.now);
         self.evaluate_all();
     }
 
-    /// The board says.
     pub(crate) fn set_self_status(&mut self, own: SelfStatus) {
         self.analysis.set_self_status(own, self.now);
         self.evaluate_all();
     }
 
-    /// Lets time pass, second by second, as the task does.
+    /// Advances the clock second by second.
     pub(crate) fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now = self.now.plus(Duration::from_secs(1));
@@ -171,7 +168,7 @@ impl TestHarness {
         }
     }
 
-    /// What came out since the last call.
+    /// Items since the last call.
     pub(crate) fn take(&mut self) -> Vec<Item> {
         std::mem::take(&mut self.items)
     }

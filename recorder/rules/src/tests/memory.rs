@@ -1,4 +1,4 @@
-//! Bounds in bytes: whose analysis is off, what that says and what it does not say.
+//! Memory limits: which namespaces are turned off, and which findings remain.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The analysis as a whole: news in, rows out. The cases of each rule stand beside it (`rules`).
+//! Tests of the analysis as a whole: messages in, rows out. The cases of a rule are in the rule's file.
 
 mod captured;
 pub(crate) mod case;
@@ -8,7 +8,7 @@ mod memory;
 mod objects;
 mod restart;
 
-/// What the tables of cases are written with.
+/// Imports of the rules' cases.
 pub(crate) mod prelude {
     pub(crate) use kube9_model::Severity::{Critical, Error, Info, Warning};
     pub(crate) use serde_json::{Value, json};

@@ -146,7 +146,7 @@ fn facts_and_findings_of_objects_with_secrets_hold_none() {
         .any(|found| found.starts_with("ImageFailsOnSeveralNodes/"));
     assert!(about_image, "{:?}", stored.findings);
 
-    // The same objects after a restart are no change, and what was open stays open.
+    // After a restart, the same objects are not a change, and open findings stay open.
     let mut harness = stored.start(harness.now.plus(Duration::from_secs(60)));
     for kind in KINDS {
         let of_kind = with_secrets().into_iter().filter(|(of, _)| *of == kind);
@@ -356,7 +356,7 @@ fn a_blind_kind_freezes_its_findings() {
     assert_eq!(
         harness.findings().len(),
         0,
-        "not even worse: nobody can see"
+        "no change while the kind is not watched"
     );
     // The watch resumes: the node recovered meanwhile.
     harness.send(Kind::Node, News::Live);
@@ -419,7 +419,7 @@ fn a_new_database_gets_everything_again() {
     harness.apply(Kind::Pod, &oom("web-1"));
     assert_eq!(harness.findings().len(), 2);
     for kinds in [KINDS.to_vec(), KINDS.iter().rev().copied().collect()] {
-        // A second one may follow at once, and then others may come first.
+        // A second report may follow immediately, and then others may arrive first.
         for kind in kinds {
             harness.send(kind, News::Reset);
             let objects = if kind == Kind::Pod {

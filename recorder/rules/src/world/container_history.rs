@@ -1,4 +1,4 @@
-//! What watching a container told: read from how its state came to be.
+//! The history of a container, accumulated from its states.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,25 +8,24 @@ use kube9_model::time::Timestamp;
 
 use crate::failure_mode::{is_config_error, is_image_pull_error, is_oom};
 
-/// Latest times kept of a kind.
+/// How many of the latest times are kept.
 pub(super) const TIMES_MAX: usize = 16;
 
-/// What watching a container told.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerHistory {
-    /// When it was started again; the latest few.
+    /// The latest restarts.
     pub restarts: Vec<Timestamp>,
-    /// When it ran out of memory; the latest few.
+    /// The latest OOM kills.
     pub ooms: Vec<Timestamp>,
-    /// When its liveness probe had it killed; the latest few.
+    /// The latest kills by its liveness probe.
     pub probe_kills: Vec<Timestamp>,
     /// Since when its image cannot be pulled.
     pub pull_failing: Option<Timestamp>,
-    /// Since when it fails, whatever way, without having run for long in between.
+    /// Since when it fails, in any way, without having run for `stable_after` in between.
     pub failing: Option<Timestamp>,
 }
 
-/// What watching the containers of `pod` has told by now: what was known of them, and what is new since `old`.
+/// The histories of the containers of `pod`, updated with the changes since `old`.
 pub(super) fn histories(
     old: Option<&Pod>,
     mut histories: BTreeMap<Box<str>, ContainerHistory>,
@@ -62,7 +61,7 @@ fn update_history(
     now: Timestamp,
     stable_after: Duration,
 ) {
-    // Of a pod seen for the first time only the latest restart has a time.
+    // For a new pod, only the time of the latest restart is known.
     let known = old.map_or(state.restarts - 1, |old| old.restarts);
     if state.restarts > known.max(0) {
         let at = state.last.as_ref().map_or(now, |end| end.at);
@@ -82,7 +81,7 @@ fn update_history(
     let recovered = end.is_some_and(|end| end.at.since(end.started) >= stable_after);
     history.failing = match (is_image_pull_error(state) || is_config_error(state), end) {
         (true, _) => Some(history.failing.unwrap_or(now)),
-        // A run that lasted ends what came before it.
+        // A long run ends the previous failure.
         (false, Some(end)) if recovered => {
             Some(history.failing.map_or(end.at, |at| at.max(end.at)))
         }
@@ -91,7 +90,6 @@ fn update_history(
     };
 }
 
-/// Adds a time to the latest ones.
 pub(super) fn keep_latest(times: &mut Vec<Timestamp>, at: Timestamp) {
     if times.len() == TIMES_MAX {
         times.remove(0);

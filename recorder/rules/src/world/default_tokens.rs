@@ -1,5 +1,5 @@
-//! Who mounts the token of a namespace's default service account: kept as pods come and go, since a namespace may have
-//! thousands of pods, and each that comes or goes has the rule look at it.
+//! The controllers whose pods mount the token of a default service account. Maintained incrementally, because a
+//! namespace may have thousands of pods, and each change of one evaluates the rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,31 +13,30 @@ use crate::subject::{ObjectKey, Subject};
 #[derive(Debug)]
 pub struct DefaultTokens {
     by_namespace: Map<Box<str>, Mounting>,
-    /// Whether a pod with these words is left out: which words say so is the rule's business.
+    /// Whether a pod with these words in `kube9.io/ignore` is left out.
     opts_out: fn(&[Box<str>]) -> bool,
 }
 
 /// The controllers of a namespace whose running pods mount the token.
 #[derive(Debug, Default)]
 pub struct Mounting {
-    /// Each with its pods by the time at which they were created.
+    /// Creation times of the pods of each controller.
     pods: BTreeMap<ObjectKey, BTreeSet<(Timestamp, Box<str>)>>,
-    /// The oldest pod of each.
+    /// The oldest pod of each controller.
     oldest: BTreeSet<(Timestamp, ObjectKey)>,
 }
 
 impl Mounting {
-    /// The controllers, in order.
     pub fn controllers(&self) -> impl ExactSizeIterator<Item = &ObjectKey> {
         self.pods.keys()
     }
 
-    /// Since when the oldest pod does.
+    /// When the oldest of the pods was created.
     pub fn since(&self) -> Option<Timestamp> {
         self.oldest.first().map(|(since, _)| *since)
     }
 
-    /// Has `change` change the pods of a controller.
+    /// Applies `change` to the pods of a controller.
     fn change(
         &mut self,
         owner: &ObjectKey,
@@ -63,7 +62,6 @@ impl Mounting {
 }
 
 impl DefaultTokens {
-    /// No pod is there yet.
     pub(super) fn new(opts_out: fn(&[Box<str>]) -> bool) -> Self {
         Self {
             by_namespace: Map::default(),
@@ -81,7 +79,7 @@ impl DefaultTokens {
         self.by_namespace.keys().map(|namespace| &**namespace)
     }
 
-    /// A pod is there, or is like this now; adds whom that concerns to `dirty`.
+    /// Adds a pod or its new state; adds the namespace to `dirty` if the rule's result may change.
     pub(super) fn add(&mut self, namespace: &str, entry: &PodEntry, dirty: &mut BTreeSet<Subject>) {
         if !self.counts(entry) {
             return;
@@ -94,7 +92,7 @@ impl DefaultTokens {
         dirty.insert(Subject::of_namespace(namespace));
     }
 
-    /// A pod is gone, or no longer like this; adds whom that concerns to `dirty`.
+    /// Removes a pod or its old state; adds the namespace to `dirty` if the rule's result may change.
     pub(super) fn remove(
         &mut self,
         namespace: &str,
@@ -116,7 +114,7 @@ impl DefaultTokens {
         dirty.insert(Subject::of_namespace(namespace));
     }
 
-    /// Pods of Jobs come and go by the minute; those that have ended, or that opt out, are nobody's risk.
+    /// Pods of Jobs are left out, because they would open and close the finding by the minute.
     fn counts(&self, entry: &PodEntry) -> bool {
         let pod = &entry.pod;
         pod.spec.mounts_default_token()

@@ -1,4 +1,4 @@
-//! What is known of one object: the object, and what only watching it tells.
+//! An object together with the history that its current state does not show.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,18 @@ use kube9_model::time::Timestamp;
 use super::container_history::ContainerHistory;
 use crate::subject::ObjectKey;
 
-/// A pod, and what only watching it tells.
 #[derive(Debug)]
 pub struct PodEntry {
-    /// The pod.
     pub pod: Pod,
-    /// By container, where there is something to tell.
+    /// By container, if there is anything to remember.
     pub histories: BTreeMap<Box<str>, ContainerHistory>,
-    /// Its controller, shared with its other pods; itself where it has none.
+    /// Its controller; the pod itself if it has none.
     pub owner: ObjectKey,
 }
 
-/// A node, and what only watching it tells.
 #[derive(Debug)]
 pub struct NodeEntry {
-    /// The node.
     pub node: Node,
-    /// When it became ready or stopped being so; the latest few.
+    /// The latest times at which its readiness changed.
     pub flaps: Vec<Timestamp>,
 }

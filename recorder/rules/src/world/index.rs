@@ -1,6 +1,6 @@
-//! By what a change finds what it touches: labels, controllers, nodes, ConfigMaps, images.
+//! Indexes that find the dependents of a change: by label, controller, node, ConfigMap and image.
 //!
-//! A pod's change mostly leaves it in the same places: then nothing here is touched (`PodEntry::stays_in_place`).
+//! Most changes of a pod do not change its index entries (`PodEntry::stays_in_place`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,38 +13,33 @@ use crate::failure_mode;
 use crate::ledger::Ledger;
 use crate::subject::ObjectKey;
 
-/// What pods asked for, in thousandths. Wide enough for any number of them.
+/// The sum of requests, in thousandths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResourceRequests {
     /// Pods that have not ended.
     pub pods: usize,
-    /// CPU.
     pub cpu: i128,
-    /// Memory.
     pub memory: i128,
 }
 
-/// Objects that have something in common.
 type Keys = BTreeSet<ObjectKey>;
 
-/// The pods of a node, and what rules about nodes would have to ask each of them.
+/// The pods of a node, and the totals that the rules about nodes need.
 #[derive(Debug, Default)]
 pub struct OnNode {
-    /// All of them.
     pub pods: Keys,
-    /// Those that cannot pull an image.
     pub failing_to_pull: Keys,
-    /// What those that have not ended asked for.
+    /// Requests of the pods that have not ended.
     pub requests: ResourceRequests,
 }
 
-/// What an entry of an index takes beside its text: its place in a map, and a first node of keys.
+/// Bytes of an index entry besides its text: its slot in a map, and the first node of its keys.
 const ENTRY_COST: usize = 300;
 
-/// What a spec takes beside what it holds.
+/// Bytes of a spec besides what it holds.
 const SPEC_COST: usize = 200;
 
-/// Objects by a name. Says of each change how many bytes it takes or gives back.
+/// Objects by name. Each change returns the bytes that it adds or frees.
 #[derive(Debug, Default)]
 struct ByName(Map<Box<str>, Keys>);
 
@@ -71,7 +66,7 @@ impl ByName {
     }
 }
 
-/// Objects by a label and its value. Says of each change how many bytes it takes or gives back.
+/// Objects by label and value. Each change returns the bytes that it adds or frees.
 #[derive(Debug, Default)]
 struct ByLabel(Map<Box<str>, ByName>);
 
@@ -102,23 +97,22 @@ impl ByLabel {
         self.0.get(label)?.0.get(value)
     }
 
-    /// The objects that have that pair of a selector which the fewest have: it decides how many are looked at, and a label
-    /// that none has ends it.
+    /// The objects that have the rarest pair of a selector, so that the fewest candidates are checked.
     fn most_selective(&self, selector: &BTreeMap<Box<str>, Box<str>>) -> Option<&Keys> {
         let sets = selector.iter().map(|(label, value)| self.get(label, value));
         sets.min_by_key(|set| set.map_or(0, Keys::len)).flatten()
     }
 }
 
-/// What is found by labels and names that count within a namespace.
+/// The indexes of a namespace.
 #[derive(Debug, Default)]
 struct Namespace {
     pods: ByLabel,
     /// Pods by the ConfigMaps that they read.
     readers: ByName,
-    /// Deployments without replicas by the labels that their pods would have; most have some, and none here.
+    /// Deployments with 0 replicas, by the labels of their pod template.
     scaled_to_zero: ByLabel,
-    /// Services by one pair of their selector: enough to find them from a pod.
+    /// Services by one pair of their selector, which is enough to find them from a pod.
     services: ByLabel,
 }
 
@@ -135,23 +129,19 @@ impl Namespace {
     }
 }
 
-/// The indexes.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// By the name as the objects have it.
     namespaces: Map<Box<str>, Namespace>,
-    /// Pods by the images that they cannot pull. Counted with each of these pods.
+    /// Pods by the images that they cannot pull. Their bytes are counted with these pods.
     failing_to_pull: Map<Arc<str>, Keys>,
-    /// Pods by controller.
     by_owner: Map<ObjectKey, Keys>,
-    /// Pods by node.
     by_node: Map<Box<str>, OnNode>,
-    /// Shared by the pods of a template.
+    /// Specs, shared by the pods of a template.
     specs: Set<Arc<PodSpec>>,
 }
 
 impl Index {
-    /// The key of a controller as its other pods have it, so that it is in memory once.
+    /// The key of a controller that its other pods use, so that it is in memory once.
     pub(super) fn owner(&self, key: ObjectKey) -> ObjectKey {
         match self.by_owner.get_key_value(&key) {
             Some((known, _)) => known.clone(),
@@ -159,7 +149,7 @@ impl Index {
         }
     }
 
-    /// The spec as the other pods of the template have it.
+    /// The spec that the other pods of the template use.
     pub(super) fn spec(
         &mut self,
         ledger: &mut Ledger,
@@ -174,7 +164,6 @@ impl Index {
         spec
     }
 
-    /// A pod is there.
     pub(super) fn add_pod(&mut self, ledger: &mut Ledger, key: &ObjectKey, entry: &PodEntry) {
         let meta = &entry.pod.meta;
         let change = |here: &mut Namespace| {
@@ -217,7 +206,7 @@ impl Index {
         on.requests.memory += requests.memory;
     }
 
-    /// A pod is gone, or about to be elsewhere.
+    /// Removes a pod, also before it is added with other index entries.
     pub(super) fn drop_pod(&mut self, ledger: &mut Ledger, key: &ObjectKey, entry: &PodEntry) {
         let meta = &entry.pod.meta;
         let change = |here: &mut Namespace| {
@@ -246,7 +235,7 @@ impl Index {
                 self.by_owner.remove(&entry.owner);
             }
         }
-        // Held by the pod and by the set: nobody else.
+        // Only the pod and the set hold it.
         let spec = &entry.pod.spec;
         if Arc::strong_count(spec) <= 2 && self.specs.remove(spec) {
             ledger.sub(&key.namespace, SPEC_COST + spec.held as usize);
@@ -265,7 +254,6 @@ impl Index {
         }
     }
 
-    /// A Deployment is there.
     pub(super) fn add_deployment(
         &mut self,
         ledger: &mut Ledger,
@@ -282,7 +270,6 @@ impl Index {
         }
     }
 
-    /// A Deployment is gone, or about to be another one.
     pub(super) fn drop_deployment(
         &mut self,
         ledger: &mut Ledger,
@@ -299,7 +286,6 @@ impl Index {
         }
     }
 
-    /// A Service is there.
     pub(super) fn add_service(&mut self, ledger: &mut Ledger, key: &ObjectKey, service: &Service) {
         if let Some((label, value)) = service.selector.iter().next() {
             self.add(ledger, &service.meta, key, |here| {
@@ -308,7 +294,6 @@ impl Index {
         }
     }
 
-    /// A Service is gone, or about to be another one.
     pub(super) fn drop_service(&mut self, ledger: &mut Ledger, key: &ObjectKey, service: &Service) {
         if let Some((label, value)) = service.selector.iter().next() {
             self.drop_from(ledger, &service.meta, key, |here| {
@@ -317,7 +302,7 @@ impl Index {
         }
     }
 
-    /// Gives memory back after many objects have left.
+    /// Frees memory after many objects have been removed.
     pub(super) fn trim(&mut self) {
         trim(&mut self.namespaces);
         trim(&mut self.failing_to_pull);
@@ -351,32 +336,26 @@ impl Index {
         }
     }
 
-    /// The pods of a controller.
     pub(super) fn of_owner(&self, owner: &ObjectKey) -> Option<&Keys> {
         self.by_owner.get(owner)
     }
 
-    /// The pods of a node.
     pub(super) fn on_node(&self, node: &str) -> Option<&OnNode> {
         self.by_node.get(node)
     }
 
-    /// The controllers that have pods.
     pub(super) fn owners(&self) -> impl Iterator<Item = &ObjectKey> {
         self.by_owner.keys()
     }
 
-    /// The images that some pod cannot pull.
     pub(super) fn images(&self) -> impl Iterator<Item = &str> {
         self.failing_to_pull.keys().map(|image| &**image)
     }
 
-    /// The pods that cannot pull an image.
     pub(super) fn failing_to_pull(&self, image: &str) -> Option<&Keys> {
         self.failing_to_pull.get(image)
     }
 
-    /// The pods that read a ConfigMap.
     pub(super) fn readers(&self, map: &Meta) -> Option<&Keys> {
         self.namespaces
             .get(&map.namespace)?
@@ -385,19 +364,19 @@ impl Index {
             .get(&map.name)
     }
 
-    /// Pods among which are all that a Service selects.
+    /// Candidates for the pods that a Service selects.
     pub(super) fn pods_like(&self, service: &Service) -> Option<&Keys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
         here.pods.most_selective(&service.selector)
     }
 
-    /// Deployments without replicas, among which are all whose pods a Service would select.
+    /// Candidates for the Deployments with 0 replicas whose pods a Service would select.
     pub(super) fn scaled_to_zero_like(&self, service: &Service) -> Option<&Keys> {
         let here = self.namespaces.get(&service.meta.namespace)?;
         here.scaled_to_zero.most_selective(&service.selector)
     }
 
-    /// The Services that one pair of a pod's labels may bring in.
+    /// Candidates for the Services that select a pod.
     pub(super) fn services<'a>(&'a self, meta: &'a Meta) -> impl Iterator<Item = &'a ObjectKey> {
         let here = self.namespaces.get(&meta.namespace);
         let pairs = here.map(|here| {
@@ -408,7 +387,7 @@ impl Index {
     }
 }
 
-/// The ConfigMaps that a pod reads.
+/// The ConfigMaps that a pod refers to.
 fn maps(entry: &PodEntry) -> impl Iterator<Item = &str> {
     let spec = &entry.pod.spec;
     let maps = spec.config_maps.iter().chain(&spec.optional_config_maps);
@@ -416,7 +395,7 @@ fn maps(entry: &PodEntry) -> impl Iterator<Item = &str> {
 }
 
 impl PodEntry {
-    /// Whether it is found in the places in which `before` was, and counts there for the same.
+    /// Whether it has the index entries and totals of `before`.
     pub(super) fn stays_in_place(&self, before: &Self) -> bool {
         Arc::ptr_eq(&self.pod.spec, &before.pod.spec)
             && self.pod.phase.is_final() == before.pod.phase.is_final()
@@ -429,7 +408,7 @@ impl PodEntry {
                 .eq(failure_mode::images_failing_pull(&before.pod))
     }
 
-    /// What it takes of its node.
+    /// What it requests of its node.
     fn requests(&self) -> ResourceRequests {
         let mut requests = ResourceRequests::default();
         if self.pod.phase.is_final() {

@@ -1,9 +1,9 @@
-//! The objects that are there, and the indexes by which a change finds what it touches; and what is known beside them: the
-//! warnings of each namespace, and how kube9 itself is.
+//! The watched objects, and the indexes that find the dependents of a change; also the warnings of each namespace and the
+//! status of kube9 itself.
 //!
 //! ```text
-//!   object ─▶ entry (with its trace) ─▶ World ─▶ index, default_tokens (by which it is found)
-//!                                         └───▶ find (what rules ask)
+//!   object ─▶ entry (with its history) ─▶ World ─▶ index, default_tokens
+//!                                           └────▶ queries (used by the rules)
 //! ```
 
 mod container_history;
@@ -35,44 +35,33 @@ use kube9_ingest::sanitize::clean_name;
 use kube9_model::heard::ProbeKill;
 use kube9_model::label::Kind;
 
-/// Pods that wait for an image, up to which each concerns the nodes of the others.
+/// Up to so many pods that wait for an image, each marks the nodes of the others as dependents.
 const FEW_PODS: usize = 8;
 
-/// What an object takes beside its own texts and lists: its entries in a dozen maps, its name, its facts. Measured: see
+/// Bytes of an object besides its texts and lists: its entries in a dozen maps, its name, its snapshot. Measured: see
 /// docs/performance.md.
 const OBJECT_COST: usize = 1500;
 
-/// Everything that is there.
 #[derive(Debug)]
 pub struct World {
-    /// Pods.
     pub pods: Map<ObjectKey, PodEntry>,
-    /// Nodes.
     pub nodes: Map<ObjectKey, NodeEntry>,
-    /// Deployments.
     pub deployments: Map<ObjectKey, Deployment>,
-    /// Services.
     pub services: Map<ObjectKey, Service>,
-    /// ConfigMaps.
     pub config_maps: Map<ObjectKey, ConfigMap>,
     /// The last change of a Deployment or ConfigMap that can break pods.
     pub last_changes: Map<ObjectKey, LastChange>,
-    /// Warnings of each namespace.
     pub warnings: Warnings,
-    /// Who mounts the token of a default service account.
     pub default_tokens: DefaultTokens,
-    /// kube9 itself.
     pub self_status: SelfStatus,
-    /// Bytes of all that is here.
     pub ledger: Ledger,
     index: Index,
-    /// Nodes that are ready and take any pod.
     schedulable_nodes: usize,
 }
 
 impl World {
-    /// Nothing is there yet; `opts_out` says whether a pod with these words does not count among those that mount the
-    /// token of a default service account.
+    /// An empty world; `opts_out` returns whether a pod with these words in `kube9.io/ignore` is left out of
+    /// `default_tokens`.
     pub fn new(warnings: Warnings, opts_out: fn(&[Box<str>]) -> bool) -> Self {
         Self {
             pods: Map::default(),
@@ -90,7 +79,7 @@ impl World {
         }
     }
 
-    /// Takes in an object; adds what it touches to `dirty`.
+    /// Adds an object or its new state; adds its dependents to `dirty`.
     pub fn apply(
         &mut self,
         key: ObjectKey,
@@ -128,7 +117,7 @@ impl World {
             }
             Object::ConfigMap(map) => self.apply_config_map(key, map, dirty),
             Object::Service(service) => {
-                // What it selected concerns it as much as what it selects.
+                // The pods that it selected before depend on it as well.
                 self.mark_dependents(Kind::Service, &key, dirty);
                 if let Some(before) = self.services.get(&key) {
                     self.index.drop_service(&mut self.ledger, &key, before);
@@ -140,7 +129,7 @@ impl World {
         }
     }
 
-    /// Removes an object; adds what it touched to `dirty`.
+    /// Removes an object; adds its dependents to `dirty`.
     pub fn remove(&mut self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
         let cost = self.cost(kind, key);
         self.ledger.sub(&key.namespace, cost);
@@ -172,15 +161,14 @@ impl World {
         }
     }
 
-    /// About how much memory an object takes here and where else it is kept: its facts, the owners of Events, the agenda.
+    /// Estimated bytes of an object, here and in its snapshot, the owners of Events and the work queue.
     fn cost(&self, kind: Kind, key: &ObjectKey) -> usize {
-        // The facts of the others say all of it once more.
+        // Snapshots of other kinds repeat the whole object.
         let copies = if kind == Kind::Pod { 1 } else { 2 };
         let meta = self.meta(kind, key);
         meta.map_or(0, |meta| OBJECT_COST + meta.held as usize * copies)
     }
 
-    /// The metadata of an object that is there.
     pub fn meta(&self, kind: Kind, key: &ObjectKey) -> Option<&Meta> {
         match kind {
             Kind::Pod => self.pods.get(key).map(|entry| &entry.pod.meta),
@@ -192,7 +180,7 @@ impl World {
         }
     }
 
-    /// Gives memory back after many objects have left.
+    /// Frees memory after many objects have been removed.
     pub fn trim(&mut self) {
         trim(&mut self.pods);
         trim(&mut self.deployments);
@@ -201,7 +189,7 @@ impl World {
         self.index.trim();
     }
 
-    /// What a change of this object, as it is now, concerns.
+    /// Adds the subjects whose evaluation depends on this object in its current state to `dirty`.
     fn mark_dependents(&self, kind: Kind, key: &ObjectKey, dirty: &mut BTreeSet<Subject>) {
         let mut add = |kind, object| dirty.insert(Subject::new(kind, object));
         match kind {
@@ -219,8 +207,8 @@ impl World {
                 }
                 for image in failure_mode::images_failing_pull(&entry.pod) {
                     dirty.insert(Subject::named(SubjectKind::Image, &image));
-                    // Whether an image fails on one node or on two matters to the other one as well (`NodeCannotPullImages`); of an image
-                    // that fails on many, one more says nothing.
+                    // `NodeCannotPullImages` of a node depends on whether the image fails on other nodes too. If it
+                    // fails on many already, one more does not matter.
                     let others: Vec<_> = self
                         .pods_failing_to_pull(&image)
                         .take(FEW_PODS + 1)
@@ -261,7 +249,7 @@ impl World {
         }
     }
 
-    /// Notes a change that can break pods; adds whom it concerns to `dirty`.
+    /// Remembers a change that can break pods; adds its dependents to `dirty`.
     pub fn note_change(
         &mut self,
         kind: Kind,
@@ -278,10 +266,10 @@ impl World {
         self.mark_dependents(kind, key, dirty);
     }
 
-    /// Notes that a liveness probe had a container killed; adds whom it concerns to `dirty`.
+    /// Remembers a kill by a liveness probe; adds its dependents to `dirty`.
     pub fn note_kill(&mut self, kill: &ProbeKill, dirty: &mut BTreeSet<Subject>) {
         let Some(entry) = self.pods.get_mut(&kill.pod) else {
-            return; // gone before its Event was committed
+            return; // deleted before its Event was committed
         };
         let history = entry.histories.entry(kill.container.clone()).or_default();
         for _ in 0..kill.times.min(TIMES_MAX as i64) {
@@ -333,7 +321,7 @@ impl World {
         if let Some(known) = known.filter(|known| entry.stays_in_place(known)) {
             *known = entry;
         } else {
-            // What it was concerns as much as what it is: a pod that leaves a Service matters to the Service.
+            // The old state has dependents too: a Service depends on the pods that it no longer selects.
             self.mark_dependents(Kind::Pod, &key, dirty);
             self.remove_pod(&key, dirty);
             self.index.add_pod(&mut self.ledger, &key, &entry);
@@ -367,7 +355,7 @@ impl World {
             self.schedulable_nodes -= usize::from(known.node.is_schedulable());
         }
         self.schedulable_nodes += usize::from(node.is_schedulable());
-        // About the cluster as a whole: not every heartbeat, since a rule about a whole costs more than one about an object.
+        // Not at every heartbeat, because rules about the cluster cost more than those about one object.
         if known
             .as_ref()
             .is_none_or(|known| known.node.kubelet != node.kubelet)
@@ -393,7 +381,7 @@ impl World {
             self.mark_dependents(Kind::ConfigMap, &key, dirty);
             return;
         };
-        // Its readers care when it comes and goes; of a change they hear by `note_change`.
+        // The pods that read it depend on its existence; `note_change` handles its changes.
         let same = map.meta.eq_ignoring_resource_version(&known.meta) && map.keys == known.keys;
         *known = map;
         if !same {

@@ -1,4 +1,4 @@
-//! What the world is asked: who is where, who selects whom.
+//! The queries of the rules: which pods are where, and which Service selects which pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,6 @@ use super::index::OnNode;
 use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, key};
 
 impl World {
-    /// The pods of a controller.
     pub fn pods_of<'a>(
         &'a self,
         owner: &ObjectKey,
@@ -18,32 +17,31 @@ impl World {
         self.named(self.index.of_owner(owner))
     }
 
-    /// The key of a node, as the node has it where it is there.
+    /// The key of a node; shared if the node exists.
     pub(super) fn node_key(&self, name: &str) -> ObjectKey {
         let key = clean_key("Node", "", name);
         let known = self.nodes.get_key_value(&key);
         known.map_or(key, |(known, _)| known.clone())
     }
 
-    /// A ConfigMap's key, where one of that name is there.
+    /// The key of a ConfigMap if it exists.
     pub fn config_map(&self, namespace: &str, name: &str) -> Option<&ObjectKey> {
         let of = |key| self.config_maps.get_key_value(&key).map(|(key, _)| key);
-        // Nearly all are clean as they are, and cleaning costs more than a look.
+        // Nearly all names are clean, and cleaning costs more than a lookup.
         let plain = of(key("ConfigMap", namespace, name));
         plain.or_else(|| of(clean_key("ConfigMap", namespace, name)))
     }
 
-    /// What is known of the pods on a node as a whole.
+    /// The totals of a node.
     pub fn on_node(&self, node: &str) -> Option<&OnNode> {
         self.index.on_node(node)
     }
 
-    /// The pods on a node. Looks at each; to be asked when the node is in trouble.
+    /// The pods on a node. Costs a lookup for each of them.
     pub fn pods_on<'a>(&'a self, node: &str) -> impl Iterator<Item = &'a PodEntry> + use<'a> {
         self.named(self.on_node(node).map(|on| &on.pods))
     }
 
-    /// The pods on a node that cannot pull an image.
     pub fn pods_failing_to_pull_on<'a>(
         &'a self,
         node: &str,
@@ -59,14 +57,13 @@ impl World {
         names.filter_map(|name| self.pods.get(name))
     }
 
-    /// Whether a node beside this one is ready and takes any pod.
+    /// Whether another node is ready and schedulable.
     pub fn another_node_is_schedulable(&self, node: &str) -> bool {
         let this = self.nodes.get(&self.node_key(node));
         let this = this.is_some_and(|entry| entry.node.is_schedulable());
         self.schedulable_nodes > usize::from(this)
     }
 
-    /// The pods that cannot pull an image.
     pub fn pods_failing_to_pull<'a>(
         &'a self,
         image: &str,
@@ -74,8 +71,7 @@ impl World {
         self.named(self.index.failing_to_pull(image))
     }
 
-    /// The versions of the kubelets, and the nodes that have each. Looks at every node; to be
-    /// asked about the cluster as a whole only.
+    /// The nodes by kubelet version. Reads every node, so only a rule about the cluster may call it.
     pub fn kubelets(&self) -> BTreeMap<Box<str>, BTreeSet<ObjectKey>> {
         let mut versions: BTreeMap<Box<str>, BTreeSet<ObjectKey>> = BTreeMap::new();
         for (name, entry) in &self.nodes {
@@ -85,7 +81,7 @@ impl World {
         versions
     }
 
-    /// The pods that a Service selects; none where it has no selector.
+    /// The pods that a Service selects; none without a selector.
     pub fn selected<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a PodEntry> {
         self.named(self.index.pods_like(service))
             .filter(|entry| matches(service, &entry.pod.meta))
@@ -117,7 +113,7 @@ impl World {
         self.named(readers).map(|pod| pod.owner.clone()).collect()
     }
 
-    /// Every object as a subject, in a fixed order: for the first look after a start.
+    /// Every subject, in a fixed order.
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let mut all = BTreeSet::new();
         let mut add = |kind, keys: &mut dyn Iterator<Item = &ObjectKey>| {
