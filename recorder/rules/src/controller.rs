@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn controller_of_a_kind_with_a_slash_is_not_one() {
+    fn controller_kind_with_slash_is_rejected() {
         let owned = |kind: &str| {
             meta(&format!(
                 r#"{{"namespace":"team","ownerReferences":[{{"kind":"{kind}","name":"n","uid":"u","controller":true}}]}}"#
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_set_and_a_job_stand_for_what_made_them() {
+    fn controller_of_replica_set_and_job_is_their_owner() {
         for (json, expected) in [
             (
                 r#"{"namespace":"n","labels":{"pod-template-hash":"5d4f"},

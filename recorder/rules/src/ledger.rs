@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ledger_is_empty_when_all_is_gone() {
+    fn ledger_is_empty_after_all_bytes_are_subtracted() {
         let mut ledger = Ledger::default();
         ledger.add("a", 5);
         ledger.add("b", 7);

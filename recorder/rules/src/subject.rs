@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subject_is_the_same_after_it_was_stored() {
+    fn subject_survives_serialization() {
         let object = |kind, object| Subject::new(kind, object);
         for subject in [
             object(SubjectKind::Pod, key("Pod", "shop", "web-1")),

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_of_an_hour_and_the_median_of_the_recorded_hours_before() {
+    fn rate_covers_an_hour_and_median_the_recorded_hours_before() {
         let recorded = (1_000..1_024).collect();
         let hours = (1_000..1_013).map(|hour| ("shop".into(), hour, 4));
         let mut all = Warnings::new(History {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_a_day_of_recorded_hours_is_nothing_to_compare_with() {
+    fn rate_has_no_median_with_less_than_a_day_of_hours() {
         let mut all = Warnings::new(History {
             recorded: (1_000..1_023).collect(),
             ..History::default()
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_a_week_is_forgotten() {
+    fn warnings_older_than_a_week_are_removed() {
         let mut all = Warnings::default();
         all.add(&place(1_000, 0, "BackOff"), 1);
         all.recording(at(1_000, 1));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_bounded() {
+    fn reasons_of_a_slot_are_bounded() {
         let mut all = Warnings::default();
         for n in 0..100 {
             all.add(&place(1_000, 0, &format!("R{n}")), 1);

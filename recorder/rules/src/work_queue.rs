@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_has_the_time_that_was_said_last() {
+    fn subject_has_one_timer_the_last_one_set() {
         let (one, other) = (pod("one"), pod("other"));
         let at = |second| Some(Timestamp::from_secs(second));
         let mut work_queue = WorkQueue::default();

@@ -189,7 +189,7 @@ mod tests {
 
     /// As `trim` in kube9-store leaves them.
     #[test]
-    fn facts_that_were_cut_still_say_whose_they_are() {
+    fn trimmed_snapshot_keeps_the_uid() {
         let facts: ObjectSnapshot =
             serde_json::from_str(r#"{"uid":"u","kind":"Unknown"}"#).unwrap();
         assert_eq!((facts.uid.as_str(), facts.of), ("u", KindSnapshot::Unknown));

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rule_is_complete_and_has_a_name_of_its_own() {
+    fn rule_has_unique_name_and_kinds_it_reads() {
         for (index, rule) in ALL.iter().enumerate() {
             let name = rule.name;
             assert!(
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn finding_name_is_a_short_reason_that_kubernetes_does_not_use() {
+    fn finding_name_is_short_and_differs_from_kubernetes_reasons() {
         let list = include_str!("../tests/kubernetes-reasons.txt");
         let list = list.lines().filter(|line| !line.starts_with('#'));
         let reasons: BTreeSet<String> = list.map(str::to_ascii_lowercase).collect();
@@ -209,7 +209,7 @@ mod tests {
     /// Each rule has a case in which it opens, one in which it closes, and a near miss. A case ends in an expectation
     /// (`run` checks that), so its kind can be read from its source.
     #[test]
-    fn rule_file_has_a_case_that_opens_one_that_closes_and_a_near_miss() {
+    fn rule_file_has_cases_that_open_close_and_stay_quiet() {
         for rule in ALL {
             let source = source_of(rule.name);
             let cases: Vec<&str> = source.split("#[test]").skip(1).collect();

@@ -216,7 +216,7 @@ fn page_describes_every_finding_once() {
 }
 
 #[test]
-fn rule_texts_fit_the_table_and_the_sentences_of_the_page() {
+fn rule_texts_fit_table_and_sentences() {
     for Entry { name, doc, .. } in entries() {
         let RuleDoc {
             summary,

@@ -22,7 +22,7 @@ fn rows(kind: Kind, before: Value, after: Option<Value>) -> Vec<String> {
 }
 
 #[test]
-fn changes_make_rows() {
+fn object_changes_make_rows() {
     let images = |tag: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": format!("r:5000/web:{tag}")}]}}}});
     let rolling = |reason: &str| json!({"status": {"conditions": [{"type": "Progressing", "status": "True", "reason": reason}]}});
     let cases: Vec<(Kind, Value, Option<Value>, &[&str])> = vec![
@@ -189,7 +189,7 @@ fn changes_make_rows() {
 }
 
 #[test]
-fn what_the_first_list_shows_is_not_news() {
+fn first_list_makes_no_rows() {
     let mut harness =
         TestHarness::started(AnalysisConfig::default(), RestoredState::default(), |_| {
             Remembered::default()
@@ -203,7 +203,7 @@ fn what_the_first_list_shows_is_not_news() {
 }
 
 #[test]
-fn a_pod_that_ends_says_how() {
+fn ended_pod_row_has_reason_and_exit_codes() {
     let mut harness = TestHarness::new();
     let end = json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "app", "restartCount": 2,
         "state": terminated("Error", 3, 0, 9)}]}});
@@ -225,7 +225,7 @@ fn a_pod_that_ends_says_how() {
 }
 
 #[test]
-fn a_pod_of_an_old_name_is_another_pod() {
+fn pod_with_reused_name_is_another_pod() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Pod, &pod("db-0", json!({})));
     harness.take();

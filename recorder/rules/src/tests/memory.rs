@@ -48,7 +48,7 @@ fn is_off(harness: &TestHarness, namespace: &str) -> bool {
 }
 
 #[test]
-fn namespace_over_its_bytes_is_off_and_others_are_analysed() {
+fn namespace_over_its_limit_is_off_and_others_are_analysed() {
     let mut harness = TestHarness::with(small());
     harness.apply(Kind::Service, &lonely("other"));
     fill(&mut harness, "shop");
@@ -69,7 +69,7 @@ fn namespace_over_its_bytes_is_off_and_others_are_analysed() {
 }
 
 #[test]
-fn namespaces_over_the_bytes_of_all_turn_off_the_largest() {
+fn total_over_its_limit_turns_off_the_largest_namespace() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::ConfigMap, &large_map("shop", 1));
     let one = harness.analysis.bytes().0 as u64;
@@ -97,7 +97,7 @@ fn namespaces_over_the_bytes_of_all_turn_off_the_largest() {
 }
 
 #[test]
-fn service_whose_pods_are_left_out_opens_no_finding() {
+fn service_with_left_out_pods_opens_no_finding() {
     let mut harness = TestHarness::with(small());
     fill(&mut harness, "shop");
     harness.take();
@@ -108,7 +108,7 @@ fn service_whose_pods_are_left_out_opens_no_finding() {
 }
 
 #[test]
-fn namespace_with_an_object_that_is_too_large_is_off() {
+fn namespace_with_too_large_object_is_off() {
     let labels = (0..3000).map(|n| (format!("l{n}"), json!("v")));
     let labels: serde_json::Map<String, Value> = labels.collect();
     let mut harness = TestHarness::new();
@@ -123,7 +123,7 @@ fn namespace_with_an_object_that_is_too_large_is_off() {
 }
 
 #[test]
-fn findings_of_a_namespace_that_is_off_are_closed_and_say_why() {
+fn findings_of_namespace_that_is_off_close_with_reason() {
     let mut harness = TestHarness::with(small());
     harness.apply(Kind::Service, &lonely("shop"));
     harness.wait(70);
@@ -141,7 +141,7 @@ fn findings_of_a_namespace_that_is_off_are_closed_and_say_why() {
 }
 
 #[test]
-fn facts_of_a_namespace_that_is_off_are_deleted() {
+fn snapshots_of_namespace_that_is_off_are_deleted() {
     let mut harness = TestHarness::with(small());
     fill(&mut harness, "shop");
     let mut stored = std::collections::BTreeMap::new();
@@ -157,7 +157,7 @@ fn facts_of_a_namespace_that_is_off_are_deleted() {
 }
 
 #[test]
-fn namespace_is_tried_again_and_is_on_after_every_list_without_a_row() {
+fn retried_namespace_is_on_after_all_lists_without_rows() {
     let mut harness = TestHarness::with(small());
     fill(&mut harness, "shop");
     harness.take();
@@ -183,7 +183,7 @@ fn namespace_is_tried_again_and_is_on_after_every_list_without_a_row() {
 }
 
 #[test]
-fn list_that_began_before_the_retry_does_not_switch_on() {
+fn list_begun_before_the_retry_does_not_count() {
     let mut harness = TestHarness::with(small());
     fill(&mut harness, "shop");
     for kind in KINDS {
@@ -223,7 +223,7 @@ fn list_that_began_before_the_retry_does_not_switch_on() {
 }
 
 #[test]
-fn rules_about_nodes_wait_while_pods_are_left_out() {
+fn node_rules_wait_while_pods_are_left_out() {
     let full = |harness: &mut TestHarness| {
         harness.apply(
             Kind::Node,
@@ -264,7 +264,7 @@ fn rules_about_nodes_wait_while_pods_are_left_out() {
 
 /// While pods of another namespace are left out, what is known of these is enough to open; to close it is not.
 #[test]
-fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
+fn rules_that_need_only_some_pods_open_while_others_are_left_out() {
     let of_rule = |harness: &mut TestHarness, rule: &str| {
         let found = harness.findings().into_iter();
         let found = found.filter(|f| f.fingerprint.as_str().starts_with(rule));
@@ -309,7 +309,7 @@ fn rules_that_hold_of_a_part_open_while_pods_are_left_out() {
 }
 
 #[test]
-fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
+fn image_findings_are_charged_to_a_namespace_that_uses_the_image() {
     let mut harness = TestHarness::with(AnalysisConfig {
         disabled_rules: vec!["health".to_owned(), "assessment".to_owned()],
         ..small()
@@ -339,7 +339,7 @@ fn findings_about_images_are_borne_by_a_namespace_that_has_them() {
 }
 
 #[test]
-fn namespaces_that_look_like_tokens_are_told_apart() {
+fn namespaces_named_like_tokens_stay_distinct() {
     let [one, other] = ["glpat-abcdefghij0123456789", "glpat-abcdefghij0123456780"];
     let mut harness = TestHarness::with(small());
     harness.apply(Kind::Service, &lonely(other));
@@ -363,7 +363,7 @@ fn namespaces_that_look_like_tokens_are_told_apart() {
 }
 
 #[test]
-fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
+fn keys_of_truncated_config_map_are_neither_added_nor_removed() {
     let map = |from: usize| {
         let keys = (from..2000).map(|key| (format!("key-{key:05}"), json!("v")));
         let data: serde_json::Map<String, Value> = keys.collect();
@@ -377,7 +377,7 @@ fn keys_of_a_map_that_is_cut_are_neither_added_nor_removed() {
 }
 
 #[test]
-fn namespace_that_is_still_too_large_is_off_again_without_a_finding() {
+fn namespace_still_too_large_is_off_again_without_finding() {
     let mut harness = TestHarness::with(small());
     fill(&mut harness, "shop");
     harness.now = harness.now.plus(Duration::from_secs(31 * 60));
@@ -396,7 +396,7 @@ fn namespace_that_is_still_too_large_is_off_again_without_a_finding() {
 }
 
 #[test]
-fn namespace_that_was_off_at_the_stop_makes_no_rows_at_the_start() {
+fn namespace_off_at_the_stop_makes_no_rows_at_the_start() {
     let mut harness = TestHarness::started(small(), RestoredState::default(), |_| Remembered {
         proven: Some(start()),
         left_out: ["shop".to_owned()].into(),
@@ -415,7 +415,7 @@ fn namespace_that_was_off_at_the_stop_makes_no_rows_at_the_start() {
 }
 
 #[test]
-fn nothing_is_held_when_all_is_deleted() {
+fn memory_is_zero_after_all_objects_are_deleted() {
     let mut harness = TestHarness::new();
     let failing = pod_with(
         "web-2",
@@ -459,7 +459,7 @@ fn nothing_is_held_when_all_is_deleted() {
 }
 
 #[test]
-fn service_whose_pods_are_cut_opens_no_finding_about_their_ports() {
+fn service_with_truncated_pods_opens_no_port_finding() {
     let ports = (1..5000).map(|n| json!({"containerPort": n, "name": format!("port-{n}")}));
     let ports: Vec<Value> = ports.collect();
     let containers = json!({"spec": {"containers": [container(json!({"ports": ports}))]}});
@@ -483,7 +483,7 @@ fn service_whose_pods_are_cut_opens_no_finding_about_their_ports() {
 }
 
 #[test]
-fn what_is_made_of_one_look_is_handed_on_before_the_next() {
+fn findings_of_one_evaluation_are_returned_before_the_next() {
     let mut harness = TestHarness::new();
     for n in 0..40 {
         let containers = (0..60).map(|n| json!({"name": format!("c{n}"), "image": "registry/web"}));

@@ -128,7 +128,7 @@ fn with_secrets() -> Vec<(Kind, Value)> {
 }
 
 #[test]
-fn facts_and_findings_of_objects_with_secrets_hold_none() {
+fn snapshots_and_findings_contain_no_secrets() {
     let mut stored = Stored::default();
     let mut harness = TestHarness::new();
     for (kind, object) in with_secrets() {
@@ -189,7 +189,7 @@ fn scaled(harness: &mut TestHarness, replicas: u32) -> Record {
 }
 
 #[test]
-fn backlog_is_late_however_long_it_takes_to_read() {
+fn change_in_backlog_is_observed_late() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Deployment, &deployment(json!({})));
     proven(&mut harness, "9");
@@ -212,7 +212,7 @@ fn backlog_is_late_however_long_it_takes_to_read() {
 }
 
 #[test]
-fn clock_that_was_ahead_makes_no_late_change_end_before_it_began_and_stops_no_position() {
+fn clock_set_back_keeps_intervals_valid_and_the_position_moving() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Deployment, &deployment(json!({})));
     let right = harness.now;
@@ -227,7 +227,7 @@ fn clock_that_was_ahead_makes_no_late_change_end_before_it_began_and_stops_no_po
 }
 
 #[test]
-fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
+fn list_at_stored_position_does_not_move_the_position() {
     let mut harness = TestHarness::new();
     harness.wait(60);
     harness.take();
@@ -251,7 +251,7 @@ fn exact_list_of_an_old_position_does_not_claim_that_it_is_current() {
 }
 
 #[test]
-fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
+fn restart_repeats_no_rows_and_reports_missed_changes() {
     let mut stored = Stored::default();
     let mut harness = TestHarness::new();
     harness.apply(Kind::Deployment, &deployment(json!({})));
@@ -335,7 +335,7 @@ fn restart_doubles_nothing_and_sees_what_happened_meanwhile() {
 }
 
 #[test]
-fn a_blind_kind_freezes_its_findings() {
+fn unwatched_kind_suspends_its_findings() {
     let mut harness = TestHarness::new();
     harness.apply(
         Kind::Node,
@@ -375,7 +375,7 @@ fn a_blind_kind_freezes_its_findings() {
 }
 
 #[test]
-fn a_forbidden_kind_is_said_once_and_degrades_alone() {
+fn forbidden_kind_opens_one_finding_and_affects_no_other_kind() {
     let mut harness = TestHarness::new();
     for _ in 0..3 {
         harness.send(
@@ -414,7 +414,7 @@ fn a_forbidden_kind_is_said_once_and_degrades_alone() {
 }
 
 #[test]
-fn a_new_database_gets_everything_again() {
+fn new_database_receives_all_snapshots_and_findings() {
     let mut harness = TestHarness::new();
     harness.apply(Kind::Pod, &oom("web-1"));
     assert_eq!(harness.findings().len(), 2);
@@ -447,7 +447,7 @@ fn a_new_database_gets_everything_again() {
 }
 
 #[test]
-fn rules_are_switched_off_by_name_type_and_namespace() {
+fn rules_are_disabled_by_name_type_and_namespace() {
     for config in [
         AnalysisConfig {
             disabled_rules: vec!["containerOomKilled".into(), "CrashLoop".into()],
@@ -469,7 +469,7 @@ fn rules_are_switched_off_by_name_type_and_namespace() {
 }
 
 #[test]
-fn a_finding_is_updated_at_most_once_a_minute() {
+fn finding_is_updated_at_most_once_a_minute() {
     let mut harness = TestHarness::new();
     let pods = |restarts: i64| {
         pod_with(
@@ -505,7 +505,7 @@ fn a_finding_is_updated_at_most_once_a_minute() {
 
 /// Invariant: the work after a change does not grow with the cluster.
 #[test]
-fn a_change_touches_what_it_concerns_only() {
+fn change_evaluates_only_its_dependents() {
     let mut harness = TestHarness::new();
     let mut objects = Vec::new();
     for n in 0..2000 {
