@@ -24,7 +24,9 @@ pub(super) struct Bucket {
 
 /// Queries `row_counts` for one filter, which must be [countable](ResolvedFilter::is_countable).
 pub(super) struct CountIndex<'c> {
-    sums: CachedStatement<'c>,
+    /// Start and matches of all days, newest first.
+    days: Vec<(i64, u64)>,
+    hours: CachedStatement<'c>,
 }
 
 impl<'c> CountIndex<'c> {
@@ -32,9 +34,22 @@ impl<'c> CountIndex<'c> {
         connection: &'c Connection,
         resolved: &ResolvedFilter,
     ) -> Result<Self, ReadError> {
-        verify::check_day_counts(connection)?;
+        // One pass over the days both checks the counts and answers the filter.
+        let mut stored = 0_u64;
+        let mut days = Vec::new();
+        let mut statement = connection.prepare_cached(&days_sql(resolved))?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            stored =
+                stored.saturating_add(u64::try_from(row.get::<_, i64>(1)?).unwrap_or(u64::MAX));
+            if let Some(matched) = row.get(2)? {
+                push(&mut days, row.get(0)?, matched)?;
+            }
+        }
+        verify::check_day_counts(connection, stored)?;
         Ok(Self {
-            sums: connection.prepare_cached(&sums_sql(resolved))?,
+            days,
+            hours: connection.prepare_cached(&hours_sql(resolved))?,
         })
     }
 
@@ -42,7 +57,9 @@ impl<'c> CountIndex<'c> {
     pub(super) fn buckets(&mut self, keys: KeyRange) -> Result<Vec<Bucket>, ReadError> {
         let (from, to) = seconds(keys);
         let mut buckets = Vec::new();
-        for (start, matched) in self.sums(DAY, from, to)? {
+        let days = self.days.iter().copied();
+        let days = days.filter(|&(start, _)| from < start.saturating_add(DAY) && start < to);
+        for (start, matched) in days.collect::<Vec<_>>() {
             let end = start + DAY;
             if from <= start && end <= to {
                 buckets.push(Bucket {
@@ -73,38 +90,47 @@ impl<'c> CountIndex<'c> {
                 is_day: false,
             }
         };
-        Ok(self.sums(HOUR, from, to)?.into_iter().map(bucket).collect())
-    }
-
-    /// Start and matches of the days or hours that overlap [from, to), newest first.
-    fn sums(
-        &mut self,
-        bucket_seconds: i64,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<(i64, u64)>, ReadError> {
-        let mut sums: Vec<(i64, u64)> = Vec::new();
-        let mut found = self.sums.query([
-            bucket_seconds,
-            from.saturating_sub(from.rem_euclid(bucket_seconds)),
-            to,
-        ])?;
+        let mut sums = Vec::new();
+        let mut found = self
+            .hours
+            .query([from.saturating_sub(from.rem_euclid(HOUR)), to])?;
         while let Some(row) = found.next()? {
-            let start = row.get(0)?;
-            // Newest first, unless a database page is in the place of another.
-            if sums.last().is_some_and(|&(last, _)| last <= start) {
-                return Err(ReadError::INCONSISTENT);
-            }
-            sums.push((start, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
+            push(&mut sums, row.get(0)?, row.get(1)?)?;
         }
-        Ok(sums)
+        Ok(sums.into_iter().map(bucket).collect())
     }
 }
 
-/// SQL of the matches by day or hour: one pass in the order of the table.
-pub(super) fn sums_sql(resolved: &ResolvedFilter) -> String {
-    let mut sql =
-        "SELECT bucket_start, sum(rows) FROM row_counts WHERE bucket_seconds = ? AND bucket_start >= ? AND bucket_start < ?".to_owned();
+/// Counts come newest first, unless a database page is in the place of another.
+fn push(sums: &mut Vec<(i64, u64)>, start: i64, rows: i64) -> Result<(), ReadError> {
+    if sums.last().is_some_and(|&(last, _)| last <= start) {
+        return Err(ReadError::INCONSISTENT);
+    }
+    sums.push((start, u64::try_from(rows).unwrap_or(0)));
+    Ok(())
+}
+
+/// SQL of all rows and of the matches by day: one pass in the order of the table.
+pub(super) fn days_sql(resolved: &ResolvedFilter) -> String {
+    format!(
+        "SELECT bucket_start, sum(rows), sum(rows) FILTER (WHERE {}) FROM row_counts \
+         WHERE bucket_seconds = {DAY} GROUP BY bucket_start ORDER BY bucket_start DESC",
+        condition(resolved)
+    )
+}
+
+/// SQL of the matches in a range by hour: one pass in the order of the table.
+pub(super) fn hours_sql(resolved: &ResolvedFilter) -> String {
+    format!(
+        "SELECT bucket_start, sum(rows) FROM row_counts \
+         WHERE bucket_seconds = {HOUR} AND bucket_start >= ? AND bucket_start < ? AND {} \
+         GROUP BY bucket_start ORDER BY bucket_start DESC",
+        condition(resolved)
+    )
+}
+
+fn condition(resolved: &ResolvedFilter) -> String {
+    let mut sql = "1".to_owned();
     for (column, codes) in [
         ("scope", &resolved.scopes),
         ("type", &resolved.types),
@@ -115,7 +141,6 @@ pub(super) fn sums_sql(resolved: &ResolvedFilter) -> String {
             sql.push_str(&one_of(column, codes));
         }
     }
-    sql.push_str(" GROUP BY bucket_start ORDER BY bucket_start DESC");
     sql
 }
 

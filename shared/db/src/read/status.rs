@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::open::Reader;
 use super::resolve::KeyRange;
 use super::{ReadError, verify};
-use crate::schema;
+use crate::schema::{self, bucket::DAY};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity, Tenant};
@@ -135,9 +135,12 @@ fn status(connection: &Connection, yesterday: Timestamp) -> Result<Status, ReadE
     };
     verify::check_rows(connection, recent)?;
     let events = by_type.iter().map(|(_, rows)| rows).sum();
-    verify::check_day_counts(connection)?;
-    let all = "SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = 0";
-    if events != number(connection, all)? {
+    let stored = number(
+        connection,
+        &format!("SELECT ifnull(sum(rows), 0) FROM row_counts WHERE bucket_seconds = {DAY}"),
+    )?;
+    verify::check_day_counts(connection, stored)?;
+    if events != stored {
         return Err(ReadError::INCONSISTENT);
     }
     let (evictions, evictions_total) = evictions(connection)?;
