@@ -10,7 +10,7 @@ use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::owners::Owners;
 use kube9_k8s::pages::WatchLine;
 use kube9_k8s::watcher::Cursor;
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::watch::WatchId;
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::source::intake::Intake;
@@ -83,7 +83,7 @@ impl IngestPath {
     pub fn feed(&mut self, line: &[u8]) -> anyhow::Result<FeedOutcome> {
         match WatchLine::decode(&String::from_utf8_lossy(line)) {
             Ok(WatchLine::Item { action, object }) => {
-                let mut cursor = Cursor::new("0", Version::Number(0));
+                let mut cursor = Cursor::new("0", ResourceVersion::Number(0));
                 self.intake.watched(self.watch, action, object, &mut cursor);
             }
             Ok(WatchLine::Bookmark(_) | WatchLine::Error(_)) => return Ok(FeedOutcome::NotAnItem),

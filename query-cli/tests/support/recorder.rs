@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use kube9_base::clock::{Clock, ManualTime};
 use kube9_base::health::Health;
-use kube9_base::recall::Recall;
+use kube9_base::relist::RelistSignal;
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::context::WriterContext;
 use kube9_store::metrics::Metrics;
 use kube9_store::open::DataDir;
-use kube9_store::push::push;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::writer::{Ended, Writer};
 
 /// How the recorder ends.
@@ -33,7 +33,7 @@ pub enum End {
 /// A recorder that runs at `at_ms`, writes these items and ends.
 pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item>, end: End) {
     let clock = Clock::new(ManualTime::at(Timestamp::from_millis(at_ms)));
-    let shared = Shared {
+    let shared = WriterContext {
         queue: Arc::new(Queue::new(QueueLimits {
             capacity: 1_000,
             bytes_max: 1 << 20,
@@ -63,7 +63,7 @@ pub fn run(directory: &Path, at_ms: i64, items: impl FnOnce(WatchId) -> Vec<Item
         shared.clone(),
     )
     .unwrap();
-    let recall = Arc::new(Recall::default());
+    let recall = Arc::new(RelistSignal::default());
     let (watch, _) = writer.register("test", "Event", "", recall).unwrap();
     for item in items(watch) {
         let now = shared.clock.now();
@@ -108,15 +108,15 @@ pub fn event(watch: WatchId, at_ms: i64) -> Item {
         extra: [("action".to_owned(), "none".into())].into_iter().collect(),
         occurred: Occurred::Observed(Observation {
             uid: Uid::new("7d3f9a10-0000-4000-8000-000000000001"),
-            version: Version::new("17"),
+            version: ResourceVersion::new("17"),
             count: 17,
             first: at.minus(Duration::from_millis(480_500)),
             last: at,
         }),
     };
-    Item::Observed {
+    Item::Event {
         watch,
-        via: Via::Watch,
+        origin: Origin::Watch,
         received: at,
         row: Box::new(sanitize(record)),
     }
@@ -124,10 +124,10 @@ pub fn event(watch: WatchId, at_ms: i64) -> Item {
 
 /// The beginning of a gap.
 pub fn gap(watch: WatchId, at_ms: i64) -> Item {
-    Item::Mark {
+    Item::Marker {
         watch,
-        mark: Mark::ListBegun {
-            listing: 1,
+        marker: SourceMarker::Init {
+            list_generation: 1,
             cause: RelistCause::Expired,
             at: Timestamp::from_millis(at_ms),
         },

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use kube9_base::clock::Clock;
 use kube9_base::health::{Check, Health, Pulse};
-use kube9_base::recall::Recall;
+use kube9_base::relist::RelistSignal;
 use kube9_ingest::item::Item;
 use kube9_ingest::news::Seen;
 use kube9_model::ObjectRef;
-use kube9_model::heard::Heard;
+use kube9_model::commit_stats::CommitStats;
 use kube9_model::watch::RelistCause;
 use kube9_rules::rules::finding_names;
 use kube9_rules::self_status::{DiskSpace, FailedCheck, SelfStatus};
 use kube9_rules::state::Analysis;
-use kube9_store::push::push;
 use kube9_store::queue::Queue;
+use kube9_store::queue::push;
 use kube9_store::volume::statvfs;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -50,7 +50,7 @@ pub struct Engine {
     pub analysis: Analysis,
     pub inbox: mpsc::Receiver<Seen>,
     /// Statistics of commits, from the writer.
-    pub heard: Arc<Heard>,
+    pub heard: Arc<CommitStats>,
     pub health: Health,
     pub data_dir: PathBuf,
     /// The pod that kube9 runs in, if configured.
@@ -62,7 +62,7 @@ pub struct Engine {
     /// The check `analysis`: whether all namespaces fit into memory.
     pub check: Check,
     /// To request relists of the informers.
-    pub recalls: Vec<Arc<Recall>>,
+    pub recalls: Vec<Arc<RelistSignal>>,
 }
 
 impl Engine {
@@ -104,7 +104,8 @@ impl Engine {
             if self.clock.elapsed().saturating_sub(extended) >= EXTEND_EVERY {
                 extended = self.clock.elapsed();
                 if self.analysis.has_open() {
-                    self.push(vec![Item::StillOpen(self.clock.now())]).await;
+                    self.push(vec![Item::ExtendFindings(self.clock.now())])
+                        .await;
                 }
             }
         }
@@ -159,7 +160,10 @@ impl Engine {
     /// Pushes items when the queue has space, so that the queue never drops one of them.
     async fn push(&mut self, items: Vec<Item>) {
         for item in items {
-            while tokio::time::timeout(TICK, self.queue.room()).await.is_err() {
+            while tokio::time::timeout(TICK, self.queue.ready())
+                .await
+                .is_err()
+            {
                 self.pulse.beat(); // it waits, it is not stuck
             }
             push(&self.queue, &self.metrics.store, item, self.clock.now());

@@ -81,6 +81,6 @@ fn record(
         object,
         reason: reason.to_owned(),
         extra,
-        ..Record::own(at)
+        ..Record::internal(at)
     }
 }

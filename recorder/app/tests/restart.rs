@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use kube9_base::clock::{Clock, ManualTime};
 use kube9_base::health::Health;
-use kube9_base::recall::Recall;
+use kube9_base::relist::RelistSignal;
 use kube9_ingest::decode::decode_event;
 use kube9_ingest::filter::SeverityOverrides;
 use kube9_ingest::item::Item;
@@ -26,19 +26,19 @@ use kube9_ingest::normalize::normalize;
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::heard::{Place, SLOT_SECONDS};
+use kube9_model::commit_stats::{SLOT_SECONDS, WarningBucket};
 use kube9_model::label::{Kind, Label};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, WatchId};
 use kube9_rules::config::AnalysisConfig;
 use kube9_rules::self_status::SelfStatus;
 use kube9_rules::state::{Analysis, RestoredState, close_all};
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::context::WriterContext;
 use kube9_store::metrics::Metrics;
 use kube9_store::open::DataDir;
-use kube9_store::push::push;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::writer::{Ended, Writer};
 use serde_json::Value;
 
@@ -98,9 +98,9 @@ impl RecorderRun {
         let (mut writer, queue) = open(dir, now);
         let mut registered = Vec::new();
         for kind in KINDS {
-            let recall = Arc::new(Recall::default());
+            let recall = Arc::new(RelistSignal::default());
             let (id, _) = writer.register("cluster", kind.name(), "", recall).unwrap();
-            registered.push((kind, id, writer.remembered(id).unwrap()));
+            registered.push((kind, id, writer.stored_objects(id).unwrap()));
         }
         let before = RestoredState {
             findings: writer.open_findings().unwrap(),
@@ -209,7 +209,7 @@ fn open(dir: &Path, now: Timestamp) -> (Writer, Arc<Queue>) {
         bytes_max: 64 << 20,
         high_water: 8_000,
     }));
-    let shared = Shared {
+    let shared = WriterContext {
         queue: queue.clone(),
         metrics: Metrics::detached(),
         health: Health::new(clock.clone()),
@@ -574,7 +574,7 @@ fn warnings_and_kills_are_reported_once_and_restored_after_restart() {
     let dir = tempfile::tempdir().unwrap();
     let now = Timestamp::parse("2026-01-01T12:34:00Z").unwrap();
     let (mut writer, queue) = open(dir.path(), now);
-    let recall = Arc::new(Recall::default());
+    let recall = Arc::new(RelistSignal::default());
     let (watch, _) = writer.register("cluster", "Event", "", recall).unwrap();
     let killed = "Container app failed liveness probe, will be restarted";
     let long_ago = now.minus(Duration::from_secs(3 * 3600));
@@ -603,16 +603,16 @@ fn warnings_and_kills_are_reported_once_and_restored_after_restart() {
     ] {
         let event = decode_event(event.to_string().as_bytes()).unwrap();
         let row = normalize(event, now, &SeverityOverrides::default()).unwrap();
-        let item = Item::Observed {
+        let item = Item::Event {
             watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: now,
             row: Box::new(sanitize(row.record)),
         };
         queued(&queue, item, now);
     }
     queue.close();
-    let heard = writer.heard();
+    let heard = writer.commit_stats();
     assert_eq!(writer.run(), Ended::Drained);
     let told = heard.take();
     let rows: u32 = told.warnings.values().sum();
@@ -630,7 +630,7 @@ fn warnings_and_kills_are_reported_once_and_restored_after_restart() {
         [("shop".into(), hour - 3, 1), ("shop".into(), hour, 2)]
     );
     assert_eq!(history.recorded, [hour - 3, hour]);
-    let place = Place {
+    let place = WarningBucket {
         namespace: "shop".into(),
         slot: now.second() / SLOT_SECONDS,
         reason: "BackOff".into(),

@@ -6,7 +6,7 @@
 //!   health     the board on which tasks report, and what probes conclude from it
 //!   metrics    families whose labels are closed sets
 //!   settings   sections of the configuration, and where a setting may come from
-//!   recall     the call to a source to list again
+//!   relist     the call to a source to list again
 //!   throttle   log messages that others can cause at will
 //! ```
 
@@ -14,6 +14,6 @@ pub mod backoff;
 pub mod clock;
 pub mod health;
 pub mod metrics;
-pub mod recall;
+pub mod relist;
 pub mod settings;
 pub mod throttle;

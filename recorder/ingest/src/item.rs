@@ -1,113 +1,99 @@
-//! What flows through the queue.
+//! Items of the queue.
 
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, Passed, Via, WatchId};
+use kube9_model::watch::{Origin, SourceMarker, UnstoredReason, WatchId};
 
 use crate::sanitize::{Clean, Sanitized};
 
-/// One thing for the writer to do.
+/// An item that the writer applies.
 #[derive(Debug)]
 pub enum Item {
-    /// A row of kube9's own.
+    /// An internal row: no list recovers it.
     Row(Box<Sanitized>),
-    /// A sight of an Event.
-    Observed {
-        /// Where it was seen.
+    /// A version of an Event.
+    Event {
         watch: WatchId,
-        /// How it was seen.
-        via: Via,
-        /// When it was received.
+        origin: Origin,
         received: Timestamp,
-        /// What it says.
         row: Box<Sanitized>,
     },
-    /// A sight that makes no row, but moves the position like any other.
-    Passed {
-        /// Where it was seen.
+    /// An Event that makes no row, but advances the position like any other.
+    Unstored {
         watch: WatchId,
-        /// How it was seen.
-        via: Via,
-        /// When it was received.
+        origin: Origin,
         received: Timestamp,
-        /// uid of the Event; empty where it could not be read.
+        /// uid of the Event; empty if it could not be read.
         uid: String,
-        /// resourceVersion; empty where it could not be read.
+        /// resourceVersion; empty if it could not be read.
         version: String,
-        /// Why there is no row.
-        why: Passed,
+        why: UnstoredReason,
     },
-    /// What an object changed to, with the rows that say so.
+    /// A change of an object, with its rows.
     Change(Box<Change>),
-    /// A step in the life of a finding.
+    /// A transition of a finding.
     Finding(Box<Finding>),
-    /// The findings that are open are so until this time at least: their rows reach until then.
-    StillOpen(Timestamp),
-    /// A step of a source's own protocol.
-    Mark {
-        /// Whose step.
+    /// Extends the rows of all open findings to this time.
+    ExtendFindings(Timestamp),
+    /// A marker of a source's protocol.
+    Marker {
         watch: WatchId,
-        /// Which step.
-        mark: Mark,
+        marker: SourceMarker,
     },
 }
 
-/// A change of an object that an informer watches. Facts and rows are committed together, so that after a crash the
-/// change is seen again, and never twice.
+/// A change of an object that an informer watches. Snapshot and rows are committed together, so that a change is recorded
+/// exactly once even after a crash.
 #[derive(Debug)]
 pub struct Change {
-    /// Whose view.
     pub watch: WatchId,
     /// `namespace/name`.
     pub name: Clean,
-    /// What the next change is compared with, as JSON; `None`: the object is gone.
+    /// The object's snapshot as JSON, for the next comparison; `None`: the object was deleted.
     pub facts: Option<Clean>,
-    /// What changed; empty where only the facts did.
+    /// Empty if only the snapshot changed.
     pub rows: Vec<Sanitized>,
-    /// The resourceVersion that the watch has reached with it; `None` in a list, whose objects come in no such order.
+    /// The resourceVersion that the watch reached with it; `None` in a list, which is not in that order.
     pub version: Option<String>,
 }
 
-/// A step in the life of a finding.
+/// A transition of a finding.
 #[derive(Debug)]
 pub struct Finding {
-    /// Which one: rule, object, part of it.
+    /// Rule, object, part of the object.
     pub fingerprint: Clean,
-    /// What happened to it.
-    pub step: Step,
-    /// When.
+    pub transition: FindingTransition,
     pub at: Timestamp,
-    /// The row that opens it, its row as it is now, or the row that says it is over.
+    /// The row that opens, updates or closes it.
     pub row: Sanitized,
 }
 
-/// What happens to a finding.
+/// Change of state of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// It is new, or so much worse that it gets a new row.
+pub enum FindingTransition {
+    /// It is new, or its severity rose so that it gets a new row.
     Opened {
-        /// What the analysis needs to know of it after a restart, as JSON.
+        /// State of the rule for a restart, as JSON.
         state: Clean,
-        /// Since when it is so.
+        /// Since when the condition holds.
         since: Timestamp,
     },
-    /// Its row says something new.
+    /// Its row changed.
     Updated,
-    /// It is over.
     Closed,
 }
 
-/// Bytes of an item beside its texts.
+/// Bytes of an item without its texts.
 const ITEM_BYTES: usize = 128;
 
 impl Item {
-    /// Estimate of the memory it holds.
+    /// Estimated memory.
     pub fn bytes(&self) -> usize {
         ITEM_BYTES
             + match self {
-                Self::Row(row) | Self::Observed { row, .. } => row.approximate_bytes(),
-                Self::Passed { uid, version, .. } => uid.len() + version.len(),
+                Self::Row(row) | Self::Event { row, .. } => row.approximate_bytes(),
+                Self::Unstored { uid, version, .. } => uid.len() + version.len(),
                 Self::Change(change) => {
                     let rows: usize = change.rows.iter().map(Sanitized::approximate_bytes).sum();
                     let facts = change
@@ -119,14 +105,14 @@ impl Item {
                 Self::Finding(finding) => {
                     finding.fingerprint.as_str().len() + finding.row.approximate_bytes()
                 }
-                Self::StillOpen(_) | Self::Mark { .. } => 0,
+                Self::ExtendFindings(_) | Self::Marker { .. } => 0,
             }
     }
 
-    /// (watch, uid, resourceVersion) of a sight that makes a row.
-    pub fn identity(&self) -> Option<(WatchId, &Uid, &Version)> {
+    /// (watch, uid, resourceVersion) of an Event that makes a row.
+    pub fn identity(&self) -> Option<(WatchId, &Uid, &ResourceVersion)> {
         match self {
-            Self::Observed { watch, row, .. } => match &row.record().occurred {
+            Self::Event { watch, row, .. } => match &row.record().occurred {
                 Occurred::Observed(seen) => Some((*watch, &seen.uid, &seen.version)),
                 Occurred::At(_) => None,
             },

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, ObjectRef};
@@ -127,7 +127,7 @@ pub fn normalize(
         extra,
         occurred: Occurred::Observed(Observation {
             uid: Uid::new(&uid),
-            version: Version::new(&version),
+            version: ResourceVersion::new(&version),
             count,
             first,
             last,

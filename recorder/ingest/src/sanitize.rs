@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 
 use kube9_model::ObjectRef;
 use kube9_model::hash::stable_hash;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::visible::{hides_in_name, hides_in_text};
 use serde::Serialize;
@@ -134,8 +134,10 @@ pub fn sanitize(record: Record) -> Sanitized {
                     bytes @ Uid::Bytes(_) => bytes,
                 },
                 version: match seen.version {
-                    Version::Opaque(text) => Version::Opaque(cleaner.identity(text)),
-                    number @ Version::Number(_) => number,
+                    ResourceVersion::Opaque(text) => {
+                        ResourceVersion::Opaque(cleaner.identity(text))
+                    }
+                    number @ ResourceVersion::Number(_) => number,
                 },
                 ..seen
             }),
@@ -804,7 +806,7 @@ mod tests {
         let long = "x".repeat(1000);
         let seen = Observation {
             uid: Uid::new(&long),
-            version: Version::new("a\nb"),
+            version: ResourceVersion::new("a\nb"),
             count: 1,
             first: Timestamp::EPOCH,
             last: Timestamp::EPOCH,
@@ -844,7 +846,7 @@ mod tests {
         let kept = sanitize(Record {
             occurred: Occurred::Observed(Observation {
                 uid: Uid::new(&longest),
-                version: Version::new("1"),
+                version: ResourceVersion::new("1"),
                 count: 1,
                 first: Timestamp::EPOCH,
                 last: Timestamp::EPOCH,
@@ -889,7 +891,7 @@ mod tests {
             node: Some("node-11".to_owned()),
             occurred: Occurred::Observed(Observation {
                 uid: Uid::new("no uuid"),
-                version: Version::new("abc"),
+                version: ResourceVersion::new("abc"),
                 count: 1,
                 first: Timestamp::EPOCH,
                 last: Timestamp::EPOCH,

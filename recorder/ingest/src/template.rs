@@ -11,7 +11,7 @@ use kube9_model::placeholder;
 /// A description in two parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageTemplate {
-    /// With placeholders; goes to the table `text`.
+    /// With placeholders; goes to the table `message_template`.
     pub body: String,
     /// The arguments, in the order of their placeholders; go to the row.
     pub args: Vec<String>,
@@ -80,7 +80,7 @@ fn is_whole_number(arg: &str) -> bool {
 /// Shorter names are not replaced: they occur in ordinary words.
 const NAME_MIN: usize = 4;
 
-/// Splits a description. `name` and `namespace` are the object's, empty where there is none.
+/// Splits a description. `name` and `namespace` are the object's, empty if there is none.
 pub fn split(description: &str, name: &str, namespace: &str) -> MessageTemplate {
     // Stored text has no control characters (Sanitized); one that slips through must not act as a placeholder.
     let mut body = if description.bytes().any(|byte| byte < 8) {

@@ -115,7 +115,7 @@ impl Consumer for Informer {
 
     async fn room(&self) {}
 
-    fn has_room(&self) -> bool {
+    fn is_ready(&self) -> bool {
         true
     }
 

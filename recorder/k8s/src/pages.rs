@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use serde::Deserialize;
@@ -252,9 +252,9 @@ impl Pages {
                 }
             })
             .collect();
-        items.sort_by_cached_key(|item| match Version::new(&item.version) {
-            Version::Number(number) => (0, number, String::new()),
-            Version::Opaque(text) => (1, 0, text),
+        items.sort_by_cached_key(|item| match ResourceVersion::new(&item.version) {
+            ResourceVersion::Number(number) => (0, number, String::new()),
+            ResourceVersion::Opaque(text) => (1, 0, text),
         });
         Ok(ListPage {
             version,

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use kube9_ingest::item::{Finding, Step};
+use kube9_ingest::item::{Finding, FindingTransition};
 use kube9_ingest::maps;
 use kube9_ingest::sanitize::{Clean, NAME_BYTES_MAX, clean_text, sanitize};
 use kube9_model::record::Record;
@@ -425,7 +425,7 @@ impl Findings {
         self.insert(fingerprint.to_owned(), open);
         out.push(Finding {
             fingerprint: Clean::identity(fingerprint),
-            step: Step::Opened { state, since },
+            transition: FindingTransition::Opened { state, since },
             at: evaluation.now,
             row: sanitize(row),
         });
@@ -459,7 +459,7 @@ impl Findings {
         let interval = self.unverified.remove(fingerprint);
         out.push(Finding {
             fingerprint: Clean::identity(fingerprint),
-            step: Step::Closed,
+            transition: FindingTransition::Closed,
             at: now,
             row: sanitize(open.closing_row(fingerprint, end, interval, now)),
         });
@@ -501,7 +501,7 @@ fn update(
     );
     out.push(Finding {
         fingerprint: Clean::identity(fingerprint),
-        step: Step::Updated,
+        transition: FindingTransition::Updated,
         at: evaluation.now,
         row: sanitize(row),
     });
@@ -536,7 +536,7 @@ fn row(
         container: symptom.container,
         node: symptom.node,
         extra,
-        ..Record::own(evaluation.now)
+        ..Record::internal(evaluation.now)
     }
 }
 
@@ -613,7 +613,7 @@ impl OpenFinding {
             container: self.container.clone(),
             node: self.node.clone(),
             extra,
-            ..Record::own(now)
+            ..Record::internal(now)
         }
     }
 }

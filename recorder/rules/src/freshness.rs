@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube9_ingest::maps::{Map, Set, trim};
 use kube9_ingest::objects::Object;
 use kube9_model::label::{Kind, Label};
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 
@@ -155,9 +155,9 @@ impl Freshness {
         watch: WatchId,
         kind: Kind,
         namespace: &str,
-        stored: Remembered,
+        stored: StoredObjects,
     ) -> RelistCause {
-        let first = stored.proven.is_none();
+        let first = stored.confirmed_at.is_none();
         let snapshots = stored.facts.into_iter().filter_map(|(name, facts)| {
             let (namespace, name) = split(&name);
             let key = key(kind.name(), namespace, name);
@@ -172,14 +172,14 @@ impl Freshness {
             first,
             synced: false,
             connected_since: None,
-            current: stored.proven,
-            noted: stored.proven,
+            current: stored.confirmed_at,
+            noted: stored.confirmed_at,
             changed: false,
             resumed: None,
             is_resuming: false,
             reads_backlog: false,
         };
-        if let Some(proven) = stored.proven {
+        if let Some(proven) = stored.confirmed_at {
             let since = &mut self.not_ready_since[kind.index()];
             *since = Some(since.map_or(proven, |since| since.min(proven)));
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube9_ingest::maps::Map;
-use kube9_model::heard::{History, Place, SLOT_SECONDS};
+use kube9_model::commit_stats::{SLOT_SECONDS, WarningBucket, WarningHistory};
 use kube9_model::time::Timestamp;
 
 /// Slots of an hour.
@@ -47,7 +47,7 @@ pub struct Rate {
 
 impl Warnings {
     /// Restores the counts from the database.
-    pub fn new(history: History) -> Self {
+    pub fn new(history: WarningHistory) -> Self {
         let mut all = Self {
             recorded: history.recorded.into_iter().collect(),
             ..Self::default()
@@ -61,7 +61,7 @@ impl Warnings {
         all
     }
 
-    pub fn add(&mut self, place: &Place, rows: u32) {
+    pub fn add(&mut self, place: &WarningBucket, rows: u32) {
         let hour = (place.slot * SLOT_SECONDS).div_euclid(3600);
         let counts = self.counts(&place.namespace);
         *counts.hours.entry(hour).or_default() += rows;
@@ -131,7 +131,7 @@ impl Warnings {
 }
 
 impl Counts {
-    fn slot(&mut self, place: &Place, rows: u32) {
+    fn slot(&mut self, place: &WarningBucket, rows: u32) {
         let reasons = self.slots.entry(place.slot).or_default();
         let full = reasons.len() >= REASONS_MAX && !reasons.contains_key(&place.reason);
         let reason = if full { "other" } else { &place.reason };
@@ -143,8 +143,8 @@ impl Counts {
 mod tests {
     use super::*;
 
-    fn place(hour: i64, slot: i64, reason: &str) -> Place {
-        Place {
+    fn place(hour: i64, slot: i64, reason: &str) -> WarningBucket {
+        WarningBucket {
             namespace: "shop".into(),
             slot: hour * SLOTS + slot,
             reason: reason.into(),
@@ -159,7 +159,7 @@ mod tests {
     fn rate_covers_an_hour_and_median_the_recorded_hours_before() {
         let recorded = (1_000..1_024).collect();
         let hours = (1_000..1_013).map(|hour| ("shop".into(), hour, 4));
-        let mut all = Warnings::new(History {
+        let mut all = Warnings::new(WarningHistory {
             recorded,
             hours: hours.collect(),
             slots: std::collections::HashMap::new(),
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn rate_has_no_median_with_less_than_a_day_of_hours() {
-        let mut all = Warnings::new(History {
+        let mut all = Warnings::new(WarningHistory {
             recorded: (1_000..1_023).collect(),
-            ..History::default()
+            ..WarningHistory::default()
         });
         all.add(&place(1_024, 0, "BackOff"), 100);
         assert_eq!(all.rate("shop", at(1_024, 1)).unwrap().usual, None);

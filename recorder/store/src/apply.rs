@@ -1,66 +1,63 @@
-//! Applies the queue's items within one transaction: hands each to the tables that it concerns.
+//! Applies the queue's items in one transaction: passes each item to its tables.
 //!
 //! ```text
-//!   Item ─▶ Applier ─┬─ sight · stubs ─▶ DedupTable
-//!                    ├─ lists ─────────▶ GapTable · HoleTable · DedupTable
-//!                    ├─ changes ───────▶ FactsTable          all of them ─▶ Rows (event, names, counters, changes)
+//!   Item ─▶ Applier ─┬─ Events · stubs ▶ DedupTable
+//!                    ├─ lists ─────────▶ GapTable · DroppedRangeTable · DedupTable
+//!                    ├─ changes ───────▶ ObjectSnapshotTable   all of them ─▶ Rows (event, names, counters, change log)
 //!                    ├─ findings ──────▶ FindingTable
 //!                    └─ positions ─────▶ WatchTable
 //! ```
 //!
-//! Each table owns its statements. State that a rollback must undo is in [`Rows`], [`WatchTable`], [`Stubs`] and [`Outcomes`] alone.
+//! Each table owns its statements. Only [`Rows`], [`WatchTable`], [`Stubs`] and [`TxReport`] hold state that a rollback
+//! must undo.
 //!
-//! Invariant: the position of a watch moves in the transaction of the items it covers, and passes a dropped item only
-//! together with the hole that remembers it.
+//! Invariant: the position of a watch moves in the transaction of the items it covers. It moves past a dropped item only
+//! in the transaction that inserts its `dropped_range`.
 
 use kube9_ingest::item::{Change, Item};
 use kube9_ingest::sanitize::{Sanitized, sanitize};
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Occurred, Record, TIME_SUSPECT};
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, Passed, RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, UnstoredReason, WatchId};
 use kube9_model::{EventType, Severity};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Map, json};
 
 use super::checkpoint::reserve;
 use super::dedup::DedupTable;
-use super::facts::FactsTable;
+use super::dropped_ranges::DroppedRangeTable;
 use super::findings::FindingTable;
-use super::gap::{self, Facts, Healed};
-use super::gaps::GapTable;
-use super::holes::HoleTable;
+use super::gap::{self, GapEvidence, Healed};
+use super::gap_table::GapTable;
 use super::identity::Sql;
+use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
+use super::object_snapshots::ObjectSnapshotTable;
 use super::rows::Rows;
-use super::sight::{self, Sight, Tables};
-use super::stubs::{self, Stubs, Unrecorded};
+use super::stubs::{SkippedEvent, StubOutcome, Stubs};
 use super::watches::WatchTable;
 use crate::metrics;
-use crate::queue::Drops;
+use crate::queue::DroppedItems;
 
-/// What one transaction did; told after its commit.
+/// What one transaction did; counted in the metrics after its commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcomes {
-    /// What became of the Events.
-    pub events: metrics::Outcomes,
+pub struct TxReport {
+    pub events: metrics::EventCounts,
     /// Gaps closed.
     pub gaps_closed: Vec<Healed>,
-    /// Occurrence → now, in milliseconds, of stored and folded sights.
+    /// Milliseconds from the last occurrence to now, of stored and folded Events.
     pub delays_ms: Vec<i64>,
-    /// Watches whose queue overflowed: their sources have to relist.
-    pub holed: Vec<WatchId>,
+    /// Watches of which the queue dropped items: they must relist.
+    pub overflowed: Vec<WatchId>,
 }
 
-/// The state that a transaction works on.
+/// State of the transaction under way.
 #[derive(Debug, Default)]
 pub struct Applier {
-    /// Rows, names, counters.
     pub rows: Rows,
-    /// Positions.
     pub watches: WatchTable,
-    /// Of the transaction under way.
-    pub outcomes: Outcomes,
+    pub outcomes: TxReport,
     /// Rows about Events that cannot be recorded.
     stubs: Stubs,
 }
@@ -92,44 +89,43 @@ impl Applier {
                     Occurred::At(at) => *at,
                     Occurred::Observed(seen) => seen.last,
                 };
-                self.rows.insert_own(conn, row, at, at)?;
+                self.rows.insert_internal(conn, row, at, at)?;
             }
-            Item::Observed {
+            Item::Event {
                 watch,
-                via,
+                origin,
                 received,
                 row,
-            } => self.observed(tables, (*watch, *via), row, *received, now)?,
-            Item::Passed {
+            } => self.event(tables, (*watch, *origin), row, *received, now)?,
+            Item::Unstored {
                 watch,
-                via,
+                origin,
                 received,
                 uid,
                 version,
                 why,
             } => {
-                self.passed(tables, (*watch, *via), (uid, version), why, *received)?;
-                let proven = match via {
-                    Via::List => return Ok(()),
-                    Via::Live => Some(*received),
-                    Via::Watch => None,
+                self.unstored(tables, (*watch, *origin), (uid, version), why, *received)?;
+                let confirmed_at = match origin {
+                    Origin::List => return Ok(()),
+                    Origin::Live => Some(*received),
+                    Origin::Watch => None,
                 };
-                let version = Version::new(version);
-                self.watches.get(*watch).advance(&version, proven);
+                let version = ResourceVersion::new(version);
+                self.watches.get(*watch).advance(&version, confirmed_at);
             }
             Item::Change(change) => self.change(conn, change)?,
             Item::Finding(finding) => FindingTable::of(conn).store(&mut self.rows, finding)?,
-            Item::StillOpen(at) => FindingTable::of(conn).still_open(*at)?,
-            Item::Mark { watch, mark } => self.mark(conn, *watch, mark)?,
+            Item::ExtendFindings(at) => FindingTable::of(conn).extend_open(*at)?,
+            Item::Marker { watch, marker } => self.marker(conn, *watch, marker)?,
         }
         Ok(())
     }
 
-    /// A sight of an Event.
-    fn observed(
+    fn event(
         &mut self,
         tables: &mut Tables<'_>,
-        (watch, via): (WatchId, Via),
+        (watch, origin): (WatchId, Origin),
         row: &Sanitized,
         received: Timestamp,
         now: Timestamp,
@@ -137,24 +133,24 @@ impl Applier {
         let Occurred::Observed(seen) = &row.record().occurred else {
             return Ok(()); // only `Observed` records are pushed this way
         };
-        let sight = Sight {
+        let event = IncomingEvent {
             watch,
-            listing: self.watches.get(watch).listing,
-            via,
+            list_generation: self.watches.get(watch).list_generation,
+            origin,
             row,
             seen,
             now,
         };
-        let new = match sight.store(tables, &mut self.rows)? {
-            sight::Became::Duplicate => {
+        let new = match event.store(tables, &mut self.rows)? {
+            EventOutcome::Duplicate => {
                 self.outcomes.events.duplicate += 1;
                 None
             }
-            sight::Became::Row(occurrences) => {
+            EventOutcome::Inserted(occurrences) => {
                 self.outcomes.events.stored += 1;
                 Some(occurrences)
             }
-            sight::Became::Part(occurrences) => {
+            EventOutcome::Folded(occurrences) => {
                 self.outcomes.events.folded += 1;
                 Some(occurrences)
             }
@@ -163,94 +159,103 @@ impl Applier {
         if let Some(occurrences) = new {
             let delay = now.millis() - seen.last.millis();
             self.outcomes.delays_ms.push(delay);
-            if via == Via::List {
+            if origin == Origin::List {
                 watch.recovered(occurrences);
             }
         }
-        let proven = match via {
-            Via::List => return Ok(()),
-            Via::Live => Some(received),
-            // While a backlog is read, the version was the newest when it happened, not when it was received.
-            Via::Watch => {
+        let confirmed_at = match origin {
+            Origin::List => return Ok(()),
+            Origin::Live => Some(received),
+            // While a backlog is read, this version was the newest when the Event happened, not when it was received.
+            Origin::Watch => {
                 let is_suspect = row.record().extra.contains_key(TIME_SUSPECT);
                 (!is_suspect).then(|| seen.last.min(received))
             }
         };
-        watch.advance(&seen.version, proven);
+        watch.advance(&seen.version, confirmed_at);
         Ok(())
     }
 
-    /// A sight of an Event that makes no row.
-    fn passed(
+    /// An Event that makes no row: deleted, filtered or skipped.
+    fn unstored(
         &mut self,
         tables: &mut Tables<'_>,
-        (watch, via): (WatchId, Via),
+        (watch, origin): (WatchId, Origin),
         (uid, version): (&str, &str),
-        why: &Passed,
+        why: &UnstoredReason,
         received: Timestamp,
     ) -> rusqlite::Result<()> {
-        let listing = self.watches.get(watch).listing;
+        let list_generation = self.watches.get(watch).list_generation;
         let events = &mut self.outcomes.events;
         match why {
-            Passed::Deleted => {
+            UnstoredReason::Deleted => {
                 tables.dedup.delete(&Sql(&Uid::new(uid)))?;
                 events.deleted += 1;
             }
-            Passed::Filtered(rule) => {
-                if via == Via::List {
-                    // It may have been recorded before the rule was there: it is listed, so it is not missing.
-                    tables.dedup.listed(&Uid::new(uid), watch, listing)?;
+            UnstoredReason::Filtered(rule) => {
+                if origin == Origin::List {
+                    // It may have been recorded before the rule existed. It is listed, so it is not missing.
+                    tables
+                        .dedup
+                        .listed(&Uid::new(uid), watch, list_generation)?;
                 }
                 events.add_filtered(*rule);
             }
-            Passed::Skipped(stage, cause) => {
-                let event = Unrecorded {
+            UnstoredReason::Skipped(stage, cause) => {
+                let event = SkippedEvent {
                     watch,
-                    listing,
+                    list_generation,
                     uid,
                     version,
                     cause,
                     received,
                 };
                 match self.stubs.store(tables.conn, &mut self.rows, &event)? {
-                    stubs::Became::Skipped => events.add_skipped(*stage),
-                    stubs::Became::Duplicate => events.duplicate += 1,
+                    StubOutcome::Skipped => events.add_skipped(*stage),
+                    StubOutcome::Duplicate => events.duplicate += 1,
                 }
             }
         }
         Ok(())
     }
 
-    /// A change of a watched object: its rows, and the facts that the next one is compared with.
+    /// A change of a watched object: its rows, and the snapshot that the next change is compared with.
     fn change(&mut self, conn: &Connection, change: &Change) -> rusqlite::Result<()> {
         for row in &change.rows {
             let Occurred::At(at) = row.record().occurred else {
-                continue; // a change is a fact of kube9's own
+                continue; // the rows of a change are always internal records
             };
-            self.rows.insert_own(conn, row, at, at)?;
+            self.rows.insert_internal(conn, row, at, at)?;
         }
         let facts = change.facts.as_ref().map(|facts| facts.as_str());
-        FactsTable::of(conn).store(change.watch, change.name.as_str(), facts)?;
-        // With the facts: from an older position the change would be seen, and told, again.
+        ObjectSnapshotTable::of(conn).store(change.watch, change.name.as_str(), facts)?;
+        // In the transaction of the snapshot: a resume from an older position would report the change again.
         if let Some(version) = &change.version {
-            let version = Version::new(version);
+            let version = ResourceVersion::new(version);
             self.watches.get(change.watch).advance(&version, None);
         }
         Ok(())
     }
 
-    fn mark(&mut self, conn: &Connection, watch: WatchId, mark: &Mark) -> rusqlite::Result<()> {
-        match mark {
-            Mark::ListBegun { listing, cause, at } => {
-                self.list_begun(conn, watch, *listing, *cause, *at)
-            }
-            Mark::Regressed {
+    fn marker(
+        &mut self,
+        conn: &Connection,
+        watch: WatchId,
+        marker: &SourceMarker,
+    ) -> rusqlite::Result<()> {
+        match marker {
+            SourceMarker::Init {
+                list_generation,
+                cause,
+                at,
+            } => self.list_begun(conn, watch, *list_generation, *cause, *at),
+            SourceMarker::Regressed {
                 version,
                 at,
                 is_first,
             } => self.regressed(conn, watch, version, *at, *is_first),
-            Mark::ListDone { .. } => self.list_done(conn, watch, mark),
-            Mark::Synced {
+            SourceMarker::InitDone { .. } => self.list_done(conn, watch, marker),
+            SourceMarker::Synced {
                 version,
                 at,
                 server_time,
@@ -258,7 +263,7 @@ impl Applier {
                 vanished,
             } => {
                 let watch = self.watches.get(watch);
-                // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
+                // The earlier of the two clocks: a clock that jumped ahead must not confirm a time in the future.
                 watch.list_done(version, (*at).min(*server_time));
                 let mut gaps = GapTable::of(conn, &mut self.rows);
                 let to = match gaps.begin(watch)? {
@@ -270,10 +275,10 @@ impl Applier {
                 self.outcomes.gaps_closed.extend(closed);
                 Ok(())
             }
-            Mark::Proven { version, at } => {
+            SourceMarker::Confirmed { version, at } => {
                 self.watches
                     .get(watch)
-                    .advance(&Version::new(version), Some(*at));
+                    .advance(&ResourceVersion::new(version), Some(*at));
                 Ok(())
             }
         }
@@ -283,29 +288,29 @@ impl Applier {
         &mut self,
         conn: &Connection,
         id: WatchId,
-        listing: i64,
+        list_generation: i64,
         cause: RelistCause,
         at: Timestamp,
     ) -> rusqlite::Result<()> {
         let watch = self.watches.get(id);
         let is_second = watch.relisting;
-        watch.list_begun(listing);
+        watch.list_begun(list_generation);
         if cause == RelistCause::FirstStart && !is_second {
-            // The record begins here. Only if this list fails was there a time of which nothing is known.
-            watch.proven.get_or_insert(at);
+            // The record begins here; there is a gap only if this list fails.
+            watch.confirmed_at.get_or_insert(at);
             return Ok(());
         }
-        let proven = watch.proven.unwrap_or(at);
-        let from = HoleTable::of(conn)
+        let confirmed_at = watch.confirmed_at.unwrap_or(at);
+        let from = DroppedRangeTable::of(conn)
             .since(id)?
-            .map_or(proven, |since| since.min(proven))
+            .map_or(confirmed_at, |since| since.min(confirmed_at))
             .min(at);
         let others = self.watches.gaps(cause);
         let watch = self.watches.get(id);
         GapTable::of(conn, &mut self.rows).open(watch, &others, cause, from, at)
     }
 
-    /// The API server's history is another one (etcd restored): positions are void, uids stay known.
+    /// The API server has another history (etcd was restored): positions are void, uids stay valid.
     fn regressed(
         &mut self,
         conn: &Connection,
@@ -318,53 +323,58 @@ impl Applier {
         let old = old.map(|old| old.to_string()).unwrap_or_default();
         DedupTable::of(conn).forget_versions(id)?;
         if !is_first {
-            return Ok(()); // one row says it for all watches
+            return Ok(()); // one row covers all watches
         }
-        // None of them goes on from its position, even if the process ends before they say so.
+        // No watch may resume from its position, even if the process ends before the others report the regression.
         for other in self.watches.ids() {
             self.watches.get(other).regressed();
             DedupTable::of(conn).forget_versions(other)?;
         }
         let row = sanitize(regressed_record(&old, version, at));
-        self.rows.insert_own(conn, &row, at, at)?;
+        self.rows.insert_internal(conn, &row, at, at)?;
         Ok(())
     }
 
-    fn list_done(&mut self, conn: &Connection, id: WatchId, mark: &Mark) -> rusqlite::Result<()> {
-        let Mark::ListDone {
-            listing,
+    fn list_done(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+        marker: &SourceMarker,
+    ) -> rusqlite::Result<()> {
+        let SourceMarker::InitDone {
+            list_generation,
             at,
             version,
             server_time,
             listed,
             oldest_change,
             event_ttl,
-        } = mark
+        } = marker
         else {
             return Ok(());
         };
-        let (dedup, holes) = (DedupTable::of(conn), HoleTable::of(conn));
+        let (dedup, dropped_ranges) = (DedupTable::of(conn), DroppedRangeTable::of(conn));
         let watch = self.watches.get(id);
-        if !watch.relisting || watch.listing != *listing {
-            return Ok(()); // its first pages went into a database that was replaced since
+        if !watch.relisting || watch.list_generation != *list_generation {
+            return Ok(()); // its first pages were committed to a database that has been replaced
         }
-        if holes.any_of_list(id, *listing)? {
-            // Items of this very list were dropped, so it shows neither what is there nor what is gone. The open hole
+        if dropped_ranges.any_of_list(id, *list_generation)? {
+            // Items of this list were dropped, so it proves nothing about what exists or was deleted. The dropped range
             // makes the source list again; the gap stays open until then.
             return Ok(());
         }
-        let missing = dedup.missing(id, *listing, server_time.minus(*event_ttl))?;
-        let dropped = holes.close(id)?;
-        dedup.delete_unlisted(id, *listing)?;
+        let missing = dedup.missing(id, *list_generation, server_time.minus(*event_ttl))?;
+        let dropped = dropped_ranges.close(id)?;
+        dedup.delete_unlisted(id, *list_generation)?;
         let mut gaps = GapTable::of(conn, &mut self.rows);
         if let Some(from) = gaps.begin(watch)? {
             let ahead = server_time.millis() - at.millis();
-            let facts = Facts {
+            let facts = GapEvidence {
                 from,
                 to: (*server_time).max(from),
                 length: watch
-                    .proven
-                    .filter(|proven| proven <= at)
+                    .confirmed_at
+                    .filter(|confirmed_at| confirmed_at <= at)
                     .map(|_| (*server_time).max(*at).since(from)),
                 oldest_change: oldest_change
                     .map(|change| Timestamp::from_millis(change.millis() - ahead)),
@@ -376,16 +386,16 @@ impl Applier {
             let closed = gaps.close(watch, gap::end_of_events(&facts, counts))?;
             self.outcomes.gaps_closed.extend(closed);
         }
-        // The earlier of two clocks: one that has jumped ahead must not claim a proof from the future.
+        // The earlier of the two clocks: a clock that jumped ahead must not confirm a time in the future.
         watch.list_done(version, (*at).min(*server_time));
         Ok(())
     }
 
-    /// Remembers what a full queue dropped: holes for sights, a gap row for rows of kube9's own.
+    /// Records what a full queue dropped: a dropped range for Events, a gap row for internal rows.
     pub fn dropped(
         &mut self,
         conn: &Connection,
-        drops: &[Drops],
+        drops: &[DroppedItems],
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         for drop in drops {
@@ -394,47 +404,50 @@ impl Applier {
                 self.outcomes.gaps_closed.push(healed);
                 continue;
             };
-            HoleTable::of(conn).open(watch, drop)?;
-            if !self.outcomes.holed.contains(&watch) {
-                self.outcomes.holed.push(watch);
+            DroppedRangeTable::of(conn).open(watch, drop)?;
+            if !self.outcomes.overflowed.contains(&watch) {
+                self.outcomes.overflowed.push(watch);
             }
         }
         Ok(())
     }
 
-    /// What is stored of a watch's objects.
-    pub fn remembered(&mut self, conn: &Connection, id: WatchId) -> rusqlite::Result<Remembered> {
-        Ok(Remembered {
-            proven: self.watches.get(id).proven,
-            ..FactsTable::of(conn).read(id)?
+    pub fn stored_objects(
+        &mut self,
+        conn: &Connection,
+        id: WatchId,
+    ) -> rusqlite::Result<StoredObjects> {
+        Ok(StoredObjects {
+            confirmed_at: self.watches.get(id).confirmed_at,
+            ..ObjectSnapshotTable::of(conn).read(id)?
         })
     }
 
-    /// The last thing before a commit.
+    /// Writes what was collected; call it last before the commit.
     pub fn finish(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.watches.save(conn)?;
         self.rows.finish(conn)
     }
 
-    /// After the commit of a transaction that this applier worked on.
+    /// Call it after the commit.
     pub fn committed(&mut self) {
         self.watches.committed();
         self.stubs.committed();
     }
 
-    /// Forgets everything that a rollback undid. Cannot fail: what it goes back to is in memory.
+    /// Discards everything that a rollback undid. It cannot fail: the committed state is in memory.
     pub fn rolled_back(&mut self) {
         self.rows.clear();
-        self.outcomes = Outcomes::default();
+        self.outcomes = TxReport::default();
         self.watches.rolled_back();
         self.stubs.rolled_back();
     }
 }
 
-/// Runs `work` and the applier's closing statements in one transaction.
+/// Runs `work` and the applier's final statements in one transaction.
 ///
 /// # Errors
-/// What SQLite says; nothing was committed then, and the applier must be told so.
+/// Nothing was committed; the caller must call [`Applier::rolled_back`].
 pub fn apply_all(
     conn: &mut Connection,
     applier: &mut Applier,
@@ -450,7 +463,7 @@ pub fn apply_all(
 }
 
 fn regressed_record(old: &str, new: &str, at: Timestamp) -> Record {
-    let what = if Version::new(new).is_certainly_before(&Version::new(old)) {
+    let what = if ResourceVersion::new(new).is_older_than(&ResourceVersion::new(old)) {
         format!("The API server's resourceVersion is {new}, below the recorded position {old}")
     } else {
         format!(
@@ -470,6 +483,6 @@ fn regressed_record(old: &str, new: &str, at: Timestamp) -> Record {
             ("position".to_owned(), json!(old)),
             ("resource_version".to_owned(), json!(new)),
         ]),
-        ..Record::own(at)
+        ..Record::internal(at)
     }
 }

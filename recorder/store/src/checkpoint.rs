@@ -1,7 +1,7 @@
-//! Keeps the write-ahead log short: copies it into the database, and cuts its file when nobody reads.
+//! Keeps the write-ahead log short: checkpoints it, and truncates its file when there is no reader.
 //!
-//! A commit checkpoints by itself after [`super::open::WAL_PAGES`] pages, as far as readers allow. This looks after what
-//! that leaves: a reader that holds its transaction for long pins the log, which then grows until the reader ends.
+//! A commit checkpoints by itself after [`super::open::WAL_PAGES`] pages, as far as readers allow. This module handles
+//! the rest: a reader with a long transaction pins the log, which then grows until the reader ends.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,39 +13,38 @@ use super::open::{BUSY_TIMEOUT, WAL_BYTES_KEPT, WAL_PAGES};
 use crate::metrics::Metrics;
 use crate::volume::statvfs;
 
-/// Shortest time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Shortest time between two checks.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 
-/// A pinned log beyond this makes the writer wait for larger batches: a commit writes every page it touched, so ten
+/// Above this size of a pinned log the writer waits for larger batches: a commit writes every page it touched, so ten
 /// small ones write the same pages ten times (measured: 284 MB of log in 30 s at 1,000 Events a second).
 const PINNED_BYTES_NOTED: u64 = 16 << 20;
 
-/// How long the writer then waits for company.
+/// How long the writer then waits for more items.
 const PINNED_LINGER: Duration = Duration::from_millis(500);
 
-/// A pinned log beyond this makes the clean-up wait: it can do its work later, the readers' disk cannot wait.
+/// Above this size of a pinned log retention waits, because its deletions would make the log longer.
 const PINNED_BYTES_MAX: u64 = 64 << 20;
 
-/// A pinned log beyond this is what fills a volume that is short of space: rows deleted now would only make it longer.
+/// Above this size the pinned log is what fills a volume that is short of space: deletions would only make it longer.
 const PINNED_BYTES_FILL: u64 = 1 << 20;
 
-/// Looks after the log.
+/// Maintains the log.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
-    seen: Option<Instant>,
+    last: Option<Instant>,
     pinned_bytes: u64,
 }
 
-/// Whether the log was looked at.
+/// Whether the log was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// The last time is too short ago.
+pub(super) enum Maintained {
+    /// The last check was too recent.
     NotDue,
-    /// It was, and all went well.
     Done,
 }
 
-/// Frames of the log, and how many of them the database holds.
+/// Frames of the log, and how many of them were copied to the database.
 struct Log {
     busy: bool,
     frames: i64,
@@ -53,17 +52,17 @@ struct Log {
 }
 
 impl Checkpoints {
-    /// Whether a reader pins so much of the log that whoever can wait should.
+    /// Whether a reader pins so much of the log that retention must wait.
     pub(super) fn is_pinned(&self) -> bool {
         self.pinned_bytes > PINNED_BYTES_MAX
     }
 
-    /// Whether a reader pins enough of the log for it to be what fills the volume.
+    /// Whether the pinned log is what fills the volume.
     pub(super) fn fills_the_volume(&self) -> bool {
         self.pinned_bytes > PINNED_BYTES_FILL
     }
 
-    /// How long the writer should wait for company, where it usually waits for `usual`.
+    /// How long the writer should wait for more items; at least `usual`.
     pub(super) fn linger(&self, usual: Duration) -> Duration {
         if self.pinned_bytes > PINNED_BYTES_NOTED {
             usual.max(PINNED_LINGER)
@@ -72,12 +71,16 @@ impl Checkpoints {
         }
     }
 
-    /// Looks, at most every [`LOOK_EVERY`].
-    pub(super) fn look(&mut self, conn: &Connection, metrics: &Metrics) -> rusqlite::Result<Look> {
-        if self.seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return Ok(Look::NotDue);
+    /// Checks the log, at most every [`MAINTAIN_EVERY`].
+    pub(super) fn maintain(
+        &mut self,
+        conn: &Connection,
+        metrics: &Metrics,
+    ) -> rusqlite::Result<Maintained> {
+        if self.last.is_some_and(|at| at.elapsed() < MAINTAIN_EVERY) {
+            return Ok(Maintained::NotDue);
         }
-        self.seen = Some(Instant::now());
+        self.last = Some(Instant::now());
         let mut log = checkpoint(conn, "NOOP")?;
         if log.frames - log.copied >= WAL_PAGES {
             log = checkpoint(conn, "PASSIVE")?;
@@ -90,11 +93,11 @@ impl Checkpoints {
         if file_is_long && log.copied == log.frames {
             truncate(conn, metrics)?;
         }
-        Ok(Look::Done)
+        Ok(Maintained::Done)
     }
 }
 
-/// Cuts the log's file if nobody reads; does not wait for a reader.
+/// Truncates the log's file if there is no reader; does not wait for one.
 pub(super) fn truncate(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::ZERO)?;
     let log = checkpoint(conn, "TRUNCATE");
@@ -105,10 +108,10 @@ pub(super) fn truncate(conn: &Connection, metrics: &Metrics) -> rusqlite::Result
     Ok(())
 }
 
-/// Makes the database file long enough for every page of the transaction under way; to be called last before its commit.
+/// Extends the database file to hold every page of the transaction under way. Call it last before the commit.
 ///
-/// Invariant: the log never holds a page that the database file has no room for. Else a log that fills the volume could
-/// not be copied, hence not be cut, and no commit would ever make room again.
+/// Invariant: the database file has space for every page of the log. Otherwise a log that fills the volume could not be
+/// checkpointed, hence not be truncated, and no commit could free space again.
 pub(super) fn reserve(conn: &Connection) -> rusqlite::Result<()> {
     let pages: i64 = conn
         .prepare_cached("PRAGMA page_count")?
@@ -116,7 +119,7 @@ pub(super) fn reserve(conn: &Connection) -> rusqlite::Result<()> {
     let mut bytes = pages * PAGE_BYTES;
     let reserved = conn.file_control(rusqlite::DEFAULT_NAME, FileControl::SizeHint(&mut bytes));
     reserved.map_err(|error| {
-        // SQLite calls every failure here an I/O error.
+        // SQLite reports every failure here as an I/O error.
         let directory = conn.path().map(Path::new).and_then(Path::parent);
         let volume = directory.and_then(statvfs);
         if volume.is_some_and(|volume| volume.available < PAGE_BYTES as u64) {

@@ -1,27 +1,27 @@
-//! The table `dedup`: which Events the API server still holds, the version last stored of each, and its newest row.
+//! The table `dedup`: the Events that the API server still holds, with the version last stored and the newest row.
 //!
 //! Invariant: an entry lives until its Event is DELETED or absent from a completed list, never by age.
 
 use kube9_model::id::EventKey;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::identity::Sql;
-use super::statements::{Counting as _, Held};
+use super::statements::{Counting as _, HotStatement};
 
-/// The table, within a transaction of the caller's.
+/// The table, within a transaction of the caller.
 pub(super) struct DedupTable<'c> {
     conn: &'c Connection,
-    find: Held<'c>,
-    insert: Held<'c>,
-    update: Held<'c>,
-    delete: Held<'c>,
+    find: HotStatement<'c>,
+    insert: HotStatement<'c>,
+    update: HotStatement<'c>,
+    delete: HotStatement<'c>,
 }
 
-// The row must be the Event's own: once the clean-up has taken it, another may get its key.
+// The row must be the Event's own: once retention has deleted it, another row may get its key.
 const FIND: &str = "SELECT d.resource_version, d.count, d.event, e.severity, e.class, e.last_offset_ms, e.template, e.args, e.extra \
      FROM dedup d LEFT JOIN event e ON e.key = d.event AND e.uid = d.uid WHERE d.uid = ?1";
 const INSERT: &str = "INSERT INTO dedup (uid, watch, resource_version, count, event, list_generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
@@ -34,8 +34,8 @@ pub(super) struct Entry<'a> {
     pub(super) uid: &'a Uid,
     pub(super) watch: WatchId,
     /// The list that last showed it.
-    pub(super) listing: i64,
-    pub(super) version: &'a Version,
+    pub(super) list_generation: i64,
+    pub(super) version: &'a ResourceVersion,
     pub(super) count: i64,
     /// Its newest row.
     pub(super) event: EventKey,
@@ -43,14 +43,14 @@ pub(super) struct Entry<'a> {
 
 /// An entry as it was found.
 pub(super) struct Stored {
-    pub(super) version: Version,
+    pub(super) version: ResourceVersion,
     pub(super) count: i64,
     pub(super) event: EventKey,
-    /// `None` when retention took it.
+    /// `None` if retention deleted it.
     pub(super) row: Option<StoredRow>,
 }
 
-/// The columns of the newest row that decide what a repeat does, and those that it may change.
+/// The columns of the newest row that fold a repeat, and those that it may change.
 pub(super) struct StoredRow {
     pub(super) severity: i64,
     pub(super) reason: i64,
@@ -64,10 +64,10 @@ impl<'c> DedupTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
         Self {
             conn,
-            find: Held::of(conn, FIND),
-            insert: Held::of(conn, INSERT),
-            update: Held::of(conn, UPDATE),
-            delete: Held::of(conn, DELETE),
+            find: HotStatement::of(conn, FIND),
+            insert: HotStatement::of(conn, INSERT),
+            update: HotStatement::of(conn, UPDATE),
+            delete: HotStatement::of(conn, DELETE),
         }
     }
 
@@ -91,7 +91,7 @@ impl<'c> DedupTable<'c> {
                     None => None,
                 };
                 Ok(Stored {
-                    version: row.get::<_, Sql<Version>>(0)?.0,
+                    version: row.get::<_, Sql<ResourceVersion>>(0)?.0,
                     count: row.get(1)?,
                     event,
                     row: newest,
@@ -101,26 +101,26 @@ impl<'c> DedupTable<'c> {
     }
 
     /// The version last stored of an Event.
-    pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<Version>> {
+    pub(super) fn version(&self, uid: &Uid) -> rusqlite::Result<Option<ResourceVersion>> {
         self.conn
             .counted("SELECT resource_version FROM dedup WHERE uid = ?1")?
-            .query_row([Sql(uid)], |row| row.get::<_, Sql<Version>>(0))
+            .query_row([Sql(uid)], |row| row.get::<_, Sql<ResourceVersion>>(0))
             .optional()
             .map(|found| found.map(|version| version.0))
     }
 
-    /// Writes the entry of a new Event. `false`: it has one, which stays as it is.
+    /// Inserts the entry of a new Event. `false`: it has an entry, which is unchanged.
     pub(super) fn insert(&mut self, entry: &Entry<'_>) -> rusqlite::Result<bool> {
         Ok(self.insert.get()?.execute(entry.values())? > 0)
     }
 
-    /// Writes the entry of a known Event.
+    /// Updates the entry of a known Event.
     pub(super) fn update(&mut self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.update.get()?.execute(entry.values())?;
         Ok(())
     }
 
-    /// Writes the entry of an Event that cannot be stored: with the stub's key if it is new; count and row of a known one stay.
+    /// Writes the entry of a skipped Event: with the stub's key if it is new; count and row of a known one are unchanged.
     pub(super) fn skipped(&self, entry: &Entry<'_>) -> rusqlite::Result<()> {
         self.conn
             .counted(
@@ -132,25 +132,29 @@ impl<'c> DedupTable<'c> {
         Ok(())
     }
 
-    /// Notes that a list holds the Event.
-    pub(super) fn listed(&self, uid: &Uid, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
+    /// Marks the Event as listed.
+    pub(super) fn listed(
+        &self,
+        uid: &Uid,
+        watch: WatchId,
+        list_generation: i64,
+    ) -> rusqlite::Result<()> {
         self.conn
             .counted("UPDATE dedup SET list_generation = ?2, watch = ?3 WHERE uid = ?1")?
-            .execute((Sql(uid), listing, watch.0))?;
+            .execute((Sql(uid), list_generation, watch.0))?;
         Ok(())
     }
 
-    /// The Event was deleted.
     pub(super) fn delete(&mut self, uid: &impl ToSql) -> rusqlite::Result<()> {
         self.delete.get()?.execute([uid])?;
         Ok(())
     }
 
-    /// How many Events of a watch its list does not hold although they occurred after `young`.
+    /// Events of a watch that occurred after `young` and are missing in the list.
     pub(super) fn missing(
         &self,
         watch: WatchId,
-        listing: i64,
+        list_generation: i64,
         young: Timestamp,
     ) -> rusqlite::Result<u64> {
         self.conn
@@ -158,21 +162,25 @@ impl<'c> DedupTable<'c> {
                 "SELECT count(*) FROM dedup d JOIN event e ON e.key = d.event \
                  WHERE d.watch = ?1 AND d.list_generation <> ?2 AND (e.key >> 24) * 1000 + e.last_offset_ms > ?3",
             )?
-            .query_row((watch.0, listing, young.millis()), |row| {
+            .query_row((watch.0, list_generation, young.millis()), |row| {
                 row.get::<_, i64>(0)
             })
             .map(i64::unsigned_abs)
     }
 
-    /// A list is complete: what it does not hold is gone.
-    pub(super) fn delete_unlisted(&self, watch: WatchId, listing: i64) -> rusqlite::Result<()> {
+    /// Deletes the entries that a complete list does not contain.
+    pub(super) fn delete_unlisted(
+        &self,
+        watch: WatchId,
+        list_generation: i64,
+    ) -> rusqlite::Result<()> {
         self.conn
             .counted("DELETE FROM dedup WHERE watch = ?1 AND list_generation <> ?2")?
-            .execute((watch.0, listing))?;
+            .execute((watch.0, list_generation))?;
         Ok(())
     }
 
-    /// The row of an Event goes, and its entry with it.
+    /// Deletes the entry of an Event together with its row.
     pub(super) fn delete_with_row(&self, uid: &Value, event: i64) -> rusqlite::Result<()> {
         self.conn
             .counted("DELETE FROM dedup WHERE uid = ?1 AND event = ?2")?
@@ -180,7 +188,7 @@ impl<'c> DedupTable<'c> {
         Ok(())
     }
 
-    /// Entries after `uid` in the table's order: uid, watch, and whether the row is gone.
+    /// Entries after `uid` in the table's order: uid, watch, and whether the row was deleted.
     pub(super) fn after(
         &self,
         uid: &Value,
@@ -197,7 +205,6 @@ impl<'c> DedupTable<'c> {
             .collect()
     }
 
-    /// Entries.
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
         self.conn
             .counted("SELECT count(*) FROM dedup")?
@@ -205,8 +212,8 @@ impl<'c> DedupTable<'c> {
             .map(i64::unsigned_abs)
     }
 
-    /// The versions of a watch are void: any sight counts as later than the stored one; counts decide whether it says
-    /// anything new.
+    /// Voids the versions of a watch: any Event counts as newer than the stored one, and its count decides whether it
+    /// adds occurrences.
     pub(super) fn forget_versions(&self, watch: WatchId) -> rusqlite::Result<()> {
         self.conn
             .counted("UPDATE dedup SET resource_version = 0 WHERE watch = ?1")?
@@ -216,14 +223,14 @@ impl<'c> DedupTable<'c> {
 }
 
 impl<'a> Entry<'a> {
-    fn values(&self) -> (Sql<&'a Uid>, i64, Sql<&'a Version>, i64, i64, i64) {
+    fn values(&self) -> (Sql<&'a Uid>, i64, Sql<&'a ResourceVersion>, i64, i64, i64) {
         (
             Sql(self.uid),
             self.watch.0,
             Sql(self.version),
             self.count,
             self.event.as_i64(),
-            self.listing,
+            self.list_generation,
         )
     }
 }

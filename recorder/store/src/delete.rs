@@ -1,7 +1,7 @@
 //! Deletes rows of `event` in short transactions, with the counters that belong to them.
 //!
-//! Invariant: the row of an open gap is never deleted, however old or large the database is. Rows of open findings go
-//! neither, unless there are so many that they alone would fill the database; the finding's entry goes with its row then.
+//! Invariant: the row of an open gap is never deleted. Rows of open findings are only deleted if they alone would fill
+//! the database; the finding's entry is then deleted with its row.
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ use rusqlite::types::Value;
 
 use super::apply::Applier;
 use super::dedup::DedupTable;
-use super::evicted::Evicted;
+use super::evictions::Evictions;
 use super::findings::FindingTable;
 use super::statements::Counting as _;
 use super::watches::WatchTable;
 
-/// Rows looked at between two looks at the time: about a millisecond.
+/// Rows between two checks of the deadline: about a millisecond.
 const CHUNK: i64 = 256;
 
 /// A row that may be deleted.
@@ -29,16 +29,14 @@ pub(super) struct Candidate {
     pub(super) last_ms: i64,
 }
 
-/// Why rows go.
+/// Why rows are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// They are old.
     Age,
-    /// There is no space for them.
     Size {
-        /// Rows of open findings stay.
+        /// Keep the rows of open findings.
         findings_stay: bool,
-        /// Entries in `dedup` go with their rows.
+        /// Delete the entries in `dedup` with their rows.
         entries_go: bool,
     },
 }
@@ -63,18 +61,16 @@ impl Deleted {
     }
 }
 
-/// What one step did.
+/// Result of one step.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// Where to go on; `None` at the end of the range.
+    /// Key at which to continue; `None` at the end of the range.
     pub(super) next: Option<i64>,
     pub(super) deleted: Deleted,
-    /// What went for its size.
-    pub(super) evicted: Evicted,
+    pub(super) evictions: Evictions,
 }
 
-/// Deletes rows with keys in `[from, end)` that `goes` picks until `deadline`; one transaction, which the caller begins
-/// and ends.
+/// Deletes rows with keys in `[from, end)` that `goes` selects, until `deadline`, in the caller's transaction.
 pub(super) fn delete_some(
     conn: &Connection,
     applier: &mut Applier,
@@ -94,7 +90,7 @@ pub(super) fn delete_some(
     let mut step = Step {
         next: None,
         deleted: Deleted::default(),
-        evicted: Evicted::default(),
+        evictions: Evictions::default(),
     };
     let mut from = from;
     loop {
@@ -116,7 +112,7 @@ pub(super) fn delete_some(
                 .count(key, row.scope, row.event_type, severity, -1);
             step.deleted.0[severity as usize] += 1;
             if why != Why::Age {
-                step.evicted
+                step.evictions
                     .add(row.candidate.tenant, severity, key.second());
             }
         }
@@ -126,7 +122,7 @@ pub(super) fn delete_some(
             break;
         }
     }
-    step.evicted.save(conn)?;
+    step.evictions.save(conn)?;
     Ok(step)
 }
 
@@ -136,7 +132,7 @@ fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
     let Why::Size { entries_go, .. } = why else {
         return Ok(());
     };
-    // Without its entry a list brings a live Event back as if it were new. There is a place for it then, or it goes again.
+    // Without its entry, the next list inserts a live Event again as new. If there is no space, it is evicted again.
     if let Some(uid) = row.uid.as_ref().filter(|_| entries_go) {
         DedupTable::of(conn).delete_with_row(uid, row.key)?;
     }
@@ -146,14 +142,13 @@ fn remove(conn: &Connection, row: &Found, why: Why) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A row that was looked at.
+/// A row of a chunk.
 struct Found {
     key: i64,
     event_type: EventType,
     scope: i64,
-    /// Of its Event.
     uid: Option<Value>,
-    /// It may be that of a finding.
+    /// It may be the row of a finding.
     is_finding: bool,
     candidate: Candidate,
 }

@@ -1,17 +1,17 @@
-//! The table `finding`: which findings are open, and the rows that open and close them.
+//! The table `finding`: the open findings, and the rows that open and close them.
 //!
 //! Invariant: a fingerprint is in `finding` exactly while its finding is open, in the transaction of its rows.
 
-use kube9_ingest::item::{Finding, Step};
+use kube9_ingest::item::{Finding, FindingTransition};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::json;
 
-use super::rows::{Rows, Span};
+use super::rows::{EventTimes, Rows};
 use super::statements::Counting as _;
 
-/// The table, within a transaction of the caller's.
+/// The table, within a transaction of the caller.
 pub(super) struct FindingTable<'c> {
     conn: &'c Connection,
 }
@@ -21,7 +21,7 @@ impl<'c> FindingTable<'c> {
         Self { conn }
     }
 
-    /// The findings that are open: fingerprint and state.
+    /// Fingerprint and state of the open findings.
     pub(super) fn open(&self) -> rusqlite::Result<Vec<(String, String)>> {
         self.conn
             .counted("SELECT fingerprint, state FROM finding ORDER BY event")?
@@ -29,7 +29,6 @@ impl<'c> FindingTable<'c> {
             .collect()
     }
 
-    /// Findings that are open.
     pub(super) fn count(&self) -> rusqlite::Result<u64> {
         self.conn
             .counted("SELECT count(*) FROM finding")?
@@ -37,14 +36,14 @@ impl<'c> FindingTable<'c> {
             .map(i64::unsigned_abs)
     }
 
-    /// Whether the row is that of an open finding.
+    /// Whether this is the row of an open finding.
     pub(super) fn has_row(&self, key: i64) -> rusqlite::Result<bool> {
         self.conn
             .counted("SELECT EXISTS (SELECT 1 FROM finding WHERE event = ?1)")?
             .query_row([key], |row| row.get(0))
     }
 
-    /// The row of a finding goes, and its entry with it.
+    /// Deletes the entry of a finding together with its row.
     pub(super) fn delete_with_row(&self, key: i64) -> rusqlite::Result<()> {
         self.conn
             .counted("DELETE FROM finding WHERE event = ?1")?
@@ -52,7 +51,7 @@ impl<'c> FindingTable<'c> {
         Ok(())
     }
 
-    /// Stores a step of a finding.
+    /// Stores a transition of a finding.
     pub(super) fn store(&self, rows: &mut Rows, finding: &Finding) -> rusqlite::Result<()> {
         let fingerprint = finding.fingerprint.as_str();
         let known: Option<EventKey> = self
@@ -61,8 +60,8 @@ impl<'c> FindingTable<'c> {
             .query_row([fingerprint], |row| row.get(0))
             .optional()?
             .map(EventKey::from_i64);
-        match (&finding.step, known) {
-            (Step::Opened { state, since }, before) => {
+        match (&finding.transition, known) {
+            (FindingTransition::Opened { state, since }, before) => {
                 let key = self.insert_row(rows, finding, *since, before)?;
                 self.conn
                     .counted(
@@ -72,21 +71,23 @@ impl<'c> FindingTable<'c> {
                     .execute((fingerprint, key.as_i64(), state.as_str()))?;
                 Ok(())
             }
-            (Step::Updated, Some(key)) => rows.rewrite(self.conn, key, &finding.row, finding.at),
-            (Step::Closed, Some(key)) => {
+            (FindingTransition::Updated, Some(key)) => {
+                rows.rewrite(self.conn, key, &finding.row, finding.at)
+            }
+            (FindingTransition::Closed, Some(key)) => {
                 self.close_row(rows, finding, key)?;
                 self.conn
                     .counted("DELETE FROM finding WHERE fingerprint = ?1")?
                     .execute([fingerprint])?;
                 Ok(())
             }
-            // Not open: its opening was refused by the database. There is nothing to update or to close.
-            (Step::Updated | Step::Closed, None) => Ok(()),
+            // Not open: the database rejected its opening.
+            (FindingTransition::Updated | FindingTransition::Closed, None) => Ok(()),
         }
     }
 
-    /// Moves the end of all open findings' rows, so that a search of the last minutes finds what began days ago.
-    pub(super) fn still_open(&self, at: Timestamp) -> rusqlite::Result<()> {
+    /// Extends the rows of all open findings, so that a search of the last minutes finds one that opened days ago.
+    pub(super) fn extend_open(&self, at: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .counted(
                 "UPDATE event SET last_offset_ms = max(last_offset_ms, ?1 - (key >> 24) * 1000) \
@@ -96,7 +97,7 @@ impl<'c> FindingTable<'c> {
         Ok(())
     }
 
-    /// The row that opens a finding; `before` is the row of one with the same fingerprint that is open.
+    /// Inserts the row that opens a finding; `before` is the row of an open finding with the same fingerprint.
     fn insert_row(
         &self,
         rows: &mut Rows,
@@ -109,28 +110,28 @@ impl<'c> FindingTable<'c> {
             extra.insert("continues".to_owned(), json!(before.to_string()));
             self.extend_row(rows, before, finding.at, None)?;
         }
-        let span = Span {
+        let span = EventTimes {
             first: Some(since.min(finding.at)),
             last: finding.at,
-            ..Span::default()
+            ..EventTimes::default()
         };
         rows.insert(self.conn, &finding.row, finding.at, &span, &extra)
     }
 
-    /// The row that closes a finding, and the end of the row `key` that opened it.
+    /// Inserts the row that closes a finding, and ends the row `key` that opened it.
     fn close_row(&self, rows: &mut Rows, finding: &Finding, key: EventKey) -> rusqlite::Result<()> {
         self.extend_row(rows, key, finding.at, Some("resolved_at"))?;
         let mut extra = finding.row.record().extra.clone();
         extra.insert("resolves".to_owned(), json!(key.to_string()));
-        let span = Span {
+        let span = EventTimes {
             last: finding.at,
-            ..Span::default()
+            ..EventTimes::default()
         };
         rows.insert(self.conn, &finding.row, finding.at, &span, &extra)?;
         Ok(())
     }
 
-    /// Moves the end of a finding's row to `at`, and notes that under `mark` in its metadata.
+    /// Extends a finding's row to `at`, and records the time under `mark` in its metadata.
     fn extend_row(
         &self,
         rows: &mut Rows,

@@ -1,14 +1,14 @@
-//! One row for each Event object and window: decides what a sight of an Event does to the rows. Pure.
+//! Folds repeats: one row for each Event object and window. Pure.
 //!
-//! Rules (docs/adr/0003): a sight not after the stored one is a duplicate. Occurrences grow by the count's growth. A
-//! repeat folds into the newest row of its Event while it lies in the row's window and looks the same (severity, title);
-//! else it opens a row. The occurrences of all rows of an Event sum to its count, less `occurrences_before`.
+//! Rules (docs/adr/0003): an Event whose version is not newer than the stored one is a duplicate. Occurrences grow by the
+//! growth of the count. A repeat folds into the newest row of its Event if it lies in the row's window and has the same
+//! severity and title; otherwise it opens a row. The occurrences of all rows of an Event sum to its count, less `occurrences_before`.
 
 use std::time::Duration;
 
 use kube9_db::schema::FOLD_WINDOW_MS;
 use kube9_model::id::EventKey;
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::record::Observation;
 use kube9_model::time::Timestamp;
 
@@ -16,12 +16,12 @@ const WINDOW: Duration = Duration::from_millis(FOLD_WINDOW_MS as u64);
 
 /// What is stored of an Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct StoredEvent {
     /// The version last stored.
-    pub version: Version,
-    /// Its count then.
+    pub version: ResourceVersion,
+    /// The count at that version.
     pub count: i64,
-    /// Its newest row; `None` when retention took it.
+    /// Its newest row; `None` if retention deleted it.
     pub row: Option<NewestRow>,
 }
 
@@ -32,22 +32,20 @@ pub struct NewestRow {
     pub key: EventKey,
     /// Its last occurrence.
     pub last: Timestamp,
-    /// Whether the sight has the same severity and title.
+    /// The incoming Event has the same severity and title.
     pub looks_same: bool,
 }
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fold {
-    /// Nothing: seen before.
+    /// Nothing: already stored.
     Duplicate,
     /// Insert a row.
     Open {
         /// Its `created_at`.
         created: Timestamp,
-        /// What it stands for.
         occurrences: i64,
-        /// Occurrences that lie before it and in no row that is still there.
+        /// Earlier occurrences that no existing row counts.
         before: i64,
         /// The Event's count fell.
         count_reset: bool,
@@ -58,17 +56,17 @@ pub enum Fold {
         key: EventKey,
         /// Occurrences to add.
         add: i64,
-        /// Its last occurrence from now on.
+        /// Its new last occurrence.
         last: Timestamp,
         /// The Event's count fell.
         count_reset: bool,
     },
 }
 
-/// Decides what the sight does, given what is known of its Event.
-pub fn fold(known: Option<&Known>, seen: &Observation) -> Fold {
+/// Decides what an incoming Event does, given what is stored of it.
+pub fn fold(known: Option<&StoredEvent>, seen: &Observation) -> Fold {
     let Some(known) = known else {
-        return first_sight(seen);
+        return first_event(seen);
     };
     if !seen.version.is_after(&known.version) {
         return Fold::Duplicate;
@@ -80,7 +78,7 @@ pub fn fold(known: Option<&Known>, seen: &Observation) -> Fold {
         seen.count - known.count
     };
     let Some(row) = &known.row else {
-        // Earlier rows are gone, so what they stood for lies before this one.
+        // Earlier rows were deleted, so their occurrences lie before this one.
         let occurrences = grown.max(1);
         return Fold::Open {
             created: seen.first.max(seen.last.minus(WINDOW)),
@@ -110,7 +108,7 @@ pub fn fold(known: Option<&Known>, seen: &Observation) -> Fold {
     }
 }
 
-fn first_sight(seen: &Observation) -> Fold {
+fn first_event(seen: &Observation) -> Fold {
     let reach = seen.last.minus(WINDOW);
     if seen.first >= reach {
         return Fold::Open {
@@ -120,7 +118,7 @@ fn first_sight(seen: &Observation) -> Fold {
             count_reset: false,
         };
     }
-    // A history longer than the window: only the last occurrence is known to lie in this row.
+    // The history is longer than the window: only the last occurrence certainly lies in this row.
     Fold::Open {
         created: reach,
         occurrences: 1,
@@ -136,26 +134,26 @@ mod tests {
 
     use super::*;
 
-    fn sight(version: i64, count: i64, first_s: i64, last_s: i64) -> Observation {
+    fn observation(version: i64, count: i64, first_s: i64, last_s: i64) -> Observation {
         Observation {
             uid: Uid::new("u"),
-            version: Version::Number(version),
+            version: ResourceVersion::Number(version),
             count,
             first: Timestamp::from_secs(first_s),
             last: Timestamp::from_secs(last_s),
         }
     }
 
-    /// The rows of one Event, kept as the store would.
+    /// The rows of one Event, as the store would keep them.
     #[derive(Default, Debug)]
     struct Rows {
-        known: Option<(Version, i64)>,
+        known: Option<(ResourceVersion, i64)>,
         rows: Vec<(i64, i64, i64, i64)>, // created, last, occurrences, before
     }
 
     impl Rows {
         fn see(&mut self, seen: &Observation, looks_same: bool) -> Fold {
-            let known = self.known.clone().map(|(version, count)| Known {
+            let known = self.known.clone().map(|(version, count)| StoredEvent {
                 version,
                 count,
                 row: self.rows.last().map(|row| NewestRow {
@@ -188,31 +186,37 @@ mod tests {
     }
 
     #[test]
-    fn replayed_event_is_stored_once() {
+    fn fold_replayed_event_is_a_duplicate() {
         let mut rows = Rows::default();
-        rows.see(&sight(5, 1, 100, 100), true);
-        assert_eq!(rows.see(&sight(5, 1, 100, 100), true), Fold::Duplicate);
-        assert_eq!(rows.see(&sight(4, 1, 100, 100), true), Fold::Duplicate);
+        rows.see(&observation(5, 1, 100, 100), true);
+        assert_eq!(
+            rows.see(&observation(5, 1, 100, 100), true),
+            Fold::Duplicate
+        );
+        assert_eq!(
+            rows.see(&observation(4, 1, 100, 100), true),
+            Fold::Duplicate
+        );
         assert_eq!(rows.rows, [(100, 100, 1, 0)]);
     }
 
     #[test]
-    fn repeats_fold_into_fixed_windows() {
+    fn fold_repeats_share_a_row_per_window() {
         let mut rows = Rows::default();
-        rows.see(&sight(1, 1, 1000, 1000), true);
-        rows.see(&sight(2, 2, 1000, 1600), true);
+        rows.see(&observation(1, 1, 1000, 1000), true);
+        rows.see(&observation(2, 2, 1000, 1600), true);
         assert_eq!(rows.rows, [(1000, 1600, 2, 0)]);
-        rows.see(&sight(3, 3, 1000, 1601), true);
+        rows.see(&observation(3, 3, 1000, 1601), true);
         // A new row, which begins where the last one ended.
         assert_eq!(rows.rows, [(1000, 1600, 2, 0), (1600, 1601, 1, 0)]);
-        rows.see(&sight(4, 9, 1000, 9000), true);
+        rows.see(&observation(4, 9, 1000, 9000), true);
         assert_eq!(rows.rows[2], (8400, 9000, 6, 0));
     }
 
     #[test]
-    fn a_newer_version_with_the_same_count_adds_nothing() {
-        let known = Known {
-            version: Version::new("1"),
+    fn fold_newer_version_same_count_adds_no_occurrence() {
+        let known = StoredEvent {
+            version: ResourceVersion::new("1"),
             count: 3,
             row: Some(NewestRow {
                 key: EventKey::new(1000, 0),
@@ -222,7 +226,7 @@ mod tests {
         };
         // A label was added: no occurrence, and no count that fell.
         assert_eq!(
-            fold(Some(&known), &sight(2, 3, 1000, 1000)),
+            fold(Some(&known), &observation(2, 3, 1000, 1000)),
             Fold::Into {
                 key: EventKey::new(1000, 0),
                 add: 0,
@@ -233,28 +237,28 @@ mod tests {
     }
 
     #[test]
-    fn another_title_opens_a_row_inside_the_window() {
+    fn fold_other_title_opens_a_row() {
         let mut rows = Rows::default();
-        rows.see(&sight(1, 1, 1000, 1000), true);
-        rows.see(&sight(2, 2, 1000, 1010), false);
+        rows.see(&observation(1, 1, 1000, 1000), true);
+        rows.see(&observation(2, 2, 1000, 1010), false);
         assert_eq!(rows.rows, [(1000, 1000, 1, 0), (1000, 1010, 1, 0)]);
     }
 
     #[test]
-    fn first_sight_with_a_history_says_what_lies_before() {
+    fn fold_first_event_with_history_counts_occurrences_before() {
         let mut rows = Rows::default();
-        rows.see(&sight(1, 40, 1000, 9000), true);
+        rows.see(&observation(1, 40, 1000, 9000), true);
         assert_eq!(rows.rows, [(8400, 9000, 1, 39)]);
         let mut rows = Rows::default();
-        rows.see(&sight(1, 4, 1000, 1300), true);
+        rows.see(&observation(1, 4, 1000, 1300), true);
         assert_eq!(rows.rows, [(1000, 1300, 4, 0)]);
     }
 
     #[test]
-    fn fallen_count_is_one_more_occurrence() {
+    fn fold_fallen_count_adds_one_occurrence() {
         let mut rows = Rows::default();
-        rows.see(&sight(1, 10, 1000, 1000), true);
-        let fold = rows.see(&sight(2, 3, 1000, 1001), true);
+        rows.see(&observation(1, 10, 1000, 1000), true);
+        let fold = rows.see(&observation(2, 3, 1000, 1001), true);
         assert!(matches!(
             fold,
             Fold::Into {
@@ -266,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn update_of_a_row_that_retention_took_inserts_one() {
-        let known = Known {
-            version: Version::new("1"),
+    fn fold_deleted_row_opens_a_row() {
+        let known = StoredEvent {
+            version: ResourceVersion::new("1"),
             count: 10,
             row: None,
         };
-        let fold = fold(Some(&known), &sight(2, 12, 0, 5000));
+        let fold = fold(Some(&known), &observation(2, 12, 0, 5000));
         assert_eq!(
             fold,
             Fold::Open {
@@ -286,26 +290,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_and_repetition_gives_the_same_end(
+        fn fold_any_order_and_repetition_gives_the_same_rows(
             steps in prop::collection::vec((1i64..4, 0i64..900), 1..20),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 1..60),
             faces in prop::collection::vec(any::<bool>(), 60),
         ) {
-            // The truth: one Event whose count and last time only grow.
-            let mut truth = vec![sight(1, 1, 1000, 1000)];
+            // The input: one Event whose count and last time only grow.
+            let mut truth = vec![observation(1, 1, 1000, 1000)];
             for (n, (more, later)) in steps.iter().enumerate() {
                 let before = truth.last().unwrap().clone();
-                truth.push(sight(n as i64 + 2, before.count + more, 1000, before.last.second() + later));
+                truth.push(observation(n as i64 + 2, before.count + more, 1000, before.last.second() + later));
             }
-            // What we see of it: any of it, in any order, as often as you like; in the end the newest.
+            // What is received: any subset in any order with repetitions; finally the newest.
             let mut seen: Vec<_> = picks.iter().map(|i| i.get(&truth).clone()).collect();
             seen.push(truth.last().unwrap().clone());
             let mut rows = Rows::default();
-            for (n, sight) in seen.iter().enumerate() {
+            for (n, observation) in seen.iter().enumerate() {
                 let newest = rows.known.clone();
-                let fold = rows.see(sight, faces[n.min(faces.len() - 1)]);
+                let fold = rows.see(observation, faces[n.min(faces.len() - 1)]);
                 if let Some((version, _)) = newest {
-                    prop_assert_eq!(fold == Fold::Duplicate, !sight.version.is_after(&version));
+                    prop_assert_eq!(fold == Fold::Duplicate, !observation.version.is_after(&version));
                 }
             }
             let end = truth.last().unwrap();

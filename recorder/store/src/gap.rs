@@ -1,7 +1,7 @@
 //! Gap rows: intervals in which something may have happened that is not in the record.
 //!
-//! A gap row claims only what is provable. `healed: true` means that no Event which the API server kept can have been
-//! missed; objects created *and* deleted inside the gap are unknowable either way.
+//! A gap row claims only what is proven. `healed: true` means that every Event which the API server kept was recovered.
+//! Objects that were created *and* deleted inside the gap are never known.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use serde_json::{Map, Value, json};
 /// Title of every gap row.
 pub const TITLE: &str = "Recording gap";
 
-/// How far a gap was healed.
+/// How much of a gap was recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Healed {
-    /// Everything the API server kept was brought back, and it kept everything.
+    /// Everything the API server kept was recovered, and it kept everything.
     True,
-    /// Something was deleted or expired meanwhile; the rest was brought back.
+    /// Something was deleted or expired meanwhile; the rest was recovered.
     Partial,
-    /// The gap was longer than Events live, and nothing shows that they lived longer.
+    /// The gap was longer than the Events' TTL, and nothing proves that they lived longer.
     False,
 }
 
 impl Healed {
-    /// The word in metadata and metrics.
+    /// The value in metadata and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::True => "true",
@@ -52,31 +52,31 @@ impl Healed {
 
 /// What is known when a gap closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// When the position was last proven current.
+pub struct GapEvidence {
+    /// When the position was last confirmed.
     pub from: Timestamp,
     /// The server's time of the list that ended it.
     pub to: Timestamp,
-    /// How long it was at most; `None` where the clocks contradict each other.
+    /// Its longest possible duration; `None` if the clocks contradict each other.
     pub length: Option<Duration>,
-    /// Oldest last change among the listed Events that were written before the gap (their resourceVersion says so), by
-    /// the recorder's clock.
+    /// Oldest last change among the listed Events that were written before the gap (by resourceVersion), in the
+    /// recorder's time.
     pub oldest_change: Option<Timestamp>,
     /// How long the API server keeps an Event, as configured.
     pub event_ttl: Duration,
-    /// Events of ours that should still have been listed and were not.
+    /// Stored Events that should have been listed and were not.
     pub missing: u64,
-    /// Items that a full queue dropped and the list did not bring back.
+    /// Items that a full queue dropped and the list did not recover.
     pub dropped: u64,
 }
 
-/// Events that are written within a minute share a lease in etcd, so one may outlive another by that much; the rest is for
-/// clocks of nodes that differ.
+/// Events written within a minute share an etcd lease, so one may outlive another by that much; the rest allows for clock
+/// skew between nodes.
 const PROOF_MARGIN: Duration = Duration::from_secs(120);
 
-/// What can be claimed.
-pub fn judge(facts: &Facts) -> Healed {
-    // An Event last changed well before the gap began and still there shows that none of the gap's Events expired.
+/// How much was recovered, as far as it can be proven.
+pub fn assess(facts: &GapEvidence) -> Healed {
+    // An Event that last changed well before the gap and is still listed proves that none of the gap's Events expired.
     let nothing_expired = facts
         .oldest_change
         .is_some_and(|change| change < facts.from.minus(PROOF_MARGIN))
@@ -88,18 +88,16 @@ pub fn judge(facts: &Facts) -> Healed {
     }
 }
 
-/// What one watch says of a gap; a row has one for each watch that was blind for the same cause at the same time.
+/// The gap of one watch; a row has one part for each watch that was disconnected for the same cause at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Kind.
     pub kind: String,
-    /// Where.
     pub scope: String,
-    /// When it was last proven to be current.
+    /// When the watch was last confirmed.
     pub from: Timestamp,
-    /// How it ended; `None`: it is open.
+    /// `None`: the gap is open.
     pub end: Option<End>,
-    /// Where it is open again: how it had ended before. Nothing that was missing then is forgotten.
+    /// The end before the gap was reopened; its counts are kept.
     before: Option<End>,
 }
 
@@ -108,13 +106,12 @@ pub struct Part {
 pub struct End {
     /// The server's time of the list that ended it.
     pub to: Timestamp,
-    /// How far it was healed.
     pub healed: Healed,
-    /// Objects listed, and what became of them.
+    /// Objects listed, recovered, missing and so on.
     pub counts: Map<String, Value>,
 }
 
-/// Counts that add up where a watch is blind again, or several are.
+/// Counts that are added up over reopened gaps and over watches.
 const SUMS: [&str; 5] = [
     "listed",
     "recovered",
@@ -123,11 +120,10 @@ const SUMS: [&str; 5] = [
     "repeats_without_times",
 ];
 
-/// The kind whose rows count how often something happened.
 const EVENT: &str = "Event";
 
 impl Part {
-    /// A watch that is blind from now on.
+    /// A watch that is disconnected since `from`.
     pub fn open(kind: &str, namespace: &str, from: Timestamp) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -138,18 +134,16 @@ impl Part {
         }
     }
 
-    /// The watch is blind again, from `from` on.
+    /// The watch is disconnected again, since `from`.
     pub fn open_again(&mut self, from: Timestamp) {
         self.from = self.from.min(from);
         self.before = self.end.take().or(self.before.take());
     }
 
-    /// Whether this is about that watch.
     pub fn is_of(&self, kind: &str, namespace: &str) -> bool {
         self.kind == kind && self.scope == scope(namespace)
     }
 
-    /// Ends it.
     pub fn close(&mut self, mut end: End) {
         if let Some(before) = self.before.take() {
             end.to = end.to.max(before.to);
@@ -188,7 +182,7 @@ impl Part {
             json.extend(end.counts.clone());
         }
         if self.before.is_some() {
-            json.shift_remove(SUMS[0]); // the next list counts anew
+            json.shift_remove(SUMS[0]); // the next list counts again
             json.insert("open".to_owned(), json!(true));
         }
         Value::Object(json)
@@ -235,10 +229,10 @@ pub fn parts(extra: &Map<String, Value>) -> Vec<Part> {
 }
 
 /// How a watch of Events ended its gap.
-pub fn end_of_events(facts: &Facts, (listed, recovered, repeats): (u64, u64, i64)) -> End {
+pub fn end_of_events(facts: &GapEvidence, (listed, recovered, repeats): (u64, u64, i64)) -> End {
     End {
         to: facts.to,
-        healed: judge(facts),
+        healed: assess(facts),
         counts: Map::from_iter([
             ("listed".to_owned(), json!(listed)),
             ("recovered".to_owned(), json!(recovered)),
@@ -248,8 +242,7 @@ pub fn end_of_events(facts: &Facts, (listed, recovered, repeats): (u64, u64, i64
     }
 }
 
-/// How a watch of objects ended its gap. As with Events: everything that the API server kept was brought back, and nothing
-/// that was known is gone with its last state unseen.
+/// How a watch of objects ended its gap. Objects that vanished were deleted with their last state unseen.
 pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
     End {
         to,
@@ -264,7 +257,7 @@ pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
     }
 }
 
-/// How a watch that is no longer run ended its gap: nothing was brought back.
+/// How the gap of a watch that no longer runs ended: nothing was recovered.
 pub fn abandoned(to: Timestamp) -> End {
     End {
         to,
@@ -273,11 +266,11 @@ pub fn abandoned(to: Timestamp) -> End {
     }
 }
 
-/// A gap that is no longer than a restart or an upgrade takes is not worth a warning: the net changes are recorded, and
-/// the Events of the same time, which resume exactly, say what came between.
+/// A gap within the duration of a restart or an upgrade is not worth a warning: the net changes are recorded, and Events,
+/// which resume exactly, cover the time between.
 const SHORT_GAP: Duration = Duration::from_secs(300);
 
-/// The row of a gap. There is a part at least.
+/// The row of a gap, with at least one part.
 pub fn row(cause: &str, parts: &[Part]) -> Record {
     let from = parts.iter().map(|part| part.from).min();
     let from = from.unwrap_or(Timestamp::EPOCH);
@@ -287,7 +280,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             kinds.push(&part.kind);
         }
     }
-    // A reader who stops after the first one has read the most important.
+    // Events first: they are the most important.
     kinds.sort_by_key(|kind| *kind != EVENT);
     let scope = match parts {
         [first, others @ ..] if others.iter().all(|part| part.scope == first.scope) => &first.scope,
@@ -353,7 +346,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
     )
 }
 
-/// What is said of Events once all of their watches have ended the gap.
+/// The sentence about Events once all of their watches have ended the gap.
 fn verdict(parts: &[&Part]) -> Option<String> {
     let ends = || parts.iter().filter_map(|part| part.end.as_ref());
     let missing = ends().filter_map(|end| end.counts.get("missing")?.as_u64());
@@ -369,7 +362,7 @@ fn verdict(parts: &[&Part]) -> Option<String> {
     })
 }
 
-/// A closed gap of its own: rows of kube9's own that a full queue dropped; no list brings them back.
+/// A closed gap for internal rows that a full queue dropped; no list recovers them.
 pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
     let description = format!(
         "The queue was full: {items} rows about kube9 itself were dropped between {since} and {now} and cannot be \
@@ -407,7 +400,7 @@ fn record(
         description,
         reason: "RecordingGap".to_owned(),
         extra,
-        ..Record::own(at)
+        ..Record::internal(at)
     }
 }
 
@@ -416,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_only_what_is_provable() {
+    fn assess_claims_only_what_is_proven() {
         let minutes = |m: i64| Timestamp::from_secs(m * 60);
         let hour = Duration::from_secs(3600);
         for (to, oldest, missing, expected) in [
@@ -427,7 +420,7 @@ mod tests {
             (minutes(160), Some(minutes(98)), 0, Healed::False),
             (minutes(160), Some(minutes(97)), 3, Healed::Partial),
         ] {
-            let facts = Facts {
+            let facts = GapEvidence {
                 from: minutes(100),
                 to,
                 length: Some(to.since(minutes(100))),
@@ -436,14 +429,14 @@ mod tests {
                 missing,
                 dropped: 0,
             };
-            assert_eq!(judge(&facts), expected, "{facts:?}");
-            // Without clocks that agree, only an Event that outlived the gap proves anything.
-            let facts = Facts {
+            assert_eq!(assess(&facts), expected, "{facts:?}");
+            // If the clocks disagree, only an Event that outlived the gap proves anything.
+            let facts = GapEvidence {
                 length: None,
                 ..facts
             };
             if oldest.is_none() {
-                assert_eq!(judge(&facts), Healed::False, "{facts:?}");
+                assert_eq!(assess(&facts), Healed::False, "{facts:?}");
             }
         }
     }

@@ -1,27 +1,27 @@
-//! How uid and resourceVersion of an Event are stored: a UUID as its 16 bytes, a decimal version as a number, anything
-//! else as its text.
+//! SQL types of uid and resourceVersion: a UUID is stored as 16 bytes, a decimal version as an integer, anything else as
+//! text.
 
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, Value, ValueRef};
 
-/// As the database has it.
+/// A value as the database stores it.
 pub(super) struct Sql<T>(pub(super) T);
 
-impl ToSql for Sql<&Version> {
+impl ToSql for Sql<&ResourceVersion> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self.0 {
-            Version::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Version::Opaque(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            ResourceVersion::Number(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            ResourceVersion::Opaque(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         })
     }
 }
 
-impl FromSql for Sql<Version> {
+impl FromSql for Sql<ResourceVersion> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         match value {
-            ValueRef::Integer(number) => Ok(Self(Version::Number(number))),
-            other => other.as_str().map(|text| Self(Version::new(text))),
+            ValueRef::Integer(number) => Ok(Self(ResourceVersion::Number(number))),
+            other => other.as_str().map(|text| Self(ResourceVersion::new(text))),
         }
     }
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_read_as_it_was_stored() {
+    fn sql_version_round_trips() {
         let conn = Connection::open_in_memory().unwrap();
         for (text, kind) in [
             ("0", "integer"),
@@ -51,8 +51,8 @@ mod tests {
             ("abc", "text"),
             ("", "text"),
         ] {
-            let version = Version::new(text);
-            let stored: (String, String, Sql<Version>) = conn
+            let version = ResourceVersion::new(text);
+            let stored: (String, String, Sql<ResourceVersion>) = conn
                 .query_row(
                     "SELECT typeof(?1), CAST(?1 AS TEXT), ?1",
                     [Sql(&version)],
@@ -62,19 +62,20 @@ mod tests {
             let stored = (stored.0, stored.1, stored.2.0);
             assert_eq!(stored, (kind.to_owned(), text.to_owned(), version));
         }
-        // A column of text gives a number back as its digits.
-        let read: Sql<Version> = conn.query_row("SELECT '7'", [], |row| row.get(0)).unwrap();
-        assert_eq!(read.0, Version::Number(7));
+        // A text column returns a number as its digits.
+        let read: Sql<ResourceVersion> =
+            conn.query_row("SELECT '7'", [], |row| row.get(0)).unwrap();
+        assert_eq!(read.0, ResourceVersion::Number(7));
         for other in ["NULL", "x'00'", "1.5"] {
             let read = conn.query_row(&format!("SELECT {other}"), [], |row| {
-                row.get::<_, Sql<Version>>(0)
+                row.get::<_, Sql<ResourceVersion>>(0)
             });
             assert!(read.is_err(), "{other}");
         }
     }
 
     #[test]
-    fn a_uuid_is_stored_as_its_bytes_and_any_other_uid_as_text() {
+    fn sql_uid_uuid_is_a_blob_and_other_uid_is_text() {
         let conn = Connection::open_in_memory().unwrap();
         for (text, kind, hex) in [
             (

@@ -1,7 +1,7 @@
-//! Names and texts to numbers: each distinct one is stored once.
+//! Interns names and texts: each distinct one is stored once and has a number.
 //!
-//! Invariant: the caches hold only what the database holds. They are cleared on every rollback and by the clean-up, and
-//! bounded: what was not used while half of the entries came in goes.
+//! Invariant: the caches hold only what the database holds. They are cleared on every rollback and by retention. They are
+//! bounded: entries that are not used while half of the entries are replaced are evicted.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use kube9_ingest::sanitize::Sanitized;
 use kube9_model::ObjectRef;
 use rusqlite::{Connection, OptionalExtension, Params};
 
-use super::marks::Marks;
+use super::mark_bitmap::MarkBitmap;
 use super::statements::Counting as _;
 
-/// Entries of each half of a cache; with the texts' bound below at most about 3 MB together.
+/// Entries of each half of a cache; about 3 MB in total with the bound on texts below.
 const ENTRIES_MAX: usize = 4096;
 
 /// Longer texts are looked up in the database each time.
@@ -27,11 +27,11 @@ const NODE_BY_NAME: &str = "SELECT id FROM node WHERE name = ?1";
 const REASON_BY_PARTS: &str = "SELECT id FROM event_class WHERE reason = ?1 AND title = ?2 AND component = ?3 \
      AND container = ?4 AND kube_type = ?5";
 
-/// Finds a text among the newest with its hash. The hash has 32 bits and no key, so anyone can write thousands of messages
-/// that share one; what is not among these few is stored again, which costs its bytes and nothing else.
+/// Finds a text among the newest with its hash. The hash has 32 bits and no key, so anyone can write thousands of colliding
+/// messages; a text that is not among these few is stored again, which only costs its bytes.
 const TEXT_BY_BODY: &str = "SELECT id FROM (SELECT id, body FROM message_template WHERE hash = ?1 ORDER BY id DESC LIMIT 8) WHERE body = ?2";
 
-/// An object's number, and its scope's for the counters.
+/// Ids of an object, and of its scope for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectIds {
     /// `object.id`
@@ -40,14 +40,12 @@ pub struct ObjectIds {
     pub scope: i64,
 }
 
-/// What is known of an object.
 #[derive(Debug, Clone, Copy)]
 struct KnownObject {
     ids: ObjectIds,
     owner: Option<i64>,
 }
 
-/// The caches.
 #[derive(Debug, Default)]
 pub struct Interned {
     scopes: Cache<i64>,
@@ -55,13 +53,13 @@ pub struct Interned {
     nodes: Cache<i64>,
     reasons: Cache<i64>,
     texts: Cache<i64>,
-    /// Where the name of a scope is put together.
+    /// Buffer for the key of a scope.
     key: String,
-    /// While a sweep is under way: what it has found in use. Every reference passes here, so a new one is marked, too.
-    pub(super) marks: Option<Marks>,
+    /// Used ids, during a sweep. Every reference is interned here, so new ones are marked too.
+    pub(super) marks: Option<MarkBitmap>,
 }
 
-/// Names and their numbers in two halves: a full young half becomes the old one, whose own entries go.
+/// A cache of two halves: a full young half replaces the old one.
 #[derive(Debug)]
 struct Cache<V> {
     young: HashMap<Box<str>, V, RandomState>,
@@ -106,7 +104,7 @@ impl<V: Copy> Cache<V> {
 }
 
 impl Interned {
-    /// Forgets all names; marks stay, since a mark too many only keeps a name until the next sweep.
+    /// Clears the caches. Marks stay: a superfluous one only keeps a name until the next sweep.
     pub fn forget(&mut self) {
         *self = Self {
             marks: self.marks.take(),
@@ -114,7 +112,7 @@ impl Interned {
         };
     }
 
-    /// Numbers of a row's object, where it has one; the object's owner is noted where given.
+    /// Ids of a row's object, if it has one; stores the object's owner if given.
     pub fn object(
         &mut self,
         conn: &Connection,
@@ -135,7 +133,7 @@ impl Interned {
             .map(Some)
     }
 
-    /// Numbers of the object that the caches know by `name`.
+    /// Ids of the object with the cache key `name`.
     fn known_object(
         &mut self,
         conn: &Connection,
@@ -207,7 +205,7 @@ impl Interned {
         Ok(id)
     }
 
-    /// Number of a node's name.
+    /// Id of a node's name.
     pub fn node(&mut self, conn: &Connection, name: &str) -> rusqlite::Result<i64> {
         let id = match self.nodes.get(name) {
             Some(id) => id,
@@ -228,7 +226,7 @@ impl Interned {
         Ok(id)
     }
 
-    /// Number of the row's reason, title and what else few rows differ in.
+    /// Id of the row's event class.
     pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
         let name = row.intern_keys().reason();
         let id = match self.reasons.get(name) {
@@ -258,7 +256,7 @@ impl Interned {
         Ok(id)
     }
 
-    /// Number of a text body.
+    /// Id of a message template.
     pub fn text(&mut self, conn: &Connection, body: &str) -> rusqlite::Result<i64> {
         let id = match self.texts.get(body) {
             Some(id) => id,
@@ -315,10 +313,10 @@ mod tests {
         conn
     }
 
-    /// Kinds, names, reasons and texts are chosen by whoever writes Events: a lookup that read the table would make each
-    /// new one slower than the one before.
+    /// Authors of Events choose kinds, names, reasons and texts: a lookup that scans the table would make each new one
+    /// slower.
     #[test]
-    fn every_name_is_found_by_an_index() {
+    fn interned_lookup_uses_an_index() {
         let conn = database();
         for find in [
             SCOPE_BY_NAME,
@@ -344,9 +342,9 @@ mod tests {
         }
     }
 
-    /// FNV has no key: texts of one hash are easily made.
+    /// FNV has no key, so collisions are easy to make.
     #[test]
-    fn texts_of_one_hash_are_looked_through_only_so_far() {
+    fn interned_colliding_texts_are_searched_within_a_bound() {
         let conn = database();
         let mut interned = Interned::default();
         let mut text = |body: &str| {
@@ -369,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn cache_keeps_what_is_used_and_is_bounded() {
+    fn cache_keeps_used_entries_and_is_bounded() {
         let mut cache = Cache::default();
         cache.insert("used", 0);
         for n in 1..5 * ENTRIES_MAX as i64 {

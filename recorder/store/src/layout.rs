@@ -1,40 +1,40 @@
-//! The layout of the file: made in a new one, refused in one of another version or of another program.
+//! Schema of the file: created in a new file, rejected if it has another version or belongs to another program.
 
 use kube9_db::schema;
 use kube9_model::time::Timestamp;
 use rusqlite::Connection;
 
-/// Whose file it is.
+/// Which program wrote the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// Ours, or nobody's yet: a start was killed before its first commit.
-    Us,
-    /// Written by another kube9, with this version of the layout.
+pub(super) enum FileOwner {
+    /// This version, or the file is empty: a start was killed before its first commit.
+    Ours,
+    /// A kube9 with this other schema version.
     OtherVersion(i64),
-    /// Another program's.
+    /// Another program.
     Foreign,
 }
 
-/// Looks whose file it is; touches nothing.
-pub(super) fn owner(conn: &Connection) -> rusqlite::Result<Owner> {
+/// Detects who wrote the file; writes nothing.
+pub(super) fn file_owner(conn: &Connection) -> rusqlite::Result<FileOwner> {
     if is_empty(conn)? {
-        return Ok(Owner::Us);
+        return Ok(FileOwner::Ours);
     }
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     if application != schema::APPLICATION_ID {
-        return Ok(Owner::Foreign);
+        return Ok(FileOwner::Foreign);
     }
     let found = conn.query_row("SELECT max(version) FROM schema_version", [], |row| {
         row.get(0)
     })?;
     Ok(if found == schema::VERSION {
-        Owner::Us
+        FileOwner::Ours
     } else {
-        Owner::OtherVersion(found)
+        FileOwner::OtherVersion(found)
     })
 }
 
-/// Makes the layout in an empty file, in one transaction.
+/// Creates the schema in an empty file, in one transaction.
 pub(super) fn create_if_empty(conn: &Connection) -> rusqlite::Result<()> {
     if !is_empty(conn)? {
         return Ok(());

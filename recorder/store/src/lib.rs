@@ -1,51 +1,52 @@
-//! The only crate that writes SQLite. One thread owns the one writing connection (`writer`).
+//! The only crate that writes SQLite. One thread owns the only writing connection (`writer`).
 //!
 //! ```text
-//!   queue ─▶ writer (thread, retry, degraded)
-//!              └─ apply (one transaction) ─ sight · stubs · dedup · gaps · holes · facts · findings · watches
-//!                   └─ rows ─ keys · intern            pure: fold · gap
-//!   at start: open ─ layout (made in a new file) ─ import (the original operator's rows)
-//!   between batches: maintenance ─ run (trim · weigh · share · delete · evicted · leftovers · sweep) · cap · checkpoint · report
+//!   queue ─▶ writer (thread, retries, degraded state)
+//!              └─ apply (one transaction) ─ incoming_event · stubs · dedup · gap_table · dropped_ranges ·
+//!                   │                       object_snapshots · findings · watches
+//!                   └─ rows ─ key_allocator · intern            pure: fold · gap
+//!   at start: open ─ layout (creates the schema in a new file) ─ import (rows of the original operator)
+//!   between batches: maintenance ─ retention_run (trim · weigh · share · delete · evictions · orphans · sweep) ·
+//!                    size_limit · checkpoint · report
 //! ```
 
 pub mod apply;
-pub mod cap;
 mod checkpoint;
 pub mod config;
+pub mod context;
 mod dedup;
 mod delete;
-mod evicted;
-mod facts;
+mod dropped_ranges;
+mod evictions;
 mod findings;
 pub mod fold;
 pub mod gap;
-mod gaps;
-mod history;
-mod holes;
+mod gap_table;
 mod identity;
 pub mod import;
+mod incoming_event;
 pub mod intern;
-pub mod keys;
+pub mod key_allocator;
 mod layout;
-mod leftovers;
 pub mod maintenance;
-mod marks;
+mod mark_bitmap;
 pub mod metrics;
+mod object_snapshots;
 pub mod open;
-pub mod push;
+mod orphans;
 pub mod queue;
 mod report;
+mod retention_run;
 pub mod rows;
-mod run;
 mod share;
-pub mod shared;
-mod sight;
+pub mod size_limit;
 pub mod snapshot;
 mod statements;
 mod stubs;
 mod sweep;
 mod trim;
 pub mod volume;
+mod warning_history;
 pub mod watches;
 mod weigh;
 pub mod writer;

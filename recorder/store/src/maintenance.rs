@@ -1,12 +1,12 @@
-//! Keeps the database from growing for ever: by age and by size, in short steps between the batches.
+//! Enforces retention by age and by size, in short steps between the batches.
 //!
 //! ```text
 //!   waiting ─▶ a run by age ──┬─▶ a `system` row, waiting
 //!        └───▶ a run by size ─┘
 //! ```
 //!
-//! Each step of a run is one transaction that ends when its time is over, so that the writer never pauses for long: one
-//! big DELETE of 650,000 rows held the lock for 8 s and grew the WAL by 337 MB (measured).
+//! Each step of a run is one transaction with a time limit, so that the writer never pauses for long: one DELETE of
+//! 650,000 rows held the lock for 8 s and grew the WAL by 337 MB (measured).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,80 +21,79 @@ use rusqlite::{Connection, ErrorCode};
 use tracing::{info, warn};
 
 use super::apply::{Applier, apply_all};
-use super::cap::{Cap, Pages};
-use super::checkpoint::{Checkpoints, Look, truncate};
+use super::checkpoint::{Checkpoints, Maintained, truncate};
+use super::context::WriterContext;
 use super::delete::Deleted;
-use super::evicted;
-use super::open::is_damage;
+use super::evictions;
+use super::open::is_corruption;
 use super::report::{self, Report};
-use super::run::{Progress, Run};
+use super::retention_run::{Progress, RetentionRun};
 use super::share::TENANTS_MAX;
-use super::shared::Shared;
+use super::size_limit::{Pages, SizeLimit};
 use super::statements::Counting as _;
 use super::sweep::Sweep;
 use crate::config::{RetentionConfig, StorageConfig};
 use crate::metrics::{Metrics, Removal};
-use crate::push::push;
+use crate::queue::push;
 use crate::volume::{Volume, statvfs};
 
-/// Gauges of rows are read again after this long.
+/// How often the gauges of rows are updated.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
-/// A failed run is tried again after this long.
+/// Delay before a failed run is retried.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Runs for the size in a row that deleted rows and freed no page.
-const FRUITLESS_RUNS_MAX: u32 = 3;
+/// Consecutive runs by size that may delete rows without freeing a page.
+const UNPRODUCTIVE_RUNS_MAX: u32 = 3;
 
-/// Shortest time between two rows that say the same of the clean-up.
+/// Shortest time between two report rows of the same cause.
 const REPORT_EVERY: Duration = Duration::from_secs(3600);
 
-/// What an unfinished or failed telling waits for.
+/// What the next report row must include.
 #[derive(Debug, Default)]
-struct Untold {
+struct PendingReport {
     deleted: Deleted,
-    /// Rows by whose they were, of runs by size.
+    /// Rows by tenant, of runs by size.
     tenants: HashMap<Tenant, u64>,
-    /// Facts cut.
+    /// Object snapshots cut.
     cut: u64,
-    told: Option<Duration>,
+    reported_at: Option<Duration>,
 }
 
-/// The clean-up; `step` is called between batches.
+/// Retention and checkpoints; `step` is called between batches.
 pub struct Maintenance {
     config: RetentionConfig,
-    cap: Cap,
+    size_limit: SizeLimit,
     checkpoints: Checkpoints,
-    run: Option<Run>,
-    /// When the next run by age is due, on the steady clock.
+    run: Option<RetentionRun>,
+    /// When the next run by age is due, on the monotonic clock.
     due: Duration,
-    /// No run by size before this, on the steady clock.
-    patience: Duration,
-    /// Runs for the size that freed nothing since one did.
-    fruitless: u32,
+    /// No run by size before this, on the monotonic clock.
+    next_size_run: Duration,
+    /// Consecutive runs by size that freed nothing.
+    unproductive_runs: u32,
     gauges: Option<Instant>,
-    /// Runs by age and by size, each of which is told of once an hour at most.
-    untold: [Untold; Removal::ALL.len()],
-    failure_told: Option<Duration>,
+    /// By cause; each is reported once an hour at most.
+    pending_reports: [PendingReport; Removal::ALL.len()],
+    failure_reported_at: Option<Duration>,
     check: Option<Check>,
-    /// What failed last and has not gone well since.
+    /// What failed last and has not succeeded since.
     failing: Option<Work>,
 }
 
-/// What one call did.
+/// Result of one call.
 #[derive(Debug)]
 pub enum Step {
-    /// A part of a run: the next one should follow soon.
+    /// A run is in progress: call again soon.
     Busy,
-    /// Nothing, or the attempt failed and is made again later.
+    /// Nothing was due, or the attempt failed and is retried later.
     Idle,
-    /// A run came to its end.
+    /// A run finished.
     Finished,
-    /// The file is damaged; nothing is done until [`Maintenance::begin_again`].
-    Damaged(rusqlite::Error),
+    /// The file is corrupted; the caller reopens it and calls [`Maintenance::restart`].
+    Corrupted(rusqlite::Error),
 }
 
-/// What is done here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Checkpoint,
@@ -113,7 +112,7 @@ impl Work {
 }
 
 impl Maintenance {
-    /// First run at once, then at every interval. `directory` lies on the database's volume.
+    /// The first run is due immediately, then at every interval. `directory` lies on the database's volume.
     pub fn new(retention: RetentionConfig, storage: &StorageConfig, directory: PathBuf) -> Self {
         Self::with_volume(retention, storage, directory, statvfs)
     }
@@ -127,21 +126,21 @@ impl Maintenance {
     ) -> Self {
         Self {
             config: retention,
-            cap: Cap::new(storage.max_bytes.map(|max| max.get()), directory, measure),
+            size_limit: SizeLimit::new(storage.max_bytes.map(|max| max.get()), directory, measure),
             checkpoints: Checkpoints::default(),
             run: None,
             due: Duration::ZERO,
-            patience: Duration::ZERO,
-            fruitless: 0,
+            next_size_run: Duration::ZERO,
+            unproductive_runs: 0,
             gauges: None,
-            untold: Default::default(),
-            failure_told: None,
+            pending_reports: Default::default(),
+            failure_reported_at: None,
             check: None,
             failing: None,
         }
     }
 
-    /// The same, and `/healthz` says when it fails.
+    /// Also reports failures on `/healthz`.
     #[must_use]
     pub fn reporting(mut self, health: &Health) -> Self {
         let check = health.check("clean-up", None);
@@ -150,69 +149,73 @@ impl Maintenance {
         self
     }
 
-    /// How long the writer should wait for company, where it usually waits for `usual`: longer while a reader pins the
-    /// write-ahead log.
+    /// How long the writer should wait for more items: `usual`, or longer while a reader pins the write-ahead log.
     pub fn linger(&self, usual: Duration) -> Duration {
         self.checkpoints.linger(usual)
     }
 
-    /// Does one step if a run is due or under way.
-    pub fn step(&mut self, conn: &mut Connection, applier: &mut Applier, shared: &Shared) -> Step {
-        if let Err(error) = self.checkpoint(conn, shared) {
-            return self.failed(Work::Checkpoint, error, shared);
+    /// Runs one step if a run is due or in progress.
+    pub fn step(
+        &mut self,
+        conn: &mut Connection,
+        applier: &mut Applier,
+        context: &WriterContext,
+    ) -> Step {
+        if let Err(error) = self.checkpoint(conn, context) {
+            return self.failed(Work::Checkpoint, error, context);
         }
-        if let Err(error) = self.count(conn, shared) {
-            return self.failed(Work::Count, error, shared);
+        if let Err(error) = self.count(conn, context) {
+            return self.failed(Work::Count, error, context);
         }
-        match self.try_step(conn, applier, shared) {
+        match self.try_step(conn, applier, context) {
             Ok(step) => {
                 if matches!(step, Step::Finished) {
-                    self.works(Work::CleanUp);
+                    self.succeeded(Work::CleanUp);
                 }
                 step
             }
             Err(error) => {
                 Sweep::end(&mut applier.rows);
                 applier.rolled_back();
-                self.failed(Work::CleanUp, error, shared)
+                self.failed(Work::CleanUp, error, context)
             }
         }
     }
 
-    /// A batch waits for a full disk: empties the log, which may be what fills it, and has the next steps look at once.
-    /// What fails here fails for want of the same room, and is tried again with the batch.
-    pub(super) fn hurry(&mut self, conn: &Connection, metrics: &Metrics) {
+    /// A batch failed on a full disk: truncates the log, which may be what fills it, and makes the next size check due
+    /// immediately. A failure here has the same cause and is retried with the batch.
+    pub(super) fn run_now(&mut self, conn: &Connection, metrics: &Metrics) {
         match truncate(conn, metrics) {
-            Ok(()) => self.patience = Duration::ZERO,
+            Ok(()) => self.next_size_run = Duration::ZERO,
             Err(error) => warn!(%error, "the write-ahead log could not be emptied"),
         }
-        self.cap.look_again();
+        self.size_limit.force_check();
     }
 
-    /// The database was opened again: whatever is due begins anew, at once.
-    pub(super) fn begin_again(&mut self) {
+    /// The database was reopened: everything is due immediately.
+    pub(super) fn restart(&mut self) {
         self.run = None;
         self.due = Duration::ZERO;
-        self.patience = Duration::ZERO;
+        self.next_size_run = Duration::ZERO;
         self.gauges = None;
-        self.cap.look_again();
+        self.size_limit.force_check();
     }
 
-    fn checkpoint(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
-        match self.checkpoints.look(conn, &shared.metrics)? {
-            Look::Done => self.works(Work::Checkpoint),
-            Look::NotDue => {}
+    fn checkpoint(&mut self, conn: &Connection, context: &WriterContext) -> rusqlite::Result<()> {
+        match self.checkpoints.maintain(conn, &context.metrics)? {
+            Maintained::Done => self.succeeded(Work::Checkpoint),
+            Maintained::NotDue => {}
         }
         Ok(())
     }
 
-    fn count(&mut self, conn: &Connection, shared: &Shared) -> rusqlite::Result<()> {
+    fn count(&mut self, conn: &Connection, context: &WriterContext) -> rusqlite::Result<()> {
         if self.gauges.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
             self.gauges = Some(Instant::now());
-            set_gauges(conn, &shared.metrics)?;
-            let now = shared.clock.now();
-            evicted::set_gauges(conn, &self.config, now, &shared.metrics)?;
-            self.works(Work::Count);
+            set_gauges(conn, &context.metrics)?;
+            let now = context.clock.now();
+            evictions::set_gauges(conn, &self.config, now, &context.metrics)?;
+            self.succeeded(Work::Count);
         }
         Ok(())
     }
@@ -221,127 +224,142 @@ impl Maintenance {
         &mut self,
         conn: &mut Connection,
         applier: &mut Applier,
-        shared: &Shared,
+        context: &WriterContext,
     ) -> rusqlite::Result<Step> {
-        let now = shared.clock.elapsed();
+        let now = context.clock.elapsed();
         if self.checkpoints.is_pinned() {
             return Ok(Step::Idle);
         }
         if self.run.is_none() {
-            self.run = self.next_run(conn, shared, now)?;
+            self.run = self.next_run(conn, context, now)?;
         }
         let Some(mut run) = self.run.take() else {
             return Ok(Step::Idle);
         };
-        // An error forgets the run: what it has committed stays, and the next one begins from the start.
-        let volume_is_short = self.cap.volume_is_short();
+        // An error discards the run: its commits stay, and the next run begins from the start.
+        let volume_is_short = self.size_limit.volume_is_short();
         let progress = run.step(
             conn,
             applier,
             &self.config,
             volume_is_short,
-            &shared.metrics,
+            &context.metrics,
         )?;
         if progress == Progress::More {
             self.run = Some(run);
             return Ok(Step::Busy);
         }
-        self.tell(conn, applier, shared, &run)?;
-        self.finished(conn, shared, &run)?;
+        self.report(conn, applier, context, &run)?;
+        self.finished(conn, context, &run)?;
         Ok(Step::Finished)
     }
 
     fn next_run(
         &mut self,
         conn: &Connection,
-        shared: &Shared,
+        context: &WriterContext,
         now: Duration,
-    ) -> rusqlite::Result<Option<Run>> {
-        let began = shared.clock.now();
-        // The size comes first: a full disk stops the recording, an old row stops nothing.
-        if now >= self.patience
-            && let Some(pressure) = self.cap.look(conn, self.checkpoints.fills_the_volume())?
+    ) -> rusqlite::Result<Option<RetentionRun>> {
+        let began = context.clock.now();
+        // Size comes first: a full disk stops recording.
+        if now >= self.next_size_run
+            && let Some(pressure) = self
+                .size_limit
+                .check(conn, self.checkpoints.fills_the_volume())?
         {
-            return Ok(Some(Run::by_size(began, pressure)));
+            return Ok(Some(RetentionRun::by_size(began, pressure)));
         }
         if now < self.due {
             return Ok(None);
         }
         self.due = now + self.config.interval;
-        Ok(Some(Run::by_age(began)))
+        Ok(Some(RetentionRun::by_age(began)))
     }
 
-    /// A row that tells what was deleted; by size at most one an hour, the next one tells of all since.
-    fn tell(
+    /// Inserts a row about what was deleted, at most one an hour and cause; the next one includes the rest.
+    fn report(
         &mut self,
         conn: &mut Connection,
         applier: &mut Applier,
-        shared: &Shared,
-        run: &Run,
+        context: &WriterContext,
+        run: &RetentionRun,
     ) -> rusqlite::Result<()> {
-        let untold = &mut self.untold[run.cause.index()];
-        let now = shared.clock.elapsed();
-        let mut deleted = untold.deleted;
+        let pending_reports = &mut self.pending_reports[run.cause.index()];
+        let now = context.clock.elapsed();
+        let mut deleted = pending_reports.deleted;
         deleted.add(run.deleted);
-        untold.cut += run.cut;
+        pending_reports.cut += run.cut;
         for (tenant, rows) in &run.tenants {
-            if untold.tenants.len() < TENANTS_MAX || untold.tenants.contains_key(tenant) {
-                *untold.tenants.entry(tenant.clone()).or_default() += rows;
+            if pending_reports.tenants.len() < TENANTS_MAX
+                || pending_reports.tenants.contains_key(tenant)
+            {
+                *pending_reports.tenants.entry(tenant.clone()).or_default() += rows;
             }
         }
-        if (deleted.total() == 0 && untold.cut == 0)
-            || untold.told.is_some_and(|at| now < at + REPORT_EVERY)
+        if (deleted.total() == 0 && pending_reports.cut == 0)
+            || pending_reports
+                .reported_at
+                .is_some_and(|at| now < at + REPORT_EVERY)
         {
-            untold.deleted = deleted;
+            pending_reports.deleted = deleted;
             return Ok(());
         }
         let row = report::deleted(&Report {
             cause: run.cause,
             deleted,
-            tenants: &untold.tenants,
-            cut: untold.cut,
+            tenants: &pending_reports.tenants,
+            cut: pending_reports.cut,
             names: run.names,
             limit: run.pressure.map(|pressure| pressure.limit),
             volume_is_short: run.pressure.is_some_and(|p| p.volume_is_short),
             keep: (self.config.info_warning, self.config.error_critical),
-            at: shared.clock.now(),
+            at: context.clock.now(),
         });
         apply_all(conn, applier, |tx, applier| {
             report::insert(tx, applier, &row)
         })?;
-        self.untold[run.cause.index()] = Untold {
-            told: Some(now),
-            ..Untold::default()
+        self.pending_reports[run.cause.index()] = PendingReport {
+            reported_at: Some(now),
+            ..PendingReport::default()
         };
         Ok(())
     }
 
-    fn finished(&mut self, conn: &Connection, shared: &Shared, run: &Run) -> rusqlite::Result<()> {
-        let now = shared.clock.elapsed();
+    fn finished(
+        &mut self,
+        conn: &Connection,
+        context: &WriterContext,
+        run: &RetentionRun,
+    ) -> rusqlite::Result<()> {
+        let now = context.clock.elapsed();
         if run.cause == Removal::Age {
-            shared
+            context
                 .metrics
                 .retention_last_success
                 .set(run.began.millis() as f64 / 1000.0);
         }
         if let Some(pressure) = run.pressure {
             let gained = Pages::of(conn)?.used_bytes() < pressure.used;
-            self.fruitless = if gained { 0 } else { self.fruitless + 1 };
-            // Rows that lay between others leave room in their pages and no page: the next run empties those. But where
-            // nothing can be deleted, or something else than rows takes the room, going on would only take more.
+            self.unproductive_runs = if gained {
+                0
+            } else {
+                self.unproductive_runs + 1
+            };
+            // Rows deleted between others leave free space in their pages but no free page; the next run empties those. If
+            // nothing can be deleted, or something other than rows takes the space, more runs would only delete more.
             if !gained
                 && ((run.deleted.total() == 0 && run.cut == 0)
-                    || self.fruitless >= FRUITLESS_RUNS_MAX)
+                    || self.unproductive_runs >= UNPRODUCTIVE_RUNS_MAX)
             {
-                self.patience = now + RETRY_AFTER;
-                self.fruitless = 0;
+                self.next_size_run = now + RETRY_AFTER;
+                self.unproductive_runs = 0;
             }
         }
         if run.deleted.total() > 0 || run.names > 0 || run.cut > 0 {
-            truncate(conn, &shared.metrics)?;
+            truncate(conn, &context.metrics)?;
         }
-        set_gauges(conn, &shared.metrics)?;
-        evicted::set_gauges(conn, &self.config, shared.clock.now(), &shared.metrics)?;
+        set_gauges(conn, &context.metrics)?;
+        evictions::set_gauges(conn, &self.config, context.clock.now(), &context.metrics)?;
         info!(
             cause = run.cause.name(),
             deleted = run.deleted.total(),
@@ -356,12 +374,12 @@ impl Maintenance {
         Ok(())
     }
 
-    fn failed(&mut self, work: Work, error: rusqlite::Error, shared: &Shared) -> Step {
-        // The log is looked at every second: what goes on failing is logged once.
+    fn failed(&mut self, work: Work, error: rusqlite::Error, context: &WriterContext) -> Step {
+        // The log is checked every second: a repeated failure is logged once.
         if work == Work::CleanUp || self.failing != Some(work) {
             warn!(%error, "{} failed", work.name());
         }
-        // A lock is somebody else's work on the database, which commits tell of.
+        // Another process holds a lock; commits report that.
         if !is_lock(&error) {
             self.failing = Some(work);
             if let Some(check) = &self.check {
@@ -369,32 +387,35 @@ impl Maintenance {
             }
         }
         if work == Work::CleanUp {
-            self.put_off(&error, shared);
+            self.postpone(&error, context);
         }
-        if is_damage(&error) {
-            Step::Damaged(error)
+        if is_corruption(&error) {
+            Step::Corrupted(error)
         } else {
             Step::Idle
         }
     }
 
-    /// Gives the run up; the next one begins from the start.
-    fn put_off(&mut self, error: &rusqlite::Error, shared: &Shared) {
-        let now = shared.clock.elapsed();
+    /// Discards the run; the next one begins from the start.
+    fn postpone(&mut self, error: &rusqlite::Error, context: &WriterContext) {
+        let now = context.clock.elapsed();
         self.run = None;
         self.due = self.due.min(now + RETRY_AFTER);
-        self.patience = now + RETRY_AFTER;
-        if self.failure_told.is_none_or(|at| now >= at + REPORT_EVERY) {
-            self.failure_told = Some(now);
-            // Through the queue: this very database may be what fails.
-            let at = shared.clock.now();
+        self.next_size_run = now + RETRY_AFTER;
+        if self
+            .failure_reported_at
+            .is_none_or(|at| now >= at + REPORT_EVERY)
+        {
+            self.failure_reported_at = Some(now);
+            // Through the queue: the database itself may be what fails.
+            let at = context.clock.now();
             let row = report::failed(&error.to_string(), at);
             let row = Item::Row(Box::new(row));
-            push(&shared.queue, &shared.metrics, row, at);
+            push(&context.queue, &context.metrics, row, at);
         }
     }
 
-    fn works(&mut self, work: Work) {
+    fn succeeded(&mut self, work: Work) {
         if self.failing.take_if(|failed| *failed == work).is_some()
             && let Some(check) = &self.check
         {
@@ -403,7 +424,7 @@ impl Maintenance {
     }
 }
 
-/// Somebody else holds the database.
+/// Another process holds a lock on the database.
 fn is_lock(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -411,7 +432,7 @@ fn is_lock(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Rows by severity from the counters, and the oldest row.
+/// Sets the gauges of rows by severity and of the oldest row.
 fn set_gauges(conn: &Connection, metrics: &Metrics) -> rusqlite::Result<()> {
     let mut rows = [0; Severity::ALL.len()];
     let mut statement = conn.counted(

@@ -1,10 +1,10 @@
-//! Opening the database for writing: the lock, the file's state, the pragmas.
+//! Opens the database for writing: the lock, the state of the file, the pragmas.
 //!
-//! Every connection of the recorder comes from this file, so every one keeps the `-wal` and `-shm` files on close
+//! Every connection of the recorder is opened here, so every one keeps the `-wal` and `-shm` files on close
 //! (PERSIST_WAL): a reader on a read-only mount cannot open the database without them.
 //!
 //! Invariant: the writer's lock is `flock` on `kube9.db.lock`, never SQLite's own exclusive mode.
-//! Invariant: while a connection is open, nobody but SQLite opens the database, its `-wal` or its `-shm`: closing such a
+//! Invariant: while a connection is open, only SQLite opens the database, its `-wal` or its `-shm`: closing such a
 //! file drops SQLite's POSIX locks (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). Sizes come from `stat`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,36 +17,36 @@ use kube9_db::schema;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 
-use super::layout::{self, Owner};
+use super::layout::{self, FileOwner};
 
 /// Name of the database in the data directory.
 pub const FILE_NAME: &str = "kube9.db";
 
-/// How long the start waits for a reader that holds the lock shared; such a reader works for a second at most.
+/// How long the start waits for a reader that holds the lock shared; such a reader takes a second at most.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// SQLite's own wait for a lock; only a second process that writes could make us need it.
+/// SQLite's wait for a lock, which only a second writing process could hold.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pages in the WAL after which a commit also checkpoints: 4 MiB, so that a reader scans little and the file stays small.
 pub(super) const WAL_PAGES: i64 = (4 << 20) / schema::PAGE_BYTES;
 
-/// What the WAL file is cut to after a checkpoint.
+/// Size to which the WAL file is truncated after a checkpoint.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 << 20;
 
 /// Page cache of the writing connection, in KiB (negative: SQLite's convention for KiB).
 const CACHE_KIB: i64 = -4096;
 
-/// Why the database cannot be opened; the process must stop and say so, except for [`OpenError::Unavailable`].
+/// Why the database cannot be opened. The process must stop, except for [`OpenError::Unavailable`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another recorder writes here. Stop.
+    /// Stop.
     #[error("another recorder is using {path}; two recorders cannot share a data directory")]
     Locked {
         /// The lock file.
         path: PathBuf,
     },
-    /// Written by another version of kube9. Stop, touch nothing.
+    /// Stop without a write.
     #[error(
         "{path} has schema version {found}, this recorder has version {known}: \
          run the release that wrote it, or set another data_dir"
@@ -59,13 +59,13 @@ pub enum OpenError {
         /// Ours.
         known: i64,
     },
-    /// A healthy database of another program. Stop, touch nothing.
+    /// Stop without a write.
     #[error("{path} is a database of another program; set another data_dir")]
     Foreign {
         /// The database.
         path: PathBuf,
     },
-    /// The disk or the permissions do not allow it now. Try again.
+    /// The disk or its permissions prevent it. Retry.
     #[error("cannot open the database {path}: {source}")]
     Unavailable {
         /// What was tried.
@@ -75,7 +75,7 @@ pub enum OpenError {
     },
 }
 
-/// The lock and what belongs to it; kept as long as the process writes.
+/// The locked data directory; kept as long as the process writes.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -87,14 +87,14 @@ pub struct DataDir {
 pub struct Opened {
     /// The writing connection.
     pub conn: Connection,
-    /// The file was made now.
+    /// The file is new.
     pub created: bool,
-    /// A damaged file was moved here first, and why it was found damaged.
+    /// Where a corrupted file was quarantined, and why.
     pub quarantined: Option<(PathBuf, String)>,
 }
 
 impl DataDir {
-    /// Creates the directory where needed and takes the writer's lock.
+    /// Creates the directory if needed and takes the writer's lock.
     pub fn lock(path: &Path) -> Result<Self, OpenError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -138,10 +138,10 @@ impl DataDir {
         self.path.join(FILE_NAME)
     }
 
-    /// Opens or creates the database. A damaged one is quarantined (with its `-wal` and `-shm`) and a new one made.
+    /// Opens or creates the database. Quarantines a corrupted one (with its `-wal` and `-shm`) and creates a new one.
     pub fn open(&self) -> Result<Opened, OpenError> {
         let path = self.database();
-        let origin = match look_at_header(&path)? {
+        let origin = match read_header(&path)? {
             Header::Absent => Origin::Now,
             Header::Sqlite => Origin::Before,
             Header::Garbage => {
@@ -155,13 +155,13 @@ impl DataDir {
                 quarantined: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) if is_damage(&error) => self.open_damaged(),
+            Err(Failure::Sqlite(error)) if is_corruption(&error) => self.open_damaged(),
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
     }
 
-    /// SQLite calls the file damaged. It also does so where a read fails at the wrong moment (*seen* with EIO), so this
-    /// is believed only when every byte can be read and it says the same again.
+    /// SQLite reports corruption. It also does so if a read fails at the wrong moment (*seen* with EIO), so the file is
+    /// only quarantined if every byte can be read and SQLite reports corruption again.
     fn open_damaged(&self) -> Result<Opened, OpenError> {
         self.read_through()?;
         let path = self.database();
@@ -172,16 +172,18 @@ impl DataDir {
                 quarantined: None,
             }),
             Err(Failure::Stop(error)) => Err(error),
-            Err(Failure::Sqlite(error)) if is_damage(&error) => self.start_anew(error.to_string()),
+            Err(Failure::Sqlite(error)) if is_corruption(&error) => {
+                self.start_anew(error.to_string())
+            }
             Err(Failure::Sqlite(error)) => Err(unavailable(&path, error)),
         }
     }
 
-    /// Reads every byte of the database and its log: an error means that the disk is at fault, not the file. No
-    /// connection may be open.
+    /// Reads every byte of the database and its log: an error means that the disk fails, not that the file is corrupted.
+    /// No connection may be open.
     ///
     /// # Errors
-    /// [`OpenError::Unavailable`]: the disk does not read.
+    /// [`OpenError::Unavailable`]: the read failed.
     pub fn read_through(&self) -> Result<(), OpenError> {
         for suffix in ["", "-wal"] {
             let path = with_suffix(&self.database(), suffix);
@@ -195,9 +197,9 @@ impl DataDir {
         Ok(())
     }
 
-    /// Moves the damaged database aside and makes a new one. No connection may be open.
+    /// Quarantines the database and creates a new one. No connection may be open.
     pub fn start_anew(&self, why: String) -> Result<Opened, OpenError> {
-        let aside = self.move_aside()?;
+        let aside = self.quarantine()?;
         let path = self.database();
         match connect(&path, Origin::Now) {
             Ok(conn) => Ok(Opened {
@@ -210,11 +212,11 @@ impl DataDir {
         }
     }
 
-    /// Moves a damaged database aside; returns where to. No connection may be open.
-    pub fn move_aside(&self) -> Result<PathBuf, OpenError> {
+    /// Quarantines the database; returns its new path. No connection may be open.
+    pub fn quarantine(&self) -> Result<PathBuf, OpenError> {
         let path = self.database();
         let aside = self.path.join(format!("{FILE_NAME}.corrupt"));
-        // At most one copy is kept. The order matters after a crash in between: while kube9.db is here, it is tried again.
+        // At most one copy is kept. kube9.db is moved last, so that a start after a crash in between repeats the move.
         for suffix in ["-wal", "-shm", ""] {
             let from = with_suffix(&path, suffix);
             match fs::rename(&from, with_suffix(&aside, suffix)) {
@@ -226,8 +228,7 @@ impl DataDir {
         Ok(aside)
     }
 
-    /// Which files the three names stand for now. An error says nothing of them: a disk that does not answer has not
-    /// lost its files.
+    /// The current files behind the three names. An error does not mean that a file is missing.
     pub fn file_ids(&self) -> io::Result<FileIds> {
         let id = |suffix| match fs::metadata(with_suffix(&self.database(), suffix)) {
             Ok(found) => Ok(Some((found.dev(), found.ino()))),
@@ -253,7 +254,7 @@ impl DataDir {
     }
 }
 
-/// Device and inode of the three files: shows when somebody removes or replaces one that is open.
+/// Device and inode of the three files: detects that an open file was removed or replaced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileIds {
     /// `kube9.db`
@@ -282,7 +283,7 @@ impl DiskUse {
     }
 }
 
-/// A second connection, for `snapshot`, which only reads (`query_only` would forbid VACUUM INTO). Takes no writer lock.
+/// A second connection that only reads, for `snapshot` (`query_only` would forbid VACUUM INTO). Takes no writer lock.
 pub fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
         path,
@@ -293,8 +294,8 @@ pub fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Whether the error says that the file itself is damaged.
-pub fn is_damage(error: &rusqlite::Error) -> bool {
+/// Whether SQLite reports that the file is corrupted.
+pub fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
@@ -335,7 +336,7 @@ enum Header {
 }
 
 /// Reads the first bytes; called before any connection is open.
-fn look_at_header(path: &Path) -> Result<Header, OpenError> {
+fn read_header(path: &Path) -> Result<Header, OpenError> {
     let mut header = Vec::with_capacity(16);
     match File::open(path) {
         Ok(file) => file
@@ -357,16 +358,16 @@ fn keep_wal(conn: &Connection) -> rusqlite::Result<()> {
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::PersistWal(&mut on))
 }
 
-/// When a file was made.
+/// Who created a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// It may be somebody else's, and have another layout.
+    /// Another process: it may be another program's file, or have another schema version.
     Before,
-    /// By this process, now.
+    /// This process.
     Now,
 }
 
-/// A connection to a database of this version's layout.
+/// Connects to a database of this schema version.
 fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
     if origin == Origin::Now {
         // SQLite gives -wal and -shm the mode of the database, so the mode is set here: the query container's user
@@ -382,7 +383,7 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    // SQLite opens read-only what it may not write; such a connection would stay so after the disk is back.
+    // SQLite opens a file read-only if it cannot write it; the connection would stay read-only after the disk recovers.
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         return Err(Failure::Stop(unavailable(path, "it is not writable")));
     }
@@ -393,10 +394,10 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
     conn.file_control(rusqlite::DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
     if origin == Origin::Before {
         let path = path.to_owned();
-        match layout::owner(&conn)? {
-            Owner::Us => {}
-            Owner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
-            Owner::OtherVersion(found) => {
+        match layout::file_owner(&conn)? {
+            FileOwner::Ours => {}
+            FileOwner::Foreign => return Err(Failure::Stop(OpenError::Foreign { path })),
+            FileOwner::OtherVersion(found) => {
                 return Err(Failure::Stop(OpenError::OtherVersion {
                     path,
                     found,
@@ -405,7 +406,7 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
             }
         }
     }
-    // Before the first table, else they have no effect.
+    // Have no effect after the first table.
     for (pragma, value) in [("page_size", schema::PAGE_BYTES), ("auto_vacuum", 2)] {
         match origin {
             Origin::Before => conn.pragma_update(None, pragma, value)?,
@@ -428,8 +429,8 @@ fn connect(path: &Path, origin: Origin) -> Result<Connection, Failure> {
     set(&conn, "cache_size", CACHE_KIB)?;
     set(&conn, "temp_store", 2)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
-    // No plan may depend on a bound value: else statements that meet a partial index are prepared again at each use,
-    // which took 56 % of the store's time (measured).
+    // Query plans must not depend on bound values: otherwise statements that use a partial index are prepared at each
+    // use, which took 56 % of the store's time (measured).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(64);
     layout::create_if_empty(&conn)?;
@@ -463,10 +464,10 @@ mod tests {
     }
 
     #[test]
-    fn second_recorder_is_refused() {
+    fn lock_second_recorder_is_rejected() {
         let dir = dir();
         let _first = DataDir::lock(dir.path()).unwrap();
-        // flock is per open file, so one process can play both recorders; LOCK_WAIT is what makes this test slow.
+        // flock is per open file, so one process can act as both recorders; LOCK_WAIT makes this test slow.
         assert!(matches!(
             DataDir::lock(dir.path()),
             Err(OpenError::Locked { .. })
@@ -474,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn wal_and_shm_stay_after_a_clean_close() {
+    fn open_keeps_wal_and_shm_after_a_clean_close() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         let opened = data.open().unwrap();
@@ -492,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_quarantined_and_not_lost() {
+    fn open_garbage_is_quarantined() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         fs::write(
@@ -507,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_page_is_quarantined() {
+    fn open_torn_page_is_quarantined() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
@@ -523,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn another_programs_database_is_left_alone() {
+    fn open_foreign_database_is_not_changed() {
         let dir = dir();
         let data = DataDir::lock(dir.path()).unwrap();
         let other = Connection::open_with_flags(data.database(), OpenFlags::default()).unwrap();
@@ -535,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_left_alone() {
+    fn open_other_version_is_not_changed() {
         for version in [0, 2, 99] {
             let dir = dir();
             let data = DataDir::lock(dir.path()).unwrap();

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   producers ── push ──▶ [ front … back ] ── take_batch ──▶ writer (one thread)
-//!                             │ full: the oldest goes
+//!                             │ full: the oldest is dropped
 //!                             ▼
-//!                         drop log ─────────────────────────▶ a durable hole, in the same transaction
+//!                         drop log ─────────────────────────▶ a row of `dropped_range`, in the same transaction
 //! ```
 //!
-//! Invariant: `push` never blocks. A full queue drops its oldest Event item (a relist brings it back), else its oldest row.
-//! Marks, changes and findings are never dropped: only producers that wait for room push them, one after the other.
-//! Invariant: `take_batch` hands over the drop log together with the items, so no position passes a dropped item
-//! without the hole being opened in the same transaction.
+//! Invariant: `push` never blocks. A full queue drops its oldest Event (a relist recovers it), else its oldest
+//! internal row. Markers, changes and findings are never dropped: their producers wait until the queue is ready.
+//! Invariant: `take_batch` returns the drop log together with the items, so no position moves past a dropped item without
+//! a dropped range in the same transaction.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,51 +18,52 @@ use std::time::{Duration, Instant};
 
 use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, WatchId};
+use kube9_model::watch::{SourceMarker, WatchId};
 use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::metrics::{self, Metrics};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone)]
 pub struct QueueLimits {
-    /// Most items held.
+    /// Items held at most.
     pub capacity: usize,
-    /// Most bytes held, by the items' own estimate.
+    /// Bytes held at most, as the items estimate them.
     pub bytes_max: usize,
     /// Sources that can wait stop above this many items.
     pub high_water: usize,
 }
 
-/// Most (uid, resourceVersion) pairs remembered between two takes; beyond it drops are only counted and the hole can
-/// no longer be proven healed. 4 × the default capacity: one whole queue of drops while a batch is retried, with room.
+/// (uid, resourceVersion) pairs kept between two takes; further drops are only counted, and the range cannot be proven
+/// recovered. 4 × the default capacity: a whole queue of drops while a batch is retried, with a margin.
 const DROPS_REMEMBERED_MAX: usize = 4000;
 
-/// What a full queue threw away since the last take, for one watch (or `None`: rows of kube9's own).
+/// What a full queue has dropped since the last take, for one watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drops {
-    /// Whose items; `None` for rows that no list can bring back.
+pub struct DroppedItems {
+    /// `None`: internal rows, which no list recovers.
     pub watch: Option<WatchId>,
-    /// Number of the last list that its source had begun by then; 0: none in this process. That list may miss what was
+    /// Generation of the last list that its source had begun; 0: none in this process. That list may miss what was
     /// dropped here, a later one cannot.
-    pub listing: i64,
-    /// When the first of them went.
+    pub list_generation: i64,
+    /// When the first item was dropped.
     pub since: Timestamp,
-    /// How many.
     pub items: u64,
-    /// (uid, resourceVersion) of those that are remembered.
+    /// (uid, resourceVersion) of the first [`DROPS_REMEMBERED_MAX`].
     pub known: Vec<(String, String)>,
 }
 
-/// What the writer takes at once.
+/// What the writer takes in one call.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// In the order of their arrival.
+    /// In order of arrival.
     pub items: Vec<Item>,
-    /// What was dropped before or between them.
-    pub drops: Vec<Drops>,
+    /// What was dropped before or between the items.
+    pub drops: Vec<DroppedItems>,
 }
 
 impl Batch {
-    /// Nothing to do.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.drops.is_empty()
     }
@@ -75,51 +76,49 @@ pub struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.
     filled: Condvar,
-    /// Wakes sources that wait for room.
+    /// Wakes sources that wait for [`Queue::ready`].
     drained: Notify,
 }
 
-/// An item and the memory it holds, asked for once and outside the lock.
+/// An item and its memory, computed once outside the lock.
 #[derive(Debug)]
-struct Held {
+struct Slot {
     bytes: usize,
     item: Item,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Held>,
+    items: VecDeque<Slot>,
     bytes: usize,
-    drops: Vec<Drops>,
-    /// The last list that each source has begun.
-    listings: BTreeMap<WatchId, i64>,
+    drops: Vec<DroppedItems>,
+    /// Generation of the last list that each source has begun.
+    list_generations: BTreeMap<WatchId, i64>,
     dropped_total: u64,
     dropped_events_total: u64,
-    /// Inside a burst of drops (one warning a burst).
+    /// In a burst of drops (one warning per burst).
     bursting: bool,
     closed: bool,
-    /// A push wakes the writer once so many items are there: a wake is a system call, and most would find the writer
-    /// waiting for company or at work.
+    /// A push wakes the writer at this many items: a wake is a system call, and the writer is usually busy or lingering.
     wake_at: usize,
-    /// The writer's last batch held something: more is likely to come soon.
+    /// The writer's last batch was not empty: more items are likely to follow soon.
     active: bool,
 }
 
-/// What one push did beside adding its item.
+/// What one push dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Pushed {
-    /// Items dropped to make room.
+pub(super) struct PushOutcome {
+    /// Items dropped.
     pub dropped: u64,
-    /// Of these, sights of Events.
+    /// Of these, Events.
     pub dropped_events: u64,
     /// This push began a burst of drops.
     pub burst_began: bool,
-    /// The bytes were the bound that was reached, not the number of items.
+    /// The bound on bytes was reached, not the number of items.
     pub by_bytes: bool,
 }
 
 impl Queue {
-    /// An empty queue.
     pub fn new(limits: QueueLimits) -> Self {
         Self {
             limits,
@@ -134,10 +133,10 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an item at the back; drops the oldest if there is no room. Never blocks.
-    /// Only for [`super::push::push`], which counts what was dropped.
-    pub(super) fn push(&self, item: Item, now: Timestamp) -> Pushed {
-        let mut pushed = Pushed::default();
+    /// Adds an item at the back; drops the oldest if the queue is full. Never blocks.
+    /// Only for [`push`], which counts what was dropped.
+    pub(super) fn push(&self, item: Item, now: Timestamp) -> PushOutcome {
+        let mut pushed = PushOutcome::default();
         let bytes = item.bytes();
         let mut state = self.lock();
         while state.items.len() >= self.limits.capacity
@@ -148,21 +147,23 @@ impl Queue {
                 break;
             };
             pushed.dropped += 1;
-            pushed.dropped_events += u64::from(dropped == Dropped::Sight);
+            pushed.dropped_events += u64::from(dropped == DroppedKind::Event);
         }
         if pushed.dropped > 0 {
             pushed.burst_began = !state.bursting;
             state.bursting = true;
         }
-        if let Item::Mark {
+        if let Item::Marker {
             watch,
-            mark: Mark::ListBegun { listing, .. },
+            marker: SourceMarker::Init {
+                list_generation, ..
+            },
         } = &item
         {
-            state.listings.insert(*watch, *listing);
+            state.list_generations.insert(*watch, *list_generation);
         }
         state.bytes += bytes;
-        state.items.push_back(Held { bytes, item });
+        state.items.push_back(Slot { bytes, item });
         let wake = state.items.len() >= state.wake_at;
         drop(state);
         if wake {
@@ -171,26 +172,26 @@ impl Queue {
         pushed
     }
 
-    /// Whether a source that can wait should read on.
-    pub fn has_room(&self) -> bool {
+    /// Whether a source that can wait should continue to read.
+    pub fn is_ready(&self) -> bool {
         let state = self.lock();
         state.items.len() < self.limits.high_water && state.bytes < self.limits.bytes_max / 4 * 3
     }
 
-    /// Waits until [`Self::has_room`].
-    pub async fn room(&self) {
+    /// Waits until [`Self::is_ready`].
+    pub async fn ready(&self) {
         loop {
             let drained = self.drained.notified();
-            if self.has_room() {
+            if self.is_ready() {
                 return;
             }
             drained.await;
         }
     }
 
-    /// Takes what is there, up to these bounds; waits up to `wait` for a first item.
-    /// After a first item it lingers up to `linger` for more, so that a trickle shares commits.
-    /// Returns an empty batch after `wait`, and at once when the queue is closed and empty.
+    /// Takes items up to these bounds; waits up to `wait` for the first item.
+    /// After the first item it lingers up to `linger` for more, so that a trickle shares commits.
+    /// Returns an empty batch after `wait`, and immediately if the queue is closed and empty.
     pub fn take_batch(
         &self,
         rows_max: usize,
@@ -201,7 +202,7 @@ impl Queue {
         let mut state = self.lock();
         let mut lingered = false;
         if state.active && !wait.is_zero() && !linger.is_zero() && !state.closed {
-            // In a steady stream the writer looks by itself, so that no push has to wake it.
+            // In a steady stream the writer polls, so that no push has to wake it.
             lingered = true;
             state = self.wait_for(state, rows_max, linger, |s| {
                 s.items.len() < rows_max && s.bytes < bytes_max && s.drops.is_empty() && !s.closed
@@ -218,17 +219,17 @@ impl Queue {
                 s.items.len() < rows_max && s.bytes < bytes_max && !s.closed
             });
         }
-        state.wake_at = usize::MAX; // at work: it looks again by itself
+        state.wake_at = usize::MAX; // busy: the writer polls again when it is done
         let (mut rows, mut bytes) = (0, 0);
-        for held in state.items.iter().take(rows_max) {
+        for slot in state.items.iter().take(rows_max) {
             if bytes >= bytes_max && rows > 0 {
                 break;
             }
             rows += 1;
-            bytes += held.bytes;
+            bytes += slot.bytes;
         }
         let mut batch = Batch {
-            items: state.items.drain(..rows).map(|held| held.item).collect(),
+            items: state.items.drain(..rows).map(|slot| slot.item).collect(),
             drops: Vec::new(),
         };
         state.bytes -= bytes;
@@ -265,7 +266,7 @@ impl Queue {
         state
     }
 
-    /// No more items will come; the writer drains what is there and ends.
+    /// No more items will follow; the writer drains the queue and ends.
     pub fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
@@ -277,71 +278,66 @@ impl Queue {
         state.closed && state.items.is_empty() && state.drops.is_empty()
     }
 
-    /// Items and bytes held now.
+    /// Items and bytes.
     pub fn size(&self) -> (usize, usize) {
         let state = self.lock();
         (state.items.len(), state.bytes)
     }
 
-    /// Items held now.
     pub fn len(&self) -> usize {
         self.lock().items.len()
     }
 
-    /// No item is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Items dropped since the start.
+    /// Since the start.
     pub fn dropped_total(&self) -> u64 {
         self.lock().dropped_total
     }
 
-    /// Most items held.
     pub fn capacity(&self) -> usize {
         self.limits.capacity
     }
 }
 
-/// What a full queue dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dropped {
-    /// A sight of an Event.
-    Sight,
-    /// A row of kube9's own.
+enum DroppedKind {
+    Event,
+    /// An internal row.
     Row,
 }
 
 impl State {
-    /// Drops the oldest sight of an Event, else the oldest row. `None`: nothing here may be dropped.
-    fn drop_oldest(&mut self, now: Timestamp) -> Option<Dropped> {
+    /// Drops the oldest Event, else the oldest row. `None`: nothing may be dropped.
+    fn drop_oldest(&mut self, now: Timestamp) -> Option<DroppedKind> {
         let oldest = self
             .items
             .iter()
-            .position(|held| matches!(held.item, Item::Observed { .. }))
+            .position(|slot| matches!(slot.item, Item::Event { .. }))
             .or_else(|| {
                 self.items
                     .iter()
-                    .position(|held| matches!(held.item, Item::Row(_)))
+                    .position(|slot| matches!(slot.item, Item::Row(_)))
             })?;
-        let Held { bytes, item } = self.items.remove(oldest)?;
+        let Slot { bytes, item } = self.items.remove(oldest)?;
         self.bytes -= bytes;
         self.dropped_total += 1;
         let identity = item.identity();
         self.dropped_events_total += u64::from(identity.is_some());
         let watch = identity.as_ref().map(|(watch, _, _)| *watch);
-        let listing = watch
-            .and_then(|watch| self.listings.get(&watch).copied())
+        let list_generation = watch
+            .and_then(|watch| self.list_generations.get(&watch).copied())
             .unwrap_or(0);
         let index = self
             .drops
             .iter()
-            .position(|d| (d.watch, d.listing) == (watch, listing))
+            .position(|d| (d.watch, d.list_generation) == (watch, list_generation))
             .unwrap_or_else(|| {
-                self.drops.push(Drops {
+                self.drops.push(DroppedItems {
                     watch,
-                    listing,
+                    list_generation,
                     since: now,
                     items: 0,
                     known: Vec::new(),
@@ -356,18 +352,39 @@ impl State {
             drops.known.push((uid.to_string(), version.to_string()));
         }
         Some(match watch {
-            Some(_) => Dropped::Sight,
-            None => Dropped::Row,
+            Some(_) => DroppedKind::Event,
+            None => DroppedKind::Row,
         })
+    }
+}
+
+/// Adds an item to the queue; counts and logs what was dropped for it.
+pub fn push(queue: &Queue, metrics: &Metrics, item: Item, now: Timestamp) {
+    let pushed = queue.push(item, now);
+    let bound = if pushed.by_bytes {
+        metrics::Bound::Bytes
+    } else {
+        metrics::Bound::Rows
+    };
+    for dropped in 0..pushed.dropped {
+        let item = if dropped < pushed.dropped_events {
+            metrics::Item::Event
+        } else {
+            metrics::Item::Row
+        };
+        metrics.dropped(item, bound);
+    }
+    if pushed.burst_began {
+        warn!("queue full, oldest items dropped; dropped Events are listed again");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use kube9_ingest::sanitize::sanitize;
-    use kube9_model::identity::{Uid, Version};
+    use kube9_model::identity::{ResourceVersion, Uid};
     use kube9_model::record::{Observation, Occurred, Record};
-    use kube9_model::watch::{Passed, RelistCause, Via};
+    use kube9_model::watch::{Origin, RelistCause, UnstoredReason};
     use kube9_model::{EventType, Severity};
 
     use super::*;
@@ -402,13 +419,13 @@ mod tests {
     }
 
     fn seen(version: &str) -> Item {
-        Item::Observed {
+        Item::Event {
             watch: WATCH,
-            via: Via::List,
+            origin: Origin::List,
             received: NOW,
             row: row(Occurred::Observed(Observation {
                 uid: Uid::new("u"),
-                version: Version::new(version),
+                version: ResourceVersion::new(version),
                 count: 1,
                 first: NOW,
                 last: NOW,
@@ -420,11 +437,11 @@ mod tests {
         Item::Row(row(Occurred::At(NOW)))
     }
 
-    fn list_begun(listing: i64) -> Item {
-        Item::Mark {
+    fn list_begun(list_generation: i64) -> Item {
+        Item::Marker {
             watch: WATCH,
-            mark: Mark::ListBegun {
-                listing,
+            marker: SourceMarker::Init {
+                list_generation,
                 cause: RelistCause::Expired,
                 at: NOW,
             },
@@ -436,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_name_the_last_list_that_was_begun_before_them() {
+    fn push_drops_record_the_last_list_generation() {
         let queue = queue(2);
         for item in [
             seen("1"),
@@ -453,21 +470,27 @@ mod tests {
         let events: Vec<_> = drops
             .iter()
             .filter(|drops| drops.watch == Some(WATCH))
-            .map(|drops| (drops.listing, drops.items, drops.known[0].1.as_str()))
+            .map(|drops| {
+                (
+                    drops.list_generation,
+                    drops.items,
+                    drops.known[0].1.as_str(),
+                )
+            })
             .collect();
         assert_eq!(events, [(0, 1, "1"), (4, 1, "2")]);
     }
 
     #[test]
-    fn full_queue_drops_sights_first_and_marks_and_passed_items_never() {
+    fn push_full_queue_drops_events_first_and_markers_never() {
         let queue = queue(2);
-        let passed = Item::Passed {
+        let passed = Item::Unstored {
             watch: WATCH,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: NOW,
             uid: "u".into(),
             version: "3".into(),
-            why: Passed::Deleted,
+            why: UnstoredReason::Deleted,
         };
         queue.push(own(), NOW);
         queue.push(seen("2"), NOW);

@@ -1,4 +1,4 @@
-//! Rows of type `system` that report what was done to the record: by the clean-up and by imports.
+//! Rows of type `system` about the record itself: retention runs and imports.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -24,20 +24,19 @@ const NAMED_MAX: usize = 10;
 pub(super) struct Report<'a> {
     pub(super) cause: Removal,
     pub(super) deleted: Deleted,
-    /// Whose rows they were, for runs by size.
+    /// Rows by tenant, for runs by size.
     pub(super) tenants: &'a HashMap<Tenant, u64>,
-    /// Facts cut, for runs by size.
+    /// Object snapshots cut, for runs by size.
     pub(super) cut: u64,
     pub(super) names: u64,
-    /// Bytes the database may use, for a run by size.
+    /// Bytes that the database may use, for runs by size.
     pub(super) limit: Option<u64>,
     pub(super) volume_is_short: bool,
-    /// How long info and warning, error and critical are kept.
+    /// Retention of info and warning, and of error and critical.
     pub(super) keep: (Duration, Duration),
     pub(super) at: Timestamp,
 }
 
-/// Rows were deleted.
 pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
     let total = report.deleted.total();
     let mut extra = Map::from_iter([
@@ -123,7 +122,6 @@ pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
     record(reason, title, severity, description, extra, report.at)
 }
 
-/// A run failed.
 pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
     record(
         "RetentionFailed",
@@ -135,20 +133,18 @@ pub(super) fn failed(cause: &str, at: Timestamp) -> Sanitized {
     )
 }
 
-/// Inserts such a row.
 pub(super) fn insert(
     conn: &Connection,
     applier: &mut Applier,
     row: &Sanitized,
 ) -> rusqlite::Result<()> {
     let Occurred::At(at) = row.record().occurred else {
-        return Ok(()); // `record` below makes no other
+        return Ok(()); // `record` below always sets it
     };
-    applier.rows.insert_own(conn, row, at, at)?;
+    applier.rows.insert_internal(conn, row, at, at)?;
     Ok(())
 }
 
-/// A row of kube9's own that says what was done to the record.
 pub(super) fn record(
     reason: &str,
     title: &str,
@@ -164,6 +160,6 @@ pub(super) fn record(
         description,
         reason: reason.to_owned(),
         extra,
-        ..Record::own(at)
+        ..Record::internal(at)
     })
 }

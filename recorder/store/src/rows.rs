@@ -1,11 +1,11 @@
-//! Inserts, updates and deletes rows of `event`, with the counters and the change sequence that belong to them.
+//! Inserts and updates rows of `event`, with their counters and the change log.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use kube9_db::schema::bucket;
 use kube9_ingest::sanitize::Sanitized;
-use kube9_model::heard::Told;
+use kube9_model::commit_stats::CommitDelta;
 use kube9_model::id::EventKey;
 use kube9_model::identity::Uid;
 use kube9_model::time::Timestamp;
@@ -13,123 +13,122 @@ use kube9_model::{EventType, Severity};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
-use super::evicted;
+use super::evictions;
 use super::identity::Sql;
 use super::intern::Interned;
-use super::keys::Keys;
-use super::statements::{Counting as _, Held};
+use super::key_allocator::KeyAllocator;
+use super::statements::{Counting as _, HotStatement};
 
-/// Change entries kept for `events watch`: a follower that polls twice a second may fall ten seconds behind a burst of
-/// 2,000 rows a second.
+/// Entries kept in `change_log` for `events watch`: a follower that polls twice a second may fall ten seconds behind a
+/// burst of 2,000 rows a second.
 const CHANGES_KEPT: i64 = 20_000;
 
 /// Writes rows within the caller's transaction.
 #[derive(Debug, Default)]
 pub struct Rows {
     pub(super) interned: Interned,
-    keys: Keys,
-    tally: HashMap<Place, i64, RandomState>,
-    /// Rows that are new or different, in the order in which they became so.
+    keys: KeyAllocator,
+    tally: HashMap<CountKey, i64, RandomState>,
+    /// New and changed rows, in order.
     changed: Vec<EventKey>,
     trimmed_to: i64,
     /// Rows inserted since the last [`Rows::take_inserted`], by type and severity.
     inserted: Inserted,
-    /// What the transactions since the last [`Rows::take_told`] tell the analysis.
-    pub(super) told: Told,
+    /// For the rules, since the last [`Rows::take_commit_delta`].
+    pub(super) commit_delta: CommitDelta,
 }
 
-/// What rows are counted by.
+/// Key of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Place {
-    /// Of the hour, or of a longer span. Seconds since 1970.
+struct CountKey {
+    /// Start of the bucket. Seconds since 1970.
     start: i64,
     scope: i64,
     event_type: i64,
     severity: i64,
 }
 
-/// What writes rows of Events, within a transaction of the caller's.
+/// Prepared statements for rows of Events, within a transaction of the caller.
 pub(super) struct EventTable<'c> {
     pub(super) conn: &'c Connection,
-    insert: Held<'c>,
-    grow: Held<'c>,
+    insert: HotStatement<'c>,
+    fold: HotStatement<'c>,
 }
 
 const INSERT: &str = "INSERT INTO event (key, type, severity, class, object, node, template, args, uid, count, occurrences, \
      first_offset_ms, last_offset_ms, extra) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-const GROW: &str = "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_offset_ms = ?4, template = ?5, args = ?6, \
+const FOLD: &str = "UPDATE event SET count = ?2, occurrences = occurrences + ?3, last_offset_ms = ?4, template = ?5, args = ?6, \
      extra = ?7 WHERE key = ?1";
 
 impl<'c> EventTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
         Self {
             conn,
-            insert: Held::of(conn, INSERT),
-            grow: Held::of(conn, GROW),
+            insert: HotStatement::of(conn, INSERT),
+            fold: HotStatement::of(conn, FOLD),
         }
     }
 }
 
-/// The columns that only recorded Events have, and the row's place in time.
+/// The times of a row, and the columns that only Events have.
 #[derive(Debug, Clone, Default)]
-pub struct Span<'a> {
+pub struct EventTimes<'a> {
     /// uid of the Event.
     pub uid: Option<&'a Uid>,
     /// The Event's own count.
     pub count: Option<i64>,
-    /// What the row stands for.
+    /// Occurrences that the row counts.
     pub occurrences: Option<i64>,
-    /// First occurrence, where it is not `created_at`.
+    /// First occurrence, if it is not `created_at`.
     pub first: Option<Timestamp>,
     /// Last occurrence.
     pub last: Timestamp,
 }
 
-/// What a repeat of an Event changes of its row.
-pub(super) struct Repeat<'a> {
+/// The columns that a repeat of an Event changes.
+pub(super) struct FoldUpdate<'a> {
     /// The Event's count.
     pub(super) count: i64,
     /// Occurrences to add.
     pub(super) add: i64,
-    /// The last occurrence from now on.
+    /// The new last occurrence.
     pub(super) last: Timestamp,
     pub(super) text: i64,
     pub(super) args: Option<&'a str>,
     pub(super) extra: Option<String>,
 }
 
-/// What a row taken in from the original operator keeps as it was there.
+/// The values of an imported row that are stored unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// Its id.
     pub id: String,
     /// Its created_at.
     pub created_at: String,
-    /// Its metadata: a JSON object, where it had one.
+    /// Its metadata: a JSON object, if it had one.
     pub metadata: Option<String>,
 }
 
-/// What became of an imported row.
+/// Result of the import of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It is stored.
+pub enum ImportOutcome {
     Stored,
-    /// A row with its id is there already.
+    /// A row with its id exists.
     Known,
-    /// The size limit has deleted rows like it that were as new.
+    /// The size limit has deleted equally new rows of its namespace and severity.
     Evicted,
-    /// All keys of its second are taken.
+    /// All keys of its second are used.
     NoKey,
 }
 
 /// Keys between two milliseconds of imported rows. An eighth of a second's keys lies above them all, for other rows.
 const KEYS_PER_MS: u32 = EventKey::LOW_MAX / 8 * 7 / 1000;
 
-/// Keys looked at one by one for a free one: rows of one millisecond mostly are a few.
+/// Keys that are tried one by one; a millisecond rarely has more rows.
 const KEYS_TRIED: i64 = 64;
 
 impl Rows {
-    /// Forgets what a rollback may have undone.
+    /// Discards what a rollback may have undone.
     pub fn clear(&mut self) {
         self.interned.forget();
         self.keys.clear();
@@ -137,10 +136,10 @@ impl Rows {
         self.changed.clear();
         self.trimmed_to = 0;
         self.inserted = Inserted::default();
-        self.told = Told::default();
+        self.commit_delta = CommitDelta::default();
     }
 
-    /// Number of the reason and title of a row.
+    /// Id of the row's event class.
     pub fn reason(&mut self, conn: &Connection, row: &Sanitized) -> rusqlite::Result<i64> {
         self.interned.reason(conn, row)
     }
@@ -151,7 +150,7 @@ impl Rows {
         conn: &Connection,
         row: &Sanitized,
         created: Timestamp,
-        span: &Span<'_>,
+        span: &EventTimes<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<EventKey> {
         let key = self.key(conn, created)?;
@@ -159,17 +158,17 @@ impl Rows {
         Ok(key)
     }
 
-    /// Inserts a row of kube9's own, of something that was from `created` to `last`.
-    pub fn insert_own(
+    /// Inserts an internal row about the interval from `created` to `last`.
+    pub fn insert_internal(
         &mut self,
         conn: &Connection,
         row: &Sanitized,
         created: Timestamp,
         last: Timestamp,
     ) -> rusqlite::Result<EventKey> {
-        let span = Span {
+        let span = EventTimes {
             last,
-            ..Span::default()
+            ..EventTimes::default()
         };
         self.insert(conn, row, created, &span, &row.record().extra)
     }
@@ -185,24 +184,25 @@ impl Rows {
         events: &mut EventTable<'_>,
         row: &Sanitized,
         key: EventKey,
-        span: &Span<'_>,
+        span: &EventTimes<'_>,
         extra: &Map<String, Value>,
     ) -> rusqlite::Result<()> {
         let extra = json(extra);
-        self.put(events, row, key, span, extra.as_deref())?;
-        self.told.row(row.record(), key.created_at());
-        self.changed(key);
+        self.insert_row(events, row, key, span, extra.as_deref())?;
+        self.commit_delta
+            .count_warning(row.record(), key.created_at());
+        self.log_change(key);
         Ok(())
     }
 
-    /// Whether a row was taken in under this id.
+    /// Whether a row with this id was imported.
     pub fn has_imported(&self, conn: &Connection, id: &str) -> rusqlite::Result<bool> {
         conn.counted("SELECT EXISTS (SELECT 1 FROM event WHERE imported_id = ?1)")?
             .query_row([id], |row| row.get(0))
     }
 
-    /// Inserts a row of the original operator, created at `created`. Followers of the record are not told: it is about the
-    /// past, and there may be a million of them.
+    /// Inserts a row of the original operator, created at `created`. It is not added to the change log: there may be a
+    /// million of them.
     pub fn insert_imported(
         &mut self,
         conn: &Connection,
@@ -210,35 +210,35 @@ impl Rows {
         created: Timestamp,
         last: Timestamp,
         imported: &Imported,
-    ) -> rusqlite::Result<Taken> {
+    ) -> rusqlite::Result<ImportOutcome> {
         if has_id(conn, &imported.id)? {
-            return Ok(Taken::Known);
+            return Ok(ImportOutcome::Known);
         }
-        if evicted::reaches(conn, row.record(), created)? {
-            return Ok(Taken::Evicted);
+        if evictions::reaches(conn, row.record(), created)? {
+            return Ok(ImportOutcome::Evicted);
         }
         let Some(key) = imported_key(conn, created)? else {
-            return Ok(Taken::NoKey);
+            return Ok(ImportOutcome::NoKey);
         };
-        let span = Span {
+        let span = EventTimes {
             last,
-            ..Span::default()
+            ..EventTimes::default()
         };
         let metadata = imported.metadata.as_deref();
-        self.put(&mut EventTable::of(conn), row, key, &span, metadata)?;
+        self.insert_row(&mut EventTable::of(conn), row, key, &span, metadata)?;
         conn.counted("UPDATE event SET imported_id = ?2, imported_at = ?3 WHERE key = ?1")?
             .execute((key.as_i64(), &imported.id, &imported.created_at))?;
-        // It took a key that the others do not know of.
+        // The cached keys do not include the one it took.
         self.keys.clear();
-        Ok(Taken::Stored)
+        Ok(ImportOutcome::Stored)
     }
 
-    fn put(
+    fn insert_row(
         &mut self,
         events: &mut EventTable<'_>,
         row: &Sanitized,
         key: EventKey,
-        span: &Span<'_>,
+        span: &EventTimes<'_>,
         extra: Option<&str>,
     ) -> rusqlite::Result<()> {
         let conn = events.conn;
@@ -251,7 +251,7 @@ impl Rows {
         };
         let (text, args) = self.text(conn, row)?;
         let created = key.created_at();
-        // Absent where it would be 0: nearly always, and then it takes no byte.
+        // NULL if it would be 0, which is the common case and takes no space.
         let first_ms = span
             .first
             .map(|first| first.millis() - created.millis())
@@ -284,7 +284,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Number and arguments of the row's description.
+    /// Id of the message template, and the arguments, of the row's description.
     pub fn text<'r>(
         &mut self,
         conn: &Connection,
@@ -295,7 +295,7 @@ impl Rows {
         Ok((id, text.args.as_deref()))
     }
 
-    /// Whether `stored` is the number of a reason with the row's title.
+    /// Whether the event class `stored` has the row's title.
     pub(super) fn has_title(
         &mut self,
         conn: &Connection,
@@ -312,13 +312,13 @@ impl Rows {
         Ok(title.as_deref() == Some(row.record().title.as_str()))
     }
 
-    /// Description of a row that is there.
+    /// Description of a stored row.
     pub(super) fn description(&self, conn: &Connection, key: EventKey) -> rusqlite::Result<String> {
         conn.counted("SELECT description FROM event_detail WHERE key = ?1")?
             .query_row([key.as_i64()], |row| row.get(0))
     }
 
-    /// Metadata that only some rows have, of a row; `None` if it is not there.
+    /// Further metadata of a stored row; `None` if there is no such row.
     pub(super) fn extra(
         &self,
         conn: &Connection,
@@ -335,27 +335,27 @@ impl Rows {
         }))
     }
 
-    /// Adds a repeat of an Event to its row.
-    pub(super) fn grow(
+    /// Folds a repeat of an Event into its row.
+    pub(super) fn update_folded(
         &mut self,
         events: &mut EventTable<'_>,
         key: EventKey,
-        repeat: &Repeat<'_>,
+        repeat: &FoldUpdate<'_>,
     ) -> rusqlite::Result<()> {
-        events.grow.get()?.execute((
+        events.fold.get()?.execute((
             key.as_i64(),
             repeat.count,
             repeat.add,
-            after_ms(key, repeat.last),
+            offset_ms(key, repeat.last),
             repeat.text,
             repeat.args,
             &repeat.extra,
         ))?;
-        self.changed(key);
+        self.log_change(key);
         Ok(())
     }
 
-    /// Gives a row that is there another text and metadata; it lasted until `last` at least.
+    /// Replaces description and metadata of a stored row, which lasted at least until `last`.
     pub(super) fn rewrite(
         &mut self,
         conn: &Connection,
@@ -369,16 +369,16 @@ impl Rows {
         )?
         .execute((
             key.as_i64(),
-            after_ms(key, last),
+            offset_ms(key, last),
             text,
             args,
             json(&row.record().extra),
         ))?;
-        self.changed(key);
+        self.log_change(key);
         Ok(())
     }
 
-    /// Gives the row of a gap other severity, text and metadata; it reaches until `to`.
+    /// Replaces severity, description and metadata of a gap row, which ends at `to`.
     pub(super) fn rewrite_gap(
         &mut self,
         conn: &Connection,
@@ -399,7 +399,7 @@ impl Rows {
             .execute((
                 key.as_i64(),
                 severity.code(),
-                after_ms(key, to),
+                offset_ms(key, to),
                 text,
                 args,
                 json(&row.record().extra),
@@ -408,12 +408,12 @@ impl Rows {
             let before = before.and_then(Severity::from_code);
             self.count(key, 0, EventType::System, before.unwrap_or(severity), -1);
             self.count(key, 0, EventType::System, severity, 1);
-            self.changed(key);
+            self.log_change(key);
         }
         Ok(())
     }
 
-    /// Moves the end of a row to `last`, with other metadata.
+    /// Extends a row to `last` and replaces its metadata.
     pub(super) fn extend(
         &mut self,
         conn: &Connection,
@@ -424,17 +424,17 @@ impl Rows {
         conn.counted(
             "UPDATE event SET last_offset_ms = max(last_offset_ms, ?2), extra = ?3 WHERE key = ?1",
         )?
-        .execute((key.as_i64(), after_ms(key, last), json(extra)))?;
-        self.changed(key);
+        .execute((key.as_i64(), offset_ms(key, last), json(extra)))?;
+        self.log_change(key);
         Ok(())
     }
 
-    /// Notes that a row is new or different, in the sequence that followers read.
-    pub fn changed(&mut self, key: EventKey) {
+    /// Adds a new or changed row to the change log, which followers read.
+    pub fn log_change(&mut self, key: EventKey) {
         self.changed.push(key);
     }
 
-    /// Adds `rows` to the counters of a row's place.
+    /// Adds `rows` to the row's counters.
     pub fn count(
         &mut self,
         key: EventKey,
@@ -444,7 +444,7 @@ impl Rows {
         rows: i64,
     ) {
         let second = key.second();
-        let hour = Place {
+        let hour = CountKey {
             start: second - second.rem_euclid(bucket::HOUR),
             scope,
             event_type: event_type.code(),
@@ -453,7 +453,7 @@ impl Rows {
         *self.tally.entry(hour).or_default() += rows;
     }
 
-    /// Writes the counters and the change sequence: the last thing before a commit.
+    /// Writes the counters and the change log; call it last before the commit.
     pub fn finish(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.write_tally(conn)?;
         self.write_changes(conn)
@@ -468,7 +468,7 @@ impl Rows {
              ON CONFLICT DO UPDATE SET rows = rows + excluded.rows",
         )?;
         for span in [bucket::ALL, bucket::DAY, bucket::HOUR] {
-            // In the order of the table, so that neighbours find their page again.
+            // In the order of the table, so that neighbours share a page.
             for (place, rows) in self.sums(span) {
                 let key = (
                     span,
@@ -490,17 +490,18 @@ impl Rows {
         Ok(())
     }
 
-    /// What the counters of one span grow by, in their order.
-    fn sums(&self, span: i64) -> Vec<(Place, i64)> {
-        let mut sums: HashMap<Place, i64, RandomState> = HashMap::default();
+    /// The growth of the counters of one bucket length, in their order.
+    fn sums(&self, span: i64) -> Vec<(CountKey, i64)> {
+        let mut sums: HashMap<CountKey, i64, RandomState> = HashMap::default();
         for (hour, rows) in &self.tally {
             let start = match span {
                 bucket::ALL => 0,
                 span => hour.start - hour.start.rem_euclid(span),
             };
-            *sums.entry(Place { start, ..*hour }).or_default() += rows;
+            *sums.entry(CountKey { start, ..*hour }).or_default() += rows;
         }
-        let mut sums: Vec<(Place, i64)> = sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
+        let mut sums: Vec<(CountKey, i64)> =
+            sums.into_iter().filter(|(_, rows)| *rows != 0).collect();
         sums.sort_unstable_by_key(|(place, _)| *place);
         sums
     }
@@ -525,12 +526,12 @@ impl Rows {
         Ok(())
     }
 
-    /// What the transactions since the last call tell the analysis; to be handed on after the commit.
-    pub fn take_told(&mut self) -> Told {
-        std::mem::take(&mut self.told)
+    /// Counts for the rules since the last call; call it after the commit.
+    pub fn take_commit_delta(&mut self) -> CommitDelta {
+        std::mem::take(&mut self.commit_delta)
     }
 
-    /// Rows inserted since the last call, by type and severity; to be counted after the commit.
+    /// Rows inserted since the last call, by type and severity; call it after the commit.
     pub fn take_inserted(&mut self) -> impl Iterator<Item = ((EventType, Severity), u64)> + use<> {
         let Inserted(all) = std::mem::take(&mut self.inserted);
         EventType::ALL.iter().flat_map(move |event_type| {
@@ -552,7 +553,7 @@ fn has_id(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
     .query_row((id, key), |row| row.get(0))
 }
 
-/// A free key of the second that lies as its millisecond does, so that rows of one second keep their order.
+/// A free key whose position in its second follows the millisecond, so that rows of one second keep their order.
 fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Option<EventKey>> {
     let second = created.second();
     let millis = created.millis().rem_euclid(1000) as u32;
@@ -571,7 +572,7 @@ fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Optio
     if free - first < KEYS_TRIED {
         return Ok((free <= end).then_some(EventKey::from_i64(free)));
     }
-    // Many in one millisecond: after all of the second.
+    // Many rows in one millisecond: after all rows of the second.
     let last: i64 = conn
         .counted("SELECT max(key) FROM event WHERE key <= ?1")?
         .query_row([end], |row| row.get(0))?;
@@ -582,12 +583,12 @@ fn imported_key(conn: &Connection, created: Timestamp) -> rusqlite::Result<Optio
 #[derive(Debug, Default)]
 struct Inserted([[u64; Severity::ALL.len()]; EventType::ALL.len()]);
 
-/// `event.last_ms` of a row whose last occurrence is `last`.
-fn after_ms(key: EventKey, last: Timestamp) -> i64 {
+/// `event.last_offset_ms` of a row whose last occurrence is `last`.
+fn offset_ms(key: EventKey, last: Timestamp) -> i64 {
     last.since(key.created_at()).as_millis() as i64
 }
 
-/// An object as JSON text; `None` when it is empty, which costs no byte in the row.
+/// An object as JSON text; `None` if it is empty, which takes no space in the row.
 pub fn json(extra: &Map<String, Value>) -> Option<String> {
     (!extra.is_empty())
         .then(|| serde_json::to_string(extra).expect("a map of JSON values always serializes"))

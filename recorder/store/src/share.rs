@@ -1,22 +1,22 @@
-//! Who has to give how much when the database is too large. Pure.
+//! Shares out what must be evicted when the database is too large. Pure.
 //!
-//! Within a severity, the least severe first, what holds most gives until it holds no more than the next; no tenant is
-//! taken below its floor. So a namespace that floods the database pays for it, whatever the severity of its rows, and one
-//! that stays below the floor loses nothing.
+//! Severities are evicted from the least severe on. Within a severity, the largest tenant is reduced to the size of the
+//! next one; no tenant goes below its floor. So a namespace that floods the database loses its own rows, and one below the
+//! floor loses nothing.
 //!
-//! Invariant: the floors together are half of what is left, so that any amount can be freed without touching them.
+//! Invariant: the floors add up to half of what is left, so that any amount can be freed above them.
 
 use std::collections::HashMap;
 
 use kube9_model::{Severity, Tenant};
 
-/// Tenants that are told apart: Kubernetes is tested with 10,000 namespaces. About 1.5 MB. The rows of further ones count
-/// together, as rows of the last.
+/// Tenants that are tracked: Kubernetes is tested with 10,000 namespaces. About 1.5 MB. Rows of further tenants are counted
+/// as one.
 pub(super) const TENANTS_MAX: usize = 10_000;
 
 const SEVERITIES: usize = Severity::ALL.len();
 
-/// What one tenant has, by severity.
+/// Rows and bytes of one tenant, by severity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Held {
     rows: [u64; SEVERITIES],
@@ -27,11 +27,11 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Holdings(HashMap<Tenant, Held>);
 
-/// Rows that each tenant has to give, by severity.
+/// Rows to evict by tenant and severity.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Quotas(HashMap<Tenant, [u64; SEVERITIES]>);
 
-/// The tenant that rows count for once [`TENANTS_MAX`] are known.
+/// Counts the rows of tenants beyond [`TENANTS_MAX`].
 fn rest() -> Tenant {
     Tenant::Namespace("*".into())
 }
@@ -48,12 +48,11 @@ impl Holdings {
         held.bytes[severity as usize] += bytes;
     }
 
-    /// Bytes of all.
     pub(super) fn bytes(&self) -> u64 {
         self.0.values().flat_map(|held| held.bytes).sum()
     }
 
-    /// What has to go so that `need` bytes do.
+    /// The quotas that free `need` bytes.
     pub(super) fn quotas(&self, need: u64) -> Quotas {
         let mut left: Vec<(&Tenant, &Held, u64)> = self
             .0
@@ -62,7 +61,7 @@ impl Holdings {
             .collect();
         let floor = self.bytes().saturating_sub(need) / (2 * left.len().max(1) as u64);
         let mut need = need;
-        // Each tenant has an entry, so that only rows of tenants that are not told apart count for the rest.
+        // Each tracked tenant has an entry, so that only untracked ones count for the rest.
         let mut quotas = Quotas(
             self.0
                 .keys()
@@ -78,7 +77,7 @@ impl Holdings {
                     .map(|(_, held, total)| give(held, *total, level))
                     .sum()
             };
-            // The highest level at which enough is freed; the floor where it is not.
+            // The highest level that frees enough; else the floor.
             let (mut low, mut high) = (floor, left.iter().map(|(.., t)| *t).max().unwrap_or(0));
             while low < high {
                 let middle = low + (high - low).div_ceil(2);
@@ -96,7 +95,7 @@ impl Holdings {
                 }
                 *total -= bytes;
                 sum += bytes;
-                // As many rows as have that many bytes on average.
+                // The number of rows that have that many bytes on average.
                 let rows = u128::from(held.rows[severity]) * u128::from(bytes);
                 let rows = rows.div_ceil(u128::from(held.bytes[severity])) as u64;
                 quotas.0.entry((*tenant).clone()).or_default()[severity] = rows;
@@ -111,12 +110,12 @@ impl Holdings {
 }
 
 impl Quotas {
-    /// Rows still to go.
+    /// Rows still to be evicted.
     pub(super) fn total(&self) -> u64 {
         self.0.values().flatten().sum()
     }
 
-    /// Whether a row of `tenant` goes, which is then counted.
+    /// Whether to evict a row of `tenant`; counts it.
     pub(super) fn take(&mut self, tenant: &Tenant, severity: Severity) -> bool {
         let rest = rest();
         let tenant = if self.0.contains_key(tenant) {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn largest_holder_gives_until_it_is_level_with_the_next() {
+    fn quotas_largest_tenant_is_reduced_to_the_next() {
         let all = holdings(&[
             ("large", Severity::Info, 1_000, 100),
             ("middle", Severity::Info, 400, 100),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_decide_and_not_rows() {
+    fn quotas_count_bytes_not_rows() {
         let all = holdings(&[
             ("few-large", Severity::Info, 100, 10_000),
             ("many-small", Severity::Info, 3_000, 100),
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn least_severe_go_first_down_to_the_floor() {
+    fn quotas_least_severe_first_down_to_the_floor() {
         let all = holdings(&[
             ("errors", Severity::Error, 900, 100),
             ("info", Severity::Info, 300, 100),
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_freed() {
+    fn quotas_can_free_everything() {
         let all = holdings(&[
             ("a", Severity::Info, 10, 100),
             ("b", Severity::Critical, 10, 100),
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_beyond_the_bound_count_together() {
+    fn holdings_beyond_the_bound_are_counted_together() {
         let mut all = Holdings::default();
         for n in 0..TENANTS_MAX + 100 {
             all.add(namespace(&format!("n{n}")), Severity::Info, 1_000);

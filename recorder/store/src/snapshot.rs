@@ -1,7 +1,7 @@
-//! A consistent copy of the database, beside a running recorder: into a file, or out of the pod through stdout.
+//! Copies the database consistently while the recorder runs: into a file, or to stdout.
 //!
-//! Whoever may exec into the recorder's container can take one, so what it may take of the volume is bounded: one at a
-//! time, never the last of the room, and inside a pod (`main`) no file that stays.
+//! Anyone who can exec into the recorder's container can take a snapshot, so its use of the volume is bounded: one at a
+//! time, never the reserved space, and inside a pod (`main`) no file that stays.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -15,20 +15,18 @@ use tracing::warn;
 use super::open::{FILE_NAME, open_for_reading};
 use crate::volume::statvfs;
 
-/// Begins the name of the file that a snapshot to stdout is written to first, in the data directory: the image has no
-/// other place. Its name goes as soon as it is written; what a killed process left the next start removes.
-const PASSING: &str = "snapshot-";
+/// Prefix of the temporary file of a snapshot to stdout, in the data directory: the image has no other writable place.
+/// It is unlinked as soon as it is written; the next start removes what a killed process left.
+const PARTIAL: &str = "snapshot-";
 
-/// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The target is there already; a snapshot never overwrites.
+    /// A snapshot never overwrites a file.
     #[error("{0} already exists; use another file name")]
     Exists(PathBuf),
-    /// Each copy takes as much room as the rows.
+    /// Each copy takes as much space as the rows.
     #[error("another snapshot is running; try again later")]
     Busy,
-    /// The source cannot be read.
     #[error("cannot read the database {path}")]
     Source {
         /// The database.
@@ -37,23 +35,22 @@ pub enum SnapshotError {
         #[source]
         source: rusqlite::Error,
     },
-    /// A copy of it would be taken for a backup.
+    /// A copy of it would not be a backup.
     #[error("{0} is not a complete kube9 database")]
     NotOurs(PathBuf),
-    /// The copy would fill the volume, and then the recorder could not write either.
+    /// The copy would fill the volume, so that the recorder could not write.
     #[error(
         "{path} has {free} bytes free, the snapshot needs {needed} including the reserve: \
          use a file on another volume, or lower storage.max_bytes"
     )]
-    NoRoom {
-        /// Where it was to be written.
+    NoSpace {
         path: PathBuf,
-        /// What is free there.
+        /// Free bytes.
         free: u64,
-        /// What the copy takes, and what it leaves.
+        /// Bytes of the copy and of the reserve.
         needed: u64,
     },
-    /// The copy failed; what was written of it was removed.
+    /// The copy failed; the partial file was removed.
     #[error("cannot write the snapshot {path}")]
     Copy {
         /// The target.
@@ -62,15 +59,15 @@ pub enum SnapshotError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The file of the copy, or whoever reads it.
+    /// The temporary file or the reader of stdout failed.
     #[error("cannot write the snapshot to stdout")]
-    Pass(#[source] io::Error),
+    Stream(#[source] io::Error),
 }
 
 /// Copies `database` to `target` (`VACUUM INTO`): compact, without `-wal`, without the writer's lock. Returns its bytes.
 pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
     let _one = one_at_a_time(database)?;
-    // Made here, so that nobody can come in between: what cannot be copied is removed, and must be ours.
+    // Created here, so that a failed copy removes only our own file.
     create(target, 0o640).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => SnapshotError::Exists(target.to_owned()),
         _ => SnapshotError::Copy {
@@ -82,22 +79,22 @@ pub fn snapshot(database: &Path, target: &Path) -> Result<u64, SnapshotError> {
     Ok(fs::metadata(target).map_or(0, |meta| meta.len()))
 }
 
-/// Writes the copy to `out` and leaves nothing behind. Returns its bytes.
+/// Writes the copy to `out` and leaves no file. Returns its bytes.
 pub fn stream(database: &Path, out: &mut impl Write) -> Result<u64, SnapshotError> {
     let _one = one_at_a_time(database)?;
     let directory = directory_of(database);
-    let passing = directory.join(format!("{FILE_NAME}.{PASSING}{}", std::process::id()));
-    // Opened before it is filled and unnamed: from then on it goes with this process, however that ends.
-    let mut file = create(&passing, 0o600).map_err(SnapshotError::Pass)?;
-    copy(database, &passing)?;
-    fs::remove_file(&passing).map_err(SnapshotError::Pass)?;
-    let bytes = io::copy(&mut file, out).map_err(SnapshotError::Pass)?;
-    out.flush().map_err(SnapshotError::Pass)?;
+    let partial = directory.join(format!("{FILE_NAME}.{PARTIAL}{}", std::process::id()));
+    // Opened before it is filled and unlinked: from then on it disappears with this process.
+    let mut file = create(&partial, 0o600).map_err(SnapshotError::Stream)?;
+    copy(database, &partial)?;
+    fs::remove_file(&partial).map_err(SnapshotError::Stream)?;
+    let bytes = io::copy(&mut file, out).map_err(SnapshotError::Stream)?;
+    out.flush().map_err(SnapshotError::Stream)?;
     Ok(bytes)
 }
 
-/// The lock that snapshots take: on the directory itself, since it is there and no one else locks it. What cannot be
-/// opened cannot be copied either, and the copy says why.
+/// The lock of snapshots: on the directory itself, which nothing else locks. If it cannot be opened, the copy fails with
+/// the reason.
 fn one_at_a_time(database: &Path) -> Result<Option<File>, SnapshotError> {
     let Ok(directory) = File::open(directory_of(database)) else {
         return Ok(None);
@@ -105,7 +102,7 @@ fn one_at_a_time(database: &Path) -> Result<Option<File>, SnapshotError> {
     match directory.try_lock() {
         Ok(()) => Ok(Some(directory)),
         Err(TryLockError::WouldBlock) => Err(SnapshotError::Busy),
-        Err(TryLockError::Error(source)) => Err(SnapshotError::Pass(source)),
+        Err(TryLockError::Error(source)) => Err(SnapshotError::Stream(source)),
     }
 }
 
@@ -116,9 +113,9 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Removes what killed processes left. One that is still at work goes on: it has its file open.
-pub fn remove_leftovers(directory: &Path) {
-    let prefix = format!("{FILE_NAME}.{PASSING}");
+/// Removes files that killed snapshots left. A running snapshot is not affected: it has its file open.
+pub fn remove_partial_snapshots(directory: &Path) {
+    let prefix = format!("{FILE_NAME}.{PARTIAL}");
     let remove = || -> io::Result<()> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
@@ -143,7 +140,7 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)
 }
 
-/// `target` is empty, and ours.
+/// `target` is empty and was created here.
 fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
     let unreadable = |source| SnapshotError::Source {
         path: database.to_owned(),
@@ -158,7 +155,7 @@ fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
             if application != schema::APPLICATION_ID {
                 return Err(SnapshotError::NotOurs(database.to_owned()));
             }
-            check_room(&conn, target)?;
+            check_space(&conn, target)?;
             let vacuum = conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]);
             vacuum.map_err(|source| SnapshotError::Copy {
                 path: target.to_owned(),
@@ -166,13 +163,13 @@ fn copy(database: &Path, target: &Path) -> Result<(), SnapshotError> {
             })
         });
     if copied.is_err() {
-        // A partial copy must not be taken for a whole one.
+        // A partial copy must not look like a backup.
         drop(fs::remove_file(target));
     }
     copied.map(|_| ())
 }
 
-fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
+fn check_space(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
     let number = |pragma: &str| {
         let read = conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
         read.map_or(0, i64::unsigned_abs)
@@ -180,14 +177,14 @@ fn check_room(conn: &Connection, target: &Path) -> Result<(), SnapshotError> {
     let used = number("page_count").saturating_sub(number("freelist_count"));
     let directory = directory_of(target);
     let Some(volume) = statvfs(directory) else {
-        return Ok(()); // where it cannot be told, SQLite will
+        return Ok(()); // unknown: SQLite reports a full disk
     };
     let copy = used.saturating_mul(number("page_size"));
     let needed = copy.saturating_add(volume.reserve());
     if volume.available >= needed {
         return Ok(());
     }
-    Err(SnapshotError::NoRoom {
+    Err(SnapshotError::NoSpace {
         path: directory.to_owned(),
         free: volume.available,
         needed,
@@ -202,7 +199,7 @@ mod tests {
     use crate::open::DataDir;
 
     #[test]
-    fn snapshot_is_whole_and_never_overwrites() {
+    fn snapshot_is_complete_and_never_overwrites() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         let opened = data.open().unwrap();
@@ -226,9 +223,9 @@ mod tests {
         assert!(target.exists(), "another's file stays");
     }
 
-    /// A start makes the file before its tables; a copy of that would be a backup of nothing.
+    /// A start creates the file before its tables; a copy of that would be an empty backup.
     #[test]
-    fn database_in_the_making_is_no_backup() {
+    fn snapshot_of_empty_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let (empty, target) = (dir.path().join(FILE_NAME), dir.path().join("copy.db"));
         fs::write(&empty, "").unwrap();
@@ -238,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_into_no_directory_says_where() {
+    fn snapshot_into_missing_directory_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
@@ -249,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_snapshot_leaves_no_file() {
+    fn snapshot_failed_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("copy.db");
         assert!(snapshot(&dir.path().join("absent.db"), &target).is_err());
@@ -257,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn second_snapshot_at_the_same_time_is_refused() {
+    fn snapshot_concurrent_second_is_rejected() {
         struct During(PathBuf, Option<SnapshotError>);
         impl Write for During {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_is_the_database_and_leaves_nothing() {
+    fn stream_is_the_database_and_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         let opened = data.open().unwrap();
@@ -302,11 +299,11 @@ mod tests {
                 .unwrap()
                 .query_row("SELECT name FROM node", [], |row| row.get::<_, String>(0));
         assert_eq!(nodes.unwrap(), "a");
-        assert_eq!(leftovers(dir.path()), 0);
+        assert_eq!(partial_files(dir.path()), 0);
     }
 
     #[test]
-    fn failed_stream_leaves_nothing_either() {
+    fn stream_failed_leaves_no_file() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -322,21 +319,21 @@ mod tests {
         let data = DataDir::lock(dir.path()).unwrap();
         drop(data.open().unwrap());
         let gone = stream(&data.database(), &mut Closed);
-        assert!(matches!(gone, Err(SnapshotError::Pass(_))), "{gone:?}");
-        assert_eq!(leftovers(dir.path()), 0);
+        assert!(matches!(gone, Err(SnapshotError::Stream(_))), "{gone:?}");
+        assert_eq!(partial_files(dir.path()), 0);
     }
 
     #[test]
-    fn only_what_a_killed_snapshot_left_is_removed() {
+    fn remove_partial_snapshots_keeps_other_files() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("kube9.db.snapshot-77"), "half").unwrap();
         fs::write(dir.path().join("snapshot-of-mine.db"), "mine").unwrap();
-        remove_leftovers(dir.path());
-        assert_eq!(leftovers(dir.path()), 1);
+        remove_partial_snapshots(dir.path());
+        assert_eq!(partial_files(dir.path()), 1);
     }
 
     /// Files with "snapshot" in their name.
-    fn leftovers(directory: &Path) -> usize {
+    fn partial_files(directory: &Path) -> usize {
         let names = fs::read_dir(directory).unwrap();
         names
             .filter(|entry| {

@@ -1,7 +1,6 @@
-//! Counts the statements that the writer runs, in one place: SQLite knows how often each ran when it goes back.
+//! Counts the statements that the writer runs: SQLite reports the runs of each when it returns to the cache.
 //!
-//! The trace callback would need no place at all, but hands each statement's text over and checks it: 15 % of the
-//! writer's instructions.
+//! SQLite's trace callback would be simpler, but it passes the text of each statement: 15 % of the writer's instructions.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -18,7 +17,7 @@ const OPERATIONS: [Operation; 4] = [
 ];
 
 thread_local! {
-    /// Runs on this thread since the last report. The writer has its thread and its connection to itself.
+    /// Runs on this thread since the last report. The writer has its own thread and connection.
     static RUN: [Cell<u64>; OPERATIONS.len()] = const { [const { Cell::new(0) }; OPERATIONS.len()] };
 }
 
@@ -39,20 +38,20 @@ impl Counting for Connection {
 
 /// A cached statement that is counted once it is dropped.
 pub(super) struct Counted<'c> {
-    /// Its place in [`OPERATIONS`].
+    /// Index in [`OPERATIONS`].
     operation: Option<usize>,
     statement: CachedStatement<'c>,
 }
 
-/// A statement that nearly every Event runs: it leaves the cache at its first use, and goes back when this is dropped.
-/// Going there and back for each Event took an eighth of the writer's instructions.
-pub(super) struct Held<'c> {
+/// A statement that nearly every Event runs: taken from the cache at its first use and returned on drop. The cache lookup
+/// for each Event took an eighth of the writer's instructions.
+pub(super) struct HotStatement<'c> {
     conn: &'c Connection,
     sql: &'static str,
     statement: Option<Counted<'c>>,
 }
 
-impl<'c> Held<'c> {
+impl<'c> HotStatement<'c> {
     pub(super) const fn of(conn: &'c Connection, sql: &'static str) -> Self {
         Self {
             conn,
@@ -93,7 +92,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Adds what this thread ran to the metric, also what a rollback undid.
+/// Adds the runs of this thread to the metric, including rolled back ones.
 pub(super) fn report(metrics: &Metrics) {
     RUN.with(|run| {
         for (operation, runs) in OPERATIONS.into_iter().zip(run) {
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_run_of_a_statement_counts_under_its_first_word() {
+    fn report_counts_each_run_by_operation() {
         let metrics = Metrics::detached();
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch("CREATE TABLE t (a)").unwrap();

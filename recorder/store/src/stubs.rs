@@ -1,7 +1,7 @@
-//! Stubs: rows in place of Events that cannot be recorded.
+//! Stubs: rows for Events that cannot be recorded.
 
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::Record;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
@@ -12,31 +12,29 @@ use serde_json::{Map, json};
 use super::dedup::{DedupTable, Entry};
 use super::rows::Rows;
 
-/// Rows about Events that cannot be recorded, in a minute. The first few say all: a sender of
-/// thousands of them would fill the database.
+/// Stubs per minute: a sender of thousands of bad Events would otherwise fill the database.
 const STUBS_A_MINUTE: u64 = 60;
 
 /// An Event that cannot be recorded.
-pub(super) struct Unrecorded<'a> {
+pub(super) struct SkippedEvent<'a> {
     pub(super) watch: WatchId,
-    /// The last list that its watch began.
-    pub(super) listing: i64,
+    /// Generation of the last list of its watch.
+    pub(super) list_generation: i64,
     pub(super) uid: &'a str,
     pub(super) version: &'a str,
     pub(super) cause: &'a str,
     pub(super) received: Timestamp,
 }
 
-/// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Became {
-    /// Nothing: this version was skipped before.
+pub(super) enum StubOutcome {
+    /// This version was already skipped.
     Duplicate,
-    /// It is in a stub, or in the number that the next stub tells.
+    /// It has a stub, or is counted in the next one.
     Skipped,
 }
 
-/// How many of them there were: with the transaction under way, and as the last commit left it.
+/// Counts of stubs: including the transaction under way, and as of the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Stubs {
     count: Count,
@@ -51,55 +49,54 @@ struct Count {
 }
 
 impl Stubs {
-    /// Stores a stub, once for each version of an Event, within a transaction of the caller's.
+    /// Stores a stub, once for each version of an Event, within a transaction of the caller.
     pub(super) fn store(
         &mut self,
         conn: &Connection,
         rows: &mut Rows,
-        event: &Unrecorded<'_>,
-    ) -> rusqlite::Result<Became> {
+        event: &SkippedEvent<'_>,
+    ) -> rusqlite::Result<StubOutcome> {
         let dedup = DedupTable::of(conn);
-        let (uid, version) = (Uid::new(event.uid), Version::new(event.version));
+        let (uid, version) = (Uid::new(event.uid), ResourceVersion::new(event.version));
         let has_uid = !event.uid.is_empty();
         if has_uid
             && dedup
                 .version(&uid)?
                 .is_some_and(|stored| !version.is_after(&stored))
         {
-            dedup.listed(&uid, event.watch, event.listing)?;
-            return Ok(Became::Duplicate);
+            dedup.listed(&uid, event.watch, event.list_generation)?;
+            return Ok(StubOutcome::Duplicate);
         }
         let Some(without_row) = self.count.one_more(event.received) else {
-            return Ok(Became::Skipped);
+            return Ok(StubOutcome::Skipped);
         };
         let stub = sanitize(skipped_record(event, without_row));
-        let key = rows.insert_own(conn, &stub, event.received, event.received)?;
+        let key = rows.insert_internal(conn, &stub, event.received, event.received)?;
         if has_uid {
             dedup.skipped(&Entry {
                 uid: &uid,
                 watch: event.watch,
-                listing: event.listing,
+                list_generation: event.list_generation,
                 version: &version,
                 count: 0,
                 event: key,
             })?;
         }
-        Ok(Became::Skipped)
+        Ok(StubOutcome::Skipped)
     }
 
-    /// After a commit.
     pub(super) fn committed(&mut self) {
         self.committed = self.count;
     }
 
-    /// After a rollback: the next attempt at the transaction counts its Events again.
+    /// The retry of the transaction counts its Events again.
     pub(super) fn rolled_back(&mut self) {
         self.count = self.committed;
     }
 }
 
 impl Count {
-    /// One more; `None`: it gets no row, else how many got none since the last row.
+    /// Counts an Event. `None`: it gets no row; else the number of Events without a row since the last one.
     fn one_more(&mut self, at: Timestamp) -> Option<u64> {
         let minute = at.second().div_euclid(60);
         if minute != self.minute {
@@ -114,7 +111,7 @@ impl Count {
     }
 }
 
-fn skipped_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
+fn skipped_record(event: &SkippedEvent<'_>, without_row: u64) -> Record {
     let cause = event.cause;
     let mut extra = Map::from_iter([
         ("event_uid".to_owned(), json!(event.uid)),
@@ -137,7 +134,7 @@ fn skipped_record(event: &Unrecorded<'_>, without_row: u64) -> Record {
         description,
         reason: "EventSkipped".to_owned(),
         extra,
-        ..Record::own(event.received)
+        ..Record::internal(event.received)
     }
 }
 
@@ -146,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn skipped_events_have_few_rows_a_minute_and_the_next_says_how_many_had_none() {
+    fn stubs_are_bounded_per_minute_and_the_next_counts_the_rest() {
         let mut stubs = Count::default();
         let rows = |stubs: &mut Count, second: i64, items: usize| {
             let at = Timestamp::from_secs(second);

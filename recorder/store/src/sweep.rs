@@ -1,4 +1,4 @@
-//! Removes interned names that no row uses any more: mark and sweep, in short steps between the batches.
+//! Deletes interned names that no row uses: mark and sweep, in short steps between the batches.
 //!
 //! ```text
 //!   windows of ids ─▶ mark: every row of `event` ─▶ mark: owners of kept objects ─▶ delete what is not marked ─▶ scopes
@@ -6,30 +6,30 @@
 //!        └──────────────────────── further windows, in a very old database ◀───────────────┘
 //! ```
 //!
-//! `text`, `reason` and `node` have no index from `event`: it would cost more bytes than all that it finds.
+//! `message_template`, `event_class` and `node` have no index from `event`: it would take more space than it frees.
 //!
-//! Invariant: what the writer names while a sweep is under way counts as marked ([`Marks`] sit in the intern cache, which
-//! every reference passes). Ids are never reused, so a name made after the sweep began is beyond its windows.
+//! Invariant: names that the writer uses during a sweep are marked ([`MarkBitmap`] is part of the intern cache, which every
+//! reference passes). Ids are never reused, so a name created after the sweep began is outside its windows.
 //! Invariant: memory is bounded by [`WINDOW`], however many names there are.
-//! Invariant: a sweep ends where the names ended when it began. Else, where names keep coming, there would always be a
-//! window more, and each is a pass over all rows.
+//! Invariant: a sweep ends at the last id of its start. Otherwise a steady stream of new names would always add a window,
+//! and each window is a pass over all rows.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use super::intern::Interned;
-use super::marks::{Marks, NODE, OBJECT, REASON, SWEPT, TEXT, Window};
+use super::mark_bitmap::{IdWindow, MarkBitmap, NODE, OBJECT, REASON, SWEPT, TEXT};
 use super::rows::Rows;
 use super::statements::Counting as _;
 
 /// Ids of a table that one pass covers: 4 million, 512 KiB of bits.
 const WINDOW: i64 = 4 << 20;
 
-/// Rows read between two looks at the time.
+/// Rows between two checks of the deadline.
 const CHUNK: i64 = 1024;
 
-/// Names deleted between two looks at the time.
+/// Names deleted between two checks of the deadline.
 const DELETE_CHUNK: i64 = 128;
 
 /// The swept tables, in the order of their numbers in `marks`.
@@ -67,15 +67,15 @@ struct Table {
     delete: &'static str,
 }
 
-/// A sweep under way.
+/// A sweep in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sweep {
-    /// Windows begin at these ids; the last ones end before these, which the first step finds.
+    /// Windows begin at these ids; the last ones end before `end`, which the first step sets.
     Begin {
         from: [i64; TABLES.len()],
         end: Option<[i64; TABLES.len()]>,
     },
-    /// Marks what the rows from this key on use.
+    /// Marks the names used by rows from this key on.
     Rows { key: i64 },
     /// Marks the owners of kept objects from this id on.
     Owners { id: i64 },
@@ -85,10 +85,10 @@ pub(super) enum Sweep {
     Scopes { id: i64 },
 }
 
-/// What one step did.
+/// Result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What to do next; `None` at the end.
+    /// `None` at the end.
     pub(super) next: Option<Sweep>,
     /// Names deleted.
     pub(super) names: u64,
@@ -112,12 +112,12 @@ impl Sweep {
         }
     }
 
-    /// Gives the marks' memory back; a sweep that failed must call it, too.
+    /// Frees the bitmaps; a failed sweep must call it too.
     pub(super) fn end(rows: &mut Rows) {
         rows.interned.marks = None;
     }
 
-    /// Works until `deadline`, within a transaction of the caller's.
+    /// Works until `deadline` within a transaction of the caller.
     pub(super) fn step(
         self,
         conn: &Connection,
@@ -131,7 +131,7 @@ impl Sweep {
             };
             return Ok(match windows(conn, from, end)? {
                 Some(windows) => {
-                    rows.interned.marks = Some(Marks { windows, end });
+                    rows.interned.marks = Some(MarkBitmap { windows, end });
                     Step::then(Self::Rows { key: i64::MIN })
                 }
                 None => Step::then(Self::Scopes { id: 0 }),
@@ -140,7 +140,7 @@ impl Sweep {
         if let Self::Scopes { id } = self {
             return scopes(conn, &mut rows.interned, id, deadline);
         }
-        // Taken out while it is worked on. None: the database was replaced under this sweep, which is void then.
+        // None: the database was replaced during this sweep, which is therefore void.
         let Some(mut marks) = rows.interned.marks.take() else {
             return Ok(Step {
                 next: None,
@@ -176,8 +176,8 @@ fn windows(
     conn: &Connection,
     from: [i64; TABLES.len()],
     end: [i64; TABLES.len()],
-) -> rusqlite::Result<Option<[Window; TABLES.len()]>> {
-    let mut windows: [Window; TABLES.len()] = Default::default();
+) -> rusqlite::Result<Option<[IdWindow; TABLES.len()]>> {
+    let mut windows: [IdWindow; TABLES.len()] = Default::default();
     let mut any = false;
     for (table, window) in windows.iter_mut().enumerate() {
         let first: Option<i64> = conn
@@ -186,9 +186,9 @@ fn windows(
         *window = match first.filter(|first| *first < end[table]) {
             Some(first) => {
                 any = true;
-                Window::new(first, end[table].min(first + WINDOW))
+                IdWindow::new(first, end[table].min(first + WINDOW))
             }
-            None => Window::new(end[table], end[table]),
+            None => IdWindow::new(end[table], end[table]),
         };
     }
     Ok(any.then_some(windows))
@@ -196,7 +196,7 @@ fn windows(
 
 fn mark_rows(
     conn: &Connection,
-    marks: &mut Marks,
+    marks: &mut MarkBitmap,
     key: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
@@ -222,7 +222,7 @@ fn mark_rows(
 
 fn mark_owners(
     conn: &Connection,
-    marks: &mut Marks,
+    marks: &mut MarkBitmap,
     id: i64,
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
@@ -236,7 +236,7 @@ fn mark_owners(
             return Ok(Step::then(Sweep::Delete { table: 0, id: 0 }));
         };
         for (id, owner) in found {
-            // Objects beyond the window may be in use, so their owners stay.
+            // Objects outside the window may be in use, so their owners stay.
             if owner.is_some() && marks.windows[OBJECT].keeps(id) {
                 marks.object(conn, id, owner)?;
             }
@@ -250,7 +250,7 @@ fn mark_owners(
 
 fn delete(
     conn: &Connection,
-    marks: &Marks,
+    marks: &MarkBitmap,
     (table, id): (usize, i64),
     deadline: Instant,
 ) -> rusqlite::Result<Step> {
@@ -293,7 +293,7 @@ fn delete(
     }
 }
 
-/// Scopes are few: an index leads from each to an object of it, and a scope without one has no row and no count.
+/// Deletes scopes without objects, which have no row and no counter. Scopes are few, and an index finds their objects.
 fn scopes(
     conn: &Connection,
     interned: &mut Interned,
@@ -339,8 +339,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn window_knows_only_its_own_ids() {
-        let mut window = Window::new(100, 300);
+    fn window_keeps_ids_outside_of_it() {
+        let mut window = IdWindow::new(100, 300);
         assert!(window.insert(100) && window.insert(299));
         assert!(!window.insert(100), "marked already");
         assert!(!window.insert(99) && !window.insert(300), "of no window");

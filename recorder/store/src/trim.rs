@@ -1,35 +1,34 @@
-//! Keeps `facts` from filling the database: over its share of the limit, what holds most of it gives.
+//! Bounds `object_snapshot`: above its share of the limit, snapshots of the largest tenants are cut.
 //!
-//! An entry that is cut keeps the object's uid, so that the object does not look new after a restart; what changed while
-//! the recorder was away is then not told of it. The next change that is seen stores its facts again.
+//! A cut snapshot keeps the object's uid, so that the object does not look new after a restart. Its changes while the
+//! recorder was down are not recorded. The next change stores a complete snapshot again.
 
 use std::time::Instant;
 
 use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
-use super::facts::FactsTable;
-use super::run::Progress;
+use super::object_snapshots::ObjectSnapshotTable;
+use super::retention_run::Progress;
 use super::share::{Holdings, Quotas};
 
-/// Share of the limit that facts may take, in percent. A cluster of 10,000 pods has 5 MB of them.
+/// Percentage of the limit for snapshots. A cluster of 10,000 pods has 5 MB of them.
 const FACTS_PERCENT: u64 = 20;
 
-/// Shorter entries are not cut: it would free next to nothing.
+/// Smaller snapshots are not cut: it would free next to nothing.
 const CUT_BYTES_MIN: i64 = 256;
 
-/// Entries read between two looks at the time.
+/// Entries between two checks of the deadline.
 const CHUNK: i64 = 256;
 
-/// The two passes: what each namespace has, then what has to go of it.
+/// Two passes: the first sums the bytes by tenant, the second cuts.
 #[derive(Debug)]
 pub(super) struct Trim {
-    /// Entries after this one are still to be read: watch and name.
+    /// Watch and name of the last entry read.
     after: (i64, String),
     most: u64,
     holdings: Holdings,
     quotas: Option<Quotas>,
-    /// Entries cut.
     pub(super) cut: u64,
 }
 
@@ -45,13 +44,13 @@ impl Trim {
         }
     }
 
-    /// Works until `deadline`, within a transaction of the caller's.
+    /// Works until `deadline` within a transaction of the caller.
     pub(super) fn step(
         &mut self,
         conn: &Connection,
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
-        let facts = FactsTable::of(conn);
+        let facts = ObjectSnapshotTable::of(conn);
         loop {
             let found = facts.sizes_after((self.after.0, &self.after.1), CHUNK)?;
             let Some((watch, name, _)) = found.last() else {

@@ -1,28 +1,26 @@
-//! How large the volume is that the database lies on.
+//! Size and free space of the database's volume.
 
 use std::path::Path;
 
-/// Size of the volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Volume {
-    /// All of it, in bytes.
+    /// Bytes.
     pub total: u64,
-    /// What we may still write, in bytes.
+    /// Bytes that this process may still write.
     pub available: u64,
 }
 
-/// What is kept free on a large volume: the steps of a clean-up still fit (one writes some hundred KiB of log), and so
-/// does the write-ahead log.
+/// Kept free on a large volume for the write-ahead log and the steps of retention (one writes some hundred KiB of log).
 const RESERVE: u64 = 16 << 20;
 
 impl Volume {
-    /// What is to be kept free for the recorder; of a small volume an eighth is enough.
+    /// Bytes to keep free for the recorder; an eighth of a small volume is enough.
     pub fn reserve(self) -> u64 {
         RESERVE.min(self.total / 8)
     }
 }
 
-/// Asks the operating system for the volume of `directory`; `None` when it does not say.
+/// The volume of `directory`; `None` if the operating system does not report it.
 pub fn statvfs(directory: &Path) -> Option<Volume> {
     let stat = rustix::fs::statvfs(directory).ok()?;
     Some(Volume {
@@ -36,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_volume_can_be_measured() {
+    fn statvfs_root_has_space() {
         let volume = statvfs(Path::new("/")).unwrap();
         assert!(volume.total >= volume.available && volume.total > 0);
     }

@@ -1,18 +1,18 @@
-//! The position of each watch, as committed: `watch_state`.
+//! The table `watch_state`: the committed position of each watch.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kube9_model::id::EventKey;
-use kube9_model::identity::Version;
-use kube9_model::resume::{Resume, Start};
+use kube9_model::identity::ResourceVersion;
+use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::holes::HoleTable;
+use super::dropped_ranges::DroppedRangeTable;
 use super::statements::Counting as _;
 
-/// One row of `watch_state`, and what is only known while running.
+/// One row of `watch_state`, and state of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
     /// `watch_state.kind`
@@ -20,39 +20,39 @@ pub struct Watch {
     /// `watch_state.namespace`, empty for all.
     pub namespace: String,
     /// Everything up to this resourceVersion is committed.
-    pub position: Option<Version>,
-    /// When that was last proven to be current.
-    pub proven: Option<Timestamp>,
-    /// A list is under way.
+    pub position: Option<ResourceVersion>,
+    /// When that was last confirmed to be current.
+    pub confirmed_at: Option<Timestamp>,
+    /// A list is in progress.
     pub relisting: bool,
-    /// Number of the last list begun.
-    pub listing: i64,
+    /// Generation of the last list.
+    pub list_generation: i64,
     /// The open gap row.
     pub gap: Option<EventKey>,
     /// Its cause.
     pub gap_cause: Option<String>,
-    /// When this watch became blind; the row may begin earlier.
+    /// When this watch was disconnected; the row may begin earlier.
     pub(super) gap_from: Option<Timestamp>,
-    /// The gap row before, with its cause: the next gap may be one with it.
+    /// The previous gap row with its cause: the next gap may join it.
     pub(super) last_gap: Option<(EventKey, String)>,
-    /// Stored sights of the list under way that were new.
+    /// New Events of the list in progress.
     pub recovered: u64,
-    /// Occurrences in them beyond the first, whose times are unknown.
+    /// Their occurrences beyond the first, whose times are unknown.
     pub repeats: i64,
     changed: bool,
 }
 
-/// The table, as far as this process watches.
+/// The rows of the watches that this process runs.
 #[derive(Debug, Default)]
 pub struct WatchTable {
     all: BTreeMap<WatchId, Watch>,
-    /// As the last commit left them. In memory, so that going back to it cannot fail: a position of a transaction that
-    /// never was must not be written by the next one.
+    /// As of the last commit. In memory, so that a rollback cannot fail: the next transaction must not write a position
+    /// that was rolled back.
     committed: BTreeMap<WatchId, Watch>,
 }
 
 impl WatchTable {
-    /// Finds or creates the row of a watch; says where its source begins.
+    /// Finds or creates the row of a watch; returns where its source resumes.
     pub fn register(
         &mut self,
         conn: &Connection,
@@ -77,15 +77,15 @@ impl WatchTable {
         };
         let id = WatchId(id);
         let watch = read(conn, id)?;
-        let has_hole = HoleTable::of(conn).since(id)?.is_some();
+        let has_dropped_range = DroppedRangeTable::of(conn).since(id)?.is_some();
         let resume = match &watch.position {
-            _ if has_hole => Resume::List(RelistCause::Hole),
+            _ if has_dropped_range => Resume::List(RelistCause::QueueOverflow),
             _ if watch.relisting && watch.position.is_some() => {
                 Resume::List(RelistCause::Interrupted)
             }
             Some(position) => Resume::Watch(position.to_string()),
-            // It became void, and what has happened since it was proven is not known.
-            None if watch.proven.is_some() && !watch.relisting => {
+            // The position is void, and what happened since it was confirmed is unknown.
+            None if watch.confirmed_at.is_some() && !watch.relisting => {
                 Resume::List(RelistCause::Interrupted)
             }
             None => Resume::List(RelistCause::FirstStart),
@@ -95,18 +95,16 @@ impl WatchTable {
         Ok((id, resume))
     }
 
-    /// All that a source has to know to begin.
-    pub fn start(&mut self, id: WatchId, resume: Resume) -> Start {
+    pub fn resume_point(&mut self, id: WatchId, resume: Resume) -> ResumePoint {
         let watch = self.get(id);
-        Start {
+        ResumePoint {
             resume,
             position: watch.position.as_ref().map(ToString::to_string),
-            listing: watch.listing,
+            list_generation: watch.list_generation,
         }
     }
 
-    /// Registers a watch under the id that it has in this process, with the position that the database has of it: none in
-    /// a new one.
+    /// Registers a watch in a reopened database under its id in this process. A new database has no position for it.
     pub fn register_as(
         &mut self,
         conn: &Connection,
@@ -123,25 +121,24 @@ impl WatchTable {
         Ok(())
     }
 
-    /// The watch with that id. Sources only use ids that were registered.
+    /// Sources only use registered ids.
     pub fn get(&mut self, id: WatchId) -> &mut Watch {
         self.all
             .get_mut(&id)
             .expect("sources use registered watches only")
     }
 
-    /// Of all watches.
     pub(super) fn ids(&self) -> Vec<WatchId> {
         self.all.keys().copied().collect()
     }
 
-    /// Gaps that are open, of all watches.
+    /// Open gaps of all watches.
     pub(super) fn open_gaps(conn: &Connection) -> rusqlite::Result<i64> {
         let open = "SELECT count(DISTINCT gap) FROM watch_state WHERE gap IS NOT NULL";
         conn.counted(open)?.query_row([], |row| row.get(0))
     }
 
-    /// The gap rows of a cause that are open, or were the last of a watch.
+    /// The open gap rows of a cause, and the last one of each watch.
     pub(super) fn gaps(&self, cause: RelistCause) -> BTreeSet<EventKey> {
         let open = |watch: &'_ Watch| Some((watch.gap?, watch.gap_cause.clone()?));
         let all = self.all.values();
@@ -159,8 +156,8 @@ impl WatchTable {
             .collect()
     }
 
-    /// The watches of the table that this process does not run.
-    pub(super) fn left_over(&self, conn: &Connection) -> rusqlite::Result<Vec<WatchId>> {
+    /// Watches in the table that this process does not run.
+    pub(super) fn orphaned(&self, conn: &Connection) -> rusqlite::Result<Vec<WatchId>> {
         let all: Vec<WatchId> = conn
             .counted("SELECT id FROM watch_state")?
             .query_map([], |row| row.get(0).map(WatchId))?
@@ -171,13 +168,13 @@ impl WatchTable {
             .collect())
     }
 
-    /// Of the watches that this process does not run, those whose gap is open.
-    pub(super) fn left_over_gaps(
+    /// Those of them that have an open gap.
+    pub(super) fn orphaned_gaps(
         &self,
         conn: &Connection,
     ) -> rusqlite::Result<Vec<(WatchId, Watch)>> {
         let mut gaps = Vec::new();
-        for id in self.left_over(conn)? {
+        for id in self.orphaned(conn)? {
             let watch = read(conn, id)?;
             if watch.gap.is_some() {
                 gaps.push((id, watch));
@@ -186,14 +183,14 @@ impl WatchTable {
         Ok(gaps)
     }
 
-    /// The gap of a watch that this process does not run is closed.
+    /// Clears the closed gap of a watch that this process does not run.
     pub(super) fn forget_gap(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
         conn.counted("UPDATE watch_state SET gap = NULL, gap_cause = NULL WHERE id = ?1")?
             .execute([id.0])?;
         Ok(())
     }
 
-    /// Whether a watch was last current before `time` and has facts.
+    /// Whether a watch was last confirmed before `time` and has snapshots.
     pub(super) fn has_old_facts(
         conn: &Connection,
         id: WatchId,
@@ -206,7 +203,7 @@ impl WatchTable {
         .query_row((id.0, time.millis()), |row| row.get(0))
     }
 
-    /// A watch that this process does not run begins anew.
+    /// Resets a watch that this process does not run.
     pub(super) fn forget(conn: &Connection, id: WatchId) -> rusqlite::Result<()> {
         conn.counted(
             "UPDATE watch_state SET position = NULL, confirmed_ms = NULL, relisting = 0 WHERE id = ?1",
@@ -215,12 +212,11 @@ impl WatchTable {
         Ok(())
     }
 
-    /// Whether this process runs a watch.
     pub(super) fn runs(&self, id: WatchId) -> bool {
         self.all.contains_key(&id)
     }
 
-    /// Writes what changed.
+    /// Writes changed rows.
     pub fn save(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         for (id, watch) in self.all.iter_mut().filter(|(_, watch)| watch.changed) {
             conn.counted("UPDATE watch_state SET position = ?2, confirmed_ms = ?3, relisting = ?4, list_generation = ?5, gap = ?6, \
@@ -229,9 +225,9 @@ impl WatchTable {
                 .execute((
                     id.0,
                     watch.position.as_ref().map(ToString::to_string),
-                    watch.proven.map(Timestamp::millis),
+                    watch.confirmed_at.map(Timestamp::millis),
                     watch.relisting,
-                    watch.listing,
+                    watch.list_generation,
                     watch.gap.map(EventKey::as_i64),
                     &watch.gap_cause,
                 ))?;
@@ -240,23 +236,22 @@ impl WatchTable {
         Ok(())
     }
 
-    /// After a commit.
     pub fn committed(&mut self) {
         self.committed.clone_from(&self.all);
     }
 
-    /// After a rollback: everything as the last commit left it.
+    /// Restores the state of the last commit.
     pub fn rolled_back(&mut self) {
         self.all.clone_from(&self.committed);
     }
 }
 
 impl Watch {
-    /// Moves the position forward to a version whose item is committed with this transaction. Never back, and not
-    /// before a list was completed: without one, nothing says that what lies below the version is stored.
-    /// `proven` is when that version was the API server's newest, where that is known: a deletion that is read from a
-    /// backlog may have happened long before it was received.
-    pub fn advance(&mut self, version: &Version, proven: Option<Timestamp>) {
+    /// Advances the position to a version whose item is committed with this transaction. Never back, and not before a
+    /// list was completed: without one, earlier versions may be missing.
+    /// `confirmed_at` is when that version was the API server's newest, if known: a deletion read from a backlog may have
+    /// happened long before it was received.
+    pub fn advance(&mut self, version: &ResourceVersion, confirmed_at: Option<Timestamp>) {
         let Some(position) = &mut self.position else {
             return;
         };
@@ -264,49 +259,49 @@ impl Watch {
             position.clone_from(version);
             self.changed = true;
         } else if version != position {
-            return; // an older item says nothing of the position, nor one whose version could not be read
+            return; // an older item, or one whose version could not be read, confirms nothing
         }
-        if self.proven < proven {
-            self.proven = proven;
+        if self.confirmed_at < confirmed_at {
+            self.confirmed_at = confirmed_at;
             self.changed = true;
         }
     }
 
-    /// A list begins.
-    pub(super) fn list_begun(&mut self, listing: i64) {
+    pub(super) fn list_begun(&mut self, list_generation: i64) {
         self.recovered = 0;
         self.repeats = 0;
-        self.listing = listing;
+        self.list_generation = list_generation;
         self.relisting = true;
         self.changed = true;
     }
 
-    /// A list is complete: everything up to `version` is committed with this transaction, and was current at `proven`.
-    pub(super) fn list_done(&mut self, version: &str, proven: Timestamp) {
+    /// A list is complete: everything up to `version` is committed with this transaction, and was current at
+    /// `confirmed_at`.
+    pub(super) fn list_done(&mut self, version: &str, confirmed_at: Timestamp) {
         self.relisting = false;
-        self.position = Some(Version::new(version));
-        self.proven = Some(proven);
+        self.position = Some(ResourceVersion::new(version));
+        self.confirmed_at = Some(confirmed_at);
         self.changed = true;
     }
 
-    /// The API server's history is another one: the position is void. Returns it.
-    pub(super) fn regressed(&mut self) -> Option<Version> {
+    /// The API server has another history: voids the position and returns it.
+    pub(super) fn regressed(&mut self) -> Option<ResourceVersion> {
         self.changed = true;
         self.position.take()
     }
 
-    /// Notes a sight that the list under way showed and that was not stored, with so many occurrences.
+    /// Counts a new Event of the list in progress, with its occurrences.
     pub(super) fn recovered(&mut self, occurrences: i64) {
         self.recovered += 1;
         self.repeats += (occurrences - 1).max(0);
     }
 
-    /// Whether a list of it has at least begun.
+    /// Whether a list has at least begun.
     pub fn has_begun(&self) -> bool {
         self.position.is_some() || self.relisting
     }
 
-    /// Marks it to be written with this transaction.
+    /// Marks the row to be written with this transaction.
     pub fn touch(&mut self) {
         self.changed = true;
     }
@@ -319,10 +314,10 @@ fn read(conn: &Connection, id: WatchId) -> rusqlite::Result<Watch> {
             namespace: row.get(1)?,
             position: row
                 .get::<_, Option<String>>(2)?
-                .map(|text| Version::new(&text)),
-            proven: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+                .map(|text| ResourceVersion::new(&text)),
+            confirmed_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
             relisting: row.get(4)?,
-            listing: row.get(5)?,
+            list_generation: row.get(5)?,
             gap: row.get::<_, Option<i64>>(6)?.map(EventKey::from_i64),
             gap_cause: row.get(7)?,
             gap_from: None,

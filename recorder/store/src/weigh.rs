@@ -1,30 +1,30 @@
-//! Who holds how much of the database: one pass over all rows, in short steps between the batches.
+//! Sums the bytes of each tenant: one pass over all rows, in short steps between the batches.
 //!
-//! A row weighs its own bytes, and those of the names and the text that no row before it used: whoever writes Events
-//! chooses how long and how distinct these are.
+//! A row counts its own bytes, and those of names and templates that no earlier row used: the authors of Events choose how
+//! long and how distinct these are.
 //!
-//! Invariant: memory is bounded by [`WINDOW`] and by the tenants that are told apart.
+//! Invariant: memory is bounded by [`WINDOW`] and by the number of tracked tenants.
 
 use std::time::Instant;
 
 use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
-use super::marks::{NODE, OBJECT, REASON, SWEPT, TEXT, Window};
-use super::run::Progress;
+use super::mark_bitmap::{IdWindow, NODE, OBJECT, REASON, SWEPT, TEXT};
+use super::retention_run::Progress;
 use super::share::Holdings;
 use super::statements::Counting as _;
 
-/// Ids of a table, the newest, whose names are weighed: 4 million, 512 KiB of bits. Older ones are of few rows.
+/// Newest ids of a table whose names are counted: 4 million, 512 KiB of bits. Older ones belong to few rows.
 const WINDOW: i64 = 4 << 20;
 
-/// Rows read between two looks at the time.
+/// Rows between two checks of the deadline.
 const CHUNK: u32 = 256;
 
-/// Bytes of a row beside its texts: its columns, its counters, its entries in indexes, in `changes` and in `dedup`.
+/// Bytes of a row without its texts: columns, counters, index entries, `change_log` and `dedup`.
 const ROW_BYTES: u64 = 100;
 
-/// Of each name: how to find the ids, and what one takes, with its entries in indexes.
+/// For each table of names: the last id, and the bytes of a name with its index entries.
 const NAMES: [(&str, &str); SWEPT] = [
     (
         "SELECT ifnull(max(id), 0) FROM object",
@@ -45,22 +45,21 @@ const NAMES: [(&str, &str); SWEPT] = [
     ),
 ];
 
-/// A pass under way.
+/// A pass in progress.
 #[derive(Debug)]
 pub(super) struct Weigh {
-    /// Rows from this key on are still to be weighed.
+    /// Key at which the next step continues.
     from: i64,
-    seen: [Window; SWEPT],
-    /// What was weighed.
+    seen: [IdWindow; SWEPT],
     pub(super) holdings: Holdings,
 }
 
 impl Weigh {
     pub(super) fn begin(conn: &Connection) -> rusqlite::Result<Self> {
-        let mut seen: [Window; SWEPT] = Default::default();
+        let mut seen: [IdWindow; SWEPT] = Default::default();
         for (window, (last, _)) in seen.iter_mut().zip(NAMES) {
             let last: i64 = conn.counted(last)?.query_row([], |row| row.get(0))?;
-            *window = Window::new((last + 1 - WINDOW).max(0), last + 1);
+            *window = IdWindow::new((last + 1 - WINDOW).max(0), last + 1);
         }
         Ok(Self {
             from: i64::MIN,

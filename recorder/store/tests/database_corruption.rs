@@ -10,10 +10,10 @@ use std::time::Duration;
 use kube9_db::read::{Filter, GroupBy, PageRequest, Pattern, ReadError, Reader, TimelineRequest};
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::Via;
+use kube9_model::watch::Origin;
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::{Applier, apply_all};
 use kube9_store::open::DataDir;
@@ -219,7 +219,7 @@ fn fill(directory: &Path) {
             component: "kubelet".into(),
             container: String::new(),
             kube_type: "Normal".into(),
-            ..Record::own(at)
+            ..Record::internal(at)
         };
         if n % 50 == 0 {
             record.event_type = EventType::System;
@@ -231,14 +231,14 @@ fn fill(directory: &Path) {
         record.extra = Map::new();
         record.occurred = Occurred::Observed(Observation {
             uid: Uid::new(&format!("00000000-0000-4000-8000-{n:012x}")),
-            version: Version::new(&n.to_string()),
+            version: ResourceVersion::new(&n.to_string()),
             count: 1,
             first: at,
             last: at,
         });
-        Item::Observed {
+        Item::Event {
             watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: at,
             row: Box::new(sanitize(record)),
         }

@@ -5,11 +5,11 @@
     reason = "helpers of tests: a panic is the failure"
 )]
 
-use kube9_ingest::item::{Change, Finding, Item, Step};
+use kube9_ingest::item::{Change, Finding, FindingTransition, Item};
 use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_model::record::{Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, WatchId};
+use kube9_model::watch::{RelistCause, SourceMarker, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
@@ -99,17 +99,17 @@ fn record(title: &str, severity: Severity, second: i64) -> Record {
     }
 }
 
-fn finding(step: Step, title: &str, severity: Severity, second: i64) -> Item {
+fn finding(transition: FindingTransition, title: &str, severity: Severity, second: i64) -> Item {
     Item::Finding(Box::new(Finding {
         fingerprint: Clean::identity("ContainerOOMKilled/uid/app"),
-        step,
+        transition,
         at: at(second),
         row: sanitize(record(title, severity, second)),
     }))
 }
 
-fn opened(since: i64) -> Step {
-    Step::Opened {
+fn opened(since: i64) -> FindingTransition {
+    FindingTransition::Opened {
         state: Clean::identity("{}"),
         since: at(since),
     }
@@ -120,13 +120,23 @@ fn finding_opened_updated_and_closed_has_two_rows() {
     let mut store = Store::new();
     store.commit(&[finding(opened(-60), "Bad", Severity::Error, 0)]);
     assert_eq!(store.count("finding"), 1);
-    store.commit(&[finding(Step::Updated, "Bad", Severity::Error, 100)]);
-    store.commit(&[Item::StillOpen(at(900))]);
+    store.commit(&[finding(
+        FindingTransition::Updated,
+        "Bad",
+        Severity::Error,
+        100,
+    )]);
+    store.commit(&[Item::ExtendFindings(at(900))]);
     let rows = store.rows();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].2["first_timestamp"], at(-60).to_string());
     assert_eq!(rows[0].2["last_timestamp"], at(900).to_string());
-    store.commit(&[finding(Step::Closed, "Bad resolved", Severity::Info, 1000)]);
+    store.commit(&[finding(
+        FindingTransition::Closed,
+        "Bad resolved",
+        Severity::Info,
+        1000,
+    )]);
     let rows = store.rows();
     assert_eq!(store.count("finding"), 0);
     assert_eq!(rows[0].2["resolved_at"], at(1000).to_string());
@@ -158,7 +168,12 @@ fn worse_finding_continues_in_new_row() {
 #[test]
 fn close_without_open_finding_writes_nothing() {
     let mut store = Store::new();
-    store.commit(&[finding(Step::Closed, "Bad resolved", Severity::Info, 1)]);
+    store.commit(&[finding(
+        FindingTransition::Closed,
+        "Bad resolved",
+        Severity::Info,
+        1,
+    )]);
     assert_eq!(store.rows(), []);
 }
 
@@ -178,12 +193,15 @@ fn snapshots_are_committed_with_their_rows() {
     };
     store.commit(&[change(Some("{\"a\":1}"), 0)]);
     store.commit(&[change(Some("{\"a\":2}"), 1)]);
-    let remembered = store.applier.remembered(&store.conn, store.watch).unwrap();
+    let remembered = store
+        .applier
+        .stored_objects(&store.conn, store.watch)
+        .unwrap();
     assert_eq!(
         remembered.facts,
         [("shop/web-1".to_owned(), "{\"a\":2}".to_owned())]
     );
-    assert_eq!(remembered.proven, None);
+    assert_eq!(remembered.confirmed_at, None);
     store.commit(&[change(None, 1)]);
     assert_eq!((store.count("object_snapshot"), store.rows().len()), (0, 2));
 }
@@ -198,7 +216,10 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
         store.conn.execute(insert, (name, facts)).unwrap();
     }
     for _ in 0..2 {
-        let remembered = store.applier.remembered(&store.conn, store.watch).unwrap();
+        let remembered = store
+            .applier
+            .stored_objects(&store.conn, store.watch)
+            .unwrap();
         assert_eq!(
             remembered.facts,
             [("shop/web-1".to_owned(), "{}".to_owned())]
@@ -207,7 +228,7 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
             remembered.left_out.into_iter().collect::<Vec<_>>(),
             ["shop"]
         );
-        assert_eq!(store.count("object_snapshot"), 2, "one, and the mark");
+        assert_eq!(store.count("object_snapshot"), 2, "one, and the marker");
     }
 }
 
@@ -215,17 +236,17 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
 fn informer_outage_has_gap_row() {
     let mut store = Store::new();
     let watch = store.watch;
-    let begun = |cause, second| Item::Mark {
+    let begun = |cause, second| Item::Marker {
         watch,
-        mark: Mark::ListBegun {
-            listing: 0,
+        marker: SourceMarker::Init {
+            list_generation: 0,
             cause,
             at: at(second),
         },
     };
-    let synced = |second, vanished| Item::Mark {
+    let synced = |second, vanished| Item::Marker {
         watch,
-        mark: Mark::Synced {
+        marker: SourceMarker::Synced {
             vanished,
             version: "7".into(),
             at: at(second),
@@ -235,15 +256,19 @@ fn informer_outage_has_gap_row() {
     };
     store.commit(&[begun(RelistCause::FirstStart, 0), synced(1, 0)]);
     assert_eq!(store.rows(), [], "before the first start nobody was blind");
-    let proven = store.applier.remembered(&store.conn, watch).unwrap().proven;
+    let proven = store
+        .applier
+        .stored_objects(&store.conn, watch)
+        .unwrap()
+        .confirmed_at;
     assert_eq!(proven, Some(at(1)));
     for (from, to, vanished, healed, severity) in [
         (10, 60, 0, "true", "info"),
         (100, 1_000, 2, "partial", "warning"),
     ] {
-        store.commit(&[Item::Mark {
+        store.commit(&[Item::Marker {
             watch,
-            mark: Mark::Proven {
+            marker: SourceMarker::Confirmed {
                 version: format!("{from}"),
                 at: at(from),
             },
@@ -277,29 +302,29 @@ fn informer_outage_has_gap_row() {
 struct Marks(WatchId);
 
 impl Marks {
-    fn mark(&self, mark: Mark) -> Item {
-        Item::Mark {
+    fn marker(&self, marker: SourceMarker) -> Item {
+        Item::Marker {
             watch: self.0,
-            mark,
+            marker,
         }
     }
 
     /// Confirmed, then disconnected.
     fn blind(&self, cause: RelistCause, from: i64, second: i64) -> [Item; 2] {
-        let proven = Mark::Proven {
+        let proven = SourceMarker::Confirmed {
             version: format!("{from}"),
             at: at(from),
         };
-        let begun = Mark::ListBegun {
-            listing: 0,
+        let begun = SourceMarker::Init {
+            list_generation: 0,
             cause,
             at: at(second),
         };
-        [self.mark(proven), self.mark(begun)]
+        [self.marker(proven), self.marker(begun)]
     }
 
     fn synced(&self, second: i64, vanished: u64) -> Item {
-        self.mark(Mark::Synced {
+        self.marker(SourceMarker::Synced {
             vanished,
             version: "7".into(),
             at: at(second),
@@ -318,8 +343,8 @@ impl Store {
             .unwrap();
         let (a, b) = (Marks(self.watch), Marks(service));
         for marks in [&a, &b] {
-            let first = marks.mark(Mark::ListBegun {
-                listing: 0,
+            let first = marks.marker(SourceMarker::Init {
+                list_generation: 0,
                 cause: RelistCause::FirstStart,
                 at: at(0),
             });
@@ -415,8 +440,8 @@ fn repeated_outages_of_watch_have_one_gap_row() {
     let mut store = Store::new();
     let (pods, _) = store.two();
     for (second, vanished) in [(60, 1), (120, 0), (180, 2)] {
-        let begun = pods.mark(Mark::ListBegun {
-            listing: 0,
+        let begun = pods.marker(SourceMarker::Init {
+            list_generation: 0,
             cause: RelistCause::EmptyStream,
             at: at(second),
         });
@@ -442,8 +467,8 @@ fn reopened_gap_keeps_missing_count_across_restart() {
     let (pods, _) = store.two();
     store.commit(&pods.blind(RelistCause::Expired, 10, 60));
     store.commit(&[pods.synced(61, 2)]);
-    let begun = pods.mark(Mark::ListBegun {
-        listing: 0,
+    let begun = pods.marker(SourceMarker::Init {
+        list_generation: 0,
         cause: RelistCause::Expired,
         at: at(62),
     });
@@ -505,12 +530,12 @@ fn history_regression_writes_one_row_and_discards_every_position() {
     let mut store = Store::new();
     let (pods, services) = store.two();
     for (marks, is_first) in [(&pods, true), (&services, false)] {
-        let regressed = Mark::Regressed {
+        let regressed = SourceMarker::Regressed {
             version: "5".into(),
             at: at(50),
             is_first,
         };
-        store.commit(&[marks.mark(regressed)]);
+        store.commit(&[marks.marker(regressed)]);
         // With the first mark: the process may end before the others.
         for watch in [pods.0, services.0] {
             assert_eq!(store.applier.watches.get(watch).position, None);

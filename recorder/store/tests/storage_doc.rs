@@ -2,15 +2,15 @@
 
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, Via};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
-use kube9_store::import::{Counts, told};
+use kube9_store::import::{Counts, import_record};
 use kube9_store::open::DataDir;
-use kube9_store::rows::{Imported, Taken};
+use kube9_store::rows::{ImportOutcome, Imported};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Map;
 
@@ -45,7 +45,7 @@ fn storage_page_examples_return_rows() {
     let seen = Record {
         occurred: Occurred::Observed(Observation {
             uid: Uid::new("6a1e7a52-0000-4000-8000-000000000001"),
-            version: Version::new("7"),
+            version: ResourceVersion::new("7"),
             count: 3,
             first: NOW,
             last: NOW,
@@ -53,9 +53,9 @@ fn storage_page_examples_return_rows() {
         ..record(EventType::Cluster, "Container crash loop")
     };
     let items = [
-        Item::Observed {
+        Item::Event {
             watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: NOW,
             row: Box::new(sanitize(seen)),
         },
@@ -63,12 +63,17 @@ fn storage_page_examples_return_rows() {
             EventType::System,
             "Old rows deleted",
         )))),
-        Item::Row(Box::new(told("old.db", &Counts::default(), None, NOW))),
-        Item::Mark {
+        Item::Row(Box::new(import_record(
+            "old.db",
+            &Counts::default(),
+            None,
+            NOW,
+        ))),
+        Item::Marker {
             watch,
-            mark: Mark::ListBegun {
+            marker: SourceMarker::Init {
                 cause: RelistCause::Expired,
-                listing: 1,
+                list_generation: 1,
                 at: NOW,
             },
         },
@@ -86,7 +91,7 @@ fn storage_page_examples_return_rows() {
         .rows
         .insert_imported(&tx, &row, created, created, &imported)
         .unwrap();
-    assert_eq!(taken, Taken::Stored);
+    assert_eq!(taken, ImportOutcome::Stored);
     applier.finish(&tx).unwrap();
     tx.commit().unwrap();
 

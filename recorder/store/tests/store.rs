@@ -11,17 +11,17 @@ use std::time::Duration;
 use kube9_db::schema;
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::label::Stage;
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::resume::Resume;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, Passed, RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, UnstoredReason, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
 use kube9_store::gap::Healed;
 use kube9_store::open::DataDir;
-use kube9_store::queue::Drops;
+use kube9_store::queue::DroppedItems;
 use rusqlite::Connection;
 use serde_json::Map;
 
@@ -77,7 +77,7 @@ impl Store {
         self.commit_with(items, &[]);
     }
 
-    fn commit_with(&mut self, items: &[Item], drops: &[Drops]) {
+    fn commit_with(&mut self, items: &[Item], drops: &[DroppedItems]) {
         let now = at(5_000);
         let tx = self.conn.unchecked_transaction().unwrap();
         self.applier.dropped(&tx, drops, now).unwrap();
@@ -88,36 +88,44 @@ impl Store {
     }
 
     fn next_listing(&mut self) -> i64 {
-        self.applier.watches.get(self.watch).listing + 1
+        self.applier.watches.get(self.watch).list_generation + 1
     }
 
-    fn seen(&self, via: Via, uid: &str, version: u64, count: i64, first: i64, last: i64) -> Item {
-        Item::Observed {
+    fn seen(
+        &self,
+        origin: Origin,
+        uid: &str,
+        version: u64,
+        count: i64,
+        first: i64,
+        last: i64,
+    ) -> Item {
+        Item::Event {
             watch: self.watch,
-            via,
+            origin,
             received: at(last),
             row: Box::new(sanitize(event(uid, version, count, at(first), at(last)))),
         }
     }
 
-    fn mark(&self, mark: Mark) -> Item {
-        Item::Mark {
+    fn marker(&self, marker: SourceMarker) -> Item {
+        Item::Marker {
             watch: self.watch,
-            mark,
+            marker,
         }
     }
 
     fn list(&mut self, cause: RelistCause, version: &str, time: i64, items: Vec<Item>) {
-        let listing = self.next_listing();
-        let mut all = vec![self.mark(Mark::ListBegun {
-            listing,
+        let list_generation = self.next_listing();
+        let mut all = vec![self.marker(SourceMarker::Init {
+            list_generation,
             cause,
             at: at(time),
         })];
         let listed = items.len() as u64;
         all.extend(items);
-        all.push(self.mark(Mark::ListDone {
-            listing,
+        all.push(self.marker(SourceMarker::InitDone {
+            list_generation,
             at: at(time),
             version: version.into(),
             server_time: at(time),
@@ -183,7 +191,7 @@ fn event(uid: &str, version: u64, count: i64, first: Timestamp, last: Timestamp)
         extra: Map::new(),
         occurred: Occurred::Observed(Observation {
             uid: Uid::new(uid),
-            version: Version::new(&version.to_string()),
+            version: ResourceVersion::new(&version.to_string()),
             count,
             first,
             last,
@@ -197,7 +205,7 @@ const OTHER: &str = "6a1e7a52-0000-4000-8000-000000000002";
 #[test]
 fn event_row_is_readable_through_contract_view() {
     let mut store = Store::new();
-    store.commit(&[store.seen(Via::Watch, UID, 10, 3, 0, 65)]);
+    store.commit(&[store.seen(Origin::Watch, UID, 10, 3, 0, 65)]);
     assert_eq!(
         store.text("SELECT event_type, severity, title, description, object_kind, object_namespace, object_name, created_at FROM events"),
         "cluster|error|Container crash loop|Back-off 5m0s restarting failed container app in pod nginx-1_default|Pod|default|nginx-1|2025-12-02T10:30:00.000Z"
@@ -230,9 +238,9 @@ fn owner_learned_later_is_stored_and_kept() {
             }),
             ..event(uid, version, 1, at, at)
         };
-        Item::Observed {
+        Item::Event {
             watch: store.watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: at,
             row: Box::new(sanitize(record)),
         }
@@ -263,16 +271,16 @@ fn owner_learned_later_is_stored_and_kept() {
 fn position_advances_with_rows_and_survives_restart() {
     let mut store = Store::new();
     assert_eq!(store.resume, Resume::List(RelistCause::FirstStart));
-    let first = store.seen(Via::List, UID, 10, 1, 0, 0);
+    let first = store.seen(Origin::List, UID, 10, 1, 0, 0);
     store.list(RelistCause::FirstStart, "12", 1, vec![first]);
     assert_eq!(store.position(), "12|0");
-    store.commit(&[store.seen(Via::Watch, OTHER, 15, 1, 2, 2)]);
+    store.commit(&[store.seen(Origin::Watch, OTHER, 15, 1, 2, 2)]);
     let mut store = store.restart();
     assert_eq!(store.resume, Resume::Watch("15".into()));
     // The same items again change nothing.
     store.commit(&[
-        store.seen(Via::Watch, OTHER, 15, 1, 2, 2),
-        store.seen(Via::Watch, UID, 10, 1, 0, 0),
+        store.seen(Origin::Watch, OTHER, 15, 1, 2, 2),
+        store.seen(Origin::Watch, UID, 10, 1, 0, 0),
     ]);
     assert_eq!(store.applier.outcomes.events.duplicate, 2);
     assert_eq!(store.position(), "15|0");
@@ -292,15 +300,15 @@ fn position_advances_with_rows_and_survives_restart() {
 fn filtered_and_deleted_items_advance_position() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
-    store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
+    store.commit(&[store.seen(Origin::Watch, UID, 10, 1, 0, 0)]);
     for (version, why) in [
-        ("11", Passed::Filtered(0)),
-        ("12", Passed::Deleted),
-        ("13", Passed::Skipped(Stage::Decode, "bad".into())),
+        ("11", UnstoredReason::Filtered(0)),
+        ("12", UnstoredReason::Deleted),
+        ("13", UnstoredReason::Skipped(Stage::Decode, "bad".into())),
     ] {
-        store.commit(&[Item::Passed {
+        store.commit(&[Item::Unstored {
             watch: store.watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: at(1),
             uid: UID.into(),
             version: version.into(),
@@ -324,12 +332,12 @@ fn filtered_and_deleted_items_advance_position() {
 fn expired_position_leaves_gap_with_known_losses() {
     let mut store = Store::new();
     let items = vec![
-        store.seen(Via::List, UID, 10, 1, 0, 0),
-        store.seen(Via::List, OTHER, 11, 1, 0, 0),
+        store.seen(Origin::List, UID, 10, 1, 0, 0),
+        store.seen(Origin::List, OTHER, 11, 1, 0, 0),
     ];
     store.list(RelistCause::FirstStart, "12", 10, items);
     // UID was repeated during the outage; OTHER was deleted before its TTL: partial.
-    let items = vec![store.seen(Via::List, UID, 40, 5, 0, 100)];
+    let items = vec![store.seen(Origin::List, UID, 40, 5, 0, 100)];
     store.list(RelistCause::Expired, "50", 200, items);
     assert_eq!(store.applier.outcomes.gaps_closed, [Healed::Partial]);
     let gap = store.text(
@@ -363,16 +371,16 @@ fn expired_position_leaves_gap_with_known_losses() {
 #[test]
 fn list_interrupted_by_restart_starts_again_in_same_gap() {
     let mut store = Store::new();
-    let first = store.seen(Via::List, UID, 10, 1, 0, 0);
+    let first = store.seen(Origin::List, UID, 10, 1, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![first]);
-    let listing = store.next_listing();
+    let list_generation = store.next_listing();
     store.commit(&[
-        store.mark(Mark::ListBegun {
-            listing,
+        store.marker(SourceMarker::Init {
+            list_generation,
             cause: RelistCause::Expired,
             at: at(100),
         }),
-        store.seen(Via::List, OTHER, 60, 1, 90, 90),
+        store.seen(Origin::List, OTHER, 60, 1, 90, 90),
     ]);
     assert_eq!(
         store.position(),
@@ -382,8 +390,8 @@ fn list_interrupted_by_restart_starts_again_in_same_gap() {
     let mut store = store.restart();
     assert_eq!(store.resume, Resume::List(RelistCause::Interrupted));
     let items = vec![
-        store.seen(Via::List, UID, 10, 1, 0, 0),
-        store.seen(Via::List, OTHER, 60, 1, 90, 90),
+        store.seen(Origin::List, UID, 10, 1, 0, 0),
+        store.seen(Origin::List, OTHER, 60, 1, 90, 90),
     ];
     store.list(RelistCause::Interrupted, "61", 120, items);
     assert_eq!(
@@ -404,26 +412,26 @@ fn list_interrupted_by_restart_starts_again_in_same_gap() {
 fn dropped_items_stay_unrecovered_until_listed_again() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
-    let drops = [Drops {
+    let drops = [DroppedItems {
         watch: Some(store.watch),
-        listing: 1,
+        list_generation: 1,
         since: at(20),
         items: 2,
         known: vec![(UID.into(), "10".into()), (OTHER.into(), "11".into())],
     }];
     // A later item overtakes the dropped ones: the dropped range is in the same transaction.
-    let later = store.seen(Via::Watch, "third", 12, 1, 21, 21);
+    let later = store.seen(Origin::Watch, "third", 12, 1, 21, 21);
     store.commit_with(&[later], &drops);
     assert_eq!(store.position(), "12|0");
-    assert_eq!(store.applier.outcomes.holed, [store.watch]);
+    assert_eq!(store.applier.outcomes.overflowed, [store.watch]);
     let mut store = store.restart();
-    assert_eq!(store.resume, Resume::List(RelistCause::Hole));
+    assert_eq!(store.resume, Resume::List(RelistCause::QueueOverflow));
     // One of the two is back, in a later version; the other was deleted meanwhile.
     let items = vec![
-        store.seen(Via::List, UID, 13, 2, 15, 22),
-        store.seen(Via::List, "third", 12, 1, 21, 21),
+        store.seen(Origin::List, UID, 13, 2, 15, 22),
+        store.seen(Origin::List, "third", 12, 1, 21, 21),
     ];
-    store.list(RelistCause::Hole, "20", 30, items);
+    store.list(RelistCause::QueueOverflow, "20", 30, items);
     assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "0");
     let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
     assert!(
@@ -436,18 +444,18 @@ fn dropped_items_stay_unrecovered_until_listed_again() {
 #[test]
 fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
     let mut store = Store::new();
-    let known = store.seen(Via::List, UID, 10, 3, 0, 0);
+    let known = store.seen(Origin::List, UID, 10, 3, 0, 0);
     store.list(RelistCause::FirstStart, "12", 10, vec![known]);
     // The next list shows UID again, but the full queue drops it on the way.
-    let drops = [Drops {
+    let drops = [DroppedItems {
         watch: Some(store.watch),
-        listing: 2,
+        list_generation: 2,
         since: at(20),
         items: 1,
         known: vec![(UID.into(), "10".into())],
     }];
     store.commit_with(&[], &drops);
-    let new = store.seen(Via::List, OTHER, 15, 1, 15, 15);
+    let new = store.seen(Origin::List, OTHER, 15, 1, 15, 15);
     store.list(RelistCause::Expired, "20", 30, vec![new]);
     assert_eq!(store.position(), "12|1", "the list is not complete");
     assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "1");
@@ -457,12 +465,12 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
         "what is not shown because it was dropped is not gone"
     );
     let mut store = store.restart();
-    assert_eq!(store.resume, Resume::List(RelistCause::Hole));
+    assert_eq!(store.resume, Resume::List(RelistCause::QueueOverflow));
     let items = vec![
-        store.seen(Via::List, UID, 10, 3, 0, 0),
-        store.seen(Via::List, OTHER, 15, 1, 15, 15),
+        store.seen(Origin::List, UID, 10, 3, 0, 0),
+        store.seen(Origin::List, OTHER, 15, 1, 15, 15),
     ];
-    store.list(RelistCause::Hole, "21", 40, items);
+    store.list(RelistCause::QueueOverflow, "21", 40, items);
     assert_eq!(store.position(), "21|0");
     assert_eq!(
         store.text("SELECT sum(occurrences) FROM event WHERE type = 0"),
@@ -482,8 +490,8 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
 fn position_stays_unset_until_list_started_in_this_database() {
     let mut store = Store::new();
     // As after corruption: the batch of the old database is written again into the new one.
-    let done = store.mark(Mark::ListDone {
-        listing: 7,
+    let done = store.marker(SourceMarker::InitDone {
+        list_generation: 7,
         at: at(5),
         version: "50".into(),
         server_time: at(5),
@@ -491,11 +499,11 @@ fn position_stays_unset_until_list_started_in_this_database() {
         oldest_change: None,
         event_ttl: HOUR,
     });
-    let proven = store.mark(Mark::Proven {
+    let proven = store.marker(SourceMarker::Confirmed {
         version: "52".into(),
         at: at(6),
     });
-    store.commit(&[done, store.seen(Via::Watch, UID, 51, 1, 0, 0), proven]);
+    store.commit(&[done, store.seen(Origin::Watch, UID, 51, 1, 0, 0), proven]);
     assert_eq!(store.position(), "-|0");
     assert_eq!(
         store.restart().resume,
@@ -507,8 +515,8 @@ fn position_stays_unset_until_list_started_in_this_database() {
 #[test]
 fn restarted_first_list_leaves_gap_from_first_attempt() {
     let mut store = Store::new();
-    store.commit(&[store.mark(Mark::ListBegun {
-        listing: 1,
+    store.commit(&[store.marker(SourceMarker::Init {
+        list_generation: 1,
         cause: RelistCause::FirstStart,
         at: at(10),
     })]);
@@ -531,13 +539,13 @@ fn gap_after_delayed_deletion_begins_at_last_confirmation() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 10, vec![]);
     // Received long after it happened, right before the watch failed.
-    store.commit(&[Item::Passed {
+    store.commit(&[Item::Unstored {
         watch: store.watch,
-        via: Via::Watch,
+        origin: Origin::Watch,
         received: at(500),
         uid: UID.into(),
         version: "6".into(),
-        why: Passed::Deleted,
+        why: UnstoredReason::Deleted,
     }]);
     store.list(RelistCause::Expired, "9", 501, vec![]);
     let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
@@ -552,9 +560,9 @@ fn dropped_recorder_rows_leave_permanent_gap() {
     let mut store = Store::new();
     store.commit_with(
         &[],
-        &[Drops {
+        &[DroppedItems {
             watch: None,
-            listing: 0,
+            list_generation: 0,
             since: at(20),
             items: 7,
             known: vec![],
@@ -570,24 +578,24 @@ fn dropped_recorder_rows_leave_permanent_gap() {
 #[test]
 fn history_regression_discards_position_without_duplicates() {
     let mut store = Store::new();
-    let item = store.seen(Via::List, UID, 1000, 4, 0, 60);
+    let item = store.seen(Origin::List, UID, 1000, 4, 0, 60);
     store.list(RelistCause::FirstStart, "2000", 100, vec![item]);
-    let regressed = store.mark(Mark::Regressed {
+    let regressed = store.marker(SourceMarker::Regressed {
         version: "50".into(),
         at: at(200),
         is_first: true,
     });
-    let listing = store.next_listing();
+    let list_generation = store.next_listing();
     store.commit(&[
-        store.mark(Mark::ListBegun {
-            listing,
+        store.marker(SourceMarker::Init {
+            list_generation,
             cause: RelistCause::Expired,
             at: at(200),
         }),
         regressed,
     ]);
     // The restored etcd holds the same Event under an older version and count.
-    let items = vec![store.seen(Via::List, UID, 40, 3, 0, 50)];
+    let items = vec![store.seen(Origin::List, UID, 40, 3, 0, 50)];
     store.list(RelistCause::Regressed, "50", 201, items);
     assert_eq!(store.position(), "50|0");
     assert_eq!(store.text("SELECT count(*) FROM event WHERE type = 0"), "1");
@@ -602,7 +610,7 @@ fn history_regression_discards_position_without_duplicates() {
 fn restart_after_history_regression_leaves_gap() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "2000", 100, vec![]);
-    store.commit(&[store.mark(Mark::Regressed {
+    store.commit(&[store.marker(SourceMarker::Regressed {
         version: "50".into(),
         at: at(200),
         is_first: true,
@@ -620,20 +628,20 @@ fn restart_after_history_regression_leaves_gap() {
 fn changed_text_keeps_first_text_in_metadata() {
     let mut store = Store::new();
     let mut record = event(UID, 10, 1, at(0), at(0));
-    store.commit(&[store.seen(Via::Watch, UID, 10, 1, 0, 0)]);
+    store.commit(&[store.seen(Origin::Watch, UID, 10, 1, 0, 0)]);
     record.description =
         "Back-off 10s restarting failed container app in pod nginx-1_default".into();
     record.occurred = Occurred::Observed(Observation {
         uid: Uid::new(UID),
-        version: Version::new("11"),
+        version: ResourceVersion::new("11"),
         count: 2,
         first: at(0),
         last: at(30),
     });
     let row = Box::new(sanitize(record));
-    store.commit(&[Item::Observed {
+    store.commit(&[Item::Event {
         watch: store.watch,
-        via: Via::Watch,
+        origin: Origin::Watch,
         received: at(30),
         row,
     }]);
@@ -651,10 +659,10 @@ fn changed_text_keeps_first_text_in_metadata() {
 fn repeat_is_not_folded_into_row_that_reused_its_key() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "10", 10, Vec::new());
-    let seen = store.seen(Via::Watch, "a", 11, 1, 100, 100);
+    let seen = store.seen(Origin::Watch, "a", 11, 1, 100, 100);
     store.commit(&[seen]);
     // Retention deletes the row, and another Event's row reuses its key.
-    let other = store.seen(Via::Watch, "b", 12, 1, 100, 100);
+    let other = store.seen(Origin::Watch, "b", 12, 1, 100, 100);
     store.commit(&[other]);
     let [a, b]: [String; 2] = store
         .text("SELECT event FROM dedup ORDER BY resource_version")
@@ -670,7 +678,7 @@ fn repeat_is_not_folded_into_row_that_reused_its_key() {
              UPDATE dedup SET event = {a};"
         ))
         .unwrap();
-    let repeat = store.seen(Via::Watch, "a", 13, 3, 100, 110);
+    let repeat = store.seen(Origin::Watch, "a", 13, 3, 100, 110);
     store.commit(&[repeat]);
     let rows = "SELECT json_extract(metadata, '$.uid'), json_extract(metadata, '$.count'), \
                 json_extract(metadata, '$.occurrences'), json_extract(metadata, '$.occurrences_before') FROM events \
@@ -684,7 +692,7 @@ fn repeat_is_not_folded_into_row_that_reused_its_key() {
 fn rollback_discards_cached_state_of_transaction() {
     let mut store = Store::new();
     store.list(RelistCause::FirstStart, "5", 0, vec![]);
-    let item = store.seen(Via::Watch, UID, 10, 1, 0, 0);
+    let item = store.seen(Origin::Watch, UID, 10, 1, 0, 0);
     {
         let tx = store.conn.unchecked_transaction().unwrap();
         store
@@ -711,7 +719,7 @@ fn read_only_client_sees_every_commit() {
     let path = store._data.database();
     let reader = open_read_only(&path);
     for n in 1..=3 {
-        store.commit(&[store.seen(Via::Watch, &format!("uid-{n}"), n, 1, 0, 0)]);
+        store.commit(&[store.seen(Origin::Watch, &format!("uid-{n}"), n, 1, 0, 0)]);
         let rows: u64 = reader
             .query_row("SELECT count(*) FROM events", [], |row| {
                 row.get::<_, i64>(0)
@@ -729,13 +737,13 @@ fn open_read_only(path: &Path) -> Connection {
 #[test]
 fn retried_transaction_counts_skipped_events_once() {
     let mut store = Store::new();
-    let skipped = |n: i64, second: i64| Item::Passed {
+    let skipped = |n: i64, second: i64| Item::Unstored {
         watch: store.watch,
-        via: Via::Watch,
+        origin: Origin::Watch,
         received: at(second),
         uid: format!("uid-{n}"),
         version: n.to_string(),
-        why: Passed::Skipped(Stage::Decode, "bad".into()),
+        why: UnstoredReason::Skipped(Stage::Decode, "bad".into()),
     };
     // One more per minute than get a row.
     let items: Vec<Item> = (0..61).map(|n| skipped(n, 0)).collect();
@@ -764,8 +772,8 @@ fn retried_transaction_counts_skipped_events_once() {
 fn gap_after_expired_position_begins_at_last_confirmation() {
     let mut store = Store::new();
     let ahead = 10_000;
-    let done = |listing, version: &str, time: i64, server: i64| Mark::ListDone {
-        listing,
+    let done = |list_generation, version: &str, time: i64, server: i64| SourceMarker::InitDone {
+        list_generation,
         at: at(time),
         version: version.into(),
         server_time: at(server),
@@ -773,19 +781,19 @@ fn gap_after_expired_position_begins_at_last_confirmation() {
         oldest_change: None,
         event_ttl: HOUR,
     };
-    let begun = |listing, cause, time| Mark::ListBegun {
-        listing,
+    let begun = |list_generation, cause, time| SourceMarker::Init {
+        list_generation,
         cause,
         at: at(time),
     };
     // The recorder's clock is ahead during the first list, and correct when the position has expired.
     store.commit(&[
-        store.mark(begun(1, RelistCause::FirstStart, ahead)),
-        store.mark(done(1, "10", ahead, 0)),
+        store.marker(begun(1, RelistCause::FirstStart, ahead)),
+        store.marker(done(1, "10", ahead, 0)),
     ]);
     store.commit(&[
-        store.mark(begun(2, RelistCause::Expired, 600)),
-        store.mark(done(2, "20", 600, 600)),
+        store.marker(begun(2, RelistCause::Expired, 600)),
+        store.marker(done(2, "20", 600, 600)),
     ]);
     assert_eq!(
         store.text("SELECT metadata ->> 'from', metadata ->> 'to' FROM events"),

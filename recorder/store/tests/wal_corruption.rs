@@ -12,10 +12,10 @@ use std::time::Duration;
 use kube9_db::schema::PAGE_BYTES;
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
 use kube9_model::{EventType, Severity};
 use kube9_store::apply::Applier;
 use kube9_store::open::DataDir;
@@ -49,15 +49,15 @@ fn seen(watch: WatchId, n: i64) -> Item {
         extra: Map::new(),
         occurred: Occurred::Observed(Observation {
             uid: Uid::new(&format!("6a1e7a52-0000-4000-8000-{n:012}")),
-            version: Version::new(&n.to_string()),
+            version: ResourceVersion::new(&n.to_string()),
             count: 1,
             first: at(n),
             last: at(n),
         }),
     };
-    Item::Observed {
+    Item::Event {
         watch,
-        via: Via::Watch,
+        origin: Origin::Watch,
         received: at(n),
         row: Box::new(sanitize(record)),
     }
@@ -81,18 +81,18 @@ fn killed() -> (Vec<u8>, Vec<u8>) {
         .watches
         .register(&conn, "cluster", "Event", "")
         .unwrap();
-    let mark = |mark| Item::Mark { watch, mark };
+    let marker = |marker| Item::Marker { watch, marker };
     commit(
         &conn,
         &mut applier,
         &[
-            mark(Mark::ListBegun {
-                listing: 1,
+            marker(SourceMarker::Init {
+                list_generation: 1,
                 cause: RelistCause::FirstStart,
                 at: at(0),
             }),
-            mark(Mark::ListDone {
-                listing: 1,
+            marker(SourceMarker::InitDone {
+                list_generation: 1,
                 at: at(0),
                 version: "0".into(),
                 server_time: at(0),

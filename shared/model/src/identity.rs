@@ -1,24 +1,24 @@
-//! What makes two sights one Event, and one of them the later: uid and resourceVersion, in the form in which they are
-//! compared and stored. Read once, on the source's thread.
+//! Identity of an Event: uid and resourceVersion, parsed once on the source's thread into the form in which they are
+//! compared and stored.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A resourceVersion. Kubernetes promises since 1.35 (KEP-5504) that decimal ones compare as numbers; any other is
-/// opaque, and then all that can be said is whether two are the same.
+/// A resourceVersion. Since 1.35 (KEP-5504) decimal versions compare as numbers; any other is opaque and can only be
+/// compared for equality.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Version {
+pub enum ResourceVersion {
     /// A decimal number, as every API server on etcd sends.
     Number(i64),
     /// Anything else.
     Opaque(String),
 }
 
-impl Version {
+impl ResourceVersion {
     /// Reads the API's text.
     pub fn new(text: &str) -> Self {
         match text.parse::<i64>() {
-            // What would not be printed as it was read is no number of ours.
+            // A number must print as it was read.
             Ok(number) if number >= 0 && (text == "0" || !text.starts_with(['+', '-', '0'])) => {
                 Self::Number(number)
             }
@@ -26,8 +26,8 @@ impl Version {
         }
     }
 
-    /// Whether `self` is a later version than `other`. Two different opaque versions count as later: storing a sight
-    /// again is harmless where its count did not grow, missing one is not.
+    /// Whether `self` is a later version than `other`. Two different opaque versions count as later: storing a
+    /// version again is harmless if its count did not grow, missing one is not.
     pub fn is_after(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => a.cmp(b) == Ordering::Greater,
@@ -35,8 +35,8 @@ impl Version {
         }
     }
 
-    /// Whether both are numbers and `self` is the lower one: the API server's history went back.
-    pub fn is_certainly_before(&self, other: &Self) -> bool {
+    /// Whether both are numbers and `self` is lower: the API server has an older history.
+    pub fn is_older_than(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Number(a), Self::Number(b)) if a < b)
     }
 
@@ -49,7 +49,7 @@ impl Version {
         }
     }
 
-    /// Memory beside its own, in bytes.
+    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Number(_) => 0,
@@ -58,7 +58,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for ResourceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
@@ -82,7 +82,7 @@ impl Uid {
         uuid_bytes(text).map_or_else(|| Self::Text(text.to_owned()), Self::Bytes)
     }
 
-    /// Memory beside its own, in bytes.
+    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Bytes(_) => 0,
@@ -139,19 +139,19 @@ mod tests {
 
     #[test]
     fn numbers_compare_as_numbers() {
-        assert!(Version::new("100").is_after(&Version::new("99")));
-        assert!(!Version::new("99").is_after(&Version::new("99")));
-        assert!(!Version::new("9").is_after(&Version::new("10")));
-        assert!(Version::new("9").is_certainly_before(&Version::new("10")));
-        assert!(!Version::new("10").is_certainly_before(&Version::new("10")));
-        assert!(!Version::new("10").is_certainly_before(&Version::new("9")));
+        assert!(ResourceVersion::new("100").is_after(&ResourceVersion::new("99")));
+        assert!(!ResourceVersion::new("99").is_after(&ResourceVersion::new("99")));
+        assert!(!ResourceVersion::new("9").is_after(&ResourceVersion::new("10")));
+        assert!(ResourceVersion::new("9").is_older_than(&ResourceVersion::new("10")));
+        assert!(!ResourceVersion::new("10").is_older_than(&ResourceVersion::new("10")));
+        assert!(!ResourceVersion::new("10").is_older_than(&ResourceVersion::new("9")));
     }
 
     #[test]
     fn opaque_ones_are_only_the_same_or_not() {
-        assert!(Version::new("abc").is_after(&Version::new("abd")));
-        assert!(!Version::new("abc").is_after(&Version::new("abc")));
-        assert!(!Version::new("abc").is_certainly_before(&Version::new("abd")));
+        assert!(ResourceVersion::new("abc").is_after(&ResourceVersion::new("abd")));
+        assert!(!ResourceVersion::new("abc").is_after(&ResourceVersion::new("abc")));
+        assert!(!ResourceVersion::new("abc").is_older_than(&ResourceVersion::new("abd")));
     }
 
     #[test]
@@ -167,10 +167,14 @@ mod tests {
             "9223372036854775808",
             "abc",
         ] {
-            let version = Version::new(text);
+            let version = ResourceVersion::new(text);
             assert_eq!(version.to_string(), text);
             let is_number = matches!(text, "0" | "7" | "9223372036854775807");
-            assert_eq!(matches!(version, Version::Number(_)), is_number, "{text}");
+            assert_eq!(
+                matches!(version, ResourceVersion::Number(_)),
+                is_number,
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -203,8 +207,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_as_text_takes_memory() {
-        assert_eq!(Version::new("7").heap_bytes(), 0);
-        assert_eq!(Version::new("abc").heap_bytes(), 3);
+        assert_eq!(ResourceVersion::new("7").heap_bytes(), 0);
+        assert_eq!(ResourceVersion::new("abc").heap_bytes(), 3);
         let uuid = Uid::new("f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
         assert_eq!(uuid.heap_bytes(), 0);
         assert_eq!(Uid::new("no uuid").heap_bytes(), 7);

@@ -6,15 +6,15 @@
 //!   id      EventKey: one integer that is id, order and time index at once
 //!   visible which characters a person cannot see
 //!   record  a row as its producer wrote it; identity: uid and resourceVersion
-//!   watch   which watch, how it saw something, the steps of its protocol; resume: where it begins
-//!   heard   what committed Events tell the analysis
+//!   watch   watch ids, origins and markers; resume: where a source resumes
+//!   commit_stats  counts of committed Events for the rules
 //!   label   closed sets of words for metrics
 //! ```
 
 #![warn(missing_docs)]
 
+pub mod commit_stats;
 pub mod hash;
-pub mod heard;
 pub mod id;
 pub mod identity;
 pub mod label;

@@ -1,4 +1,4 @@
-//! Characters that stand for parts of a description in `text.body`. Stored text has no control characters (they are
+//! Characters that replace parts of a description in `message_template.body`. Stored text has no control characters (they are
 //! escaped before), so these cannot occur in it.
 
 /// The object's name.

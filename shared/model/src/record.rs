@@ -1,48 +1,48 @@
-//! A row as its producer wrote it: the one type that flows from every source to the store.
+//! A row as its producer wrote it: the type that flows from every source to the store.
 
 use crate::time::Timestamp;
 use crate::{EventType, ObjectRef, Severity};
 use serde_json::{Map, Value};
 
-use crate::identity::{Uid, Version};
+use crate::identity::{ResourceVersion, Uid};
 
-/// Key in a row's metadata that keeps the times of an Event which cannot be true; the row has the receive time instead.
+/// Metadata key with the implausible times of an Event; the row has the receive time instead.
 pub const TIME_SUSPECT: &str = "time_suspect";
 
-/// A row on its way to the store. Not yet safe to store: only [`kube9_ingest::sanitize::Sanitized`] enters the queue.
+/// A row before sanitizing: only [`kube9_ingest::sanitize::Sanitized`] enters the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Where it comes from.
+    /// Type of the row.
     pub event_type: EventType,
-    /// How bad it is.
+    /// Severity of the row.
     pub severity: Severity,
-    /// One line for people, e.g. `Container crash loop`.
+    /// One line, e.g. `Container crash loop`.
     pub title: String,
     /// The Event's message, or the finding's explanation.
     pub description: String,
-    /// What it is about.
+    /// The involved object.
     pub object: Option<ObjectRef>,
     /// The controller of `object`, where known.
     pub owner: Option<ObjectRef>,
-    /// The Event's reason; empty where there is none.
+    /// The Event's reason; may be empty.
     pub reason: String,
     /// Reporting component, e.g. `kubelet`; empty where unknown.
     pub component: String,
-    /// Container within the object; empty where it is about the whole object.
+    /// Container within the object; empty for the whole object.
     pub container: String,
-    /// The Event's own type, `Normal` or `Warning`; empty for rows that are no Event.
+    /// The Event's own type, `Normal` or `Warning`; empty for rows that are not of Events.
     pub kube_type: String,
     /// Node it happened on, where known.
     pub node: Option<String>,
     /// Further metadata; its keys follow the fixed ones.
     pub extra: Map<String, Value>,
-    /// When, and how often.
+    /// Times and count.
     pub occurred: Occurred,
 }
 
 impl Record {
-    /// A row of kube9's own, at one moment: who, what and how bad is for the caller to fill in.
-    pub fn own(at: Timestamp) -> Self {
+    /// An internal row at one time; the caller sets severity, title and object.
+    pub fn internal(at: Timestamp) -> Self {
         Self {
             event_type: EventType::System,
             severity: Severity::Info,
@@ -61,23 +61,23 @@ impl Record {
     }
 }
 
-/// When a row's facts happened.
+/// When it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Occurred {
-    /// One sight of a Kubernetes Event; the store folds it with the sights before.
+    /// A version of a Kubernetes Event; the store folds it into earlier ones.
     Observed(Observation),
-    /// A fact of kube9's own, at one moment.
+    /// An internal row at one time.
     At(Timestamp),
 }
 
-/// One sight of a Kubernetes Event object at one resourceVersion.
+/// A Kubernetes Event at one resourceVersion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// `metadata.uid` of the Event.
     pub uid: Uid,
     /// `metadata.resourceVersion` of the Event.
-    pub version: Version,
-    /// How many occurrences the Event object stands for; at least 1.
+    pub version: ResourceVersion,
+    /// Occurrences of the Event; at least 1.
     pub count: i64,
     /// First occurrence.
     pub first: Timestamp,

@@ -1,11 +1,11 @@
-//! What the store tells a source when it begins.
+//! Where a source resumes, and what the store has of it.
 
 use std::collections::BTreeSet;
 
 use crate::time::Timestamp;
 use crate::watch::RelistCause;
 
-/// Where a source begins after a start.
+/// How a source begins after a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resume {
     /// Watch from this resourceVersion.
@@ -14,29 +14,29 @@ pub enum Resume {
     List(RelistCause),
 }
 
-/// How a source begins after a start.
+/// Where a source resumes after a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
+pub struct ResumePoint {
     /// With a watch or with a list.
     pub resume: Resume,
-    /// The stored position, also where it cannot be resumed: the API server's history is compared with it.
+    /// The stored position, also if the watch cannot resume from it: it detects another history of the API server.
     pub position: Option<String>,
-    /// Number of the last list begun; the next one is higher.
-    pub listing: i64,
+    /// Generation of the last list; the next one is higher.
+    pub list_generation: i64,
 }
 
-/// What is stored of one watch's objects.
+/// The stored objects of one watch.
 #[derive(Debug, Default)]
-pub struct Remembered {
-    /// `namespace/name` and facts as JSON.
+pub struct StoredObjects {
+    /// `namespace/name` and snapshot as JSON.
     pub facts: Vec<(String, String)>,
-    /// When the view was last proven current; `None`: it never was.
-    pub proven: Option<Timestamp>,
-    /// Namespaces of which nothing, or not all, is stored, for lack of memory.
+    /// When the watch was last confirmed; `None`: never.
+    pub confirmed_at: Option<Timestamp>,
+    /// Namespaces with missing snapshots, because of the memory limit.
     pub left_out: BTreeSet<String>,
 }
 
-/// The name under which it is stored that nothing of a namespace is: no object has one that ends so.
+/// The entry that marks a namespace as left out; no object's name ends like this.
 pub fn off_name(namespace: &str) -> String {
     format!("{namespace}/")
 }

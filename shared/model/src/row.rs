@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A word that is not one of a closed set; says which words are.
+/// A word outside a closed set; lists the accepted words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {given:?}; valid values: {valid}")]
 pub struct UnknownWord {
@@ -26,7 +26,7 @@ macro_rules! closed_set {
             /// Every value, in the order of its code.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word as it stands in the contract.
+            /// The word in the contract.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -69,7 +69,7 @@ closed_set!(
         Cluster = 0 => "cluster",
         /// kube9's own life: started, stopped, upgraded, permission missing.
         Operator = 1 => "operator",
-        /// Several facts over time that together mean something.
+        /// Several observations over time that together mean something.
         Insight = 2 => "insight",
         /// A risk in the static spec of an object.
         Assessment = 3 => "assessment",
@@ -85,7 +85,7 @@ closed_set!(
     Severity, "severity", {
         /// Normal operation.
         Info = 0 => "info",
-        /// Worth a look when something else is wrong.
+        /// Worth checking if something else is wrong.
         Warning = 1 => "warning",
         /// Something does not work.
         Error = 2 => "error",

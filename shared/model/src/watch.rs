@@ -1,4 +1,4 @@
-//! The words of a watch: which one, how it saw something, and the steps of its protocol.
+//! Types of a watch: its id, the origin of an item, and the markers of its protocol.
 
 use std::time::Duration;
 
@@ -9,38 +9,38 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub i64);
 
-/// How a sight reached us; decides what its commit proves.
+/// How an item was received; decides what its commit confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
+pub enum Origin {
     /// From the watch stream, in the order of resourceVersions: its commit moves the position to its version.
     Watch,
-    /// The same, of a stream that has caught up: its commit also proves that everything was seen until it was received.
+    /// The same, of a stream that has caught up: its commit also confirms everything up to its receive time.
     Live,
-    /// From a list page: the position waits for [`Mark::ListDone`].
+    /// From a list page: the position waits for [`SourceMarker::InitDone`].
     List,
 }
 
-/// Why a sight makes no row.
+/// Why an Event makes no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Passed {
-    /// The API server deleted the Event (mostly its TTL). History stays; the dedup entry goes.
+pub enum UnstoredReason {
+    /// The API server deleted the Event (mostly its TTL). Its rows stay; its dedup entry is deleted.
     Deleted,
-    /// A rule of the config excludes it; its position among the excluding rules.
+    /// A filter rule excludes it; the position among the excluding rules.
     Filtered(usize),
-    /// It failed at this stage; a stub row says so. The reason, for people.
+    /// It failed at this stage, for this reason; a stub row reports it.
     Skipped(Stage, String),
 }
 
-/// Steps of a source's protocol that are committed in order with its items.
+/// Markers of a source, committed in order with its items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mark {
+pub enum SourceMarker {
     /// The position could not be resumed: a relist begins. Opens a gap row unless this is the first start.
-    ListBegun {
-        /// Its number; each list of a watch has a higher one than those before.
-        listing: i64,
-        /// Why, e.g. `expired` (410); also the gap's cause.
+    Init {
+        /// Rises with each list of a watch.
+        list_generation: i64,
+        /// Also the gap's cause, e.g. `expired` (410).
         cause: RelistCause,
-        /// When it began.
+        /// By our clock.
         at: Timestamp,
     },
     /// The API server's newest resourceVersion is below one that was seen: another history (etcd restored).
@@ -49,41 +49,41 @@ pub enum Mark {
         version: String,
         /// When it was seen.
         at: Timestamp,
-        /// No other watch has told of it: it gets a row.
+        /// No other watch has reported it: it gets a row.
         is_first: bool,
     },
-    /// The last page is in the queue before this mark.
-    ListDone {
-        /// Its number. A list that began in a database which was replaced since proves nothing there.
-        listing: i64,
-        /// When its first page was asked for, by our clock.
+    /// The last page precedes this marker in the queue.
+    InitDone {
+        /// A list that began in a database which was replaced since proves nothing.
+        list_generation: i64,
+        /// When its first page was requested, by our clock.
         at: Timestamp,
         /// The list's resourceVersion, of its first page.
         version: String,
-        /// The server's time of the first page: the end of the blind interval.
+        /// The server's time of the first page: the end of the gap.
         server_time: Timestamp,
         /// Items listed.
         listed: u64,
-        /// Oldest last change among the listed Events that the position already covered: what did not expire since.
+        /// Oldest last change among the listed Events that the position already covered: these have not expired.
         oldest_change: Option<Timestamp>,
         /// How long the API server keeps an Event, from the config.
         event_ttl: Duration,
     },
-    /// An informer's list is complete: its view is current.
+    /// An informer's list is complete.
     Synced {
         /// The list's resourceVersion.
         version: String,
-        /// When its first page was asked for, by our clock.
+        /// When its first page was requested, by our clock.
         at: Timestamp,
-        /// The server's time of the first page: the end of the blind interval.
+        /// The server's time of the first page: the end of the gap.
         server_time: Timestamp,
         /// Objects listed.
         listed: u64,
-        /// Objects that were known and are gone: what became of them meanwhile was not seen.
+        /// Objects that were deleted meanwhile, with their last state unseen.
         vanished: u64,
     },
-    /// Everything up to this version was seen by `at`: a complete list, a bookmark or the end of a watch shows that.
-    Proven {
+    /// Everything up to this version was received by `at`: by a complete list, a bookmark or the end of a watch.
+    Confirmed {
         /// resourceVersion.
         version: String,
         /// By our clock.
@@ -101,7 +101,7 @@ pub enum RelistCause {
     /// The recorder stopped in the middle of a list.
     Interrupted,
     /// Items were dropped by the full queue.
-    Hole,
+    QueueOverflow,
     /// The stream closed again and again without an item.
     EmptyStream,
     /// The API server's history is older than the position.
@@ -110,18 +110,18 @@ pub enum RelistCause {
     Replaced,
     /// Watches from the position failed again and again.
     Failed,
-    /// An informer goes on from its position: the list shows what it knew there. No gap.
+    /// An informer resumes from its position: the list restores its objects. No gap.
     Resumed,
 }
 
 impl RelistCause {
-    /// The word for logs, metrics and gap rows.
+    /// The value in logs, metrics and gap rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FirstStart => "first_start",
             Self::Expired => "expired",
             Self::Interrupted => "interrupted",
-            Self::Hole => "queue_overflow",
+            Self::QueueOverflow => "queue_overflow",
             Self::EmptyStream => "empty_stream",
             Self::Regressed => "history_regressed",
             Self::Replaced => "database_replaced",
@@ -131,12 +131,12 @@ impl RelistCause {
     }
 }
 
-/// A history that went back.
+/// The API server has another history (etcd restored).
 #[derive(Debug, Clone)]
 pub struct Regressed {
     /// The API server's newest version.
     pub found: String,
-    /// When that was seen.
+    /// When it was found, by our clock.
     pub at: Timestamp,
     /// This kind is the first to report it.
     pub is_first: bool,

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use kube9_base::clock::{Clock, TimeSource};
 use kube9_base::health::Health;
-use kube9_base::recall::Recall;
+use kube9_base::relist::RelistSignal;
 use kube9_ingest::filter::SeverityOverrides;
 use kube9_ingest::item::Item;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
 use kube9_store::config::{RetentionConfig, StorageConfig, WriterConfig};
+use kube9_store::context::WriterContext;
 use kube9_store::metrics::Metrics;
 use kube9_store::open::DataDir;
-use kube9_store::push::push;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::writer::{Ended, Writer};
 use rusqlite::{Connection, OpenFlags};
 
@@ -84,7 +84,7 @@ impl BaselineQueue {
 
 /// A running writer thread.
 pub struct Store {
-    pub shared: Shared,
+    pub shared: WriterContext,
     /// The database.
     pub path: PathBuf,
     thread: JoinHandle<Ended>,
@@ -105,7 +105,7 @@ impl Store {
             bytes_max: 1 << 32,
             high_water: 800_000,
         };
-        let shared = Shared {
+        let shared = WriterContext {
             queue: Arc::new(Queue::new(limits)),
             metrics: Metrics::detached(),
             health: Health::new(clock.clone()),
@@ -121,7 +121,8 @@ impl Store {
             storage,
             shared.clone(),
         )?;
-        let (watch, _) = writer.register("bench", "Event", "", Arc::new(Recall::default()))?;
+        let (watch, _) =
+            writer.register("bench", "Event", "", Arc::new(RelistSignal::default()))?;
         anyhow::ensure!(watch == FIRST_WATCH, "the items are for another watch");
         Ok(Self {
             shared,

@@ -10,9 +10,9 @@ use kube9_ingest::filter::SeverityOverrides;
 use kube9_ingest::item::Item;
 use kube9_ingest::normalize::normalize;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Passed, Via, WatchId};
+use kube9_model::watch::{Origin, UnstoredReason, WatchId};
 use kube9_store::apply::{Applier, apply_all};
 use kube9_store::open::DataDir;
 use rusqlite::Connection;
@@ -154,7 +154,7 @@ impl Database {
         let mut applier = Applier::default();
         let (watch, _) = applier.watches.register(&conn, "bench", "Event", "")?;
         // As after a completed list, so that each item moves the position.
-        applier.watches.get(watch).position = Some(Version::new("0"));
+        applier.watches.get(watch).position = Some(ResourceVersion::new("0"));
         Ok(Self {
             data,
             conn,
@@ -202,7 +202,7 @@ impl Database {
         })?;
         self.applier.outcomes = Default::default();
         drop(self.applier.rows.take_inserted());
-        drop(self.applier.rows.take_told());
+        drop(self.applier.rows.take_commit_delta());
         Ok(())
     }
 
@@ -263,9 +263,9 @@ pub fn item(
     overrides: &SeverityOverrides,
 ) -> anyhow::Result<Item> {
     Ok(match delivery {
-        Delivery::Event(event) => Item::Observed {
+        Delivery::Event(event) => Item::Event {
             watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: at,
             row: Box::new(sanitize(
                 normalize(*event, at, overrides)
@@ -273,13 +273,13 @@ pub fn item(
                     .record,
             )),
         },
-        Delivery::Deleted { uid, version } => Item::Passed {
+        Delivery::Deleted { uid, version } => Item::Unstored {
             watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: at,
             uid,
             version,
-            why: Passed::Deleted,
+            why: UnstoredReason::Deleted,
         },
     })
 }

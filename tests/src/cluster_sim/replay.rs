@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use kube9_ingest::item::{Item, Step};
+use kube9_ingest::item::{FindingTransition, Item};
 use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
 use kube9_model::label::{Kind, Label};
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use kube9_rules::config::AnalysisConfig;
@@ -57,7 +57,7 @@ impl Replay {
             RestoredState::default(),
         );
         for kind in KINDS {
-            analysis.add_source(watch(kind), kind, "", Remembered::default());
+            analysis.add_source(watch(kind), kind, "", StoredObjects::default());
         }
         let mut replay = Self {
             analysis,
@@ -171,8 +171,8 @@ impl Replay {
                 Item::Change(change) => self.changes += change.rows.len(),
                 Item::Finding(finding) => {
                     let record = finding.row.record();
-                    let closed = finding.step == Step::Closed;
-                    if finding.step != Step::Updated {
+                    let closed = finding.transition == FindingTransition::Closed;
+                    if finding.transition != FindingTransition::Updated {
                         let object = record.object.as_ref();
                         let found = FindingStep::new(
                             self.now,

@@ -352,7 +352,7 @@ fn snapshot_larger_than_free_space_is_refused() {
     let target = disk.0.join("copy.db");
     let error = snapshot(&harness.setup.database(), &target).unwrap_err();
     assert!(
-        matches!(error, SnapshotError::NoRoom { free: 0, needed, .. } if needed > 60_000),
+        matches!(error, SnapshotError::NoSpace { free: 0, needed, .. } if needed > 60_000),
         "{error}"
     );
     assert!(!target.exists());

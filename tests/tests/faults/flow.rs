@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube9_base::clock::Clock;
 use kube9_base::health::Health;
-use kube9_base::recall::Recall;
+use kube9_base::relist::RelistSignal;
 use kube9_ingest::filter::{Filter, SeverityOverrides};
 use kube9_ingest::item::Item;
 use kube9_ingest::owners::Owners;
@@ -22,10 +22,10 @@ use kube9_model::{EventType, Severity};
 use kube9_recorder::metrics::{Metrics, Rules};
 use kube9_recorder::source::events::EventsConsumer;
 use kube9_recorder::source::intake::Intake;
+use kube9_store::context::WriterContext;
 use kube9_store::open::DataDir;
-use kube9_store::push::push;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::writer::{Ended, Writer};
 use kube9_tests::apiserver::Kind;
 use kube9_tests::chaos::DeletedEvents;
@@ -55,7 +55,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// The recorder's parts, wired as in `tasks`, with a queue that the test can access as a producer that cannot wait.
 struct Parts {
     harness: Harness,
-    shared: Shared,
+    shared: WriterContext,
     metrics: Arc<Metrics>,
     source: tokio::task::JoinHandle<()>,
     writer: std::thread::JoinHandle<Ended>,
@@ -73,7 +73,7 @@ impl Parts {
         let config = harness.setup.config().unwrap();
         let clock = Clock::system();
         let metrics = Metrics::new(&Rules::default());
-        let shared = Shared {
+        let shared = WriterContext {
             queue: Arc::new(Queue::new(QueueLimits {
                 capacity: CAPACITY,
                 bytes_max: BYTES_MAX,
@@ -93,7 +93,7 @@ impl Parts {
             shared.clone(),
         )
         .unwrap();
-        let recall = Arc::new(Recall::default());
+        let recall = Arc::new(RelistSignal::default());
         let (watch, start) = writer
             .register("cluster", "Event", "", recall.clone())
             .unwrap();
@@ -206,7 +206,7 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     harness.create("in the writer's hands");
     assert!(wait_until(|| parts.says("database").contains("locked")));
     harness.create_many("meanwhile", 500);
-    assert!(wait_until(|| !parts.shared.queue.has_room()));
+    assert!(wait_until(|| !parts.shared.queue.is_ready()));
     assert_eq!(parts.metric("kube9_events_dropped_total"), 0);
     (0..2 * CAPACITY).for_each(|n| parts.flood(n));
     let events = parts.metric("kube9_queue_dropped_total{bound=\"rows\",item=\"event\"}");

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use kube9_k8s::metrics::RestartCause;
 use kube9_model::label::{Label, Stage};
 use kube9_model::{EventType, Severity};
-use kube9_store::metrics::{Bound, Item, Outcomes};
+use kube9_store::metrics::{Bound, EventCounts, Item};
 
 use super::*;
 
@@ -186,12 +186,12 @@ fn the_account_balances_and_names_every_outcome() {
     metrics.store.dropped(Item::Event, Bound::Rows);
     metrics.store.dropped(Item::Event, Bound::Bytes);
     metrics.store.dropped(Item::Row, Bound::Rows);
-    let mut outcomes = Outcomes {
+    let mut outcomes = EventCounts {
         stored: 5,
         folded: 3,
         duplicate: 1,
         deleted: 2,
-        ..Outcomes::default()
+        ..EventCounts::default()
     };
     outcomes.add_filtered(1);
     outcomes.add_filtered(7);
@@ -228,10 +228,10 @@ fn the_account_balances_in_every_scrape_while_threads_write() {
                 for _ in 0..rounds {
                     (0..3).for_each(|_| metrics.received(Kind::Event, Action::Added));
                     metrics.store.dropped(Item::Event, Bound::Rows);
-                    metrics.store.account(&Outcomes {
+                    metrics.store.account(&EventCounts {
                         stored: 1,
                         folded: 1,
-                        ..Outcomes::default()
+                        ..EventCounts::default()
                     });
                 }
             });

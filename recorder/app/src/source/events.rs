@@ -14,10 +14,10 @@ use kube9_ingest::item::Item;
 use kube9_k8s::held::Held;
 use kube9_k8s::pages::{Action, ListPage};
 use kube9_k8s::watcher::{Closed, Consumer, Cursor, List, Told};
-use kube9_model::identity::Version;
-use kube9_model::resume::Start;
+use kube9_model::identity::ResourceVersion;
+use kube9_model::resume::ResumePoint;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, WatchId};
+use kube9_model::watch::{SourceMarker, WatchId};
 use serde_json::value::RawValue;
 
 use super::intake::Intake;
@@ -29,9 +29,9 @@ pub struct EventsConsumer {
     page_size: u32,
     event_ttl: Duration,
     /// Number of the last list begun.
-    listing: i64,
+    list_generation: i64,
     /// What the watch has reached.
-    position: Option<Version>,
+    position: Option<ResourceVersion>,
     /// The list under way.
     list: Listing,
 }
@@ -49,7 +49,7 @@ impl EventsConsumer {
     pub fn new(
         watch: WatchId,
         intake: Intake,
-        start: &Start,
+        start: &ResumePoint,
         page_size: u32,
         event_ttl: Duration,
     ) -> Self {
@@ -58,16 +58,16 @@ impl EventsConsumer {
             intake,
             page_size,
             event_ttl,
-            listing: start.listing,
-            position: start.position.as_deref().map(Version::new),
+            list_generation: start.list_generation,
+            position: start.position.as_deref().map(ResourceVersion::new),
             list: Listing::default(),
         }
     }
 
-    fn mark(&self, mark: Mark) {
-        self.intake.push(Item::Mark {
+    fn marker(&self, marker: SourceMarker) {
+        self.intake.push(Item::Marker {
             watch: self.watch,
-            mark,
+            marker,
         });
     }
 
@@ -75,11 +75,11 @@ impl EventsConsumer {
     async fn page(&mut self, page: &ListPage) {
         self.list.listed += page.items.len() as u64;
         for item in &page.items {
-            self.intake.queue.room().await;
+            self.intake.queue.ready().await;
             let change = self.intake.listed(self.watch, item);
             let is_old = self.position.as_ref().is_some_and(|covered| {
-                let version = Version::new(&item.version);
-                version == *covered || version.is_certainly_before(covered)
+                let version = ResourceVersion::new(&item.version);
+                version == *covered || version.is_older_than(covered)
             });
             if let Some(change) = change.filter(|_| is_old) {
                 let oldest = &mut self.list.oldest_change;
@@ -93,9 +93,9 @@ impl EventsConsumer {
             listed,
             oldest_change,
         } = std::mem::take(&mut self.list);
-        self.position = Some(Version::new(&list.version));
-        self.mark(Mark::ListDone {
-            listing: self.listing,
+        self.position = Some(ResourceVersion::new(&list.version));
+        self.marker(SourceMarker::InitDone {
+            list_generation: self.list_generation,
             at: list.asked,
             version: list.version,
             server_time: list.server_time,
@@ -119,11 +119,11 @@ impl Consumer for EventsConsumer {
     }
 
     async fn room(&self) {
-        self.intake.queue.room().await;
+        self.intake.queue.ready().await;
     }
 
-    fn has_room(&self) -> bool {
-        self.intake.queue.has_room()
+    fn is_ready(&self) -> bool {
+        self.intake.queue.is_ready()
     }
 
     fn read(&self, json: &RawValue) -> Self::Item {
@@ -152,10 +152,10 @@ impl Consumer for EventsConsumer {
     async fn take(&mut self, told: Told<'_, Self::Item, Self::News>) -> Result<(), Closed> {
         match told {
             Told::Init(cause) => {
-                self.listing += 1;
+                self.list_generation += 1;
                 self.list = Listing::default();
-                self.mark(Mark::ListBegun {
-                    listing: self.listing,
+                self.marker(SourceMarker::Init {
+                    list_generation: self.list_generation,
                     cause,
                     at: self.intake.now(),
                 });
@@ -163,15 +163,15 @@ impl Consumer for EventsConsumer {
             Told::Page(page) => self.page(&page).await,
             Told::InitDone(list) => self.init_done(list),
             Told::Proven { version, at, .. } => {
-                self.position = Some(Version::new(version));
-                self.mark(Mark::Proven {
+                self.position = Some(ResourceVersion::new(version));
+                self.marker(SourceMarker::Confirmed {
                     version: version.to_owned(),
                     at,
                 });
             }
             Told::Regressed(regressed) => {
                 self.position = None;
-                self.mark(Mark::Regressed {
+                self.marker(SourceMarker::Regressed {
                     version: regressed.found,
                     at: regressed.at,
                     is_first: regressed.is_first,

@@ -16,9 +16,9 @@ use kube9_k8s::watcher::Cursor;
 use kube9_model::label::{Kind, Stage};
 use kube9_model::record::{Occurred, TIME_SUSPECT};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Passed, Via, WatchId};
-use kube9_store::push::push;
+use kube9_model::watch::{Origin, UnstoredReason, WatchId};
 use kube9_store::queue::Queue;
+use kube9_store::queue::push;
 use serde_json::value::RawValue;
 use tracing::warn;
 
@@ -51,12 +51,12 @@ enum Seen<'a> {
 
 impl Seen<'_> {
     /// It has this version: how it was seen, and when.
-    fn at(self, version: &str, now: Timestamp) -> (Via, Timestamp) {
+    fn at(self, version: &str, now: Timestamp) -> (Origin, Timestamp) {
         match self {
-            Self::List => (Via::List, now),
+            Self::List => (Origin::List, now),
             Self::Watch(cursor) => match cursor.reach(version) {
-                Some(received) => (Via::Live, received),
-                None => (Via::Watch, now),
+                Some(received) => (Origin::Live, received),
+                None => (Origin::Watch, now),
             },
         }
     }
@@ -84,7 +84,7 @@ impl Intake {
             }
             Action::Deleted => {
                 let identity = decode_identity(object.get().as_bytes()).unwrap_or_default();
-                self.pass(watch, seen, identity, Passed::Deleted);
+                self.pass(watch, seen, identity, UnstoredReason::Deleted);
             }
         }
     }
@@ -92,11 +92,11 @@ impl Intake {
     /// Takes note of a line that cannot be read at all.
     pub fn undecodable(&self, watch: WatchId, cause: &str) {
         self.metrics.received(Kind::Event, Arrival::Undecodable);
-        let (via, received) = (Via::Watch, self.now());
+        let (origin, received) = (Origin::Watch, self.now());
         let identity = Identity::default();
         self.skipped(
             watch,
-            (via, received),
+            (origin, received),
             identity,
             Stage::Decode,
             cause.to_owned(),
@@ -127,7 +127,7 @@ impl Intake {
                 version: event.metadata.resource_version.unwrap_or_default(),
                 ..Identity::default()
             };
-            self.pass(watch, seen, identity, Passed::Filtered(index));
+            self.pass(watch, seen, identity, UnstoredReason::Filtered(index));
             return None;
         }
         let version = event.metadata.resource_version.clone().unwrap_or_default();
@@ -146,10 +146,10 @@ impl Intake {
             _ => None, // a time that had to be replaced proves nothing
         };
         let row = Box::new(sanitize(normalized.record));
-        let (via, received) = seen.at(&version, now);
-        self.push(Item::Observed {
+        let (origin, received) = seen.at(&version, now);
+        self.push(Item::Event {
             watch,
-            via,
+            origin,
             received,
             row,
         });
@@ -159,7 +159,7 @@ impl Intake {
     fn skipped(
         &self,
         watch: WatchId,
-        (via, received): (Via, Timestamp),
+        (origin, received): (Origin, Timestamp),
         identity: Identity,
         stage: Stage,
         cause: String,
@@ -170,22 +170,22 @@ impl Intake {
             warn!(uid, version, cause, suppressed, "Event skipped");
         }
         self.metrics.store.event_errors.of(stage).inc();
-        self.push(Item::Passed {
+        self.push(Item::Unstored {
             watch,
-            via,
+            origin,
             received,
             uid,
             version,
-            why: Passed::Skipped(stage, cause),
+            why: UnstoredReason::Skipped(stage, cause),
         });
     }
 
-    fn pass(&self, watch: WatchId, seen: Seen<'_>, identity: Identity, why: Passed) {
+    fn pass(&self, watch: WatchId, seen: Seen<'_>, identity: Identity, why: UnstoredReason) {
         let Identity { uid, version, .. } = identity;
-        let (via, received) = seen.at(&version, self.now());
-        self.push(Item::Passed {
+        let (origin, received) = seen.at(&version, self.now());
+        self.push(Item::Unstored {
             watch,
-            via,
+            origin,
             received,
             uid,
             version,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use kube9_base::recall::Recall;
-use kube9_model::heard::{Heard, History};
+use kube9_base::relist::RelistSignal;
+use kube9_model::commit_stats::{CommitStats, WarningHistory};
 use kube9_model::label::{Kind, Label};
-use kube9_model::resume::{Remembered, Start};
+use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::watch::WatchId;
 use kube9_rules::state::RestoredState;
+use kube9_store::context::WriterContext;
 use kube9_store::open::{DataDir, OpenError};
-use kube9_store::shared::Shared;
-use kube9_store::snapshot::remove_leftovers;
+use kube9_store::snapshot::remove_partial_snapshots;
 use kube9_store::writer::Writer;
 use tracing::{error, warn};
 
@@ -31,7 +31,7 @@ pub(super) struct Known {
     /// What the analysis goes on from.
     pub(super) before: RestoredState,
     /// What the writer will tell it.
-    pub(super) heard: Arc<Heard>,
+    pub(super) heard: Arc<CommitStats>,
 }
 
 /// One informer's watch as the database has it.
@@ -39,24 +39,24 @@ pub(super) struct InformerWatch {
     pub(super) id: WatchId,
     pub(super) kind: Kind,
     pub(super) namespace: String,
-    pub(super) remembered: Remembered,
+    pub(super) remembered: StoredObjects,
     /// A position to go on from; without one, the analysis says why the first list is needed.
-    pub(super) start: Start,
-    pub(super) recall: Arc<Recall>,
+    pub(super) start: ResumePoint,
+    pub(super) recall: Arc<RelistSignal>,
 }
 
 /// One Events watch as the database has it.
 pub(super) struct EventWatch {
     pub(super) id: WatchId,
     pub(super) namespace: String,
-    pub(super) start: Start,
-    pub(super) recall: Arc<Recall>,
+    pub(super) start: ResumePoint,
+    pub(super) recall: Arc<RelistSignal>,
 }
 
 /// Opens the database; a disk that is not there, full or read-only is waited for, as `/healthz` says meanwhile.
 pub(super) async fn open_writer(
     config: &Config,
-    shared: &Shared,
+    shared: &WriterContext,
     cluster: &str,
     scopes: Scopes,
 ) -> anyhow::Result<OpenedWriter> {
@@ -74,7 +74,7 @@ pub(super) async fn open_writer(
         let (config, shared) = (config.clone(), shared.clone());
         let opened = off_thread(move || {
             let data = DataDir::lock(&config.data_dir)?;
-            remove_leftovers(data.directory());
+            remove_partial_snapshots(data.directory());
             Writer::open(
                 data,
                 config.writer,
@@ -98,7 +98,7 @@ pub(super) async fn open_writer(
         let registered = off_thread(move || {
             let known = register(&mut writer, &cluster, &scopes);
             if let Err(error) = &known {
-                writer.failed_before_run(error);
+                writer.on_startup_error(error);
             }
             (writer, known)
         });
@@ -131,10 +131,10 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
         events: Vec::with_capacity(scopes.events.len()),
         informers: Vec::with_capacity(scopes.informers.len()),
         before: RestoredState::default(),
-        heard: writer.heard(),
+        heard: writer.commit_stats(),
     };
     for namespace in &scopes.events {
-        let recall = Arc::new(Recall::default());
+        let recall = Arc::new(RelistSignal::default());
         let (id, start) =
             writer.register(cluster, Kind::Event.name(), namespace, recall.clone())?;
         known.events.push(EventWatch {
@@ -145,9 +145,9 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
         });
     }
     for (kind, namespace) in &scopes.informers {
-        let recall = Arc::new(Recall::default());
+        let recall = Arc::new(RelistSignal::default());
         let (id, start) = writer.register(cluster, kind.name(), namespace, recall.clone())?;
-        let remembered = writer.remembered(id)?;
+        let remembered = writer.stored_objects(id)?;
         known.informers.push(InformerWatch {
             id,
             kind: *kind,
@@ -163,7 +163,7 @@ fn register(writer: &mut Writer, cluster: &str, scopes: &Scopes) -> rusqlite::Re
         // wait for something that only `WarningRateHigh` needs.
         known.before.history = writer.history().unwrap_or_else(|error| {
             warn!(%error, "cannot read the warnings of the last week");
-            History::default()
+            WarningHistory::default()
         });
     }
     Ok(known)

@@ -28,9 +28,9 @@ use kube9_ingest::sanitize::sanitize;
 use kube9_k8s::connect::connect;
 use kube9_model::label::{Kind, Label};
 use kube9_rules::rules::finding_names;
-use kube9_store::push::push;
+use kube9_store::context::WriterContext;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::writer::{Ended, Writer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -115,7 +115,7 @@ async fn record(
         metrics.store.queue_size.set(items as i64);
         metrics.store.queue_bytes.set(bytes as i64);
     });
-    let shared = Shared {
+    let shared = WriterContext {
         queue: queue.clone(),
         metrics: metrics.store.clone(),
         health: health.clone(),
@@ -187,7 +187,7 @@ async fn work(
     config: &Config,
     mut writer: Writer,
     sources: Sources,
-    shared: &Shared,
+    shared: &WriterContext,
     shutdown: Pin<&mut dyn Future<Output = ()>>,
     server: &mut tokio::task::JoinHandle<()>,
 ) -> anyhow::Result<()> {
@@ -305,7 +305,7 @@ fn place() -> String {
 
 async fn drain(
     config: &Config,
-    shared: &Shared,
+    shared: &WriterContext,
     writer_ended: &mut oneshot::Receiver<Ended>,
 ) -> anyhow::Result<()> {
     if writer_ended.is_terminated() {

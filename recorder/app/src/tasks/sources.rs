@@ -13,7 +13,7 @@ use kube9_k8s::report::{FirstSync, Report};
 use kube9_k8s::status_document::StatusDocument;
 use kube9_k8s::watcher::{History, Watcher};
 use kube9_model::label::{Kind, Label};
-use kube9_model::resume::{Resume, Start};
+use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::RelistCause;
 use kube9_rules::config::AnalysisConfig;
 use kube9_rules::state::{Analysis, close_all};
@@ -28,8 +28,8 @@ use crate::{life, memory};
 
 /// Everything that talks to the API server.
 pub(super) struct Sources {
-    pub(super) events: Vec<(Watcher<EventsConsumer>, Start)>,
-    pub(super) informers: Vec<(Watcher<Informer>, Start)>,
+    pub(super) events: Vec<(Watcher<EventsConsumer>, ResumePoint)>,
+    pub(super) informers: Vec<(Watcher<Informer>, ResumePoint)>,
     pub(super) analysis: AnalysisTask,
     pub(super) status_document: Option<StatusDocument>,
 }
@@ -50,7 +50,7 @@ impl AnalysisTask {
             Self::Off(intake, closings) => {
                 for item in closings {
                     // There may be more than the queue holds, and it must not drop one: the finding would stay open.
-                    intake.queue.room().await;
+                    intake.queue.ready().await;
                     intake.push(item);
                 }
                 std::future::pending().await

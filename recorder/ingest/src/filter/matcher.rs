@@ -237,7 +237,7 @@ mod tests {
             }),
             reason: "Unhealthy".into(),
             kube_type: "Warning".into(),
-            ..Record::own(Timestamp::EPOCH)
+            ..Record::internal(Timestamp::EPOCH)
         };
         assert_eq!(Subject::from(&record), expected);
         record.object = None;

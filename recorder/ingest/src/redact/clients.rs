@@ -5,11 +5,11 @@
 pub(super) enum Takes {
     /// A secret: the next argument, or what is attached to a flag of one letter.
     Secret,
-    /// A secret where it is attached (`-pX`); the next argument only if it looks like one.
+    /// A secret if it is attached (`-pX`); the next argument only if it looks like one.
     Attached,
     /// `user:secret`, `user%secret`, `user,secret`, `name=secret`.
     Pair(u8),
-    /// A secret is the argument after so many others.
+    /// A secret after that many other arguments.
     After(usize),
 }
 

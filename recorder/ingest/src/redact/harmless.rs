@@ -83,7 +83,7 @@ pub(super) fn names_objects(key: &str) -> bool {
     .any(|name| ends(name))
 }
 
-/// Keys whose values are secret whatever they look like, each of them.
+/// Keys of which every value is a secret, whatever its shape.
 pub(super) fn is_block_key(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     ["stringdata", "data"]

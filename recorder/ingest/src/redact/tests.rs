@@ -121,7 +121,7 @@ fn secrets_that_show_by_themselves() {
     );
     check("dial postgres://u:hunter2", "dial postgres://[REDACTED]");
     check("postgres://u:pa/ss@db/x", "postgres://[REDACTED]@db/x");
-    // Broken off before the `@`: marks and many digits are no port.
+    // Truncated before the `@`: punctuation and many digits are not a port.
     for password in ["!_$$$~", "_", "12345678", "80......", "80_"] {
         check(
             &format!("dial postgres://u:{password}"),
@@ -320,7 +320,7 @@ fn structures_and_blocks_go_whole() {
         r#"{"auth":[REDACTED],"n":1}"#,
     );
     check(r#"{"auth":{"user":"k3vN8qPz1LmW""#, r#"{"auth":[REDACTED]"#);
-    // Where line breaks are escaped nobody can tell how far a block goes.
+    // If line breaks are escaped, the end of a block is unknown.
     check(r"password: |\n  hunter2\nnext: 1", "password: [REDACTED]");
 }
 
@@ -340,7 +340,7 @@ fn a_flag_without_a_value_hides_nothing() {
 #[test]
 fn what_is_beside_a_secret_stays() {
     for text in [
-        // Nobody stands before the @, and what stands after a port is no password.
+        // There is no user before the @, and the text after a port is not a password.
         "http://@/x@y",
         "http://[::1]:8080/a@b",
         // Only a word that begins with "value" names one; %20 separates nothing.
@@ -359,7 +359,7 @@ fn what_is_beside_a_secret_stays() {
     );
     check("password%3Dhunter2 x", "password%3D[REDACTED] x");
     check("password%3Ahunter2 x", "password%3A[REDACTED] x");
-    // Of a value that is called so anything goes, also a word of the language.
+    // The whole value of such a key is redacted, also a plain word.
     check(
         r#"{"name":"AUTH_TOKEN","value":"pods"}"#,
         r#"{"name":"AUTH_TOKEN","value":"[REDACTED]"}"#,
@@ -435,7 +435,7 @@ fn what_only_begins_like_a_token_stays() {
         "see AGE-RESTRICTED-LISTING of it",
         "-----BETA notes----- of it",
         "tokens of it begin with ghp_",
-        // No credentials, for there is no colon in it.
+        // Not credentials: there is no colon.
         "sent Basic dXNlcm5hbWU to it",
     ] {
         check(text, text);
@@ -489,7 +489,7 @@ fn flags_of_clients_hide_what_they_take_and_no_other_flag() {
             "echo [REDACTED] | docker login --password-stdin",
         ),
         ("redis-cli -a\n- x", "redis-cli -a\n- [REDACTED]"),
-        // No client, but nothing else that looks so.
+        // Not a known client, but a credential by its shape.
         ("tool -p k3vN8qPz1LmW0aRt", "tool -p [REDACTED]"),
     ] {
         check(text, expected);

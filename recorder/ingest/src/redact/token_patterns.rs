@@ -16,12 +16,12 @@ pub(super) struct Token {
     pub(super) aws: bool,
 }
 
-/// How a kind of token looks.
+/// Format of a token.
 struct TokenForm {
     prefix: &'static str,
     /// What may follow the prefix; all of it is redacted, so that no part of a longer token remains.
     alphabet: fn(u8) -> bool,
-    /// At least so many characters follow.
+    /// Fewest characters after the prefix.
     min: usize,
     /// The prefix is unambiguous: it counts within a word too, and in a truncated text.
     sure: bool,
@@ -333,7 +333,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
         return Some(text.len());
     };
     let label = &text[from + step + END.len()..];
-    // The label and its dashes; what is no label is not swallowed.
+    // The label and its dashes; other text is kept.
     let after_label = label.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == ' ');
     Some(text.len() - after_label.trim_start_matches('-').len())
 }

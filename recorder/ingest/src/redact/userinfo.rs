@@ -53,7 +53,7 @@ impl Scan<'_> {
         (to > at && !name_only).then_some((at, to))
     }
 
-    /// Whether what stands before the first slash is no `host:port`, so that an `@` further on may end a password.
+    /// Whether the text before the first slash is not `host:port`, so that a later `@` may end a password.
     fn has_password(&self, at: usize, end: usize) -> bool {
         let address = if self.bytes.get(at) == Some(&b'[') {
             self.skip(at, |b| b != b']').min(end)

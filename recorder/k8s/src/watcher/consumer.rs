@@ -86,7 +86,7 @@ pub trait Consumer: Send {
     fn room(&self) -> impl Future<Output = ()> + Send;
 
     /// Whether there is room for a proof, which nothing can drop once it is told.
-    fn has_room(&self) -> bool;
+    fn is_ready(&self) -> bool;
 
     /// Reads an item of a list.
     fn read(&self, json: &RawValue) -> Self::Item;

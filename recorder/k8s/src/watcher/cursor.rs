@@ -11,14 +11,14 @@
 //! Invariant: nothing is proven by a line that lay in the connection while its consumer was busy, nor by one whose
 //! version is empty, 0 or lower than the position.
 
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::time::Timestamp;
 
 /// How far a watch has come.
 #[derive(Debug)]
 pub struct Cursor {
-    position: Version,
-    target: Version,
+    position: ResourceVersion,
+    target: ResourceVersion,
     caught_up: bool,
     /// When the line at hand was received, if it was waited for.
     received: Option<Timestamp>,
@@ -30,10 +30,10 @@ pub struct Cursor {
 
 impl Cursor {
     /// A watch that begins at `position` of a server that is at `target`.
-    pub fn new(position: &str, target: Version) -> Self {
-        let position = Version::new(position);
+    pub fn new(position: &str, target: ResourceVersion) -> Self {
+        let position = ResourceVersion::new(position);
         Self {
-            caught_up: position == target || target.is_certainly_before(&position),
+            caught_up: position == target || target.is_older_than(&position),
             position,
             target,
             received: None,
@@ -49,7 +49,7 @@ impl Cursor {
     }
 
     /// The same, to compare.
-    pub fn position(&self) -> &Version {
+    pub fn position(&self) -> &ResourceVersion {
         &self.position
     }
 
@@ -80,13 +80,13 @@ impl Cursor {
 
     /// The line's version; returns since when everything up to it is known to have been told.
     pub fn reach(&mut self, version: &str) -> Option<Timestamp> {
-        let version = Version::new(version);
+        let version = ResourceVersion::new(version);
         if version.may_follow(&self.position) {
             self.position = version;
             self.moved = true;
             self.caught_up |= !self.target.is_after(&self.position);
         } else if version != self.position {
-            self.went_back |= version.is_certainly_before(&self.position);
+            self.went_back |= version.is_older_than(&self.position);
             return None;
         }
         if !self.caught_up {
@@ -106,7 +106,7 @@ impl Cursor {
 
     /// A complete list shows that nothing lies between the position and `version`.
     pub(super) fn renewed(&mut self, version: &str, at: Timestamp) {
-        let version = Version::new(version);
+        let version = ResourceVersion::new(version);
         if version.may_follow(&self.position) {
             self.position = version;
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn cursor(position: &str, target: &str) -> Cursor {
-        let mut cursor = Cursor::new(position, Version::new(target));
+        let mut cursor = Cursor::new(position, ResourceVersion::new(target));
         cursor.line(Some(at(1)));
         cursor
     }

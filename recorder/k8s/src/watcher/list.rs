@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kube9_ingest::decode::{Identity, decode_identity};
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Label;
 use kube9_model::watch::RelistCause;
 use serde_json::value::RawValue;
@@ -63,8 +63,8 @@ impl<C: Consumer> Machine<C> {
             };
             self.watcher.report.active();
             if first.is_none() {
-                let version = Version::new(&page.version);
-                let asked_for = exactly.map(Version::new);
+                let version = ResourceVersion::new(&page.version);
+                let asked_for = exactly.map(ResourceVersion::new);
                 let expected = asked_for.as_ref().or(self.newest.as_ref());
                 if expected.is_some_and(|expected| went_back(&version, expected)) {
                     return Ok(Err(ListEnd::Regressed(page.version)));

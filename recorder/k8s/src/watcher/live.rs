@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Label;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
@@ -63,7 +63,7 @@ impl<C: Consumer> Machine<C> {
         let idle_left = idle_after.saturating_sub(live.idle.elapsed());
         let happened = tokio::select! {
             biased;
-            cause = self.watcher.recall.wanted() => Happened::Recalled(self.watcher.recall.take().unwrap_or(cause)),
+            cause = self.watcher.recall.requested() => Happened::Recalled(self.watcher.recall.take().unwrap_or(cause)),
             () = self.watcher.history.leaves(self.epoch) => Happened::WentBack,
             (line, waited) = waited(live.lines.next()) => Happened::Line(line, waited),
             () = until(live.works_at), if self.failing && live.works_at.is_some() => Happened::Works,
@@ -177,7 +177,7 @@ impl<C: Consumer> Machine<C> {
     }
 
     async fn tell_proven(&mut self, cursor: &Cursor, is_last: bool) -> Result<(), Closed> {
-        let Some(at) = cursor.proven().filter(|_| self.watcher.consumer.has_room()) else {
+        let Some(at) = cursor.proven().filter(|_| self.watcher.consumer.is_ready()) else {
             return Ok(()); // for as long as the writer stands still, the proof just ages
         };
         let version = &cursor.version();
@@ -252,7 +252,7 @@ impl<C: Consumer> Machine<C> {
             is_above |= page
                 .items
                 .iter()
-                .any(|item| Version::new(&item.version).is_after(live.cursor.position()));
+                .any(|item| ResourceVersion::new(&item.version).is_after(live.cursor.position()));
             if page.last {
                 break;
             }
@@ -265,7 +265,7 @@ impl<C: Consumer> Machine<C> {
         }
         self.note(&version);
         if !is_above {
-            if self.watcher.consumer.has_room() {
+            if self.watcher.consumer.is_ready() {
                 debug!(version, "idle position renewed");
                 self.watcher.report.active();
                 live.cursor.renewed(&version, at);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use kube9_base::backoff::Backoff;
 use kube9_base::clock::Clock;
-use kube9_base::recall::Recall;
-use kube9_model::identity::Version;
+use kube9_base::relist::RelistSignal;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Kind;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
@@ -51,7 +51,7 @@ pub struct Watcher<C> {
     /// How long to wait for room at the consumer before the watch is closed.
     pub max_wait: Duration,
     /// The writer's word.
-    pub recall: Arc<Recall>,
+    pub recall: Arc<RelistSignal>,
     /// Shared by all kinds: whether the API server's history went back.
     pub history: History,
     /// Metrics and health of this watch.
@@ -190,7 +190,7 @@ pub(super) struct Machine<C> {
     /// Refusals in a row.
     pub(super) denied: u32,
     /// Highest version that this kind was seen or stored at; `None`: nothing is known, or it is void.
-    pub(super) newest: Option<Version>,
+    pub(super) newest: Option<ResourceVersion>,
     /// Of [`History`], as far as it was taken in.
     pub(super) epoch: u64,
     /// The last check failed; how often the API server had been found to be back then.
@@ -207,6 +207,6 @@ pub(super) struct Machine<C> {
 }
 
 /// No history is at 0: that is an answer from a cache that holds nothing yet.
-pub(super) fn went_back(version: &Version, newest: &Version) -> bool {
-    *version != Version::Number(0) && version.is_certainly_before(newest)
+pub(super) fn went_back(version: &ResourceVersion, newest: &ResourceVersion) -> bool {
+    *version != ResourceVersion::Number(0) && version.is_older_than(newest)
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use kube9_base::backoff::Backoff;
-use kube9_model::identity::Version;
+use kube9_model::identity::ResourceVersion;
 use kube9_model::label::Label;
-use kube9_model::resume::{Resume, Start};
+use kube9_model::resume::{Resume, ResumePoint};
 use kube9_model::watch::{Regressed, RelistCause};
 use tracing::{debug, info, warn};
 
@@ -212,7 +212,7 @@ impl<C: Consumer> Machine<C> {
             lines: answer.lines(),
             cursor: Cursor::new(
                 &at.version,
-                target.unwrap_or_else(|| Version::new(&at.version)),
+                target.unwrap_or_else(|| ResourceVersion::new(&at.version)),
             ),
             tries: at.tries,
             opened,
@@ -287,7 +287,7 @@ impl<C: Consumer> Machine<C> {
             }
             End::Recalled(cause) => {
                 report.restarted(match cause {
-                    RelistCause::Hole => RestartCause::Overflow,
+                    RelistCause::QueueOverflow => RestartCause::Overflow,
                     _ => RestartCause::Other,
                 });
                 let next = self.give_up(at, cause);
@@ -424,13 +424,13 @@ impl<C: Consumer> Machine<C> {
     /// Whether the API server's newest version, asked for after all that was noted, is below that.
     pub(super) fn is_regressed(&self, version: &str) -> bool {
         let newest = self.newest.as_ref();
-        newest.is_some_and(|newest| went_back(&Version::new(version), newest))
+        newest.is_some_and(|newest| went_back(&ResourceVersion::new(version), newest))
     }
 
     pub(super) fn note(&mut self, version: &str) {
-        let version = Version::new(version);
+        let version = ResourceVersion::new(version);
         let newest = self.newest.as_ref();
-        if newest.is_none_or(|newest| !version.is_certainly_before(newest)) {
+        if newest.is_none_or(|newest| !version.is_older_than(newest)) {
             self.newest = Some(version);
         }
     }
@@ -443,8 +443,8 @@ impl<C: Consumer> Machine<C> {
 impl<C: Consumer> Watcher<C> {
     /// Lists and watches without end; the caller drops the future to stop it. Dropping it at any point is safe: what the
     /// consumer has taken is complete, and the rest comes again from the committed position.
-    pub async fn run(self, start: Start) {
-        let position = start.position.map(|version| Version::new(&version));
+    pub async fn run(self, start: ResumePoint) {
+        let position = start.position.map(|version| ResourceVersion::new(&version));
         let mut machine = Machine {
             backoff: Backoff::new(self.config.backoff.initial, self.config.backoff.max),
             page_size: self.consumer.page_size(),

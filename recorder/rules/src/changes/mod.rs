@@ -104,6 +104,6 @@ fn record(change: &Diff<'_>, row: Row) -> Record {
         reason: row.reason.to_owned(),
         node,
         extra,
-        ..Record::own(change.at)
+        ..Record::internal(change.at)
     }
 }

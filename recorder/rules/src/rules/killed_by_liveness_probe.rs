@@ -89,7 +89,7 @@ fn has_crashed(state: &ContainerState, since: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use kube9_model::ObjectRef;
-    use kube9_model::heard::{ProbeKill, Told};
+    use kube9_model::commit_stats::{CommitDelta, LivenessKill};
     use kube9_model::time::Timestamp;
 
     use super::RULE;
@@ -98,14 +98,14 @@ mod tests {
     use crate::tests::prelude::*;
 
     fn killed(second: i64, times: i64) -> Step {
-        Commit(Told {
-            kills: vec![ProbeKill {
+        Commit(CommitDelta {
+            kills: vec![LivenessKill {
                 pod: ObjectRef::clone(&key("Pod", "shop", "web-1")),
                 container: "app".into(),
                 at: Timestamp::from_secs(start().second() + second),
                 times,
             }],
-            ..Told::default()
+            ..CommitDelta::default()
         })
     }
 

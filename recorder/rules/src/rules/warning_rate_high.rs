@@ -72,16 +72,16 @@ fn check(context: &RuleContext<'_>, namespace: &str, output: &mut RuleOutput) {
 mod tests {
     use std::collections::HashMap;
 
-    use kube9_model::heard::{History, Place, SLOT_SECONDS, Told};
+    use kube9_model::commit_stats::{CommitDelta, SLOT_SECONDS, WarningBucket, WarningHistory};
 
     use super::RULE;
     use crate::tests::case::Step;
     use crate::tests::prelude::*;
 
     /// A day in which half of the hours had so many warnings, and the others none or as many.
-    fn used_to(rows: u32) -> History {
+    fn used_to(rows: u32) -> WarningHistory {
         let hour = start().second().div_euclid(3600);
-        History {
+        WarningHistory {
             recorded: (hour - 30..hour).collect(),
             hours: (hour - 30..hour - 5)
                 .map(|hour| ("shop".into(), hour, rows))
@@ -91,12 +91,12 @@ mod tests {
     }
 
     fn warnings(second: i64, rows: u32) -> Step {
-        let full_name = Place {
+        let full_name = WarningBucket {
             namespace: "shop".into(),
             slot: (start().second() + second).div_euclid(SLOT_SECONDS),
             reason: "BackOff".into(),
         };
-        Commit(Told {
+        Commit(CommitDelta {
             warnings: HashMap::from([(full_name, rows)]),
             kills: Vec::new(),
         })

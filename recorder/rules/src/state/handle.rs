@@ -10,7 +10,7 @@ use kube9_ingest::sanitize::{Clean, sanitize};
 use kube9_model::label::{Kind, Label};
 use kube9_model::resume::off_name;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, WatchId};
+use kube9_model::watch::{RelistCause, SourceMarker, WatchId};
 use kube9_model::{ObjectRef, Severity};
 
 use super::quota::Cause;
@@ -30,8 +30,8 @@ fn without_facts(watch: WatchId, name: &str) -> Item {
 
 /// Stores in `facts` that the analysis of a namespace is off.
 fn off_mark(watch: WatchId, namespace: &str) -> Item {
-    let mark = serde_json::json!({});
-    facts_only(watch, &off_name(namespace), Clean::json(&mark))
+    let marker = serde_json::json!({});
+    facts_only(watch, &off_name(namespace), Clean::json(&marker))
 }
 
 fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
@@ -81,14 +81,14 @@ impl Analysis {
                     .source(watch)
                     .is_some_and(|source| !source.is_resuming())
                 {
-                    let mark = Mark::Synced {
+                    let marker = SourceMarker::Synced {
                         version,
                         at,
                         server_time,
                         listed: objects,
                         vanished,
                     };
-                    out.push(Item::Mark { watch, mark });
+                    out.push(Item::Marker { watch, marker });
                 }
                 self.tried(watch, false, &mut out);
             }
@@ -117,15 +117,15 @@ impl Analysis {
             } => {
                 let source = self.source(watch);
                 if source.is_some_and(|source| source.confirm(at) || is_last) {
-                    out.push(Item::Mark {
+                    out.push(Item::Marker {
                         watch,
-                        mark: Mark::Proven { version, at },
+                        marker: SourceMarker::Confirmed { version, at },
                     });
                 }
             }
-            News::Regressed(regressed) => out.push(Item::Mark {
+            News::Regressed(regressed) => out.push(Item::Marker {
                 watch,
-                mark: Mark::Regressed {
+                marker: SourceMarker::Regressed {
                     version: regressed.found,
                     at: regressed.at,
                     is_first: regressed.is_first,
@@ -155,10 +155,10 @@ impl Analysis {
         if cause == RelistCause::Resumed {
             return;
         }
-        out.push(Item::Mark {
+        out.push(Item::Marker {
             watch,
-            mark: Mark::ListBegun {
-                listing: 0, // numbers tell Events of `dedup` apart; objects have no entries there
+            marker: SourceMarker::Init {
+                list_generation: 0, // numbers tell Events of `dedup` apart; objects have no entries there
                 cause,
                 at: now,
             },

@@ -16,9 +16,9 @@ use kube9_base::settings::ByteSize;
 use kube9_ingest::item::{Finding, Item};
 use kube9_ingest::maps::{Map, Set};
 use kube9_ingest::owners::Owners;
-use kube9_model::heard::{History, Told};
+use kube9_model::commit_stats::{CommitDelta, WarningHistory};
 use kube9_model::label::Kind;
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use tracing::error;
@@ -60,7 +60,7 @@ pub struct RestoredState {
     /// Fingerprint and state of the open findings.
     pub findings: Vec<(String, String)>,
     /// Warnings of the last week.
-    pub history: History,
+    pub history: WarningHistory,
 }
 
 impl Analysis {
@@ -91,7 +91,7 @@ impl Analysis {
         watch: WatchId,
         kind: Kind,
         namespace: &str,
-        stored: Remembered,
+        stored: StoredObjects,
     ) -> RelistCause {
         for namespace in &stored.left_out {
             self.quota.was_off(namespace);
@@ -130,7 +130,7 @@ impl Analysis {
     }
 
     /// Handles what the writer committed.
-    pub fn on_commit(&mut self, told: Told, now: Timestamp) {
+    pub fn on_commit(&mut self, told: CommitDelta, now: Timestamp) {
         self.world.warnings.recording(now);
         let mut dirty = BTreeSet::new();
         for (place, rows) in &told.warnings {

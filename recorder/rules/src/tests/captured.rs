@@ -3,7 +3,7 @@
 use kube9_ingest::decode::decode_event;
 use kube9_ingest::filter::SeverityOverrides;
 use kube9_ingest::normalize::normalize;
-use kube9_model::heard::Told;
+use kube9_model::commit_stats::CommitDelta;
 use kube9_model::label::Kind;
 use kube9_model::record::Occurred;
 use kube9_model::time::Timestamp;
@@ -65,7 +65,7 @@ impl CapturedObjects {
                 harness.apply(label, object);
             }
         }
-        let mut told = Told::default();
+        let mut told = CommitDelta::default();
         for event in self.objects(name, "Event") {
             let event = decode_event(event.to_string().as_bytes()).unwrap();
             let normalized = normalize(event, harness.now, &SeverityOverrides::default()).unwrap();
@@ -80,7 +80,7 @@ impl CapturedObjects {
                 .filter_map(|object| object["count"].as_i64())
                 .max();
             let times = seen.count - before.unwrap_or(0);
-            told.sight(&normalized.record, seen.last, times);
+            told.count_probe_kill(&normalized.record, seen.last, times);
         }
         harness.commit(told);
     }

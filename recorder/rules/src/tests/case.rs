@@ -1,8 +1,8 @@
 //! Cases of a rule: steps, and what the rule does.
 
-use kube9_ingest::item::{Finding, Step as Transition};
+use kube9_ingest::item::{Finding, FindingTransition as Transition};
 use kube9_model::Severity;
-use kube9_model::heard::{History, Told};
+use kube9_model::commit_stats::{CommitDelta, WarningHistory};
 use kube9_model::label::Kind;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(crate) enum Step {
     /// Sets the objects and the time to a moment of a captured scenario.
     Captured(&'static str, &'static str),
     /// The writer commits Events.
-    Commit(Told),
+    Commit(CommitDelta),
     SetSelfStatus(SelfStatus),
     /// Advances the clock by seconds.
     Wait(u64),
@@ -42,11 +42,11 @@ pub(crate) enum Step {
 
 /// Runs the steps on a cluster that was never recorded before, and compares the rule's findings with the expectations.
 pub(crate) fn run(rule: &Rule, steps: Vec<Step>) {
-    run_after(rule, History::default(), steps);
+    run_after(rule, WarningHistory::default(), steps);
 }
 
 /// The same with recorded history.
-pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Step>) {
+pub(crate) fn run_after(rule: &Rule, history: WarningHistory, steps: Vec<Step>) {
     let happens = |step: &Step| {
         matches!(
             step,
@@ -107,7 +107,7 @@ pub(crate) fn run_after(rule: &Rule, history: History, steps: Vec<Step>) {
             .filter_map(|finding| {
                 reads_well(finding);
                 let record = finding.row.record();
-                let what = match finding.step {
+                let what = match finding.transition {
                     Transition::Opened { .. } => "opens",
                     Transition::Closed if record.title.ends_with(" resolved") => "closes",
                     Transition::Closed => "becomes",
@@ -153,7 +153,7 @@ fn reads_well(finding: &Finding) {
         record.description
     );
     assert_ne!(record.title, record.description);
-    if !matches!(finding.step, Transition::Closed) {
+    if !matches!(finding.transition, Transition::Closed) {
         let since = record.extra["since"].as_str().unwrap();
         assert!(record.title.contains(&since[..10]), "{}", record.title);
     }

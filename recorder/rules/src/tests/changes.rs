@@ -1,4 +1,4 @@
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 
 use super::harness::TestHarness;
 use super::prelude::*;
@@ -192,7 +192,7 @@ fn object_changes_make_rows() {
 fn first_list_makes_no_rows() {
     let mut harness =
         TestHarness::started(AnalysisConfig::default(), RestoredState::default(), |_| {
-            Remembered::default()
+            StoredObjects::default()
         });
     harness.list(Kind::Node, &[node("w1", json!({}))]);
     harness.list(Kind::Deployment, &[deployment(json!({}))]);

@@ -6,10 +6,10 @@ use kube9_ingest::item::{Finding, Item};
 use kube9_ingest::news::{News, Seen};
 use kube9_ingest::objects::Object;
 use kube9_ingest::owners::Owners;
-use kube9_model::heard::Told;
+use kube9_model::commit_stats::CommitDelta;
 use kube9_model::label::{Kind, Label};
 use kube9_model::record::Record;
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl TestHarness {
 
     /// Synced on an empty cluster, with restored state.
     pub(crate) fn restored(config: AnalysisConfig, before: RestoredState) -> Self {
-        let mut harness = Self::started(config, before, |_| Remembered::default());
+        let mut harness = Self::started(config, before, |_| StoredObjects::default());
         for kind in KINDS {
             harness.list(kind, &[]);
         }
@@ -66,7 +66,7 @@ impl TestHarness {
     pub(crate) fn started(
         config: AnalysisConfig,
         before: RestoredState,
-        stored: impl Fn(Kind) -> Remembered,
+        stored: impl Fn(Kind) -> StoredObjects,
     ) -> Self {
         let mut analysis = Analysis::new(config, Owners::default(), before);
         for kind in KINDS {
@@ -107,7 +107,7 @@ impl TestHarness {
         let seen_before = self
             .items
             .iter()
-            .any(|item| matches!(item, Item::Mark { watch: w, .. } if *w == watch(kind)));
+            .any(|item| matches!(item, Item::Marker { watch: w, .. } if *w == watch(kind)));
         let cause = if seen_before {
             RelistCause::Expired
         } else {
@@ -150,7 +150,7 @@ impl TestHarness {
         self.send(kind, News::Deleted(decoded(kind, object)));
     }
 
-    pub(crate) fn commit(&mut self, told: Told) {
+    pub(crate) fn commit(&mut self, told: CommitDelta) {
         self.analysis.on_commit(told, self.now);
         self.evaluate_all();
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kube9_base::settings::ByteSize;
-use kube9_ingest::item::{Item, Step};
+use kube9_ingest::item::{FindingTransition, Item};
 use kube9_ingest::news::News;
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::watch::RelistCause;
 
 use super::harness::{KINDS, TestHarness};
@@ -131,7 +131,7 @@ fn findings_of_namespace_that_is_off_close_with_reason() {
     fill(&mut harness, "shop");
     let closed = harness.findings();
     assert_eq!(closed.len(), 1);
-    assert_eq!(closed[0].step, Step::Closed);
+    assert_eq!(closed[0].transition, FindingTransition::Closed);
     let description = &closed[0].row.record().description;
     assert!(
         description.contains("off for lack of memory"),
@@ -237,7 +237,7 @@ fn node_rules_wait_while_pods_are_left_out() {
         harness.wait(700);
         let found = harness.findings().into_iter();
         found
-            .map(|f| (f.fingerprint.to_string(), f.step))
+            .map(|f| (f.fingerprint.to_string(), f.transition))
             .collect::<Vec<_>>()
     };
     let mut harness = TestHarness::with(small());
@@ -268,7 +268,7 @@ fn rules_that_need_only_some_pods_open_while_others_are_left_out() {
     let of_rule = |harness: &mut TestHarness, rule: &str| {
         let found = harness.findings().into_iter();
         let found = found.filter(|f| f.fingerprint.as_str().starts_with(rule));
-        found.map(|f| f.step).collect::<Vec<_>>()
+        found.map(|f| f.transition).collect::<Vec<_>>()
     };
     let mut harness = TestHarness::with(small());
     for name in ["w1", "w2"] {
@@ -282,7 +282,10 @@ fn rules_that_need_only_some_pods_open_while_others_are_left_out() {
     }
     harness.wait(70);
     let steps = of_rule(&mut harness, "ImageFailsOnSeveralNodes/");
-    assert!(matches!(steps[..], [Step::Opened { .. }]), "{steps:?}");
+    assert!(
+        matches!(steps[..], [FindingTransition::Opened { .. }]),
+        "{steps:?}"
+    );
     // A pod less that waits for it: one of those that are left out may wait for it as well.
     harness.apply(Kind::Pod, &pod("web-2", json!({})));
     harness.wait(70);
@@ -304,7 +307,7 @@ fn rules_that_need_only_some_pods_open_while_others_are_left_out() {
     assert_eq!(harness.analysis.trouble(), None);
     assert_eq!(
         of_rule(&mut harness, "ImageFailsOnSeveralNodes/"),
-        [Step::Closed]
+        [FindingTransition::Closed]
     );
 }
 
@@ -397,10 +400,10 @@ fn namespace_still_too_large_is_off_again_without_finding() {
 
 #[test]
 fn namespace_off_at_the_stop_makes_no_rows_at_the_start() {
-    let mut harness = TestHarness::started(small(), RestoredState::default(), |_| Remembered {
-        proven: Some(start()),
+    let mut harness = TestHarness::started(small(), RestoredState::default(), |_| StoredObjects {
+        confirmed_at: Some(start()),
         left_out: ["shop".to_owned()].into(),
-        ..Remembered::default()
+        ..StoredObjects::default()
     });
     for kind in KINDS {
         let objects = match kind {

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use kube9_ingest::item::{Item, Step};
+use kube9_ingest::item::{FindingTransition, Item};
 use kube9_ingest::news::News;
 use kube9_model::record::Record;
-use kube9_model::resume::Remembered;
+use kube9_model::resume::StoredObjects;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause};
+use kube9_model::watch::{RelistCause, SourceMarker};
 
 use super::harness::{KINDS, TestHarness, decoded, start, watch};
 use super::prelude::*;
@@ -32,15 +32,15 @@ impl Stored {
                     };
                 }
                 Item::Finding(finding) => {
-                    match &finding.step {
-                        Step::Opened { state, .. } => {
+                    match &finding.transition {
+                        FindingTransition::Opened { state, .. } => {
                             let before = self
                                 .findings
                                 .insert(finding.fingerprint.to_string(), state.to_string());
                             assert!(before.is_none(), "{} opened twice", finding.fingerprint);
                         }
-                        Step::Updated => {}
-                        Step::Closed => {
+                        FindingTransition::Updated => {}
+                        FindingTransition::Closed => {
                             let before = self.findings.remove(finding.fingerprint.as_str());
                             assert!(
                                 before.is_some(),
@@ -67,12 +67,12 @@ impl Stored {
         };
         let mut harness = TestHarness::started(AnalysisConfig::default(), before, |kind| {
             let of_kind = self.facts.iter().filter(|((w, _), _)| *w == watch(kind).0);
-            Remembered {
+            StoredObjects {
                 facts: of_kind
                     .map(|((_, name), facts)| (name.clone(), facts.clone()))
                     .collect(),
-                proven: Some(start()),
-                ..Remembered::default()
+                confirmed_at: Some(start()),
+                ..StoredObjects::default()
             }
         });
         harness.now = now;
@@ -158,7 +158,7 @@ fn snapshots_and_findings_contain_no_secrets() {
     let items = harness.take();
     let steps = items
         .iter()
-        .filter(|item| matches!(item, Item::Finding(found) if found.step != Step::Updated));
+        .filter(|item| matches!(item, Item::Finding(found) if found.transition != FindingTransition::Updated));
     assert_eq!(steps.count(), 0, "{items:?}");
 }
 
@@ -174,8 +174,8 @@ fn proven(harness: &mut TestHarness, version: &str) -> Option<Timestamp> {
         },
     );
     harness.take().into_iter().find_map(|item| match item {
-        Item::Mark {
-            mark: Mark::Proven { at, .. },
+        Item::Marker {
+            marker: SourceMarker::Confirmed { at, .. },
             ..
         } => Some(at),
         _ => None,
@@ -241,8 +241,8 @@ fn list_at_stored_position_does_not_move_the_position() {
     let is_synced = |item: &Item| {
         matches!(
             item,
-            Item::Mark {
-                mark: Mark::Synced { .. },
+            Item::Marker {
+                marker: SourceMarker::Synced { .. },
                 ..
             }
         )
@@ -364,7 +364,7 @@ fn unwatched_kind_suspends_its_findings() {
     harness.wait(3);
     let findings = harness.findings();
     assert_eq!(findings.len(), 1);
-    assert_eq!(findings[0].step, Step::Closed);
+    assert_eq!(findings[0].transition, FindingTransition::Closed);
     assert!(
         findings[0]
             .row
@@ -488,7 +488,9 @@ fn finding_is_updated_at_most_once_a_minute() {
     harness.wait(70);
     let findings = harness.findings();
     assert!(
-        findings.iter().all(|f| f.step == Step::Updated),
+        findings
+            .iter()
+            .all(|f| f.transition == FindingTransition::Updated),
         "{findings:?}"
     );
     let crash_loop: Vec<_> = findings

@@ -32,7 +32,7 @@ use index::Index;
 use kube9_ingest::maps::{Map, trim};
 use kube9_ingest::objects::{Condition, ConfigMap, Deployment, Meta, Node, Object, Pod, Service};
 use kube9_ingest::sanitize::clean_name;
-use kube9_model::heard::ProbeKill;
+use kube9_model::commit_stats::LivenessKill;
 use kube9_model::label::Kind;
 
 /// Up to so many pods that wait for an image, each marks the nodes of the others as dependents.
@@ -267,7 +267,7 @@ impl World {
     }
 
     /// Remembers a kill by a liveness probe; adds its dependents to `dirty`.
-    pub fn note_kill(&mut self, kill: &ProbeKill, dirty: &mut BTreeSet<Subject>) {
+    pub fn note_kill(&mut self, kill: &LivenessKill, dirty: &mut BTreeSet<Subject>) {
         let Some(entry) = self.pods.get_mut(&kill.pod) else {
             return; // deleted before its Event was committed
         };

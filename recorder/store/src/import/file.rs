@@ -1,7 +1,7 @@
-//! A database that may be the original operator's: looked at before SQLite opens it, then read as something hostile.
+//! Opens a database that may be the original operator's: checked before SQLite opens it, then read as untrusted input.
 //!
-//! It is opened as immutable: no lock, no log, no journal, and nothing is written beside it. So it must be whole by
-//! itself; one with rows in a `-wal` or `-journal` beside it is refused, since they would be missing.
+//! It is opened as immutable: without lock, log or journal, and without a write. A file with rows in a `-wal` or
+//! `-journal` beside it is rejected, because they would be missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -20,51 +20,50 @@ use rustix::fs::OFlags;
 use super::row::Foreign;
 use super::schema;
 
-/// Files that one start looks at, in the order of their names.
+/// Files that one start reads, in the order of their names.
 pub const FILES_MAX: usize = 100;
 
 /// Largest schema: the original's has about 8 KiB.
 const SCHEMA_BYTES_MAX: u64 = 1 << 20;
 
-/// Longest value that SQLite may make of the file: what the query side reads of any file, too.
+/// Longest value that SQLite may return; the query side has the same limit.
 const VALUE_BYTES_MAX: i32 = 1 << 20;
 
-/// Longest text of a row that is looked at. The original bounds its metadata to 10 KiB and cuts nothing else above 1 KB.
+/// Longest text of a row that is read. The original bounds its metadata to 10 KiB and other texts to about 1 KB.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// Longest value of the columns that hold names and words: making a long text safe takes time.
+/// Longest value of the name columns: sanitizing a long text takes time.
 const WORD_BYTES_MAX: usize = 16 << 10;
 
 /// SQLite's page cache for it, in KiB (negative: SQLite's convention for KiB).
 const CACHE_KIB: i64 = -1024;
 
-/// Steps of SQLite's machine between two looks whether to go on: about a millisecond.
+/// SQLite instructions between two checks whether to continue: about a millisecond.
 const STEPS_PER_LOOK: i32 = 10_000;
 
-/// Why a file cannot be taken in. It stays as it is, and the next start tries again.
+/// Why a file cannot be imported. It is not changed, and the next start retries.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// A folder, a link, a pipe.
-    #[error("it is not a regular file")]
+    #[error("not a regular file")]
     NotAFile,
     /// The recorder's own database under another name.
     #[error("it is the recorder's own database")]
     Own,
-    /// No SQLite database.
-    #[error("it is not a SQLite database")]
+    #[error("not a SQLite database")]
     NotADatabase,
-    /// Rows beside it would be missing.
+    /// Rows in that file would be missing.
     #[error(
         "it has rows in {0}: run sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)' on a copy first"
     )]
     Unfinished(String),
-    /// SQLite holds a schema in memory as a whole.
+    /// SQLite holds the whole schema in memory.
     #[error("its schema is larger than the original operator's")]
     Schema,
     /// Another table, or none.
     #[error("it does not have the original operator's table events: {0}")]
     Layout(String),
-    /// The time is over, or the process must end.
+    /// The time limit was reached, or the process must end.
     #[error(
         "interrupted: the recorder is stopping, or the time limit for imports is reached; the next start continues"
     )]
@@ -72,11 +71,10 @@ pub enum Refused {
     /// Another process wrote to it meanwhile.
     #[error("it was changed while it was read")]
     Changed,
-    /// Reading failed.
-    #[error("it cannot be read: {0}")]
+    #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
-    /// SQLite failed, mostly since the file is damaged.
-    #[error("it cannot be read: {0}")]
+    /// Usually a corrupted file.
+    #[error("cannot read it: {0}")]
     Sqlite(rusqlite::Error),
 }
 
@@ -90,10 +88,10 @@ impl From<rusqlite::Error> for Refused {
     }
 }
 
-/// The names that end in `.db`, in their order; at most [`FILES_MAX`]. None where there is no such folder.
+/// The files `*.db` in their order, at most [`FILES_MAX`]. Empty if there is no such folder.
 ///
 /// # Errors
-/// The folder is there and cannot be read.
+/// The folder exists and cannot be read.
 pub fn databases(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -105,7 +103,7 @@ pub fn databases(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let path = folder.join(entry?.file_name());
         if path.extension().is_some_and(|end| end == "db") {
             found.push(path);
-            // Bounded, whatever the folder holds: the first by name stay.
+            // Bounded: keep the first by name.
             if found.len() > 2 * FILES_MAX {
                 found.sort_unstable();
                 found.truncate(FILES_MAX);
@@ -117,7 +115,7 @@ pub fn databases(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What tells a file from another, and from itself after a write.
+/// Identifies a file and detects a write to it.
 type Stamp = (u64, u64, u64, Option<SystemTime>);
 
 fn stamp(of: &Metadata) -> Stamp {
@@ -132,17 +130,17 @@ pub struct ForeignFile {
 }
 
 impl ForeignFile {
-    /// Opens it, if it is one. `own`: device and inode of files that SQLite has open, of which no other handle may be
-    /// closed. `go_on` is asked every now and then; reading ends with [`Refused::Interrupted`] once it says no.
+    /// `own`: device and inode of the recorder's own database files, which must not be opened and closed here. `go_on` is
+    /// polled; once it returns false, reading ends with [`Refused::Interrupted`].
     ///
     /// # Errors
-    /// It cannot be taken in.
+    /// It cannot be imported.
     pub fn open(
         path: &Path,
         own: &[(u64, u64)],
         go_on: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, Refused> {
-        // Not through links, which another process may turn elsewhere, and not waiting for a pipe's other end.
+        // No links, which another process may change, and no pipes, which would block.
         let found = fs::symlink_metadata(path)?;
         if !found.is_file() {
             return Err(Refused::NotAFile);
@@ -155,7 +153,7 @@ impl ForeignFile {
             match fs::symlink_metadata(beside(path, suffix)) {
                 Ok(found) if found.is_file() && found.len() == 0 => {}
                 Ok(_) => return Err(Refused::Unfinished(name(&beside(path, suffix)))),
-                // Where the name would be too long there is none either.
+                // If the name would be too long, the file does not exist.
                 Err(error)
                     if [ErrorKind::NotFound, ErrorKind::InvalidFilename]
                         .contains(&error.kind()) => {}
@@ -189,7 +187,7 @@ impl ForeignFile {
     /// Calls `each` with every row, in the order of the table.
     ///
     /// # Errors
-    /// It cannot be read to its end, or `each` says so.
+    /// It cannot be read to its end, or `each` failed.
     pub fn rows<E: From<Refused>>(
         &self,
         mut each: impl FnMut(Foreign<'_>) -> Result<(), E>,
@@ -203,10 +201,10 @@ impl ForeignFile {
         Ok(())
     }
 
-    /// Whether it is the same as when it was opened. An immutable file is not locked.
+    /// Checks that the file has not changed since it was opened: an immutable file is not locked.
     ///
     /// # Errors
-    /// It is not.
+    /// It has changed.
     pub fn is_unchanged(&self) -> Result<(), Refused> {
         if stamp(&fs::symlink_metadata(&self.path)?) == self.stamp {
             Ok(())
@@ -216,7 +214,7 @@ impl ForeignFile {
     }
 }
 
-/// Renames a file that is taken in, so that this happens once; returns its new name. One that is there is kept.
+/// Renames an imported file to `.done` or `.done.N`; returns its new path. Overwrites nothing.
 ///
 /// # Errors
 /// It cannot be renamed.
@@ -238,7 +236,7 @@ pub fn set_done(path: &Path) -> io::Result<PathBuf> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-/// The name of a file, for people.
+/// The name of a file, for messages.
 pub fn name(path: &Path) -> String {
     path.file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
@@ -250,7 +248,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Looks at it before SQLite does. Closing the file drops no lock of SQLite's: it is not one that is open.
+/// Checks the file before SQLite opens it. Closing it drops no lock of SQLite: the file is not open.
 fn header(path: &Path) -> Result<Stamp, Refused> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file: File = OpenOptions::new()
@@ -283,7 +281,7 @@ fn uri(path: &Path) -> String {
     uri + "?mode=ro&immutable=1"
 }
 
-/// A real table with the ten columns, none of them computed. More tables and columns are none of our business.
+/// Requires a real table with the ten columns, none of them computed. Further tables and columns are ignored.
 fn has_layout(conn: &Connection) -> Result<(), Refused> {
     let layout = |what: &str| Err(Refused::Layout(what.to_owned()));
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
@@ -316,7 +314,7 @@ fn has_layout(conn: &Connection) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Reads a value only where all of the row are short enough: `octet_length` asks for the size alone.
+/// Reads values only if all values of the row are short enough: `octet_length` does not read them.
 fn select() -> String {
     let fits: Vec<String> = EVENT_COLUMNS
         .iter()

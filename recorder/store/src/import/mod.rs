@@ -1,17 +1,17 @@
-//! Takes in what the original kube9 operator recorded: databases that lie in `import/` of the data directory.
+//! Imports databases of the original kube9 operator from `import/` in the data directory.
 //!
 //! ```text
-//!   import/*.db ─ file (is it one? opened read-only) ─ row (its ten columns → a row, or why not)
-//!        ─▶ batches, each a transaction ─▶ the row that says so, synced ─▶ FILE.done
+//!   import/*.db ─ file (check, open read-only) ─ row (ten columns → a row, or the reason why not)
+//!        ─▶ batches, each a transaction ─▶ a row about the import, synced ─▶ FILE.done
 //! ```
 //!
 //! The original kept one plain table `events` of ten text columns (alto9/kube9-operator, `src/database/schema.ts`), with
 //! ids `evt_YYYYMMDD_HHMMSS_` and six random hexadecimal digits, and `created_at` to the millisecond.
 //!
-//! Invariant: ids and times stay as they are. What else is stored passes `sanitize` as every row does.
-//! Invariant: a row is stored once, whatever interrupts this: its id is looked for first, and is unique in the table.
-//! Invariant: nothing of a file is run (no view, trigger or computed column), and nothing of it keeps the recorder from
-//! recording: neither its size, nor its content, nor that it cannot be read.
+//! Invariant: ids and times are not changed. All other values pass `sanitize`, as in every row.
+//! Invariant: a row is stored once, even if the import is interrupted: its id is looked up first, and is unique.
+//! Invariant: no code in a file is executed (view, trigger, computed column), and no file can stop the recorder: neither by
+//! its size, nor by its content, nor by a read error.
 
 pub mod file;
 pub mod row;
@@ -30,28 +30,28 @@ use super::report::record;
 /// Folder within the data directory.
 pub const FOLDER: &str = "import";
 
-/// How long a start may take in rows, all files together; what is left then is for the next start. The API server keeps
-/// Events for an hour, and the history of all other objects for five minutes: the watch must begin well before.
+/// Time limit for all imports of one start; the next start continues. The API server keeps Events for an hour, and the
+/// history of other objects for five minutes: the watches must start well before that.
 pub const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Rows that are read for one transaction.
+/// Rows per transaction.
 pub const BATCH_ROWS: usize = 500;
 
-/// Bytes of texts that are read for one transaction, where its rows are long.
+/// Bytes of texts per transaction.
 pub const BATCH_BYTES: usize = 1 << 20;
 
-/// Why a row is not taken in.
+/// Why a row is not imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Skipped {
-    /// A row with its id is in the record.
+    /// A row with its id exists.
     Known,
-    /// It is older than rows of its severity are kept.
+    /// It is older than its retention.
     Old,
-    /// The size limit has deleted rows of its namespace and severity that were as new: it would delete this one, or did.
+    /// The size limit has deleted equally new rows of its namespace and severity: it would delete this one, or did.
     Evicted,
     /// Its `created_at` lies in the future.
     Future,
-    /// Its id is not one of the contract.
+    /// Its id is not an event id.
     Id,
     /// Its `created_at` is not a time.
     Time,
@@ -59,14 +59,14 @@ pub enum Skipped {
     EventType,
     /// Its `severity` is unknown.
     Severity,
-    /// A value is longer than any that the original wrote.
+    /// A value is longer than the original's limits.
     TooLong,
-    /// There are more rows in its second than keys.
+    /// Its second has no free key.
     NoKey,
 }
 
 impl Skipped {
-    /// In the row and in the log.
+    /// For the row and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Known => "already recorded",
@@ -83,25 +83,25 @@ impl Skipped {
     }
 }
 
-/// What became of the rows of a file.
+/// Counts of the rows of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows taken in.
+    /// Rows imported.
     pub taken: u64,
-    /// Of these, rows with a text that is not stored as it was: redacted, cut, escaped, a time in another form,
-    /// or metadata that is not an object.
+    /// Of these, rows with a changed value: redacted, truncated, escaped, a time in another form, or metadata that is not
+    /// an object.
     pub changed: u64,
-    /// Rows left out, by reason.
+    /// Rows skipped, by reason.
     pub skipped: BTreeMap<Skipped, u64>,
 }
 
 impl Counts {
-    /// Counts a row that is left out.
+    /// Counts a skipped row.
     pub fn skip(&mut self, why: Skipped) {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    /// Adds those of a part.
+    /// Adds the counts of a part.
     pub fn add(&mut self, part: &Self) {
         self.taken += part.taken;
         self.changed += part.changed;
@@ -110,12 +110,11 @@ impl Counts {
         }
     }
 
-    /// Rows left out.
     pub fn skipped_total(&self) -> u64 {
         self.skipped.values().sum()
     }
 
-    /// What was left out and why, e.g. `3 unknown severity, 1 not an event id`.
+    /// Skipped rows by reason, e.g. `3 unknown severity, 1 not an event id`.
     pub fn reasons(&self) -> String {
         let parts: Vec<String> = self
             .skipped
@@ -126,8 +125,8 @@ impl Counts {
     }
 }
 
-/// The row that tells of a file: all of it was taken in, or, with a `cause`, not all of it.
-pub fn told(file: &str, counts: &Counts, cause: Option<&str>, at: Timestamp) -> Sanitized {
+/// The row about an import; with a `cause` if it is incomplete.
+pub fn import_record(file: &str, counts: &Counts, cause: Option<&str>, at: Timestamp) -> Sanitized {
     let (taken, skipped) = (counts.taken, counts.skipped_total());
     let mut description = format!("Imported {taken} rows of {file}; {skipped} skipped");
     if skipped > 0 {

@@ -1,4 +1,4 @@
-//! One row of the original operator as a row of ours, or why it cannot be one. Pure.
+//! Converts one row of the original operator. Pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,35 +15,33 @@ use super::Skipped;
 use crate::config::RetentionConfig;
 use crate::rows::Imported;
 
-/// Longest id: the contract's have 26 characters, and who made ids with a longer random part may keep them.
+/// Longest id: event ids have 26 characters; ids with a longer random part are accepted.
 const ID_BYTES_MAX: usize = 64;
 
 /// Longest `created_at`: RFC 3339 with nanoseconds and an offset has 35 characters.
 const TIME_BYTES_MAX: usize = 40;
 
-/// How far `created_at` may lie ahead: another node's clock, not another day.
+/// How far `created_at` may lie in the future: clock skew, not another day.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// A row as it was read; the texts in the order of [`EVENT_COLUMNS`].
+/// A row as it was read; texts in the order of [`EVENT_COLUMNS`].
 pub struct Foreign<'a> {
     fits: bool,
     texts: [Option<Cow<'a, str>>; EVENT_COLUMNS.len()],
-    /// A value was no text.
+    /// A value was not text.
     odd: bool,
 }
 
 /// A row that can be stored.
 #[derive(Debug)]
 pub struct Ready {
-    /// It, safe to store.
     pub row: Sanitized,
     /// When it was created.
     pub created: Timestamp,
     /// Its last occurrence.
     pub last: Timestamp,
-    /// What it keeps.
     pub imported: Imported,
-    /// Whether a text is not what it was.
+    /// A text was changed.
     pub changed: bool,
 }
 
@@ -51,7 +49,7 @@ impl<'a> Foreign<'a> {
     /// Reads a row of the import's SELECT: whether it fits, then the columns.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// SQLite failed.
     pub fn read(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         let mut foreign = Self {
             fits: row.get(0)?,
@@ -77,20 +75,20 @@ impl<'a> Foreign<'a> {
         Ok(foreign)
     }
 
-    /// Its id, which may be none of ours.
+    /// Its id, which may be invalid.
     pub fn id(&self) -> Option<&str> {
         self.texts[0].as_deref()
     }
 
-    /// Bytes of its texts: making them safe takes time.
+    /// Bytes of its texts, which bound the time to sanitize them.
     pub fn bytes(&self) -> usize {
         self.texts.iter().flatten().map(|text| text.len()).sum()
     }
 
-    /// The row as one of ours.
+    /// Converts the row.
     ///
     /// # Errors
-    /// It cannot be one.
+    /// It must be skipped.
     pub fn ready(self, keep: &RetentionConfig, now: Timestamp) -> Result<Ready, Skipped> {
         if !self.fits {
             return Err(Skipped::TooLong);
@@ -172,7 +170,7 @@ impl<'a> Foreign<'a> {
     }
 }
 
-/// An id is shown as it is, so that it may hold nothing but what ids hold, and nothing that looks like a secret.
+/// An id is printed unchanged, so it must contain only id characters and must not look like a secret.
 fn is_id(id: &str) -> bool {
     id.len() <= ID_BYTES_MAX
         && id.strip_prefix("evt_").is_some_and(|rest| !rest.is_empty())
@@ -182,7 +180,7 @@ fn is_id(id: &str) -> bool {
         && clean_text(id, ID_BYTES_MAX) == id
 }
 
-/// Whether a time has the form that all others in the record have, to whatever fraction of a second: it sorts as text.
+/// Whether a time has the form of all other times, with any fraction of a second, so that it sorts as text.
 fn is_utc(text: &str, time: Timestamp) -> bool {
     let printed = time.to_string();
     let seconds = printed.get(.."YYYY-MM-DDTHH:MM:SS".len());
@@ -201,7 +199,7 @@ fn word<T: Copy>(all: &[T], name: fn(T) -> &'static str, given: Option<&str>) ->
     all.iter().copied().find(|one| Some(name(*one)) == given)
 }
 
-/// The metadata. Of what is neither an object nor nothing, the text is kept.
+/// The metadata. If it is not an object, its text is kept.
 fn object_of(metadata: Option<&str>) -> Map<String, Value> {
     let Some(text) = metadata else {
         return Map::new();
@@ -212,7 +210,7 @@ fn object_of(metadata: Option<&str>) -> Map<String, Value> {
     }
 }
 
-/// The last occurrence that the metadata tells of. One that cannot be is none: a row that claims the future would stay.
+/// The last occurrence in the metadata. An implausible one is ignored: a row in the future would never expire.
 fn last(extra: &Map<String, Value>, created: Timestamp, now: Timestamp) -> Timestamp {
     extra
         .get("last_timestamp")

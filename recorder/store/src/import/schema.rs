@@ -1,4 +1,4 @@
-//! How large the schema of a SQLite file is, found without SQLite, which would hold all of it in memory to say so.
+//! Measures the schema of a SQLite file without SQLite, which would load all of it into memory.
 //!
 //! The table `sqlite_schema` begins on page 1 (<https://www.sqlite.org/fileformat2.html>, sections 1.3 and 1.6): a leaf, or
 //! an interior page above leaves. One that is deeper is larger than any that is wanted.
@@ -8,15 +8,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Bytes of the file's header, before the first page's own.
+/// Bytes of the file's header, before the header of page 1.
 const HEADER: usize = 100;
 const INTERIOR: u8 = 5;
 const LEAF: u8 = 13;
-/// Leaves that are looked at.
+/// Leaves that are read.
 const LEAVES_MAX: usize = 512;
 
-/// Bytes of all entries of the schema; `u64::MAX` where it is too deep or too wide to be looked at, or damaged. `None`: it
-/// is not a SQLite database.
+/// Bytes of all entries of the schema; `u64::MAX` if it is too deep, too wide or corrupted. `None`: not a SQLite database.
 pub(super) fn bytes(file: &File) -> io::Result<Option<u64>> {
     let mut header = [0; HEADER];
     file.read_exact_at(&mut header, 0)?;
@@ -66,7 +65,7 @@ fn children(page: &[u8]) -> Option<Vec<u32>> {
         .collect()
 }
 
-/// Bytes of the entries of a leaf, those on overflow pages too.
+/// Bytes of the entries of a leaf, including overflow pages.
 fn of_leaf(page: &[u8], header: usize) -> Option<u64> {
     let cells = usize::from(u16_at(page, header + 3)?);
     (0..cells).try_fold(0_u64, |sum, cell| {
@@ -75,7 +74,7 @@ fn of_leaf(page: &[u8], header: usize) -> Option<u64> {
     })
 }
 
-/// Seven bits a byte, the high one says that another follows; no payload has more than nine bytes' worth.
+/// Seven bits per byte; the high bit means that another byte follows.
 fn varint(bytes: &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for byte in bytes.iter().take(8) {
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn size_is_that_of_the_entries() {
+    fn schema_bytes_equal_the_entries() {
         let dir = tempfile::tempdir().unwrap();
         for (page_bytes, tables, name) in [
             (512, 1, "a"),
@@ -135,7 +134,7 @@ mod tests {
             let path = dir.path().join(format!("{page_bytes}-{tables}.db"));
             let sql = made(&path, page_bytes, tables, name);
             let found = bytes(&File::open(path).unwrap()).unwrap().unwrap();
-            // Beside the statement: type, two names, root page, and the record's header.
+            // Plus type, two names, root page, and the record's header.
             let more = 40 * tables as u64;
             assert!(
                 (sql..=sql + more).contains(&found),
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_or_no_database_is_told() {
+    fn schema_bytes_deep_schema_or_other_file_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep.db");
         made(&path, 512, 5_000, "a");

@@ -1,4 +1,4 @@
-//! The closed sets that labels take their values from.
+//! Values of the metrics' labels.
 
 use kube9_model::label;
 
@@ -19,9 +19,9 @@ label!(
 label!(
     /// What a full queue dropped.
     Item {
-        /// A sight of an Event: a relist brings it back.
+        /// An Event: a relist recovers it.
         Event => "event",
-        /// A row of kube9's own life, such as its start. Changes and findings are never dropped.
+        /// An internal row, such as a start. Changes and findings are never dropped.
         Row => "row",
     }
 );
@@ -39,11 +39,11 @@ label!(
 label!(
     /// How a recording gap ended.
     Healed {
-        /// Everything of it was recorded afterwards.
+        /// Everything in it was recovered.
         Yes => "true",
-        /// Something of it was deleted or expired meanwhile.
+        /// Something was deleted or expired meanwhile.
         Partial => "partial",
-        /// It cannot be shown that anything was recovered.
+        /// Nothing proves that everything was recovered.
         No => "false",
     }
 );
@@ -51,7 +51,7 @@ label!(
 label!(
     /// Why rows were deleted.
     Removal {
-        /// Older than its severity is kept.
+        /// Older than the retention of its severity.
         Age => "age",
         /// The database was too large.
         Size => "size",

@@ -1,9 +1,9 @@
-//! What the store counts. The account of Events is in `account`.
+//! Metrics of the store. The ledger of Events is in `ledger`.
 //!
 //! Invariant: counters of what is stored grow after the commit, never before.
 
-mod account;
 mod labels;
+mod ledger;
 
 use std::sync::{Arc, MutexGuard};
 
@@ -14,14 +14,14 @@ use kube9_model::label::Stage;
 use kube9_model::{EventType, Severity};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
 
-use account::Account;
-pub use account::Outcomes;
 pub use labels::{Bound, Healed, Item, Operation, Removal};
+pub use ledger::EventCounts;
+use ledger::EventLedger;
 
 /// The metrics of queue, writer and retention.
 pub struct Metrics {
-    account: Account,
-    /// Rows committed as new, whatever they come from.
+    ledger: EventLedger,
+    /// Rows committed as new.
     pub rows_inserted: By2<EventType, Severity, IntCounter>,
     /// Rows in the queue now.
     pub queue_size: IntGauge,
@@ -47,13 +47,13 @@ pub struct Metrics {
     pub write_duration: Histogram,
     /// Commits that failed and were tried again.
     pub write_retries: IntCounter,
-    /// Checkpoints that a reader kept from finishing.
+    /// Checkpoints that a reader blocked.
     pub checkpoint_busy: IntCounter,
     /// Rows deleted by retention.
     pub retention_deleted: By2<Severity, Removal, IntCounter>,
-    /// Share of the time that rows are to be kept which the most shortened record lacks, by the size limit.
+    /// Largest share of retention that the size limit has deleted.
     pub record_shortened: By<Severity, Gauge>,
-    /// Namespaces, objects without one and kube9 itself, whose record the size limit has shortened.
+    /// Namespaces whose rows the size limit has deleted early.
     pub record_shortened_holders: By<Severity, IntGauge>,
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
@@ -61,8 +61,8 @@ pub struct Metrics {
     pub gaps: By<Healed, IntCounter>,
     /// Recording gaps open now.
     pub gaps_open: IntGauge,
-    /// Holes open now: dropped Events that no list has brought back yet.
-    pub holes_open: IntGauge,
+    /// Open ranges of dropped Events that no list has recovered yet.
+    pub dropped_ranges_open: IntGauge,
     /// Failures by stage; an item may fail more than once.
     pub event_errors: By<Stage, IntCounter>,
 }
@@ -71,10 +71,10 @@ impl Metrics {
     /// Creates and registers everything. `filter_rules` are the names of the filter rules, by position.
     ///
     /// # Panics
-    /// When two metrics have one name, which a test excludes.
+    /// Two metrics have the same name, which a test excludes.
     pub fn new(r: &Registry, filter_rules: &[String]) -> Arc<Self> {
         Arc::new(Self {
-            account: Account::new(r, filter_rules),
+            ledger: EventLedger::new(r, filter_rules),
             rows_inserted: By2::resolve(&counters(
                 r,
                 "kube9_events_total",
@@ -177,9 +177,9 @@ impl Metrics {
                 &["healed"],
             )),
             gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
-            holes_open: gauge(
+            dropped_ranges_open: gauge(
                 r,
-                "kube9_holes_open",
+                "kube9_dropped_ranges_open",
                 "Ranges of dropped Events that no list has recovered yet.",
             ),
             event_errors: By::resolve(&counters(
@@ -196,28 +196,28 @@ impl Metrics {
         Self::new(&Registry::new(), &[])
     }
 
-    /// An Event arrived from the API server: opens its entry in the account.
+    /// Counts an Event received from the API server; it is pending until its outcome.
     pub fn received(&self) {
-        self.account.received();
+        self.ledger.received();
     }
 
-    /// Events reached their outcome, one each; to be called after the commit that made it final.
-    pub fn account(&self, outcomes: &Outcomes) {
-        self.account.settle(outcomes);
+    /// Records outcomes; call it after the commit.
+    pub fn account(&self, outcomes: &EventCounts) {
+        self.ledger.record(outcomes);
     }
 
-    /// A full queue dropped an item. For an Event this closes its entry in the account.
+    /// A full queue dropped an item. For an Event this is its outcome.
     pub fn dropped(&self, item: Item, bound: Bound) {
-        self.account.dropped(item, bound);
+        self.ledger.dropped(item, bound);
     }
 
-    /// While it is held, the account balances and stays as it is.
+    /// While the guard is held, the ledger balances and does not change.
     pub fn balanced(&self) -> MutexGuard<'_, ()> {
-        self.account.lock()
+        self.ledger.lock()
     }
 }
 
-/// From "committed within 50 ms" to "an Event of a gap, healed by a relist an hour later".
+/// From 50 ms to an Event that a relist recovers an hour later.
 /// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
 const STORE_DELAY_SECONDS: [f64; 14] = [
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,

@@ -1,4 +1,4 @@
-//! Writes a batch, for as long as it takes: all of it, or item by item where one of them is at fault.
+//! Writes a batch and retries until it succeeds: as a whole, or item by item if one item is rejected.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -7,48 +7,48 @@ use kube9_base::backoff::Backoff;
 use kube9_ingest::item::Item;
 use kube9_model::label::Stage;
 use kube9_model::record::Occurred;
-use kube9_model::watch::{Passed, RelistCause};
+use kube9_model::watch::{RelistCause, UnstoredReason};
 use rusqlite::ErrorCode;
 use tracing::{error, info};
 
-use super::damage::By;
-use super::tell::account;
+use super::corruption::DetectedBy;
+use super::metrics::account;
 use super::{Abandoned, SIZES_EVERY, Writer};
 use crate::apply::apply_all;
-use crate::open::is_damage;
-use crate::queue::{Batch, Drops};
-use crate::run::Progress;
+use crate::open::is_corruption;
+use crate::queue::{Batch, DroppedItems};
+use crate::retention_run::Progress;
 use crate::statements;
 
 impl Writer {
-    /// Writes a batch, for as long as it takes.
+    /// Retries until the batch is committed or the writer is abandoned.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Abandoned> {
         let begun = Instant::now();
-        let mut todo = Todo::of(batch);
+        let mut pending = PendingBatch::of(batch);
         let mut backoff = Backoff::new(self.config.retry_initial, self.config.retry_max);
         let mut failures = 0;
-        while !todo.is_done() {
-            let Err(error) = self.write_next(&mut todo) else {
+        while !pending.is_done() {
+            let Err(error) = self.write_next(&mut pending) else {
                 continue;
             };
             failures += 1;
-            if is_damage(&error) {
-                // Opened again, or quarantined: either may be all it takes.
-                self.damaged(By::Commit, &error)?;
-            } else if is_item_fault(&error) && !todo.singly {
-                todo.singly = true;
+            if is_corruption(&error) {
+                // The database is reopened or replaced, and the batch is retried.
+                self.on_corruption(DetectedBy::Commit, &error)?;
+            } else if is_item_fault(&error) && !pending.one_by_one {
+                pending.one_by_one = true;
                 continue;
             }
             self.failed(&error, failures);
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                self.make_room();
+                self.reclaim_space();
             }
             self.wait(backoff.wait())?;
         }
         if failures > self.config.retries {
             info!(failures, "database is back");
         }
-        let metrics = &self.shared.metrics;
+        let metrics = &self.context.metrics;
         metrics
             .write_duration
             .observe(begun.elapsed().as_secs_f64());
@@ -56,27 +56,27 @@ impl Writer {
         Ok(())
     }
 
-    /// One transaction of what is left: all of it, or after an item's fault the drops first and then item by item.
-    fn write_next(&mut self, todo: &mut Todo<'_>) -> rusqlite::Result<()> {
-        let items = match (todo.singly, todo.drops.is_empty()) {
-            (false, _) => todo.items,
+    /// One transaction: all that is left, or after a rejected item the drops first and then item by item.
+    fn write_next(&mut self, pending: &mut PendingBatch<'_>) -> rusqlite::Result<()> {
+        let items = match (pending.one_by_one, pending.drops.is_empty()) {
+            (false, _) => pending.items,
             (true, false) => &[],
-            (true, true) => &todo.items[..1],
+            (true, true) => &pending.items[..1],
         };
-        match self.commit(items, todo.drops) {
-            Err(error) if todo.singly && !items.is_empty() && is_item_fault(&error) => {
+        match self.commit(items, pending.drops) {
+            Err(error) if pending.one_by_one && !items.is_empty() && is_item_fault(&error) => {
                 self.skipped(&items[0], &error)?;
             }
             result => result?,
         }
-        todo.items = &todo.items[items.len()..];
-        todo.drops = &[];
+        pending.items = &pending.items[items.len()..];
+        pending.drops = &[];
         Ok(())
     }
 
-    /// One transaction over `items`; drops that happened before or between them belong to it.
-    fn commit(&mut self, items: &[Item], drops: &[Drops]) -> rusqlite::Result<()> {
-        let now = self.shared.clock.now();
+    /// One transaction over `items` and the drops before or between them.
+    fn commit(&mut self, items: &[Item], drops: &[DroppedItems]) -> rusqlite::Result<()> {
+        let now = self.context.clock.now();
         let applied = apply_all(&mut self.conn, &mut self.applier, |tx, applier| {
             applier.dropped(tx, drops, now)?;
             applier.apply(tx, items, now)
@@ -87,114 +87,115 @@ impl Writer {
     fn skipped(&mut self, item: &Item, error: &rusqlite::Error) -> rusqlite::Result<()> {
         let cause = format!("the database refused it: {error}");
         error!(cause, "item skipped");
-        self.shared.metrics.event_errors.of(Stage::Write).inc();
+        self.context.metrics.event_errors.of(Stage::Write).inc();
         let stub = match item {
-            Item::Observed {
+            Item::Event {
                 watch,
-                via,
+                origin,
                 received,
                 row,
             } => {
                 let Occurred::Observed(seen) = &row.record().occurred else {
                     return Ok(());
                 };
-                Item::Passed {
+                Item::Unstored {
                     watch: *watch,
-                    via: *via,
+                    origin: *origin,
                     received: *received,
                     uid: seen.uid.to_string(),
                     version: seen.version.to_string(),
-                    why: Passed::Skipped(Stage::Write, cause),
+                    why: UnstoredReason::Skipped(Stage::Write, cause),
                 }
             }
-            // A row of kube9's own, or a mark: nothing of it can be kept but the log line above.
+            // An internal row or a marker: only the log line above remains.
             _ => return Ok(()),
         };
         self.commit(std::slice::from_ref(&stub), &[])
     }
 
     fn committed(&mut self, applied: rusqlite::Result<()>) -> rusqlite::Result<()> {
-        statements::report(&self.shared.metrics);
+        statements::report(&self.context.metrics);
         if let Err(error) = applied {
             self.applier.rolled_back();
             return Err(error);
         }
         let outcomes = std::mem::take(&mut self.applier.outcomes);
-        account(&self.shared.metrics, &outcomes);
+        account(&self.context.metrics, &outcomes);
         let mut has_rows = outcomes.events.folded > 0;
         for ((event_type, severity), rows) in self.applier.rows.take_inserted() {
             has_rows = true;
-            self.shared
+            self.context
                 .metrics
                 .rows_inserted
                 .of(event_type, severity)
                 .inc_by(rows);
         }
         if has_rows {
-            self.last_commit.at_ms = Some(self.shared.clock.now().millis());
+            self.last_commit.at_ms = Some(self.context.clock.now().millis());
         }
-        // The newest occurred last, so that its delay is the shortest. A component's clock may be ahead of ours.
+        // The newest Event has the shortest delay. A component's clock may be ahead of ours.
         if let Some(lag) = outcomes.delays_ms.iter().min() {
             self.last_commit.lag_ms = Some((*lag).max(0));
         }
-        self.heard.add(self.applier.rows.take_told());
-        if !outcomes.holed.is_empty() || !outcomes.gaps_closed.is_empty() {
+        self.commit_stats.add(self.applier.rows.take_commit_delta());
+        if !outcomes.overflowed.is_empty() || !outcomes.gaps_closed.is_empty() {
             self.count_open();
         }
-        for watch in &outcomes.holed {
-            if let Some(recall) = self.recalls.get(watch) {
-                recall.relist(RelistCause::Hole);
+        for watch in &outcomes.overflowed {
+            if let Some(relist_signal) = self.relist_signals.get(watch) {
+                relist_signal.relist(RelistCause::QueueOverflow);
             }
         }
         self.check.healthy();
-        self.damage.by_commit = 0;
+        self.corruption.by_commit = 0;
         if self.sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.sizes = Some(Instant::now());
             let size = self.data.bytes();
-            self.shared.metrics.storage_bytes.set(size.total() as i64);
-            self.shared.metrics.wal_bytes.set(size.wal as i64);
+            self.context.metrics.storage_bytes.set(size.total() as i64);
+            self.context.metrics.wal_bytes.set(size.wal as i64);
         }
         Ok(())
     }
 
-    /// The disk is full, perhaps because of us: the clean-up, which runs between batches, must not wait for this one.
-    fn make_room(&mut self) {
-        self.maintenance.hurry(&self.conn, &self.shared.metrics);
-        while !self.shared.abandon.load(Ordering::Acquire)
+    /// The disk is full, perhaps because of this database: retention, which runs between batches, must not wait for this
+    /// batch.
+    fn reclaim_space(&mut self) {
+        self.maintenance.run_now(&self.conn, &self.context.metrics);
+        while !self.context.abandon.load(Ordering::Acquire)
             && matches!(self.clean_up(), Ok(Progress::More))
         {
             self.pulse.beat();
-            self.show();
+            self.refresh_health();
         }
     }
 
     fn failed(&mut self, error: &rusqlite::Error, failures: u32) {
-        self.shared.metrics.write_retries.inc();
+        self.context.metrics.write_retries.inc();
         let message = format!("commits fail ({failures} times so far): {error}");
         if failures > self.config.retries {
             self.check.degraded(message);
         }
-        // Every failure while it is news, then one in sixteen: about every 80 s at the capped interval.
+        // The first failures, then one in sixteen: about every 80 s at the capped interval.
         if failures <= self.config.retries + 1 || failures.is_multiple_of(16) {
-            error!(%error, failures, queue = self.shared.queue.len(), "commit failed, keeping the batch and retrying");
+            error!(%error, failures, queue = self.context.queue.len(), "commit failed, keeping the batch and retrying");
         }
     }
 }
 
 /// What is left of a batch.
-struct Todo<'a> {
+struct PendingBatch<'a> {
     items: &'a [Item],
-    drops: &'a [Drops],
-    /// One item a transaction, since one of them is at fault.
-    singly: bool,
+    drops: &'a [DroppedItems],
+    /// One item per transaction, because the database rejected one of them.
+    one_by_one: bool,
 }
 
-impl<'a> Todo<'a> {
+impl<'a> PendingBatch<'a> {
     fn of(batch: &'a Batch) -> Self {
         Self {
             items: &batch.items,
             drops: &batch.drops,
-            singly: false,
+            one_by_one: false,
         }
     }
 
@@ -203,7 +204,7 @@ impl<'a> Todo<'a> {
     }
 }
 
-/// Whether the statement's values are at fault, not the disk or the file.
+/// Whether the database rejected the values, not a fault of disk or file.
 fn is_item_fault(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         Some(code) => matches!(

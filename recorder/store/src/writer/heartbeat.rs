@@ -1,41 +1,42 @@
-//! The recorder's status row, at least every heartbeat, and what its commit says of the database.
+//! Writes the status row at least every heartbeat; its commit is the database's health check.
 
 use std::time::{Duration, Instant};
 
 use kube9_model::time::Timestamp;
 use tracing::warn;
 
-use super::damage::{By, Found};
-use super::tell::status_detail;
-use super::{Abandoned, LOOK_EVERY, Writer};
-use crate::holes::HoleTable;
-use crate::open::is_damage;
+use super::corruption::{DetectedBy, ReopenReason};
+use super::metrics::status_detail;
+use super::{Abandoned, HEARTBEAT_CHECK_EVERY, Writer};
+use crate::dropped_ranges::DroppedRangeTable;
+use crate::open::is_corruption;
 use crate::statements::Counting as _;
 use crate::watches::WatchTable;
 
 impl Writer {
-    /// At its interval; sooner when the health is another than the status row says, so that readers learn of it.
+    /// At its interval; sooner if the health differs from the status row, so that readers see the change.
     pub(super) fn heartbeat_is_due(&self) -> bool {
         let Some(age) = self.heartbeat.map(|at| at.elapsed()) else {
             return true;
         };
         age >= self.config.heartbeat
-            || (age >= LOOK_EVERY && self.shared.health.changes() != self.told_changes)
+            || (age >= HEARTBEAT_CHECK_EVERY
+                && self.context.health.changes() != self.reported_health_revision)
     }
 
     pub(super) fn until_heartbeat(&self) -> Duration {
-        // Often enough for /livez, too.
+        // Often enough for /livez too.
         let left = self.heartbeat.map_or(Duration::ZERO, |at| {
             self.config.heartbeat.saturating_sub(at.elapsed())
         });
-        left.min(LOOK_EVERY)
+        left.min(HEARTBEAT_CHECK_EVERY)
     }
 
-    /// Commits a heartbeat and reads it back: what `/healthz` knows of the database.
+    /// Commits a heartbeat and reads it back, for `/healthz`.
     pub(super) fn heartbeat_commit(&mut self) {
         self.heartbeat = Some(Instant::now());
-        self.told_changes = self.shared.health.changes();
-        let now = self.shared.clock.now();
+        self.reported_health_revision = self.context.health.changes();
+        let now = self.context.clock.now();
         let reopened = match self.data.file_ids() {
             Err(error) => {
                 warn!(%error, "cannot check the database files");
@@ -45,14 +46,14 @@ impl Writer {
                 self.replace_damaged("the database file was removed or replaced")
             }
             Ok(files) if files != self.files => {
-                // Readers would see another log than the one that is written. Closing copies ours into the database.
+                // Readers would use another log than the writer. Closing checkpoints ours into the database.
                 warn!("write-ahead log removed or replaced, reopening the database");
-                self.reopen(Found::Replaced)
+                self.reopen(ReopenReason::Replaced)
             }
             Ok(_) => Ok(()),
         };
         if let Err(Abandoned) = reopened {
-            return; // there is no database to commit to; the loop that calls this ends
+            return; // the calling loop ends
         }
         let done = self.write_status(now, None).and_then(|()| {
             self.conn
@@ -68,23 +69,25 @@ impl Writer {
             Ok(_) => self
                 .check
                 .degraded("a heartbeat was committed but reads back differently"),
-            Err(error) if is_damage(&error) => drop(self.damaged(By::Commit, &error)),
+            Err(error) if is_corruption(&error) => {
+                drop(self.on_corruption(DetectedBy::Commit, &error))
+            }
             Err(error) => self
                 .check
                 .degraded(format!("heartbeat commit failed: {error}")),
         }
         let size = self.data.bytes();
-        self.shared.metrics.storage_bytes.set(size.total() as i64);
-        self.shared.metrics.wal_bytes.set(size.wal as i64);
+        self.context.metrics.storage_bytes.set(size.total() as i64);
+        self.context.metrics.wal_bytes.set(size.wal as i64);
     }
 
-    /// Gaps and holes that are open, as committed.
+    /// Sets the gauges of open gaps and dropped ranges.
     pub(super) fn count_open(&self) {
         let gaps = WatchTable::open_gaps(&self.conn);
-        let holes = HoleTable::of(&self.conn).count();
-        if let (Ok(gaps), Ok(holes)) = (gaps, holes) {
-            self.shared.metrics.gaps_open.set(gaps);
-            self.shared.metrics.holes_open.set(holes);
+        let dropped_ranges = DroppedRangeTable::of(&self.conn).count();
+        if let (Ok(gaps), Ok(dropped_ranges)) = (gaps, dropped_ranges) {
+            self.context.metrics.gaps_open.set(gaps);
+            self.context.metrics.dropped_ranges_open.set(dropped_ranges);
         }
     }
 
@@ -93,8 +96,8 @@ impl Writer {
         now: Timestamp,
         stopped: Option<Timestamp>,
     ) -> rusqlite::Result<()> {
-        let detail = status_detail(&self.shared.health).to_string();
-        // Until this process commits a row, the last commit is that of the one before.
+        let detail = status_detail(&self.context.health).to_string();
+        // Until this process commits a row, the last commit of the previous one stays.
         let mut write = self.conn.counted(
             "INSERT INTO recorder_status \
              (id, version, started_ms, heartbeat_ms, stopped_ms, last_commit_ms, lag_ms, queue_rows, dropped, detail) \
@@ -109,8 +112,8 @@ impl Writer {
             self.started.millis(),
             now.millis(),
             stopped.map(Timestamp::millis),
-            self.shared.queue.len() as i64,
-            self.shared.queue.dropped_total() as i64,
+            self.context.queue.len() as i64,
+            self.context.queue.dropped_total() as i64,
             detail,
             self.last_commit.at_ms,
             self.last_commit.lag_ms,

@@ -1,4 +1,4 @@
-//! Takes in the original operator's databases, before anything is watched.
+//! Imports the original operator's databases, before any watch starts.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -11,25 +11,23 @@ use super::Writer;
 use crate::apply::{Applier, apply_all};
 use crate::import::file::{ForeignFile, Refused, databases, name, set_done};
 use crate::import::row::Ready;
-use crate::import::{BATCH_BYTES, BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, told};
+use crate::import::{BATCH_BYTES, BATCH_ROWS, Counts, FOLDER, Skipped, TIME_MAX, import_record};
 use crate::report;
-use crate::rows::Taken;
-use crate::run::Progress;
+use crate::retention_run::Progress;
+use crate::rows::ImportOutcome;
 
-/// Why a file is not taken in as a whole.
+/// Why a file is not imported completely.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    /// Because of the file.
     #[error(transparent)]
     File(#[from] Refused),
-    /// Because of the record.
     #[error("cannot write to the database: {0}")]
     Record(#[from] rusqlite::Error),
 }
 
 impl Writer {
-    /// Takes in what lies in the folder `import` of the data directory; before a watch is registered. What cannot be taken
-    /// in stays there: `/healthz` names it until a start could, or it was removed.
+    /// Imports the files in the folder `import` of the data directory, before a watch is registered. A file that cannot be
+    /// imported stays there, and `/healthz` names it until a later start imports it or it is removed.
     pub fn import(&mut self) {
         let until = Instant::now() + TIME_MAX;
         let folder = self.data.directory().join(FOLDER);
@@ -38,16 +36,16 @@ impl Writer {
             Ok(files) => files,
             Err(error) => {
                 error!(folder = %folder.display(), %error, "cannot read the import directory");
-                let check = self.shared.health.check("import", None);
+                let check = self.context.health.check("import", None);
                 check.degraded(format!("{} cannot be read: {error}", folder.display()));
                 return;
             }
         };
-        let check = self.shared.health.check("import", None);
+        let check = self.context.health.check("import", None);
         check.healthy();
         let mut failed = Vec::new();
         for path in files {
-            if self.shared.abandon.load(Ordering::Acquire) {
+            if self.context.abandon.load(Ordering::Acquire) {
                 return;
             }
             if let Err(cause) = self.import_file(&path, until) {
@@ -57,7 +55,7 @@ impl Writer {
         }
     }
 
-    /// One file, its row in the record and its new name.
+    /// Imports one file, inserts the row about it and renames it.
     fn import_file(&mut self, path: &Path, until: Instant) -> Result<(), String> {
         let begun = Instant::now();
         let file = name(path);
@@ -65,12 +63,16 @@ impl Writer {
         let mut counts = Counts::default();
         let read = self.import_rows(path, until, &mut counts);
         let cause = read.as_ref().err().map(ToString::to_string);
-        let said = self.say_imported(&file, &counts, cause.as_deref());
+        let committed = self.commit_import_record(&file, &counts, cause.as_deref());
         let (rows, changed, skipped) = (counts.taken, counts.changed, counts.skipped_total());
         let reasons = counts.reasons();
         let seconds = begun.elapsed().as_secs_f64();
-        // Only what is certain to be there after a power cut is done.
-        let cause = cause.or_else(|| said.err().map(|error| Stopped::from(error).to_string()));
+        // The file is done only if its rows survive a power cut.
+        let cause = cause.or_else(|| {
+            committed
+                .err()
+                .map(|error| Stopped::from(error).to_string())
+        });
         if let Some(cause) = cause {
             error!(
                 file,
@@ -109,22 +111,22 @@ impl Writer {
         until: Instant,
         counts: &mut Counts,
     ) -> Result<(), Stopped> {
-        let abandon = self.shared.abandon.clone();
+        let abandon = self.context.abandon.clone();
         let go_on = move || Instant::now() < until && !abandon.load(Ordering::Acquire);
         let own = self.data.file_ids().map_err(Refused::from)?;
         let own = [own.database, own.wal, own.shm].map(Option::unwrap_or_default);
         let file = ForeignFile::open(path, &own, go_on.clone())?;
-        let (keep, now) = (self.retention.clone(), self.shared.clock.now());
+        let (keep, now) = (self.retention.clone(), self.context.clock.now());
         let mut batch = Vec::with_capacity(BATCH_ROWS);
         let (mut seen, mut bytes) = (0, 0);
         let read = file.rows(|row| -> Result<(), Stopped> {
-            // A single row may be long, and take as long to be made safe.
+            // A single long row may take long to sanitize.
             self.pulse.beat();
             if !go_on() {
                 return Err(Refused::Interrupted.into());
             }
             seen += 1;
-            // Looked for first, since that is cheap: so each start gets further than the last one.
+            // The lookup is cheap, so each start gets further than the last one.
             let id = row.id().unwrap_or_default();
             if self.applier.rows.has_imported(&self.conn, id)? {
                 counts.skip(Skipped::Known);
@@ -142,7 +144,7 @@ impl Writer {
             }
             Ok(())
         });
-        // What was read before the file failed is worth as much.
+        // Keep what was read before the file failed.
         if !matches!(read, Err(Stopped::Record(_))) {
             self.import_batch(&batch, counts)?;
         }
@@ -152,7 +154,7 @@ impl Writer {
 
     fn import_batch(&mut self, batch: &[Ready], counts: &mut Counts) -> rusqlite::Result<()> {
         self.pulse.beat();
-        self.show();
+        self.refresh_health();
         let mut these = Counts::default();
         self.import_commit(|tx, applier| {
             for ready in batch {
@@ -164,13 +166,13 @@ impl Writer {
                     &ready.imported,
                 )?;
                 match taken {
-                    Taken::Stored => {
+                    ImportOutcome::Stored => {
                         these.taken += 1;
                         these.changed += u64::from(ready.changed);
                     }
-                    Taken::Known => these.skip(Skipped::Known),
-                    Taken::Evicted => these.skip(Skipped::Evicted),
-                    Taken::NoKey => these.skip(Skipped::NoKey),
+                    ImportOutcome::Known => these.skip(Skipped::Known),
+                    ImportOutcome::Evicted => these.skip(Skipped::Evicted),
+                    ImportOutcome::NoKey => these.skip(Skipped::NoKey),
                 }
             }
             Ok(())
@@ -179,8 +181,8 @@ impl Writer {
         if self.heartbeat_is_due() {
             self.heartbeat_commit();
         }
-        // The size limit holds meanwhile, too.
-        while !self.shared.abandon.load(Ordering::Acquire)
+        // The size limit applies during the import too.
+        while !self.context.abandon.load(Ordering::Acquire)
             && matches!(self.clean_up(), Ok(Progress::More))
         {
             self.pulse.beat();
@@ -188,14 +190,14 @@ impl Writer {
         Ok(())
     }
 
-    /// The row that says what became of a file, committed so that it and all before it survive a power cut.
-    fn say_imported(
+    /// Inserts the row about a file, committed so that it and all before it survive a power cut.
+    fn commit_import_record(
         &mut self,
         file: &str,
         counts: &Counts,
         cause: Option<&str>,
     ) -> rusqlite::Result<()> {
-        let row = told(file, counts, cause, self.shared.clock.now());
+        let row = import_record(file, counts, cause, self.context.clock.now());
         self.conn.pragma_update(None, "synchronous", 2)?;
         let committed = self.import_commit(|tx, applier| report::insert(tx, applier, &row));
         self.conn.pragma_update(None, "synchronous", 1)?;
@@ -212,12 +214,12 @@ impl Writer {
             return committed;
         }
         let inserted = self.applier.rows.take_inserted();
-        let counters = &self.shared.metrics.rows_inserted;
+        let counters = &self.context.metrics.rows_inserted;
         inserted.for_each(|((event_type, severity), rows)| {
             counters.of(event_type, severity).inc_by(rows);
         });
-        // What the analysis begins with is read from the counters later, with these rows in them.
-        drop(self.applier.rows.take_told());
+        // The rules read their history from the counters later, which include these rows.
+        drop(self.applier.rows.take_commit_delta());
         Ok(())
     }
 }

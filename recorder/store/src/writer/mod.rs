@@ -1,23 +1,22 @@
-//! The writer: one thread that owns the one writing connection.
+//! The writer: one thread that owns the only writing connection.
 //!
 //! ```text
 //!   take_batch ─▶ one transaction ─▶ committed: count, report, next
 //!                    │ failed
-//!                    ├─ the file is damaged ──▶ open it again; thrice: move it aside, new file, sources relist; same batch
-//!                    ├─ one item is at fault ─▶ what is left one by one; the faulty one is skipped as a stub row
-//!                    └─ the disk is at fault ─▶ back off and try the same batch again; after `retries`: degraded,
-//!                                               for ever, until the database is back
+//!                    ├─ corrupted file ─▶ reopen; after three reports: quarantine, new file, relist; retry the batch
+//!                    ├─ rejected item ──▶ commit the rest one by one; the rejected Event becomes a stub row
+//!                    └─ disk failure ───▶ back off and retry the batch indefinitely; after `retries`: degraded
 //! ```
 //!
-//! Invariant: a batch is given up only when the process must end; then nothing of it was committed and the position
-//! still lies before it, so the next start brings its Events back.
+//! Invariant: a batch is abandoned only when the process must end. Then nothing of it was committed and the position still
+//! lies before it, so the next start recovers its Events.
 
 mod batch;
-mod damage;
-mod file_rows;
+mod corruption;
+mod file_events;
 mod heartbeat;
 mod import;
-mod tell;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,41 +24,41 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kube9_base::health::{Check, Pulse};
-use kube9_base::recall::Recall;
-use kube9_model::heard::{Heard, History};
-use kube9_model::resume::{Remembered, Start};
+use kube9_base::relist::RelistSignal;
+use kube9_model::commit_stats::{CommitStats, WarningHistory};
+use kube9_model::resume::{ResumePoint, StoredObjects};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::WatchId;
 use rusqlite::Connection;
 use tracing::{info, warn};
 
 use super::apply::Applier;
+use super::context::WriterContext;
 use super::findings::FindingTable;
 use super::maintenance::{Maintenance, Step};
 use super::open::{DataDir, FileIds, OpenError, Opened};
-use super::run::Progress;
-use super::shared::Shared;
-use super::{history, statements};
+use super::retention_run::Progress;
+use super::{statements, warning_history};
 use crate::config::{RetentionConfig, StorageConfig, WriterConfig};
-use damage::{By, DamageMet};
+use corruption::{CorruptionCounter, DetectedBy};
 
-/// The writer counts as stuck after this long without a beat: the longest statement is a clean-up step or a checkpoint,
-/// seconds on the slowest disk.
+/// The writer counts as stuck after this time without a heartbeat: the longest statement is a retention step or a
+/// checkpoint, seconds on the slowest disk.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
-/// How often the writer looks whether a heartbeat is due, and the shortest time between two.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the writer checks whether a heartbeat is due, and the shortest time between two.
+const HEARTBEAT_CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The database counts as unhealthy after this many missing heartbeats.
+/// The database counts as unhealthy after this many missed heartbeats.
 const HEARTBEATS_MISSED: u32 = 3;
 
-/// Shortest time between two looks at the files' sizes.
+/// Shortest time between two checks of the file sizes.
 const SIZES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long `/healthz` shows what is over at once (items dropped, a file replaced): long enough for a probe to see it.
-const SHOWN_FOR: Duration = Duration::from_secs(60);
+/// How long `/healthz` shows transient problems (items dropped, a file replaced): long enough for a probe to see them.
+const TRANSIENT_HEALTH_WINDOW: Duration = Duration::from_secs(60);
 
-/// Slices of a waiting time, so that the end of the grace period is noticed.
+/// Longest sleep, so that the end of the grace period is noticed.
 const WAIT_SLICE: Duration = Duration::from_millis(20);
 
 /// Owns the database.
@@ -70,38 +69,38 @@ pub struct Writer {
     maintenance: Maintenance,
     config: WriterConfig,
     retention: RetentionConfig,
-    shared: Shared,
+    context: WriterContext,
     files: FileIds,
     check: Check,
     queue_check: Check,
-    /// Items dropped as of the last look, and when they last grew.
+    /// Items dropped at the last check, and when they last grew.
     drops_seen: (u64, Option<Instant>),
     file_check: Check,
-    /// When a damaged file was last quarantined.
+    /// When a file was last quarantined.
     quarantined: Option<Instant>,
-    damage: DamageMet,
+    corruption: CorruptionCounter,
     pulse: Pulse,
     registered: Vec<(WatchId, String, String, String)>,
-    recalls: BTreeMap<WatchId, Arc<Recall>>,
-    heard: Arc<Heard>,
+    relist_signals: BTreeMap<WatchId, Arc<RelistSignal>>,
+    commit_stats: Arc<CommitStats>,
     started: Timestamp,
     heartbeat: Option<Instant>,
-    /// [`Health::changes`] as of the last heartbeat.
-    told_changes: u64,
+    /// [`Health::changes`] at the last heartbeat.
+    reported_health_revision: u64,
     sizes: Option<Instant>,
     last_commit: LastCommit,
 }
 
-/// The last commit that held a row, for the status row.
+/// The last commit with a row, for the status row.
 #[derive(Debug, Clone, Copy, Default)]
 struct LastCommit {
-    /// When; milliseconds since 1970.
+    /// Milliseconds since 1970.
     at_ms: Option<i64>,
-    /// Occurrence to commit, of the newest Event of the last commit that held one.
+    /// Time from occurrence to commit of the newest Event of the last commit with Events.
     lag_ms: Option<i64>,
 }
 
-/// The grace period is over: the caller that gets this stops what it does and returns.
+/// The grace period is over: the caller must stop and return.
 #[derive(Debug)]
 struct Abandoned;
 
@@ -110,7 +109,7 @@ struct Abandoned;
 pub enum Ended {
     /// Everything was committed.
     Drained,
-    /// The grace period was over with this many items uncommitted.
+    /// The grace period ended with this many items uncommitted.
     Abandoned(usize),
 }
 
@@ -121,44 +120,44 @@ impl Writer {
         config: WriterConfig,
         retention: RetentionConfig,
         storage: &StorageConfig,
-        shared: Shared,
+        context: WriterContext,
     ) -> Result<Self, OpenError> {
         let Opened {
             conn,
             created,
             quarantined,
         } = data.open()?;
-        let started = shared.clock.now();
+        let started = context.clock.now();
         info!(path = %data.database().display(), created, sqlite = rusqlite::version(), "database open");
-        let file_check = shared.health.check("database-file", None);
+        let file_check = context.health.check("database-file", None);
         file_check.healthy();
-        let queue_check = shared.health.check("queue", None);
+        let queue_check = context.health.check("queue", None);
         queue_check.healthy();
         let mut writer = Self {
             maintenance: Maintenance::new(retention.clone(), storage, data.directory().to_owned())
-                .reporting(&shared.health),
+                .reporting(&context.health),
             files: data.file_ids().unwrap_or_default(),
             queue_check,
             file_check,
             quarantined: None,
-            drops_seen: (shared.queue.dropped_total(), None),
-            damage: DamageMet::default(),
+            drops_seen: (context.queue.dropped_total(), None),
+            corruption: CorruptionCounter::default(),
             data,
             conn,
             applier: Applier::default(),
-            check: shared
+            check: context
                 .health
                 .check("database", Some(config.heartbeat * HEARTBEATS_MISSED)),
-            pulse: shared.health.task("writer", STUCK_AFTER),
+            pulse: context.health.task("writer", STUCK_AFTER),
             config,
             retention,
-            shared,
+            context,
             registered: Vec::new(),
-            recalls: BTreeMap::new(),
-            heard: Arc::default(),
+            relist_signals: BTreeMap::new(),
+            commit_stats: Arc::default(),
             started,
             heartbeat: None,
-            told_changes: 0,
+            reported_health_revision: 0,
             sizes: None,
             last_commit: LastCommit::default(),
         };
@@ -166,14 +165,14 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Registers a source; says where it begins. Before [`Writer::run`] only.
+    /// Registers a source; returns where it resumes. Before [`Writer::run`] only.
     pub fn register(
         &mut self,
         cluster: &str,
         kind: &str,
         namespace: &str,
-        recall: Arc<Recall>,
-    ) -> rusqlite::Result<(WatchId, Start)> {
+        relist_signal: Arc<RelistSignal>,
+    ) -> rusqlite::Result<(WatchId, ResumePoint)> {
         let (id, resume) = self
             .applier
             .watches
@@ -185,19 +184,19 @@ impl Writer {
             kind.to_owned(),
             namespace.to_owned(),
         ));
-        self.recalls.insert(id, recall);
-        Ok((id, self.applier.watches.start(id, resume)))
+        self.relist_signals.insert(id, relist_signal);
+        Ok((id, self.applier.watches.resume_point(id, resume)))
     }
 
-    /// What is stored of a registered watch's objects. Before [`Writer::run`] only.
+    /// The stored objects of a registered watch. Before [`Writer::run`] only.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn remembered(&mut self, watch: WatchId) -> rusqlite::Result<Remembered> {
-        self.applier.remembered(&self.conn, watch)
+    pub fn stored_objects(&mut self, watch: WatchId) -> rusqlite::Result<StoredObjects> {
+        self.applier.stored_objects(&self.conn, watch)
     }
 
-    /// The findings that are open: fingerprint and state. Before [`Writer::run`] only.
+    /// Fingerprint and state of the open findings. Before [`Writer::run`] only.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -205,40 +204,40 @@ impl Writer {
         FindingTable::of(&self.conn).open()
     }
 
-    /// What the committed Events say beside their rows.
-    pub fn heard(&self) -> Arc<Heard> {
-        self.heard.clone()
+    /// Counts of committed Events, for the rules.
+    pub fn commit_stats(&self) -> Arc<CommitStats> {
+        self.commit_stats.clone()
     }
 
-    /// How many warnings there were before. Before [`Writer::run`] only.
+    /// Numbers of earlier warnings. Before [`Writer::run`] only.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn history(&self) -> rusqlite::Result<History> {
-        history::read(&self.conn, self.shared.clock.now())
+    pub fn history(&self) -> rusqlite::Result<WarningHistory> {
+        warning_history::read(&self.conn, self.context.clock.now())
     }
 
-    /// Works until the queue is closed and empty, or the grace period is over; then closes the database.
+    /// Runs until the queue is closed and empty, or the grace period is over; then closes the database.
     pub fn run(mut self) -> Ended {
         let ended = self.drain();
         self.close();
         ended
     }
 
-    /// The first part of [`Writer::run`]: after it everything that could be is committed.
+    /// The first part of [`Writer::run`]: commits everything that it can.
     pub fn drain(&mut self) -> Ended {
         let ended = loop {
             self.pulse.beat();
-            self.show();
+            self.refresh_health();
             if self.heartbeat_is_due() {
                 self.heartbeat_commit();
             }
             let wait = match self.clean_up() {
-                // Abandoned: what is left in the queue decides below how this ends.
+                // Abandoned: the items left in the queue decide the result below.
                 Ok(Progress::More) | Err(Abandoned) => Duration::ZERO,
                 Ok(Progress::Done) => self.until_heartbeat(),
             };
-            let batch = self.shared.queue.take_batch(
+            let batch = self.context.queue.take_batch(
                 self.config.batch_rows,
                 self.config.batch_bytes.get() as usize,
                 wait,
@@ -246,46 +245,46 @@ impl Writer {
             );
             if !batch.is_empty() {
                 if let Err(Abandoned) = self.write(&batch) {
-                    break Ended::Abandoned(batch.items.len() + self.shared.queue.len());
+                    break Ended::Abandoned(batch.items.len() + self.context.queue.len());
                 }
-            } else if self.shared.queue.is_finished() {
+            } else if self.context.queue.is_finished() {
                 break Ended::Drained;
             }
-            if self.shared.abandon.load(Ordering::Acquire) && !self.shared.queue.is_finished() {
-                break Ended::Abandoned(self.shared.queue.len());
+            if self.context.abandon.load(Ordering::Acquire) && !self.context.queue.is_finished() {
+                break Ended::Abandoned(self.context.queue.len());
             }
         };
         self.pulse.stop();
         ended
     }
 
-    /// One step of the clean-up; [`Progress::More`]: the next one should follow soon.
+    /// One step of retention; [`Progress::More`]: call again soon.
     fn clean_up(&mut self) -> Result<Progress, Abandoned> {
         let done = self
             .maintenance
-            .step(&mut self.conn, &mut self.applier, &self.shared);
+            .step(&mut self.conn, &mut self.applier, &self.context);
         match done {
             Step::Busy => Ok(Progress::More),
             Step::Idle => Ok(Progress::Done),
             Step::Finished => {
-                self.damage.by_clean_up = 0;
+                self.corruption.by_clean_up = 0;
                 Ok(Progress::Done)
             }
-            Step::Damaged(error) => {
-                let reopened = self.damaged(By::CleanUp, &error);
-                self.maintenance.begin_again();
+            Step::Corrupted(error) => {
+                let reopened = self.on_corruption(DetectedBy::CleanUp, &error);
+                self.maintenance.restart();
                 reopened.map(|()| Progress::More)
             }
         }
     }
 
-    /// Waits, but not past the end of the grace period.
+    /// Waits, at most until the end of the grace period.
     fn wait(&mut self, time: Duration) -> Result<(), Abandoned> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.pulse.beat();
-            self.show();
-            if self.shared.abandon.load(Ordering::Acquire) {
+            self.refresh_health();
+            if self.context.abandon.load(Ordering::Acquire) {
                 return Err(Abandoned);
             }
             std::thread::sleep(WAIT_SLICE.min(time));
@@ -293,32 +292,32 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings `/healthz` and the count of statements up to date, also while a batch waits for the database.
-    fn show(&mut self) {
-        statements::report(&self.shared.metrics);
+    /// Updates `/healthz` and the statement counts, also while a batch is retried.
+    fn refresh_health(&mut self) {
+        statements::report(&self.context.metrics);
         if self
             .quarantined
-            .take_if(|at| at.elapsed() > SHOWN_FOR)
+            .take_if(|at| at.elapsed() > TRANSIENT_HEALTH_WINDOW)
             .is_some()
         {
             self.file_check.healthy();
         }
-        let total = self.shared.queue.dropped_total();
+        let total = self.context.queue.dropped_total();
         let (seen, since) = self.drops_seen;
         if total > seen {
             self.drops_seen = (total, Some(Instant::now()));
             self.queue_check.degraded(format!(
                 "it was full: {total} items dropped since the start"
             ));
-        } else if since.is_some_and(|since| since.elapsed() > SHOWN_FOR) {
+        } else if since.is_some_and(|since| since.elapsed() > TRANSIENT_HEALTH_WINDOW) {
             self.drops_seen.1 = None;
             self.queue_check.healthy();
         }
     }
 
-    /// The second part: notes the stop and copies the write-ahead log, on a slow disk not quickly.
+    /// The second part: records the stop and checkpoints the write-ahead log, which may take long on a slow disk.
     pub fn close(mut self) {
-        let now = self.shared.clock.now();
+        let now = self.context.clock.now();
         if let Err(error) = self.write_status(now, Some(now)) {
             warn!(%error, "cannot record the stop in the database");
         }

@@ -16,19 +16,19 @@ use kube9_base::settings::ByteSize;
 use kube9_db::schema::{self, PAGE_BYTES};
 use kube9_ingest::item::Item;
 use kube9_ingest::sanitize::sanitize;
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::record::{Observation, Occurred, Record};
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Mark, RelistCause, Via, WatchId};
+use kube9_model::watch::{Origin, RelistCause, SourceMarker, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
 use kube9_store::config::{RetentionConfig, StorageConfig};
+use kube9_store::context::WriterContext;
 use kube9_store::maintenance::{Maintenance, Step};
 use kube9_store::metrics::{Metrics, Removal};
 use kube9_store::open::DataDir;
-use kube9_store::push::push;
+use kube9_store::queue::push;
 use kube9_store::queue::{Queue, QueueLimits};
-use kube9_store::shared::Shared;
 use kube9_store::volume::Volume;
 use prometheus::{Registry, TextEncoder};
 use rusqlite::Connection;
@@ -49,7 +49,7 @@ struct Store {
     conn: Connection,
     applier: Applier,
     maintenance: Maintenance,
-    shared: Shared,
+    shared: WriterContext,
     registry: Registry,
     time: Arc<ManualTime>,
     watch: WatchId,
@@ -95,7 +95,7 @@ impl Store {
             high_water: 80,
         };
         let registry = Registry::new();
-        let shared = Shared {
+        let shared = WriterContext {
             queue: Arc::new(Queue::new(limits)),
             metrics: Metrics::new(&registry, &[]),
             health: Health::new(clock.clone()),
@@ -147,9 +147,9 @@ impl Store {
             namespace: what.namespace.into(),
             name: name.into(),
         };
-        Item::Observed {
+        Item::Event {
             watch: self.watch,
-            via: Via::Watch,
+            origin: Origin::Watch,
             received: last,
             row: Box::new(sanitize(Record {
                 event_type: EventType::Cluster,
@@ -166,7 +166,7 @@ impl Store {
                 extra: Map::new(),
                 occurred: Occurred::Observed(Observation {
                     uid: Uid::new(&format!("00000000-0000-4000-8000-{:012x}", self.version)),
-                    version: Version::new(&self.version.to_string()),
+                    version: ResourceVersion::new(&self.version.to_string()),
                     count: 1,
                     first: at,
                     last,
@@ -354,10 +354,10 @@ fn run_without_deletions_writes_no_row_and_next_waits_for_interval() {
 fn open_gap_row_is_never_deleted() {
     for max_bytes in [None, Some(1 << 20)] {
         let mut store = Store::with(max_bytes, large_volume);
-        let list = |cause, at| Item::Mark {
+        let list = |cause, at| Item::Marker {
             watch: WatchId(1),
-            mark: Mark::ListBegun {
-                listing: 1,
+            marker: SourceMarker::Init {
+                list_generation: 1,
                 cause,
                 at: Timestamp::from_secs(at),
             },
@@ -682,10 +682,10 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
 fn open_gap_of_removed_watch_closes_as_not_healed() {
     let mut store = Store::new();
     let watch = store.watch;
-    let mark = |mark| Item::Mark { watch, mark };
+    let marker = |marker| Item::Marker { watch, marker };
     let begun = |cause, at| {
-        mark(Mark::ListBegun {
-            listing: 1,
+        marker(SourceMarker::Init {
+            list_generation: 1,
             cause,
             at: Timestamp::from_secs(at),
         })

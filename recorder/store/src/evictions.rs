@@ -1,4 +1,4 @@
-//! The table `evicted`: how far the size limit has shortened the record, and whose.
+//! The table `eviction`: how far the size limit has shortened the record, by tenant.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use super::statements::Counting as _;
 use crate::config::RetentionConfig;
 use crate::metrics::Metrics;
 
-/// Entries kept: one for each severity of as many tenants as are told apart; about 2 MB. Of more, as where thousands of
-/// namespaces come and go a day, the oldest go.
+/// Entries kept: one for each severity of each tenant that is tracked; about 2 MB. If thousands of
+/// namespaces come and go, the oldest entries are deleted.
 const ENTRIES_MAX: i64 = (TENANTS_MAX * Severity::ALL.len()) as i64;
 
-/// Rows that a step deleted for their size.
+/// Rows that a step evicted.
 #[derive(Debug, Default)]
-pub(super) struct Evicted(HashMap<(Tenant, Severity), (i64, i64)>);
+pub(super) struct Evictions(HashMap<(Tenant, Severity), (i64, i64)>);
 
-impl Evicted {
-    /// Notes a row created at `second`.
+impl Evictions {
+    /// Adds a row created at `second`.
     pub(super) fn add(&mut self, tenant: Tenant, severity: Severity, second: i64) {
         let (rows, until) = self.0.entry((tenant, severity)).or_insert((0, i64::MIN));
         *rows += 1;
@@ -35,7 +35,7 @@ impl Evicted {
             .map(|((tenant, _), (rows, _))| (tenant, rows.unsigned_abs()))
     }
 
-    /// Writes it, in the transaction that deletes the rows.
+    /// Writes the entries, in the transaction that deletes the rows.
     pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
         for ((tenant, severity), (rows, until)) in &self.0 {
             let (code, namespace) = tenant.stored();
@@ -48,7 +48,8 @@ impl Evicted {
     }
 }
 
-/// Whether the size limit has deleted rows like this one that were as new: it would be the next, and may have been there.
+/// Whether the size limit has deleted equally new rows of this namespace and severity: this row would be deleted next,
+/// or was recorded before.
 pub(super) fn reaches(
     conn: &Connection,
     record: &Record,
@@ -64,7 +65,7 @@ pub(super) fn reaches(
         )
 }
 
-/// Deletes entries of rows that would have gone by age meanwhile, and the oldest of too many.
+/// Deletes entries of rows whose retention has ended since, and the oldest entries above the bound.
 pub(super) fn forget(
     conn: &Connection,
     config: &RetentionConfig,
@@ -82,7 +83,7 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// Sets the gauges that say how much of its time the most shortened record lacks, and how many are shortened.
+/// Sets the gauges of shortened records: the largest share of retention that is missing, and the number of namespaces.
 pub(super) fn set_gauges(
     conn: &Connection,
     config: &RetentionConfig,

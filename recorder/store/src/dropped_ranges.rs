@@ -1,6 +1,6 @@
-//! The table `hole`: what a full queue dropped of a watch and no list has brought back yet.
+//! The table `dropped_range`: items of a watch that a full queue dropped and no list has recovered yet.
 
-use kube9_model::identity::{Uid, Version};
+use kube9_model::identity::{ResourceVersion, Uid};
 use kube9_model::time::Timestamp;
 use kube9_model::watch::{RelistCause, WatchId};
 use rusqlite::Connection;
@@ -8,20 +8,20 @@ use serde_json::json;
 
 use super::dedup::DedupTable;
 use super::statements::Counting as _;
-use crate::queue::Drops;
+use crate::queue::DroppedItems;
 
-/// The table, within a transaction of the caller's.
-pub(super) struct HoleTable<'c> {
+/// The table, within a transaction of the caller.
+pub(super) struct DroppedRangeTable<'c> {
     conn: &'c Connection,
 }
 
-impl<'c> HoleTable<'c> {
+impl<'c> DroppedRangeTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
         Self { conn }
     }
 
-    /// Remembers what was dropped of a watch.
-    pub(super) fn open(&self, watch: WatchId, drop: &Drops) -> rusqlite::Result<()> {
+    /// Inserts a dropped range.
+    pub(super) fn open(&self, watch: WatchId, drop: &DroppedItems) -> rusqlite::Result<()> {
         self.conn
             .counted(
                 "INSERT INTO dropped_range (watch, since_ms, cause, items, list_generation, known_items) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -29,15 +29,15 @@ impl<'c> HoleTable<'c> {
             .execute((
                 watch.0,
                 drop.since.millis(),
-                RelistCause::Hole.as_str(),
+                RelistCause::QueueOverflow.as_str(),
                 drop.items as i64,
-                drop.listing,
+                drop.list_generation,
                 json!(drop.known).to_string(),
             ))?;
         Ok(())
     }
 
-    /// When the oldest hole of a watch began; `None` if it has no hole.
+    /// Start of the oldest dropped range of a watch.
     pub(super) fn since(&self, watch: WatchId) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
             .counted("SELECT min(since_ms) FROM dropped_range WHERE watch = ?1")?
@@ -45,17 +45,21 @@ impl<'c> HoleTable<'c> {
             .map(|since| since.map(Timestamp::from_millis))
     }
 
-    /// Whether items were dropped after that list had begun.
-    pub(super) fn any_of_list(&self, watch: WatchId, listing: i64) -> rusqlite::Result<bool> {
+    /// Whether items were dropped after that list began.
+    pub(super) fn any_of_list(
+        &self,
+        watch: WatchId,
+        list_generation: i64,
+    ) -> rusqlite::Result<bool> {
         self.conn
             .counted("SELECT EXISTS (SELECT 1 FROM dropped_range WHERE watch = ?1 AND list_generation >= ?2)")?
-            .query_row((watch.0, listing), |row| row.get(0))
+            .query_row((watch.0, list_generation), |row| row.get(0))
     }
 
-    /// Closes the holes of a watch after a complete list; returns how many dropped items it did not bring back.
+    /// Deletes the dropped ranges of a watch after a complete list; returns how many items it did not recover.
     pub(super) fn close(&self, watch: WatchId) -> rusqlite::Result<u64> {
         let dedup = DedupTable::of(self.conn);
-        let holes: Vec<(i64, u64, String)> = self
+        let dropped_ranges: Vec<(i64, u64, String)> = self
             .conn
             .counted("SELECT id, items, known_items FROM dropped_range WHERE watch = ?1")?
             .query_map([watch.0], |row| {
@@ -63,24 +67,23 @@ impl<'c> HoleTable<'c> {
             })?
             .collect::<Result<_, _>>()?;
         let mut missing = 0;
-        for (hole, items, known) in holes {
+        for (dropped_range, items, known) in dropped_ranges {
             let known: Vec<(String, String)> = serde_json::from_str(&known).unwrap_or_default();
             let mut back = 0;
             for (uid, version) in &known {
                 let stored = dedup.version(&Uid::new(uid))?;
                 back += u64::from(
-                    stored.is_some_and(|stored| !Version::new(version).is_after(&stored)),
+                    stored.is_some_and(|stored| !ResourceVersion::new(version).is_after(&stored)),
                 );
             }
             missing += items.saturating_sub(back);
             self.conn
                 .counted("DELETE FROM dropped_range WHERE id = ?1")?
-                .execute([hole])?;
+                .execute([dropped_range])?;
         }
         Ok(missing)
     }
 
-    /// Holes that are open.
     pub(super) fn count(&self) -> rusqlite::Result<i64> {
         self.conn
             .counted("SELECT count(*) FROM dropped_range")?

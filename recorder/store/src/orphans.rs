@@ -1,10 +1,9 @@
-//! Deletes what remains of watches that this process does not run: a namespace taken out of the config, an informer
-//! that was switched off.
+//! Deletes data of watches that this process does not run: a namespace removed from the config, a disabled informer.
 //!
-//! Of `dedup` only entries whose row is gone: until then they keep a namespace that comes back from being recorded twice.
-//! Of `facts` all, once nobody has looked for as long as changes are kept: a difference over such a time tells little.
-//! The watch then begins anew, as on its very first start, where nothing counts as added.
-//! An open gap is closed as not healed: no list will ever end it.
+//! - `dedup`: only entries whose row was deleted; the others prevent duplicates if the namespace is watched again.
+//! - `object_snapshot`: all, once the watch has not run for as long as changes are kept. The watch then starts like a new
+//!   one, whose first list reports nothing as added.
+//! - An open gap is closed as not recovered, because no list will end it.
 
 use std::time::Instant;
 
@@ -15,22 +14,22 @@ use rusqlite::types::Value;
 
 use super::apply::Applier;
 use super::dedup::DedupTable;
-use super::facts::FactsTable;
-use super::gaps::GapTable;
-use super::run::Progress;
+use super::gap_table::GapTable;
+use super::object_snapshots::ObjectSnapshotTable;
+use super::retention_run::Progress;
 use super::watches::WatchTable;
 
-/// Entries read between two looks at the time.
+/// Entries between two checks of the deadline.
 const CHUNK: i64 = 512;
 
-/// Where the next step goes on.
+/// Where the next step continues.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Leftovers {
+pub(super) struct Orphans {
     /// Entries up to this uid are done. Text sorts before blobs, and no uid is empty.
     after: Value,
 }
 
-impl Default for Leftovers {
+impl Default for Orphans {
     fn default() -> Self {
         Self {
             after: Value::Text(String::new()),
@@ -38,9 +37,9 @@ impl Default for Leftovers {
     }
 }
 
-impl Leftovers {
-    /// Works until `deadline`, within a transaction of the caller's; returns where to go on. Facts are deleted of watches that were
-    /// last current before `forgotten`.
+impl Orphans {
+    /// Works until `deadline` within a transaction of the caller; returns where to continue. Deletes snapshots of watches
+    /// that were last confirmed before `forgotten`.
     pub(super) fn step(
         self,
         conn: &Connection,
@@ -48,15 +47,15 @@ impl Leftovers {
         (now, forgotten): (Timestamp, Timestamp),
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
-        let left_over = applier.watches.left_over(conn)?;
-        if left_over.is_empty() {
-            return Ok(None); // the usual case: nothing to look for
+        let orphaned = applier.watches.orphaned(conn)?;
+        if orphaned.is_empty() {
+            return Ok(None); // the usual case
         }
-        for (id, mut watch) in applier.watches.left_over_gaps(conn)? {
+        for (id, mut watch) in applier.watches.orphaned_gaps(conn)? {
             GapTable::of(conn, &mut applier.rows).abandon(&mut watch, now)?;
             WatchTable::forget_gap(conn, id)?;
         }
-        for watch in left_over {
+        for watch in orphaned {
             if delete_facts(conn, watch, forgotten, deadline)? == Progress::More {
                 return Ok(Some(self));
             }
@@ -81,7 +80,7 @@ impl Leftovers {
     }
 }
 
-/// Deletes the facts of a watch that was last current before `forgotten`.
+/// Deletes the snapshots of a watch that was last confirmed before `forgotten`.
 fn delete_facts(
     conn: &Connection,
     watch: WatchId,
@@ -91,13 +90,13 @@ fn delete_facts(
     if !WatchTable::has_old_facts(conn, watch, forgotten)? {
         return Ok(Progress::Done);
     }
-    let facts = FactsTable::of(conn);
+    let facts = ObjectSnapshotTable::of(conn);
     while facts.delete_some(watch, CHUNK)? as i64 == CHUNK {
         if Instant::now() >= deadline {
             return Ok(Progress::More);
         }
     }
-    // Without facts everything would look added; a watch that was never current compares with nothing.
+    // Without snapshots every object would look added; a watch that was never confirmed reports none as added.
     WatchTable::forget(conn, watch)?;
     Ok(Progress::Done)
 }

@@ -1,4 +1,4 @@
-//! What the writer has to say of its own file, as rows of the record: it was damaged.
+//! Rows about the database file itself: it was corrupted.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,19 +12,19 @@ use serde_json::{Map, json};
 use tracing::error;
 
 use super::Writer;
-use crate::push::push;
+use crate::queue::push;
 
 impl Writer {
-    /// Reports a damaged file that was quarantined at opening, and why.
+    /// Reports a file that was quarantined at opening.
     pub(super) fn report_opened(&mut self, quarantined: Option<(PathBuf, String)>) {
         if let Some((aside, why)) = quarantined {
             self.report_damage(&aside.display().to_string(), &why);
         }
     }
 
-    /// Logs it, shows it on `/healthz` for a while, and puts a row into the queue.
+    /// Logs it, shows it on `/healthz` for a while, and queues a row.
     pub(super) fn report_damage(&mut self, aside: &str, why: &str) {
-        let now = self.shared.clock.now();
+        let now = self.context.clock.now();
         self.quarantined = Some(Instant::now());
         self.file_check.degraded(format!(
             "the database was damaged ({why}): it was renamed to {aside} and a new one was created"
@@ -46,13 +46,13 @@ impl Writer {
                 ("moved_to".to_owned(), json!(aside)),
                 ("cause".to_owned(), json!(why)),
             ]),
-            ..Record::own(now)
+            ..Record::internal(now)
         };
         self.push(record, now);
     }
 
     fn push(&self, record: Record, now: Timestamp) {
         let row = Item::Row(Box::new(sanitize(record)));
-        push(&self.shared.queue, &self.shared.metrics, row, now);
+        push(&self.context.queue, &self.context.metrics, row, now);
     }
 }

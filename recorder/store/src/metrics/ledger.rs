@@ -1,12 +1,12 @@
-//! The account of Events: what came in, what became of it, what is still on its way.
+//! The ledger of Events: every received Event has exactly one outcome or is pending.
 //!
 //! ```text
 //!   received = stored + folded + duplicate + deleted + filtered + skipped + dropped Events + pending
 //! ```
 //!
-//! Invariant: the equation holds in every scrape, since its terms change and are gathered under one lock. The counters
-//! alone could not promise that: a scrape between two of them would show an Event twice or not at all. The lock is held
-//! for a few additions; a scrape holds it while it gathers some hundred series.
+//! Invariant: the equation holds in every scrape, because its terms change and are gathered under one lock. Without it, a
+//! scrape between two updates would show an Event twice or not at all. The lock is held for a few additions; a scrape
+//! holds it while it gathers some hundred series.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,25 +18,25 @@ use super::labels::{Bound, Item};
 
 const STAGES: usize = Stage::ALL.len();
 
-/// What became of a number of Events: one outcome each, reported after the commit that made it final.
+/// Outcomes of a number of Events, one each; reported after the commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcomes {
+pub struct EventCounts {
     /// Became a new row.
     pub stored: u64,
     /// Updated a row.
     pub folded: u64,
-    /// Had been seen before.
+    /// Was already stored.
     pub duplicate: u64,
     /// Was a deletion, which changes no row.
     pub deleted: u64,
-    /// Matched a filter rule; by the rule's position. See [`Outcomes::add_filtered`].
+    /// Matched a filter rule; by the rule's position. See [`EventCounts::add_filtered`].
     pub filtered: Vec<u64>,
-    /// Failed; by the position of the stage. See [`Outcomes::add_skipped`].
+    /// Failed; by the position of the stage. See [`EventCounts::add_skipped`].
     pub skipped: [u64; STAGES],
 }
 
-impl Outcomes {
-    /// One Event matched the filter rule at position `rule` of the configuration.
+impl EventCounts {
+    /// Counts an Event that matched the filter rule at position `rule` of the configuration.
     pub fn add_filtered(&mut self, rule: usize) {
         if self.filtered.len() <= rule {
             self.filtered.resize(rule + 1, 0);
@@ -44,24 +44,23 @@ impl Outcomes {
         self.filtered[rule] += 1;
     }
 
-    /// One Event was skipped at `stage`.
+    /// Counts an Event that was skipped at `stage`.
     pub fn add_skipped(&mut self, stage: Stage) {
         self.skipped[stage.index()] += 1;
     }
 
-    /// Number of Events in it.
     pub fn total(&self) -> u64 {
         let by_label = self.filtered.iter().chain(&self.skipped).sum::<u64>();
         self.stored + self.folded + self.duplicate + self.deleted + by_label
     }
 }
 
-/// Label of rules beyond those that were named at the start; also keeps the family from being empty without rules.
-/// No rule can have this name: the configuration allows letters, digits and `-`.
+/// Label of rules beyond those named at the start; it also keeps the family from being empty without rules.
+/// No rule can have this name: the configuration allows only letters, digits and `-`.
 const OTHER_RULE: &str = "_other";
 
-/// The terms of the account.
-pub(super) struct Account {
+/// The terms of the equation.
+pub(super) struct EventLedger {
     lock: Mutex<()>,
     received: IntCounter,
     stored: IntCounter,
@@ -73,12 +72,12 @@ pub(super) struct Account {
     skipped: By<Stage, IntCounter>,
     dropped: IntCounter,
     dropped_by: By2<Item, Bound, IntCounter>,
-    /// Negative only if something was settled that was never received: shown as it is, so that the fault is seen.
+    /// Negative only if an Event was recorded that was never received: not clamped, so that the bug is visible.
     pending: IntGauge,
 }
 
-impl Account {
-    /// An account with nothing in it; `filter_rules` are the rules' labels, by position.
+impl EventLedger {
+    /// An empty ledger; `filter_rules` are the rules' labels, by position.
     pub(super) fn new(r: &Registry, filter_rules: &[String]) -> Self {
         let filtered = counters(
             r,
@@ -142,7 +141,7 @@ impl Account {
         }
     }
 
-    /// While it is held, the account balances and stays as it is.
+    /// While the guard is held, the ledger balances and does not change.
     pub(super) fn lock(&self) -> MutexGuard<'_, ()> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +152,7 @@ impl Account {
         self.pending.inc();
     }
 
-    pub(super) fn settle(&self, outcomes: &Outcomes) {
+    pub(super) fn record(&self, outcomes: &EventCounts) {
         let _lock = self.lock();
         self.stored.inc_by(outcomes.stored);
         self.folded.inc_by(outcomes.folded);

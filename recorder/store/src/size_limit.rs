@@ -1,7 +1,7 @@
-//! How large the database may be, and how much has to go when it is larger.
+//! Limits the size of the database and decides how much to delete.
 //!
-//! Measured in *used pages*: the file's size falls only after the clean-up, and not at all while a reader is pinned, so
-//! that a loop on file size would delete everything.
+//! Measured in *used pages*: the file shrinks only after retention, and not at all while a reader pins it, so a loop on
+//! file size would delete everything.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::volume::Volume;
 /// Share of the volume that the database may use where `storage.max_bytes` is unset, in percent.
 const VOLUME_PERCENT: u64 = 60;
 
-/// A clean-up begins at this share of the limit, so that the limit itself is kept while it runs.
+/// A retention run starts at this percentage of the limit, so that the database stays below the limit while it runs.
 const BEGIN_PERCENT: u64 = 95;
 
-/// And leaves this share.
+/// Percentage of the limit that a run reaches.
 const LEAVE_PERCENT: u64 = 85;
 
-/// Free bytes that the file keeps inside itself while the volume is short: some ten thousand rows.
+/// Free bytes that the file keeps while the volume is short: about ten thousand rows.
 const FILE_RESERVE: u64 = 1 << 20;
 
-/// Shortest time between two looks at the pages.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Shortest time between two checks of the pages.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// Shortest time between two looks at the volume.
+/// Shortest time between two checks of the volume.
 const VOLUME_EVERY: Duration = Duration::from_secs(5);
 
-/// Whether less than the reserve is left: what a clean-up frees is then kept inside the file for new rows.
+/// Whether less than the reserve is free. The file then keeps the pages that retention frees, for new rows.
 fn is_short(volume: Volume) -> bool {
     volume.available < volume.reserve()
 }
@@ -63,38 +63,35 @@ impl Pages {
     }
 }
 
-/// Why rows have to go although they are young enough.
+/// Why rows must be deleted before their retention ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pressure {
-    /// Bytes used now.
     pub(super) used: u64,
-    /// Bytes to reach.
     pub(super) target: u64,
-    /// The limit that is near.
     pub(super) limit: u64,
-    /// The volume is short of space, whatever the limit says.
+    /// The volume is short of space, independent of the limit.
     pub(super) volume_is_short: bool,
 }
 
 impl Pressure {
-    /// The volume alone is the reason, not the limit.
+    /// Only the volume is the reason, not the limit.
     fn is_for_the_volume(self) -> bool {
         self.used <= begin(self.limit)
     }
 }
 
-/// Watches the database's size.
+/// Checks the database's size.
 #[derive(Debug)]
-pub(super) struct Cap {
+pub(super) struct SizeLimit {
     max_bytes: Option<u64>,
     directory: PathBuf,
     measure: fn(&Path) -> Option<Volume>,
     volume: Option<Volume>,
-    volume_seen: Option<Instant>,
-    pages_seen: Option<Instant>,
+    volume_checked: Option<Instant>,
+    pages_checked: Option<Instant>,
 }
 
-impl Cap {
+impl SizeLimit {
     /// `max_bytes` as configured; `directory` lies on the volume.
     pub(super) fn new(
         max_bytes: Option<u64>,
@@ -106,38 +103,41 @@ impl Cap {
             directory,
             measure,
             volume: None,
-            volume_seen: None,
-            pages_seen: None,
+            volume_checked: None,
+            pages_checked: None,
         }
     }
 
-    /// Whether the volume has so little space that the file must not give any back.
+    /// Whether the volume has so little space that the file must keep its free pages.
     pub(super) fn volume_is_short(&self) -> bool {
         self.volume.is_some_and(is_short)
     }
 
-    /// The next look is not put off: the volume has turned out to be full.
-    pub(super) fn look_again(&mut self) {
-        self.volume_seen = None;
-        self.pages_seen = None;
+    /// Makes the next check due immediately: the volume turned out to be full.
+    pub(super) fn force_check(&mut self) {
+        self.volume_checked = None;
+        self.pages_checked = None;
     }
 
-    /// Looks, at most every [`LOOK_EVERY`]; `Some` when rows have to go. `log_fills`: a volume that is short of space is
-    /// so because of the log, which deleting rows makes longer.
-    pub(super) fn look(
+    /// Checks at most every [`CHECK_EVERY`]; `Some` if rows must be deleted. `log_fills`: the write-ahead log is what
+    /// fills the volume, and deleting rows would make it longer.
+    pub(super) fn check(
         &mut self,
         conn: &Connection,
         log_fills: bool,
     ) -> rusqlite::Result<Option<Pressure>> {
-        if self.pages_seen.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+        if self
+            .pages_checked
+            .is_some_and(|at| at.elapsed() < CHECK_EVERY)
+        {
             return Ok(None);
         }
-        self.pages_seen = Some(Instant::now());
+        self.pages_checked = Some(Instant::now());
         if self
-            .volume_seen
+            .volume_checked
             .is_none_or(|at| at.elapsed() >= VOLUME_EVERY)
         {
-            self.volume_seen = Some(Instant::now());
+            self.volume_checked = Some(Instant::now());
             self.volume = (self.measure)(&self.directory);
         }
         let pages = Pages::of(conn)?;
@@ -166,8 +166,8 @@ fn pressure(max_bytes: Option<u64>, volume: Option<Volume>, pages: Pages) -> Opt
             volume_is_short: is_short,
         });
     }
-    // Half the reserve begins it and all of it ends it, so that a run is worth its while. A file that is smaller than
-    // the reserve did not fill the volume, and would be emptied for nothing.
+    // Starts at half the reserve and ends at the whole reserve, so that a run frees enough. A file smaller than the
+    // reserve did not fill the volume, and emptying it would not help.
     let worth_it = used > FILE_RESERVE && pages.free_bytes() < FILE_RESERVE / 2;
     (is_short && worth_it).then(|| Pressure {
         used,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_near_the_limit_or_when_the_volume_is_short() {
+    fn pressure_near_limit_or_short_volume_sets_target() {
         let volume = |available| {
             Some(Volume {
                 total: 1000 * MIB,
@@ -213,7 +213,7 @@ mod tests {
             (None, volume(400 * MIB), 500 * MIB, 0, None),
             (None, volume(400 * MIB), 580 * MIB, 0, Some(510)),
             (None, None, 580 * MIB, 0, None),
-            // Somebody else filled the volume: only as much as new rows need.
+            // Other files filled the volume: free only what new rows need.
             (None, volume(MIB), 100 * MIB, 0, Some(99)),
             (None, volume(MIB), 100 * MIB, MIB, None),
         ] {

@@ -1,23 +1,22 @@
-//! The table `facts`: what the next state of a watched object is compared with.
+//! The table `object_snapshot`: the last known state of each watched object, for the next comparison.
 
 use std::collections::BTreeSet;
 
-use kube9_model::resume::{Remembered, off_name};
+use kube9_model::resume::{StoredObjects, off_name};
 use kube9_model::watch::WatchId;
 use rusqlite::Connection;
 use tracing::warn;
 
 use super::statements::Counting as _;
 
-/// Longest facts of an object: what is kept of one (`OBJECT_BYTES_MAX`) as JSON, each key with its number. A version
-/// before that bound has stored more.
+/// Largest snapshot that is read: an object within `OBJECT_BYTES_MAX` as JSON.
 const OBJECT_BYTES_MAX: i64 = 64 << 10;
 
-/// Most bytes of facts that are read for one watch: those of 50,000 pods are 10 MB.
+/// Bytes of snapshots that are read for one watch: those of 50,000 pods are 10 MB.
 const WATCH_BYTES_MAX: usize = 16 << 20;
 
-/// Deletes facts that are not read: nothing else would once their object is gone. Their namespaces are marked as left out
-/// instead, so that what the lists show of them is not taken for new.
+/// Deletes snapshots that are not read, because nothing else would after their object is deleted. Their namespaces are
+/// marked as left out, so that their objects are not reported as new.
 fn forget(
     conn: &Connection,
     watch: WatchId,
@@ -41,22 +40,22 @@ fn forget(
     transaction.commit()
 }
 
-/// The table, within a transaction of the caller's where it writes.
-pub(super) struct FactsTable<'c> {
+/// The table; writes happen within a transaction of the caller.
+pub(super) struct ObjectSnapshotTable<'c> {
     conn: &'c Connection,
 }
 
-impl<'c> FactsTable<'c> {
+impl<'c> ObjectSnapshotTable<'c> {
     pub(super) const fn of(conn: &'c Connection) -> Self {
         Self { conn }
     }
 
-    /// What is stored of a watch's objects.
-    pub(super) fn read(&self, watch: WatchId) -> rusqlite::Result<Remembered> {
-        let mut remembered = Remembered::default();
-        let mut room = WATCH_BYTES_MAX;
-        let mut too_much = Vec::new();
-        // SQLite knows the length without reading the text.
+    /// The stored objects of a watch.
+    pub(super) fn read(&self, watch: WatchId) -> rusqlite::Result<StoredObjects> {
+        let mut remembered = StoredObjects::default();
+        let mut budget = WATCH_BYTES_MAX;
+        let mut oversized = Vec::new();
+        // octet_length does not read the text.
         let mut found = self.conn.counted(
             "SELECT name, CASE WHEN octet_length(snapshot) <= ?2 THEN snapshot END FROM object_snapshot WHERE watch = ?1",
         )?;
@@ -66,21 +65,21 @@ impl<'c> FactsTable<'c> {
             let bytes = name.len() + facts.as_ref().map_or(0, String::len);
             let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
             match facts {
-                Some(facts) if !name.ends_with('/') && bytes <= room => {
-                    room -= bytes;
+                Some(facts) if !name.ends_with('/') && bytes <= budget => {
+                    budget -= bytes;
                     remembered.facts.push((name, facts));
                 }
                 facts => {
                     remembered.left_out.insert(namespace.to_owned());
                     if facts.is_none() || !name.ends_with('/') {
-                        too_much.push(name);
+                        oversized.push(name);
                     }
                 }
             }
         }
         drop(found);
-        // Until the lists say what there is, a full disk may have its way.
-        if let Err(error) = forget(self.conn, watch, &too_much, &remembered.left_out) {
+        // A failure (a full disk) does no harm: the next start tries again.
+        if let Err(error) = forget(self.conn, watch, &oversized, &remembered.left_out) {
             warn!(%error, "cannot delete object snapshots that are too large; the next start retries");
         }
         Ok(remembered)
@@ -103,7 +102,7 @@ impl<'c> FactsTable<'c> {
             .collect()
     }
 
-    /// Leaves the object's uid of an entry and nothing else.
+    /// Reduces an entry to the object's uid.
     pub(super) fn cut(&self, watch: i64, name: &str) -> rusqlite::Result<()> {
         self.conn
             .counted(
@@ -124,7 +123,7 @@ impl<'c> FactsTable<'c> {
             .execute((watch.0, at_most))
     }
 
-    /// Stores the facts of an object; `None` deletes them.
+    /// Stores the snapshot of an object; `None` deletes it.
     pub(super) fn store(
         &self,
         watch: WatchId,

@@ -1,4 +1,4 @@
-//! Gives each new row its key: the second of its `created_at` and an order within it.
+//! Allocates the keys of new rows: the second of `created_at` and a sequence within it.
 
 use std::collections::HashMap;
 
@@ -8,51 +8,51 @@ use rusqlite::Connection;
 
 use super::statements::Counting as _;
 
-/// Seconds whose highest key is remembered. A relist brings an hour of Events (3,600 seconds) in any order.
+/// Seconds whose highest key is cached. A relist returns an hour of Events (3,600 seconds) in any order.
 const SECONDS_MAX: usize = 8192;
 
-/// The first key of a second begins below this, at random, so that ids of two clusters rarely meet.
+/// The first key of a second is random below this, so that ids of two clusters rarely collide.
 const FIRST_BITS: u32 = 20;
 
-/// Random hexadecimal digits; ids need to be unlike, not secret.
+/// Random hexadecimal digits; ids must differ, they are not secrets.
 const HEX: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
 ];
 
-/// Digits of the step after a key that was read from the table and not remembered.
+/// Digits of the step after a key that was read from the table.
 const JUMP_DIGITS: u32 = 3;
 
-/// Digits that are drawn at once: each draw seeds a generator from the operating system, which took a microsecond a row.
+/// Digits per draw: each draw seeds a generator from the operating system, which took a microsecond per row.
 const DIGITS_DRAWN: usize = 1024;
 
-/// Highest key used in each second that was asked for lately.
+/// Caches the highest key of recently used seconds.
 #[derive(Debug, Default)]
-pub struct Keys {
+pub struct KeyAllocator {
     highest: HashMap<i64, u32, RandomState>,
-    /// No row lies in a later second: most rows are the first of theirs, and need not be looked for.
+    /// No row lies in a later second, so a later second needs no lookup.
     newest: Option<i64>,
-    /// Whether rows of the original operator are there, which keep their ids.
+    /// Whether there are imported rows, which keep their ids.
     has_imported: Option<bool>,
-    digits: Digits,
+    digits: RandomPool,
 }
 
-impl Keys {
-    /// Forgets everything; what it knew may have been rolled back.
+impl KeyAllocator {
+    /// Clears the cache, whose keys may have been rolled back.
     pub fn clear(&mut self) {
         self.highest.clear();
         self.newest = None;
         self.has_imported = None;
     }
 
-    /// A key that is not used yet, in this second or, when that is full, the next with room.
-    /// Within a second later calls give higher keys, so that rows with the same second keep their order of arrival.
+    /// An unused key in this second or, if it is full, in the next one with a free key.
+    /// Keys rise within a second, so that rows of the same second keep their order of arrival.
     pub fn next(&mut self, conn: &Connection, second: i64) -> rusqlite::Result<EventKey> {
         let mut second = second;
         loop {
             let remembered = self.highest.contains_key(&second);
             let low = match self.highest_in(conn, second)? {
                 Some(highest) if remembered => self.step(highest, 1),
-                // Rows above it may have been deleted, and an id that was shown should not soon name another row.
+                // Rows above it may have been deleted, and their ids must not be reused soon.
                 Some(highest) => self.step(highest, JUMP_DIGITS),
                 None => Some(self.digits.take(FIRST_BITS / 4)),
             };
@@ -72,7 +72,7 @@ impl Keys {
         }
     }
 
-    /// Whether the id that a key gives is that of a row of the original operator.
+    /// Whether an imported row has the id of this key.
     fn is_imported(&mut self, conn: &Connection, key: EventKey) -> rusqlite::Result<bool> {
         let has_imported = match self.has_imported {
             Some(has_imported) => has_imported,
@@ -88,7 +88,7 @@ impl Keys {
             .query_row([key.to_string()], |row| row.get(0))
     }
 
-    /// The next key after `highest`: a random step of so many digits, of 1 in the second's last eighth; `None` when full.
+    /// The next key after `highest`: a random step of that many digits, or 1 in the second's last eighth; `None` if full.
     fn step(&mut self, highest: u32, digits: u32) -> Option<u32> {
         let step = if highest > EventKey::LOW_MAX / 8 * 7 {
             1
@@ -125,12 +125,12 @@ impl Keys {
     }
 }
 
-/// Random hexadecimal digits, not used yet.
+/// Unused random hexadecimal digits.
 #[derive(Debug, Default)]
-struct Digits(String);
+struct RandomPool(String);
 
-impl Digits {
-    /// A random number of so many digits.
+impl RandomPool {
+    /// A random number of that many digits.
     fn take(&mut self, digits: u32) -> u32 {
         if self.0.len() < digits as usize {
             self.0 = nanoid::nanoid!(DIGITS_DRAWN, &HEX);
@@ -155,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_second_rise_and_survive_forgetting() {
+    fn next_keys_of_a_second_rise_across_clear() {
         let conn = database();
-        let mut keys = Keys::default();
+        let mut keys = KeyAllocator::default();
         let mut last = None;
         for n in 0..2000 {
             let key = keys.next(&conn, 1_700_000_000).unwrap();
@@ -172,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn full_second_runs_on_into_the_next() {
+    fn next_full_second_continues_in_the_next() {
         let conn = database();
-        let mut keys = Keys::default();
+        let mut keys = KeyAllocator::default();
         conn.execute(
             "INSERT INTO event (key) VALUES (?1)",
             [EventKey::new(10, EventKey::LOW_MAX - 1).as_i64()],
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn key_whose_id_an_imported_row_has_is_passed_over() {
+    fn next_skips_ids_of_imported_rows() {
         let conn = database();
         conn.execute(
             "INSERT INTO event (key) VALUES (?1)",
@@ -203,7 +203,7 @@ mod tests {
             )
             .unwrap();
         }
-        let key = Keys::default().next(&conn, 10).unwrap();
+        let key = KeyAllocator::default().next(&conn, 10).unwrap();
         assert_eq!(key, EventKey::new(10, EventKey::LOW_MAX));
     }
 }

@@ -1,4 +1,4 @@
-//! A sight of an Event: its row, or its part in a row that is there, and its entry in `dedup`.
+//! Stores a received Event: inserts a row or folds it into one, and updates its entry in `dedup`.
 
 use std::borrow::Cow;
 
@@ -6,26 +6,26 @@ use kube9_ingest::sanitize::Sanitized;
 use kube9_model::id::EventKey;
 use kube9_model::record::Observation;
 use kube9_model::time::Timestamp;
-use kube9_model::watch::{Via, WatchId};
+use kube9_model::watch::{Origin, WatchId};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use super::dedup::{DedupTable, Entry, Stored, StoredRow};
-use super::fold::{Fold, Known, NewestRow, fold};
-use super::rows::{EventTable, Repeat, Rows, Span, json as json_text};
+use super::fold::{Fold, NewestRow, StoredEvent, fold};
+use super::rows::{EventTable, EventTimes, FoldUpdate, Rows, json as json_text};
 
-/// A sight of an Event.
-pub(super) struct Sight<'a> {
+/// A received version of an Event.
+pub(super) struct IncomingEvent<'a> {
     pub(super) watch: WatchId,
-    /// The last list that its watch began.
-    pub(super) listing: i64,
-    pub(super) via: Via,
+    /// Generation of the last list of its watch.
+    pub(super) list_generation: i64,
+    pub(super) origin: Origin,
     pub(super) row: &'a Sanitized,
     pub(super) seen: &'a Observation,
     pub(super) now: Timestamp,
 }
 
-/// What sights are stored in, for as many of them as a transaction has.
+/// The tables that store Events, for the length of a transaction.
 pub(super) struct Tables<'c> {
     pub(super) conn: &'c Connection,
     pub(super) dedup: DedupTable<'c>,
@@ -42,25 +42,24 @@ impl<'c> Tables<'c> {
     }
 }
 
-/// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Became {
-    /// Nothing: it was stored before.
+pub(super) enum EventOutcome {
+    /// It was already stored.
     Duplicate,
-    /// A row that stands for so many occurrences.
-    Row(i64),
-    /// So many occurrences more of a row.
-    Part(i64),
+    /// A new row with that many occurrences.
+    Inserted(i64),
+    /// That many occurrences were added to a row.
+    Folded(i64),
 }
 
-impl Sight<'_> {
-    /// Stores it within a transaction of the caller's.
+impl IncomingEvent<'_> {
+    /// Stores it within a transaction of the caller.
     pub(super) fn store(
         &self,
         tables: &mut Tables<'_>,
         rows: &mut Rows,
-    ) -> rusqlite::Result<Became> {
-        // Most sights are of new Events: the entry is tried first, and what is stored is read only where there is one.
+    ) -> rusqlite::Result<EventOutcome> {
+        // Most Events are new: the insert is tried first, and the stored entry is read only on conflict.
         if let Fold::Open {
             created,
             occurrences,
@@ -76,14 +75,18 @@ impl Sight<'_> {
                     key,
                     (occurrences, before, count_reset),
                 )?;
-                return Ok(Became::Row(occurrences));
+                return Ok(EventOutcome::Inserted(occurrences));
             }
         }
         self.store_again(tables, rows)
     }
 
-    /// Stores a sight of an Event that has an entry.
-    fn store_again(&self, tables: &mut Tables<'_>, rows: &mut Rows) -> rusqlite::Result<Became> {
+    /// Stores an Event that has an entry.
+    fn store_again(
+        &self,
+        tables: &mut Tables<'_>,
+        rows: &mut Rows,
+    ) -> rusqlite::Result<EventOutcome> {
         let Tables {
             conn,
             dedup,
@@ -96,10 +99,10 @@ impl Sight<'_> {
         };
         match fold(known.as_ref(), self.seen) {
             Fold::Duplicate => {
-                if self.via == Via::List {
-                    dedup.listed(&self.seen.uid, self.watch, self.listing)?;
+                if self.origin == Origin::List {
+                    dedup.listed(&self.seen.uid, self.watch, self.list_generation)?;
                 }
-                Ok(Became::Duplicate)
+                Ok(EventOutcome::Duplicate)
             }
             Fold::Open {
                 created,
@@ -110,7 +113,7 @@ impl Sight<'_> {
                 let key = rows.key(conn, self.bounded(created))?;
                 self.open(events, rows, key, (occurrences, before, count_reset))?;
                 dedup.update(&self.entry(key))?;
-                Ok(Became::Row(occurrences))
+                Ok(EventOutcome::Inserted(occurrences))
             }
             Fold::Into {
                 key,
@@ -121,31 +124,29 @@ impl Sight<'_> {
                 let old = found.and_then(|stored| stored.row);
                 self.fold_into(events, rows, key, old, (add, last, count_reset))?;
                 dedup.update(&self.entry(key))?;
-                Ok(Became::Part(add))
+                Ok(EventOutcome::Folded(add))
             }
         }
     }
 
-    /// A row's time within what can be true.
+    /// The row's time, limited to plausible values.
     fn bounded(&self, created: Timestamp) -> Timestamp {
         created
             .max(Timestamp::EPOCH)
             .min(self.now.max(self.seen.last))
     }
 
-    /// Its entry, with its newest row.
     fn entry(&self, event: EventKey) -> Entry<'_> {
         Entry {
             uid: &self.seen.uid,
             watch: self.watch,
-            listing: self.listing,
+            list_generation: self.list_generation,
             version: &self.seen.version,
             count: self.seen.count,
             event,
         }
     }
 
-    /// Opens a row.
     fn open(
         &self,
         events: &mut EventTable<'_>,
@@ -162,25 +163,25 @@ impl Sight<'_> {
         if count_reset {
             extra.to_mut().insert("count_reset".into(), json!(true));
         }
-        let span = Span {
+        let span = EventTimes {
             uid: Some(&self.seen.uid),
             count: Some(self.seen.count),
             occurrences: Some(occurrences),
             first: Some(self.seen.first),
             last: self.seen.last,
         };
-        rows.told
-            .sight(self.row.record(), self.seen.last, occurrences);
+        rows.commit_delta
+            .count_probe_kill(self.row.record(), self.seen.last, occurrences);
         rows.insert_as(events, self.row, key, &span, &extra)
     }
 
-    /// What is stored of its Event, as far as the rules of folding ask.
+    /// What `fold` needs of the stored Event.
     fn known(
         &self,
         conn: &Connection,
         rows: &mut Rows,
         stored: &Stored,
-    ) -> rusqlite::Result<Known> {
+    ) -> rusqlite::Result<StoredEvent> {
         let row = match &stored.row {
             None => None,
             Some(row) => Some(NewestRow {
@@ -190,14 +191,13 @@ impl Sight<'_> {
                     && rows.has_title(conn, row.reason, self.row)?,
             }),
         };
-        Ok(Known {
+        Ok(StoredEvent {
             version: stored.version.clone(),
             count: stored.count,
             row,
         })
     }
 
-    /// Adds a repeat to its row.
     fn fold_into(
         &self,
         events: &mut EventTable<'_>,
@@ -223,7 +223,7 @@ impl Sight<'_> {
         } else {
             old_extra
         };
-        let repeat = Repeat {
+        let repeat = FoldUpdate {
             count: self.seen.count,
             add,
             last,
@@ -231,8 +231,9 @@ impl Sight<'_> {
             args,
             extra,
         };
-        rows.grow(events, key, &repeat)?;
-        rows.told.sight(self.row.record(), self.seen.last, add);
+        rows.update_folded(events, key, &repeat)?;
+        rows.commit_delta
+            .count_probe_kill(self.row.record(), self.seen.last, add);
         Ok(())
     }
 }

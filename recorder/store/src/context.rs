@@ -9,17 +9,12 @@ use kube9_base::health::Health;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 
-/// What the writer shares with the rest.
 #[derive(Clone)]
-pub struct Shared {
-    /// Where items come from.
+pub struct WriterContext {
     pub queue: Arc<Queue>,
-    /// What it counts.
     pub metrics: Arc<Metrics>,
-    /// What it reports.
     pub health: Health,
-    /// Time.
     pub clock: Clock,
-    /// Set when the grace period is over: give up, whatever is left.
+    /// Set when the grace period is over: the writer abandons uncommitted items.
     pub abandon: Arc<AtomicBool>,
 }

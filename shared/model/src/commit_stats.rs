@@ -1,14 +1,13 @@
-//! What the committed Events tell the analysis that no object tells: how many warnings a namespace has, and which
-//! containers a liveness probe had killed.
+//! Counts of committed Events for the rules: warnings by namespace, and containers killed by a liveness probe.
 //!
 //! ```text
-//!   store: rows of a transaction ─▶ Told ── committed ──▶ Heard ◀── take ── analysis
+//!   store: rows of a transaction ─▶ CommitDelta ── committed ──▶ CommitStats ◀── take ── rules
 //! ```
 //!
-//! It is the store that says it, not the source: only the store knows which sights were new.
+//! The store counts, not the source: only the store knows which Events are new.
 //!
-//! Invariant: the writer never waits for the analysis. It adds numbers to numbers under a lock that is held for as long as
-//! that takes; the analysis takes all of them at once.
+//! Invariant: the writer never waits for the rules. The lock is held only for additions, and while the rules take all
+//! counts.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,17 +20,16 @@ use crate::record::Record;
 /// Length of the slots in which warnings are counted, in seconds: that of the window into which repeats fold.
 pub const SLOT_SECONDS: i64 = 600;
 
-/// Different counters that may wait. A burst adds to few of them: they are of namespaces and reasons, not of Events.
-/// The analysis takes them every half second.
+/// Bound on pending counters, which are per namespace and reason. The rules take them every half second.
 const COUNTERS_MAX: usize = 10_000;
 
-/// Kills that may wait: each is a container that was started again.
+/// Bound on pending kills: each is a container restart.
 const KILLS_MAX: usize = 1_000;
 
-/// Where and when warnings are counted.
+/// Key of a warning counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// Of the object that they are about.
+pub struct WarningBucket {
+    /// Of the involved object.
     pub namespace: Box<str>,
     /// Number of the slot since 1970, by the rows' creation.
     pub slot: i64,
@@ -41,29 +39,29 @@ pub struct Place {
 
 /// A container was killed because its liveness probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeKill {
+pub struct LivenessKill {
     /// The pod.
     pub pod: ObjectRef,
     /// The container.
     pub container: Box<str>,
     /// When, the last time.
     pub at: Timestamp,
-    /// How often since it was told the last time.
+    /// How often since the last delta.
     pub times: i64,
 }
 
-/// What transactions told.
+/// Counts of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct CommitDelta {
     /// New rows of type `cluster` that are warnings or worse.
-    pub warnings: HashMap<Place, u32>,
-    /// Kills by probes, in the order in which they were seen.
-    pub kills: Vec<ProbeKill>,
+    pub warnings: HashMap<WarningBucket, u32>,
+    /// Liveness kills, in order.
+    pub kills: Vec<LivenessKill>,
 }
 
-impl Told {
-    /// A row was made.
-    pub fn row(&mut self, record: &Record, created: Timestamp) {
+impl CommitDelta {
+    /// Counts a new row if it is a warning.
+    pub fn count_warning(&mut self, record: &Record, created: Timestamp) {
         if record.event_type != EventType::Cluster || record.severity < Severity::Warning {
             return;
         }
@@ -72,23 +70,23 @@ impl Told {
         if namespace.is_empty() {
             return;
         }
-        let place = Place {
+        let bucket = WarningBucket {
             namespace: namespace.into(),
             slot: created.second().div_euclid(SLOT_SECONDS),
             reason: record.reason.as_str().into(),
         };
-        *self.warnings.entry(place).or_default() += 1;
+        *self.warnings.entry(bucket).or_default() += 1;
     }
 
-    /// An Event was seen `times` times more.
-    pub fn sight(&mut self, record: &Record, last: Timestamp, times: i64) {
+    /// Counts `times` further occurrences of an Event if it is a liveness kill.
+    pub fn count_probe_kill(&mut self, record: &Record, last: Timestamp, times: i64) {
         let Some(object) = &record.object else { return };
-        // The kubelet's word for it. Anybody can write such an Event; what follows from a false one is a wrong insight.
+        // As the kubelet reports it. Anyone can write such an Event; a forged one only causes a wrong finding.
         let is_kill = record.reason == "Killing"
             && object.kind == "Pod"
             && record.description.contains("failed liveness probe");
         if is_kill && times > 0 && self.kills.len() < KILLS_MAX {
-            self.kills.push(ProbeKill {
+            self.kills.push(LivenessKill {
                 pod: object.clone(),
                 container: record.container.as_str().into(),
                 at: last,
@@ -97,51 +95,51 @@ impl Told {
         }
     }
 
-    /// Whether there is nothing.
+    /// Nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.warnings.is_empty() && self.kills.is_empty()
     }
 
     fn add(&mut self, other: Self) {
-        for (place, rows) in other.warnings {
-            if self.warnings.len() >= COUNTERS_MAX && !self.warnings.contains_key(&place) {
-                continue; // thousands of namespaces at once: the rate of each is unheard-of without this one, too
+        for (bucket, rows) in other.warnings {
+            if self.warnings.len() >= COUNTERS_MAX && !self.warnings.contains_key(&bucket) {
+                continue; // thousands of namespaces in half a second: their rates are unusual even without this one
             }
-            *self.warnings.entry(place).or_default() += rows;
+            *self.warnings.entry(bucket).or_default() += rows;
         }
-        let room = KILLS_MAX.saturating_sub(self.kills.len());
-        self.kills.extend(other.kills.into_iter().take(room));
+        let free = KILLS_MAX.saturating_sub(self.kills.len());
+        self.kills.extend(other.kills.into_iter().take(free));
     }
 }
 
-/// Between the writer and the analysis.
+/// Passes counts from the writer to the rules.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<Told>);
+pub struct CommitStats(Mutex<CommitDelta>);
 
-impl Heard {
-    /// A transaction was committed.
-    pub fn add(&self, told: Told) {
-        if !told.is_empty() {
+impl CommitStats {
+    /// Adds the counts of a committed transaction.
+    pub fn add(&self, delta: CommitDelta) {
+        if !delta.is_empty() {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.add(told);
+            all.add(delta);
         }
     }
 
     /// Everything since the last call.
-    pub fn take(&self) -> Told {
+    pub fn take(&self) -> CommitDelta {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What the database says of the time before this process.
+/// Counts of the time before this process, from the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
+pub struct WarningHistory {
     /// Hours since 1970 in which anything was recorded, of the last week.
     pub recorded: Vec<i64>,
     /// Warnings by namespace and hour, of the last week.
     pub hours: Vec<(Box<str>, i64, u32)>,
     /// Warnings of the last hour.
-    pub slots: HashMap<Place, u32>,
+    pub slots: HashMap<WarningBucket, u32>,
 }
 
 #[cfg(test)]
@@ -175,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_counted_and_kills_by_probes_are_told() {
-        let mut told = Told::default();
+    fn delta_counts_warnings_and_liveness_kills() {
+        let mut delta = CommitDelta::default();
         let at = Timestamp::from_secs(1_205);
         for (namespace, severity) in [
             ("shop", Severity::Warning),
@@ -184,38 +182,38 @@ mod tests {
             ("shop", Severity::Info),
             ("", Severity::Error),
         ] {
-            told.row(&record(namespace, severity, "BackOff", ""), at);
+            delta.count_warning(&record(namespace, severity, "BackOff", ""), at);
         }
-        let place = Place {
+        let bucket = WarningBucket {
             namespace: "shop".into(),
             slot: 2,
             reason: "BackOff".into(),
         };
-        assert_eq!(told.warnings, HashMap::from([(place, 2)]));
+        assert_eq!(delta.warnings, HashMap::from([(bucket, 2)]));
         let killed = "Container app failed liveness probe, will be restarted";
         for (text, times) in [("Stopping container app", 1), (killed, 0), (killed, 3)] {
-            told.sight(&record("shop", Severity::Info, "Killing", text), at, times);
+            delta.count_probe_kill(&record("shop", Severity::Info, "Killing", text), at, times);
         }
-        assert_eq!(told.kills.len(), 1);
+        assert_eq!(delta.kills.len(), 1);
         assert_eq!(
-            (&*told.kills[0].pod.name, told.kills[0].times),
+            (&*delta.kills[0].pod.name, delta.kills[0].times),
             ("web-1", 3)
         );
     }
 
     #[test]
-    fn what_is_taken_is_gone_and_what_waits_is_bounded() {
-        let heard = Heard::default();
+    fn stats_take_empties_and_pending_counts_are_bounded() {
+        let stats = CommitStats::default();
         for namespace in 0..COUNTERS_MAX + 10 {
-            let mut told = Told::default();
+            let mut delta = CommitDelta::default();
             let one = record(
                 &format!("n{namespace}"),
                 Severity::Error,
                 "BackOff",
                 "failed liveness probe",
             );
-            told.row(&one, Timestamp::EPOCH);
-            told.sight(
+            delta.count_warning(&one, Timestamp::EPOCH);
+            delta.count_probe_kill(
                 &Record {
                     reason: "Killing".to_owned(),
                     ..one
@@ -223,11 +221,11 @@ mod tests {
                 Timestamp::EPOCH,
                 1,
             );
-            heard.add(told);
+            stats.add(delta);
         }
-        let told = heard.take();
-        assert_eq!(told.warnings.len(), COUNTERS_MAX);
-        assert_eq!(told.kills.len(), KILLS_MAX);
-        assert!(heard.take().is_empty());
+        let delta = stats.take();
+        assert_eq!(delta.warnings.len(), COUNTERS_MAX);
+        assert_eq!(delta.kills.len(), KILLS_MAX);
+        assert!(stats.take().is_empty());
     }
 }

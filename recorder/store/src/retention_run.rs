@@ -1,14 +1,14 @@
-//! One run of the clean-up: what it does, step by step.
+//! One retention run, step by step.
 //!
 //! ```text
-//!   by age:  expire ─▶ leftovers ─────────────────────────▶ sweep ─▶ vacuum ─▶ done
-//!   by size: trim (facts) ─▶ weigh (who holds what) ─▶ shed ─▶ sweep
+//!   by age:  delete expired ─▶ orphans ───────────────────────────▶ sweep ─▶ vacuum ─▶ done
+//!   by size: trim (snapshots) ─▶ weigh (bytes by tenant) ─▶ evict ─▶ sweep
 //! ```
 //!
-//! Each step is one transaction that ends when its time is over.
+//! Each step is one transaction with a time limit.
 //!
-//! Invariant: a run by size deletes as large a part of the rows as of the bytes that have to go, so that it ends whatever
-//! the pages do.
+//! Invariant: a run by size deletes the same share of rows as the share of bytes to free, so that it ends however the
+//! pages develop.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,29 +19,29 @@ use kube9_model::{Severity, Tenant};
 use rusqlite::Connection;
 
 use super::apply::{Applier, apply_all};
-use super::cap::{Pages, Pressure};
 use super::dedup::DedupTable;
 use super::delete::{Candidate, Deleted, Step, Why, delete_some};
-use super::evicted;
+use super::evictions;
 use super::findings::FindingTable;
-use super::leftovers::Leftovers;
+use super::orphans::Orphans;
 use super::share::Quotas;
+use super::size_limit::{Pages, Pressure};
 use super::sweep::Sweep;
 use super::trim::Trim;
 use super::weigh::Weigh;
 use crate::config::RetentionConfig;
 use crate::metrics::{Metrics, Removal};
 
-/// What a step works before it commits. The commit itself, and once in a thousand pages a checkpoint, come on top; the
-/// whole has to stay below 50 ms.
+/// Time of a step before its commit. The commit, and a checkpoint every thousand pages, come on top; the total must stay
+/// below 50 ms.
 const STEP_TIME: Duration = Duration::from_millis(15);
 
-/// A file with a larger share of free pages gives some back (1 / 8), and keeps this share (1 / 16) for the next rows:
-/// giving all of it back would move pages about in every run, only to grow again.
+/// A file with a larger share of free pages (1 / 8) is vacuumed down to this share (1 / 16), which the next rows use:
+/// vacuuming all of it would move pages in every run, only to grow again.
 const FREE_SHARE_MAX: u64 = 8;
 const FREE_SHARE_KEPT: u64 = 16;
 
-/// Free pages below which giving back is not worth it: half a MiB.
+/// Free pages below which a vacuum is not worth it: half a MiB.
 const FREE_PAGES_MIN: u64 = 256;
 
 /// Open findings keep their rows from a run by size while these take no more than a tenth of the limit, at 1 KiB each.
@@ -51,67 +51,68 @@ const FINDING_SHARE: u64 = 10 << 10;
 /// cluster of 10,000 pods has 40,000, or 3 MB.
 const ENTRY_SHARE: u64 = 5 * 70;
 
-/// What a step leaves.
+/// Whether a step finished its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Progress {
-    /// Its time was over before the work was done.
+    /// The time limit ended the step.
     More,
-    /// Nothing.
     Done,
 }
 
-/// A run, with what it has done so far.
+/// A run in progress.
 #[derive(Debug)]
-pub(super) struct Run {
-    /// Why.
+pub(super) struct RetentionRun {
     pub(super) cause: Removal,
-    /// When it began.
     pub(super) began: Timestamp,
-    /// Rows deleted.
     pub(super) deleted: Deleted,
-    /// Names removed.
+    /// Names deleted.
     pub(super) names: u64,
-    /// What called for it, of one by size.
+    /// Only of a run by size.
     pub(super) pressure: Option<Pressure>,
-    /// Rows deleted by tenant, of one by size.
+    /// Rows deleted by tenant; only of a run by size.
     pub(super) tenants: HashMap<Tenant, u64>,
-    /// Facts cut, of one by size.
+    /// Object snapshots cut; only of a run by size.
     pub(super) cut: u64,
     phase: Phase,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Cuts facts that take more than their share.
+    /// Cuts object snapshots above their share.
     Trim(Box<Trim>),
     /// Weighs the rows of each tenant.
     Weigh(Box<Weigh>),
-    /// Deletes what is too old, from this key on.
-    Expire { from: i64 },
+    /// Deletes expired rows from this key on.
+    DeleteExpired { from: i64 },
     /// Deletes the oldest rows of each tenant, from this key on, while its quotas are not used up.
-    Shed {
+    EvictBySize {
         from: i64,
         quotas: Box<Quotas>,
         why: Why,
     },
-    /// Deletes what remains of watches that are gone.
-    Leftovers(Leftovers),
-    /// Removes names that no row uses any more.
+    /// Deletes data of watches that no longer run.
+    Orphans(Orphans),
+    /// Deletes unused names.
     Sweep(Sweep),
-    /// Gives free pages back to the file system.
+    /// Returns free pages to the file system.
     Vacuum,
-    /// Nothing more; also while a step is under way, so that one that fails ends the run.
+    /// Also during a step, so that a failed step ends the run.
     Done,
 }
 
-impl Run {
+impl RetentionRun {
     /// Deletes what is older than its severity is kept.
     pub(super) fn by_age(began: Timestamp) -> Self {
-        Self::new(Removal::Age, began, Phase::Expire { from: i64::MIN }, None)
+        Self::new(
+            Removal::Age,
+            began,
+            Phase::DeleteExpired { from: i64::MIN },
+            None,
+        )
     }
 
-    /// Makes room: what holds most gives its oldest rows, the least severe first.
+    /// Frees space: the largest tenants lose their oldest rows, the least severe first.
     pub(super) fn by_size(began: Timestamp, pressure: Pressure) -> Self {
         let phase = Phase::Trim(Box::new(Trim::begin(pressure.limit)));
         Self::new(Removal::Size, began, phase, Some(pressure))
@@ -141,22 +142,22 @@ impl Run {
     ) -> rusqlite::Result<Progress> {
         let deadline = Instant::now() + STEP_TIME;
         self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Expire { from } => {
-                self.expire(conn, applier, config, metrics, from, deadline)?
+            Phase::DeleteExpired { from } => {
+                self.delete_expired(conn, applier, config, metrics, from, deadline)?
             }
             Phase::Trim(mut trim) => {
-                let progress = within(conn, applier, |tx, _| trim.step(tx, deadline))?;
+                let progress = in_transaction(conn, applier, |tx, _| trim.step(tx, deadline))?;
                 self.cut = trim.cut;
                 match progress {
-                    Progress::Done => self.weighing(conn)?,
+                    Progress::Done => self.after_trim(conn)?,
                     Progress::More => Phase::Trim(trim),
                 }
             }
             Phase::Weigh(mut weigh) => match weigh.step(conn, deadline)? {
-                Progress::Done => self.shedding(conn, &weigh)?,
+                Progress::Done => self.plan_eviction(conn, &weigh)?,
                 Progress::More => Phase::Weigh(weigh),
             },
-            Phase::Shed { from, quotas, why } => self.shed(
+            Phase::EvictBySize { from, quotas, why } => self.evict_by_size(
                 conn,
                 applier,
                 config,
@@ -164,15 +165,15 @@ impl Run {
                 (from, quotas, why),
                 deadline,
             )?,
-            Phase::Leftovers(leftovers) => {
+            Phase::Orphans(orphans) => {
                 let forgotten = self.began.minus(config.info_warning);
-                let next = within(conn, applier, |tx, applier| {
-                    leftovers.step(tx, applier, (self.began, forgotten), deadline)
+                let next = in_transaction(conn, applier, |tx, applier| {
+                    orphans.step(tx, applier, (self.began, forgotten), deadline)
                 })?;
-                next.map_or_else(|| Phase::Sweep(Sweep::begin()), Phase::Leftovers)
+                next.map_or_else(|| Phase::Sweep(Sweep::begin()), Phase::Orphans)
             }
             Phase::Sweep(sweep) => {
-                let step = within(conn, applier, |tx, applier| {
+                let step = in_transaction(conn, applier, |tx, applier| {
                     sweep.step(tx, &mut applier.rows, deadline)
                 })?;
                 self.names += step.names;
@@ -193,8 +194,8 @@ impl Run {
         Ok(Progress::More)
     }
 
-    /// Deletes what is too old; one pass over both tiers.
-    fn expire(
+    /// Deletes expired rows; one pass over both retention times.
+    fn delete_expired(
         &mut self,
         conn: &mut Connection,
         applier: &mut Applier,
@@ -211,18 +212,18 @@ impl Run {
         let next = self.delete(conn, applier, metrics, |tx, applier| {
             let step = delete_some(tx, applier, (from, end), Why::Age, deadline, goes)?;
             if step.next.is_none() {
-                evicted::forget(tx, config, began)?;
+                evictions::forget(tx, config, began)?;
             }
             Ok(step)
         })?;
         Ok(match next {
-            Some(from) => Phase::Expire { from },
-            None => Phase::Leftovers(Leftovers::default()),
+            Some(from) => Phase::DeleteExpired { from },
+            None => Phase::Orphans(Orphans::default()),
         })
     }
 
-    /// After the facts: rows have to go only if too much is used all the same.
-    fn weighing(&self, conn: &Connection) -> rusqlite::Result<Phase> {
+    /// After the trim: rows are only evicted if too much is still used.
+    fn after_trim(&self, conn: &Connection) -> rusqlite::Result<Phase> {
         let Some(pressure) = self.pressure else {
             return Ok(Phase::Done);
         };
@@ -232,15 +233,15 @@ impl Run {
         Ok(Phase::Weigh(Box::new(Weigh::begin(conn)?)))
     }
 
-    /// Shares out what has to go: as large a part of the rows as of the bytes; at least one.
-    fn shedding(&self, conn: &Connection, weigh: &Weigh) -> rusqlite::Result<Phase> {
+    /// Computes the quotas: the same share of rows as the share of bytes to free; at least one byte.
+    fn plan_eviction(&self, conn: &Connection, weigh: &Weigh) -> rusqlite::Result<Phase> {
         let Some(pressure) = self.pressure else {
             return Ok(Phase::Done);
         };
         let used = Pages::of(conn)?.used_bytes();
         let part = used.saturating_sub(pressure.target) as f64 / used.max(1) as f64;
         let need = ((weigh.holdings.bytes() as f64 * part).ceil() as u64).max(1);
-        Ok(Phase::Shed {
+        Ok(Phase::EvictBySize {
             from: i64::MIN,
             quotas: Box::new(weigh.holdings.quotas(need)),
             why: Why::Size {
@@ -250,8 +251,8 @@ impl Run {
         })
     }
 
-    /// Deletes the oldest rows of those who have to give; one pass over all severities.
-    fn shed(
+    /// Evicts the oldest rows within the quotas; one pass over all severities.
+    fn evict_by_size(
         &mut self,
         conn: &mut Connection,
         applier: &mut Applier,
@@ -265,17 +266,17 @@ impl Run {
             let goes = |row: &Candidate| quotas.take(&row.tenant, row.severity);
             let step = delete_some(tx, applier, (from, i64::MAX), why, deadline, goes)?;
             if step.next.is_none() {
-                evicted::forget(tx, config, began)?;
+                evictions::forget(tx, config, began)?;
             }
             Ok(step)
         })?;
         Ok(match next {
-            Some(from) if quotas.total() > 0 => Phase::Shed { from, quotas, why },
+            Some(from) if quotas.total() > 0 => Phase::EvictBySize { from, quotas, why },
             _ => Phase::Sweep(Sweep::begin()),
         })
     }
 
-    /// Deletes rows in one transaction, counts them after its commit; returns where to go on.
+    /// Deletes rows in one transaction and counts them after its commit; returns where to continue.
     fn delete(
         &mut self,
         conn: &mut Connection,
@@ -283,9 +284,9 @@ impl Run {
         metrics: &Metrics,
         work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<Step>,
     ) -> rusqlite::Result<Option<i64>> {
-        let step = within(conn, applier, work)?;
+        let step = in_transaction(conn, applier, work)?;
         self.deleted.add(step.deleted);
-        for (tenant, rows) in step.evicted.by_tenant() {
+        for (tenant, rows) in step.evictions.by_tenant() {
             *self.tenants.entry(tenant.clone()).or_default() += rows;
         }
         for &severity in Severity::ALL {
@@ -298,8 +299,8 @@ impl Run {
     }
 }
 
-/// Does `work` in one transaction and returns what it gave, once that is committed.
-fn within<T>(
+/// Runs `work` in one transaction and returns its result after the commit.
+fn in_transaction<T>(
     conn: &mut Connection,
     applier: &mut Applier,
     work: impl FnOnce(&Connection, &mut Applier) -> rusqlite::Result<T>,
@@ -312,7 +313,7 @@ fn within<T>(
     Ok(done.expect("a transaction is committed only after its work"))
 }
 
-/// Gives free pages back until `deadline`.
+/// Returns free pages to the file system until `deadline`.
 fn vacuum(conn: &mut Connection, deadline: Instant) -> rusqlite::Result<Progress> {
     let pages = Pages::of(conn)?;
     if pages.free < FREE_PAGES_MIN || pages.free < pages.all / FREE_SHARE_MAX {

@@ -1,33 +1,33 @@
-//! Which interned names are in use, as far as a sweep has seen.
+//! Bitmaps of the interned names in use, as far as a sweep has read the rows.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::statements::Counting as _;
 
-/// Tables of names, and their numbers.
+/// Number of swept tables, and their indexes.
 pub(super) const SWEPT: usize = 4;
 pub(super) const OBJECT: usize = 0;
 pub(super) const NODE: usize = 1;
 pub(super) const REASON: usize = 2;
 pub(super) const TEXT: usize = 3;
 
-/// Which names are used, of a window of ids of each table.
+/// Used names, for a window of ids of each table.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) windows: [Window; SWEPT],
-    /// Where the last windows of the sweep end.
+pub(super) struct MarkBitmap {
+    pub(super) windows: [IdWindow; SWEPT],
+    /// End of the last windows of the sweep.
     pub(super) end: [i64; SWEPT],
 }
 
 /// Ids from `from` to `to` (exclusive) and which of them are marked.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct IdWindow {
     pub(super) from: i64,
     pub(super) to: i64,
     bits: Vec<u64>,
 }
 
-impl Window {
+impl IdWindow {
     pub(super) fn new(from: i64, to: i64) -> Self {
         let words = ((to - from) as u64).div_ceil(64);
         Self {
@@ -37,7 +37,7 @@ impl Window {
         }
     }
 
-    /// Marks an id. `false`: it was marked already, or is none of this window.
+    /// Marks an id. `false`: it is already marked, or outside the window.
     pub(super) fn insert(&mut self, id: i64) -> bool {
         let Some((word, bit)) = self.place(id) else {
             return false;
@@ -47,7 +47,7 @@ impl Window {
         !was
     }
 
-    /// Whether an id may be in use: it is marked, or this window cannot tell.
+    /// Whether an id may be in use: it is marked, or outside the window.
     pub(super) fn keeps(&self, id: i64) -> bool {
         self.place(id)
             .is_none_or(|(word, bit)| self.bits[word] & bit != 0)
@@ -61,7 +61,7 @@ impl Window {
     }
 }
 
-impl Marks {
+impl MarkBitmap {
     pub(super) fn node(&mut self, id: i64) {
         self.windows[NODE].insert(id);
     }
@@ -74,7 +74,7 @@ impl Marks {
         self.windows[TEXT].insert(id);
     }
 
-    /// Marks an object, its owner, that one's owner, and so on.
+    /// Marks an object and its chain of owners.
     pub(super) fn object(
         &mut self,
         conn: &Connection,
@@ -83,7 +83,7 @@ impl Marks {
     ) -> rusqlite::Result<()> {
         self.windows[OBJECT].insert(id);
         let mut next = owner;
-        // Ends: an owner that is marked already is not followed, so a ring is walked once.
+        // Terminates: a marked owner is not followed, so a cycle is walked once.
         while let Some(owner) = next.filter(|owner| self.windows[OBJECT].insert(*owner)) {
             next = conn
                 .counted("SELECT owner FROM object WHERE id = ?1")?

@@ -1,8 +1,8 @@
-//! How many warnings there were before this process: what the analysis compares the present with.
+//! Reads the number of warnings before this start, which the rules compare with current rates.
 
 use std::collections::HashMap;
 
-use kube9_model::heard::{History, Place, SLOT_SECONDS};
+use kube9_model::commit_stats::{SLOT_SECONDS, WarningBucket, WarningHistory};
 use kube9_model::id::EventKey;
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
@@ -10,8 +10,8 @@ use rusqlite::Connection;
 
 const HOUR: i64 = 3_600;
 
-/// A week before `now`, from the counters, and the last hour from its rows. Once, before the writer runs.
-pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<History> {
+/// The last week from the counters, and the last hour from its rows. Called once, before the writer runs.
+pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<WarningHistory> {
     let since = now.second() - 7 * 24 * HOUR;
     let recorded = conn
         .prepare("SELECT DISTINCT bucket_start FROM row_counts WHERE bucket_seconds = 3600 AND bucket_start >= ?1")?
@@ -47,7 +47,7 @@ pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<Histor
         )?
         .query_map(recent, |row| {
             let (namespace, reason): (String, String) = (row.get(0)?, row.get(2)?);
-            let place = Place {
+            let place = WarningBucket {
                 namespace: namespace.into(),
                 slot: row.get(1)?,
                 reason: reason.into(),
@@ -55,7 +55,7 @@ pub(super) fn read(conn: &Connection, now: Timestamp) -> rusqlite::Result<Histor
             Ok((place, row.get(3)?))
         })?
         .collect::<Result<HashMap<_, _>, _>>()?;
-    Ok(History {
+    Ok(WarningHistory {
         recorded,
         hours,
         slots,

@@ -1,13 +1,13 @@
-//! What a commit means for metrics, and what the query side is told of `/healthz`.
+//! Counts a commit in the metrics, and writes the health checks for the query side.
 
 use kube9_base::health::Health;
 use serde_json::json;
 
-use crate::apply::Outcomes;
+use crate::apply::TxReport;
 use crate::gap::Healed;
 use crate::metrics::{self, Metrics};
 
-/// The checks as the query side shows them.
+/// The health checks for the status row.
 pub(super) fn status_detail(health: &Health) -> serde_json::Value {
     let checks: Vec<_> = health
         .checks()
@@ -18,7 +18,7 @@ pub(super) fn status_detail(health: &Health) -> serde_json::Value {
 }
 
 /// Counts what a committed transaction did.
-pub(super) fn account(metrics: &Metrics, outcomes: &Outcomes) {
+pub(super) fn account(metrics: &Metrics, outcomes: &TxReport) {
     metrics.account(&outcomes.events);
     for healed in &outcomes.gaps_closed {
         let label = match healed {

@@ -1,6 +1,6 @@
-//! The rows of recording gaps: opened with a list, rewritten when it is complete. What they say is in `gap`.
+//! The rows of recording gaps: opened when a list begins, rewritten when it is complete. Their texts are in `gap`.
 //!
-//! `watch_state` knows which row is that of an open gap (`Watch::gap`): one a watch at most.
+//! `watch_state` refers to the row of an open gap (`Watch::gap`); a watch has at most one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use rusqlite::Connection;
 use super::gap::{self, End, Healed, Part};
 use super::rows::Rows;
 use super::watches::Watch;
-use crate::queue::Drops;
+use crate::queue::DroppedItems;
 
-/// The rows of gaps, within a transaction of the caller's.
+/// The rows of gaps, within a transaction of the caller.
 pub(super) struct GapTable<'a> {
     conn: &'a Connection,
     rows: &'a mut Rows,
@@ -27,8 +27,8 @@ impl<'a> GapTable<'a> {
         Self { conn, rows }
     }
 
-    /// Opens a gap from `from` on, unless one is open. `others` are the rows of the same cause that other watches have, or
-    /// had last: where one's interval reaches into this one, it is this gap's row too.
+    /// Opens a gap that begins at `from`, unless one is open. `others` are open or recent gap rows of the same cause: if the
+    /// interval of one overlaps, this watch joins that row.
     pub(super) fn open(
         &mut self,
         watch: &mut Watch,
@@ -48,7 +48,7 @@ impl<'a> GapTable<'a> {
             let mut parts = gap::parts(&extra);
             if let Some(index) = place(&parts, &part) {
                 match parts.get_mut(index) {
-                    // How it ended before is added when it ends.
+                    // Its earlier end is added when it ends.
                     Some(known) => known.open_again(from),
                     None => parts.push(part.clone()),
                 }
@@ -63,7 +63,7 @@ impl<'a> GapTable<'a> {
             }
             None => {
                 let row = sanitize(gap::row(cause.as_str(), &[part]));
-                self.rows.insert_own(self.conn, &row, from, at)?
+                self.rows.insert_internal(self.conn, &row, from, at)?
             }
         };
         watch.gap = Some(key);
@@ -73,7 +73,7 @@ impl<'a> GapTable<'a> {
         Ok(())
     }
 
-    /// Closes the open gap of a watch that is no longer run: what happened since is unknown.
+    /// Closes the open gap of a watch that no longer runs.
     pub(super) fn abandon(&mut self, watch: &mut Watch, now: Timestamp) -> rusqlite::Result<()> {
         let Some(from) = self.begin(watch)? else {
             return Ok(());
@@ -82,7 +82,7 @@ impl<'a> GapTable<'a> {
         Ok(())
     }
 
-    /// When the open gap of a watch began: its row says it to the millisecond, its key only to the second.
+    /// When the open gap of a watch began: the row has milliseconds, its key only seconds.
     pub(super) fn begin(&self, watch: &Watch) -> rusqlite::Result<Option<Timestamp>> {
         let Some(key) = watch.gap else {
             return Ok(None);
@@ -141,23 +141,27 @@ impl<'a> GapTable<'a> {
         self.rows.rewrite_gap(self.conn, key, &row, to)
     }
 
-    /// A closed gap of its own: rows of kube9's own that a full queue dropped.
-    pub(super) fn lost_rows(&mut self, drop: &Drops, now: Timestamp) -> rusqlite::Result<Healed> {
+    /// A closed gap for internal rows that a full queue dropped.
+    pub(super) fn lost_rows(
+        &mut self,
+        drop: &DroppedItems,
+        now: Timestamp,
+    ) -> rusqlite::Result<Healed> {
         let row = sanitize(gap::lost_rows(drop.items, drop.since, now));
         self.rows
-            .insert_own(self.conn, &row, drop.since.min(now), now)?;
+            .insert_internal(self.conn, &row, drop.since.min(now), now)?;
         Ok(Healed::False)
     }
 }
 
-/// Most watches in one row: each takes up to 300 bytes of its metadata, of 10 KiB, and 9 of its 128 fields.
+/// Watches in one row: each takes up to 300 bytes of its metadata (10 KiB) and 9 of its 128 fields.
 const PARTS_MAX: usize = 12;
 
-/// How far apart the gaps of one row begin at most: a position is proven every two minutes, if the check succeeds. A list
-/// that fails for days must not take in the gaps of other kinds, which began and ended since.
+/// Longest time between the starts of the gaps in one row: a position is confirmed every two minutes. A list that fails
+/// for days must not join the gaps of other kinds that began and ended since.
 const APART_MAX: Duration = Duration::from_secs(300);
 
-/// Where `part` belongs among the parts of a row; `None`: it is another gap.
+/// Index of `part` among the parts of a row; `None`: it is another gap.
 fn place(parts: &[Part], part: &Part) -> Option<usize> {
     let reaches = |one: &Part| one.end.as_ref().is_none_or(|end| end.to >= part.from);
     let own = parts
