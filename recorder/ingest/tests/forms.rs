@@ -1,6 +1,6 @@
 //! How many forms of secrets the redaction hides, and how many benign sentences it changes, by group.
 //!
-//! `cargo test -p kube9-ingest --test forms -- --nocapture` prints the rates and what is not right.
+//! `cargo test -p kube9-ingest --test library forms -- --nocapture` prints the rates and what is not right.
 //! The tables hold no secret: placeholders are filled with values made here, from a seed.
 
 // The rates are what it prints.
