@@ -75,7 +75,7 @@ pub struct ObjectMeta {
     /// When the API server stored it first.
     #[serde(deserialize_with = "text")]
     pub creation_timestamp: Option<String>,
-    /// Annotations of the Event itself (few reporters set any); those that are `null` are left out.
+    /// Annotations of the Event itself (few reporters set any), without `null` values.
     #[serde(deserialize_with = "texts")]
     pub annotations: Option<BTreeMap<String, String>>,
 }
@@ -276,7 +276,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::
     Ok(Option::<Number>::deserialize(deserializer)?.and_then(|number| number.0))
 }
 
-/// A text, also where a client wrote a number or a boolean in its place.
+/// A text, also if a client wrote a number or a boolean.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {

@@ -51,7 +51,7 @@ pub struct Change {
     /// `namespace/name`.
     pub name: Clean,
     /// The object's snapshot as JSON, for the next comparison; `None`: the object was deleted.
-    pub facts: Option<Clean>,
+    pub snapshot: Option<Clean>,
     /// Empty if only the snapshot changed.
     pub rows: Vec<Sanitized>,
     /// The resourceVersion that the watch reached with it; `None` in a list, which is not in that order.
@@ -96,11 +96,11 @@ impl Item {
                 Self::Unstored { uid, version, .. } => uid.len() + version.len(),
                 Self::Change(change) => {
                     let rows: usize = change.rows.iter().map(Sanitized::approximate_bytes).sum();
-                    let facts = change
-                        .facts
+                    let snapshot = change
+                        .snapshot
                         .as_ref()
-                        .map_or(0, |facts| facts.as_str().len());
-                    change.name.as_str().len() + facts + rows
+                        .map_or(0, |snapshot| snapshot.as_str().len());
+                    change.name.as_str().len() + snapshot + rows
                 }
                 Self::Finding(finding) => {
                     finding.fingerprint.as_str().len() + finding.row.approximate_bytes()

@@ -2,7 +2,7 @@
 //!
 //! `Back-off 5m0s restarting container app in pod web-1` about pod `web-1` becomes the text
 //! `Back-off ␃ restarting container app in pod ␁` and the argument `5m0s`. The view `event_detail` puts them back.
-//! Which parts are taken out affects only the size of the file, never what a reader gets.
+//! Which parts are replaced affects only the size of the file, never what a reader gets.
 
 use std::borrow::Cow;
 

@@ -158,7 +158,7 @@ impl Freshness {
         stored: StoredObjects,
     ) -> RelistCause {
         let first = stored.confirmed_at.is_none();
-        let snapshots = stored.facts.into_iter().filter_map(|(name, facts)| {
+        let snapshots = stored.snapshots.into_iter().filter_map(|(name, facts)| {
             let (namespace, name) = split(&name);
             let key = key(kind.name(), namespace, name);
             Some((key, serde_json::from_str(&facts).ok()?))

@@ -227,8 +227,8 @@ impl Applier {
             };
             self.rows.insert_internal(conn, row, at, at)?;
         }
-        let facts = change.facts.as_ref().map(|facts| facts.as_str());
-        ObjectSnapshotTable::of(conn).store(change.watch, change.name.as_str(), facts)?;
+        let snapshot = change.snapshot.as_ref().map(|snapshot| snapshot.as_str());
+        ObjectSnapshotTable::of(conn).store(change.watch, change.name.as_str(), snapshot)?;
         // In the transaction of the snapshot: a resume from an older position would report the change again.
         if let Some(version) = &change.version {
             let version = ResourceVersion::new(version);
@@ -369,7 +369,7 @@ impl Applier {
         let mut gaps = GapTable::of(conn, &mut self.rows);
         if let Some(from) = gaps.begin(watch)? {
             let ahead = server_time.millis() - at.millis();
-            let facts = GapEvidence {
+            let evidence = GapEvidence {
                 from,
                 to: (*server_time).max(from),
                 length: watch
@@ -383,7 +383,7 @@ impl Applier {
                 dropped,
             };
             let counts = (*listed, watch.recovered, watch.repeats);
-            let closed = gaps.close(watch, gap::end_of_events(&facts, counts))?;
+            let closed = gaps.close(watch, gap::end_of_events(&evidence, counts))?;
             self.outcomes.gaps_closed.extend(closed);
         }
         // The earlier of the two clocks: a clock that jumped ahead must not confirm a time in the future.

@@ -75,13 +75,15 @@ pub struct GapEvidence {
 const PROOF_MARGIN: Duration = Duration::from_secs(120);
 
 /// How much was recovered, as far as it can be proven.
-pub fn assess(facts: &GapEvidence) -> Healed {
+pub fn assess(evidence: &GapEvidence) -> Healed {
     // An Event that last changed well before the gap and is still listed proves that none of the gap's Events expired.
-    let nothing_expired = facts
+    let nothing_expired = evidence
         .oldest_change
-        .is_some_and(|change| change < facts.from.minus(PROOF_MARGIN))
-        || facts.length.is_some_and(|length| length < facts.event_ttl);
-    match (nothing_expired, facts.missing + facts.dropped) {
+        .is_some_and(|change| change < evidence.from.minus(PROOF_MARGIN))
+        || evidence
+            .length
+            .is_some_and(|length| length < evidence.event_ttl);
+    match (nothing_expired, evidence.missing + evidence.dropped) {
         (true, 0) => Healed::True,
         (true, _) => Healed::Partial,
         (false, _) => Healed::False,
@@ -229,14 +231,17 @@ pub fn parts(extra: &Map<String, Value>) -> Vec<Part> {
 }
 
 /// How a watch of Events ended its gap.
-pub fn end_of_events(facts: &GapEvidence, (listed, recovered, repeats): (u64, u64, i64)) -> End {
+pub fn end_of_events(evidence: &GapEvidence, (listed, recovered, repeats): (u64, u64, i64)) -> End {
     End {
-        to: facts.to,
-        healed: assess(facts),
+        to: evidence.to,
+        healed: assess(evidence),
         counts: Map::from_iter([
             ("listed".to_owned(), json!(listed)),
             ("recovered".to_owned(), json!(recovered)),
-            ("missing".to_owned(), json!(facts.missing + facts.dropped)),
+            (
+                "missing".to_owned(),
+                json!(evidence.missing + evidence.dropped),
+            ),
             ("repeats_without_times".to_owned(), json!(repeats)),
         ]),
     }
@@ -420,7 +425,7 @@ mod tests {
             (minutes(160), Some(minutes(98)), 0, Healed::False),
             (minutes(160), Some(minutes(97)), 3, Healed::Partial),
         ] {
-            let facts = GapEvidence {
+            let evidence = GapEvidence {
                 from: minutes(100),
                 to,
                 length: Some(to.since(minutes(100))),
@@ -429,14 +434,14 @@ mod tests {
                 missing,
                 dropped: 0,
             };
-            assert_eq!(assess(&facts), expected, "{facts:?}");
+            assert_eq!(assess(&evidence), expected, "{evidence:?}");
             // If the clocks disagree, only an Event that outlived the gap proves anything.
-            let facts = GapEvidence {
+            let evidence = GapEvidence {
                 length: None,
-                ..facts
+                ..evidence
             };
             if oldest.is_none() {
-                assert_eq!(assess(&facts), Healed::False, "{facts:?}");
+                assert_eq!(assess(&evidence), Healed::False, "{evidence:?}");
             }
         }
     }

@@ -368,7 +368,7 @@ impl Maintenance {
             error = run.deleted.of(Severity::Error),
             critical = run.deleted.of(Severity::Critical),
             names = run.names,
-            facts_cut = run.cut,
+            snapshots_cut = run.cut,
             "clean-up done"
         );
         Ok(())

@@ -52,7 +52,7 @@ impl<'c> ObjectSnapshotTable<'c> {
 
     /// The stored objects of a watch.
     pub(super) fn read(&self, watch: WatchId) -> rusqlite::Result<StoredObjects> {
-        let mut remembered = StoredObjects::default();
+        let mut stored = StoredObjects::default();
         let mut budget = WATCH_BYTES_MAX;
         let mut oversized = Vec::new();
         // octet_length does not read the text.
@@ -61,17 +61,17 @@ impl<'c> ObjectSnapshotTable<'c> {
         )?;
         let mut found = found.query((watch.0, OBJECT_BYTES_MAX))?;
         while let Some(row) = found.next()? {
-            let (name, facts): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-            let bytes = name.len() + facts.as_ref().map_or(0, String::len);
+            let (name, snapshot): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let bytes = name.len() + snapshot.as_ref().map_or(0, String::len);
             let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
-            match facts {
-                Some(facts) if !name.ends_with('/') && bytes <= budget => {
+            match snapshot {
+                Some(snapshot) if !name.ends_with('/') && bytes <= budget => {
                     budget -= bytes;
-                    remembered.facts.push((name, facts));
+                    stored.snapshots.push((name, snapshot));
                 }
-                facts => {
-                    remembered.left_out.insert(namespace.to_owned());
-                    if facts.is_none() || !name.ends_with('/') {
+                snapshot => {
+                    stored.left_out.insert(namespace.to_owned());
+                    if snapshot.is_none() || !name.ends_with('/') {
                         oversized.push(name);
                     }
                 }
@@ -79,10 +79,10 @@ impl<'c> ObjectSnapshotTable<'c> {
         }
         drop(found);
         // A failure (a full disk) does no harm: the next start tries again.
-        if let Err(error) = forget(self.conn, watch, &oversized, &remembered.left_out) {
+        if let Err(error) = forget(self.conn, watch, &oversized, &stored.left_out) {
             warn!(%error, "cannot delete object snapshots that are too large; the next start retries");
         }
-        Ok(remembered)
+        Ok(stored)
     }
 
     /// Entries after that of `name` in the table's order: watch, name and bytes.
@@ -128,16 +128,16 @@ impl<'c> ObjectSnapshotTable<'c> {
         &self,
         watch: WatchId,
         name: &str,
-        facts: Option<&str>,
+        snapshot: Option<&str>,
     ) -> rusqlite::Result<()> {
-        match facts {
-            Some(facts) => self
+        match snapshot {
+            Some(snapshot) => self
                 .conn
                 .counted(
                     "INSERT INTO object_snapshot (watch, name, snapshot) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
                 )?
-                .execute((watch.0, name, facts))?,
+                .execute((watch.0, name, snapshot))?,
             None => self
                 .conn
                 .counted("DELETE FROM object_snapshot WHERE watch = ?1 AND name = ?2")?

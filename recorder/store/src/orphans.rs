@@ -39,12 +39,12 @@ impl Default for Orphans {
 
 impl Orphans {
     /// Works until `deadline` within a transaction of the caller; returns where to continue. Deletes snapshots of watches
-    /// that were last confirmed before `forgotten`.
+    /// that were last confirmed before `unconfirmed_since`.
     pub(super) fn step(
         self,
         conn: &Connection,
         applier: &mut Applier,
-        (now, forgotten): (Timestamp, Timestamp),
+        (now, unconfirmed_since): (Timestamp, Timestamp),
         deadline: Instant,
     ) -> rusqlite::Result<Option<Self>> {
         let orphaned = applier.watches.orphaned(conn)?;
@@ -56,7 +56,7 @@ impl Orphans {
             WatchTable::forget_gap(conn, id)?;
         }
         for watch in orphaned {
-            if delete_facts(conn, watch, forgotten, deadline)? == Progress::More {
+            if delete_snapshots(conn, watch, unconfirmed_since, deadline)? == Progress::More {
                 return Ok(Some(self));
             }
         }
@@ -80,18 +80,18 @@ impl Orphans {
     }
 }
 
-/// Deletes the snapshots of a watch that was last confirmed before `forgotten`.
-fn delete_facts(
+/// Deletes the snapshots of a watch that was last confirmed before `unconfirmed_since`.
+fn delete_snapshots(
     conn: &Connection,
     watch: WatchId,
-    forgotten: Timestamp,
+    unconfirmed_since: Timestamp,
     deadline: Instant,
 ) -> rusqlite::Result<Progress> {
-    if !WatchTable::has_old_facts(conn, watch, forgotten)? {
+    if !WatchTable::has_old_snapshots(conn, watch, unconfirmed_since)? {
         return Ok(Progress::Done);
     }
-    let facts = ObjectSnapshotTable::of(conn);
-    while facts.delete_some(watch, CHUNK)? as i64 == CHUNK {
+    let snapshots = ObjectSnapshotTable::of(conn);
+    while snapshots.delete_some(watch, CHUNK)? as i64 == CHUNK {
         if Instant::now() >= deadline {
             return Ok(Progress::More);
         }

@@ -100,7 +100,7 @@ pub(super) fn deleted(report: &Report<'_>) -> Sanitized {
             let cut = match report.cut {
                 0 => String::new(),
                 cut => {
-                    extra.insert("facts_cut".to_owned(), json!(cut));
+                    extra.insert("snapshots_cut".to_owned(), json!(cut));
                     format!(
                         " The last known state of {cut} objects was deleted: \
                          their changes while the recorder is down will not be recorded."

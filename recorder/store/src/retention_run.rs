@@ -102,7 +102,7 @@ enum Phase {
 }
 
 impl RetentionRun {
-    /// Deletes what is older than its severity is kept.
+    /// Deletes rows that are older than the retention of their severity.
     pub(super) fn by_age(began: Timestamp) -> Self {
         Self::new(
             Removal::Age,

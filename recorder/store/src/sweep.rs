@@ -1,7 +1,7 @@
 //! Deletes interned names that no row uses: mark and sweep, in short steps between the batches.
 //!
 //! ```text
-//!   windows of ids ─▶ mark: every row of `event` ─▶ mark: owners of kept objects ─▶ delete what is not marked ─▶ scopes
+//!   windows of ids ─▶ mark: every row of `event` ─▶ mark: owners of kept objects ─▶ delete unmarked names ─▶ scopes
 //!        ▲                                                                                 │
 //!        └──────────────────────── further windows, in a very old database ◀───────────────┘
 //! ```

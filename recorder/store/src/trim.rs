@@ -13,7 +13,7 @@ use super::retention_run::Progress;
 use super::share::{Holdings, Quotas};
 
 /// Percentage of the limit for snapshots. A cluster of 10,000 pods has 5 MB of them.
-const FACTS_PERCENT: u64 = 20;
+const SNAPSHOTS_PERCENT: u64 = 20;
 
 /// Smaller snapshots are not cut: it would free next to nothing.
 const CUT_BYTES_MIN: i64 = 256;
@@ -37,7 +37,7 @@ impl Trim {
     pub(super) fn begin(limit: u64) -> Self {
         Self {
             after: (i64::MIN, String::new()),
-            most: limit / 100 * FACTS_PERCENT,
+            most: limit / 100 * SNAPSHOTS_PERCENT,
             holdings: Holdings::default(),
             quotas: None,
             cut: 0,
@@ -50,9 +50,9 @@ impl Trim {
         conn: &Connection,
         deadline: Instant,
     ) -> rusqlite::Result<Progress> {
-        let facts = ObjectSnapshotTable::of(conn);
+        let snapshots = ObjectSnapshotTable::of(conn);
         loop {
-            let found = facts.sizes_after((self.after.0, &self.after.1), CHUNK)?;
+            let found = snapshots.sizes_after((self.after.0, &self.after.1), CHUNK)?;
             let Some((watch, name, _)) = found.last() else {
                 if self.quotas.is_some() {
                     return Ok(Progress::Done);
@@ -78,7 +78,7 @@ impl Trim {
                         .add(tenant, Severity::Info, bytes.unsigned_abs()),
                     Some(quotas) => {
                         if quotas.take(&tenant, Severity::Info) {
-                            facts.cut(*watch, name)?;
+                            snapshots.cut(*watch, name)?;
                             self.cut += 1;
                         }
                     }

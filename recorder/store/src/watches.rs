@@ -191,7 +191,7 @@ impl WatchTable {
     }
 
     /// Whether a watch was last confirmed before `time` and has snapshots.
-    pub(super) fn has_old_facts(
+    pub(super) fn has_old_snapshots(
         conn: &Connection,
         id: WatchId,
         time: Timestamp,

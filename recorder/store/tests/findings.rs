@@ -180,12 +180,12 @@ fn close_without_open_finding_writes_nothing() {
 #[test]
 fn snapshots_are_committed_with_their_rows() {
     let mut store = Store::new();
-    let change = |facts: Option<&str>, rows: usize| {
+    let change = |snapshot: Option<&str>, rows: usize| {
         Item::Change(Box::new(Change {
             version: None,
             watch: WatchId(1),
             name: Clean::name("shop/web-1"),
-            facts: facts.map(Clean::identity),
+            snapshot: snapshot.map(Clean::identity),
             rows: (0..rows)
                 .map(|_| sanitize(record("Changed", Severity::Info, 1)))
                 .collect(),
@@ -198,7 +198,7 @@ fn snapshots_are_committed_with_their_rows() {
         .stored_objects(&store.conn, store.watch)
         .unwrap();
     assert_eq!(
-        remembered.facts,
+        remembered.snapshots,
         [("shop/web-1".to_owned(), "{\"a\":2}".to_owned())]
     );
     assert_eq!(remembered.confirmed_at, None);
@@ -221,7 +221,7 @@ fn oversized_snapshots_are_deleted_and_namespace_marked() {
             .stored_objects(&store.conn, store.watch)
             .unwrap();
         assert_eq!(
-            remembered.facts,
+            remembered.snapshots,
             [("shop/web-1".to_owned(), "{}".to_owned())]
         );
         assert_eq!(

@@ -29,7 +29,7 @@ pub struct ResumePoint {
 #[derive(Debug, Default)]
 pub struct StoredObjects {
     /// `namespace/name` and snapshot as JSON.
-    pub facts: Vec<(String, String)>,
+    pub snapshots: Vec<(String, String)>,
     /// When the watch was last confirmed; `None`: never.
     pub confirmed_at: Option<Timestamp>,
     /// Namespaces with missing snapshots, because of the memory limit.

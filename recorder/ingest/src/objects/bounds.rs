@@ -466,7 +466,7 @@ mod tests {
                 _ => 0,
             };
             assert!((meta.held + spec) as usize <= OBJECT_BYTES_MAX, "{start}");
-            // The estimate is not below what is there: all of it, as text, with each field's name.
+            // The estimate is at least the size of the object as JSON.
             let text = format!("{kept:?}").len();
             assert!(
                 text <= 4 * OBJECT_BYTES_MAX,

@@ -271,7 +271,7 @@ impl<'de> Deserialize<'de> for Condition {
     }
 }
 
-/// A text of the API, cut to what is kept.
+/// A text of the API, truncated to its bound.
 pub(super) fn shortened(text: Box<str>) -> Box<str> {
     if text.len() <= MESSAGE_BYTES_MAX {
         return text;

@@ -110,7 +110,7 @@ impl<'t> Scan<'t> {
         secret.then(|| self.whole(argument))
     }
 
-    /// The secret in what is attached to a flag.
+    /// The secret attached to a flag.
     fn attached(&self, from: usize, takes: Takes) -> Option<Span> {
         let argument = self.attached_argument(from)?;
         let value = self.shown(argument);
@@ -210,7 +210,7 @@ impl<'t> Scan<'t> {
             .floor_char_boundary(self.bytes.len().min(from + NEAR_BYTES))
     }
 
-    /// `echo X | docker login --password-stdin`: what is piped into something that reads a password.
+    /// `echo X | docker login --password-stdin`: a secret piped into a command that reads a password.
     fn piped(&self, end: usize) -> Option<Span> {
         const BYTES_MAX: usize = 256;
         const READERS: &[&str] = &[

@@ -3,7 +3,7 @@
 /// What a flag or subcommand of a client takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Takes {
-    /// A secret: the next argument, or what is attached to a flag of one letter.
+    /// A secret: the next argument, or attached to a one-letter flag.
     Secret,
     /// A secret if it is attached (`-pX`); the next argument only if it looks like one.
     Attached,

@@ -320,7 +320,7 @@ impl<'t> Scan<'t> {
     }
 
     /// An id and a secret: Telegram's `123456789:AA…`, Asana's `1/1234567890123456:…`, Rancher's `token-x7zqk:…`, and
-    /// `root:…`, `oauth:…` where it looks random.
+    /// `root:…`, `oauth:…` if it looks random.
     fn id_and_secret(&self, word: &str, end: usize) -> Option<usize> {
         const BYTES_MIN: usize = 30;
         let digits = word.strip_prefix("bot").unwrap_or(word);

@@ -74,7 +74,7 @@ impl Scan<'_> {
         names
     }
 
-    /// Up to where a sentence is examined.
+    /// End of the examined part of a sentence.
     fn sentence_end(&self, from: usize) -> usize {
         self.text
             .floor_char_boundary(self.bytes.len().min(from + SENTENCE_BYTES))

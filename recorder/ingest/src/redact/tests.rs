@@ -98,7 +98,7 @@ fn values_of_secret_keys() {
     check("password:1.25x7 x", "password:[REDACTED] x");
     check("token:12345678 x", "token:[REDACTED] x");
     check("token:abcdef x", "token:[REDACTED] x");
-    // Too short for a secret where a sentence may leave out the space.
+    // Too short for a secret if a sentence may omit the space.
     check("token:abcde x", "token:abcde x");
     check("token:abc x", "token:abc x");
     check(
@@ -168,7 +168,7 @@ fn secrets_that_show_by_themselves() {
         r#"{"auths":{"r.io":{"auth":"dXNlcjpwYXNz"}}}"#,
         r#"{"auths":{"r.io":{"auth":"[REDACTED]"}}}"#,
     );
-    // What could be the name of an object is the beginning of a secret where the text breaks off.
+    // A possible object name is the beginning of a secret if the text is truncated.
     check(
         r#"{"auths":{"r.io":{"auth":"yvy9jd"#,
         r#"{"auths":{"r.io":{"auth":"[REDACTED]"#,

@@ -212,7 +212,7 @@ pub(super) fn token(text: &str, at: usize) -> Option<Token> {
     let (from, to) = OF_FIRST[rest[0] as usize];
     let boundary = at == 0 || !is_key(bytes[at - 1]);
     let forms = &FORMS[usize::from(from)..usize::from(to)];
-    // A weak form counts only where a word begins, so that what follows is examined once a word.
+    // A weak pattern must begin a word, so that each word is examined once.
     let fitting = forms
         .iter()
         .filter(|form| (form.sure || boundary) && rest.starts_with(form.prefix.as_bytes()));
@@ -302,7 +302,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
     let after = text.as_bytes().get(at + "-----BEGIN".len()..)?;
     let label = &after[..after.len().min(LABEL_BYTES_MAX)];
     let Some(label_end) = label.windows(5).position(|part| part == b"-----") else {
-        // Broken off in its label.
+        // Truncated in its label.
         return (after.len() < LABEL_BYTES_MAX
             && label.iter().all(|b| is_capital(*b) || *b == b' '))
         .then_some(text.len());
@@ -322,7 +322,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
         run = if is_base64(*b) { run + 1 } else { 0 };
         run == BODY_BYTES
     }) || near.windows(END.len()).any(|part| part == END.as_bytes());
-    // Broken off: what is left of it is all there is.
+    // Truncated: the rest of the text is the block.
     if !has_body
         && (body.len() >= HEADERS_BYTES_MAX || body.iter().filter(|b| **b == b' ').count() > 2)
     {
@@ -338,7 +338,7 @@ fn end_of_pem(text: &str, at: usize) -> Option<usize> {
     Some(text.len() - after_label.trim_start_matches('-').len())
 }
 
-/// Whether base64 text holds `user:password`, or, where the text breaks off, the beginning of a user.
+/// Whether base64 text encodes `user:password`, or the beginning of a user if the text is truncated.
 pub(super) fn decodes_to_pair(token: &str, broken_off: bool) -> bool {
     let (mut bits, mut count) = (0_u32, 0);
     for byte in token.bytes() {
@@ -364,7 +364,7 @@ pub(super) fn decodes_to_pair(token: &str, broken_off: bool) -> bool {
     broken_off
 }
 
-/// AWS secret keys have no prefix: 40 characters of base64 beside a key id, or fewer where the text breaks off.
+/// AWS secret keys have no prefix: 40 characters of base64 beside a key id, or fewer if the text is truncated.
 pub(super) fn aws_secrets(text: &str) -> Vec<(usize, usize)> {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let bytes = text.as_bytes();

@@ -227,7 +227,7 @@ fn is_compact_date(part: &str) -> bool {
     digits == 14 && part.len() == 15 && part.as_bytes()[8] == b'T'
 }
 
-/// The name of a commit or a digest, whole or cut short. A hexadecimal token mostly has 32 characters, a commit never.
+/// The name of a commit or a digest, complete or abbreviated. A hexadecimal token usually has 32 characters, a commit never.
 pub(super) fn is_commit(part: &str) -> bool {
     matches!(part.len(), 6..=16 | 40 | 64)
         && part.bytes().all(|b| is_hex(b) && !b.is_ascii_uppercase())

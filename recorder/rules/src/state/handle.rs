@@ -25,20 +25,20 @@ use crate::subject::{ObjectKey, Subject, SubjectKind, clean_key, object_ref, pat
 
 /// Deletes the snapshot of an object, without a row and without moving the position.
 fn without_facts(watch: WatchId, name: &str) -> Item {
-    facts_only(watch, name, None)
+    snapshot_only(watch, name, None)
 }
 
-/// Stores in `facts` that the analysis of a namespace is off.
+/// Stores in `object_snapshot` that the rules of a namespace are off.
 fn off_mark(watch: WatchId, namespace: &str) -> Item {
     let marker = serde_json::json!({});
-    facts_only(watch, &off_name(namespace), Clean::json(&marker))
+    snapshot_only(watch, &off_name(namespace), Clean::json(&marker))
 }
 
-fn facts_only(watch: WatchId, name: &str, facts: Option<Clean>) -> Item {
+fn snapshot_only(watch: WatchId, name: &str, snapshot: Option<Clean>) -> Item {
     Item::Change(Box::new(Change {
         watch,
         name: Clean::name(name),
-        facts,
+        snapshot,
         rows: Vec::new(),
         version: None,
     }))
@@ -228,7 +228,7 @@ impl Analysis {
             out.push(Item::Change(Box::new(Change {
                 watch,
                 name: Clean::name(&path(&key)),
-                facts: Clean::json(&after),
+                snapshot: Clean::json(&after),
                 rows: rows.into_iter().map(sanitize).collect(),
                 version,
             })));
@@ -335,7 +335,7 @@ impl Analysis {
             out.push(Item::Change(Box::new(Change {
                 watch,
                 name: Clean::name(&path(key)),
-                facts: None,
+                snapshot: None,
                 rows: rows.into_iter().map(sanitize).collect(),
                 version,
             })));

@@ -147,7 +147,7 @@ fn snapshots_of_namespace_that_is_off_are_deleted() {
     let mut stored = std::collections::BTreeMap::new();
     for item in harness.take() {
         if let Item::Change(change) = item {
-            match change.facts {
+            match change.snapshot {
                 Some(facts) => _ = stored.insert(change.name.to_string(), facts),
                 None => _ = stored.remove(change.name.as_str()),
             }

@@ -26,7 +26,7 @@ impl Stored {
             match item {
                 Item::Change(change) => {
                     let key = (change.watch.0, change.name.to_string());
-                    match &change.facts {
+                    match &change.snapshot {
                         Some(facts) => self.facts.insert(key, facts.to_string()),
                         None => self.facts.remove(&key),
                     };
@@ -68,7 +68,7 @@ impl Stored {
         let mut harness = TestHarness::started(AnalysisConfig::default(), before, |kind| {
             let of_kind = self.facts.iter().filter(|((w, _), _)| *w == watch(kind).0);
             StoredObjects {
-                facts: of_kind
+                snapshots: of_kind
                     .map(|((_, name), facts)| (name.clone(), facts.clone()))
                     .collect(),
                 confirmed_at: Some(start()),

@@ -218,7 +218,7 @@ impl Metrics {
 }
 
 /// From 50 ms to an Event that a relist recovers an hour later.
-/// core/v1 times are whole seconds, so what is below 1 s is mostly the clock's rounding.
+/// core/v1 times are whole seconds, so delays below 1 s are mostly rounding.
 const STORE_DELAY_SECONDS: [f64; 14] = [
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
 ];

@@ -189,7 +189,7 @@ fn snapshots_of_one_namespace_do_not_displace_rows() {
         let change = Change {
             watch: store.watch,
             name: Clean::name(&format!("flood/map-{n}")),
-            facts: Clean::json(&facts),
+            snapshot: Clean::json(&facts),
             rows: Vec::new(),
             version: None,
         };
