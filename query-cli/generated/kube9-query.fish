@@ -24,148 +24,148 @@ function __fish_kube9_query_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -s h -l help -d 'Print help'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -s V -l version -d 'Print version'
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "status" -d 'Whether the record can be trusted: recorder, gaps, drops, how far back it reaches'
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "events" -d 'Ask for events'
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Sleep until told to stop, reaping orphans: what the query container runs'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "status" -d 'Show whether the record is complete and current'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "events" -d 'List, show, follow, count, chart and export events'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "completions" -d 'Print a shell completion script'
+complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
 complete -c kube9-query -n "__fish_kube9_query_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "list" -d 'A page of events, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "get" -d 'One event by its id'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "watch" -d 'New and updated events as they are recorded'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "stats" -d 'How many events, by what they have in common'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "list" -d 'List events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "get" -d 'Show one event'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "watch" -d 'Follow new and updated events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "stats" -d 'Count events by group'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "timeline" -d 'Chart events over time, with changes and gaps'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "export" -d 'Export all matching events as JSON lines or CSV'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and not __fish_seen_subcommand_from list get watch stats timeline export help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
 assessment\t''
 health\t''
 system\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l severity -d 'Severity: info, warning, error, critical; warning+ for warning and above' -r -f -a "info\t''
 warning\t''
 error\t''
 critical\t''
 warning+\t''
 error+\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l until -d 'Begun before this time (exclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l since -d 'Show events that were still occurring at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l until -d 'Show events that started before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-kind -d 'Kind of the object, or a short name as in kubectl' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s N -l object-namespace -d 'Namespace of the object' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l object-name -d 'Name of the object' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l owner -d 'Controller of the object: web, deployment/web' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l node -d 'Node it happened on' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l container -d 'Container within the pod' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s n -l limit -d 'Rows on the page, 1 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l offset -d 'Leave out the newest N' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l after -d 'Begin after the page before: its pagination.next' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l fields -d 'Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace, object_name, metadata, metadata.KEY, created_at' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l for -d 'The object as KIND/NAME or KIND/NAME/NAMESPACE' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l reason -d 'Reason of the Event, change or finding; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l owner -d 'Controller of the object as NAME or KIND/NAME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l node -d 'Node on which the event occurred' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l container -d 'Container of the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s n -l limit -d 'Number of rows, 1 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l offset -d 'Skip the newest N rows' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l after -d 'Continue after the previous page' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l fields -d 'Columns to print, comma-separated' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
 assessment\t''
 health\t''
 system\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l severity -d 'Severity: info, warning, error, critical; warning+ for warning and above' -r -f -a "info\t''
 warning\t''
 error\t''
 critical\t''
 warning+\t''
 error+\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l until -d 'Begun before this time (exclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l since -d 'Show events that were still occurring at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l until -d 'Show events that started before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-kind -d 'Kind of the object, or a short name as in kubectl' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s N -l object-namespace -d 'Namespace of the object' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l object-name -d 'Name of the object' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l owner -d 'Controller of the object: web, deployment/web' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l node -d 'Node it happened on' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l container -d 'Container within the pod' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tail -d 'Show the newest N first, 0 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l for -d 'The object as KIND/NAME or KIND/NAME/NAMESPACE' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l reason -d 'Reason of the Event, change or finding; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l owner -d 'Controller of the object as NAME or KIND/NAME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l node -d 'Node on which the event occurred' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l container -d 'Container of the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l tail -d 'Print the newest N events first, 0 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
 assessment\t''
 health\t''
 system\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l severity -d 'Severity: info, warning, error, critical; warning+ for warning and above' -r -f -a "info\t''
 warning\t''
 error\t''
 critical\t''
 warning+\t''
 error+\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l until -d 'Begun before this time (exclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l since -d 'Show events that were still occurring at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l until -d 'Show events that started before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-kind -d 'Kind of the object, or a short name as in kubectl' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s N -l object-namespace -d 'Namespace of the object' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l object-name -d 'Name of the object' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l owner -d 'Controller of the object: web, deployment/web' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l node -d 'Node it happened on' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l container -d 'Container within the pod' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l by -d 'type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated' -r -f -a "type\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l for -d 'The object as KIND/NAME or KIND/NAME/NAMESPACE' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l reason -d 'Reason of the Event, change or finding; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l owner -d 'Controller of the object as NAME or KIND/NAME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l node -d 'Node on which the event occurred' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l container -d 'Container of the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l by -d 'Columns to group by, comma-separated' -r -f -a "type\t''
 severity\t''
 namespace\t''
 kind\t''
@@ -176,115 +176,115 @@ owner\t''
 container\t''
 day\t''
 hour\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s n -l limit -d 'Groups shown, 1 to 1000' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s n -l limit -d 'Number of groups, 1 to 1000' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
 assessment\t''
 health\t''
 system\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l severity -d 'Severity: info, warning, error, critical; warning+ for warning and above' -r -f -a "info\t''
 warning\t''
 error\t''
 critical\t''
 warning+\t''
 error+\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l until -d 'Begun before this time (exclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l since -d 'Show events that were still occurring at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l until -d 'Show events that started before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-kind -d 'Kind of the object, or a short name as in kubectl' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s N -l object-namespace -d 'Namespace of the object' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l object-name -d 'Name of the object' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l owner -d 'Controller of the object: web, deployment/web' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l node -d 'Node it happened on' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l container -d 'Container within the pod' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l bucket -d 'Width of a bucket, e.g. 5m [default: what fits]' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l for -d 'The object as KIND/NAME or KIND/NAME/NAMESPACE' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l reason -d 'Reason of the Event, change or finding; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l owner -d 'Controller of the object as NAME or KIND/NAME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l node -d 'Node on which the event occurred' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l container -d 'Container of the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l bucket -d 'Duration of one bucket, e.g. 5m [default: fits the width]' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l type -d 'Type: cluster, operator, insight, assessment, health, system' -r -f -a "cluster\t''
 operator\t''
 insight\t''
 assessment\t''
 health\t''
 system\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l severity -d 'info, warning, error, critical; warning+ means "and above"' -r -f -a "info\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l severity -d 'Severity: info, warning, error, critical; warning+ for warning and above' -r -f -a "info\t''
 warning\t''
 error\t''
 critical\t''
 warning+\t''
 error+\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l since -d 'Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l until -d 'Begun before this time (exclusive)' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-kind -d 'Kind of the object, e.g. Pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l since -d 'Show events that were still occurring at or after TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l until -d 'Show events that started before TIME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-kind -d 'Kind of the object, or a short name as in kubectl' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s N -l object-namespace -d 'Namespace of the object' -r
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l object-name -d 'Name of the object' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l for -d 'One object: pod/web-1, pod/web-1/shop' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l reason -d 'Reason as the Event has it, e.g. BackOff' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l owner -d 'Controller of the object: web, deployment/web' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l node -d 'Node it happened on' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l container -d 'Container within the pod' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l search -d 'Text in title, description, object name or reason, whatever its case' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l fields -d 'Only these, as for `events list`' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l for -d 'The object as KIND/NAME or KIND/NAME/NAMESPACE' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l reason -d 'Reason of the Event, change or finding; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l owner -d 'Controller of the object as NAME or KIND/NAME' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l node -d 'Node on which the event occurred' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l container -d 'Container of the pod' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l search -d 'Text in title, description, object name or reason; case-insensitive' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l fields -d 'Columns to print, comma-separated' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "list" -d 'A page of events, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "get" -d 'One event by its id'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "watch" -d 'New and updated events as they are recorded'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "stats" -d 'How many events, by what they have in common'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "list" -d 'List events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "get" -d 'Show one event'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "watch" -d 'Follow new and updated events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "stats" -d 'Count events by group'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "timeline" -d 'Chart events over time, with changes and gaps'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "export" -d 'Export all matching events as JSON lines or CSV'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand events; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l db -d 'Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]' -r -F
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s o -l format -d 'json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l db -d 'Database file [env: KUBE9_DB] [default: /data/kube9.db]' -r -F
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s o -l format -d 'Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]' -r -f -a "json\t''
 yaml\t''
 table\t''
 wide\t''
 jsonl\t''
 csv\t''"
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Seconds a query may take, 1 to 30' -r
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "status" -d 'Whether the record can be trusted: recorder, gaps, drops, how far back it reaches'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "events" -d 'Ask for events'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "pause" -d 'Sleep until told to stop, reaping orphans: what the query container runs'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -l timeout -d 'Time limit of a query in seconds, 1 to 30' -r
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "status" -d 'Show whether the record is complete and current'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "events" -d 'List, show, follow, count, chart and export events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "completions" -d 'Print a shell completion script'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "pause" -d 'Wait for a signal (the main process of the query container)'
 complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and not __fish_seen_subcommand_from status events completions pause help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "list" -d 'A page of events, newest first'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "get" -d 'One event by its id'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "watch" -d 'New and updated events as they are recorded'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "stats" -d 'How many events, by what they have in common'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "timeline" -d 'When it began, what changed just before, and where the record has holes'
-complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "export" -d 'All events, streamed as JSON lines or CSV'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "list" -d 'List events, newest first'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "get" -d 'Show one event'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "watch" -d 'Follow new and updated events'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "stats" -d 'Count events by group'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "timeline" -d 'Chart events over time, with changes and gaps'
+complete -c kube9-query -n "__fish_kube9_query_using_subcommand help; and __fish_seen_subcommand_from events" -f -a "export" -d 'Export all matching events as JSON lines or CSV'

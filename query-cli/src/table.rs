@@ -1,83 +1,83 @@
-//! Aligned columns for people. Every cell is made safe here, so no caller can forget it.
+//! Tables with aligned columns. Escapes every cell, so that no caller can forget it.
 
 use std::io::{self, Write};
 
-use crate::screen::Screen;
+use crate::terminal::Terminal;
 use crate::text::{fit, fit_middle, safe, safe_text, width};
 
-/// A column: its heading and how narrow it may become.
+/// A column: its heading, and how it is truncated.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) heading: String,
-    /// Columns below which it is not cut; `usize::MAX` where it is never cut.
-    least: usize,
-    /// How many times as wide as another elastic column it may be when there is too little room.
+    /// Width to which it can shrink; `usize::MAX` if it is never truncated.
+    min_width: usize,
+    /// Width in proportion to other shrinkable columns if the space is not sufficient.
     weight: usize,
-    shape: Shape,
+    layout: CellLayout,
 }
 
-/// How a column's cells lie in it.
+/// Alignment and truncation of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Text: at the left, what is too long loses its end.
+pub(crate) enum CellLayout {
+    /// Left-aligned, truncated at the end.
     Text,
-    /// Names, which differ in their ends: what is too long loses its middle.
+    /// Left-aligned, truncated in the middle: names mostly differ at their ends.
     Name,
-    /// At the right.
+    /// Right-aligned.
     Number,
 }
 
 impl Column {
-    /// Never cut.
+    /// Never truncated.
     pub(crate) fn fixed(heading: &str) -> Self {
-        Self::elastic(heading, usize::MAX)
+        Self::shrinkable(heading, usize::MAX)
     }
 
-    /// Never cut, at the right.
+    /// A number: never truncated, right-aligned.
     pub(crate) fn number(heading: &str) -> Self {
         Self {
-            shape: Shape::Number,
+            layout: CellLayout::Number,
             ..Self::fixed(heading)
         }
     }
 
-    /// Cut to no less than `least`.
-    pub(crate) fn elastic(heading: &str, least: usize) -> Self {
+    /// Truncated to no less than `min_width`.
+    pub(crate) fn shrinkable(heading: &str, min_width: usize) -> Self {
         Self {
             heading: heading.to_owned(),
-            least,
+            min_width,
             weight: 1,
-            shape: Shape::Text,
+            layout: CellLayout::Text,
         }
     }
 
-    /// Cut in the middle, to no less than `least`.
-    pub(crate) fn name(heading: &str, least: usize) -> Self {
+    /// Truncated in the middle, to no less than `min_width`.
+    pub(crate) fn shrink_middle(heading: &str, min_width: usize) -> Self {
         Self {
-            shape: Shape::Name,
-            ..Self::elastic(heading, least)
+            layout: CellLayout::Name,
+            ..Self::shrinkable(heading, min_width)
         }
     }
 
-    /// So many times as wide as the others where there is too little room.
-    pub(crate) const fn weighing(mut self, weight: usize) -> Self {
+    /// Sets the width in proportion to other shrinkable columns.
+    pub(crate) const fn with_weight(mut self, weight: usize) -> Self {
         self.weight = weight;
         self
     }
 }
 
 const GAP: usize = 2;
-/// What the weights divide evenly enough.
-const WEIGHTS: usize = 12;
+/// Multiplier that keeps the division by weights precise.
+const WEIGHT_SCALE: usize = 12;
 
-/// Rows of cells under headings. A cell may have a severity, which colours it.
+/// Rows of cells under headings. A cell may have a severity, which determines its color.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
 }
 
-/// A cell's text, safe to show.
+/// A cell; its text is escaped.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     text: String,
@@ -92,15 +92,15 @@ impl Cell {
         }
     }
 
-    /// Of a sentence: see [`safe_text`].
-    pub(crate) fn text(text: &str) -> Self {
+    /// A sentence: see [`safe_text`].
+    pub(crate) fn sentence(text: &str) -> Self {
         Self {
             text: safe_text(text),
             severity: None,
         }
     }
 
-    /// Columns that it takes.
+    /// Width in columns.
     pub(crate) fn width(&self) -> usize {
         width(&self.text)
     }
@@ -126,8 +126,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Leaves out the column under this heading if it says the same in every row, so that the others have room.
-    pub(crate) fn spare(&mut self, heading: &str) {
+    /// Removes the column with this heading if all its cells are equal, to leave more space for the others.
+    pub(crate) fn drop_constant_column(&mut self, heading: &str) {
         let Some(at) = self
             .columns
             .iter()
@@ -146,16 +146,16 @@ impl Table {
         }
     }
 
-    /// Writes headings and rows; on a terminal no line is wider than it.
-    pub(crate) fn write(&self, out: &mut impl Write, screen: Screen) -> io::Result<()> {
-        let widths = self.widths(screen.columns);
-        write_headings(out, &self.columns, &widths, screen)?;
+    /// Writes headings and rows; no line is wider than the terminal.
+    pub(crate) fn write(&self, out: &mut impl Write, terminal: Terminal) -> io::Result<()> {
+        let widths = self.widths(terminal.columns);
+        write_headings(out, &self.columns, &widths, terminal)?;
         self.rows
             .iter()
-            .try_for_each(|row| write_row(out, row, &self.columns, &widths, screen))
+            .try_for_each(|row| write_row(out, row, &self.columns, &widths, terminal))
     }
 
-    /// Widths that show everything, or, where that does not fit, with the elastic columns cut: the widest first.
+    /// Widths of the columns. If they do not fit, shrinks the shrinkable columns, the widest first.
     pub(crate) fn widths(&self, columns: Option<usize>) -> Vec<usize> {
         let mut widths: Vec<usize> = self
             .columns
@@ -174,15 +174,15 @@ impl Table {
         let Some(columns) = columns else {
             return widths;
         };
-        let room = columns.saturating_sub(GAP * (widths.len().saturating_sub(1)));
-        // One column alone never gets more than there is; then the loop is short however long a text.
+        let available = columns.saturating_sub(GAP * (widths.len().saturating_sub(1)));
+        // No column is wider than the available space; this keeps the loop short however long a text is.
         for (width, column) in widths.iter_mut().zip(&self.columns) {
-            *width = (*width).min(room.max(column.least));
+            *width = (*width).min(available.max(column.min_width));
         }
-        while widths.iter().sum::<usize>() > room {
+        while widths.iter().sum::<usize>() > available {
             let widest = (0..widths.len())
-                .filter(|&i| widths[i] > self.columns[i].least)
-                .max_by_key(|&i| widths[i] * WEIGHTS / self.columns[i].weight);
+                .filter(|&i| widths[i] > self.columns[i].min_width)
+                .max_by_key(|&i| widths[i] * WEIGHT_SCALE / self.columns[i].weight);
             match widest {
                 Some(i) => widths[i] -= 1,
                 None => break,
@@ -197,46 +197,46 @@ pub(crate) fn write_headings(
     out: &mut impl Write,
     columns: &[Column],
     widths: &[usize],
-    screen: Screen,
+    terminal: Terminal,
 ) -> io::Result<()> {
     let headings: Vec<Cell> = columns
         .iter()
         .map(|column| Cell::new(&column.heading))
         .collect();
     let mut line = Vec::new();
-    write_row(&mut line, &headings, columns, widths, screen)?;
-    let (begin, end) = screen.strong();
+    write_row(&mut line, &headings, columns, widths, terminal)?;
+    let (begin, end) = terminal.bold();
     write!(out, "{begin}")?;
     out.write_all(line.trim_ascii_end())?;
     writeln!(out, "{end}")
 }
 
-/// Writes cells side by side.
+/// Writes one row.
 pub(crate) fn write_row(
     out: &mut impl Write,
     row: &[Cell],
     columns: &[Column],
     widths: &[usize],
-    screen: Screen,
+    terminal: Terminal,
 ) -> io::Result<()> {
     let mut line = String::new();
-    for (i, ((cell, column), &room)) in row.iter().zip(columns).zip(widths).enumerate() {
-        let text = match column.shape {
-            Shape::Name => fit_middle(&cell.text, room),
-            Shape::Text | Shape::Number => fit(&cell.text, room),
+    for (i, ((cell, column), &width_max)) in row.iter().zip(columns).zip(widths).enumerate() {
+        let text = match column.layout {
+            CellLayout::Name => fit_middle(&cell.text, width_max),
+            CellLayout::Text | CellLayout::Number => fit(&cell.text, width_max),
         };
-        let spare = room.saturating_sub(width(&text));
-        let (before, after) = match column.shape {
-            Shape::Number => (spare, GAP),
+        let spare = width_max.saturating_sub(width(&text));
+        let (before, after) = match column.layout {
+            CellLayout::Number => (spare, GAP),
             _ if i + 1 < row.len() => (0, spare + GAP),
-            // The last may be without bounds.
+            // The width of the last column may be unlimited.
             _ => (0, 0),
         };
         let severity = cell.severity.as_deref().unwrap_or_default();
         line.extend(std::iter::repeat_n(' ', before));
-        line.push_str(screen.begin(severity));
+        line.push_str(terminal.severity_start(severity));
         line.push_str(&text);
-        line.push_str(screen.end(severity));
+        line.push_str(terminal.severity_end(severity));
         line.extend(std::iter::repeat_n(' ', after));
     }
     writeln!(out, "{}", line.trim_end())
@@ -246,23 +246,23 @@ pub(crate) fn write_row(
 mod tests {
     use super::*;
 
-    const PLAIN: Screen = Screen {
+    const PLAIN: Terminal = Terminal {
         is_terminal: false,
         columns: None,
-        colours: false,
+        has_colors: false,
     };
 
-    fn shown(table: &Table, screen: Screen) -> String {
+    fn shown(table: &Table, terminal: Terminal) -> String {
         let mut out = Vec::new();
-        table.write(&mut out, screen).unwrap();
+        table.write(&mut out, terminal).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     fn sample() -> Table {
         let mut table = Table::new(vec![
             Column::fixed("SEVERITY"),
-            Column::elastic("NAME", 6),
-            Column::elastic("TEXT", 8),
+            Column::shrinkable("NAME", 6),
+            Column::shrinkable("TEXT", 8),
         ]);
         table.push(vec![
             Cell::severity("error"),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_whatever_the_width_of_the_characters() {
+    fn write_wide_characters_columns_are_aligned() {
         let text = shown(&sample(), PLAIN);
         let starts: Vec<usize> = text
             .lines()
@@ -295,14 +295,14 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_never_overrun() {
+    fn write_never_exceeds_terminal_width() {
         for columns in 40..60 {
             let text = shown(
                 &sample(),
-                Screen {
+                Terminal {
                     is_terminal: true,
                     columns: Some(columns),
-                    colours: false,
+                    has_colors: false,
                 },
             );
             assert!(text.lines().all(|line| width(line) <= columns), "{text}");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_always_the_same_can_be_spared() {
+    fn drop_constant_column_equal_cells_removes_it() {
         let mut table = Table::new(vec![
             Column::fixed("TYPE"),
             Column::fixed("SEVERITY"),
@@ -318,17 +318,17 @@ mod tests {
         ]);
         table.push(vec![Cell::new("pod"), Cell::new("info"), Cell::new("a")]);
         table.push(vec![Cell::new("pod"), Cell::new("error"), Cell::new("a")]);
-        table.spare("TYPE");
-        table.spare("SEVERITY");
+        table.drop_constant_column("TYPE");
+        table.drop_constant_column("SEVERITY");
         assert!(shown(&table, PLAIN).starts_with("SEVERITY  NAME"));
     }
 
     #[test]
-    fn heavy_columns_are_cut_last_and_names_in_the_middle() {
+    fn widths_weighted_columns_shrink_last() {
         let mut table = Table::new(vec![
             Column::number("N"),
-            Column::name("OBJECT", 8),
-            Column::elastic("TEXT", 8).weighing(3),
+            Column::shrink_middle("OBJECT", 8),
+            Column::shrinkable("TEXT", 8).with_weight(3),
         ]);
         table.push(vec![
             Cell::new("12345"),
@@ -336,25 +336,25 @@ mod tests {
             Cell::new("abcdefghijklmnopqrstuvwxyz0123456789"),
         ]);
         table.push(vec![Cell::new("7"), Cell::new("Pod/a"), Cell::new("b")]);
-        let screen = Screen {
+        let terminal = Terminal {
             columns: Some(49),
             ..PLAIN
         };
         assert_eq!(
-            shown(&table, screen),
+            shown(&table, terminal),
             "    N  OBJECT      TEXT\n\
              12345  Pod/we…ore  abcdefghijklmnopqrstuvwxyz012…\n    7  Pod/a       b\n"
         );
     }
 
     #[test]
-    fn only_our_colours_reach_a_terminal() {
+    fn write_escapes_colors_of_cells() {
         let text = shown(
             &sample(),
-            Screen {
+            Terminal {
                 is_terminal: true,
                 columns: Some(80),
-                colours: true,
+                has_colors: true,
             },
         );
         // The headings' and the error's, each begun and ended.

@@ -1,22 +1,22 @@
-//! Text from a cluster on its way to a terminal. It is hostile: a container can write what it likes into an Event.
+//! Escapes and truncates text from the cluster for a terminal. It is untrusted: a container can put any text into an Event.
 
 use kube9_model::visible::{hides_in_name, hides_in_text};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Marks that one character may carry, the rest is escaped. Written languages need up to four (pointed Hebrew, Tibetan
-/// stacks); a "Zalgo" text has dozens, which a terminal draws over the lines above and below.
+/// Combining marks of one character; further ones are escaped. Written languages need up to four (pointed Hebrew, Tibetan
+/// stacks); "Zalgo" text has dozens, which a terminal draws over the lines above and below.
 const MARKS_MAX: usize = 4;
-/// Characters measured together at most: a base, its marks, and what joiners add to it. A longer sequence is measured in
-/// parts, so that measuring is linear in the length of a text.
+/// Maximum length of a cluster: a base, its marks, and joined characters. Longer sequences are measured in parts, so that
+/// measuring takes linear time.
 const CLUSTER_CHARS_MAX: usize = 16;
 
-/// A name or a word with every character written out that cannot be seen, e.g. `\u{1b}`; never more than one line. Two
-/// different names never look the same for what is invisible in one of them.
+/// Escapes the invisible characters of a name, e.g. `\u{1b}`; the result is one line. Names that differ only in invisible
+/// characters look different.
 pub(crate) fn safe(text: &str) -> String {
     escape(text, |_, c, _| hides_in_name(c))
 }
 
-/// As [`safe`] for a sentence, in which an emoji or a joined letter stays whole.
+/// Like [`safe`] for a sentence: keeps emoji and joined letters whole.
 pub(crate) fn safe_text(text: &str) -> String {
     escape(text, hides_in_text)
 }
@@ -32,7 +32,7 @@ fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) 
     while let Some(c) = chars.next() {
         let is_mark = c.width() == Some(0);
         marks = if is_mark { marks + 1 } else { 0 };
-        // A mark without a character to carry it would be drawn into the neighbouring column.
+        // A terminal draws a mark without a base character into the neighbouring column.
         let is_stray = is_mark && (marks > MARKS_MAX || matches!(before, None | Some(' ')));
         // A mark that is escaped next joins nothing.
         let after = chars.peek().copied();
@@ -49,17 +49,17 @@ fn escape(text: &str, hides: impl Fn(Option<char>, char, Option<char>) -> bool) 
     out
 }
 
-/// [`safe`] line by line, for text whose line breaks are ours.
+/// [`safe`] for each line, for text whose line breaks are not from the cluster.
 pub(crate) fn safe_lines(text: &str) -> String {
     text.lines().map(safe).collect::<Vec<_>>().join("\n")
 }
 
-/// Columns that the text takes on a terminal.
+/// Width of the text on a terminal, in columns.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text in parts that are drawn as one, each with its columns. The columns of the whole are never more than the sum.
+/// Splits text into clusters that are drawn as one, each with its width. The width of the text is at most their sum.
 fn clusters(text: &str) -> impl Iterator<Item = (&str, usize)> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -80,47 +80,47 @@ fn clusters(text: &str) -> impl Iterator<Item = (&str, usize)> {
     })
 }
 
-/// The text cut to `columns`, with an ellipsis where something is missing.
+/// Truncates text to `columns`, with an ellipsis.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
-    let Some(room) = columns.checked_sub(1) else {
+    let Some(available) = columns.checked_sub(1) else {
         return String::new();
     };
     let mut used = 0;
     let kept = clusters(text).take_while(|(_, columns)| {
         used += columns;
-        used <= room
+        used <= available
     });
     let end: usize = kept.map(|(part, _)| part.len()).sum();
-    // No joiner may be left that would draw the ellipsis into the last character.
+    // A joiner at the end would join the ellipsis to the last character.
     let is_joining = |c: char| c == '\u{200d}' || c.width() == Some(0);
     format!("{}…", text[..end].trim_end_matches(is_joining))
 }
 
-/// The text cut to `columns` in its middle: names that begin alike differ in their ends.
+/// Truncates text to `columns` in its middle: names with a common prefix differ at their ends.
 pub(crate) fn fit_middle(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
-    let room = columns.saturating_sub(1) / 3;
+    let tail_max = columns.saturating_sub(1) / 3;
     let parts: Vec<(&str, usize)> = clusters(text).collect();
     let mut used = 0;
     let kept = parts.iter().rev().take_while(|(_, columns)| {
         used += columns;
-        used <= room
+        used <= tail_max
     });
     let tail = &text[text.len() - kept.map(|(part, _)| part.len()).sum::<usize>()..];
-    // A tail may not begin with what belongs to the character before it.
+    // The tail must not start with marks of the character before it.
     let tail = tail.trim_start_matches(|c: char| c == '\u{200d}' || c.width() == Some(0));
-    // The head's last column is the ellipsis.
+    // The head ends with the ellipsis.
     let mut out = fit(text, columns.saturating_sub(width(tail)));
     out.push_str(tail);
     out
 }
 
-/// The text in lines of at most `columns`, broken at spaces where there are any.
+/// Wraps text at `columns`, at spaces if possible.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in text.split(' ') {
@@ -163,6 +163,15 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{plural}", grouped(number))
 }
 
+/// Plural of a kind: `Events`, `Ingresses`, `NetworkPolicies`.
+pub(crate) fn plural(kind: &str) -> String {
+    match kind.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ if kind.ends_with(['s', 'x']) => format!("{kind}es"),
+        _ => format!("{kind}s"),
+    }
+}
+
 /// 12582912 → `12.0 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     let mut size = number as f64;
@@ -186,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_hostile_is_left() {
+    fn safe_escapes_control_characters() {
         for text in [
             "\u{1b}[2J",
             "a\u{9b}31m",
@@ -203,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn safe_name_with_invisible_character_looks_different() {
+    fn safe_invisible_character_is_escaped() {
         for c in "\u{ad}\u{34f}\u{115f}\u{200b}\u{200c}\u{200d}\u{2060}\u{2800}\u{3164}\u{e000}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\
                   \u{e0041}\u{e0100}\u{f0000}\u{a0}\u{2003}\u{3000}"
             .chars()
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn safe_text_with_many_marks_carries_few() {
+    fn safe_text_many_marks_are_escaped() {
         let zalgo = format!("a{}b", "\u{301}".repeat(7));
         assert_eq!(
             safe_text(&zalgo),
@@ -242,9 +251,9 @@ mod tests {
         }
     }
 
-    /// A megabyte of each kind of text that is slow to measure: quadratic work would take hours.
+    /// A megabyte of each kind of text that is slow to measure: quadratic time would be hours.
     #[test]
-    fn text_of_a_megabyte_is_cut_and_wrapped_by_linear_work() {
+    fn fit_and_wrap_megabyte_takes_linear_time() {
         for unit in [
             "\u{301}",
             "a\u{301}",
@@ -273,7 +282,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn fit_and_wrap_any_text_never_wider_than_columns(
+        fn fit_and_wrap_any_text_is_within_columns(
             chars in proptest::collection::vec(proptest::prop_oneof![
                 proptest::char::any(),
                 proptest::sample::select("ab \u{301}\u{20e3}\u{fe0f}\u{fe0e}\u{200d}\u{200c}👩🔥❤1#🇩🏽漢한ᄀ\u{1161}ل\u{627}\u{338}\u{94d}क"
@@ -296,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_cut_by_columns_not_characters() {
+    fn fit_counts_columns_not_characters() {
         for (text, columns, expected) in [
             ("nginx", 5, "nginx"),
             ("nginx", 4, "ngi…"),
@@ -315,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_in_the_middle() {
+    fn fit_middle_keeps_both_ends() {
         for (text, columns, expected) in [
             ("web-5d9c7b-x2x7k", 16, "web-5d9c7b-x2x7k"),
             ("web-5d9c7b-x2x7k", 13, "web-5d9c…2x7k"),
@@ -330,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_goes_on_in_the_next_line() {
+    fn wrap_long_text_continues_on_next_line() {
         for (text, columns, expected) in [
             (
                 "it failed because of that",
@@ -346,7 +355,20 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped() {
+    fn plural_follows_the_ending() {
+        for (kind, expected) in [
+            ("Event", "Events"),
+            ("Ingress", "Ingresses"),
+            ("NetworkPolicy", "NetworkPolicies"),
+            ("Gateway", "Gateways"),
+            ("", "s"),
+        ] {
+            assert_eq!(plural(kind), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_have_separators_and_units() {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(grouped),
             ["0", "999", "1,000", "1,234,567"]

@@ -1,14 +1,14 @@
-//! Ends the process when its work takes longer than `--timeout`, whatever it is doing.
+//! Ends the process when its work exceeds `--timeout`.
 //!
 //! ```text
-//!   begin ──▶ works ◀──▶ rests (writes the output, waits for news: others decide how long that takes)
-//!               │ time is up
+//!   start ──▶ running ◀──▶ paused (writing the output, waiting for commits: others determine how long that takes)
+//!               │ deadline
 //!               ▼
-//!             the error of a query that took too long, exit 1
+//!             timeout error, exit 1
 //! ```
 //!
-//! SQLite ends its own statements at the time limit, between two instructions. What it does not see is a single
-//! instruction that takes long, and all that comes after the query: the text of a damaged file.
+//! SQLite interrupts its own statements at the time limit, between two instructions. It cannot interrupt a single long
+//! instruction, nor the work after the query, such as formatting the text of a damaged file.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use kube9_db::read::ReadError;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// How long after the limit: a statement that SQLite ends itself says the same, and cleans up.
+/// Grace after the limit, so that SQLite can interrupt its statement first: same error, with cleanup.
 const GRACE: Duration = Duration::from_millis(500);
-/// The thread calls little.
+/// The thread has few stack frames.
 const STACK_BYTES: usize = 128 << 10;
 
 static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
@@ -28,13 +28,13 @@ static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
 struct Watchdog {
     limit: Duration,
     state: Mutex<State>,
-    /// Wakes the thread while it waits for the end of a rest.
-    worked: Condvar,
+    /// Wakes the thread at the end of a pause.
+    resumed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// When the work must have ended; `None` while it rests.
+    /// Deadline; `None` while paused.
     deadline: Option<Instant>,
     is_waiting: bool,
 }
@@ -44,15 +44,15 @@ impl Watchdog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when the time is up.
-    fn watch(&self) {
+    /// Returns at the deadline.
+    fn wait_for_deadline(&self) {
         let mut state = self.state();
         loop {
             state = match state.deadline {
                 None => {
                     state.is_waiting = true;
                     let mut state =
-                        (self.worked.wait(state)).unwrap_or_else(PoisonError::into_inner);
+                        (self.resumed.wait(state)).unwrap_or_else(PoisonError::into_inner);
                     state.is_waiting = false;
                     state
                 }
@@ -61,7 +61,7 @@ impl Watchdog {
                     if left.is_zero() {
                         return;
                     }
-                    let woken = self.worked.wait_timeout(state, left);
+                    let woken = self.resumed.wait_timeout(state, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
@@ -69,50 +69,50 @@ impl Watchdog {
     }
 }
 
-/// Begins a piece of work that may take `limit`, and `more` for what waits by itself. The first call starts the watch;
-/// its limit stays. An error is reported as JSON if `json`.
-pub(crate) fn work(limit: Duration, more: Duration, json: bool) {
+/// Starts the watchdog for work that may take `limit`, plus `extra` for waits with their own limit. Further calls only
+/// restart it; the first limit stays. Reports the error as JSON if `json`.
+pub(crate) fn start(limit: Duration, extra: Duration, json: bool) {
     let mut is_new = false;
     let watchdog = WATCHDOG.get_or_init(|| {
         is_new = true;
         Watchdog {
             limit,
             state: Mutex::default(),
-            worked: Condvar::new(),
+            resumed: Condvar::new(),
         }
     });
-    watchdog.state().deadline = Some(Instant::now() + watchdog.limit + more + GRACE);
+    watchdog.state().deadline = Some(Instant::now() + watchdog.limit + extra + GRACE);
     if is_new {
         let run = move || {
-            watchdog.watch();
-            let failure = Failure::Read(ReadError::Timeout(watchdog.limit)).in_json(json);
-            let _ = failure.report();
+            watchdog.wait_for_deadline();
+            let error = CliError::Read(ReadError::Timeout(watchdog.limit)).as_json(json);
+            let _ = error.report();
             std::process::exit(1);
         };
-        // Without the thread the limits within still hold.
+        // Without the thread, SQLite still has its own time limit.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
     }
 }
 
-/// Begins the next piece of work, if there is a watch.
-pub(crate) fn next() {
+/// Restarts the time limit for the next step, if the watchdog runs.
+pub(crate) fn restart() {
     if let Some(watchdog) = WATCHDOG.get() {
         watchdog.state().deadline = Some(Instant::now() + watchdog.limit + GRACE);
     }
 }
 
-/// Does what others may hold up for as long as they like; it does not count.
-pub(crate) fn rest<T>(outside: impl FnOnce() -> T) -> T {
+/// Runs `wait` with the watchdog paused: its duration depends on others.
+pub(crate) fn pause<T>(wait: impl FnOnce() -> T) -> T {
     let Some(watchdog) = WATCHDOG.get() else {
-        return outside();
+        return wait();
     };
     let left =
         (watchdog.state().deadline.take()).map(|at| at.saturating_duration_since(Instant::now()));
-    let result = outside();
+    let result = wait();
     let mut state = watchdog.state();
     state.deadline = left.map(|left| Instant::now() + left);
     if state.is_waiting {
-        watchdog.worked.notify_one();
+        watchdog.resumed.notify_one();
     }
     result
 }

@@ -1,10 +1,10 @@
-//! Tests that run the program.
+//! Tests that run the binary.
 
-mod bounds;
-mod docs;
-mod ends;
+mod database_states;
+mod docs_examples;
+mod exit_and_errors;
 mod golden;
-mod hostile;
-mod states;
+mod memory_limits;
 mod support;
+mod untrusted_input;
 mod watch;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Stdio};
 
 use crate::support::fixture::{self, Event};
-use crate::support::{Dir, TEN, story};
+use crate::support::{TEN_OCLOCK, TestDir, sample_events};
 use serde_json::Value;
 
 struct Watch {
@@ -15,11 +15,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(dir: &Dir, words: &str) -> Self {
+    fn start(dir: &TestDir, words: &str) -> Self {
         Self::in_format(dir, "jsonl", words)
     }
 
-    fn in_format(dir: &Dir, format: &str, words: &str) -> Self {
+    fn in_format(dir: &TestDir, format: &str, words: &str) -> Self {
         let line = format!("events watch --format={format} {words}");
         let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
         let mut child = command
@@ -47,25 +47,25 @@ impl Watch {
         (text("object_name"), text("change"))
     }
 
-    /// Ends it by closing its output; its exit code and what it said on stderr.
+    /// Ends it by closing its output; its exit code and what it stderr on stderr.
     fn close(self) -> (Option<i32>, String) {
         let Self { mut child, lines } = self;
         drop(lines);
         let code = child.wait().unwrap().code();
-        let mut said = String::new();
+        let mut stderr = String::new();
         child
             .stderr
             .take()
             .unwrap()
-            .read_to_string(&mut said)
+            .read_to_string(&mut stderr)
             .unwrap();
-        (code, said)
+        (code, stderr)
     }
 }
 
 fn pod(second: i64, name: &str) -> Event {
     Event {
-        second: TEN + second,
+        second: TEN_OCLOCK + second,
         ..Event::default().about("Pod", "shop", name)
     }
 }
@@ -81,48 +81,48 @@ fn update(db: &rusqlite::Connection, event: &Event) {
         .unwrap();
 }
 
-fn told(name: &str, change: &str) -> (String, String) {
+fn event(name: &str, change: &str) -> (String, String) {
     (name.to_owned(), change.to_owned())
 }
 
 #[test]
-fn new_and_updated_events_follow_in_commit_order() {
-    let dir = Dir::new();
+fn watch_prints_events_in_commit_order() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     let mut watch = Watch::start(&dir, "--object-kind=pod --tail=1");
-    assert_eq!(watch.next(), told("web-5d9-x2", "present"));
+    assert_eq!(watch.next(), event("web-5d9-x2", "existing"));
     // Rows come with older times, too.
     fixture::insert(&db, &pod(700, "late"));
     fixture::insert(&db, &pod(-700, "early"));
-    assert_eq!(watch.next(), told("late", "new"));
-    assert_eq!(watch.next(), told("early", "new"));
+    assert_eq!(watch.next(), event("late", "new"));
+    assert_eq!(watch.next(), event("early", "new"));
     // What the filter leaves out is not shown; what was there before is an update.
     fixture::insert(
         &db,
         &Event {
-            second: TEN,
+            second: TEN_OCLOCK,
             low: 9,
             ..Event::default().about("Node", "", "n")
         },
     );
     update(&db, &pod(700, "late"));
     update(&db, &pod(5, "web-5d9-x2"));
-    assert_eq!(watch.next(), told("late", "updated"));
-    assert_eq!(watch.next(), told("web-5d9-x2", "updated"));
+    assert_eq!(watch.next(), event("late", "updated"));
+    assert_eq!(watch.next(), event("web-5d9-x2", "updated"));
     assert_eq!(watch.close(), (Some(0), String::new()));
 }
 
 #[test]
-fn restart_of_the_recorder_loses_nothing() {
-    let dir = Dir::new();
+fn watch_recorder_restart_misses_nothing() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(0, "old"));
     let mut watch = Watch::start(&dir, "--tail=1");
     // From here on it follows: an insert before it has begun would be history to it.
-    assert_eq!(watch.next(), told("old", "present"));
+    assert_eq!(watch.next(), event("old", "existing"));
     fixture::insert(&db, &pod(1, "before"));
-    assert_eq!(watch.next(), told("before", "new"));
+    assert_eq!(watch.next(), event("before", "new"));
     db.close().unwrap();
     let db = rusqlite::Connection::open_with_flags(
         dir.db(),
@@ -130,17 +130,17 @@ fn restart_of_the_recorder_loses_nothing() {
     )
     .unwrap();
     fixture::insert(&db, &pod(2, "after"));
-    assert_eq!(watch.next(), told("after", "new"));
+    assert_eq!(watch.next(), event("after", "new"));
     assert_eq!(watch.close().0, Some(0));
 }
 
 #[test]
-fn replaced_file_is_followed_from_its_beginning() {
-    let dir = Dir::new();
+fn watch_replaced_file_starts_at_its_beginning() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "old"));
     let mut watch = Watch::start(&dir, "--tail=1");
-    assert_eq!(watch.next(), told("old", "present"));
+    assert_eq!(watch.next(), event("old", "existing"));
     db.close().unwrap();
     for suffix in ["", "-wal", "-shm"] {
         // What a clean close has removed already need not be moved.
@@ -151,18 +151,18 @@ fn replaced_file_is_followed_from_its_beginning() {
     }
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(2, "new one"));
-    assert_eq!(watch.next(), told("new one", "new"));
-    let (code, said) = watch.close();
+    assert_eq!(watch.next(), event("new one", "new"));
+    let (code, stderr) = watch.close();
     assert_eq!(code, Some(0));
-    assert!(said.contains("was replaced"), "{said}");
+    assert!(stderr.contains("was replaced"), "{stderr}");
 }
 
 #[test]
-fn table_has_its_headings_once_and_before_the_first_row() {
+fn watch_table_prints_headings_once() {
     for format in ["table", "wide"] {
-        let dir = Dir::new();
+        let dir = TestDir::new();
         let db = fixture::create(&dir.db());
-        dir.insert(&db, &story());
+        dir.insert(&db, &sample_events());
         let mut watch = Watch::in_format(&dir, format, "--object-kind=node --tail=1");
         let headings = watch.next_line();
         assert!(
@@ -175,7 +175,7 @@ fn table_has_its_headings_once_and_before_the_first_row() {
             "{present}"
         );
         let event = Event {
-            second: TEN + 700,
+            second: TEN_OCLOCK + 700,
             ..Event::default().about("Node", "", "worker-2")
         };
         fixture::insert(&db, &event);
@@ -189,16 +189,16 @@ fn table_has_its_headings_once_and_before_the_first_row() {
 }
 
 #[test]
-fn database_that_goes_and_comes_again_is_told_and_waited_for() {
-    let dir = Dir::new();
+fn watch_unavailable_database_is_reported_and_retried() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "first"));
     let mut watch = Watch::start(&dir, "--tail=1");
-    assert_eq!(watch.next(), told("first", "present"));
-    let mut said = BufReader::new(watch.child.stderr.take().unwrap());
+    assert_eq!(watch.next(), event("first", "existing"));
+    let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
     let mut next_said = || {
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
+        stderr.read_line(&mut line).unwrap();
         line
     };
     // As a volume that is taken away for a moment.
@@ -209,42 +209,42 @@ fn database_that_goes_and_comes_again_is_told_and_waited_for() {
     std::fs::rename(&away, &here).unwrap();
     assert_eq!(next_said(), "the database can be read again\n");
     fixture::insert(&db, &pod(2, "second"));
-    assert_eq!(watch.next(), told("second", "new"));
+    assert_eq!(watch.next(), event("second", "new"));
     drop(watch.lines);
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
-    // The same file is not followed from its beginning, and nothing else was said.
+    // The same file is not followed from its beginning, and nothing else was stderr.
     assert_eq!(next_said(), "");
 }
 
 #[test]
-fn changes_that_were_trimmed_are_told() {
-    let dir = Dir::new();
+fn watch_trimmed_log_reports_skipped_updates() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "first"));
     let mut watch = Watch::start(&dir, "--tail=1");
-    assert_eq!(watch.next(), told("first", "present"));
+    assert_eq!(watch.next(), event("first", "existing"));
     db.execute_batch("BEGIN").unwrap();
     (2..6).for_each(|i| fixture::insert(&db, &pod(i, &format!("pod-{i}"))));
     db.execute_batch("DELETE FROM change_log WHERE seq < 5; COMMIT")
         .unwrap();
-    assert_eq!(watch.next(), told("pod-5", "new"));
-    let (code, said) = watch.close();
+    assert_eq!(watch.next(), event("pod-5", "new"));
+    let (code, stderr) = watch.close();
     assert_eq!(code, Some(0));
     assert!(
-        said.contains("3 changes not shown: more came than could be read\n"),
-        "{said}"
+        stderr.contains("3 updates skipped: they were committed faster than they could be read\n"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn it_does_not_keep_a_recorder_from_starting() {
-    let dir = Dir::new();
+fn watch_does_not_prevent_recorder_start() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "first"));
     db.close().unwrap();
     let lock = std::fs::File::create(dir.path().join("kube9.db.lock")).unwrap();
     let mut watch = Watch::start(&dir, "--tail=1");
-    assert_eq!(watch.next(), told("first", "present"));
+    assert_eq!(watch.next(), event("first", "existing"));
     // The shared lock of the immutable case is held only while looking; this blocks for ever if it is not let go.
     lock.lock().unwrap();
     let db = rusqlite::Connection::open_with_flags(
@@ -253,7 +253,7 @@ fn it_does_not_keep_a_recorder_from_starting() {
     )
     .unwrap();
     fixture::insert(&db, &pod(2, "second"));
-    assert_eq!(watch.next(), told("second", "new"));
+    assert_eq!(watch.next(), event("second", "new"));
     assert_eq!(watch.close().0, Some(0));
 }
 
@@ -289,12 +289,12 @@ impl Drop for Container {
 }
 
 #[test]
-fn in_a_container_it_ends_with_stdin_since_stdout_stays_open() {
+fn watch_in_container_exits_when_stdin_closes() {
     let Some((_container, first)) = Container::start() else {
         println!("SKIPPED: no permission to make a process namespace");
         return;
     };
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(&db, &pod(1, "old"));
     // Outside of a container, a closed stdin means nothing; inside, one that is no pipe means nothing.

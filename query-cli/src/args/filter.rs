@@ -1,62 +1,98 @@
-//! The filters that all event commands share.
+//! Filter options of all event commands.
 
 use clap::Args;
 use kube9_db::read::{Filter, InvalidFilter, ObjectPattern, OwnerPattern, Pattern};
 use kube9_model::time::Timestamp;
 use kube9_model::{EventType, Severity};
 
-use super::value::Words;
-use crate::failure::Failure;
-use crate::moment::{self, Moment};
+use super::value::EnumValueParser;
+use crate::error::CliError;
+use crate::time_arg::{self, TimeArg};
 
-/// Which events. Several values of one option are alternatives; several options must all hold.
+/// Options that select events.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Filters (lists by comma; names may be globs: web-*)")]
+#[command(next_help_heading = "Filters (comma-separated lists; names can be globs: web-*)")]
 pub(crate) struct FilterArgs {
-    /// cluster, operator, insight, assessment, health, system
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = TYPE, hide_possible_values = true)]
+    /// Type: cluster, operator, insight, assessment, health, system
+    ///
+    /// cluster: Kubernetes Events and changes of objects
+    /// health, insight, assessment: findings of rules
+    /// operator: starts, stops and problems of kube9
+    /// system: gaps, retention and storage
+    ///
+    /// Example: --type=health,insight
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = TYPE, hide_possible_values = true,
+          verbatim_doc_comment)]
     types: Vec<EventType>,
-    /// info, warning, error, critical; warning+ means "and above"
+    /// Severity: info, warning, error, critical; warning+ for warning and above
+    ///
+    /// Example: --severity=error+
     #[arg(long, value_name = "SEVERITY", value_delimiter = ',', value_parser = SEVERITY, hide_possible_values = true)]
     severity: Vec<Severities>,
-    /// Not over before: 2025-12-02T10:30:00Z, 2025-12-02, 30m, 24h, 7d (inclusive)
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    since: Option<Moment>,
-    /// Begun before this time (exclusive)
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
-    until: Option<Moment>,
-    /// Kind of the object, e.g. Pod
+    /// Show events that were still occurring at or after TIME
+    ///
+    /// TIME is an RFC 3339 time, a date, or an age; UTC without an offset.
+    ///
+    /// Example: --since=30m, --since=2025-12-02, --since=2025-12-02T10:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
+    since: Option<TimeArg>,
+    /// Show events that started before TIME
+    ///
+    /// TIME is an RFC 3339 time, a date, or an age; UTC without an offset.
+    ///
+    /// Example: --until=2025-12-02T11:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
+    until: Option<TimeArg>,
+    /// Kind of the object, or a short name as in kubectl
+    ///
+    /// Example: --object-kind=pod,deploy
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
     object_kind: Vec<Pattern>,
     /// Namespace of the object
+    ///
+    /// Example: -N shop, --object-namespace='team-*'
     #[arg(long, short = 'N', value_name = "NAMESPACE", value_delimiter = ',', value_parser = pattern)]
     object_namespace: Vec<Pattern>,
     /// Name of the object
+    ///
+    /// Example: --object-name='checkout-*'
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = pattern)]
     object_name: Vec<Pattern>,
-    /// One object: pod/web-1, pod/web-1/shop
-    #[arg(long = "for", value_name = "KIND/NAME[/NAMESPACE]", value_delimiter = ',', value_parser = about)]
-    about: Vec<ObjectPattern>,
-    /// Reason as the Event has it, e.g. BackOff
+    /// The object as KIND/NAME or KIND/NAME/NAMESPACE
+    ///
+    /// Example: --for=pod/web-1/shop
+    #[arg(long = "for", value_name = "KIND/NAME[/NAMESPACE]", value_delimiter = ',', value_parser = object)]
+    objects: Vec<ObjectPattern>,
+    /// Reason of the Event, change or finding; case-insensitive
+    ///
+    /// Example: --reason=BackOff,OOMKilling
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = pattern)]
     reason: Vec<Pattern>,
-    /// Controller of the object: web, deployment/web
+    /// Controller of the object as NAME or KIND/NAME
+    ///
+    /// Example: --owner=deployment/web
     #[arg(long, value_name = "[KIND/]NAME", value_delimiter = ',', value_parser = owner)]
     owner: Vec<OwnerPattern>,
-    /// Node it happened on
+    /// Node on which the event occurred
+    ///
+    /// Example: --node=worker-7
     #[arg(long, value_name = "NODE", value_delimiter = ',', value_parser = pattern)]
     node: Vec<Pattern>,
-    /// Container within the pod
+    /// Container of the pod
+    ///
+    /// Example: --container=app
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',', value_parser = pattern)]
     container: Vec<Pattern>,
-    /// Text in title, description, object name or reason, whatever its case
+    /// Text in title, description, object name or reason; case-insensitive
+    ///
+    /// Example: --search='connection refused'
     #[arg(long, value_name = "TEXT", value_parser = search)]
     search: Option<String>,
 }
 
 impl FilterArgs {
-    /// The filter, at this moment.
-    pub(crate) fn resolve(&self, now: Timestamp) -> Result<Filter, Failure> {
+    /// The filter, with ages relative to `now`.
+    pub(crate) fn resolve(&self, now: Timestamp) -> Result<Filter, CliError> {
         let filter = Filter {
             types: self.types.clone(),
             severities: self
@@ -69,7 +105,7 @@ impl FilterArgs {
             kinds: self.object_kind.clone(),
             namespaces: self.object_namespace.clone(),
             names: self.object_name.clone(),
-            objects: self.about.clone(),
+            objects: self.objects.clone(),
             reasons: self.reason.clone(),
             owners: self.owner.clone(),
             nodes: self.node.clone(),
@@ -77,16 +113,16 @@ impl FilterArgs {
             search: self.search.clone(),
         };
         filter.check().map_err(|error| match error {
-            InvalidFilter::EmptyRange { since, until } => Failure::Usage(format!(
+            InvalidFilter::EmptyRange { since, until } => CliError::Usage(format!(
                 "--since ({since}) must be before --until ({until})"
             )),
-            other => Failure::Usage(other.to_string()),
+            other => CliError::Usage(other.to_string()),
         })?;
         Ok(filter)
     }
 }
 
-const TYPE: Words<EventType> = Words::new(
+const TYPE: EnumValueParser<EventType> = EnumValueParser::new(
     event_type,
     &[
         "cluster",
@@ -97,7 +133,7 @@ const TYPE: Words<EventType> = Words::new(
         "system",
     ],
 );
-const SEVERITY: Words<Severities> = Words::new(
+const SEVERITY: EnumValueParser<Severities> = EnumValueParser::new(
     severities,
     &["info", "warning", "error", "critical", "warning+", "error+"],
 );
@@ -107,7 +143,7 @@ fn event_type(text: &str) -> Result<EventType, String> {
         .map_err(|error| format!("valid values: {}", error.valid))
 }
 
-/// What one word of `--severity` stands for.
+/// The severities of one value of `--severity`.
 #[derive(Debug, Clone)]
 struct Severities(Vec<Severity>);
 
@@ -116,7 +152,7 @@ fn severities(text: &str) -> Result<Severities, String> {
         Some(word) => (word, true),
         None => (text, false),
     };
-    let least = word.parse::<Severity>().map_err(|error| {
+    let lowest = word.parse::<Severity>().map_err(|error| {
         format!(
             "valid values: {}, each also with + for \"and above\"",
             error.valid
@@ -124,19 +160,18 @@ fn severities(text: &str) -> Result<Severities, String> {
     })?;
     let set = Severity::ALL.iter().copied();
     Ok(Severities(if and_above {
-        set.filter(|&s| s >= least).collect()
+        set.filter(|&s| s >= lowest).collect()
     } else {
-        vec![least]
+        vec![lowest]
     }))
 }
 
-/// No name of an object is longer than 253 characters, and no text that is stored than 4 KiB; what is longer matches
-/// nothing, and would only keep the search busy.
+/// Names have at most 253 characters and stored texts 4 KiB: a longer value matches nothing and would only take time.
 const TEXT_MAX: usize = 1024;
 
 fn bounded(text: &str) -> Result<(), String> {
     if text.len() > TEXT_MAX {
-        Err(format!("it is longer than {TEXT_MAX} bytes"))
+        Err(format!("longer than {TEXT_MAX} bytes"))
     } else {
         Ok(())
     }
@@ -147,7 +182,7 @@ fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|error| error.to_string())
 }
 
-/// Short names and plurals as `kubectl` takes them; whatever is not one of these stands as it is.
+/// Short names and plurals as in `kubectl`; other kinds are used as written.
 const KINDS: [(&str, &[&str]); 22] = [
     ("Pod", &["po", "pods"]),
     ("Node", &["no", "nodes"]),
@@ -178,18 +213,18 @@ const KINDS: [(&str, &[&str]); 22] = [
 
 fn kind(text: &str) -> Result<Pattern, String> {
     let lower = text.to_ascii_lowercase();
-    let known = KINDS
+    let kind = KINDS
         .iter()
         .find(|(_, short)| short.contains(&lower.as_str()));
-    pattern(known.map_or(text, |(kind, _)| kind))
+    pattern(kind.map_or(text, |(kind, _)| kind))
 }
 
-fn about(text: &str) -> Result<ObjectPattern, String> {
-    let bad =
-        || "write KIND/NAME or KIND/NAME/NAMESPACE, e.g. pod/web-1 or pod/web-1/shop".to_owned();
+fn object(text: &str) -> Result<ObjectPattern, String> {
+    let usage =
+        || "use KIND/NAME or KIND/NAME/NAMESPACE, e.g. pod/web-1 or pod/web-1/shop".to_owned();
     let parts: Vec<&str> = text.split('/').collect();
     if parts.iter().any(|part| part.is_empty()) {
-        return Err(bad());
+        return Err(usage());
     }
     match parts[..] {
         [of_kind, name] => Ok(ObjectPattern {
@@ -202,7 +237,7 @@ fn about(text: &str) -> Result<ObjectPattern, String> {
             name: pattern(name)?,
             namespace: Some(pattern(namespace)?),
         }),
-        _ => Err(bad()),
+        _ => Err(usage()),
     }
 }
 
@@ -218,7 +253,7 @@ fn owner(text: &str) -> Result<OwnerPattern, String> {
                 name: pattern(name)?,
             })
         }
-        Some(_) => Err("write NAME or KIND/NAME, e.g. deployment/web".to_owned()),
+        Some(_) => Err("use NAME or KIND/NAME, e.g. deployment/web".to_owned()),
     }
 }
 

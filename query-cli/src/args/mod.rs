@@ -1,4 +1,6 @@
-//! The command line: words become a typed request, and nothing is done yet.
+//! Parses the command line into a [`Request`]; does no I/O.
+//!
+//! The doc comments of commands and options are their help: the first paragraph is what `-h` shows, all of it `--help`.
 
 mod filter;
 mod value;
@@ -14,64 +16,84 @@ use kube9_db::read::{Cursor, GroupBy};
 pub(crate) use filter::FilterArgs;
 pub(crate) use value::{Field, Format, Shell};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// Where the recorder's volume is mounted.
+/// Path in the query container, where the recorder's volume is mounted.
 const DATABASE: &str = "/data/kube9.db";
-/// Where a recorder outside a cluster writes.
-const DATABASE_HERE: &str = "./kube9-data/kube9.db";
+/// Path of a recorder outside a cluster.
+const DATABASE_LOCAL: &str = "./kube9-data/kube9.db";
 
-/// What to do, and how to show it.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) command: Command,
     pub(crate) options: Options,
 }
 
-/// What holds for every command.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Database file [default: /data/kube9.db, else ./kube9-data/kube9.db] [env: KUBE9_DB; DB_PATH names its directory]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Database file [env: KUBE9_DB] [default: /data/kube9.db]
+    ///
+    /// The first of these is used: --db, KUBE9_DB, kube9.db in the directory DB_PATH,
+    /// /data/kube9.db, ./kube9-data/kube9.db.
+    ///
+    /// Example: --db ./kube9-data/kube9.db
+    #[arg(long, global = true, value_name = "FILE", verbatim_doc_comment)]
     db: Option<PathBuf>,
-    /// json, yaml, table; where rows are shown also wide, jsonl, csv [default: table on a terminal, else json]
-    #[arg(long, short = 'o', global = true, value_name = "FORMAT", value_parser = value::FORMAT, hide_possible_values = true)]
+    /// Output format: json, yaml, table, wide, jsonl, csv [default: table on a terminal, else json]
+    ///
+    /// Every command supports json, yaml and table; commands that print rows also support wide,
+    /// jsonl and csv. `events export` supports only jsonl (the default) and csv.
+    ///
+    /// Example: --format=json
+    #[arg(long, short = 'o', global = true, value_name = "FORMAT", value_parser = value::FORMAT, hide_possible_values = true,
+          verbatim_doc_comment)]
     pub(crate) format: Option<Format>,
-    /// Seconds a query may take, 1 to 30
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = value::timeout)]
+    /// Time limit of a query in seconds, 1 to 30
+    ///
+    /// Covers reading the file and formatting the output. `events watch` and `events export`
+    /// apply it to each step.
+    ///
+    /// Example: --timeout=5
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = value::timeout,
+          verbatim_doc_comment)]
     pub(crate) timeout: Duration,
 }
 
 impl Options {
-    /// The database that is meant.
+    /// Path of the database.
     pub(crate) fn database(&self) -> PathBuf {
-        let named = |name| {
+        let from_env = |name| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        if let Some(file) = self.db.clone().or_else(|| named("KUBE9_DB")) {
+        if let Some(file) = self.db.clone().or_else(|| from_env("KUBE9_DB")) {
             return file;
         }
-        if let Some(directory) = named("DB_PATH") {
+        if let Some(directory) = from_env("DB_PATH") {
             return if directory.is_file() {
                 directory
             } else {
                 directory.join("kube9.db")
             };
         }
-        let (usual, here) = (Path::new(DATABASE), Path::new(DATABASE_HERE));
-        if !usual.exists() && here.exists() {
-            here.to_owned()
+        let (default, local) = (Path::new(DATABASE), Path::new(DATABASE_LOCAL));
+        if !default.exists() && local.exists() {
+            local.to_owned()
         } else {
-            usual.to_owned()
+            default.to_owned()
         }
     }
 }
 
-/// Ask a kube9 database what happened in the cluster. Read-only.
+/// Query the record of a Kubernetes cluster
+///
+/// kube9-query reads the database that kube9-recorder writes: Kubernetes Events, changes of objects,
+/// findings of rules, and gaps in the record. It is read-only and does not connect to the cluster.
 #[derive(Debug, Parser)]
-#[command(name = "kube9-query", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "kube9-query", version, after_help = EXAMPLES, verbatim_doc_comment)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -79,45 +101,62 @@ struct CommandLine {
     options: Options,
 }
 
-// One value a process: its size does not matter.
+// One value per process: its size does not matter.
 #[expect(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Whether the record can be trusted: recorder, gaps, drops, how far back it reaches
-    #[command(after_help = STATUS_EXAMPLES)]
+    /// Show whether the record is complete and current
+    ///
+    /// Shows the state of the recorder, gaps, dropped events, how far back the record goes, and the size
+    /// of the database. The status is operational, degraded (the reasons are listed) or unavailable
+    /// (exit code 1).
+    #[command(after_help = STATUS_EXAMPLES, verbatim_doc_comment)]
     Status,
-    /// Ask for events
+    /// List, show, follow, count, chart and export events
     #[command(subcommand, after_help = EXAMPLES)]
     Events(EventsCommand),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
-        /// bash, zsh or fish
+        /// Shell: bash, zsh or fish
         #[arg(value_name = "SHELL", value_parser = value::SHELL, hide_possible_values = true)]
         shell: Shell,
     },
-    /// Sleep until told to stop, reaping orphans: what the query container runs
+    /// Wait for a signal (the main process of the query container)
+    ///
+    /// Reaps orphaned processes, and exits on SIGTERM or SIGINT.
     Pause,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
-    /// A page of events, newest first
-    #[command(after_help = LIST_EXAMPLES)]
+    /// List events, newest first
+    ///
+    /// Prints one page and the total number of matching events. An event covers the time from its first
+    /// to its last occurrence, so --since also finds events that started earlier and still occurred.
+    #[command(after_help = LIST_EXAMPLES, verbatim_doc_comment)]
     List(ListArgs),
-    /// One event by its id
+    /// Show one event
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
-    /// New and updated events as they are recorded
-    #[command(after_help = WATCH_EXAMPLES)]
+    /// Follow new and updated events
+    ///
+    /// Prints events within a second of their commit. Continues when the recorder restarts, or when the
+    /// file is replaced.
+    #[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
     Watch(WatchArgs),
-    /// How many events, by what they have in common
+    /// Count events by group
     #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
-    /// When it began, what changed just before, and where the record has holes
-    #[command(after_help = TIMELINE_EXAMPLES)]
+    /// Chart events over time, with changes and gaps
+    ///
+    /// Shows when an incident began, which objects changed in the hour before, and where the record has
+    /// gaps.
+    #[command(after_help = TIMELINE_EXAMPLES, verbatim_doc_comment)]
     Timeline(TimelineArgs),
-    /// All events, streamed as JSON lines or CSV
+    /// Export all matching events as JSON lines or CSV
+    ///
+    /// Streams the events in constant memory, newest first.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
 }
@@ -126,24 +165,39 @@ pub(crate) enum EventsCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Rows on the page, 1 to 1000
+    /// Number of rows, 1 to 1000
+    ///
+    /// Example: --limit=200
     #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
     pub(crate) limit: usize,
-    /// Leave out the newest N
+    /// Skip the newest N rows
+    ///
+    /// To page through results prefer --after, which new rows do not shift.
+    ///
+    /// Example: --offset=100
     #[arg(help_heading = None::<&str>, long, value_name = "N", default_value = "0", value_parser = value::offset, conflicts_with = "after")]
     pub(crate) offset: u64,
-    /// Begin after the page before: its pagination.next
+    /// Continue after the previous page
+    ///
+    /// The cursor is pagination.next of the previous page; the table prints it on stderr.
+    ///
+    /// Example: --after=k00692eb9cc00000015
     #[arg(help_heading = None::<&str>, long, value_name = "CURSOR", value_parser = value::cursor)]
     pub(crate) after: Option<Cursor>,
-    /// Show only these, comma-separated: id, event_type, severity, title, description, object_kind, object_namespace,
-    /// object_name, metadata, metadata.KEY, created_at
-    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    /// Columns to print, comma-separated
+    ///
+    /// Columns: id, event_type, severity, title, description, object_kind, object_namespace,
+    /// object_name, metadata, metadata.KEY, created_at.
+    ///
+    /// Example: --fields=created_at,object_name,metadata.reason
+    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field,
+          verbatim_doc_comment)]
     pub(crate) fields: Vec<Field>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// Id as `events list` shows it, e.g. evt_20251202_103045_a7f3b9
+    /// Id of the event, e.g. evt_20251202_103045_a7f3b9
     #[arg(value_name = "ID", value_parser = value::id)]
     pub(crate) id: String,
 }
@@ -152,7 +206,9 @@ pub(crate) struct GetArgs {
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Show the newest N first, 0 to 1000
+    /// Print the newest N events first, 0 to 1000
+    ///
+    /// Example: --tail=0
     #[arg(help_heading = None::<&str>, long, value_name = "N", default_value = "10", value_parser = value::tail)]
     pub(crate) tail: usize,
 }
@@ -161,11 +217,17 @@ pub(crate) struct WatchArgs {
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// type, severity, namespace, kind, name, reason, node, owner, container, day, hour; comma-separated
-    #[arg(help_heading = None::<&str>, long, value_name = "PROPERTIES", default_value = "severity,type", value_delimiter = ',',
-          value_parser = value::PROPERTY, hide_possible_values = true)]
+    /// Columns to group by, comma-separated
+    ///
+    /// Columns: type, severity, namespace, kind, name, reason, node, owner, container, day, hour.
+    ///
+    /// Example: --by=namespace,reason
+    #[arg(help_heading = None::<&str>, long, value_name = "COLUMNS", default_value = "severity,type", value_delimiter = ',',
+          value_parser = value::GROUP_BY, hide_possible_values = true)]
     pub(crate) by: Vec<GroupBy>,
-    /// Groups shown, 1 to 1000
+    /// Number of groups, 1 to 1000
+    ///
+    /// Example: --limit=10
     #[arg(help_heading = None::<&str>, long, short = 'n', value_name = "N", default_value = "50", value_parser = value::limit)]
     pub(crate) limit: usize,
 }
@@ -174,8 +236,10 @@ pub(crate) struct StatsArgs {
 pub(crate) struct TimelineArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Width of a bucket, e.g. 5m [default: what fits]
-    #[arg(help_heading = None::<&str>, long, value_name = "SPAN", value_parser = crate::moment::parse_span)]
+    /// Duration of one bucket, e.g. 5m [default: fits the width]
+    ///
+    /// Example: --bucket=15m
+    #[arg(help_heading = None::<&str>, long, value_name = "DURATION", value_parser = crate::time_arg::parse_duration)]
     pub(crate) bucket: Option<Duration>,
 }
 
@@ -183,8 +247,14 @@ pub(crate) struct TimelineArgs {
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Only these, as for `events list`
-    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field)]
+    /// Columns to print, comma-separated
+    ///
+    /// Columns: id, event_type, severity, title, description, object_kind, object_namespace,
+    /// object_name, metadata, metadata.KEY, created_at.
+    ///
+    /// Example: --fields=created_at,object_name,metadata.reason
+    #[arg(help_heading = None::<&str>, long, value_name = "FIELDS", value_delimiter = ',', value_parser = value::field,
+          verbatim_doc_comment)]
     pub(crate) fields: Vec<Field>,
 }
 
@@ -195,14 +265,12 @@ Examples:
   kube9-query events list --for=pod/web-5d9c7b-x2x7k/shop
   kube9-query events get evt_20251202_103045_a7f3b9 --format=yaml
 
-Exit status: 0 fine, 1 failed or not found, 2 wrong usage, 130 interrupted.";
+Exit codes: 0 success, 1 failed or not found, 2 invalid usage, 130 interrupted.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
   kube9-query status
-  kube9-query status --format=json | jq -r .status
-
-The status is operational, degraded (something is missing or late; `reasons` says what) or unavailable (exit status 1).";
+  kube9-query status --format=json | jq -r .status";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -222,7 +290,8 @@ Examples:
   kube9-query events watch --severity=warning+
   kube9-query events watch --object-namespace=shop --tail=0 --format=jsonl
 
-Over kubectl exec use -i or -it: without stdin the watch cannot see that you have gone, and ends after an hour.";
+With kubectl exec use -i or -it: without stdin the process cannot detect that the client has
+disconnected. It exits after one hour in any case.";
 
 const STATS_EXAMPLES: &str = "\
 Examples:
@@ -245,25 +314,25 @@ Examples:
   kube9-query completions zsh > ~/.zfunc/_kube9-query
   kube9-query completions fish > ~/.config/fish/completions/kube9-query.fish";
 
-/// Reads the command line of a process, its name first.
-pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Failure> {
+/// Parses a command line, whose first word is the program's name.
+pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, CliError> {
     let mut words: Vec<OsString> = words.collect();
-    // Clients of the tool before this one run `kube9-operator query events list …`.
+    // Clients of the original operator run `kube9-operator query events list …`.
     if words.get(1).is_some_and(|word| word == "query") {
         words.remove(1);
     }
-    let asks_json = asks_json(&words);
+    let is_json = wants_json(&words);
     let line = CommandLine::try_parse_from(words).map_err(|error| {
         let text = error.to_string();
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Failure::Help(text),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => CliError::Help(text),
             kind => {
-                let text = shortened(text.strip_prefix("error: ").unwrap_or(&text));
-                Failure::Usage(match kind {
-                    ErrorKind::InvalidSubcommand => with_commands(&text),
+                let text = truncate_words(text.strip_prefix("error: ").unwrap_or(&text));
+                CliError::Usage(match kind {
+                    ErrorKind::InvalidSubcommand => with_valid_commands(&text),
                     _ => text,
                 })
-                .in_json(asks_json)
+                .as_json(is_json)
             }
         }
     })?;
@@ -271,12 +340,12 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, Fa
         command: line.command,
         options: line.options,
     };
-    check(&request).map_err(|failure| failure.in_json(asks_json))?;
+    check(&request).map_err(|error| error.as_json(is_json))?;
     Ok(request)
 }
 
-/// The text with words cut that nobody could read: a mistake of 100 KB is not repeated.
-fn shortened(text: &str) -> String {
+/// Truncates long words: an error does not repeat an argument of 100 KB.
+fn truncate_words(text: &str) -> String {
     const WORD_MAX: usize = 200;
     let cut = |word: &str| match word.char_indices().nth(WORD_MAX) {
         Some((at, _)) => format!("{}…'", &word[..at]),
@@ -286,8 +355,8 @@ fn shortened(text: &str) -> String {
     words.join(" ")
 }
 
-/// The names that would have been right, after the sentence that says which one was wrong.
-fn with_commands(text: &str) -> String {
+/// Adds the valid commands to the error of an unknown one.
+fn with_valid_commands(text: &str) -> String {
     let (sentence, rest) = text.split_once('\n').unwrap_or((text, ""));
     let line = CommandLine::command();
     let level = if rest.contains("kube9-query events") {
@@ -302,8 +371,8 @@ fn with_commands(text: &str) -> String {
     format!("{sentence}; valid values: {}\n{rest}", names.join(", "))
 }
 
-/// Whether errors are to be JSON: decided before the line is understood, since it may not be.
-fn asks_json(words: &[OsString]) -> bool {
+/// Whether errors are printed as JSON. Decided before parsing, which may fail.
+fn wants_json(words: &[OsString]) -> bool {
     let is_json = |word: Option<&OsString>| word.is_some_and(|word| word == "json");
     words.iter().enumerate().any(|(i, word)| {
         word == "--format=json"
@@ -313,15 +382,15 @@ fn asks_json(words: &[OsString]) -> bool {
     })
 }
 
-/// What clap cannot see: options that do not go together.
-fn check(request: &Request) -> Result<(), Failure> {
-    let (name, formats) = formats(&request.command);
+/// Checks combinations of options that clap cannot.
+fn check(request: &Request) -> Result<(), CliError> {
+    let (name, formats) = supported_formats(&request.command);
     if let Some(format) = request.options.format
         && !formats.contains(&format)
     {
         let valid: Vec<&str> = formats.iter().map(|format| format.as_str()).collect();
-        return Err(Failure::Usage(format!(
-            "--format={} does not suit '{name}'; valid values: {}",
+        return Err(CliError::Usage(format!(
+            "--format={} is not supported by '{name}'; valid values: {}",
             format.as_str(),
             valid.join(", ")
         )));
@@ -329,28 +398,28 @@ fn check(request: &Request) -> Result<(), Failure> {
     match &request.command {
         Command::Events(EventsCommand::List(ListArgs { fields, .. }))
         | Command::Events(EventsCommand::Export(ExportArgs { fields, .. })) => {
-            once("--fields", fields.iter().map(Field::name))
+            check_unique("--fields", fields.iter().map(Field::name))
         }
         Command::Events(EventsCommand::Stats(StatsArgs { by, .. })) => {
-            once("--by", by.iter().map(|property| property.as_str()))
+            check_unique("--by", by.iter().map(|column| column.as_str()))
         }
         _ => Ok(()),
     }
 }
 
-/// A document has no key twice.
-fn once<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+/// A JSON object must not have a key twice.
+fn check_unique<'a>(option: &str, names: impl Iterator<Item = &'a str>) -> Result<(), CliError> {
     let mut seen = Vec::new();
     for name in names {
         if seen.contains(&name) {
-            return Err(Failure::Usage(format!("{option} names {name} twice")));
+            return Err(CliError::Usage(format!("{option} contains {name} twice")));
         }
         seen.push(name);
     }
     Ok(())
 }
 
-fn formats(command: &Command) -> (&'static str, &'static [Format]) {
+fn supported_formats(command: &Command) -> (&'static str, &'static [Format]) {
     use Format::{Csv, Json, Jsonl, Table, Wide, Yaml};
     match command {
         Command::Status => ("status", &[Json, Yaml, Table]),
@@ -375,27 +444,27 @@ mod tests {
         let words = std::iter::once("kube9-query")
             .chain(line.split(' '))
             .map(OsString::from);
-        parse(words).map_err(|failure| failure.words().0)
+        parse(words).map_err(|error| error.message_and_details().0)
     }
 
-    /// Writes or compares a file that is made from the command line's definition.
+    /// Compares a generated file; writes it if `KUBE9_UPDATE` is set.
     #[track_caller]
     fn generated(name: &str, content: &[u8]) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("generated")
             .join(name);
-        if std::env::var_os("KUBE9_GENERATE").is_some() {
+        if std::env::var_os("KUBE9_UPDATE").is_some() {
             std::fs::write(&file, content).unwrap();
         }
         let found = std::fs::read(&file).unwrap_or_default();
         assert!(
             found == content,
-            "generated/{name} is not up to date; run KUBE9_GENERATE=1 cargo test -p kube9-query --bin kube9-query"
+            "generated/{name} is out of date; run the test again with KUBE9_UPDATE=1"
         );
     }
 
     #[test]
-    fn completions_and_manual_follow_the_command_line() {
+    fn completions_and_manual_pages_are_up_to_date() {
         use clap_complete::Shell as Target;
         for (target, name) in [
             (Target::Bash, "kube9-query.bash"),
@@ -410,8 +479,8 @@ mod tests {
                 &mut script,
             );
             let script = String::from_utf8(script).unwrap();
-            // clap_complete 4.6 sets the state to kube9__query__… and asks for kube9__subcmd__query__…, so that bash
-            // offers nothing after the first word: the dash of the program's name is taken for a level.
+            // clap_complete 4.6 sets the state to kube9__query__… but reads kube9__subcmd__query__…, so that bash completes
+            // nothing after the first word: it takes the dash of the program's name for a subcommand.
             let script = script.replace("kube9__subcmd__query", "kube9__query");
             generated(name, script.as_bytes());
         }
@@ -422,7 +491,7 @@ mod tests {
         manual(&command, "kube9-query");
     }
 
-    /// A page a command, as `git` has them.
+    /// One page for each command, as `git` has them.
     fn manual(command: &clap::Command, name: &'static str) {
         let command = command.clone().name(name);
         let examples = command
@@ -443,15 +512,15 @@ mod tests {
             .filter(|sub| sub.get_name() != "help")
         {
             let name = format!("{name}-{}", sub.get_name());
-            // clap takes names that live for ever; a test may give it some.
+            // clap takes only 'static names; a test may leak some.
             manual(sub, Box::leak(name.into_boxed_str()));
         }
     }
 
-    /// When the pages were last written: a page must not change with the day on which it is made.
+    /// Fixed, so that a page does not change with the day on which it is generated.
     const MANUAL_DATE: &str = "2026-11-22";
 
-    /// No space at the end of a line, and no line longer than 80 bytes where roff fills lines anyhow.
+    /// Removes trailing spaces, and wraps lines at 80 bytes where roff fills lines anyway.
     fn tidy(page: &str) -> String {
         let mut out = String::new();
         for line in page.lines().map(str::trim_end) {
@@ -465,7 +534,6 @@ mod tests {
                     length = 0;
                 }
                 length += word.len() + 1;
-                // A word at the beginning of a line must not be taken for a request.
                 out.push_str(word);
             }
             out.push('\n');
@@ -473,7 +541,7 @@ mod tests {
         out
     }
 
-    /// The examples line by line, what follows them, and where to look next.
+    /// Examples, notes and references.
     fn last_sections(after_help: &str, name: &str) -> String {
         let escaped = |text: &str| text.replace('\\', "\\e").replace('-', "\\-");
         let (mut out, mut is_example) = (String::new(), false);
@@ -500,12 +568,12 @@ mod tests {
     }
 
     #[test]
-    fn command_line_is_sound() {
+    fn command_line_definition_is_valid() {
         CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn query_as_first_word_is_skipped() {
+    fn parse_query_as_first_word_is_skipped() {
         for line in [
             "query events list --limit=25 --format=json",
             "events list --limit 25 --format json",
@@ -525,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_the_valid_values() {
+    fn parse_invalid_value_error_lists_valid_values() {
         for (line, words) in [
             ("events list --limit=1001", "1 to 1000"),
             ("events list --limit=0", "1 to 1000"),
@@ -567,12 +635,12 @@ mod tests {
             ("events watch --tail=1001", "0 to 1000"),
             ("events stats --by=colour", "namespace"),
             ("events timeline --bucket=5", "30m"),
-            ("events list --fields=id,title,id", "names id twice"),
+            ("events list --fields=id,title,id", "contains id twice"),
             (
                 "events export --fields=metadata.a,metadata.a",
-                "names metadata.a twice",
+                "contains metadata.a twice",
             ),
-            ("events stats --by=kind,kind", "names kind twice"),
+            ("events stats --by=kind,kind", "contains kind twice"),
             ("evnts list", "status, events, completions, pause"),
             ("events lst", "list, get, watch, stats, timeline, export"),
         ] {

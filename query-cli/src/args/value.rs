@@ -1,4 +1,4 @@
-//! Values of options: one parser each, whose error names what is valid.
+//! Parsers of option values; their errors list the valid values.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use kube9_db::read::{Cursor, GroupBy};
 
-/// A parser that also knows some of its words, for completion scripts.
+/// A parser with a list of values for completion scripts.
 #[derive(Clone)]
-pub(crate) struct Words<T> {
+pub(crate) struct EnumValueParser<T> {
     parse: fn(&str) -> Result<T, String>,
-    words: &'static [&'static str],
+    values: &'static [&'static str],
 }
 
-impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for EnumValueParser<T> {
     type Value = T;
 
     fn parse_ref(
@@ -26,21 +26,21 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.words.iter().map(PossibleValue::new)))
+        Some(Box::new(self.values.iter().map(PossibleValue::new)))
     }
 }
 
-pub(super) const FORMAT: Words<Format> = Words {
+pub(super) const FORMAT: EnumValueParser<Format> = EnumValueParser {
     parse: format,
-    words: &["json", "yaml", "table", "wide", "jsonl", "csv"],
+    values: &["json", "yaml", "table", "wide", "jsonl", "csv"],
 };
-pub(super) const SHELL: Words<Shell> = Words {
+pub(super) const SHELL: EnumValueParser<Shell> = EnumValueParser {
     parse: shell,
-    words: &["bash", "zsh", "fish"],
+    values: &["bash", "zsh", "fish"],
 };
-pub(super) const PROPERTY: Words<GroupBy> = Words {
-    parse: property,
-    words: &[
+pub(super) const GROUP_BY: EnumValueParser<GroupBy> = EnumValueParser {
+    parse: group_by,
+    values: &[
         "type",
         "severity",
         "namespace",
@@ -55,16 +55,16 @@ pub(super) const PROPERTY: Words<GroupBy> = Words {
     ],
 };
 
-impl<T> Words<T> {
+impl<T> EnumValueParser<T> {
     pub(super) const fn new(
         parse: fn(&str) -> Result<T, String>,
-        words: &'static [&'static str],
+        values: &'static [&'static str],
     ) -> Self {
-        Self { parse, words }
+        Self { parse, values }
     }
 }
 
-/// How the result is written.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Json,
@@ -110,7 +110,7 @@ pub(super) fn format(text: &str) -> Result<Format, String> {
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds @ 1..=30) => Ok(Duration::from_secs(seconds)),
-        _ => Err("give whole seconds, 1 to 30".to_owned()),
+        _ => Err("use whole seconds, 1 to 30".to_owned()),
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(limit @ 1..=1000) => Ok(limit),
         _ => Err(
-            "give a number of rows, 1 to 1000; for more, use --after with pagination.next"
+            "use a number of rows, 1 to 1000; for more, use --after with pagination.next"
                 .to_owned(),
         ),
     }
@@ -127,19 +127,16 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
 pub(super) fn tail(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(tail @ 0..=1000) => Ok(tail),
-        _ => Err("give a number of rows, 0 to 1000".to_owned()),
+        _ => Err("use a number of rows, 0 to 1000".to_owned()),
     }
 }
 
-pub(super) fn property(text: &str) -> Result<GroupBy, String> {
+pub(super) fn group_by(text: &str) -> Result<GroupBy, String> {
     GroupBy::ALL
         .into_iter()
-        .find(|property| property.as_str() == text)
+        .find(|column| column.as_str() == text)
         .ok_or_else(|| {
-            let valid: Vec<&str> = GroupBy::ALL
-                .iter()
-                .map(|property| property.as_str())
-                .collect();
+            let valid: Vec<&str> = GroupBy::ALL.iter().map(|column| column.as_str()).collect();
             format!("valid values: {}", valid.join(", "))
         })
 }
@@ -147,16 +144,16 @@ pub(super) fn property(text: &str) -> Result<GroupBy, String> {
 pub(super) fn offset(text: &str) -> Result<u64, String> {
     match text.parse::<i64>().map(u64::try_from) {
         Ok(Ok(offset)) => Ok(offset),
-        _ => Err("give a number of rows, 0 or more".to_owned()),
+        _ => Err("use a number of rows, 0 or more".to_owned()),
     }
 }
 
 pub(super) fn cursor(text: &str) -> Result<Cursor, String> {
     text.parse()
-        .map_err(|_| "it is no cursor; take it from pagination.next of the page before".to_owned())
+        .map_err(|_| "invalid cursor; use pagination.next of the previous page".to_owned())
 }
 
-/// `evt_`, 8 digits, `_`, 6 digits, `_`, 6 letters or digits. A foreign database may have more than hex digits there.
+/// `evt_`, 8 digits, `_`, 6 digits, `_`, 6 letters or digits: imported rows have more than hex digits there.
 pub(super) fn id(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('_').collect();
     let digits =
@@ -192,8 +189,8 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    /// The contract's columns, in its order.
-    pub(crate) const CONTRACT: [Self; 10] = [
+    /// The columns of the relation `events`, in order.
+    pub(crate) const COLUMNS: [Self; 10] = [
         Self::Id,
         Self::EventType,
         Self::Severity,
@@ -224,7 +221,7 @@ impl Field {
 }
 
 pub(super) fn field(text: &str) -> Result<Field, String> {
-    if let Some(field) = Field::CONTRACT
+    if let Some(field) = Field::COLUMNS
         .into_iter()
         .find(|field| field.name() == text)
     {
@@ -236,7 +233,7 @@ pub(super) fn field(text: &str) -> Result<Field, String> {
     {
         return Ok(Field::MetadataKey(text.to_owned()));
     }
-    let valid: Vec<String> = Field::CONTRACT
+    let valid: Vec<String> = Field::COLUMNS
         .iter()
         .map(|field| field.name().to_owned())
         .collect();
@@ -265,17 +262,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn all_parse<T>(words: &Words<T>, count: usize) {
-        assert_eq!(words.words.len(), count);
-        for word in words.words {
-            assert!((words.parse)(word).is_ok(), "{word}");
+    fn all_parse<T>(parser: &EnumValueParser<T>, count: usize) {
+        assert_eq!(parser.values.len(), count);
+        for value in parser.values {
+            assert!((parser.parse)(value).is_ok(), "{value}");
         }
     }
 
     #[test]
-    fn words_that_are_offered_are_all_that_there_are() {
+    fn completion_values_are_complete() {
         all_parse(&FORMAT, Format::ALL.len());
         all_parse(&SHELL, 3);
-        all_parse(&PROPERTY, GroupBy::ALL.len());
+        all_parse(&GROUP_BY, GroupBy::ALL.len());
     }
 }

@@ -1,4 +1,4 @@
-//! `events export`: all events of a filter, streamed; memory stays the same however many there are.
+//! `events export`: streams all matching events in constant memory.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -7,28 +7,28 @@ use kube9_model::time::Timestamp;
 
 use super::Context;
 use crate::args::{ExportArgs, Field, Format};
-use crate::failure::Failure;
-use crate::output::{self, Csv, Event, Form, Out};
+use crate::error::CliError;
+use crate::output::{self, Csv, Event, MetadataEncoding, Stdout};
 use crate::text::grouped;
 use crate::watchdog;
 
-pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), CliError> {
     let filter = args.filter.resolve(Timestamp::now())?;
     let reader = context.open()?;
     let fields: &[Field] = if args.fields.is_empty() {
-        &Field::CONTRACT
+        &Field::COLUMNS
     } else {
         &args.fields
     };
     let csv = (context.format == Format::Csv).then(|| Csv::new(fields));
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     if let Some(csv) = &csv {
         csv.write_headings(&mut out)?;
     }
     let mut export = reader.export(&filter)?;
     let mut progress = Progress::new(export.total());
     while let Some(rows) = export.next_chunk()? {
-        watchdog::next();
+        watchdog::restart();
         for row in &rows {
             match &csv {
                 Some(csv) => csv.write_row(&mut out, row)?,
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
                     let event = Event {
                         row,
                         fields,
-                        form: Form::Json,
+                        encoding: MetadataEncoding::Json,
                         change: None,
                     };
                     writeln!(
@@ -48,66 +48,66 @@ pub(super) fn run(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
             }
         }
         progress.add(rows.len() as u64);
-        watchdog::next();
+        watchdog::restart();
     }
     out.finish()?;
-    progress.end();
+    progress.finish();
     Ok(())
 }
 
-/// A line on a terminal's stderr that says how far it is.
+/// A progress line on stderr, if it is a terminal.
 struct Progress {
     total: u64,
     done: u64,
     start: Instant,
-    shown: Option<Instant>,
-    is_seen: bool,
+    printed_at: Option<Instant>,
+    is_enabled: bool,
 }
 
 impl Progress {
-    const EVERY: Duration = Duration::from_millis(200);
-    const BAR: u64 = 24;
+    const INTERVAL: Duration = Duration::from_millis(200);
+    const BAR_WIDTH: u64 = 24;
 
     fn new(total: u64) -> Self {
-        // With stdout on the same terminal the rows themselves show it.
-        let is_seen = stderr().is_terminal() && !std::io::stdout().is_terminal();
+        // With stdout on the same terminal the rows show the progress.
+        let is_enabled = stderr().is_terminal() && !std::io::stdout().is_terminal();
         Self {
             total,
             done: 0,
             start: Instant::now(),
-            shown: None,
-            is_seen,
+            printed_at: None,
+            is_enabled,
         }
     }
 
     fn add(&mut self, rows: u64) {
         self.done += rows;
-        if self.is_seen
+        if self.is_enabled
             && self
-                .shown
-                .is_none_or(|shown| shown.elapsed() >= Self::EVERY)
+                .printed_at
+                .is_none_or(|printed| printed.elapsed() >= Self::INTERVAL)
         {
-            self.shown = Some(Instant::now());
-            self.show();
+            self.printed_at = Some(Instant::now());
+            self.print();
         }
     }
 
-    fn end(&mut self) {
-        if self.is_seen {
-            self.show();
+    fn finish(&mut self) {
+        if self.is_enabled {
+            self.print();
             let _ = writeln!(stderr().lock());
         }
     }
 
-    /// Overwrites the line; nobody reads it if stderr is closed.
-    fn show(&self) {
-        let part = (self.done * Self::BAR)
+    /// Overwrites the line; ignores a closed stderr.
+    fn print(&self) {
+        let filled = (self.done * Self::BAR_WIDTH)
             .checked_div(self.total)
-            .unwrap_or(Self::BAR)
-            .min(Self::BAR);
+            .unwrap_or(Self::BAR_WIDTH)
+            .min(Self::BAR_WIDTH);
         let (full, empty) = (
-            "#".repeat(part as usize),
-            ".".repeat((Self::BAR - part) as usize),
+            "#".repeat(filled as usize),
+            ".".repeat((Self::BAR_WIDTH - filled) as usize),
         );
         let rate = (self.done as f64 / self.start.elapsed().as_secs_f64().max(0.001)) as u64;
         let (done, total) = (grouped(self.done), grouped(self.total));

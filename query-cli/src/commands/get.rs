@@ -1,4 +1,4 @@
-//! `events get`: one event.
+//! `events get`: shows one event.
 
 use std::io::Write;
 
@@ -6,29 +6,29 @@ use kube9_db::read::Row;
 use kube9_model::time::Timestamp;
 use serde_json::Value;
 
-use super::{Context, rows};
+use super::{Context, event_table};
 use crate::args::Format;
-use crate::failure::Failure;
-use crate::output::{self, Event, Form, Out, cell};
-use crate::screen::Screen;
+use crate::error::CliError;
+use crate::output::{self, Event, MetadataEncoding, Stdout, cell};
+use crate::terminal::Terminal;
 use crate::text::{safe, safe_text, width, wrap};
 
-pub(super) fn run(context: &Context, id: &str) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, id: &str) -> Result<(), CliError> {
     let row = context
         .open()?
         .get(id)?
-        .ok_or_else(|| Failure::NotFound(format!("event {id}")))?;
-    let mut out = Out::stdout();
+        .ok_or_else(|| CliError::NotFound(format!("event {id}")))?;
+    let mut out = Stdout::lock();
     match context.format {
-        Format::Json => output::write_json(&mut out, &Event::whole(&row, Form::Json))?,
-        Format::Yaml => output::write_yaml(&mut out, &Event::whole(&row, Form::Yaml))?,
-        _ => write_sheet(&mut out, &row, context.screen)?,
+        Format::Json => output::write_json(&mut out, &Event::whole(&row, MetadataEncoding::Json))?,
+        Format::Yaml => output::write_yaml(&mut out, &Event::whole(&row, MetadataEncoding::Yaml))?,
+        _ => write_fields(&mut out, &row, context.terminal)?,
     }
     out.finish()
 }
 
-/// One line a fact.
-fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Failure> {
+/// One line for each column and metadata key.
+fn write_fields(out: &mut impl Write, row: &Row, terminal: Terminal) -> Result<(), CliError> {
     let metadata = output::metadata(row);
     let mut lines: Vec<(String, String)> = vec![
         ("id".into(), row.id.clone()),
@@ -37,7 +37,7 @@ fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Fa
             format!(
                 "{} ({} ago)",
                 row.created_at,
-                rows::age(row, &Value::Null, Timestamp::now())
+                event_table::age(row, &Value::Null, Timestamp::now())
             ),
         ),
         ("event_type".into(), row.event_type.clone()),
@@ -70,13 +70,13 @@ fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Fa
         .map(|(name, _)| width(&safe(name)))
         .max()
         .unwrap_or(0);
-    let room = screen.columns.map_or(usize::MAX, |columns| {
+    let available = terminal.columns.map_or(usize::MAX, |columns| {
         columns.saturating_sub(label + 2).max(20)
     });
-    let (strong, plain) = screen.strong();
+    let (bold, reset) = terminal.bold();
     for (name, value) in &lines {
         let (begin, end) = if name == "severity" {
-            (screen.begin(value), screen.end(value))
+            (terminal.severity_start(value), terminal.severity_end(value))
         } else {
             ("", "")
         };
@@ -84,10 +84,10 @@ fn write_sheet(out: &mut impl Write, row: &Row, screen: Screen) -> Result<(), Fa
             "title" | "description" => safe_text(value),
             _ => safe(value),
         };
-        for (i, part) in wrap(&value, room).iter().enumerate() {
+        for (i, part) in wrap(&value, available).iter().enumerate() {
             let name = if i == 0 { safe(name) } else { String::new() };
             let padding = " ".repeat(label - width(&name));
-            let line = format!("{strong}{name}{plain}{padding}  {begin}{part}{end}");
+            let line = format!("{bold}{name}{reset}{padding}  {begin}{part}{end}");
             writeln!(out, "{}", line.trim_end())?;
         }
     }

@@ -1,17 +1,17 @@
-//! `events list`: a page of events.
+//! `events list`: one page of events.
 
 use std::io::{Write, stderr};
 
 use kube9_db::read::{Page, PageRequest};
 use kube9_model::time::Timestamp;
 
-use super::{Context, rows};
+use super::{Context, event_table};
 use crate::args::{Field, Format, ListArgs};
-use crate::failure::Failure;
-use crate::output::{self, Csv, Event, Form, List, Out};
+use crate::error::CliError;
+use crate::output::{self, Csv, Event, ListDocument, MetadataEncoding, Stdout};
 use crate::text::{counted, grouped};
 
-pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), CliError> {
     let now = Timestamp::now();
     let request = PageRequest {
         filter: args.filter.resolve(now)?,
@@ -21,22 +21,34 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
     };
     let page = context.open()?.list(&request)?;
     let fields: &[Field] = if args.fields.is_empty() {
-        &Field::CONTRACT
+        &Field::COLUMNS
     } else {
         &args.fields
     };
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     match context.format {
         Format::Json => {
             output::write_json(
                 &mut out,
-                &List::new(&page, args.limit, args.offset, fields, Form::Json),
+                &ListDocument::new(
+                    &page,
+                    args.limit,
+                    args.offset,
+                    fields,
+                    MetadataEncoding::Json,
+                ),
             )?;
         }
         Format::Yaml => {
             output::write_yaml(
                 &mut out,
-                &List::new(&page, args.limit, args.offset, fields, Form::Yaml),
+                &ListDocument::new(
+                    &page,
+                    args.limit,
+                    args.offset,
+                    fields,
+                    MetadataEncoding::Yaml,
+                ),
             )?;
         }
         Format::Jsonl => {
@@ -44,7 +56,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
                 let line = output::to_line(&Event {
                     row,
                     fields,
-                    form: Form::Json,
+                    encoding: MetadataEncoding::Json,
                     change: None,
                 })
                 .map_err(std::io::Error::from)?;
@@ -61,31 +73,31 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<(), Failure> {
         Format::Table | Format::Wide => {
             if !page.rows.is_empty() {
                 let table = if args.fields.is_empty() {
-                    rows::table(&page.rows, context.format, context.screen, now)
+                    event_table::table(&page.rows, context.format, context.terminal, now)
                 } else {
-                    rows::chosen(&page.rows, fields)
+                    event_table::column_table(&page.rows, fields)
                 };
-                table.write(&mut out, context.screen)?;
+                table.write(&mut out, context.terminal)?;
             }
             out.flush()?;
-            note(&page, args);
+            print_summary(&page, args);
         }
     }
     out.finish()
 }
 
-/// What the table does not say: on stderr, so that stdout holds rows only.
-fn note(page: &Page, args: &ListArgs) {
+/// Prints the total and the next page on stderr, so that stdout holds only rows.
+fn print_summary(page: &Page, args: &ListArgs) {
     let (shown, total) = (grouped(page.rows.len() as u64), grouped(page.total));
     let line = match (&page.next, page.rows.is_empty()) {
         (_, true) if page.total == 0 => "no events match".to_owned(),
-        (_, true) => format!("none here; {total} match in all"),
-        (Some(next), _) => format!("{shown} of {total} events; more with --after={next}"),
+        (_, true) => format!("no events on this page; {total} match"),
+        (Some(next), _) => format!("{shown} of {total} events; next page: --after={next}"),
         (None, _) if args.offset > 0 || args.after.is_some() => {
             format!("the last {shown} of {total} events")
         }
         (None, _) => counted(page.total, "event"),
     };
-    // Nobody reads it if stderr is closed.
+    // Ignores a closed stderr.
     let _ = writeln!(stderr().lock(), "{line}");
 }

@@ -1,11 +1,11 @@
-//! One file a command. Each asks `shared::read` and hands the rows to an output.
+//! One file for each command: queries the database and writes the result.
 
 mod completions;
+mod event_table;
 mod export;
 mod get;
 mod list;
 mod pause;
-mod rows;
 mod stats;
 mod status;
 mod timeline;
@@ -16,55 +16,55 @@ use std::time::Duration;
 use kube9_db::read::{Reader, limit_heap};
 
 use crate::args::{Command, EventsCommand, Format, Options, Request};
-use crate::failure::Failure;
-use crate::screen::Screen;
+use crate::error::CliError;
+use crate::terminal::Terminal;
 use crate::watchdog;
 
-/// SQLite's memory: its page cache of 1 MiB, and what a statement sorts. With a page of 4 MiB and its text in every form a
-/// command stays below 32 MiB with any file.
+/// Memory limit of SQLite: its page cache of 1 MiB, and what a statement sorts. With a page of 4 MiB of rows and their
+/// formatted text, a command stays below 32 MiB whatever the file holds.
 const HEAP_BYTES_MAX: u32 = 16 << 20;
 /// Opening waits up to twice 2 s for a recorder that is starting or stopping.
-const OPENING_MAX: Duration = Duration::from_secs(4);
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// What a command works with.
+/// Options and output of a command.
 pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) format: Format,
-    pub(crate) screen: Screen,
+    pub(crate) terminal: Terminal,
 }
 
 impl Context {
-    /// Opens the database; from here on the time limit counts.
-    fn open(&self) -> Result<Reader, Failure> {
+    /// Opens the database and starts the time limit.
+    fn open(&self) -> Result<Reader, CliError> {
         let timeout = self.options.timeout;
         let json = self.options.format == Some(Format::Json);
-        watchdog::work(timeout, OPENING_MAX, json);
+        watchdog::start(timeout, OPEN_WAIT_MAX, json);
         limit_heap(HEAP_BYTES_MAX)?;
         let reader = Reader::open(&self.options.database(), timeout)?;
-        watchdog::next();
+        watchdog::restart();
         Ok(reader)
     }
 }
 
-/// Does what was asked for.
-pub(crate) fn run(request: Request) -> Result<(), Failure> {
-    let screen = Screen::of_stdout();
-    let asked = request.options.format;
-    let usual = if screen.is_terminal {
+/// Runs a command.
+pub(crate) fn run(request: Request) -> Result<(), CliError> {
+    let terminal = Terminal::of_stdout();
+    let requested = request.options.format;
+    let default = if terminal.is_terminal {
         Format::Table
     } else {
         Format::Json
     };
-    let format = match (&request.command, asked) {
-        (_, Some(asked)) => asked,
-        // What is exported is for programs, wherever it goes.
+    let format = match (&request.command, requested) {
+        (_, Some(requested)) => requested,
+        // Exports are for programs, also on a terminal.
         (Command::Events(EventsCommand::Export(_)), None) => Format::Jsonl,
-        (_, None) => usual,
+        (_, None) => default,
     };
     let context = Context {
         options: request.options,
         format,
-        screen,
+        terminal,
     };
     let result = match &request.command {
         Command::Status => status::run(&context),
@@ -77,5 +77,5 @@ pub(crate) fn run(request: Request) -> Result<(), Failure> {
         Command::Completions { shell } => completions::run(*shell),
         Command::Pause => pause::run(),
     };
-    result.map_err(|failure| failure.in_json(asked == Some(Format::Json)))
+    result.map_err(|error| error.as_json(requested == Some(Format::Json)))
 }

@@ -1,19 +1,19 @@
-//! `pause`: what the query container runs between two `kubectl exec`.
+//! `pause`: the main process of the query container.
 //!
-//! As the container's first process it inherits what an interrupted exec leaves behind, so it reaps; and it ends at
-//! SIGTERM at once, so that the pod need not be killed.
+//! As PID 1 it inherits the orphans of interrupted execs and reaps them. It exits immediately on SIGTERM, so that the pod does
+//! not have to be killed.
 
 use rustix::process::{WaitOptions, wait};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::Signals;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// Sleeps for ever. SIGTERM and SIGINT end the process: see `main`.
-pub(super) fn run() -> Result<(), Failure> {
+/// Never returns on its own. SIGTERM and SIGINT end the process: see `main`.
+pub(super) fn run() -> Result<(), CliError> {
     let mut signals = Signals::new([SIGCHLD])?;
     loop {
-        // Before waiting, too: a child may have ended before the handler was there.
+        // Also before the first wait: a child may have exited before the handler was installed.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         signals.wait();
     }

@@ -1,4 +1,4 @@
-//! `events stats`: how many events, by what they have in common.
+//! `events stats`: number of events by group.
 
 use std::io::Write;
 
@@ -9,30 +9,30 @@ use serde::{Serialize, Serializer};
 
 use super::Context;
 use crate::args::{Format, StatsArgs};
-use crate::failure::Failure;
-use crate::output::{self, Out};
+use crate::error::CliError;
+use crate::output::{self, Stdout};
 use crate::table::{Cell, Column, Table};
 use crate::text::grouped;
 
-pub(super) fn run(context: &Context, args: &StatsArgs) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, args: &StatsArgs) -> Result<(), CliError> {
     let filter = args.filter.resolve(Timestamp::now())?;
     let groups = context.open()?.stats(&filter, &args.by)?;
     let shown = &groups[..groups.len().min(args.limit)];
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     match context.format {
         Format::Json => output::write_json(&mut out, &Document::new(&groups, shown, args))?,
         Format::Yaml => output::write_yaml(&mut out, &Document::new(&groups, shown, args))?,
         Format::Csv => write_csv(&mut out, shown, &args.by)?,
         _ => {
-            table(shown, &args.by).write(&mut out, context.screen)?;
+            table(shown, &args.by).write(&mut out, context.terminal)?;
             out.flush()?;
             if shown.len() < groups.len() {
                 let line = format!(
-                    "{} of {} groups; more with --limit",
+                    "{} of {} groups; use --limit to show more",
                     grouped(shown.len() as u64),
                     grouped(groups.len() as u64)
                 );
-                // Nobody reads it if stderr is closed.
+                // Ignores a closed stderr.
                 let _ = writeln!(std::io::stderr().lock(), "{line}");
             }
         }
@@ -52,7 +52,7 @@ struct Document<'a> {
 impl<'a> Document<'a> {
     fn new(all: &[Group], shown: &'a [Group], args: &'a StatsArgs) -> Self {
         Self {
-            by: args.by.iter().map(|property| property.as_str()).collect(),
+            by: args.by.iter().map(|column| column.as_str()).collect(),
             groups: shown
                 .iter()
                 .map(|group| Entry {
@@ -75,18 +75,18 @@ struct Entry<'a> {
 impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.by.len() + 1))?;
-        for (property, value) in self.by.iter().zip(&self.group.values) {
-            map.serialize_entry(property.as_str(), value)?;
+        for (column, value) in self.by.iter().zip(&self.group.values) {
+            map.serialize_entry(column.as_str(), value)?;
         }
         map.serialize_entry("events", &self.group.events)?;
         map.end()
     }
 }
 
-fn write_csv(out: &mut impl Write, groups: &[Group], by: &[GroupBy]) -> Result<(), Failure> {
+fn write_csv(out: &mut impl Write, groups: &[Group], by: &[GroupBy]) -> Result<(), CliError> {
     let names: Vec<&str> = by
         .iter()
-        .map(|property| property.as_str())
+        .map(|column| column.as_str())
         .chain(["events"])
         .collect();
     writeln!(out, "{}", names.join(","))?;
@@ -107,14 +107,14 @@ fn table(groups: &[Group], by: &[GroupBy]) -> Table {
     let mut columns = vec![Column::number("EVENTS")];
     columns.extend(
         by.iter()
-            .map(|property| Column::name(&property.as_str().to_uppercase(), 12)),
+            .map(|column| Column::shrink_middle(&column.as_str().to_uppercase(), 12)),
     );
     let mut table = Table::new(columns);
     for group in groups {
         let mut cells = vec![Cell::new(&grouped(group.events))];
-        cells.extend(by.iter().zip(&group.values).map(|(property, value)| {
+        cells.extend(by.iter().zip(&group.values).map(|(column, value)| {
             let text = value.as_deref().unwrap_or("-");
-            if *property == GroupBy::Severity {
+            if *column == GroupBy::Severity {
                 Cell::severity(text)
             } else {
                 Cell::new(text)

@@ -1,15 +1,15 @@
-//! `events watch`: new and updated events as they are committed.
+//! `events watch`: follows new and updated events.
 //!
 //! ```text
-//!   open ── tail ── did a file change? ── did another process commit? ── changes ── write, flush ─┐
-//!     ▲               ▲─────────────────────────── sleep on stdout ───────────────────────────────┘
-//!     └── the file was replaced, or cannot be read for now (the recorder restarts)
+//!   open ── tail ── file changed? ── data_version changed? ── committed_after ── write, flush ─┐
+//!     ▲               ▲────────────────────── wait, polling stdout ────────────────────────────┘
+//!     └── the file was replaced, or cannot be read (the recorder restarts)
 //! ```
 //!
-//! While nothing happens, a look is two `stat` calls: a commit writes the log or the file, and that changes their times.
-//! It ends when nobody reads stdout any more, which a pipe tells even while there is nothing to write. Inside a container
-//! that is not enough: the runtime goes on reading what a process started by `kubectl exec` writes, and keeps its terminal
-//! open, when the client has gone. With `-i` it closes stdin, and that ends it too; and such a process has a longest life.
+//! While idle, each poll is two `stat` calls: a commit changes the modification time of the database or its WAL.
+//! The process exits when the pipe of stdout is closed, which poll(2) reports even without a write. In a container that is not
+//! sufficient: when the client of `kubectl exec` disconnects, the runtime keeps reading stdout and keeps the terminal open.
+//! With `-i` it closes stdin, which also ends the process; in any case such a process has a maximum lifetime.
 
 use std::fs::Metadata;
 use std::io::{Write, stderr, stdin, stdout};
@@ -23,57 +23,58 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::process::{getpid, getppid};
 
-use super::{Context, rows};
+use super::{Context, event_table};
 use crate::args::{Field, Format, WatchArgs};
-use crate::failure::Failure;
-use crate::output::{self, Event, Form, Out};
+use crate::error::CliError;
+use crate::output::{self, Event, MetadataEncoding, Stdout};
 use crate::text::{counted, safe};
 use crate::watchdog;
 
-/// Between two looks at the database. A row is shown within a second of its commit.
-const LOOK_EVERY: Timespec = Timespec {
+/// Interval of polling. A row is shown within a second of its commit.
+const POLL_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 400_000_000,
 };
-/// File systems count time in ticks of up to 10 ms: a file that was written so short a time ago may be written again
-/// without that its time shows it.
-const SETTLED_AFTER: Duration = Duration::from_millis(100);
-/// The longest life of a process that `kubectl exec` started: what a client leaves behind without a trace must not stay
-/// for as long as the pod lives.
-const EXEC_LIFE: Duration = Duration::from_secs(3600);
-/// Between two attempts to read a database that cannot be read for now.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// File systems record times in ticks of up to 10 ms: a file that was written less than this ago can change again without
+/// a new modification time.
+const STABLE_AFTER: Duration = Duration::from_millis(100);
+/// Maximum lifetime of a process started by `kubectl exec`: one whose client has disconnected must not run as long as the pod.
+const EXEC_LIFETIME_MAX: Duration = Duration::from_secs(3600);
+/// Interval of retries while the database cannot be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, args: &WatchArgs) -> Result<(), CliError> {
     let filter = args.filter.resolve(Timestamp::now())?;
     let client = Client::begin();
     let mut sink = Sink::new(context);
     let mut follower = Follower::begin(context, &filter, args.tail, &mut sink)?;
     loop {
         sink.out.flush()?;
-        if !watchdog::rest(|| client.wait(LOOK_EVERY))? {
+        if !watchdog::pause(|| client.wait(POLL_INTERVAL))? {
             return Ok(());
         }
-        watchdog::next();
-        follower.look(context, &filter, &mut sink)?;
+        watchdog::restart();
+        follower.poll(context, &filter, &mut sink)?;
     }
 }
 
-/// Whoever reads.
+/// The reader of stdout.
 struct Client {
-    /// Whether the end of stdin is theirs.
+    /// Whether the end of stdin means that the client has disconnected.
     has_stdin: bool,
 }
 
 impl Client {
     fn begin() -> Self {
-        // A process that comes into a container from outside has no parent there; its first process has none either.
+        // A process of `kubectl exec` has no parent inside the container; nor has its main process.
         let is_exec = getppid().is_none() && !getpid().is_init();
         if is_exec {
-            // A thread of its own: the other may be held by a write that nobody takes.
+            // In its own thread: the main thread may be blocked in a write.
             std::thread::spawn(|| {
-                std::thread::sleep(EXEC_LIFE);
-                note("ended after an hour: nobody can tell whether you still read; run it again");
+                std::thread::sleep(EXEC_LIFETIME_MAX);
+                print_note(
+                    "exiting after one hour, the limit for kubectl exec; run the command again to continue",
+                );
                 std::process::exit(0);
             });
         }
@@ -88,8 +89,8 @@ impl Client {
         }
     }
 
-    /// Sleeps; false if they have gone.
-    fn wait(&self, time: Timespec) -> Result<bool, Failure> {
+    /// Waits; `false` if the client has disconnected.
+    fn wait(&self, time: Timespec) -> Result<bool, CliError> {
         let (out, input) = (stdout(), stdin());
         let mut fds = [
             PollFd::new(&out, PollFlags::empty()),
@@ -99,32 +100,32 @@ impl Client {
         match poll(fds, Some(&time)) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(true),
-            Err(error) => return Err(Failure::Write(error.into())),
+            Err(error) => return Err(CliError::Write(error.into())),
         }
-        let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        Ok(!fds.iter().any(|fd| fd.revents().intersects(gone)))
+        let closed = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        Ok(!fds.iter().any(|fd| fd.revents().intersects(closed)))
     }
 }
 
-/// Which file a path names; another one after a replacement.
-type Identity = Option<(u64, u64)>;
+/// Device and inode of the file, which change if it is replaced.
+type FileId = Option<(u64, u64)>;
 
-/// What `stat` says of the database and its write-ahead log.
+/// State of the database and its WAL by `stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Trace {
-    identity: Identity,
-    /// Length and time of the last write, of each file that is there.
+struct FileFingerprint {
+    file_id: FileId,
+    /// Length and modification time of each file that exists.
     writes: [Option<(u64, SystemTime)>; 2],
 }
 
-impl Trace {
+impl FileFingerprint {
     fn of(path: &Path) -> Self {
         let file = std::fs::metadata(path).ok();
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let written = |meta: &Metadata| Some((meta.len(), meta.modified().ok()?));
         Self {
-            identity: file.as_ref().map(|meta| (meta.dev(), meta.ino())),
+            file_id: file.as_ref().map(|meta| (meta.dev(), meta.ino())),
             writes: [
                 file.as_ref().and_then(written),
                 std::fs::metadata(log).ok().as_ref().and_then(written),
@@ -132,27 +133,27 @@ impl Trace {
         }
     }
 
-    /// Whether the next write will show: not if the last one is so young that it may bear the same time.
-    fn is_settled(&self) -> bool {
+    /// Whether the next write will change the fingerprint: not if the last one is so recent that it may have the same time.
+    fn is_stable(&self) -> bool {
         let now = SystemTime::now();
         self.writes.iter().flatten().all(|(_, time)| {
             now.duration_since(*time)
-                .is_ok_and(|age| age > SETTLED_AFTER)
+                .is_ok_and(|age| age > STABLE_AFTER)
         })
     }
 }
 
-/// A place in a database that grows.
+/// Follows the commits of a database.
 struct Follower {
-    /// None while it cannot be read, and between two looks at a file that nobody writes.
+    /// `None` while it cannot be read, and between polls of an immutable file.
     reader: Option<Reader>,
-    identity: Identity,
+    file_id: FileId,
     position: CommitSeq,
     version: Option<i64>,
-    /// The files as they were at the last look that told everything; `None` where the next one must look again.
-    seen: Option<Trace>,
-    /// Whether the trouble that is there now has been told.
-    told: bool,
+    /// Files at the last complete poll; `None` if the next poll must read the database.
+    last_fingerprint: Option<FileFingerprint>,
+    /// Whether the current error has been reported.
+    error_reported: bool,
 }
 
 impl Follower {
@@ -161,9 +162,9 @@ impl Follower {
         filter: &Filter,
         tail: usize,
         sink: &mut Sink<'_>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let path = context.options.database();
-        let identity = Trace::of(&path).identity;
+        let file_id = FileFingerprint::of(&path).file_id;
         let reader = context.open()?;
         let version = Some(reader.data_version()?);
         let (rows, position) = reader.tail(filter, tail)?;
@@ -172,68 +173,68 @@ impl Follower {
         }
         let mut follower = Self {
             reader: Some(reader),
-            identity,
+            file_id,
             position,
             version,
-            seen: None,
-            told: false,
+            last_fingerprint: None,
+            error_reported: false,
         };
-        follower.let_go();
+        follower.release();
         Ok(follower)
     }
 
-    /// A file that is read as unchanging keeps recorders from starting: hold it only while looking.
-    fn let_go(&mut self) {
+    /// A file that is open as immutable prevents recorders from starting: keep it open only while reading.
+    fn release(&mut self) {
         if self.reader.as_ref().is_some_and(Reader::is_immutable) {
             self.reader = None;
             self.version = None;
         }
     }
 
-    fn look(
+    fn poll(
         &mut self,
         context: &Context,
         filter: &Filter,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Failure> {
-        // Before reading: what is written while we read is for the next look.
-        let trace = Trace::of(&context.options.database());
-        if self.seen.as_ref() == Some(&trace) {
+    ) -> Result<(), CliError> {
+        // Before reading: a write during the read is for the next poll.
+        let fingerprint = FileFingerprint::of(&context.options.database());
+        if self.last_fingerprint.as_ref() == Some(&fingerprint) {
             return Ok(());
         }
-        let is_settled = trace.is_settled();
-        self.seen = None;
-        match self.try_look(context, filter, &trace, sink) {
+        let is_stable = fingerprint.is_stable();
+        self.last_fingerprint = None;
+        match self.read_commits(context, filter, &fingerprint, sink) {
             Ok(()) => {
-                self.seen = is_settled.then_some(trace);
-                if std::mem::take(&mut self.told) {
-                    note("the database can be read again");
+                self.last_fingerprint = is_stable.then_some(fingerprint);
+                if std::mem::take(&mut self.error_reported) {
+                    print_note("the database can be read again");
                 }
                 Ok(())
             }
-            // The recorder may be restarting or moving a damaged file aside: whatever it is, it may pass.
-            Err(failure @ (Failure::Open(_) | Failure::Read(_))) => {
+            // May be transient: the recorder restarts, or quarantines a damaged file.
+            Err(error @ (CliError::Open(_) | CliError::Read(_))) => {
                 self.reader = None;
                 self.version = None;
-                if !std::mem::replace(&mut self.told, true) {
-                    note(&format!("{}; waiting", failure.words().0));
+                if !std::mem::replace(&mut self.error_reported, true) {
+                    print_note(&format!("{}; waiting", error.message_and_details().0));
                 }
-                watchdog::rest(|| std::thread::sleep(RETRY_EVERY));
+                watchdog::pause(|| std::thread::sleep(RETRY_INTERVAL));
                 Ok(())
             }
             Err(other) => Err(other),
         }
     }
 
-    fn try_look(
+    fn read_commits(
         &mut self,
         context: &Context,
         filter: &Filter,
-        trace: &Trace,
+        fingerprint: &FileFingerprint,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Failure> {
-        let now = trace.identity;
-        if now != self.identity {
+    ) -> Result<(), CliError> {
+        let file_id = fingerprint.file_id;
+        if file_id != self.file_id {
             self.reader = None;
             self.version = None;
         }
@@ -241,68 +242,69 @@ impl Follower {
             Some(reader) => reader,
             None => context.open()?,
         };
-        if now != self.identity {
-            note("the database was replaced; following the new one from its beginning");
-            self.identity = now;
+        if file_id != self.file_id {
+            print_note("the database was replaced; following the new file from its start");
+            self.file_id = file_id;
             self.position = CommitSeq::START;
         }
         let version = reader.data_version()?;
         if self.version != Some(version) {
             loop {
-                let found = reader.committed_after(self.position, filter)?;
-                if found.missed > 0 {
-                    note(&format!(
-                        "{} not shown: more came than could be read",
-                        counted(found.missed, "change")
+                let committed = reader.committed_after(self.position, filter)?;
+                if committed.missed > 0 {
+                    print_note(&format!(
+                        "{} skipped: they were committed faster than they could be read",
+                        counted(committed.missed, "update")
                     ));
                 }
-                for change in &found.rows {
-                    sink.write(&change.row, Some(change.updated))?;
+                for row in &committed.rows {
+                    sink.write(&row.row, Some(row.updated))?;
                 }
-                watchdog::next();
-                self.position = found.next;
-                if !found.has_more {
+                watchdog::restart();
+                self.position = committed.next;
+                if !committed.has_more {
                     break;
                 }
             }
         }
         self.version = Some(version);
         self.reader = Some(reader);
-        self.let_go();
+        self.release();
         Ok(())
     }
 }
 
-/// Nobody reads it if stderr is closed.
-fn note(text: &str) {
+/// Prints a line on stderr; ignores a closed stderr.
+fn print_note(text: &str) {
     let _ = writeln!(stderr().lock(), "{}", safe(text));
 }
 
-/// Where the events go, one at a time.
+/// The output, one event at a time.
 struct Sink<'c> {
-    out: Out,
+    out: Stdout,
     context: &'c Context,
-    stream: Option<rows::Stream>,
+    stream: Option<event_table::StreamTable>,
 }
 
 impl<'c> Sink<'c> {
     fn new(context: &'c Context) -> Self {
         Self {
-            out: Out::stdout(),
+            out: Stdout::lock(),
             context,
             stream: None,
         }
     }
 
-    /// Writes one event; `updated` is unknown for those that were there at the beginning.
-    fn write(&mut self, row: &Row, updated: Option<bool>) -> Result<(), Failure> {
+    /// Writes one event; `updated` is `None` for events from before the start.
+    fn write(&mut self, row: &Row, updated: Option<bool>) -> Result<(), CliError> {
         match self.context.format {
             Format::Table | Format::Wide => {
                 let context = self.context;
                 let stream = match &mut self.stream {
                     Some(stream) => stream,
                     None => {
-                        let stream = rows::Stream::new(context.format, context.screen);
+                        let stream =
+                            event_table::StreamTable::new(context.format, context.terminal);
                         stream.write_headings(&mut self.out)?;
                         self.stream.insert(stream)
                     }
@@ -311,14 +313,14 @@ impl<'c> Sink<'c> {
             }
             _ => {
                 let change = Some(match updated {
-                    None => "present",
+                    None => "existing",
                     Some(false) => "new",
                     Some(true) => "updated",
                 });
                 let event = Event {
                     row,
-                    fields: &Field::CONTRACT,
-                    form: Form::Json,
+                    fields: &Field::COLUMNS,
+                    encoding: MetadataEncoding::Json,
                     change,
                 };
                 writeln!(

@@ -1,5 +1,5 @@
-//! CSV as RFC 4180 has it, one line an event: control characters are written out, so no field breaks a line, and no field
-//! is a formula to a spreadsheet (OWASP, "CSV Injection").
+//! CSV as in RFC 4180, one line for each event: control characters are escaped, so that no field contains a line break, and no
+//! field is a formula for a spreadsheet (OWASP, "CSV Injection").
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use super::{cell, metadata_value, raw_metadata, text_of, to_line};
 use crate::args::Field;
 use crate::text::{safe, safe_text};
 
-/// Writes rows of the chosen fields.
+/// Writes rows with the selected columns.
 pub(crate) struct Csv<'a> {
     fields: &'a [Field],
 }
@@ -32,7 +32,7 @@ impl<'a> Csv<'a> {
     pub(crate) fn write_row(&self, out: &mut impl Write, row: &Row) -> io::Result<()> {
         for (i, field) in self.fields.iter().enumerate() {
             let text = match field {
-                // As JSON escapes, so that the cell is still JSON.
+                // With JSON escapes, so that the cell stays JSON.
                 Field::Metadata => match raw_metadata(row) {
                     Some(raw) => quoted(&to_line(&raw).map_err(io::Error::from)?),
                     None => quoted(row.metadata.as_deref().unwrap_or("{}")),
@@ -42,7 +42,7 @@ impl<'a> Csv<'a> {
                     value => quoted(&cell(&value)),
                 },
                 Field::Title | Field::Description => {
-                    enclosed(&safe_text(text_of(row, field).unwrap_or_default()))
+                    quote_escaped(&safe_text(text_of(row, field).unwrap_or_default()))
                 }
                 column => quoted(text_of(row, column).unwrap_or_default()),
             };
@@ -52,14 +52,14 @@ impl<'a> Csv<'a> {
     }
 }
 
-/// A cell, quoted where it must be.
+/// A cell, quoted if necessary.
 pub(crate) fn quoted(text: &str) -> String {
-    enclosed(&safe(text))
+    quote_escaped(&safe(text))
 }
 
-/// A cell of text without control characters. One that a spreadsheet would run gets an apostrophe before it, which
-/// spreadsheets take for "this is text"; a semicolon is quoted too, since some split at it.
-fn enclosed(text: &str) -> String {
+/// Quotes text that is escaped already. A cell that a spreadsheet would execute gets a leading apostrophe, which marks text in
+/// spreadsheets. Also quotes semicolons, since some programs split at them.
+fn quote_escaped(text: &str) -> String {
     let mark = if is_formula(text) { "'" } else { "" };
     let is_split = text.contains([',', ';', '"']) || text.starts_with(' ') || text.ends_with(' ');
     if is_split {
@@ -69,8 +69,8 @@ fn enclosed(text: &str) -> String {
     }
 }
 
-/// Whether a spreadsheet that trims spaces and quotes would take a cell for a formula. An apostrophe counts as a quote, so
-/// that the mark can be taken off again: a cell that begins with one and is a formula after it has exactly one too many.
+/// Whether a spreadsheet that trims spaces and quotes would read a cell as a formula. An apostrophe counts as a quote, so that
+/// the mark can be removed again: a cell that starts with an apostrophe before a formula has exactly one too many.
 fn is_formula(text: &str) -> bool {
     let is_trimmed =
         |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '’' | '‘' | '“' | '”');
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_formula_is_text() {
+    fn quoted_formula_gets_apostrophe() {
         for (text, expected) in [
             ("=1+1", "'=1+1"),
             ("+1", "'+1"),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn write_row_number_of_metadata_stays_number() {
+    fn write_row_metadata_number_stays_number() {
         let row = Row {
             metadata: Some(r#"{"exit_code":-1,"reason":"-1","k\u202e":"=x"}"#.into()),
             ..Row::default()
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_breaks_a_line_or_a_column() {
+    fn write_row_any_text_stays_in_its_field() {
         let row = Row {
             id: "evt_1".into(),
             title: "a \"b\", c".into(),

@@ -1,5 +1,5 @@
-//! JSON in which no character does anything to a terminal, and none is invisible: what serde_json leaves as it is (C1
-//! controls, bidirectional marks, joiners) is escaped too. The value stays the same.
+//! JSON without characters that are invisible or control a terminal: also escapes those that serde_json does not (C1 controls,
+//! bidirectional marks, joiners). The value is unchanged.
 
 use std::io::{self, Write};
 
@@ -7,45 +7,48 @@ use kube9_model::visible::hides;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-/// Indented, without a line end, as it comes: a thousand rows are a megabyte of text.
+/// Writes indented JSON without a final newline. Streams, since a thousand rows are a megabyte of text.
 pub(crate) fn write_text(
     out: &mut impl Write,
     document: &impl Serialize,
 ) -> serde_json::Result<()> {
-    let formatter = Safe(PrettyFormatter::new(), Escapes::Json);
+    let formatter = EscapingFormatter(PrettyFormatter::new(), Escapes::Json);
     document.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
-/// On one line, without a line end.
+/// JSON on one line, without a newline.
 pub(crate) fn to_line(document: &impl Serialize) -> serde_json::Result<String> {
-    let (mut bytes, formatter) = (Vec::new(), Safe(CompactFormatter, Escapes::Json));
+    let (mut bytes, formatter) = (
+        Vec::new(),
+        EscapingFormatter(CompactFormatter, Escapes::Json),
+    );
     document.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
     String::from_utf8(bytes).map_err(|error| serde_json::Error::io(io::Error::other(error)))
 }
 
-/// JSON that YAML reads too, whatever the character; without a line end.
+/// Writes JSON that is valid YAML for any character, without a final newline.
 pub(crate) fn write_yaml_flow(
     out: &mut impl Write,
     document: &impl Serialize,
 ) -> serde_json::Result<()> {
-    let formatter = Safe(PrettyFormatter::new(), Escapes::Yaml);
+    let formatter = EscapingFormatter(PrettyFormatter::new(), Escapes::Yaml);
     document.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
-/// How a character beyond 16 bits is escaped.
+/// Escape style of a character above U+FFFF.
 #[derive(Clone, Copy)]
 enum Escapes {
-    /// As two surrogates.
+    /// Two surrogates.
     Json,
     /// `\UXXXXXXXX`
     Yaml,
 }
 
-/// Writes as the formatter within does, but escapes what is hostile.
-struct Safe<F>(F, Escapes);
+/// Wraps a formatter and escapes hidden characters.
+struct EscapingFormatter<F>(F, Escapes);
 
 fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) -> io::Result<()> {
-    // Most text is plain ASCII, and a test of bytes is much cheaper than one of characters.
+    // Most text is plain ASCII, and checking bytes is much cheaper than checking characters.
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
         return out.write_all(text.as_bytes());
     }
@@ -65,7 +68,7 @@ fn write_escaped(out: &mut (impl Write + ?Sized), text: &str, escapes: Escapes) 
     out.write_all(rest.as_bytes())
 }
 
-impl<F: Formatter> Formatter for Safe<F> {
+impl<F: Formatter> Formatter for EscapingFormatter<F> {
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         out: &mut W,
@@ -74,7 +77,7 @@ impl<F: Formatter> Formatter for Safe<F> {
         write_escaped(out, fragment, self.1)
     }
 
-    // JSON text of the database's own: hostile characters can only stand within its strings.
+    // Stored JSON text: such characters can only occur within its strings.
     fn write_raw_fragment<W: ?Sized + Write>(
         &mut self,
         out: &mut W,
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_characters_are_escaped_and_the_value_stays() {
+    fn to_line_hidden_characters_are_escaped_and_value_unchanged() {
         let text = "a\u{1b}[31m\u{9b}2J\u{202e}\u{7f}\u{e0041} é 漢 \"q\"";
         let line = to_line(&text).unwrap();
         assert!(!line.chars().any(hides), "{line}");
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn yaml_reads_the_escapes() {
+    fn write_yaml_flow_hidden_characters_round_trip() {
         let text = "a\u{202e}\u{e0041}\u{feff} 漢\n\u{1b}";
         let mut flow = Vec::new();
         write_yaml_flow(&mut flow, &[text]).unwrap();
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_text_is_made_safe_too() {
+    fn to_line_raw_json_is_escaped() {
         let raw: Box<serde_json::value::RawValue> =
             serde_json::value::RawValue::from_string("{\"k\":\"\u{9b}\"}".to_owned()).unwrap();
         assert_eq!(to_line(&raw).unwrap(), r#"{"k":"\u009b"}"#);

@@ -1,4 +1,4 @@
-//! The wire types: what JSON, YAML, JSON lines and CSV look like. Keys keep their order; new ones may come, none leaves.
+//! Documents in JSON, YAML, JSON lines and CSV. Keys keep their order; keys may be added, none is removed.
 
 mod csv;
 mod json;
@@ -14,43 +14,43 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::args::Field;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::watchdog;
 
 pub(crate) use csv::{Csv, quoted as csv_cell};
 pub(crate) use json::to_line;
 
-/// Stdout, buffered. What is left is flushed by [`Out::finish`], so that a full disk is noticed.
-pub(crate) struct Out(BufWriter<Patient>);
+/// Buffered stdout. [`Stdout::finish`] flushes it, so that a full disk is an error.
+pub(crate) struct Stdout(BufWriter<UntimedStdout>);
 
-/// Stdout, whose reader may take its time: a pager does not count as work.
-struct Patient(StdoutLock<'static>);
+/// Stdout with the watchdog paused: the reader may be a pager.
+struct UntimedStdout(StdoutLock<'static>);
 
-impl Write for Patient {
+impl Write for UntimedStdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The lock has a buffer of its own, which writes at line ends; what it holds back is written by `flush`.
-        watchdog::rest(|| self.0.write(bytes))
+        // StdoutLock has its own line buffer; `flush` writes the rest.
+        watchdog::pause(|| self.0.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        watchdog::rest(|| self.0.flush())
+        watchdog::pause(|| self.0.flush())
     }
 }
 
-impl Out {
-    pub(crate) fn stdout() -> Self {
+impl Stdout {
+    pub(crate) fn lock() -> Self {
         Self(BufWriter::with_capacity(
             16 * 1024,
-            Patient(io::stdout().lock()),
+            UntimedStdout(io::stdout().lock()),
         ))
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
         Ok(self.0.flush()?)
     }
 }
 
-impl Write for Out {
+impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -61,18 +61,18 @@ impl Write for Out {
 }
 
 /// Writes a document as indented JSON.
-pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn write_json(out: &mut impl Write, document: &impl Serialize) -> Result<(), CliError> {
     json::write_text(out, document).map_err(io::Error::from)?;
     Ok(writeln!(out)?)
 }
 
-/// Writes a document as YAML. The writer leaves some characters as they are that must not reach a terminal; a document
-/// with one of these is written in YAML's JSON style, in which they can be escaped. It is written twice, to see and to
-/// show, so that a page of megabytes is not held as text too.
-pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Result<(), Failure> {
-    let mut look = Look::default();
-    serde_yaml::to_fmt_writer(&mut look, document).map_err(io::Error::other)?;
-    if look.hides() {
+/// Writes a document as YAML. The serializer does not escape all characters that must not reach a terminal; a document with
+/// such a character is written in YAML's flow style, where they can be escaped. The first pass only checks, so that a page
+/// of megabytes is not held in memory as text.
+pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Result<(), CliError> {
+    let mut scan = HiddenCharScan::default();
+    serde_yaml::to_fmt_writer(&mut scan, document).map_err(io::Error::other)?;
+    if scan.finish() {
         json::write_yaml_flow(out, document).map_err(io::Error::from)?;
         Ok(writeln!(out)?)
     } else {
@@ -80,60 +80,60 @@ pub(crate) fn write_yaml(out: &mut impl Write, document: &impl Serialize) -> Res
     }
 }
 
-/// Looks for what must be escaped in text that comes in pieces.
+/// Searches streamed text for characters that must be escaped.
 #[derive(Default)]
-struct Look {
+struct HiddenCharScan {
     before: Option<char>,
     last: Option<char>,
     found: bool,
 }
 
-impl Look {
-    fn see(&mut self, after: Option<char>) {
+impl HiddenCharScan {
+    fn push(&mut self, after: Option<char>) {
         if let Some(c) = self.last.filter(|&c| c != '\n') {
             self.found |= hides_in_text(self.before, c, after);
         }
         (self.before, self.last) = (self.last, after);
     }
 
-    fn hides(mut self) -> bool {
-        self.see(None);
+    fn finish(mut self) -> bool {
+        self.push(None);
         self.found
     }
 }
 
-impl std::fmt::Write for Look {
+impl std::fmt::Write for HiddenCharScan {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        text.chars().for_each(|c| self.see(Some(c)));
+        text.chars().for_each(|c| self.push(Some(c)));
         Ok(())
     }
 }
 
-/// Which form a document takes; decides how metadata is carried.
+/// How a document contains metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Metadata's own text, untouched where that is safe.
+pub(crate) enum MetadataEncoding {
+    /// As the stored JSON text, where that is safe.
     Json,
-    /// Metadata as values.
+    /// As parsed values.
     Yaml,
 }
 
-/// An event as the contract shows it, or some of its fields.
+/// An event, or some of its columns.
 pub(crate) struct Event<'a> {
     pub(crate) row: &'a Row,
     pub(crate) fields: &'a [Field],
-    pub(crate) form: Form,
-    /// What happened to it, where that is told: a last key `change`.
+    pub(crate) encoding: MetadataEncoding,
+    /// Value of an additional last key `change`.
     pub(crate) change: Option<&'static str>,
 }
 
 impl<'a> Event<'a> {
-    /// All of the contract's fields.
-    pub(crate) const fn whole(row: &'a Row, form: Form) -> Self {
+    /// All columns.
+    pub(crate) const fn whole(row: &'a Row, encoding: MetadataEncoding) -> Self {
         Self {
             row,
-            fields: &Field::CONTRACT,
-            form,
+            fields: &Field::COLUMNS,
+            encoding,
             change: None,
         }
     }
@@ -144,7 +144,8 @@ impl Serialize for Event<'_> {
         let mut map = serializer.serialize_map(Some(self.fields.len()))?;
         for field in self.fields {
             match field {
-                Field::Metadata => match raw_metadata(self.row).filter(|_| self.form == Form::Json)
+                Field::Metadata => match raw_metadata(self.row)
+                    .filter(|_| self.encoding == MetadataEncoding::Json)
                 {
                     Some(raw) => map.serialize_entry(field.name(), raw)?,
                     None => map.serialize_entry(field.name(), &metadata(self.row))?,
@@ -162,7 +163,7 @@ impl Serialize for Event<'_> {
     }
 }
 
-/// The text of a column; `None` where the row has none. Metadata's columns are not text.
+/// The text of a column; `None` if it is null or metadata.
 pub(crate) fn text_of<'a>(row: &'a Row, field: &Field) -> Option<&'a str> {
     match field {
         Field::Id => Some(&row.id),
@@ -178,8 +179,8 @@ pub(crate) fn text_of<'a>(row: &'a Row, field: &Field) -> Option<&'a str> {
     }
 }
 
-/// Metadata as values. Without any it is an empty object; what is not JSON, too long or too deep (in a damaged database)
-/// stays a text.
+/// Metadata as values; an empty object if there is none. In a damaged database it may be invalid, too long or nested too
+/// deeply; then it stays a string.
 pub(crate) fn metadata(row: &Row) -> Value {
     let Some(text) = &row.metadata else {
         return Value::Object(serde_json::Map::new());
@@ -189,11 +190,10 @@ pub(crate) fn metadata(row: &Row) -> Value {
         .unwrap_or_else(|| Value::String(text.clone()))
 }
 
-/// Longest text that is read as JSON, 25 times what the recorder writes: as values it takes up to 40 times its bytes.
+/// Longest text that is parsed as JSON, 25 times what the recorder writes: parsed it takes up to 40 times its bytes.
 const METADATA_BYTES_MAX: usize = 256 << 10;
 
-/// Levels up to which serde_json reads values. What programs read has this bound in every format: few readers of JSON take
-/// thousands of levels.
+/// Nesting up to which serde_json parses values; the limit of metadata in every format.
 const DEPTH_MAX: usize = 127;
 
 /// Whether JSON text is nested no deeper than [`DEPTH_MAX`].
@@ -212,7 +212,7 @@ fn is_shallow(json: &str) -> bool {
     })
 }
 
-/// One value of the metadata by its path `metadata.KEY`; null where it is absent.
+/// One value of the metadata by its path `metadata.KEY`; null if absent.
 pub(crate) fn metadata_value(row: &Row, path: &str) -> Value {
     let key = path.strip_prefix("metadata.").unwrap_or(path);
     match metadata(row) {
@@ -221,7 +221,7 @@ pub(crate) fn metadata_value(row: &Row, path: &str) -> Value {
     }
 }
 
-/// Metadata's own text, if it is JSON on one line and not too deep.
+/// The stored JSON text of metadata, if it is one line and within the limits.
 fn raw_metadata(row: &Row) -> Option<&RawValue> {
     let text = row.metadata.as_deref()?;
     if text.bytes().any(|byte| byte < b' ') || text.len() > METADATA_BYTES_MAX || !is_shallow(text)
@@ -232,7 +232,7 @@ fn raw_metadata(row: &Row) -> Option<&RawValue> {
     }
 }
 
-/// A value as one cell of text.
+/// A value as the text of a cell.
 pub(crate) fn cell(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Null => Cow::Borrowed(""),
@@ -241,9 +241,9 @@ pub(crate) fn cell(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// `events list`.
+/// The document of `events list`.
 #[derive(Serialize)]
-pub(crate) struct List<'a> {
+pub(crate) struct ListDocument<'a> {
     events: Vec<Event<'a>>,
     pagination: Pagination,
 }
@@ -257,13 +257,13 @@ struct Pagination {
     next: Option<String>,
 }
 
-impl<'a> List<'a> {
+impl<'a> ListDocument<'a> {
     pub(crate) fn new(
         page: &'a Page,
         limit: usize,
         offset: u64,
         fields: &'a [Field],
-        form: Form,
+        encoding: MetadataEncoding,
     ) -> Self {
         Self {
             events: page
@@ -272,7 +272,7 @@ impl<'a> List<'a> {
                 .map(|row| Event {
                     row,
                     fields,
-                    form,
+                    encoding,
                     change: None,
                 })
                 .collect(),
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_shallow_deep_json_is_not() {
+    fn is_shallow_deep_json_is_false() {
         let nested = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         for (json, expected) in [
             (nested(DEPTH_MAX), true),

@@ -1,4 +1,4 @@
-//! A directory with a database, and the binary run on it.
+//! Test directories with a database, and runs of the binary.
 
 #![allow(
     dead_code,
@@ -10,6 +10,7 @@
 
 #[path = "../../../shared/db/tests/fixture/mod.rs"]
 pub mod fixture;
+pub mod golden;
 pub mod recorder;
 pub mod schema;
 
@@ -20,45 +21,44 @@ use std::process::{Command, Output, Stdio};
 use fixture::Event;
 use rusqlite::Connection;
 
-/// In memory, where that is: `status` rightly calls a recorder degraded whose volume is nearly full, and a machine that
-/// builds has such volumes.
-fn folder() -> tempfile::TempDir {
+/// In memory if possible: `status` is degraded if the volume is nearly full, as it may be on a build machine.
+fn temp_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-/// Tells a program that measures its coverage where to write.
+/// Where a program that measures its coverage writes.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
-/// Names the binary to test instead of the one that cargo has built: that of the image.
-const SHIPPED: &str = "KUBE9_QUERY_BIN";
+/// Path of another binary to test, such as that of the image.
+const BINARY_ENV: &str = "KUBE9_QUERY_BIN";
 
 /// The binary under test.
 fn binary() -> PathBuf {
     let built = || PathBuf::from(env!("CARGO_BIN_EXE_kube9-query"));
-    std::env::var_os(SHIPPED).map_or_else(built, PathBuf::from)
+    std::env::var_os(BINARY_ENV).map_or_else(built, PathBuf::from)
 }
 
-/// A directory of its own, gone at the end.
-pub struct Dir {
+/// A temporary directory.
+pub struct TestDir {
     dir: tempfile::TempDir,
 }
 
-impl Dir {
+impl TestDir {
     pub fn new() -> Self {
-        Self { dir: folder() }
+        Self { dir: temp_dir() }
     }
 
-    /// With a database that holds [`story`]; the recorder is gone, its -wal and -shm are there.
-    pub fn with_story() -> Self {
+    /// With a database of [`sample_events`], as after a crash: with -wal and -shm.
+    pub fn with_sample_events() -> Self {
         let dir = Self::new();
-        dir.fill(&story());
+        dir.fill(&sample_events());
         dir
     }
 
     pub fn fill(&self, events: &[Event]) {
         let db = fixture::create(&self.db());
         self.insert(&db, events);
-        // Not closed, as by kill -9: -wal and -shm stay.
+        // Not closed, as after kill -9: -wal and -shm stay.
         std::mem::forget(db);
     }
 
@@ -74,8 +74,8 @@ impl Dir {
         self.dir.path().join("kube9.db")
     }
 
-    /// The binary with these words, the database of this directory, and nothing of the caller's environment but where a
-    /// measurement of coverage is to be written.
+    /// Runs the binary with these arguments and the database of this directory, without the environment of the caller except
+    /// [`COVERAGE`].
     pub fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> TestCommand {
         let mut command = Command::new(binary());
         command
@@ -87,8 +87,8 @@ impl Dir {
         TestCommand { command }
     }
 
-    /// As [`Self::command`], with the words of a line.
-    pub fn run(&self, line: &str) -> Answer {
+    /// [`Self::command`] with the arguments of a line.
+    pub fn run(&self, line: &str) -> CommandOutput {
         self.command(&line.split_whitespace().collect::<Vec<_>>())
             .run()
     }
@@ -104,20 +104,20 @@ impl TestCommand {
         self
     }
 
-    pub fn run(mut self) -> Answer {
+    pub fn run(mut self) -> CommandOutput {
         self.command.stdin(Stdio::null());
-        Answer::of(self.command.output().unwrap())
+        CommandOutput::of(self.command.output().unwrap())
     }
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Answer {
+impl CommandOutput {
     pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -126,7 +126,7 @@ impl Answer {
         }
     }
 
-    /// stdout of a run that must have gone well.
+    /// stdout of a run that must succeed.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
@@ -139,7 +139,7 @@ impl Answer {
         serde_json::from_str(&self.ok()).unwrap()
     }
 
-    /// stderr of a run that must have failed with that code, and said nothing on stdout.
+    /// stderr of a run that must fail with this code and print nothing on stdout.
     #[track_caller]
     pub fn failed(self, code: i32) -> String {
         assert_eq!(
@@ -152,10 +152,10 @@ impl Answer {
 }
 
 /// 2025-12-02T10:00:00Z.
-pub const TEN: i64 = 1_764_669_600;
+pub const TEN_OCLOCK: i64 = 1_764_669_600;
 
-/// A blind interval, and what is known of it as JSON.
-pub fn gap(second: i64, lasted: i64, facts: &str) -> Event {
+/// A gap row with metadata as JSON.
+pub fn gap(second: i64, lasted: i64, metadata: &str) -> Event {
     Event {
         second,
         kind: 5,
@@ -165,16 +165,16 @@ pub fn gap(second: i64, lasted: i64, facts: &str) -> Event {
         component: String::new(),
         body: "something was not watched".into(),
         last_ms: lasted * 1000,
-        extra: Some(facts.into()),
+        extra: Some(metadata.into()),
         kube_type: String::new(),
         ..Event::default()
     }
 }
 
-/// A rollout that goes wrong, and a gap.
-pub fn story() -> Vec<Event> {
+/// A failing rollout, and a gap.
+pub fn sample_events() -> Vec<Event> {
     let pod = |second: i64| Event {
-        second: TEN + second,
+        second: TEN_OCLOCK + second,
         owner: Some(["ReplicaSet".into(), "web-5d9".into()]),
         node: Some("worker-1".into()),
         count: Some(1),
@@ -182,7 +182,7 @@ pub fn story() -> Vec<Event> {
     };
     vec![
         Event {
-            second: TEN - 86_400 * 3,
+            second: TEN_OCLOCK - 86_400 * 3,
             kind: 1,
             title: "Recorder started".into(),
             reason: String::new(),
@@ -191,7 +191,7 @@ pub fn story() -> Vec<Event> {
             ..Event::default()
         },
         Event {
-            second: TEN,
+            second: TEN_OCLOCK,
             reason: "ImageChanged".into(),
             title: "Image changed".into(),
             component: "kube9".into(),
@@ -224,7 +224,7 @@ pub fn story() -> Vec<Event> {
             ..pod(60)
         },
         Event {
-            second: TEN + 300,
+            second: TEN_OCLOCK + 300,
             kind: 4,
             severity: 3,
             reason: "NodeNotReady".into(),
@@ -233,7 +233,7 @@ pub fn story() -> Vec<Event> {
             ..Event::default().about("Node", "", "worker-1")
         },
         Event {
-            second: TEN + 600,
+            second: TEN_OCLOCK + 600,
             kind: 5,
             severity: 1,
             reason: String::new(),
@@ -243,7 +243,7 @@ pub fn story() -> Vec<Event> {
             last_ms: 900_000,
             extra: Some(
                 r#"{"source":"Event","scope":"all namespaces","cause":"expired","from":"2025-12-02T10:10:00.000Z",
-                    "to":"2025-12-02T10:25:00.000Z","healed":"partial","listed":40,"recovered":3,"missing":2,
+                    "to":"2025-12-02T10:25:00.000Z","recovery":"partial","listed":40,"recovered":3,"missing":2,
                     "repeats_without_times":0}"#
                     .into(),
             ),

@@ -1,9 +1,9 @@
-//! As much of JSON Schema as the documents in `docs/schema` use; an unknown keyword fails.
+//! The part of JSON Schema that `docs/schema` uses; an unknown keyword fails.
 
 use serde_json::Value;
 
-/// Where and why a value does not fit.
-pub fn misfit(schema: &Value, value: &Value) -> Option<String> {
+/// Where and why a value violates a schema.
+pub fn violation(schema: &Value, value: &Value) -> Option<String> {
     check(schema, value, "$").err()
 }
 
@@ -21,12 +21,12 @@ fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                     .iter()
                     .any(|word| is(value, word.as_str().unwrap_or_default()))
                 {
-                    return Err(format!("{at} is no {rule}: {value}"));
+                    return Err(format!("{at} is not {rule}: {value}"));
                 }
             }
             "enum" => {
                 if !rule.as_array().is_some_and(|words| words.contains(value)) {
-                    return Err(format!("{at} is none of {rule}: {value}"));
+                    return Err(format!("{at} is not one of {rule}: {value}"));
                 }
             }
             "minimum" => {

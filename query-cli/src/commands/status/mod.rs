@@ -1,6 +1,6 @@
-//! `status`: whether the record can be trusted.
+//! `status`: whether the record is complete and current.
 
-mod sheet;
+mod table;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,49 +15,49 @@ use serde_json::Value;
 
 use super::Context;
 use crate::args::Format;
-use crate::failure::Failure;
-use crate::moment::short;
-use crate::output::{self, Out};
-use crate::text::{bytes, counted};
+use crate::error::CliError;
+use crate::output::{self, Stdout};
+use crate::text::{bytes, counted, plural};
+use crate::time_arg::format_age;
 
-/// A recorder gives a sign of life at least every ten seconds; three missed ones are no accident.
-pub(super) const HEARTBEAT_LATE: Duration = Duration::from_secs(30);
+/// The recorder writes a heartbeat every ten seconds; this is three missed ones.
+pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A record of less than a day cannot answer what happened last night.
-const SHORTENED_MATTERS: Duration = Duration::from_secs(86_400);
+/// A complete record shorter than this is degraded: it cannot answer what happened last night.
+const COMPLETE_RECORD_MIN: Duration = Duration::from_secs(86_400);
 
-/// Gaps that are over are counted for so long.
-const GAPS_OF: Duration = Duration::from_secs(7 * 86_400);
-/// More gap rows are not looked at.
+/// Period of [`RecentGaps`].
+const RECENT_GAPS_PERIOD: Duration = Duration::from_secs(7 * 86_400);
+/// Maximum number of gap rows that are read.
 const GAPS_MAX: usize = 1000;
 
-pub(super) fn run(context: &Context) -> Result<(), Failure> {
+pub(super) fn run(context: &Context) -> Result<(), CliError> {
     let now = Timestamp::now();
     let path = context.options.database();
-    let asked = context.open().and_then(|reader| {
-        let gaps = PastGaps::of(&reader, now)?;
+    let result = context.open().and_then(|reader| {
+        let gaps = RecentGaps::of(&reader, now)?;
         Ok((reader.status(now)?, gaps))
     });
-    let (document, failure) = match asked {
+    let (document, error) = match result {
         Ok((status, gaps)) => (Document::of(&status, gaps, &path, now), None),
-        Err(failure) => (Document::unavailable(&failure, &path, now), Some(failure)),
+        Err(error) => (Document::unavailable(&error, &path, now), Some(error)),
     };
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     match context.format {
         Format::Json => output::write_json(&mut out, &document)?,
         Format::Yaml => output::write_yaml(&mut out, &document)?,
-        _ => sheet::write(&mut out, &document, now, context.screen)?,
+        _ => table::write(&mut out, &document, now, context.terminal)?,
     }
     out.finish()?;
-    match failure {
+    match error {
         None => Ok(()),
-        // The sheet has told it; a document's reader may look at stderr first.
-        Some(_) if context.format == Format::Table => Err(Failure::Told),
-        Some(failure) => Err(failure),
+        // The table shows the error already.
+        Some(_) if context.format == Format::Table => Err(CliError::AlreadyReported),
+        Some(error) => Err(error),
     }
 }
 
-/// The document. The first six keys are the contract's; all keys are always there.
+/// The document; every key is always present. The first six keys are a stable interface of the original operator.
 #[derive(Debug, Serialize)]
 struct Document {
     status: &'static str,
@@ -78,19 +78,18 @@ struct Document {
     schema_version: Option<i64>,
     recorder: Option<Recorder>,
     open_gaps: Vec<OpenGap>,
-    unhealed_drops: Option<u64>,
-    gaps_7d: Option<PastGaps>,
-    /// Day of the oldest row of each severity.
-    reach: Reach,
-    /// Whose record the size limit has shortened, the most shortened first.
-    shortened: Vec<ShortenedOf>,
-    /// How many entries there are in all.
-    shortened_total: Option<u64>,
+    unrecovered_drops: Option<u64>,
+    gaps_7d: Option<RecentGaps>,
+    oldest_by_severity: OldestBySeverity,
+    /// Where the size limit deleted rows early, the latest first.
+    evictions: Vec<EvictionEntry>,
+    /// Number of all such entries.
+    evictions_total: Option<u64>,
 }
 
-/// A record that begins later than retention asks for, since the size limit deleted its rows.
+/// Rows of one tenant and severity that the size limit deleted before retention would have.
 #[derive(Debug, Serialize)]
-struct ShortenedOf {
+struct EvictionEntry {
     /// `namespace`, `cluster` or `kube9`.
     tenant: &'static str,
     namespace: Option<String>,
@@ -99,7 +98,7 @@ struct ShortenedOf {
     complete_since: String,
 }
 
-impl ShortenedOf {
+impl EvictionEntry {
     fn of(one: &Eviction) -> Self {
         let (tenant, namespace) = match &one.tenant {
             Tenant::Kube9 => ("kube9", None),
@@ -116,25 +115,25 @@ impl ShortenedOf {
     }
 }
 
-/// Gaps of the last seven days that are over.
+/// Gaps of the last seven days that have ended.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-struct PastGaps {
-    /// Everything was brought back.
-    healed: u64,
-    /// All but what came and went meanwhile.
-    partly_healed: u64,
-    /// Some may be missing.
-    not_healed: u64,
-    /// The longest of those that were not healed.
-    longest_not_healed_seconds: f64,
+struct RecentGaps {
+    /// Every missed event was recovered.
+    recovered: u64,
+    /// Recovered except for what was created and deleted during the gap.
+    partly_recovered: u64,
+    /// Events may be missing.
+    not_recovered: u64,
+    /// The longest gap that was not recovered.
+    longest_not_recovered_seconds: f64,
 }
 
-impl PastGaps {
-    fn of(reader: &Reader, now: Timestamp) -> Result<Self, Failure> {
+impl RecentGaps {
+    fn of(reader: &Reader, now: Timestamp) -> Result<Self, CliError> {
         let request = PageRequest {
             filter: Filter {
                 types: vec![EventType::System],
-                since: Some(now.minus(GAPS_OF)),
+                since: Some(now.minus(RECENT_GAPS_PERIOD)),
                 ..Filter::default()
             },
             limit: GAPS_MAX,
@@ -143,19 +142,19 @@ impl PastGaps {
         let mut gaps = Self::default();
         for row in reader.list(&request)?.rows {
             let metadata = output::metadata(&row);
-            match metadata["healed"].as_str() {
-                Some("true") => gaps.healed += 1,
-                Some("partial") => gaps.partly_healed += 1,
-                Some("false") => {
-                    gaps.not_healed += 1;
+            match metadata["recovery"].as_str() {
+                Some("complete") => gaps.recovered += 1,
+                Some("partial") => gaps.partly_recovered += 1,
+                Some("none") => {
+                    gaps.not_recovered += 1;
                     let time = |key: &str| Timestamp::parse(metadata[key].as_str()?).ok();
                     if let (Some(from), Some(to)) = (time("from"), time("to")) {
                         let seconds = to.since(from).as_secs_f64();
-                        gaps.longest_not_healed_seconds =
-                            gaps.longest_not_healed_seconds.max(seconds);
+                        gaps.longest_not_recovered_seconds =
+                            gaps.longest_not_recovered_seconds.max(seconds);
                     }
                 }
-                // Another row of the store, or a gap that is still open.
+                // Another row of type system, or an open gap.
                 _ => {}
             }
         }
@@ -163,18 +162,18 @@ impl PastGaps {
     }
 }
 
-/// Severities and days, in their order.
+/// Day of the oldest row of each severity.
 #[derive(Debug)]
-struct Reach(Vec<(String, Option<Timestamp>)>);
+struct OldestBySeverity(Vec<(String, Option<Timestamp>)>);
 
-impl Serialize for Reach {
+impl Serialize for OldestBySeverity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let day = |time: &Option<Timestamp>| time.map(|time| time.to_string()[..10].to_owned());
         serializer.collect_map(self.0.iter().map(|(word, time)| (word, day(time))))
     }
 }
 
-/// Counts by word, in their order.
+/// Counts by label, in their order.
 #[derive(Debug)]
 struct Counts(Vec<(String, u64)>);
 
@@ -208,10 +207,10 @@ struct OpenGap {
 }
 
 impl Document {
-    fn of(status: &Status, gaps: PastGaps, path: &Path, now: Timestamp) -> Self {
+    fn of(status: &Status, gaps: RecentGaps, path: &Path, now: Timestamp) -> Self {
         let disk = Disk::of(path);
-        let mut reasons = doubts(status, now);
-        reasons.extend(disk.and_then(Disk::doubt));
+        let mut reasons = degraded_reasons(status, now);
+        reasons.extend(disk.and_then(Disk::degraded_reason));
         Self {
             status: if reasons.is_empty() {
                 "operational"
@@ -238,9 +237,9 @@ impl Document {
                 .as_ref()
                 .map(|state| Recorder::of(state, now)),
             open_gaps: status.open_gaps.iter().map(OpenGap::of).collect(),
-            unhealed_drops: Some(status.unrecovered_drops),
+            unrecovered_drops: Some(status.unrecovered_drops),
             gaps_7d: Some(gaps),
-            reach: Reach(
+            oldest_by_severity: OldestBySeverity(
                 status
                     .by_severity
                     .iter()
@@ -248,13 +247,13 @@ impl Document {
                     .zip(status.oldest_by_severity.iter().copied())
                     .collect(),
             ),
-            shortened: status.evictions.iter().map(ShortenedOf::of).collect(),
-            shortened_total: Some(status.evictions_total),
+            evictions: status.evictions.iter().map(EvictionEntry::of).collect(),
+            evictions_total: Some(status.evictions_total),
         }
     }
 
-    fn unavailable(failure: &Failure, path: &Path, now: Timestamp) -> Self {
-        let (error, details) = failure.words();
+    fn unavailable(error: &CliError, path: &Path, now: Timestamp) -> Self {
+        let (message, details) = error.message_and_details();
         let disk = Disk::of(path);
         Self {
             status: "unavailable",
@@ -264,7 +263,7 @@ impl Document {
             database_path: path.display().to_string(),
             timestamp: now.to_string(),
             version: env!("CARGO_PKG_VERSION"),
-            reasons: vec![error, details],
+            reasons: vec![message, details],
             oldest_event: None,
             newest_event: None,
             events_by_type: Counts(Vec::new()),
@@ -275,11 +274,11 @@ impl Document {
             schema_version: None,
             recorder: None,
             open_gaps: Vec::new(),
-            unhealed_drops: None,
+            unrecovered_drops: None,
             gaps_7d: None,
-            reach: Reach(Vec::new()),
-            shortened: Vec::new(),
-            shortened_total: None,
+            oldest_by_severity: OldestBySeverity(Vec::new()),
+            evictions: Vec::new(),
+            evictions_total: None,
         }
     }
 }
@@ -313,7 +312,7 @@ impl OpenGap {
     }
 }
 
-/// The volume that the database lies on.
+/// The volume of the database.
 #[derive(Debug, Clone, Copy)]
 struct Disk {
     bytes: u64,
@@ -321,8 +320,8 @@ struct Disk {
 }
 
 impl Disk {
-    /// Less than one in so many bytes free is a matter of hours in a busy cluster.
-    const NEARLY_FULL_ONE_IN: u64 = 20;
+    /// Nearly full if less than one in this many bytes is free, which a busy cluster fills within hours.
+    const NEARLY_FULL_DIVISOR: u64 = 20;
 
     fn of(path: &Path) -> Option<Self> {
         let stat = [Some(path), path.parent()]
@@ -335,9 +334,9 @@ impl Disk {
         })
     }
 
-    fn doubt(self) -> Option<String> {
-        let is_tight = self.free < self.bytes / Self::NEARLY_FULL_ONE_IN;
-        is_tight.then(|| {
+    fn degraded_reason(self) -> Option<String> {
+        let is_nearly_full = self.free < self.bytes / Self::NEARLY_FULL_DIVISOR;
+        is_nearly_full.then(|| {
             format!(
                 "the volume is nearly full: {} of {} free",
                 bytes(self.free),
@@ -347,7 +346,7 @@ impl Disk {
     }
 }
 
-/// What the recorder's own checks found: `{"checks":[{"name","healthy","message"}]}`.
+/// Failed health checks of the recorder: `{"checks":[{"name","healthy","message"}]}`.
 fn failed_checks(detail: &str) -> Vec<String> {
     let detail: Value = serde_json::from_str(detail).unwrap_or(Value::Null);
     let checks = detail["checks"].as_array().cloned().unwrap_or_default();
@@ -358,7 +357,7 @@ fn failed_checks(detail: &str) -> Vec<String> {
         .map(|check| {
             let word = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
             format!(
-                "the recorder's check {} failed: {}",
+                "health check {} of the recorder failed: {}",
                 word("name"),
                 word("message")
             )
@@ -366,26 +365,28 @@ fn failed_checks(detail: &str) -> Vec<String> {
         .collect()
 }
 
-/// Why the record cannot be trusted to be complete and current.
-fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
-    let mut doubts = Vec::new();
+/// Why the record may be incomplete or outdated.
+fn degraded_reasons(status: &Status, now: Timestamp) -> Vec<String> {
+    let mut reasons = Vec::new();
     match &status.recorder {
-        None => doubts.push("no kube9-recorder has reported to this database".to_owned()),
+        None => {
+            reasons.push("no kube9-recorder has written a heartbeat to this database".to_owned())
+        }
         Some(state) => {
             let age = now.since(state.heartbeat);
             if let Some(stopped) = state.stopped {
-                doubts.push(format!("the recorder stopped at {stopped}"));
-            } else if age > HEARTBEAT_LATE {
-                doubts.push(format!(
-                    "the recorder's last heartbeat is {} old",
-                    short(age)
+                reasons.push(format!("the recorder stopped at {stopped}"));
+            } else if age > HEARTBEAT_TIMEOUT {
+                reasons.push(format!(
+                    "the last heartbeat of the recorder is {} old",
+                    format_age(age)
                 ));
             }
             if state.stopped.is_none() {
-                doubts.extend(failed_checks(&state.detail));
+                reasons.extend(failed_checks(&state.detail));
             }
             if state.dropped > 0 {
-                doubts.push(format!(
+                reasons.push(format!(
                     "the recorder has dropped {} since it started",
                     counted(state.dropped.unsigned_abs(), "event")
                 ));
@@ -398,46 +399,47 @@ fn doubts(status: &Status, now: Timestamp) -> Vec<String> {
         } else {
             "have"
         };
-        doubts.push(format!(
+        reasons.push(format!(
             "{} {have} not been recovered yet",
             counted(status.unrecovered_drops, "dropped event")
         ));
     }
-    doubts.extend(too_short(status, now));
+    reasons.extend(eviction_reason(status, now));
     for gap in &status.open_gaps {
         let place = if gap.namespace.is_empty() {
             String::new()
         } else {
-            format!(" in {}", gap.namespace)
+            format!(" in namespace {}", gap.namespace)
         };
         let cause = gap
             .cause
             .as_deref()
             .map(|cause| format!(": {cause}"))
             .unwrap_or_default();
-        doubts.push(format!(
-            "nothing of {}{place} is being recorded since {}{cause}",
-            gap.kind, gap.since
+        reasons.push(format!(
+            "{}{place} are not being recorded since {}{cause}",
+            plural(&gap.kind),
+            gap.since
         ));
     }
-    doubts
+    reasons
 }
 
-/// What the size limit has deleted matters where it is of the last day, or an error. Older info goes first by design.
-fn too_short(status: &Status, now: Timestamp) -> Option<String> {
-    let matters = |one: &&Eviction| {
-        one.severity >= Severity::Error || now.since(one.until) < SHORTENED_MATTERS
+/// Evictions degrade the status if they include rows of the last day, or errors. Deleting old info rows first is normal.
+fn eviction_reason(status: &Status, now: Timestamp) -> Option<String> {
+    let is_relevant = |eviction: &&Eviction| {
+        eviction.severity >= Severity::Error || now.since(eviction.until) < COMPLETE_RECORD_MIN
     };
-    let most = status.evictions.iter().find(matters)?;
+    let first = status.evictions.iter().find(is_relevant)?;
     let others = match status.evictions_total.saturating_sub(1) {
         0 => String::new(),
-        1 => " (1 other entry in `shortened`)".to_owned(),
-        others => format!(" ({others} other entries in `shortened`)"),
+        1 => " (and 1 more, see `evictions`)".to_owned(),
+        others => format!(" (and {others} more, see `evictions`)"),
     };
     Some(format!(
-        "the size limit has shortened the record: {} events of {} are complete only since {}{others}; \
-         raise storage.max_bytes or filter what fills it",
-        most.severity, most.tenant, most.until
+        "the size limit has deleted {} events of {} early: complete only since {}{others}; raise storage.max_bytes, \
+         or filter Events",
+        first.severity, first.tenant, first.until
     ))
 }
 
@@ -446,13 +448,13 @@ mod tests {
     use super::Disk;
 
     #[test]
-    fn volume_is_doubtful_once_less_than_a_twentieth_is_free() {
+    fn degraded_reason_less_than_a_twentieth_free_is_nearly_full() {
         let doubt = |free: u64| {
             let disk = Disk {
                 bytes: 20 << 30,
                 free,
             };
-            disk.doubt()
+            disk.degraded_reason()
         };
         assert_eq!(doubt(1 << 30), None);
         assert_eq!(

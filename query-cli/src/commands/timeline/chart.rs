@@ -1,54 +1,54 @@
-//! The timeline as a picture of characters: one screen, one column a bucket.
+//! The timeline as a chart of characters: one column for each bucket.
 
 use kube9_db::read::{Marker, MarkerKind};
 use kube9_model::Severity;
 use kube9_model::time::Timestamp;
 
-use super::{Answer, Healed, LABEL};
-use crate::moment::short;
-use crate::screen::Screen;
+use super::{Answer, LABEL_WIDTH, Recovery};
+use crate::terminal::Terminal;
 use crate::text::{fit, grouped, width};
+use crate::time_arg::format_age;
 
-/// Columns after it: total and greatest count of a line.
-const COUNTS: usize = 16;
-/// Off a terminal.
-const COLUMNS_USUAL: usize = 100;
+/// Width of the counts at the right: total and maximum of a line.
+const COUNTS_WIDTH: usize = 16;
+/// Columns if stdout is not a terminal.
+const COLUMNS_DEFAULT: usize = 100;
 const COLUMNS_MAX: usize = 240;
-/// Lines that a bar takes.
-const HEIGHT: u64 = 2;
+/// Height of a bar in lines.
+const BAR_HEIGHT: u64 = 2;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const CHANGE: char = '▲';
-/// Where something is missing, and where it was brought back.
-const HOLE: char = '░';
-const HEALED: char = '·';
-/// From one time under the axis to the next, in minutes.
-const TICKS: [i64; 17] = [
+/// Time with missing events, and time whose events were recovered.
+const MISSING: char = '░';
+const RECOVERED: char = '·';
+/// Intervals of the labels of the axis, in minutes.
+const TICK_MINUTES: [i64; 17] = [
     1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 360, 720, 1_440, 2_880, 10_080, 20_160, 43_200,
 ];
 
-/// Buckets that fit.
-pub(super) fn columns(screen: Screen) -> usize {
-    screen
+/// Number of buckets that fit.
+pub(super) fn columns(terminal: Terminal) -> usize {
+    terminal
         .columns
-        .unwrap_or(COLUMNS_USUAL)
+        .unwrap_or(COLUMNS_DEFAULT)
         .min(COLUMNS_MAX)
-        .saturating_sub(LABEL + COUNTS)
+        .saturating_sub(LABEL_WIDTH + COUNTS_WIDTH)
         .max(10)
 }
 
-/// The lines of the picture.
-pub(super) fn draw(answer: &Answer, screen: Screen) -> Vec<String> {
-    let holes = holes(answer);
-    let mut lines = vec![heading(answer, screen)];
-    lines.extend(bars(answer, &holes, screen));
-    lines.extend(axis(answer, screen));
-    lines.extend(signs(answer, &holes, screen));
+/// The lines of the chart.
+pub(super) fn render(answer: &Answer, terminal: Terminal) -> Vec<String> {
+    let coverage = coverage(answer);
+    let mut lines = vec![heading(answer, terminal)];
+    lines.extend(bars(answer, &coverage, terminal));
+    lines.extend(axis(answer, terminal));
+    lines.extend(markers(answer, &coverage, terminal));
     lines
 }
 
-fn heading(answer: &Answer, screen: Screen) -> String {
+fn heading(answer: &Answer, terminal: Terminal) -> String {
     let request = &answer.request;
-    let bucket = short(std::time::Duration::from_millis(
+    let bucket = format_age(std::time::Duration::from_millis(
         u64::try_from(request.bucket_ms).unwrap_or(0),
     ));
     let (from, to) = (request.from.to_string(), request.to.to_string());
@@ -60,60 +60,60 @@ fn heading(answer: &Answer, screen: Screen) -> String {
     let total: u64 = answer.timeline.buckets.iter().flatten().sum();
     let events = if total == 1 { "event" } else { "events" };
     let line = format!(
-        "{} to {end} UTC, {} {events}, a column is {bucket}",
+        "{} to {end} UTC, {} {events}, {bucket} per column",
         from[..16].replace('T', " "),
         grouped(total)
     );
-    let (begin, end) = screen.strong();
-    let room = screen.columns.unwrap_or(usize::MAX);
-    format!("{begin}{}{end}", fit(&line, room))
+    let (bold, reset) = terminal.bold();
+    let available = terminal.columns.unwrap_or(usize::MAX);
+    format!("{bold}{}{reset}", fit(&line, available))
 }
 
-/// What is missing in a column.
+/// Completeness of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Hole {
-    None,
-    Healed,
-    Open,
+enum Coverage {
+    Complete,
+    Recovered,
+    Missing,
 }
 
-fn holes(answer: &Answer) -> Vec<Hole> {
+fn coverage(answer: &Answer) -> Vec<Coverage> {
     let request = &answer.request;
     let buckets = answer.timeline.buckets.len();
-    let mut holes = vec![Hole::None; buckets];
-    let mut fill = |from: Timestamp, to: Option<Timestamp>, hole: Hole| {
-        // An end at the edge of two columns belongs to the first one.
+    let mut coverage = vec![Coverage::Complete; buckets];
+    let mut fill = |from: Timestamp, to: Option<Timestamp>, state: Coverage| {
+        // An end on the boundary of two columns belongs to the first.
         let first = (from.millis() - request.from.millis()).div_euclid(request.bucket_ms);
         let last = to.map_or(i64::MAX, |to| {
             (to.millis() - 1 - request.from.millis()).div_euclid(request.bucket_ms)
         });
-        for (at, column) in (0_i64..).zip(holes.iter_mut()) {
+        for (at, column) in (0_i64..).zip(coverage.iter_mut()) {
             if (first..=last.max(first)).contains(&at) {
-                *column = (*column).max(hole);
+                *column = (*column).max(state);
             }
         }
     };
     for gap in answer.gaps() {
-        let hole = match Healed::of(gap) {
-            Healed::Yes => Hole::Healed,
-            Healed::Partly | Healed::No => Hole::Open,
+        let state = match Recovery::of(gap) {
+            Recovery::Complete => Coverage::Recovered,
+            Recovery::Partial | Recovery::None => Coverage::Missing,
         };
-        fill(gap.from, gap.to, hole);
+        fill(gap.from, gap.to, state);
     }
-    if let Some(silent) = answer.silent_since {
-        fill(silent, Some(answer.now), Hole::Open);
+    if let Some(since) = answer.recorder_down_since {
+        fill(since, Some(answer.now), Coverage::Missing);
     }
-    if let Some(begins) = answer.record_begins {
-        fill(request.from, Some(begins), Hole::Open);
+    if let Some(start) = answer.record_start {
+        fill(request.from, Some(start), Coverage::Missing);
     }
-    holes
+    coverage
 }
 
-/// Two lines a severity; a hole is seen in them, since nothing there does not mean that nothing happened.
-fn bars(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
+/// Two lines for each severity, with missing time marked: no bar there does not mean that nothing happened.
+fn bars(answer: &Answer, coverage: &[Coverage], terminal: Terminal) -> Vec<String> {
     let timeline = &answer.timeline;
     let mut lines = Vec::new();
-    let (faint, plain) = screen.faint();
+    let (dim, reset) = terminal.dim();
     for (i, severity) in severities() {
         let counts: Vec<u64> = timeline.buckets.iter().map(|bucket| bucket[i]).collect();
         let (sum, most) = (
@@ -124,21 +124,24 @@ fn bars(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
             continue;
         }
         if lines.is_empty() {
-            let columns = LABEL + timeline.buckets.len();
+            let columns = LABEL_WIDTH + timeline.buckets.len();
             lines.push(format!(
-                "{:columns$}{faint}{:>8}{:>7}{plain}",
-                "", "total", "most"
+                "{:columns$}{dim}{:>8}{:>7}{reset}",
+                "", "total", "max"
             ));
         }
-        let (begin, end) = (screen.begin(severity), screen.end(severity));
-        for line in (0..HEIGHT).rev() {
-            let row = bar(&counts, most, line, holes);
-            let row = painted(&row, (begin, end), (faint, plain));
+        let (begin, end) = (
+            terminal.severity_start(severity),
+            terminal.severity_end(severity),
+        );
+        for line in (0..BAR_HEIGHT).rev() {
+            let row = bar(&counts, most, line, coverage);
+            let row = paint(&row, (begin, end), (dim, reset));
             if line > 0 {
-                lines.push(format!("{:LABEL$}{row}", ""));
+                lines.push(format!("{:LABEL_WIDTH$}{row}", ""));
             } else {
                 lines.push(format!(
-                    "{begin}{severity:LABEL$}{end}{row}{:>8}{:>7}",
+                    "{begin}{severity:LABEL_WIDTH$}{end}{row}{:>8}{:>7}",
                     grouped(sum),
                     grouped(most)
                 ));
@@ -146,35 +149,35 @@ fn bars(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
         }
     }
     if lines.is_empty() {
-        lines.push(format!("{:LABEL$}no events", ""));
+        lines.push(format!("{:LABEL_WIDTH$}no events", ""));
     }
     lines
 }
 
-/// One line of bars: the greatest count is full, every count above zero is seen.
-fn bar(counts: &[u64], most: u64, line: u64, holes: &[Hole]) -> String {
-    let steps = HEIGHT * LEVELS.len() as u64;
-    let cell = |(&count, hole): (&u64, &Hole)| {
+/// One line of bars: the maximum has full height, and every count above zero is visible.
+fn bar(counts: &[u64], most: u64, line: u64, coverage: &[Coverage]) -> String {
+    let steps = BAR_HEIGHT * LEVELS.len() as u64;
+    let cell = |(&count, state): (&u64, &Coverage)| {
         let step = (count * steps).div_ceil(most.max(1));
-        match (step.saturating_sub(line * 8).min(8), hole) {
-            (0, Hole::Open) if step == 0 && line == 0 => HOLE,
+        match (step.saturating_sub(line * 8).min(8), state) {
+            (0, Coverage::Missing) if step == 0 && line == 0 => MISSING,
             (0, _) => ' ',
             (level, _) => LEVELS[usize::try_from(level).unwrap_or(8) - 1],
         }
     };
-    counts.iter().zip(holes).map(cell).collect()
+    counts.iter().zip(coverage).map(cell).collect()
 }
 
-/// The holes faint, the rest as the severity has it.
-fn painted(row: &str, bars: (&str, &str), holes: (&str, &str)) -> String {
+/// Colors a line: `missing` around missing time, `bars` around the rest.
+fn paint(row: &str, bars: (&str, &str), missing: (&str, &str)) -> String {
     let mut out = String::new();
     let mut rest = row;
     while let Some(c) = rest.chars().next() {
-        let is_hole = c == HOLE;
+        let is_missing = c == MISSING;
         let end = rest
-            .find(|c: char| (c == HOLE) != is_hole)
+            .find(|c: char| (c == MISSING) != is_missing)
             .unwrap_or(rest.len());
-        let (begin, plain) = if is_hole { holes } else { bars };
+        let (begin, plain) = if is_missing { missing } else { bars };
         let part = &rest[..end];
         if part.trim().is_empty() {
             out.push_str(part);
@@ -186,21 +189,21 @@ fn painted(row: &str, bars: (&str, &str), holes: (&str, &str)) -> String {
     out
 }
 
-/// A line with a tick at round times, and the times.
-fn axis(answer: &Answer, screen: Screen) -> [String; 2] {
+/// The axis: a line with ticks at round times, and their labels.
+fn axis(answer: &Answer, terminal: Terminal) -> [String; 2] {
     let request = &answer.request;
     let buckets = answer.timeline.buckets.len();
     let span = request.to.millis() - request.from.millis();
     let is_day =
         span <= 86_400_000 && request.from.to_string()[..10] == answer.until.to_string()[..10];
-    // The widest text and two columns between.
+    // The widest label and two columns between.
     let apart = if is_day { 5 + 3 } else { 11 + 3 };
-    let tick_ms = TICKS
+    let tick_ms = TICK_MINUTES
         .iter()
         .map(|minutes| minutes * 60_000)
         .find(|tick| tick % request.bucket_ms == 0 && tick / request.bucket_ms >= apart)
         .unwrap_or(request.bucket_ms * (apart + 1));
-    let (mut line, mut times) = (String::new(), " ".repeat(LABEL));
+    let (mut line, mut times) = (String::new(), " ".repeat(LABEL_WIDTH));
     for column in 0..buckets {
         let at = request.from.millis() + column as i64 * request.bucket_ms;
         let is_tick = at.rem_euclid(tick_ms) == 0;
@@ -215,51 +218,57 @@ fn axis(answer: &Answer, screen: Screen) -> [String; 2] {
             (false, true) => time[5..16].replace('T', " "),
             (false, false) => time[..10].to_owned(),
         };
-        let start = LABEL + column;
-        if width(&times) + usize::from(width(&times) > LABEL) <= start
-            && column + width(&text) <= buckets + COUNTS
+        let start = LABEL_WIDTH + column;
+        if width(&times) + usize::from(width(&times) > LABEL_WIDTH) <= start
+            && column + width(&text) <= buckets + COUNTS_WIDTH
         {
             times.extend(std::iter::repeat_n(' ', start - width(&times)));
             times.push_str(&text);
         }
     }
-    let (faint, plain) = screen.faint();
+    let (dim, reset) = terminal.dim();
     [
-        format!("{:LABEL$}{faint}{line}{plain}", ""),
-        format!("{faint}{}{plain}", times.trim_end()),
+        format!("{:LABEL_WIDTH$}{dim}{line}{reset}", ""),
+        format!("{dim}{}{reset}", times.trim_end()),
     ]
 }
 
-/// Where objects changed, and where something is missing.
-fn signs(answer: &Answer, holes: &[Hole], screen: Screen) -> Vec<String> {
+/// Lines that mark changes and gaps.
+fn markers(answer: &Answer, coverage: &[Coverage], terminal: Terminal) -> Vec<String> {
     let request = &answer.request;
-    let mut changes = vec![' '; holes.len()];
-    for mark in answer.changes() {
-        let at = (mark.from.millis() - request.from.millis()).div_euclid(request.bucket_ms);
+    let mut changes = vec![' '; coverage.len()];
+    for marker in answer.changes() {
+        let at = (marker.from.millis() - request.from.millis()).div_euclid(request.bucket_ms);
         if let Some(column) = usize::try_from(at).ok().and_then(|at| changes.get_mut(at)) {
             *column = CHANGE;
         }
     }
-    let gaps: Vec<char> = holes
+    let gaps: Vec<char> = coverage
         .iter()
-        .map(|hole| match hole {
-            Hole::None => ' ',
-            Hole::Healed => HEALED,
-            Hole::Open => HOLE,
+        .map(|state| match state {
+            Coverage::Complete => ' ',
+            Coverage::Recovered => RECOVERED,
+            Coverage::Missing => MISSING,
         })
         .collect();
     let mut lines = Vec::new();
-    for (label, signs, (begin, end)) in [
-        ("changes", changes, screen.mark()),
+    for (label, symbols, (begin, end)) in [
+        ("changes", changes, terminal.cyan()),
         (
             "gaps",
             gaps,
-            (screen.begin("warning"), screen.end("warning")),
+            (
+                terminal.severity_start("warning"),
+                terminal.severity_end("warning"),
+            ),
         ),
     ] {
-        let signs: String = signs.into_iter().collect();
-        if !signs.trim().is_empty() {
-            lines.push(format!("{label:LABEL$}{begin}{}{end}", signs.trim_end()));
+        let symbols: String = symbols.into_iter().collect();
+        if !symbols.trim().is_empty() {
+            lines.push(format!(
+                "{label:LABEL_WIDTH$}{begin}{}{end}",
+                symbols.trim_end()
+            ));
         }
     }
     lines
@@ -289,11 +298,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_count_above_zero_is_seen() {
-        let holes = [Hole::None, Hole::None, Hole::None, Hole::None, Hole::Open];
+    fn bar_every_count_above_zero_is_visible() {
+        let coverage = [
+            Coverage::Complete,
+            Coverage::Complete,
+            Coverage::Complete,
+            Coverage::Complete,
+            Coverage::Missing,
+        ];
         let counts = [0, 1, 1000, 500, 0];
-        assert_eq!(bar(&counts, 1000, 1, &holes), "  █  ");
-        assert_eq!(bar(&counts, 1000, 0, &holes), " ▁██░");
-        assert_eq!(bar(&[0, 0], 0, 0, &holes), "  ");
+        assert_eq!(bar(&counts, 1000, 1, &coverage), "  █  ");
+        assert_eq!(bar(&counts, 1000, 0, &coverage), " ▁██░");
+        assert_eq!(bar(&[0, 0], 0, 0, &coverage), "  ");
     }
 }

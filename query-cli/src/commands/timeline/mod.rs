@@ -1,7 +1,7 @@
-//! `events timeline`: when it began, what changed just before, and where the record has holes.
+//! `events timeline`: when an incident began, what changed before it, and gaps in the record.
 
 mod chart;
-mod story;
+mod summary;
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use kube9_model::time::Timestamp;
 use serde::Serialize;
 
 use super::Context;
-use super::status::HEARTBEAT_LATE;
+use super::status::HEARTBEAT_TIMEOUT;
 use crate::args::{Format, TimelineArgs};
-use crate::failure::Failure;
-use crate::output::{self, Out};
+use crate::error::CliError;
+use crate::output::{self, Stdout};
 
-/// Columns before a line of the picture, and of what is told under it: what the line is.
-const LABEL: usize = 10;
-/// Buckets of a document, where no width is asked for.
-const BUCKETS_USUAL: usize = 60;
-/// More would be a list, not a timeline.
+/// Width of the labels.
+const LABEL_WIDTH: usize = 10;
+/// Default number of buckets of a document.
+const BUCKETS_DEFAULT: usize = 60;
+/// Maximum number of buckets.
 const BUCKETS_MAX: i64 = 10_000;
-/// Round widths, in seconds.
-const WIDTHS: [i64; 26] = [
+/// Durations of a bucket, in seconds.
+const BUCKET_SECONDS: [i64; 26] = [
     1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_200, 1_800, 3_600, 7_200, 10_800,
     14_400, 21_600, 43_200, 86_400, 172_800, 604_800, 1_209_600, 2_592_000,
 ];
-/// The last moment that has a name: 9999-12-31T23:59:59.999Z.
+/// Latest time that can be formatted: 9999-12-31T23:59:59.999Z.
 const LAST_MS: i64 = 253_402_300_799_999;
-/// Fewer rows in a bucket are no peak.
+/// Minimum number of problems of a peak.
 const PEAK_MIN: u64 = 3;
-/// Reasons that are named of the peak.
+/// Number of reasons listed for the peak.
 const PEAK_REASONS: usize = 3;
 
-/// All that is shown.
+/// The result of the query.
 struct Answer {
     request: TimelineRequest,
     timeline: Timeline,
@@ -43,13 +43,13 @@ struct Answer {
     until: Timestamp,
     now: Timestamp,
     peak: Option<Peak>,
-    /// Where the range begins before the record does.
-    record_begins: Option<Timestamp>,
-    /// The last sign of life of a recorder that does not run any more.
-    silent_since: Option<Timestamp>,
+    /// Start of the record, if it is within the range.
+    record_start: Option<Timestamp>,
+    /// Last heartbeat of a recorder that is not running.
+    recorder_down_since: Option<Timestamp>,
 }
 
-/// The bucket with the most trouble, where it did not begin in it.
+/// The bucket with the most problems, if it is not the first one with problems.
 #[derive(Debug)]
 struct Peak {
     from: Timestamp,
@@ -58,54 +58,54 @@ struct Peak {
     reasons: Vec<String>,
 }
 
-/// How far a gap was healed, the worst last.
+/// To what extent the events of a gap were recovered, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Healed {
-    Yes,
-    Partly,
-    No,
+enum Recovery {
+    Complete,
+    Partial,
+    None,
 }
 
-impl Healed {
+impl Recovery {
     fn of(gap: &Marker) -> Self {
         let metadata = output::metadata(&gap.row);
-        match metadata["healed"].as_str() {
-            Some("true") => Self::Yes,
-            Some("partial") => Self::Partly,
-            _ => Self::No,
+        match metadata["recovery"].as_str() {
+            Some("complete") => Self::Complete,
+            Some("partial") => Self::Partial,
+            _ => Self::None,
         }
     }
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Yes => "true",
-            Self::Partly => "partial",
-            Self::No => "false",
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::None => "none",
         }
     }
 }
 
-pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), Failure> {
+pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), CliError> {
     let now = Timestamp::now();
     let filter = args.filter.resolve(now)?;
     let reader = context.open()?;
     let is_chart = matches!(context.format, Format::Table);
     let columns = if is_chart {
-        chart::columns(context.screen)
+        chart::columns(context.terminal)
     } else {
-        BUCKETS_USUAL
+        BUCKETS_DEFAULT
     };
-    let answer = ask(&reader, filter, now, &|since, until| {
+    let answer = query(&reader, filter, now, &|since, until| {
         bucket(args, since, until, columns, is_chart)
     })?;
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     match context.format {
         Format::Json => output::write_json(&mut out, &Document::of(&answer))?,
         Format::Yaml => output::write_yaml(&mut out, &Document::of(&answer))?,
         _ => {
-            let mut lines = chart::draw(&answer, context.screen);
+            let mut lines = chart::render(&answer, context.terminal);
             lines.push(String::new());
-            lines.extend(story::tell(&answer, context.screen, now));
+            lines.extend(summary::render(&answer, context.terminal, now));
             for line in lines {
                 writeln!(out, "{}", line.trim_end())?;
             }
@@ -114,18 +114,18 @@ pub(super) fn run(context: &Context, args: &TimelineArgs) -> Result<(), Failure>
     out.finish()
 }
 
-fn ask(
+fn query(
     reader: &Reader,
     mut filter: Filter,
     now: Timestamp,
-    bucket: &dyn Fn(Timestamp, Timestamp) -> Result<i64, Failure>,
-) -> Result<Answer, Failure> {
+    bucket: &dyn Fn(Timestamp, Timestamp) -> Result<i64, CliError>,
+) -> Result<Answer, CliError> {
     let until = *filter.until.get_or_insert(now.plus(Duration::from_secs(1)));
     let since = match filter.since {
         Some(since) => since,
-        None => beginning(reader.oldest(&filter)?, until),
+        None => default_start(reader.oldest(&filter)?, until),
     };
-    // Nothing is recorded from before this moment; and what is shown stays within the calendar.
+    // Nothing is recorded before 1970; this also keeps the times within the calendar.
     let since = since.max(Timestamp::EPOCH.min(until));
     filter.since = Some(since);
     let bucket_ms = bucket(since, until)?;
@@ -133,14 +133,14 @@ fn ask(
     let timeline = reader.timeline(&request)?;
     let status = reader.status(now)?;
     let oldest = status.oldest.as_deref().map(Timestamp::parse);
-    let record_begins = match oldest {
+    let record_start = match oldest {
         Some(Ok(oldest)) if oldest > since => Some(oldest.min(request.to)),
         _ => None,
     };
-    let silent_since = status.recorder.as_ref().and_then(|state| {
-        let is_late = state.stopped.is_some() || now.since(state.heartbeat) > HEARTBEAT_LATE;
+    let recorder_down_since = status.recorder.as_ref().and_then(|state| {
+        let is_down = state.stopped.is_some() || now.since(state.heartbeat) > HEARTBEAT_TIMEOUT;
         let since = state.stopped.unwrap_or(state.heartbeat);
-        (is_late && since < until && now > request.from).then_some(since)
+        (is_down && since < until && now > request.from).then_some(since)
     });
     Ok(Answer {
         peak: peak(reader, &timeline, &request)?,
@@ -148,29 +148,29 @@ fn ask(
         timeline,
         until,
         now,
-        record_begins,
-        silent_since,
+        record_start,
+        recorder_down_since,
     })
 }
 
-/// Where a range begins that nobody limits: a little before the oldest row, so that what led to it is seen too.
-fn beginning(oldest: Option<Timestamp>, until: Timestamp) -> Timestamp {
+/// Start of the range without --since: shortly before the oldest row, to include what led to it.
+fn default_start(oldest: Option<Timestamp>, until: Timestamp) -> Timestamp {
     const LEAD_PART: u32 = 20;
     const LEAD_MAX: Duration = Duration::from_secs(86_400);
     let oldest = oldest.unwrap_or(until).min(until);
     oldest.minus((until.since(oldest) / LEAD_PART).min(LEAD_MAX))
 }
 
-/// The bucket with the most trouble, if it is another one than that of the first.
+/// The peak, if it is not in the first bucket with problems.
 fn peak(
     reader: &Reader,
     timeline: &Timeline,
     request: &TimelineRequest,
-) -> Result<Option<Peak>, Failure> {
+) -> Result<Option<Peak>, CliError> {
     let most = timeline.problems.iter().copied().max().unwrap_or(0);
-    let place = |count: &u64| *count == most;
+    let is_peak = |count: &u64| *count == most;
     let (Some(at), Some(first)) = (
-        timeline.problems.iter().position(place),
+        timeline.problems.iter().position(is_peak),
         timeline.problems.iter().position(|&count| count > 0),
     ) else {
         return Ok(None);
@@ -199,7 +199,7 @@ fn peak(
     }))
 }
 
-/// Buckets begin at round times, the first one at or before `since`.
+/// Buckets start at round times, the first one at or before `since`.
 fn request(filter: Filter, since: Timestamp, until: Timestamp, bucket_ms: i64) -> TimelineRequest {
     let from = since.millis().div_euclid(bucket_ms) * bucket_ms;
     let span = (until.millis() - from).max(1);
@@ -212,32 +212,33 @@ fn request(filter: Filter, since: Timestamp, until: Timestamp, bucket_ms: i64) -
     }
 }
 
+/// Duration of a bucket in milliseconds.
 fn bucket(
     args: &TimelineArgs,
     since: Timestamp,
     until: Timestamp,
     wanted: usize,
     is_chart: bool,
-) -> Result<i64, Failure> {
+) -> Result<i64, CliError> {
     let span = (until.millis() - since.millis()).max(1);
     let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).max(2);
     let count = |width: i64| span / width + 2;
-    if let Some(asked) = args.bucket {
-        let asked = i64::try_from(asked.as_millis()).unwrap_or(i64::MAX);
-        if asked == 0 || span / asked > BUCKETS_MAX {
-            return Err(Failure::Usage(format!(
-                "--bucket is too narrow: the range would have more than {BUCKETS_MAX} of them"
+    if let Some(requested) = args.bucket {
+        let requested = i64::try_from(requested.as_millis()).unwrap_or(i64::MAX);
+        if requested == 0 || span / requested > BUCKETS_MAX {
+            return Err(CliError::Usage(format!(
+                "--bucket is too short: the range would have more than {BUCKETS_MAX} buckets"
             )));
         }
-        // A chart has as many columns as it has; several buckets share one where they are too many.
+        // If a chart has too few columns, several buckets share one.
         let share = if is_chart {
-            (1..).find(|n| count(asked * n) <= wanted).unwrap_or(1)
+            (1..).find(|n| count(requested * n) <= wanted).unwrap_or(1)
         } else {
             1
         };
-        return Ok(asked * share);
+        return Ok(requested * share);
     }
-    let fits = WIDTHS
+    let fits = BUCKET_SECONDS
         .iter()
         .map(|seconds| seconds * 1000)
         .find(|&width| count(width) <= wanted);
@@ -250,18 +251,19 @@ struct Document {
     to: String,
     bucket_seconds: f64,
     total_events: u64,
-    first_event: Option<Brief>,
-    /// Whether there was trouble before the range that reaches into it.
+    first_event: Option<EventSummary>,
+    /// Whether a problem from before the range reaches into it.
     began_before: bool,
     peak: Option<PeakEntry>,
     buckets: Vec<Bucket>,
     changes: Vec<Change>,
     gaps: Vec<Gap>,
-    marks_left_out: u64,
-    /// Where the range begins before the record does.
-    record_begins: Option<String>,
-    /// Last sign of life of a recorder that does not run.
-    recorder_silent_since: Option<String>,
+    /// Number of changes and gaps that are not listed because there are too many.
+    omitted: u64,
+    /// Start of the record, if it is within the range.
+    record_starts_at: Option<String>,
+    /// Last heartbeat of a recorder that is not running.
+    recorder_down_since: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -282,7 +284,7 @@ struct Bucket {
 }
 
 #[derive(Serialize)]
-struct Brief {
+struct EventSummary {
     id: String,
     created_at: String,
     severity: String,
@@ -296,21 +298,21 @@ struct Brief {
 struct Change {
     at: String,
     #[serde(flatten)]
-    event: Brief,
+    event: EventSummary,
     description: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Gap {
     from: String,
-    /// Null while it lasts.
+    /// Null if the gap is open.
     to: Option<String>,
     event_id: String,
     description: Option<String>,
-    healed: &'static str,
+    recovery: &'static str,
 }
 
-impl Brief {
+impl EventSummary {
     fn of(row: &Row) -> Self {
         Self {
             id: row.id.clone(),
@@ -345,7 +347,7 @@ impl Document {
             to: request.to.to_string(),
             bucket_seconds: request.bucket_ms as f64 / 1000.0,
             total_events: timeline.buckets.iter().flatten().sum(),
-            first_event: timeline.first.as_ref().map(Brief::of),
+            first_event: timeline.first.as_ref().map(EventSummary::of),
             began_before: timeline.began_before,
             peak: answer.peak.as_ref().map(|peak| PeakEntry {
                 from: peak.from.to_string(),
@@ -356,25 +358,25 @@ impl Document {
             buckets: buckets.collect(),
             changes: answer
                 .of(MarkerKind::Change)
-                .map(|mark| Change {
-                    at: mark.from.to_string(),
-                    event: Brief::of(&mark.row),
-                    description: mark.row.description.clone(),
+                .map(|marker| Change {
+                    at: marker.from.to_string(),
+                    event: EventSummary::of(&marker.row),
+                    description: marker.row.description.clone(),
                 })
                 .collect(),
             gaps: answer
                 .of(MarkerKind::Gap)
-                .map(|mark| Gap {
-                    from: mark.from.to_string(),
-                    to: mark.to.map(|to| to.to_string()),
-                    event_id: mark.row.id.clone(),
-                    description: mark.row.description.clone(),
-                    healed: Healed::of(mark).as_str(),
+                .map(|marker| Gap {
+                    from: marker.from.to_string(),
+                    to: marker.to.map(|to| to.to_string()),
+                    event_id: marker.row.id.clone(),
+                    description: marker.row.description.clone(),
+                    recovery: Recovery::of(marker).as_str(),
                 })
                 .collect(),
-            marks_left_out: timeline.omitted_markers,
-            record_begins: answer.record_begins.map(|time| time.to_string()),
-            recorder_silent_since: answer.silent_since.map(|time| time.to_string()),
+            omitted: timeline.omitted_markers,
+            record_starts_at: answer.record_start.map(|time| time.to_string()),
+            recorder_down_since: answer.recorder_down_since.map(|time| time.to_string()),
         }
     }
 }
@@ -384,6 +386,6 @@ impl Answer {
         self.timeline
             .markers
             .iter()
-            .filter(move |mark| mark.kind == kind)
+            .filter(move |marker| marker.kind == kind)
     }
 }

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::support::recorder::{self, End};
-use crate::support::{Answer, Dir, TEN, fixture, gap, story};
+use crate::support::{CommandOutput, TEN_OCLOCK, TestDir, fixture, gap, sample_events};
 use kube9_model::time::Timestamp;
 
 /// A directory's files: bytes and times.
@@ -53,7 +53,7 @@ fn can_mount() -> bool {
 
 /// Runs the line in every way that a reader may be placed; all answers must agree, and nothing may change.
 #[track_caller]
-fn everywhere(dir: &Dir, line: &str) -> Answer {
+fn run_in_all_setups(dir: &TestDir, line: &str) -> CommandOutput {
     let before = contents(dir.path());
     let words: Vec<&str> = line.split_whitespace().collect();
     let answer = dir.run(line);
@@ -62,7 +62,7 @@ fn everywhere(dir: &Dir, line: &str) -> Answer {
         contents(dir.path()),
         "the owner's run touched something"
     );
-    let agrees = |how: &str, other: Answer| {
+    let agrees = |how: &str, other: CommandOutput| {
         assert_eq!(
             (answer.code, &answer.stdout, &answer.stderr),
             (other.code, &other.stdout, &other.stderr),
@@ -94,8 +94,8 @@ fn everywhere(dir: &Dir, line: &str) -> Answer {
 }
 
 /// Copies a living database as a crash would leave it: no process holds a lock on the copy.
-fn crashed() -> Dir {
-    let (living, dir) = (Dir::with_story(), Dir::new());
+fn crashed() -> TestDir {
+    let (living, dir) = (TestDir::with_sample_events(), TestDir::new());
     for file in fs::read_dir(living.path()).unwrap() {
         let file = file.unwrap();
         fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
@@ -103,62 +103,62 @@ fn crashed() -> Dir {
     dir
 }
 
-fn total(answer: Answer) -> u64 {
+fn total(answer: CommandOutput) -> u64 {
     answer.json()["pagination"]["total"].as_u64().unwrap()
 }
 
 const LIST: &str = "events list --limit=3";
 
 #[test]
-fn running_recorder_is_read_with_its_newest_commit() {
-    let dir = Dir::new();
+fn open_running_recorder_reads_newest_commit() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let lock = File::create(dir.path().join("kube9.db.lock")).unwrap();
     lock.lock().unwrap();
-    for (i, event) in story().iter().enumerate() {
+    for (i, event) in sample_events().iter().enumerate() {
         fixture::insert(&db, event);
-        assert_eq!(total(everywhere(&dir, LIST)), i as u64 + 1);
+        assert_eq!(total(run_in_all_setups(&dir, LIST)), i as u64 + 1);
     }
 }
 
 #[test]
-fn crashed_recorder_is_read_to_its_last_commit() {
+fn open_crashed_recorder_reads_last_commit() {
     let dir = crashed();
     assert!(fs::metadata(dir.path().join("kube9.db-wal")).unwrap().len() > 0);
-    assert_eq!(total(everywhere(&dir, LIST)), 7);
+    assert_eq!(total(run_in_all_setups(&dir, LIST)), 7);
 }
 
 #[test]
-fn cleanly_stopped_recorder_is_read() {
-    let dir = Dir::new();
+fn open_stopped_recorder_reads_all() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
-    let copy = Dir::new();
+    let copy = TestDir::new();
     for file in ["kube9.db", "kube9.db-wal", "kube9.db-shm"] {
         fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
     }
-    assert_eq!(total(everywhere(&copy, LIST)), 7);
+    assert_eq!(total(run_in_all_setups(&copy, LIST)), 7);
 }
 
 #[test]
-fn file_without_its_wal_is_read_while_no_recorder_lives() {
-    let dir = Dir::new();
+fn open_without_wal_locks_out_recorder() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     db.close().unwrap();
     assert_eq!(
         contents(dir.path()).len(),
         1,
         "a clean close without PERSIST_WAL leaves the file alone"
     );
-    assert_eq!(total(everywhere(&dir, LIST)), 7);
+    assert_eq!(total(run_in_all_setups(&dir, LIST)), 7);
     let lock = File::create(dir.path().join("kube9.db.lock")).unwrap();
-    assert_eq!(total(everywhere(&dir, LIST)), 7);
+    assert_eq!(total(run_in_all_setups(&dir, LIST)), 7);
     // A recorder that starts holds the lock and has not made its -wal yet.
     lock.lock().unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.contains("is busy") && error.contains("try again"),
         "{error}"
@@ -179,10 +179,10 @@ fn file_without_its_wal_is_read_while_no_recorder_lives() {
 }
 
 #[test]
-fn wal_with_rows_but_without_its_index_is_refused_not_misread() {
+fn open_wal_without_shm_is_rejected() {
     let dir = crashed();
     fs::remove_file(dir.path().join("kube9.db-shm")).unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.contains("-shm file is missing") && error.contains("start kube9-recorder"),
         "{error}"
@@ -190,9 +190,9 @@ fn wal_with_rows_but_without_its_index_is_refused_not_misread() {
 }
 
 #[test]
-fn missing_file_is_named_and_not_created() {
-    let dir = Dir::new();
-    let error = everywhere(&dir, LIST).failed(1);
+fn open_missing_file_is_named_and_not_created() {
+    let dir = TestDir::new();
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.contains(" not found") && error.contains("--db"),
         "{error}"
@@ -202,65 +202,65 @@ fn missing_file_is_named_and_not_created() {
 }
 
 #[test]
-fn empty_file_is_told_from_an_empty_database() {
-    let dir = Dir::new();
+fn open_empty_file_differs_from_empty_database() {
+    let dir = TestDir::new();
     fs::write(dir.db(), "").unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is empty"), "{error}");
     // A file in the making: no table yet, and no version yet.
     for unmade in [
         "DROP VIEW events; DROP TABLE recorder_status; DELETE FROM schema_version",
         "PRAGMA writable_schema = 1; DELETE FROM sqlite_schema; PRAGMA writable_schema = 0",
     ] {
-        let dir = Dir::new();
+        let dir = TestDir::new();
         let db = fixture::create(&dir.db());
         db.execute_batch(unmade).unwrap();
-        let error = everywhere(&dir, LIST).failed(1);
+        let error = run_in_all_setups(&dir, LIST).failed(1);
         assert!(error.contains("is empty"), "{unmade}: {error}");
     }
-    let dir = Dir::new();
+    let dir = TestDir::new();
     dir.fill(&[]);
-    assert_eq!(total(everywhere(&dir, LIST)), 0);
+    assert_eq!(total(run_in_all_setups(&dir, LIST)), 0);
 }
 
 #[test]
-fn what_is_no_database_of_ours_is_left_alone() {
-    let dir = Dir::new();
+fn open_foreign_file_is_rejected_and_unchanged() {
+    let dir = TestDir::new();
     fs::write(dir.db(), "just some notes, longer than a header of one hundred bytes would be, so that it is read whole")
         .unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is not a SQLite database"), "{error}");
 
     // It begins as one, and goes on as none.
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let mut bytes = b"SQLite format 3\0".to_vec();
     bytes.resize(4096, b'x');
     fs::write(dir.db(), bytes).unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is not a SQLite database"), "{error}");
 
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db =
         rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap();
     db.execute_batch("CREATE TABLE invoices (id INTEGER PRIMARY KEY)")
         .unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(error.contains("is not a kube9 database"), "{error}");
 
-    let dir = Dir::new();
+    let dir = TestDir::new();
     fs::create_dir(dir.db()).unwrap();
     let error = dir.run(LIST).failed(1);
     assert!(error.contains("is not a file"), "{error}");
 }
 
 #[test]
-fn another_schema_version_is_refused() {
+fn open_other_schema_version_is_rejected() {
     for version in [0, 2, 99] {
-        let dir = Dir::new();
+        let dir = TestDir::new();
         let db = fixture::create(&dir.db());
         db.execute("UPDATE schema_version SET version = ?", [version])
             .unwrap();
-        let error = everywhere(&dir, LIST).failed(1);
+        let error = run_in_all_setups(&dir, LIST).failed(1);
         let expected =
             format!("has schema version {version}; this kube9-query reads version 1\nuse the");
         assert!(error.contains(&expected), "{error}");
@@ -268,7 +268,7 @@ fn another_schema_version_is_refused() {
 }
 
 #[test]
-fn file_of_ours_that_lacks_a_part_is_told_with_its_cause() {
+fn open_missing_table_error_has_cause() {
     for (table, error, advice) in [
         ("schema_version", "cannot open database", "check the volume"),
         ("change_log", "", ""),
@@ -278,10 +278,10 @@ fn file_of_ours_that_lacks_a_part_is_told_with_its_cause() {
             "try again in a moment",
         ),
     ] {
-        let dir = Dir::new();
+        let dir = TestDir::new();
         let db = fixture::create(&dir.db());
         db.execute_batch(&format!("DROP TABLE {table}")).unwrap();
-        let answer = everywhere(&dir, LIST);
+        let answer = run_in_all_setups(&dir, LIST);
         if error.is_empty() {
             assert_eq!(total(answer), 0, "what is not asked for is not missed");
             continue;
@@ -296,24 +296,24 @@ fn file_of_ours_that_lacks_a_part_is_told_with_its_cause() {
 }
 
 #[test]
-fn damaged_file_is_told() {
-    let dir = Dir::new();
+fn open_damaged_file_is_rejected() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     db.close().unwrap();
     let mut bytes = fs::read(dir.db()).unwrap();
     bytes[4096..].fill(0x5a);
     fs::write(dir.db(), bytes).unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.contains("damaged") && error.contains("restart kube9-recorder"),
         "{error}"
     );
 
     // In a part that is read only when it is asked for.
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'event'";
     let page: u32 = db.query_row(root, [], |row| row.get(0)).unwrap();
     db.close().unwrap();
@@ -322,7 +322,7 @@ fn damaged_file_is_told() {
     let end = usize::try_from(page).unwrap() * size;
     bytes[end - size..end].fill(0x5a);
     fs::write(dir.db(), bytes).unwrap();
-    let error = everywhere(&dir, LIST).failed(1);
+    let error = run_in_all_setups(&dir, LIST).failed(1);
     assert!(
         error.starts_with("error: the database is damaged\nrestart kube9-recorder"),
         "{error}"
@@ -330,27 +330,27 @@ fn damaged_file_is_told() {
 }
 
 #[test]
-fn forbidden_file_is_told() {
+fn open_without_permission_is_rejected() {
     if !is_root() {
         println!("SKIPPED: not root");
         return;
     }
-    let as_another_user = |dir: &Dir| {
+    let as_another_user = |dir: &TestDir| {
         let mut command = dir.command(&["events", "list"]);
         command.command.uid(65_534);
         command.run().failed(1)
     };
-    let open_to_all = |dir: &Dir| {
+    let open_to_all = |dir: &TestDir| {
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     };
-    let dir = Dir::with_story();
+    let dir = TestDir::with_sample_events();
     open_to_all(&dir);
     fs::set_permissions(dir.db(), Permissions::from_mode(0o600)).unwrap();
     let error = as_another_user(&dir);
     assert!(error.contains("permission denied"), "{error}");
 
     // Its directory, which hides even whether it is there.
-    let dir = Dir::with_story();
+    let dir = TestDir::with_sample_events();
     open_to_all(&dir);
     let inner = dir.path().join("inner");
     fs::create_dir(&inner).unwrap();
@@ -366,7 +366,7 @@ fn forbidden_file_is_told() {
     );
 
     // The lock, without which nobody can tell that no recorder writes.
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.close().unwrap();
     open_to_all(&dir);
@@ -378,7 +378,7 @@ fn forbidden_file_is_told() {
     assert!(error.contains("permission denied"), "{error}");
 
     // The index beside it: SQLite itself cannot open that.
-    let dir = Dir::with_story();
+    let dir = TestDir::with_sample_events();
     open_to_all(&dir);
     let index = dir.path().join("kube9.db-shm");
     fs::set_permissions(index, Permissions::from_mode(0o600)).unwrap();
@@ -391,7 +391,7 @@ fn forbidden_file_is_told() {
 }
 
 #[test]
-fn path_may_hold_what_a_uri_may_not() {
+fn open_path_with_special_characters_works() {
     for name in [
         OsStr::new("a b"),
         OsStr::new("what?mode=rwc&x#y"),
@@ -402,12 +402,12 @@ fn path_may_hold_what_a_uri_may_not() {
     ] {
         // With its -wal, and alone after a clean close.
         for is_closed in [false, true] {
-            let dir = Dir::new();
+            let dir = TestDir::new();
             let inner = dir.path().join(name);
             fs::create_dir(&inner).unwrap();
             let path = inner.join("kube9.db");
             let db = fixture::create(&path);
-            dir.insert(&db, &story());
+            dir.insert(&db, &sample_events());
             if is_closed {
                 db.close().unwrap();
             } else {
@@ -420,7 +420,7 @@ fn path_may_hold_what_a_uri_may_not() {
             assert_eq!(before, contents(&inner), "{name:?} {is_closed}");
         }
     }
-    let error = Dir::new()
+    let error = TestDir::new()
         .run(&format!("events list --db={}", "x".repeat(300)))
         .failed(1);
     assert!(
@@ -430,13 +430,13 @@ fn path_may_hold_what_a_uri_may_not() {
 }
 
 #[test]
-fn database_that_is_held_is_busy() {
+fn open_locked_database_is_busy() {
     // Another program, in the middle of a write that keeps readers out.
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
         .unwrap();
-    let busy = |dir: &Dir| {
+    let busy = |dir: &TestDir| {
         let error = dir.run(LIST).failed(1);
         assert!(
             error.contains("is busy") && error.contains("try again in a moment"),
@@ -448,9 +448,9 @@ fn database_that_is_held_is_busy() {
     assert_eq!(total(dir.run(LIST)), 0);
 
     // A recorder that is making the index anew.
-    let dir = Dir::new();
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     assert_eq!(total(dir.run(LIST)), 7);
     // Another process: closing the file in this one would drop the locks of the connection.
     let wiped = Command::new("dd")
@@ -463,8 +463,8 @@ fn database_that_is_held_is_busy() {
 }
 
 #[test]
-fn database_of_the_original_operator_is_named_with_what_to_do() {
-    let dir = Dir::new();
+fn open_database_of_original_operator_has_advice() {
+    let dir = TestDir::new();
     let db =
         rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap();
     db.execute_batch(
@@ -480,7 +480,7 @@ fn database_of_the_original_operator_is_named_with_what_to_do() {
         "{} is a database of the original kube9 operator",
         dir.db().display()
     );
-    everywhere(&dir, LIST).failed(1);
+    run_in_all_setups(&dir, LIST).failed(1);
     for line in [
         LIST,
         "events get evt_20251202_100000_aaaaaa",
@@ -493,9 +493,9 @@ fn database_of_the_original_operator_is_named_with_what_to_do() {
         assert!(told.contains(&error), "{line}: {told}");
         assert!(told.contains("/data/import/"), "{line}: {told}");
     }
-    let sheet = dir.run("status --format=table");
-    assert_eq!(sheet.code, Some(1));
-    assert!(sheet.stdout.contains(&error), "{sheet:?}");
+    let table = dir.run("status --format=table");
+    assert_eq!(table.code, Some(1));
+    assert!(table.stdout.contains(&error), "{table:?}");
     let status: serde_json::Value =
         serde_json::from_str(&dir.run("status --format=json").stdout).unwrap();
     assert_eq!(status["status"], "unavailable");
@@ -503,8 +503,8 @@ fn database_of_the_original_operator_is_named_with_what_to_do() {
 }
 
 #[test]
-fn status_is_printed_even_when_there_is_nothing_to_read() {
-    let dir = Dir::new();
+fn status_without_database_is_unavailable() {
+    let dir = TestDir::new();
     let answer = dir.run("status --format=json");
     assert_eq!(answer.code, Some(1));
     let status: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
@@ -515,8 +515,8 @@ fn status_is_printed_even_when_there_is_nothing_to_read() {
 }
 
 #[test]
-fn status_follows_the_recorder() {
-    let dir = Dir::new();
+fn status_reports_recorder_state() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let status = || dir.run("status").json();
@@ -555,23 +555,23 @@ fn status_follows_the_recorder() {
         .unwrap();
     assert_eq!(
         status()["reasons"],
-        serde_json::json!(["the recorder's check watch Event failed: 403 Forbidden"])
+        serde_json::json!(["health check watch Event of the recorder failed: 403 Forbidden"])
     );
 
     recorder::heartbeat(dir.path(), now, End::Killed);
     db.execute(
         "INSERT INTO watch_state (cluster, kind, namespace, gap, gap_cause) VALUES ('c', 'Event', '', ?, '410 Gone')",
-        [TEN << 24],
+        [TEN_OCLOCK << 24],
     )
     .unwrap();
     let gap = status();
     assert_eq!(gap["status"], "degraded");
     assert_eq!(gap["open_gaps"][0]["since"], "2025-12-02T10:00:00.000Z");
     assert_eq!(gap["open_gaps"][0]["cause"], "410 Gone");
-    let sheet = dir.run("status --format=table").ok();
+    let table = dir.run("status --format=table").ok();
     assert!(
-        sheet.contains("\nGAPS      1 open; none in the last 7 days\n"),
-        "{sheet}"
+        table.contains("\nGAPS      1 open; none in the last 7 days\n"),
+        "{table}"
     );
 }
 
@@ -600,13 +600,13 @@ fn filled(db: &rusqlite::Connection) -> std::collections::BTreeSet<String> {
 
 /// The rows of most tests are written by plain SQL. It must not fill what the recorder leaves empty.
 #[test]
-fn fixture_fills_no_column_that_the_recorder_does_not() {
-    let now = TEN * 1000;
-    let by_hand = Dir::with_story();
-    let real = Dir::new();
+fn fixture_fills_only_columns_of_the_recorder() {
+    let now = TEN_OCLOCK * 1000;
+    let by_hand = TestDir::with_sample_events();
+    let real = TestDir::new();
     let items = |watch| vec![recorder::event(watch, now - 500), recorder::gap(watch, now)];
     recorder::run(real.path(), now, items, End::Stopped);
-    let open = |dir: &Dir| {
+    let open = |dir: &TestDir| {
         rusqlite::Connection::open_with_flags(dir.db(), rusqlite::OpenFlags::default()).unwrap()
     };
     let (by_hand, real) = (filled(&open(&by_hand)), filled(&open(&real)));
@@ -627,8 +627,8 @@ fn fixture_fills_no_column_that_the_recorder_does_not() {
 }
 
 #[test]
-fn status_names_whose_record_the_size_limit_has_shortened() {
-    let dir = Dir::new();
+fn status_lists_evictions() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     recorder::heartbeat(dir.path(), now, End::Killed);
@@ -644,40 +644,40 @@ fn status_names_whose_record_the_size_limit_has_shortened() {
     evict(2, "shop", 0, 3 * 86_400);
     let status = dir.run("status").json();
     assert_eq!(status["status"], "operational");
-    assert_eq!(status["shortened"][0]["namespace"], "shop");
-    assert_eq!(status["shortened"][0]["deleted"], 1200);
+    assert_eq!(status["evictions"][0]["namespace"], "shop");
+    assert_eq!(status["evictions"][0]["deleted"], 1200);
     evict(1, "", 0, 7_200);
     let status = dir.run("status").json();
     assert_eq!(status["status"], "degraded");
     let reason = status["reasons"][0].as_str().unwrap();
     assert!(
         reason.starts_with(
-            "the size limit has shortened the record: info events of cluster-scoped objects are complete only since "
-        ) && reason.contains(" (1 other entry in `shortened`)"),
+            "the size limit has deleted info events of cluster-scoped objects early: complete only since "
+        ) && reason.contains(" (and 1 more, see `evictions`)"),
         "{reason}"
     );
     evict(2, "flood", 2, 2 * 86_400);
-    let sheet = dir.run("status --format=table").ok();
+    let table = dir.run("status --format=table").ok();
     assert!(
-        sheet.contains("\nSHORTENED cluster-scoped objects, info complete since ")
-            && sheet.contains("namespace flood, error complete since "),
-        "{sheet}"
+        table.contains("\nEVICTED   1,200 info events of cluster-scoped objects, complete since ")
+            && table.contains("1,200 error events of namespace flood, complete since "),
+        "{table}"
     );
 }
 
 #[test]
-fn status_counts_what_was_dropped() {
-    let dir = Dir::new();
+fn status_counts_dropped_events() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     recorder::heartbeat(dir.path(), now, End::Killed);
-    let sheet = || dir.run("status --format=table").ok();
+    let table = || dir.run("status --format=table").ok();
     assert!(
-        sheet().contains("\nDROPS     none since the recorder started\n"),
+        table().contains("\nDROPS     none since the recorder started\n"),
         "{}",
-        sheet()
+        table()
     );
-    for (dropped, unhealed, reasons, line) in [
+    for (dropped, unrecovered, reasons, line) in [
         (
             1,
             0,
@@ -705,40 +705,40 @@ fn status_counts_what_was_dropped() {
         db.execute_batch("DELETE FROM dropped_range").unwrap();
         db.execute(
             "INSERT INTO dropped_range (watch, since_ms, cause, items, known_items) SELECT 1, 0, 'queue_overflow', ?1, '[]' WHERE ?1 > 0",
-            [unhealed],
+            [unrecovered],
         )
         .unwrap();
         let status = dir.run("status").json();
         assert_eq!(status["status"], "degraded");
         assert_eq!(status["reasons"], serde_json::json!(reasons));
         assert_eq!(status["recorder"]["dropped"], dropped);
-        assert_eq!(status["unhealed_drops"], unhealed);
-        let sheet = sheet();
-        assert!(sheet.contains(&format!("\nDROPS     {line}\n")), "{sheet}");
+        assert_eq!(status["unrecovered_drops"], unrecovered);
+        let table = table();
+        assert!(table.contains(&format!("\nDROPS     {line}\n")), "{table}");
     }
 }
 
 #[test]
-fn status_counts_gaps_by_how_far_they_were_healed() {
-    let dir = Dir::new();
+fn status_counts_gaps_by_recovery() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     // Seconds ago, how long, how far: one that ended eight days ago is not counted.
     let (minute, day) = (60, 86_400);
     let gaps = [
-        (2 * day, 10 * minute, "true"),
+        (2 * day, 10 * minute, "complete"),
         (2 * day + 3_600, 20 * minute, "partial"),
         (3 * day, 5 * minute, "partial"),
-        (4 * day, 3 * minute, "false"),
-        (5 * day, 90 * minute, "false"),
-        (6 * day, 30 * minute, "false"),
-        (8 * day, 600 * minute, "false"),
+        (4 * day, 3 * minute, "none"),
+        (5 * day, 90 * minute, "none"),
+        (6 * day, 30 * minute, "none"),
+        (8 * day, 600 * minute, "none"),
     ];
-    for (ago, lasted, healed) in gaps {
+    for (ago, lasted, recovery) in gaps {
         let at = |second: i64| Timestamp::from_secs(second).to_string();
         let (from, to) = (now - ago, now - ago + lasted);
-        let facts = serde_json::json!({"source": "Event", "from": at(from), "to": at(to), "healed": healed});
-        let gap = gap(from, lasted, &facts.to_string());
+        let metadata = serde_json::json!({"source": "Event", "from": at(from), "to": at(to), "recovery": recovery});
+        let gap = gap(from, lasted, &metadata.to_string());
         fixture::insert(&db, &gap);
     }
     // What is still open, and the other rows of the store, are counted elsewhere.
@@ -751,31 +751,31 @@ fn status_counts_gaps_by_how_far_they_were_healed() {
     let status = dir.run("status").json();
     assert_eq!(
         status["gaps_7d"],
-        serde_json::json!({"healed": 1, "partly_healed": 2, "not_healed": 3, "longest_not_healed_seconds": 5400.0})
+        serde_json::json!({"recovered": 1, "partly_recovered": 2, "not_recovered": 3, "longest_not_recovered_seconds": 5400.0})
     );
-    let sheet = dir.run("status --format=table").ok();
+    let table = dir.run("status --format=table").ok();
     assert!(
-        sheet.contains(
-            "\nGAPS      none open; in the last 7 days 3 not healed (the longest 90m), 2 partly healed, 1 healed\n"
+        table.contains(
+            "\nGAPS      none open; in the last 7 days: 3 not recovered (longest 90m), 2 partly recovered, 1 recovered\n"
         ),
-        "{sheet}"
+        "{table}"
     );
 }
 
 #[test]
-fn status_of_a_recorder_that_stopped_and_stored_nothing() {
-    let dir = Dir::new();
+fn status_stopped_recorder_without_events() {
+    let dir = TestDir::new();
     let _db = fixture::create(&dir.db());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     recorder::heartbeat(dir.path(), now - 7_200_000, End::Stopped);
-    let sheet = dir.run("status --format=table").ok();
+    let table = dir.run("status --format=table").ok();
     for line in [
         "RECORDER  0.1.0, stopped 2h ago, queue 0",
         "EVENTS    0, 0 in the last 24 h",
         "SEVERITY  -",
         "TYPE      -",
     ] {
-        assert!(sheet.lines().any(|found| found == line), "{line}: {sheet}");
+        assert!(table.lines().any(|found| found == line), "{line}: {table}");
     }
-    assert!(!sheet.contains("REACH"), "{sheet}");
+    assert!(!table.contains("HISTORY"), "{table}");
 }

@@ -8,7 +8,7 @@
 
 use std::process::Command;
 
-use crate::support::{Answer, Dir, TEN, fixture};
+use crate::support::{CommandOutput, TEN_OCLOCK, TestDir, fixture};
 use kube9_db::schema::template_hash;
 use rusqlite::Connection;
 
@@ -44,7 +44,7 @@ const COMMANDS: [&str; 22] = [
 ];
 
 /// The command with a limit of memory. What is mapped for the heap counts, used or not, so that one byte more fails.
-fn limited(dir: &Dir, line: &str, kib: u32) -> Answer {
+fn limited(dir: &TestDir, line: &str, kib: u32) -> CommandOutput {
     let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
     let mut shell = Command::new("sh");
     shell
@@ -58,14 +58,14 @@ fn limited(dir: &Dir, line: &str, kib: u32) -> Answer {
 }
 
 /// Rows, each with what `row` gives for its place: title, description and further metadata.
-fn filled(rows: u32, mut row: impl FnMut(u32) -> [String; 3]) -> Dir {
-    let dir = Dir::new();
+fn filled(rows: u32, mut row: impl FnMut(u32) -> [String; 3]) -> TestDir {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.execute_batch("BEGIN").unwrap();
     for low in 0..rows {
         let [title, body, extra] = row(low);
         let event = fixture::Event {
-            second: TEN,
+            second: TEN_OCLOCK,
             low,
             severity: 2,
             title,
@@ -80,7 +80,7 @@ fn filled(rows: u32, mut row: impl FnMut(u32) -> [String; 3]) -> Dir {
 }
 
 #[track_caller]
-fn assert_ended(line: &str, answer: &Answer) {
+fn assert_ended(line: &str, answer: &CommandOutput) {
     assert!(
         matches!(answer.code, Some(0 | 1)) && !answer.stderr.contains("panicked"),
         "{line}: {:?} {}",
@@ -90,13 +90,13 @@ fn assert_ended(line: &str, answer: &Answer) {
 }
 
 #[test]
-fn every_command_value_longer_than_any_of_ours_is_named() {
+fn commands_oversized_value_is_named_in_the_error() {
     for (table, column) in [
         ("event", "extra"),
         ("message_template", "body"),
         ("object", "name"),
     ] {
-        let dir = Dir::with_story();
+        let dir = TestDir::with_sample_events();
         let db = Connection::open(dir.db()).unwrap();
         db.execute_batch(&format!("UPDATE {table} SET {column} = zeroblob(40 << 20)"))
             .unwrap();
@@ -115,7 +115,7 @@ fn every_command_value_longer_than_any_of_ours_is_named() {
 }
 
 #[test]
-fn every_command_longest_values_fit_into_memory() {
+fn commands_longest_values_stay_within_memory() {
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let keys = |n: usize| {
         let keys: Vec<String> = (0..n).map(|i| format!("\"{i}\":{i}")).collect();
@@ -138,8 +138,8 @@ fn every_command_longest_values_fit_into_memory() {
 
 /// A template names its object as often as it likes: 40 KB of it and a long name would make 36 GB.
 #[test]
-fn every_command_description_that_multiplies_is_refused() {
-    let dir = Dir::with_story();
+fn commands_expanding_description_is_rejected() {
+    let dir = TestDir::with_sample_events();
     let db = Connection::open(dir.db()).unwrap();
     let body = "\u{1}".repeat(40_000);
     db.execute(
@@ -160,7 +160,7 @@ fn every_command_description_that_multiplies_is_refused() {
 }
 
 #[test]
-fn list_page_that_would_hold_too_much_ends_earlier() {
+fn list_oversized_page_ends_early() {
     let dir = filled(100, |i| [format!("{i}"), "x".repeat(200_000), "{}".into()]);
     let mut seen = Vec::new();
     let mut after = String::new();
@@ -189,13 +189,13 @@ fn list_page_that_would_hold_too_much_ends_earlier() {
 }
 
 #[test]
-fn export_of_interned_rows_that_are_long_is_whole() {
-    let dir = Dir::new();
+fn export_long_interned_rows_is_complete() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.execute_batch("BEGIN").unwrap();
     for i in 0..1500_i64 {
         let event = fixture::Event {
-            second: TEN + i,
+            second: TEN_OCLOCK + i,
             args: vec!["y".repeat(4000)],
             body: "\u{3}".into(),
             extra: Some(format!("{{\"a\":\"{}\"}}", "z".repeat(5000))),
@@ -229,8 +229,8 @@ fn export_of_interned_rows_that_are_long_is_whole() {
 }
 
 #[test]
-fn stats_of_too_many_groups_is_refused() {
-    let dir = Dir::new();
+fn stats_too_many_groups_is_rejected() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     fixture::insert(
         &db,
@@ -272,8 +272,8 @@ const ODD: [&str; 12] = [
 ];
 
 #[test]
-fn every_command_odd_value_in_any_column_ends_with_answer_or_error() {
-    let pristine = Dir::with_story();
+fn commands_unexpected_value_in_any_column_returns_result_or_error() {
+    let pristine = TestDir::with_sample_events();
     let db = Connection::open(pristine.db()).unwrap();
     let columns: Vec<(String, String)> = db
         .prepare(
@@ -306,7 +306,7 @@ fn every_command_odd_value_in_any_column_ends_with_answer_or_error() {
             if lines.is_empty() {
                 continue;
             }
-            let dir = Dir::with_story();
+            let dir = TestDir::with_sample_events();
             let db = Connection::open(dir.db()).unwrap();
             let ignored = "PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
             db.execute_batch(ignored).unwrap();
@@ -336,7 +336,7 @@ fn every_command_odd_value_in_any_column_ends_with_answer_or_error() {
 }
 
 #[test]
-fn every_command_work_that_sqlite_does_not_interrupt_ends_at_the_time_limit() {
+fn commands_work_outside_sqlite_ends_at_timeout() {
     // Each glob takes seconds on the name, in one call of a function; one row is too few instructions to look at the clock.
     let glob = format!("*{}b", "a".repeat(1000));
     let globs = vec![glob; 40].join(",");
@@ -359,7 +359,7 @@ fn every_command_work_that_sqlite_does_not_interrupt_ends_at_the_time_limit() {
 }
 
 #[test]
-fn list_reader_that_takes_its_time_gets_the_whole_page() {
+fn list_slow_reader_gets_the_whole_page() {
     let dir = filled(200, |i| [format!("{i}"), "x".repeat(2000), "{}".into()]);
     let mut command = dir.command(&[
         "events",

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Answer, Dir, fixture, recorder, story};
+use crate::support::{CommandOutput, TestDir, fixture, recorder, sample_events};
 
-/// Every command that prints, with a database of [`story`].
+/// Every command that prints, with a database of [`sample_events`].
 const PRINTING: [&str; 10] = [
     "status",
     "events list",
@@ -33,8 +33,8 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn errors_are_a_sentence_or_a_line_of_json() {
-    let dir = Dir::with_story();
+fn errors_are_text_or_one_line_of_json() {
+    let dir = TestDir::with_sample_events();
     let line = "events get evt_20251202_100100_ffffff";
     assert_eq!(
         dir.run(line).failed(1),
@@ -63,8 +63,8 @@ fn errors_are_a_sentence_or_a_line_of_json() {
 }
 
 #[test]
-fn wrong_usage_names_what_is_valid() {
-    let dir = Dir::with_story();
+fn usage_error_lists_valid_values() {
+    let dir = TestDir::with_sample_events();
     for (line, words) in [
         ("events list --limit=1001", "1 to 1000"),
         (
@@ -79,12 +79,12 @@ fn wrong_usage_names_what_is_valid() {
             "events list --offset=1 --after=k0000000000000000a5",
             "cannot be used with",
         ),
-        ("events list --colour", "unexpected argument"),
-        ("events list --owner=/web", "write NAME or KIND/NAME"),
-        ("events list --owner=a/b/c", "write NAME or KIND/NAME"),
+        ("events list --color", "unexpected argument"),
+        ("events list --owner=/web", "use NAME or KIND/NAME"),
+        ("events list --owner=a/b/c", "use NAME or KIND/NAME"),
         (
             "events list --for=pod",
-            "write KIND/NAME or KIND/NAME/NAMESPACE",
+            "use KIND/NAME or KIND/NAME/NAMESPACE",
         ),
         ("completions tcsh", "bash, zsh, fish"),
         ("events", "events"),
@@ -96,8 +96,8 @@ fn wrong_usage_names_what_is_valid() {
 }
 
 #[test]
-fn help_has_examples_on_every_level() {
-    let dir = Dir::new();
+fn help_of_every_command_has_examples() {
+    let dir = TestDir::new();
     for line in [
         "--help",
         "status --help",
@@ -119,7 +119,7 @@ fn help_has_examples_on_every_level() {
 }
 
 /// What a shell offers for a line that is begun, one word a line; `None` where the shell is missing.
-fn offered(dir: &Dir, shell: &str, script: &str) -> Option<String> {
+fn offered(dir: &TestDir, shell: &str, script: &str) -> Option<String> {
     let mut command = Command::new(shell);
     command.env_clear().current_dir(dir.path());
     command.env("PATH", std::env::var_os("PATH")?);
@@ -130,8 +130,8 @@ fn offered(dir: &Dir, shell: &str, script: &str) -> Option<String> {
 }
 
 #[test]
-fn completions_complete_in_their_shells() {
-    let dir = Dir::new();
+fn completions_work_in_their_shells() {
+    let dir = TestDir::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = dir.run(&format!("completions {shell}")).ok();
         std::fs::write(dir.path().join(shell), script).unwrap();
@@ -179,7 +179,7 @@ fn completions_complete_in_their_shells() {
 }
 
 #[test]
-fn manual_pages_are_clean() {
+fn manual_pages_have_no_warnings() {
     let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("generated");
     let mut found = 0;
     for entry in std::fs::read_dir(pages).unwrap() {
@@ -203,7 +203,7 @@ fn manual_pages_are_clean() {
 
 /// Runs the line on a terminal of so many columns; `None` where this machine cannot make one.
 fn on_a_terminal(
-    dir: &Dir,
+    dir: &TestDir,
     line: &str,
     columns: usize,
     environment: &[(&str, &str)],
@@ -229,8 +229,8 @@ fn on_a_terminal(
 }
 
 #[test]
-fn export_into_a_file_shows_its_progress_on_the_terminal() {
-    let dir = Dir::with_story();
+fn export_to_file_shows_progress_on_terminal() {
+    let dir = TestDir::with_sample_events();
     for (filter, events) in [("", 7), ("--object-namespace=none", 0)] {
         let file = dir.path().join("exported");
         let line = format!("events export {filter} >{}", file.display());
@@ -253,23 +253,23 @@ fn export_into_a_file_shows_its_progress_on_the_terminal() {
 }
 
 #[test]
-fn terminal_gets_a_table_of_its_width_in_colour() {
-    let dir = Dir::with_story();
+fn list_on_terminal_prints_colored_table_of_its_width() {
+    let dir = TestDir::with_sample_events();
     let Some(shown) = on_a_terminal(&dir, "events list", 80, &[]) else {
         println!("SKIPPED: no program script");
         return;
     };
     assert!(shown.contains("\u{1b}[31merror\u{1b}[0m"), "{shown}");
-    // What is as it should be is green; a change has a colour of its own, a scale has the faintest.
+    // A healthy state is green, changes are cyan, the axis is dim.
     let now = i64::try_from(
         std::time::SystemTime::UNIX_EPOCH
             .elapsed()
             .unwrap()
             .as_millis(),
     );
-    let alive = Dir::new();
+    let alive = TestDir::new();
     let db = fixture::create(&alive.db());
-    alive.insert(&db, &story());
+    alive.insert(&db, &sample_events());
     drop(db);
     recorder::heartbeat(alive.path(), now.unwrap(), recorder::End::Killed);
     let shown = on_a_terminal(&alive, "status", 80, &[]).unwrap();
@@ -282,7 +282,7 @@ fn terminal_gets_a_table_of_its_width_in_colour() {
         "{shown}"
     );
     assert!(shown.contains("\u{1b}[2m──"), "{shown}");
-    // A terminal that does not tell its width is taken for one of 80 columns.
+    // A terminal that does not report its width counts as 80 columns wide.
     for line in ["events list", "events timeline"] {
         let [untold, usual] = [0, 80].map(|columns| {
             let shown = on_a_terminal(&dir, line, columns, &[("NO_COLOR", "1")]);
@@ -318,7 +318,7 @@ fn terminal_gets_a_table_of_its_width_in_colour() {
                 .lines()
                 .map(unicode_width::UnicodeWidthStr::width)
                 .max();
-            // `wide` cannot be narrower: ids and counts are never cut.
+            // `wide` cannot be narrower: ids and counts are never truncated.
             let limit = if line.contains("wide") {
                 columns.max(145)
             } else {
@@ -330,8 +330,8 @@ fn terminal_gets_a_table_of_its_width_in_colour() {
 }
 
 #[test]
-fn closed_pipe_is_no_error() {
-    let dir = Dir::with_story();
+fn closed_pipe_exits_0() {
+    let dir = TestDir::with_sample_events();
     for line in PRINTING {
         let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
         let mut child = command
@@ -341,19 +341,19 @@ fn closed_pipe_is_no_error() {
             .spawn()
             .unwrap();
         drop(child.stdout.take());
-        let answer = Answer::of(child.wait_with_output().unwrap());
+        let answer = CommandOutput::of(child.wait_with_output().unwrap());
         assert_eq!(answer.code, Some(0), "{line}: {answer:?}");
         assert!(!answer.stderr.contains("error"), "{line}: {answer:?}");
     }
 }
 
 #[test]
-fn full_device_is_an_error() {
-    let dir = Dir::with_story();
+fn full_device_exits_1() {
+    let dir = TestDir::with_sample_events();
     for line in PRINTING.into_iter().chain(["--help", "--version"]) {
         let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let answer = Answer::of(command.command.stdout(full).output().unwrap());
+        let answer = CommandOutput::of(command.command.stdout(full).output().unwrap());
         assert_eq!(answer.code, Some(1), "{line}: {answer:?}");
         assert!(
             answer.stderr.contains("cannot write the output"),
@@ -363,8 +363,8 @@ fn full_device_is_an_error() {
 }
 
 #[test]
-fn interrupted_is_130_and_terminated_143() {
-    let dir = Dir::with_story();
+fn signals_exit_130_and_143() {
+    let dir = TestDir::with_sample_events();
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         for line in ["events watch --format=jsonl --tail=1", "pause"] {
             let mut command = dir.command(&line.split(' ').collect::<Vec<_>>());
@@ -404,10 +404,10 @@ fn cpu_ticks(pid: u32) -> Option<u64> {
 }
 
 #[test]
-fn every_command_is_interrupted_in_the_middle_of_its_query() {
-    let dir = Dir::new();
+fn sigint_during_query_exits_130() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     let id: String = db
         .query_row("SELECT id FROM events LIMIT 1", [], |row| row.get(0))
         .unwrap();
@@ -447,17 +447,17 @@ fn every_command_is_interrupted_in_the_middle_of_its_query() {
             std::thread::yield_now();
         }
         signal(&child, "-INT");
-        let answer = Answer::of(child.wait_with_output().unwrap());
+        let answer = CommandOutput::of(child.wait_with_output().unwrap());
         assert_eq!(answer.code, Some(130), "{line}: {answer:?}");
         assert_eq!(answer.stderr, "", "{line}");
     }
 }
 
 #[test]
-fn query_that_takes_too_long_is_ended() {
-    let dir = Dir::new();
+fn query_over_time_limit_exits_1() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     // A view of our name that never ends; what the reader reads is beyond its control. It asks the view for rows that are
     // unusual: here, with a uid of one byte.
     db.execute_batch(
@@ -476,8 +476,8 @@ fn query_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn database_is_found_where_it_is_said_to_be() {
-    let dir = Dir::with_story();
+fn database_path_follows_precedence() {
+    let dir = TestDir::with_sample_events();
     let count = |mut command: crate::support::TestCommand| {
         command.command.env_remove("KUBE9_DB");
         command

@@ -1,20 +1,20 @@
-//! Points in time as people write them.
+//! Times and durations on the command line.
 
 use std::time::Duration;
 
 use kube9_model::time::Timestamp;
 
-/// The longest span that makes sense; keeps all arithmetic within the calendar.
-const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// Longest duration that is accepted; keeps all times within the calendar.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-/// A point in time, absolute or relative to when the command runs.
+/// A time, absolute or relative to the start of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum TimeArg {
     At(Timestamp),
     Ago(Duration),
 }
 
-impl Moment {
+impl TimeArg {
     pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
@@ -23,16 +23,16 @@ impl Moment {
     }
 }
 
-/// `2025-12-02T10:30:00Z`, `2025-12-02 10:30`, `2025-12-02`, `now`, `30m`, `1h30m`, `7d`. Without an offset it is UTC.
-pub(crate) fn parse(text: &str) -> Result<Moment, String> {
+/// Parses `2025-12-02T10:30:00Z`, `2025-12-02 10:30`, `2025-12-02`, `now`, `30m`, `1h30m` or `7d`. UTC without an offset.
+pub(crate) fn parse(text: &str) -> Result<TimeArg, String> {
     if text == "now" {
-        return Ok(Moment::Ago(Duration::ZERO));
+        return Ok(TimeArg::Ago(Duration::ZERO));
     }
-    if let Ok(span) = parse_span(text) {
-        return Ok(Moment::Ago(span));
+    if let Ok(span) = parse_duration(text) {
+        return Ok(TimeArg::Ago(span));
     }
-    absolute(text).map(Moment::At).ok_or_else(|| {
-        "give a time as RFC 3339 (2025-12-02T10:30:00Z), a date (2025-12-02), or how long ago (30m, 24h, 7d)".to_owned()
+    absolute(text).map(TimeArg::At).ok_or_else(|| {
+        "use an RFC 3339 time (2025-12-02T10:30:00Z), a date (2025-12-02) or an age (30m, 24h, 7d)".to_owned()
     })
 }
 
@@ -57,9 +57,9 @@ fn absolute(text: &str) -> Option<Timestamp> {
     Timestamp::parse(&full).ok()
 }
 
-/// `90s`, `30m`, `24h`, `7d`, `2w`, or several in falling order: `1h30m`.
-pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no span of time; write 90s, 30m, 24h, 7d or 1h30m");
+/// Parses `90s`, `30m`, `24h`, `7d`, `2w`, or several units in descending order: `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("invalid duration {text:?}; use 90s, 30m, 24h, 7d or 1h30m");
     let mut rest = text;
     let mut total = Duration::ZERO;
     let mut last_unit = u64::MAX;
@@ -81,7 +81,7 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
         let seconds = number.checked_mul(unit).ok_or_else(bad)?;
         total = total
             .checked_add(Duration::from_secs(seconds))
-            .filter(|&t| t <= SPAN_MAX)
+            .filter(|&t| t <= DURATION_MAX)
             .ok_or_else(bad)?;
         rest = &rest[digits + 1..];
     }
@@ -92,8 +92,8 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// One number and unit, as `kubectl` shows ages: `42s`, `12m`, `5h`, `3d`.
-pub(crate) fn short(span: Duration) -> String {
+/// An age as `kubectl` formats it: `42s`, `12m`, `5h`, `3d`.
+pub(crate) fn format_age(span: Duration) -> String {
     match span.as_secs() {
         s @ 0..=119 => format!("{s}s"),
         s @ 120..=7_199 => format!("{}m", s / 60),
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_people_write_them() {
+    fn parse_absolute_time_returns_utc() {
         for (text, expected) in [
             ("2025-12-02T10:30:00Z", "2025-12-02T10:30:00.000Z"),
             ("2025-12-02T10:30:00.5+02:00", "2025-12-02T08:30:00.500Z"),
@@ -119,14 +119,14 @@ mod tests {
             ("2025-03-30T02:30:00+01:00", "2025-03-30T01:30:00.000Z"),
         ] {
             match parse(text) {
-                Ok(Moment::At(time)) => assert_eq!(time.to_string(), expected, "{text}"),
+                Ok(TimeArg::At(time)) => assert_eq!(time.to_string(), expected, "{text}"),
                 other => panic!("{text}: {other:?}"),
             }
         }
     }
 
     #[test]
-    fn spans_are_read_and_bounded() {
+    fn parse_duration_accepts_descending_units() {
         for (text, seconds) in [
             ("90s", 90),
             ("30m", 1800),
@@ -135,7 +135,11 @@ mod tests {
             ("1h30m", 5400),
             ("0s", 0),
         ] {
-            assert_eq!(parse_span(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -151,12 +155,12 @@ mod tests {
             "½h",
             "1h½",
         ] {
-            assert!(parse_span(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn parse_malformed_time_is_rejected() {
         for text in [
             "",
             "yesterday",
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_short() {
+    fn format_age_has_one_unit() {
         for (seconds, expected) in [
             (0, "0s"),
             (119, "119s"),
@@ -179,7 +183,7 @@ mod tests {
             (7_200, "2h"),
             (172_800, "2d"),
         ] {
-            assert_eq!(short(Duration::from_secs(seconds)), expected);
+            assert_eq!(format_age(Duration::from_secs(seconds)), expected);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Every example of docs/cli.md and docs/cli-json.md prints what the page says, and fits its schema.
-//! `KUBE9_GENERATE=1` writes what is printed into the pages.
+//! Runs the examples of docs/cli.md and docs/cli-json.md, compares their output with the pages, and validates documents by
+//! their schema. `KUBE9_UPDATE=1` writes the output into the pages.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -7,31 +7,31 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::support::schema::misfit;
-use crate::support::{Dir, TEN, fixture, recorder, story};
+use crate::support::schema::violation;
+use crate::support::{TEN_OCLOCK, TestDir, fixture, recorder, sample_events};
 use serde_json::Value;
 
 fn docs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
 
-/// The story, with a recorder that lives.
-fn database() -> Dir {
-    let dir = Dir::new();
+/// The sample_events, with a recorder that lives.
+fn database() -> TestDir {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
-    dir.insert(&db, &story());
+    dir.insert(&db, &sample_events());
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     std::mem::forget(db);
-    // An Event before the story, recorded 120 ms after it occurred.
-    let old = (TEN - 86_400 * 3) * 1000 + 3_600_000;
+    // An Event before the sample_events, recorded 120 ms after it occurred.
+    let old = (TEN_OCLOCK - 86_400 * 3) * 1000 + 3_600_000;
     let event = |watch| vec![recorder::event(watch, old)];
     recorder::run(dir.path(), old + 120, event, recorder::End::Stopped);
     recorder::heartbeat(dir.path(), now, recorder::End::Killed);
     dir
 }
 
-/// The words of a line, as a shell reads single quotes.
-fn words(line: &str) -> Vec<String> {
+/// Splits a line like a shell, with single quotes.
+fn split_words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
         match c {
@@ -44,18 +44,20 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// What differs from run to run, made the same: paths, sizes, the present.
-fn steady(dir: &Dir, text: &str) -> String {
+/// Replaces what differs from run to run: paths, sizes, current times.
+fn normalize(dir: &TestDir, text: &str) -> String {
     let mut text = text.replace(dir.db().to_str().unwrap(), "/data/kube9.db");
-    // The row of the recorder's own writer has a random order within its second.
+    // The row of the real writer has a random order within its second.
     for (at, begin) in text.clone().match_indices("evt_20251129_105159_") {
         let order = at + begin.len();
         text.replace_range(order..order + 6, "000000");
     }
-    text.lines().map(|line| steady_line(line) + "\n").collect()
+    text.lines()
+        .map(|line| normalize_line(line) + "\n")
+        .collect()
 }
 
-fn steady_line(line: &str) -> String {
+fn normalize_line(line: &str) -> String {
     let json = line
         .trim_start()
         .split_once("\": ")
@@ -89,11 +91,12 @@ fn steady_line(line: &str) -> String {
             return format!("{label:10}{text}");
         }
     }
-    if let Some((_, rest)) = line
-        .strip_prefix("REACH     ")
-        .and_then(|rest| rest.split_once(' '))
+    if let Some((since, rest)) = line
+        .strip_prefix("HISTORY   ")
+        .and_then(|rest| rest.split_once(" ("))
     {
-        return format!("REACH     3d {rest}");
+        let (_, rest) = rest.split_once(" ago)").unwrap_or_default();
+        return format!("HISTORY   {since} (3d ago){rest}");
     }
     let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
     let is_age =
@@ -105,7 +108,7 @@ fn steady_line(line: &str) -> String {
             rest.trim_start()
         );
     }
-    for (before, after, steady) in [("(", " ago)", "30m"), ("(", " back)", "3d")] {
+    for (before, after, steady) in [("(", " ago)", "30m")] {
         if let Some((head, tail)) = line.rsplit_once(after)
             && let Some((head, _)) = head.rsplit_once(before)
         {
@@ -115,7 +118,7 @@ fn steady_line(line: &str) -> String {
     line.to_owned()
 }
 
-/// Runs every line that begins with `$ ` in the page's `console` blocks, and puts what it prints after it.
+/// Runs every line with the prompt `$ ` in `console` blocks, and inserts its output.
 fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
     let dir = database();
     let (mut out, mut inside) = (String::new(), false);
@@ -128,8 +131,8 @@ fn run(page: &str, check: &mut dyn FnMut(&str, &str)) -> String {
         out.push_str(line);
         out.push('\n');
         if let Some(command) = line.strip_prefix("$ kube9-query ").filter(|_| inside) {
-            let answer = dir.command(&words(command)).run();
-            let text = steady(&dir, &answer.stdout) + &steady(&dir, &answer.stderr);
+            let answer = dir.command(&split_words(command)).run();
+            let text = normalize(&dir, &answer.stdout) + &normalize(&dir, &answer.stderr);
             check(command, &text);
             out.push_str(&text);
         }
@@ -162,13 +165,16 @@ fn check_schema(command: &str, text: &str) {
     };
     let schema = fs::read_to_string(docs().join(format!("schema/{name}.json"))).unwrap();
     let schema: Value = serde_json::from_str(&schema).unwrap();
-    assert_eq!(misfit(&schema, &value), None, "{command}");
-    // A schema that takes anything would be none.
-    assert!(misfit(&schema, &serde_json::json!({})).is_some(), "{name}");
+    assert_eq!(violation(&schema, &value), None, "{command}");
+    // A schema must not accept everything.
+    assert!(
+        violation(&schema, &serde_json::json!({})).is_some(),
+        "{name}"
+    );
 }
 
 #[track_caller]
-fn page_is_true(name: &str, validated: usize) {
+fn assert_page_matches(name: &str, validated: usize) {
     let file = docs().join(name);
     let page = fs::read_to_string(&file).unwrap();
     let mut documents = 0;
@@ -180,7 +186,7 @@ fn page_is_true(name: &str, validated: usize) {
         documents >= validated,
         "{documents} documents were validated"
     );
-    if std::env::var_os("KUBE9_GENERATE").is_some() {
+    if std::env::var_os("KUBE9_UPDATE").is_some() {
         fs::write(&file, &actual).unwrap();
     }
     let page = fs::read_to_string(&file).unwrap();
@@ -191,29 +197,29 @@ fn page_is_true(name: &str, validated: usize) {
 }
 
 #[test]
-fn manual_says_what_is_printed() {
-    page_is_true("cli.md", 1);
+fn cli_page_examples_match_output() {
+    assert_page_matches("cli.md", 1);
 }
 
 #[test]
-fn documents_are_as_they_are_described() {
-    page_is_true("cli-json.md", 7);
+fn cli_json_page_examples_match_output() {
+    assert_page_matches("cli-json.md", 7);
 }
 
 #[test]
-fn every_document_fits_its_schema_whatever_the_state() {
-    let empty = Dir::new();
+fn documents_of_every_state_match_schema() {
+    let empty = TestDir::new();
     fixture::create(&empty.db());
-    let gap = Dir::new();
+    let gap = TestDir::new();
     let db = fixture::create(&gap.db());
-    gap.insert(&db, &story());
+    gap.insert(&db, &sample_events());
     db.execute(
         "INSERT INTO watch_state (cluster, kind, namespace, gap) VALUES ('c', 'Event', 'shop', ?)",
-        [TEN << 24],
+        [TEN_OCLOCK << 24],
     )
     .unwrap();
     for (dir, lines) in [
-        (&Dir::new(), &["status --format=json"][..]),
+        (&TestDir::new(), &["status --format=json"][..]),
         (
             &empty,
             &["status", "events list", "events stats", "events timeline"],

@@ -1,4 +1,4 @@
-//! How a command ends when it does not end well.
+//! Errors of a command: message, advice and exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,93 +6,93 @@ use std::process::ExitCode;
 use kube9_db::read::{Damage, OpenError, ReadError};
 use serde::Serialize;
 
-/// Why a command failed. Each has its exit code, a sentence, and what to do.
+/// Why a command failed. Each has an exit code, a message and advice.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The command line cannot be meant: exit 2.
+pub(crate) enum CliError {
+    /// Invalid command line: exit 2.
     Usage(String),
-    /// Help or version was asked for: goes to stdout, exit 0.
+    /// Help or version was requested: printed to stdout, exit 0.
     Help(String),
     /// The row does not exist: exit 1.
     NotFound(String),
-    /// No database to ask: exit 1.
+    /// The database cannot be opened: exit 1.
     Open(OpenError),
-    /// The database did not answer: exit 1.
+    /// The query failed: exit 1.
     Read(ReadError),
-    /// The answer could not be written: exit 1, or 0 where the reader has gone.
+    /// The output cannot be written: exit 1, or 0 if the pipe is closed.
     Write(io::Error),
-    /// The answer is written, and it says that something is wrong: exit 1.
-    Told,
-    /// Any of these, of a command that was asked for JSON.
-    InJson(Box<Failure>),
+    /// The output shows the error already: exit 1.
+    AlreadyReported,
+    /// Any of these, of a command with `--format=json`.
+    AsJson(Box<CliError>),
 }
 
-impl From<OpenError> for Failure {
+impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
     }
 }
 
-impl From<ReadError> for Failure {
+impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::Write(error)
     }
 }
 
-/// The error line of `--format=json`.
+/// The error as JSON.
 #[derive(Serialize)]
 struct ErrorLine<'a> {
     error: &'a str,
     details: &'a str,
 }
 
-impl Failure {
-    /// So that it is reported as JSON.
-    pub(crate) fn in_json(self, json: bool) -> Self {
+impl CliError {
+    /// Reports the error as JSON if `json`.
+    pub(crate) fn as_json(self, json: bool) -> Self {
         if json {
-            Self::InJson(Box::new(self))
+            Self::AsJson(Box::new(self))
         } else {
             self
         }
     }
 
-    /// Tells it and gives the exit code.
+    /// Prints the error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        let (failure, json) = match self {
-            Self::InJson(inner) => (*inner, true),
+        let (error, json) = match self {
+            Self::AsJson(inner) => (*inner, true),
             other => (other, false),
         };
-        let code = failure.code();
-        match &failure {
-            Self::Help(text) => return help(text),
-            Self::Told => return code,
+        let code = error.exit_code();
+        match &error {
+            Self::Help(text) => return print_help(text),
+            Self::AlreadyReported => return code,
             Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => return code,
             _ => {}
         }
-        let (error, details) = failure.words();
+        let (message, details) = error.message_and_details();
         let line = if json {
             serde_json::to_string(&ErrorLine {
-                error: &error,
+                error: &message,
                 details: &details,
             })
             .unwrap_or_default()
         } else if details.is_empty() {
-            crate::text::safe_lines(&format!("error: {error}"))
+            crate::text::safe_lines(&format!("error: {message}"))
         } else {
-            crate::text::safe_lines(&format!("error: {error}\n{details}"))
+            crate::text::safe_lines(&format!("error: {message}\n{details}"))
         };
-        // Nobody is left to tell if stderr is closed.
+        // If stderr is closed too, there is nothing left to do.
         let _ = writeln!(io::stderr().lock(), "{line}");
         code
     }
 
-    fn code(&self) -> ExitCode {
+    fn exit_code(&self) -> ExitCode {
         match self {
             Self::Help(_) => ExitCode::SUCCESS,
             Self::Usage(_) => ExitCode::from(2),
@@ -101,8 +101,8 @@ impl Failure {
         }
     }
 
-    /// What is wrong, and what to do or know about it.
-    pub(crate) fn words(&self) -> (String, String) {
+    /// What is wrong, and what to do.
+    pub(crate) fn message_and_details(&self) -> (String, String) {
         match self {
             Self::Usage(text) => match text.split_once('\n') {
                 Some((error, rest)) => (error.to_owned(), rest.trim_matches('\n').to_owned()),
@@ -113,8 +113,8 @@ impl Failure {
             Self::Read(error) => (error.to_string(), with_causes(read_advice(error), error)),
             Self::Write(error) => ("cannot write the output".to_owned(), error.to_string()),
             Self::Help(text) => (text.clone(), String::new()),
-            Self::Told => (String::new(), String::new()),
-            Self::InJson(inner) => inner.words(),
+            Self::AlreadyReported => (String::new(), String::new()),
+            Self::AsJson(inner) => inner.message_and_details(),
         }
     }
 }
@@ -152,10 +152,10 @@ fn with_causes(advice: &str, error: &dyn std::error::Error) -> String {
     text
 }
 
-fn help(text: &str) -> ExitCode {
+fn print_help(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Failure::Write(error).report(),
+        Err(error) => CliError::Write(error).report(),
     }
 }

@@ -1,4 +1,4 @@
-//! Events as rows of a table.
+//! Tables of events.
 
 use std::io::Write;
 
@@ -7,73 +7,76 @@ use kube9_model::time::Timestamp;
 use serde_json::Value;
 
 use crate::args::{Field, Format};
-use crate::moment::short;
 use crate::output::{cell, metadata, metadata_value, text_of};
-use crate::screen::Screen;
 use crate::table::{Cell, Column, Table, write_headings, write_row};
+use crate::terminal::Terminal;
 use crate::text::safe;
+use crate::time_arg::format_age;
 
-/// On a terminal narrower than this, the type is left out, and reason, count and description share a column: what is
-/// left then says more than nine columns that are all cut.
-const NARROW: usize = 140;
+/// On a narrower terminal the type is omitted, and reason, count and description share a column, because nine truncated
+/// columns would be less readable.
+const NARROW_BELOW: usize = 140;
 
-/// Which columns an event is shown in.
+/// The set of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Narrow,
-    Usual,
-    /// All that matter.
+    Standard,
+    /// With id, owner, node and title.
     Wide,
 }
 
 impl Layout {
-    fn of(format: Format, screen: Screen) -> Self {
-        match (format, screen.columns) {
+    fn of(format: Format, terminal: Terminal) -> Self {
+        match (format, terminal.columns) {
             (Format::Wide, _) => Self::Wide,
-            (_, Some(columns)) if columns < NARROW => Self::Narrow,
-            _ => Self::Usual,
+            (_, Some(columns)) if columns < NARROW_BELOW => Self::Narrow,
+            _ => Self::Standard,
         }
     }
 }
 
 /// A page of events.
-pub(super) fn table(rows: &[Row], format: Format, screen: Screen, now: Timestamp) -> Table {
-    let layout = Layout::of(format, screen);
+pub(super) fn table(rows: &[Row], format: Format, terminal: Terminal, now: Timestamp) -> Table {
+    let layout = Layout::of(format, terminal);
     let mut columns = vec![Column::fixed("AGE"), Column::fixed("SEVERITY")];
     if layout != Layout::Narrow {
         columns.push(Column::fixed("TYPE"));
     }
-    columns.extend([Column::elastic("NAMESPACE", 8), Column::name("OBJECT", 12)]);
+    columns.extend([
+        Column::shrinkable("NAMESPACE", 8),
+        Column::shrink_middle("OBJECT", 12),
+    ]);
     if layout == Layout::Wide {
         columns.insert(0, Column::fixed("ID"));
     }
     if layout == Layout::Narrow {
-        columns.push(Column::elastic("REASON: DESCRIPTION", 12).weighing(2));
+        columns.push(Column::shrinkable("REASON: DESCRIPTION", 12).with_weight(2));
     } else {
-        columns.extend([Column::elastic("REASON", 8), Column::number("COUNT")]);
+        columns.extend([Column::shrinkable("REASON", 8), Column::number("COUNT")]);
         if layout == Layout::Wide {
             columns.extend([
-                Column::name("OWNER", 8),
-                Column::elastic("NODE", 8),
-                Column::elastic("TITLE", 10),
+                Column::shrink_middle("OWNER", 8),
+                Column::shrinkable("NODE", 8),
+                Column::shrinkable("TITLE", 10),
             ]);
         }
-        columns.push(Column::elastic("DESCRIPTION", 10).weighing(3));
+        columns.push(Column::shrinkable("DESCRIPTION", 10).with_weight(3));
     }
     let mut table = Table::new(columns);
     for row in rows {
         table.push(cells(row, layout, now));
     }
     if layout == Layout::Narrow {
-        table.spare("NAMESPACE");
+        table.drop_constant_column("NAMESPACE");
     }
     table
 }
 
 fn cells(row: &Row, layout: Layout, now: Timestamp) -> Vec<Cell> {
-    let facts = Facts::of(row);
+    let metadata = MetadataCells::of(row);
     let mut cells = vec![
-        Cell::new(&age(row, &facts.metadata, now)),
+        Cell::new(&age(row, &metadata.metadata, now)),
         Cell::severity(&row.severity),
         Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
         Cell::new(&object(row)),
@@ -85,34 +88,37 @@ fn cells(row: &Row, layout: Layout, now: Timestamp) -> Vec<Cell> {
         cells.insert(0, Cell::new(&row.id));
     }
     if layout == Layout::Narrow {
-        cells.push(Cell::text(&facts.line(row)));
+        cells.push(Cell::sentence(&metadata.line(row)));
     } else {
-        cells.extend([Cell::new(&facts.value("reason")), Cell::new(&facts.count())]);
+        cells.extend([
+            Cell::new(&metadata.value("reason")),
+            Cell::new(&metadata.count()),
+        ]);
         if layout == Layout::Wide {
             cells.extend([
-                Cell::new(&facts.value("owner")),
-                Cell::new(&facts.value("node")),
-                Cell::text(&row.title),
+                Cell::new(&metadata.value("owner")),
+                Cell::new(&metadata.value("node")),
+                Cell::sentence(&row.title),
             ]);
         }
-        cells.push(Cell::text(text(row)));
+        cells.push(Cell::sentence(message(row)));
     }
     cells
 }
 
-/// A row's metadata, for cells.
-struct Facts {
+/// The metadata of a row as cells.
+struct MetadataCells {
     metadata: Value,
 }
 
-impl Facts {
+impl MetadataCells {
     fn of(row: &Row) -> Self {
         Self {
             metadata: metadata(row),
         }
     }
 
-    /// Empty where there is none.
+    /// Empty if absent.
     fn value(&self, key: &str) -> String {
         self.metadata
             .get(key)
@@ -120,7 +126,7 @@ impl Facts {
             .unwrap_or_default()
     }
 
-    /// How many occurrences the row stands for; empty where nobody counts.
+    /// Number of occurrences of the row; empty if it has no count.
     fn count(&self) -> String {
         let occurrences = self.value("occurrences");
         if occurrences.is_empty() {
@@ -139,13 +145,13 @@ impl Facts {
         if !line.is_empty() {
             line.push_str(": ");
         }
-        line.push_str(text(row));
+        line.push_str(message(row));
         line
     }
 }
 
-/// What happened, in words.
-pub(in crate::commands) fn text(row: &Row) -> &str {
+/// The description, or else the title.
+pub(in crate::commands) fn message(row: &Row) -> &str {
     row.description
         .as_deref()
         .filter(|text| !text.is_empty())
@@ -164,21 +170,21 @@ pub(in crate::commands) fn object(row: &Row) -> String {
     }
 }
 
-/// How long ago it happened last.
+/// Time since the last occurrence.
 pub(super) fn age(row: &Row, metadata: &Value, now: Timestamp) -> String {
     let last = metadata
         .get("last_timestamp")
         .and_then(Value::as_str)
         .and_then(|text| Timestamp::parse(text).ok());
     match last.or_else(|| Timestamp::parse(&row.created_at).ok()) {
-        Some(time) if time > now => format!("in {}", short(time.since(now))),
-        Some(time) => short(now.since(time)),
+        Some(time) if time > now => format!("in {}", format_age(time.since(now))),
+        Some(time) => format_age(now.since(time)),
         None => "?".to_owned(),
     }
 }
 
-/// The fields that the caller chose.
-pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
+/// A table of selected columns.
+pub(super) fn column_table(rows: &[Row], fields: &[Field]) -> Table {
     let mut table = Table::new(
         fields
             .iter()
@@ -186,11 +192,13 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
                 let heading = field.name().to_uppercase();
                 match field {
                     Field::Severity | Field::EventType | Field::Id => Column::fixed(&heading),
-                    Field::ObjectName | Field::ObjectNamespace => Column::name(&heading, 12),
-                    Field::Description | Field::Title | Field::Metadata => {
-                        Column::elastic(&heading, 12).weighing(2)
+                    Field::ObjectName | Field::ObjectNamespace => {
+                        Column::shrink_middle(&heading, 12)
                     }
-                    _ => Column::elastic(&heading, 12),
+                    Field::Description | Field::Title | Field::Metadata => {
+                        Column::shrinkable(&heading, 12).with_weight(2)
+                    }
+                    _ => Column::shrinkable(&heading, 12),
                 }
             })
             .collect(),
@@ -200,8 +208,8 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
             Field::Metadata => Cell::new(row.metadata.as_deref().unwrap_or("{}")),
             Field::MetadataKey(path) => Cell::new(&cell(&metadata_value(row, path))),
             Field::Severity => Cell::severity(&row.severity),
-            Field::Title => Cell::text(&row.title),
-            Field::Description => Cell::text(row.description.as_deref().unwrap_or("-")),
+            Field::Title => Cell::sentence(&row.title),
+            Field::Description => Cell::sentence(row.description.as_deref().unwrap_or("-")),
             column => Cell::new(text_of(row, column).unwrap_or("-")),
         });
         table.push(cells.collect());
@@ -209,53 +217,53 @@ pub(super) fn chosen(rows: &[Row], fields: &[Field]) -> Table {
     table
 }
 
-/// Rows one at a time: the columns' widths are decided before the rows are known.
-pub(super) struct Stream {
+/// A table that prints rows one at a time: the widths of its columns are fixed.
+pub(super) struct StreamTable {
     columns: Vec<Column>,
     widths: Vec<usize>,
     layout: Layout,
-    screen: Screen,
+    terminal: Terminal,
 }
 
-impl Stream {
+impl StreamTable {
     const TEXT_MIN: usize = 10;
 
-    pub(super) fn new(format: Format, screen: Screen) -> Self {
-        let layout = Layout::of(format, screen);
-        let mut shape = match layout {
-            Layout::Narrow => Self::narrow(screen.columns.unwrap_or(NARROW)),
-            Layout::Usual | Layout::Wide => vec![
+    pub(super) fn new(format: Format, terminal: Terminal) -> Self {
+        let layout = Layout::of(format, terminal);
+        let mut columns_and_widths = match layout {
+            Layout::Narrow => Self::narrow(terminal.columns.unwrap_or(NARROW_BELOW)),
+            Layout::Standard | Layout::Wide => vec![
                 (Column::fixed("CHANGE"), 7),
                 (Column::fixed("TIME (UTC)"), 14),
                 (Column::fixed("SEVERITY"), 8),
                 (Column::fixed("NAMESPACE"), 14),
-                (Column::name("OBJECT", 8), 32),
+                (Column::shrink_middle("OBJECT", 8), 32),
                 (Column::fixed("REASON"), 18),
                 (Column::number("COUNT"), 5),
             ],
         };
         if layout == Layout::Wide {
-            shape.insert(1, (Column::fixed("ID"), 26));
+            columns_and_widths.insert(1, (Column::fixed("ID"), 26));
         }
-        let (mut columns, mut widths): (Vec<_>, Vec<_>) = shape.into_iter().unzip();
+        let (mut columns, mut widths): (Vec<_>, Vec<_>) = columns_and_widths.into_iter().unzip();
         columns.push(Column::fixed(if layout == Layout::Narrow {
             "REASON: DESCRIPTION"
         } else {
             "DESCRIPTION"
         }));
-        let taken = widths.iter().sum::<usize>() + 2 * widths.len();
-        widths.push(screen.columns.map_or(usize::MAX, |columns| {
-            columns.saturating_sub(taken).max(Self::TEXT_MIN)
+        let used = widths.iter().sum::<usize>() + 2 * widths.len();
+        widths.push(terminal.columns.map_or(usize::MAX, |columns| {
+            columns.saturating_sub(used).max(Self::TEXT_MIN)
         }));
         Self {
             columns,
             widths,
             layout,
-            screen,
+            terminal,
         }
     }
 
-    /// A third for the object, a sixth for its namespace, the rest for the text. The change is a sign.
+    /// A third for the object, a sixth for its namespace, the rest for the text. The change is one character.
     fn narrow(columns: usize) -> Vec<(Column, usize)> {
         let rest = columns.saturating_sub(1 + 8 + 8 + 6);
         vec![
@@ -263,15 +271,15 @@ impl Stream {
             (Column::fixed("UTC"), 8),
             (Column::fixed("SEVERITY"), 8),
             (Column::fixed("NAMESPACE"), (rest / 6).clamp(6, 14)),
-            (Column::name("OBJECT", 8), (rest / 3).clamp(8, 32)),
+            (Column::shrink_middle("OBJECT", 8), (rest / 3).clamp(8, 32)),
         ]
     }
 
     pub(super) fn write_headings(&self, out: &mut impl Write) -> std::io::Result<()> {
-        write_headings(out, &self.columns, &self.widths, self.screen)
+        write_headings(out, &self.columns, &self.widths, self.terminal)
     }
 
-    /// Writes a row. Off a terminal a longer cell is not cut, and the columns after it give way.
+    /// Writes a row. If stdout is not a terminal, a long cell is not truncated and shifts the columns after it.
     pub(super) fn write(
         &self,
         out: &mut impl Write,
@@ -279,7 +287,7 @@ impl Stream {
         updated: Option<bool>,
         now: Timestamp,
     ) -> std::io::Result<()> {
-        let facts = Facts::of(row);
+        let metadata = MetadataCells::of(row);
         let narrow = self.layout == Layout::Narrow;
         let mut cells = vec![
             Cell::new(match (updated, narrow) {
@@ -289,7 +297,7 @@ impl Stream {
                 (Some(false), false) => "new",
                 (Some(true), false) => "updated",
             }),
-            Cell::new(&last(row, &facts, narrow, now)),
+            Cell::new(&last_seen(row, &metadata, narrow, now)),
             Cell::severity(&row.severity),
             Cell::new(row.object_namespace.as_deref().unwrap_or("-")),
             Cell::new(&object(row)),
@@ -298,16 +306,16 @@ impl Stream {
             cells.insert(1, Cell::new(&row.id));
         }
         if narrow {
-            cells.push(Cell::text(&facts.line(row)));
+            cells.push(Cell::sentence(&metadata.line(row)));
         } else {
             cells.extend([
-                Cell::new(&facts.value("reason")),
-                Cell::new(&facts.count()),
-                Cell::text(text(row)),
+                Cell::new(&metadata.value("reason")),
+                Cell::new(&metadata.count()),
+                Cell::sentence(message(row)),
             ]);
         }
-        if self.screen.columns.is_some() {
-            return write_row(out, &cells, &self.columns, &self.widths, self.screen);
+        if self.terminal.columns.is_some() {
+            return write_row(out, &cells, &self.columns, &self.widths, self.terminal);
         }
         let widths: Vec<usize> = self
             .widths
@@ -315,13 +323,13 @@ impl Stream {
             .zip(&cells)
             .map(|(&width, cell)| width.max(cell.width()))
             .collect();
-        write_row(out, &cells, &self.columns, &widths, self.screen)
+        write_row(out, &cells, &self.columns, &widths, self.terminal)
     }
 }
 
-/// When it happened last: `12-02 10:30:45`, or in eight columns `10:30:45` of today and `12-02` of another day.
-fn last(row: &Row, facts: &Facts, short: bool, now: Timestamp) -> String {
-    let last = Some(facts.value("last_timestamp"))
+/// Time of the last occurrence: `12-02 10:30:45`, or in eight columns `10:30:45` for today and `12-02` for another day.
+fn last_seen(row: &Row, metadata: &MetadataCells, short: bool, now: Timestamp) -> String {
+    let last = Some(metadata.value("last_timestamp"))
         .filter(|time| time.len() >= 19)
         .unwrap_or_else(|| row.created_at.clone());
     let part = |range: std::ops::Range<usize>| last.get(range).unwrap_or(&last).to_owned();
@@ -340,13 +348,13 @@ mod tests {
 
     /// A row as `watch` shows it, under its headings.
     fn streamed(format: Format, columns: Option<usize>, row: &Row) -> Vec<String> {
-        let screen = Screen {
+        let terminal = Terminal {
             is_terminal: columns.is_some(),
             columns,
-            colours: false,
+            has_colors: false,
         };
         let now = Timestamp::parse("2025-12-02T12:00:00.000Z").unwrap();
-        let (stream, mut out) = (Stream::new(format, screen), Vec::new());
+        let (stream, mut out) = (StreamTable::new(format, terminal), Vec::new());
         stream.write_headings(&mut out).unwrap();
         for updated in [None, Some(false), Some(true)] {
             stream.write(&mut out, row, updated, now).unwrap();
@@ -374,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn followed_row_says_what_became_of_it() {
+    fn stream_table_row_shows_change_and_time() {
         let today = row("2025-12-02T11:00:01.000Z");
         assert_eq!(
             streamed(Format::Table, None, &today),
@@ -412,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn long_name_is_cut_on_a_terminal_alone() {
+    fn stream_table_long_name_is_truncated_only_on_terminal() {
         let name = "w".repeat(50);
         let row = Row {
             object_name: Some(name.clone()),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use crate::support::fixture::{self, Event};
-use crate::support::{Dir, TEN};
+use crate::support::{TEN_OCLOCK, TestDir};
 use proptest::prelude::*;
 
 /// What a container could write into an Event, if the recorder let it through; a foreign database may hold all of it.
@@ -29,7 +29,7 @@ fn is_hostile(c: char) -> bool {
 /// A row whose every text is this one.
 fn all_over(text: &str) -> Event {
     let event = Event {
-        second: TEN,
+        second: TEN_OCLOCK,
         reason: text.to_owned(),
         title: text.to_owned(),
         component: text.to_owned(),
@@ -44,8 +44,8 @@ fn all_over(text: &str) -> Event {
 }
 
 /// A database whose every text is nasty, as no recorder writes it.
-fn nasty() -> Dir {
-    let dir = Dir::new();
+fn nasty() -> TestDir {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     for (i, text) in (0..).zip(NASTY) {
         let event = Event {
@@ -56,7 +56,7 @@ fn nasty() -> Dir {
         fixture::insert(&db, &event);
     }
     let odd = Event {
-        second: TEN - 3_600,
+        second: TEN_OCLOCK - 3_600,
         extra: Some("[1,\n2]".to_owned()),
         ..Event::default()
     };
@@ -70,7 +70,7 @@ fn nasty() -> Dir {
 }
 
 #[test]
-fn nothing_hostile_reaches_a_terminal_in_any_format() {
+fn formats_control_characters_never_reach_terminal() {
     let dir = nasty();
     for line in [
         "events list --format=json",
@@ -117,7 +117,7 @@ fn nothing_hostile_reaches_a_terminal_in_any_format() {
 }
 
 #[test]
-fn documents_carry_the_same_text_that_was_stored() {
+fn documents_contain_the_stored_text() {
     let dir = nasty();
     let page = dir.run("events list --format=json --type=x").failed(2);
     assert!(page.contains("valid values"), "{page}");
@@ -182,8 +182,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
-    fn whatever_is_stored_comes_out_whole_and_harmless(texts in prop::collection::vec(any_text(), 5..40)) {
-        let dir = Dir::new();
+    fn formats_any_stored_text_is_complete_and_escaped(texts in prop::collection::vec(any_text(), 5..40)) {
+        let dir = TestDir::new();
         let db = fixture::create(&dir.db());
         let without_nul = |text: &String| text.replace('\0', " ");
         for (i, text) in (0..).zip(&texts) {
@@ -216,12 +216,12 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_asked_is_answered_or_refused(words in prop::collection::vec(any_text(), 1..4), seed in any::<u64>()) {
+    fn arguments_any_text_returns_result_or_error(words in prop::collection::vec(any_text(), 1..4), seed in any::<u64>()) {
         const OPTIONS: [&str; 16] = [
             "--type=", "--severity=", "--since=", "--until=", "--object-kind=", "--object-namespace=", "--object-name=",
             "--for=", "--reason=", "--owner=", "--node=", "--search=", "--after=", "--limit=", "--fields=", "--by=",
         ];
-        let dir = Dir::with_story();
+        let dir = TestDir::with_sample_events();
         let command = ["list", "stats", "export", "timeline", "get"][(seed % 5) as usize];
         let mut line = vec!["events".to_owned(), command.to_owned()];
         for (i, word) in words.iter().enumerate() {
@@ -241,8 +241,8 @@ const INVISIBLE: &str = "\u{7f}\u{9b}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\
                          \u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10fffd}";
 
 #[test]
-fn every_format_for_people_name_with_invisible_character_shows_it() {
-    let dir = Dir::new();
+fn text_formats_invisible_character_in_name_is_shown() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let names: Vec<String> = INVISIBLE
         .chars()
@@ -250,7 +250,7 @@ fn every_format_for_people_name_with_invisible_character_shows_it() {
         .collect();
     for (i, name) in names.iter().enumerate() {
         let event = Event {
-            second: TEN + i as i64,
+            second: TEN_OCLOCK + i as i64,
             severity: 2,
             reason: name.clone(),
             container: name.clone(),
@@ -311,8 +311,8 @@ fn every_format_for_people_name_with_invisible_character_shows_it() {
 }
 
 #[test]
-fn csv_cell_of_any_field_never_is_a_formula() {
-    let dir = Dir::new();
+fn csv_cell_is_never_a_formula() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     let texts = [
         "=1+1",
@@ -358,7 +358,7 @@ fn csv_cell_of_any_field_never_is_a_formula() {
 }
 
 #[test]
-fn every_event_is_one_line_of_csv_and_of_a_table() {
+fn csv_and_table_have_one_line_per_event() {
     let dir = nasty();
     for format in ["csv", "table", "wide"] {
         let shown = dir.run(&format!("events list --format={format}")).stdout;
@@ -368,14 +368,14 @@ fn every_event_is_one_line_of_csv_and_of_a_table() {
 }
 
 #[test]
-fn table_of_many_wide_names_lines_up() {
-    let dir = Dir::new();
+fn table_wide_names_are_aligned() {
+    let dir = TestDir::new();
     let db = fixture::create(&dir.db());
     db.execute_batch("BEGIN").unwrap();
     for i in 0..1000_i64 {
         let name = ["web", "漢字", "🚀🚀", "é́́", "한국어", "👩‍👩‍👧"][i as usize % 6];
         let event = Event {
-            second: TEN + i,
+            second: TEN_OCLOCK + i,
             ..Event::default()
         };
         fixture::insert(&db, &event.about("Pod", "shop", &format!("{name}-{i}")));
@@ -394,8 +394,8 @@ fn table_of_many_wide_names_lines_up() {
 }
 
 #[test]
-fn sql_in_a_value_is_a_value() {
-    let dir = Dir::with_story();
+fn arguments_sql_is_not_executed() {
+    let dir = TestDir::with_sample_events();
     for value in [
         "'; DROP TABLE event; --",
         "x' OR '1'='1",
@@ -445,8 +445,8 @@ fn sql_in_a_value_is_a_value() {
 }
 
 #[test]
-fn hostile_arguments_do_not_reach_the_terminal_either() {
-    let dir = Dir::with_story();
+fn errors_escape_arguments() {
+    let dir = TestDir::with_sample_events();
     for word in ["\u{1b}[2J", "a\u{9b}b", "\u{202e}"] {
         for option in [
             "--type=",
@@ -481,8 +481,8 @@ fn hostile_arguments_do_not_reach_the_terminal_either() {
 }
 
 #[test]
-fn times_beyond_what_happens_are_answered() {
-    let dir = Dir::with_story();
+fn arguments_extreme_times_return_result() {
+    let dir = TestDir::with_sample_events();
     let total = |range: &str| {
         let document = dir.run(&format!("events list {range}")).json();
         document["pagination"]["total"].as_u64().unwrap()
@@ -526,12 +526,12 @@ fn times_beyond_what_happens_are_answered() {
     let error = dir
         .run("events timeline --since=0001-01-01 --until=9999-12-31 --bucket=1s")
         .failed(2);
-    assert!(error.contains("--bucket is too narrow"), "{error}");
+    assert!(error.contains("--bucket is too short"), "{error}");
 }
 
 #[test]
-fn text_that_is_too_long_to_match_is_refused_at_once() {
-    let dir = Dir::with_story();
+fn arguments_oversized_text_is_rejected() {
+    let dir = TestDir::with_sample_events();
     let long = "a".repeat(100_000);
     for option in [
         "--search",
