@@ -306,10 +306,10 @@ def compare_one(truth, database):
         elif event["doubt"] and row["count"] >= event["count"]:
             pass
         elif row["count"] < event["count"] or row["last"] < event["last"]:
-            # Not watched from before its last write until it expired: then a gap row must cover it, with healed=false.
+            # Not watched from before its last write until it expired: then a gap row must cover it, with recovery=none.
             written, died = event["last"] / 1000, event["last"] / 1000 + TTL
             is_covered = any(
-                gap.get("to") and gap["healed"] != "true"
+                gap.get("to") and gap["recovery"] != "complete"
                 and millis(gap["from"]) / 1000 - SLACK <= written and died <= millis(gap["to"]) / 1000 + SLACK
                 for gap in gaps)
             covered += is_covered
@@ -340,7 +340,7 @@ def compare(truth, *recorders):
               f"{counts}; died in a gap that says so {covered}")
         for gap in gaps:
             seconds = (millis(gap["to"]) - millis(gap["from"])) / 1000 if gap.get("to") else float("nan")
-            print(f"{name}: gap {gap['cause']}, {seconds:.0f} s, healed {gap['healed']}, {gap['severity']}, "
+            print(f"{name}: gap {gap['cause']}, {seconds:.0f} s, recovery {gap['recovery']}, {gap['severity']}, "
                   f"listed {gap.get('listed')}, recovered {gap.get('recovered')}, missing {gap.get('missing')}")
         for what, lines in found.items():
             for line in lines[:5]:

@@ -116,9 +116,9 @@ else
 fi
 sed 's/^/     /' <<<"$said"
 contains "near has lost no Event to a gap" "^near: .* died in a gap that says so 0$" "$said"
-contains "near has a gap row for the compaction" "^near: gap expired, .* healed (true|partial)" "$said"
-lacks "near's gaps were all shorter than Events live" "^near: gap .* healed false" "$said"
-contains "far's gap row has severity error and healed=false" "^far: gap expired, .* healed false, error" "$said"
+contains "near has a gap row for the compaction" "^near: gap expired, .* recovery (complete|partial)" "$said"
+lacks "near's gaps were all shorter than Events live" "^near: gap .* recovery none" "$said"
+contains "far's gap row has severity error and recovery=none" "^far: gap expired, .* recovery none, error" "$said"
 contains "and covers the Events that expired" "^far: .* died in a gap that says so [1-9]" "$said"
 
 terminate "$look_pid"

@@ -471,7 +471,7 @@ full_volume() {
 
 gaps_are_accounted() { # every gap row is closed and says why
   ask events list --type=system --search='Recording gap' --limit=1000 >"$work/gaps.json" || return 1
-  jq -e '[.events[] | select(.metadata.cause == null or .metadata.healed == null)] == []' "$work/gaps.json"
+  jq -e '[.events[] | select(.metadata.cause == null or .metadata.recovery == null)] == []' "$work/gaps.json"
 }
 no_doubles() { # uids whose rows overlap: a uid may have a row for each window, never two with one beginning
   ask events list --type=cluster --object-namespace="$victims" --limit=1000 >"$work/rows.json" || return 1

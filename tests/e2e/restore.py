@@ -451,7 +451,7 @@ def show(gaps):
     for gap in gaps:
         to = clock(seconds_of(gap["to"])) if gap.get("to") else "open"
         say(f"  gap {clock(seconds_of(gap['from']))} to {to}, {gap['cause']}, {'+'.join(sorted(map(str, kinds_of(gap))))}, "
-            f"healed {gap.get('healed')}, {gap['severity']}")
+            f"recovery {gap.get('recovery')}, {gap['severity']}")
 
 
 def check_gaps(one, what, gaps, names, begin, whole):

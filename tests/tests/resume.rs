@@ -189,12 +189,12 @@ fn expired_position_leaves_gap_and_net_changes() {
         let rows = scene.rows("system");
         let mut parts = rows.iter().filter_map(|(_, _, m)| m["sources"].as_array());
         let of_kind = parts.next()?.iter().find(|part| part["source"] == kind)?;
-        Some(of_kind["healed"].clone())
+        Some(of_kind["recovery"].clone())
     };
     scene.wait("the gaps are closed", || {
-        [("Deployment", "true"), ("Pod", "partial")]
+        [("Deployment", "complete"), ("Pod", "partial")]
             .iter()
-            .all(|(kind, healed)| gap(kind) == Some(json!(healed)))
+            .all(|(kind, recovery)| gap(kind) == Some(json!(recovery)))
     });
     recorder.stop().unwrap();
 }

@@ -29,7 +29,7 @@ use super::checkpoint::reserve;
 use super::dedup::DedupTable;
 use super::dropped_ranges::DroppedRangeTable;
 use super::findings::FindingTable;
-use super::gap::{self, GapEvidence, Healed};
+use super::gap::{self, GapEvidence, Recovery};
 use super::gap_table::GapTable;
 use super::identity::Sql;
 use super::incoming_event::{EventOutcome, IncomingEvent, Tables};
@@ -45,7 +45,7 @@ use crate::queue::DroppedItems;
 pub struct TxReport {
     pub events: metrics::EventCounts,
     /// Gaps closed.
-    pub gaps_closed: Vec<Healed>,
+    pub gaps_closed: Vec<Recovery>,
     /// Milliseconds from the last occurrence to now, of stored and folded Events.
     pub delays_ms: Vec<i64>,
     /// Watches of which the queue dropped items: they must relist.
@@ -400,8 +400,8 @@ impl Applier {
     ) -> rusqlite::Result<()> {
         for drop in drops {
             let Some(watch) = drop.watch else {
-                let healed = GapTable::of(conn, &mut self.rows).lost_rows(drop, now)?;
-                self.outcomes.gaps_closed.push(healed);
+                let recovery = GapTable::of(conn, &mut self.rows).lost_rows(drop, now)?;
+                self.outcomes.gaps_closed.push(recovery);
                 continue;
             };
             DroppedRangeTable::of(conn).open(watch, drop)?;

@@ -1,6 +1,6 @@
 //! Gap rows: intervals in which something may have happened that is not in the record.
 //!
-//! A gap row claims only what is proven. `healed: true` means that every Event which the API server kept was recovered.
+//! A gap row claims only what is proven. `recovery: complete` means that every Event which the API server kept was recovered.
 //! Objects that were created *and* deleted inside the gap are never known.
 
 use std::time::Duration;
@@ -15,37 +15,37 @@ pub const TITLE: &str = "Recording gap";
 
 /// How much of a gap was recovered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Healed {
+pub enum Recovery {
     /// Everything the API server kept was recovered, and it kept everything.
-    True,
+    Complete,
     /// Something was deleted or expired meanwhile; the rest was recovered.
     Partial,
     /// The gap was longer than the Events' TTL, and nothing proves that they lived longer.
-    False,
+    None,
 }
 
-impl Healed {
+impl Recovery {
     /// The value in metadata and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::True => "true",
+            Self::Complete => "complete",
             Self::Partial => "partial",
-            Self::False => "false",
+            Self::None => "none",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::True, Self::Partial, Self::False]
+        [Self::Complete, Self::Partial, Self::None]
             .into_iter()
-            .find(|healed| healed.as_str() == word)
+            .find(|recovery| recovery.as_str() == word)
     }
 
     /// Severity of a closed gap row.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::True => Severity::Info,
+            Self::Complete => Severity::Info,
             Self::Partial => Severity::Warning,
-            Self::False => Severity::Error,
+            Self::None => Severity::Error,
         }
     }
 }
@@ -75,7 +75,7 @@ pub struct GapEvidence {
 const PROOF_MARGIN: Duration = Duration::from_secs(120);
 
 /// How much was recovered, as far as it can be proven.
-pub fn assess(evidence: &GapEvidence) -> Healed {
+pub fn assess(evidence: &GapEvidence) -> Recovery {
     // An Event that last changed well before the gap and is still listed proves that none of the gap's Events expired.
     let nothing_expired = evidence
         .oldest_change
@@ -84,9 +84,9 @@ pub fn assess(evidence: &GapEvidence) -> Healed {
             .length
             .is_some_and(|length| length < evidence.event_ttl);
     match (nothing_expired, evidence.missing + evidence.dropped) {
-        (true, 0) => Healed::True,
-        (true, _) => Healed::Partial,
-        (false, _) => Healed::False,
+        (true, 0) => Recovery::Complete,
+        (true, _) => Recovery::Partial,
+        (false, _) => Recovery::None,
     }
 }
 
@@ -108,7 +108,7 @@ pub struct Part {
 pub struct End {
     /// The server's time of the list that ended it.
     pub to: Timestamp,
-    pub healed: Healed,
+    pub recovery: Recovery,
     /// Objects listed, recovered, missing and so on.
     pub counts: Map<String, Value>,
 }
@@ -149,7 +149,7 @@ impl Part {
     pub fn close(&mut self, mut end: End) {
         if let Some(before) = self.before.take() {
             end.to = end.to.max(before.to);
-            end.healed = end.healed.max(before.healed);
+            end.recovery = end.recovery.max(before.recovery);
             for key in &SUMS[1..] {
                 if let Some(count) = before.counts.get(*key).and_then(Value::as_i64) {
                     add(&mut end.counts, key, count);
@@ -162,7 +162,7 @@ impl Part {
     fn severity(&self) -> Severity {
         match &self.end {
             None => Severity::Warning,
-            Some(end) if self.is_of_events() => end.healed.severity(),
+            Some(end) if self.is_of_events() => end.recovery.severity(),
             Some(end) if end.to.since(self.from) <= SHORT_GAP => Severity::Info,
             Some(_) => Severity::Warning,
         }
@@ -180,7 +180,7 @@ impl Part {
         ]);
         if let Some(end) = self.end.as_ref().or(self.before.as_ref()) {
             json.insert("to".to_owned(), json!(end.to.to_string()));
-            json.insert("healed".to_owned(), json!(end.healed.as_str()));
+            json.insert("recovery".to_owned(), json!(end.recovery.as_str()));
             json.extend(end.counts.clone());
         }
         if self.before.is_some() {
@@ -196,10 +196,10 @@ impl Part {
         let counts = SUMS
             .iter()
             .filter_map(|key| Some(((*key).to_owned(), json.get(*key)?.clone())));
-        let end = match (time("to"), text("healed").and_then(Healed::parse)) {
-            (Some(to), Some(healed)) => Some(End {
+        let end = match (time("to"), text("recovery").and_then(Recovery::parse)) {
+            (Some(to), Some(recovery)) => Some(End {
                 to,
-                healed,
+                recovery,
                 counts: counts.collect(),
             }),
             _ => None,
@@ -234,7 +234,7 @@ pub fn parts(extra: &Map<String, Value>) -> Vec<Part> {
 pub fn end_of_events(evidence: &GapEvidence, (listed, recovered, repeats): (u64, u64, i64)) -> End {
     End {
         to: evidence.to,
-        healed: assess(evidence),
+        recovery: assess(evidence),
         counts: Map::from_iter([
             ("listed".to_owned(), json!(listed)),
             ("recovered".to_owned(), json!(recovered)),
@@ -251,9 +251,9 @@ pub fn end_of_events(evidence: &GapEvidence, (listed, recovered, repeats): (u64,
 pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
     End {
         to,
-        healed: match vanished {
-            0 => Healed::True,
-            _ => Healed::Partial,
+        recovery: match vanished {
+            0 => Recovery::Complete,
+            _ => Recovery::Partial,
         },
         counts: Map::from_iter([
             ("listed".to_owned(), json!(listed)),
@@ -266,7 +266,7 @@ pub fn end_of_objects(to: Timestamp, (listed, vanished): (u64, u64)) -> End {
 pub fn abandoned(to: Timestamp) -> End {
     End {
         to,
-        healed: Healed::False,
+        recovery: Recovery::None,
         counts: Map::new(),
     }
 }
@@ -299,13 +299,13 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
     ]);
     let ends: Option<Vec<&End>> = parts.iter().map(|part| part.end.as_ref()).collect();
     let end = ends.and_then(|ends| {
-        let healed = ends.iter().map(|end| end.healed).max()?;
-        Some((ends.iter().map(|end| end.to).max()?, healed, ends))
+        let recovery = ends.iter().map(|end| end.recovery).max()?;
+        Some((ends.iter().map(|end| end.to).max()?, recovery, ends))
     });
     let names = kinds.join("s, ");
-    let description = if let Some((to, healed, ends)) = end {
+    let description = if let Some((to, recovery, ends)) = end {
         extra.insert("to".to_owned(), json!(to.to_string()));
-        extra.insert("healed".to_owned(), json!(healed.as_str()));
+        extra.insert("recovery".to_owned(), json!(recovery.as_str()));
         for end in ends {
             for key in SUMS {
                 if let Some(count) = end.counts.get(key).and_then(Value::as_i64) {
@@ -322,7 +322,7 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
             text.push_str(&verdict);
         }
         let is_abandoned =
-            |part: &&Part| part.end.as_ref().map(|end| end.healed) == Some(Healed::False);
+            |part: &&Part| part.end.as_ref().map(|end| end.recovery) == Some(Recovery::None);
         if objects.iter().any(is_abandoned) {
             text.push_str(" Some of them are no longer watched, so nothing of them was recovered.");
         }
@@ -355,13 +355,13 @@ pub fn row(cause: &str, parts: &[Part]) -> Record {
 fn verdict(parts: &[&Part]) -> Option<String> {
     let ends = || parts.iter().filter_map(|part| part.end.as_ref());
     let missing = ends().filter_map(|end| end.counts.get("missing")?.as_u64());
-    Some(match ends().map(|end| end.healed).max()? {
-        Healed::True => "Everything that the API server still had was recovered.".to_owned(),
-        Healed::Partial => format!(
+    Some(match ends().map(|end| end.recovery).max()? {
+        Recovery::Complete => "Everything that the API server still had was recovered.".to_owned(),
+        Recovery::Partial => format!(
             "{} Events were deleted, expired or dropped in the meantime; the others were recovered.",
             missing.sum::<u64>()
         ),
-        Healed::False => {
+        Recovery::None => {
             "The gap may be longer than the lifetime of Events, so some may be missing.".to_owned()
         }
     })
@@ -378,7 +378,7 @@ pub fn lost_rows(items: u64, since: Timestamp, now: Timestamp) -> Record {
         ("cause".to_owned(), json!("queue_overflow")),
         ("from".to_owned(), json!(since.to_string())),
         ("to".to_owned(), json!(now.to_string())),
-        ("healed".to_owned(), json!("false")),
+        ("recovery".to_owned(), json!("none")),
         ("missing".to_owned(), json!(items)),
     ]);
     record(Severity::Error, description, extra, since)
@@ -418,12 +418,12 @@ mod tests {
         let minutes = |m: i64| Timestamp::from_secs(m * 60);
         let hour = Duration::from_secs(3600);
         for (to, oldest, missing, expected) in [
-            (minutes(110), None, 0, Healed::True),
-            (minutes(110), None, 1, Healed::Partial),
-            (minutes(160), None, 0, Healed::False),
-            (minutes(160), Some(minutes(97)), 0, Healed::True),
-            (minutes(160), Some(minutes(98)), 0, Healed::False),
-            (minutes(160), Some(minutes(97)), 3, Healed::Partial),
+            (minutes(110), None, 0, Recovery::Complete),
+            (minutes(110), None, 1, Recovery::Partial),
+            (minutes(160), None, 0, Recovery::None),
+            (minutes(160), Some(minutes(97)), 0, Recovery::Complete),
+            (minutes(160), Some(minutes(98)), 0, Recovery::None),
+            (minutes(160), Some(minutes(97)), 3, Recovery::Partial),
         ] {
             let evidence = GapEvidence {
                 from: minutes(100),
@@ -441,7 +441,7 @@ mod tests {
                 ..evidence
             };
             if oldest.is_none() {
-                assert_eq!(assess(&evidence), Healed::False, "{evidence:?}");
+                assert_eq!(assess(&evidence), Recovery::None, "{evidence:?}");
             }
         }
     }

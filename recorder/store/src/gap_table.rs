@@ -11,7 +11,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::RelistCause;
 use rusqlite::Connection;
 
-use super::gap::{self, End, Healed, Part};
+use super::gap::{self, End, Part, Recovery};
 use super::rows::Rows;
 use super::watches::Watch;
 use crate::queue::DroppedItems;
@@ -103,7 +103,7 @@ impl<'a> GapTable<'a> {
         &mut self,
         watch: &mut Watch,
         end: End,
-    ) -> rusqlite::Result<Option<Healed>> {
+    ) -> rusqlite::Result<Option<Recovery>> {
         let Some(key) = watch.gap.take() else {
             return Ok(None);
         };
@@ -111,7 +111,7 @@ impl<'a> GapTable<'a> {
         watch.gap_from = None;
         watch.last_gap = Some((key, cause.clone()));
         watch.touch();
-        let healed = end.healed;
+        let recovery = end.recovery;
         let extra = self.rows.extra(self.conn, key)?.unwrap_or_default();
         let mut parts = gap::parts(&extra);
         let own = parts
@@ -127,7 +127,7 @@ impl<'a> GapTable<'a> {
         let ends = parts.iter().filter_map(|part| part.end.as_ref());
         let last = ends.map(|end| end.to).max().unwrap_or(to);
         self.rewrite(key, &cause, &parts, last)?;
-        Ok(Some(healed))
+        Ok(Some(recovery))
     }
 
     fn rewrite(
@@ -146,11 +146,11 @@ impl<'a> GapTable<'a> {
         &mut self,
         drop: &DroppedItems,
         now: Timestamp,
-    ) -> rusqlite::Result<Healed> {
+    ) -> rusqlite::Result<Recovery> {
         let row = sanitize(gap::lost_rows(drop.items, drop.since, now));
         self.rows
             .insert_internal(self.conn, &row, drop.since.min(now), now)?;
-        Ok(Healed::False)
+        Ok(Recovery::None)
     }
 }
 

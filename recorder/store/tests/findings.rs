@@ -262,8 +262,8 @@ fn informer_outage_has_gap_row() {
         .unwrap()
         .confirmed_at;
     assert_eq!(proven, Some(at(1)));
-    for (from, to, vanished, healed, severity) in [
-        (10, 60, 0, "true", "info"),
+    for (from, to, vanished, recovery, severity) in [
+        (10, 60, 0, "complete", "info"),
         (100, 1_000, 2, "partial", "warning"),
     ] {
         store.commit(&[Item::Marker {
@@ -281,7 +281,7 @@ fn informer_outage_has_gap_row() {
             ("Recording gap", severity)
         );
         assert_eq!(metadata["source"], "Pod");
-        assert_eq!(metadata["healed"], healed);
+        assert_eq!(metadata["recovery"], recovery);
         assert_eq!(metadata["vanished"], vanished);
         assert_eq!(metadata["from"], at(from).to_string());
         assert_eq!(metadata["to"], at(to).to_string());
@@ -389,7 +389,7 @@ fn outages_of_kinds_with_same_cause_and_time_share_gap_row() {
     store.commit(&services.blind(RelistCause::Expired, 8, 400));
     let open = &store.rows()[0].2;
     assert_eq!(
-        (&open["open"], &open["healed"]),
+        (&open["open"], &open["recovery"]),
         (&Value::Bool(true), &Value::Null)
     );
     store.check_counters();
@@ -403,14 +403,14 @@ fn outages_of_kinds_with_same_cause_and_time_share_gap_row() {
     assert_eq!(row["from"], at(8).to_string());
     assert_eq!(row["to"], at(401).to_string());
     assert_eq!(
-        (&row["healed"], &row["vanished"]),
+        (&row["recovery"], &row["vanished"]),
         (&"partial".into(), &2.into())
     );
     let parts = row["sources"].as_array().unwrap();
     assert_eq!(parts[0]["to"], at(61).to_string());
     assert_eq!(
-        (&parts[1]["source"], &parts[1]["healed"]),
-        (&"Service".into(), &"true".into())
+        (&parts[1]["source"], &parts[1]["recovery"]),
+        (&"Service".into(), &"complete".into())
     );
     assert_eq!(parts[1]["from"], at(8).to_string());
 }
@@ -455,7 +455,7 @@ fn repeated_outages_of_watch_have_one_gap_row() {
         (&at(1).to_string().into(), &at(181).to_string().into())
     );
     assert_eq!(
-        (&row["healed"], &row["vanished"], &row["listed"]),
+        (&row["recovery"], &row["vanished"], &row["listed"]),
         (&"partial".into(), &3.into(), &3.into())
     );
     store.check_counters();
@@ -481,7 +481,7 @@ fn reopened_gap_keeps_missing_count_across_restart() {
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows[0].2;
     assert_eq!(
-        (&row["healed"], &row["vanished"], &row["listed"]),
+        (&row["recovery"], &row["vanished"], &row["listed"]),
         (&"partial".into(), &3.into(), &3.into())
     );
     assert_eq!(row["from"], at(10).to_string());
@@ -499,13 +499,13 @@ fn unfinished_list_does_not_absorb_later_gap_of_other_kind() {
     let rows = store.rows();
     let rows: Vec<_> = rows
         .iter()
-        .map(|row| (&row.2["from"], &row.2["healed"]))
+        .map(|row| (&row.2["from"], &row.2["recovery"]))
         .collect();
     assert_eq!(
         rows,
         [
             (&at(10).to_string().into(), &Value::Null),
-            (&at(1_000).to_string().into(), &"true".into())
+            (&at(1_000).to_string().into(), &"complete".into())
         ]
     );
 }

@@ -19,7 +19,7 @@ use kube9_model::time::Timestamp;
 use kube9_model::watch::{Origin, RelistCause, SourceMarker, UnstoredReason, WatchId};
 use kube9_model::{EventType, ObjectRef, Severity};
 use kube9_store::apply::Applier;
-use kube9_store::gap::Healed;
+use kube9_store::gap::Recovery;
 use kube9_store::open::DataDir;
 use kube9_store::queue::DroppedItems;
 use rusqlite::Connection;
@@ -339,7 +339,7 @@ fn expired_position_leaves_gap_with_known_losses() {
     // UID was repeated during the outage; OTHER was deleted before its TTL: partial.
     let items = vec![store.seen(Origin::List, UID, 40, 5, 0, 100)];
     store.list(RelistCause::Expired, "50", 200, items);
-    assert_eq!(store.applier.outcomes.gaps_closed, [Healed::Partial]);
+    assert_eq!(store.applier.outcomes.gaps_closed, [Recovery::Partial]);
     let gap = store.text(
         "SELECT severity, title, created_at, metadata FROM events WHERE event_type = 'system'",
     );
@@ -351,7 +351,7 @@ fn expired_position_leaves_gap_with_known_losses() {
         r#""cause":"expired""#,
         r#""from":"2025-12-02T10:30:10.000Z""#,
         r#""to":"2025-12-02T10:33:20.000Z""#,
-        r#""healed":"partial""#,
+        r#""recovery":"partial""#,
         r#""listed":1"#,
         r#""recovered":1"#,
         r#""missing":1"#,
@@ -402,7 +402,7 @@ fn list_interrupted_by_restart_starts_again_in_same_gap() {
     assert!(
         store
             .text("SELECT metadata FROM events WHERE event_type = 'system'")
-            .contains(r#""healed":"true""#)
+            .contains(r#""recovery":"complete""#)
     );
     assert_eq!(store.text("SELECT count(*) FROM event WHERE type = 0"), "2");
     store.check_invariants();
@@ -435,7 +435,7 @@ fn dropped_items_stay_unrecovered_until_listed_again() {
     assert_eq!(store.text("SELECT count(*) FROM dropped_range"), "0");
     let gap = store.text("SELECT metadata FROM events WHERE event_type = 'system'");
     assert!(
-        gap.contains(r#""healed":"partial""#) && gap.contains(r#""missing":1"#),
+        gap.contains(r#""recovery":"partial""#) && gap.contains(r#""missing":1"#),
         "{gap}"
     );
     store.check_invariants();

@@ -47,7 +47,7 @@ fn first_start_on_empty_cluster_stores_position() {
 }
 
 #[test]
-fn compaction_while_down_leaves_one_healed_gap_without_duplicates() {
+fn compaction_while_down_leaves_one_recovered_gap_without_duplicates() {
     let harness = Harness::new();
     harness.create_many("before", 10);
     let recorder = harness.start();
@@ -64,14 +64,14 @@ fn compaction_while_down_leaves_one_healed_gap_without_duplicates() {
     let gaps = harness.gaps();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(
-        (&gaps[0]["healed"], &gaps[0]["cause"]),
-        (&json!("true"), &json!("expired"))
+        (&gaps[0]["recovery"], &gaps[0]["cause"]),
+        (&json!("complete"), &json!("expired"))
     );
     recorder.stop().unwrap();
 }
 
 #[test]
-fn gap_in_which_known_event_was_deleted_is_partly_healed() {
+fn gap_in_which_known_event_was_deleted_is_partly_recovered() {
     let harness = Harness::new();
     harness.create_many("before", 3);
     let recorder = harness.start();
@@ -91,7 +91,7 @@ fn gap_in_which_known_event_was_deleted_is_partly_healed() {
             .first()
             .is_some_and(|gap| gap["to"].is_string())
     });
-    assert_eq!(harness.gaps()[0]["healed"], "partial");
+    assert_eq!(harness.gaps()[0]["recovery"], "partial");
     assert_eq!(harness.gaps()[0]["missing"], 1);
     recorder.stop().unwrap();
 }
@@ -363,7 +363,7 @@ fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
 }
 
 #[test]
-fn clock_jumps_keep_counts_and_leave_gap_unhealed() {
+fn clock_jumps_keep_counts_and_leave_gap_not_recovered() {
     let harness = Harness::new();
     let time = ManualTime::at(Timestamp::now());
     let recorder = harness.setup.start_at(Clock::new(time.clone())).unwrap();
@@ -393,8 +393,8 @@ fn clock_jumps_keep_counts_and_leave_gap_unhealed() {
             .is_some_and(|gap| gap["to"].is_string())
     });
     assert_eq!(
-        harness.gaps()[0]["healed"],
-        "false",
+        harness.gaps()[0]["recovery"],
+        "none",
         "the clocks contradict each other"
     );
     recorder.stop().unwrap();

@@ -34,9 +34,9 @@ impl Harness {
     }
 }
 
-/// The record begins with the first attempt: the time until the first successful list is a gap, and healed.
+/// The record begins with the first attempt: the time until the first successful list is a gap, and recovered.
 #[test]
-fn failed_first_lists_are_reported_and_leave_healed_gap() {
+fn failed_first_lists_are_reported_and_leave_recovered_gap() {
     for (fault, words, smaller_pages) in [
         (status(500), "500", false),
         (Fault::Hangup, "connection", false),
@@ -55,7 +55,7 @@ fn failed_first_lists_are_reported_and_leave_healed_gap() {
         harness.wait("healthy again", || harness.is_healthy());
         let gaps = harness.gaps();
         assert_eq!(gaps.len(), 1, "{gaps:?}");
-        assert_eq!(gaps[0]["healed"], "true");
+        assert_eq!(gaps[0]["recovery"], "complete");
         assert_eq!(harness.asked_for_pages_of(25), smaller_pages);
         recorder.stop().unwrap();
     }
@@ -209,7 +209,10 @@ fn filtered_events_are_counted_without_row_or_gap() {
         .push_str("filters: [{name: noise, action: exclude, match: {reasons: [BackOff]}}]\n");
     let recorder = setup.start().unwrap();
     harness.wait("listed", || {
-        harness.gaps().iter().any(|gap| gap["healed"] == "true")
+        harness
+            .gaps()
+            .iter()
+            .any(|gap| gap["recovery"] == "complete")
     });
     assert_eq!(harness.stored(), 5);
     assert_eq!(harness.metric("kube9_events_filtered_total"), 12.0);

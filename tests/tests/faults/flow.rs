@@ -241,7 +241,7 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!(gaps[0]["cause"], "queue_overflow");
     assert_eq!(
-        (&gaps[0]["healed"], &gaps[0]["missing"]),
+        (&gaps[0]["recovery"], &gaps[0]["missing"]),
         (&json!("partial"), &json!(1))
     );
     let own = "SELECT metadata FROM events WHERE title = 'Recording gap' AND metadata ->> 'source' = 'kube9' \
@@ -255,5 +255,5 @@ fn dropped_items_are_counted_and_recovered_or_leave_gap() {
         .collect();
     let lost: i64 = own.iter().map(|gap| gap["missing"].as_i64().unwrap()).sum();
     assert_eq!(lost, rows as i64, "{own:?}");
-    assert!(own.iter().all(|gap| gap["healed"] == json!("false")));
+    assert!(own.iter().all(|gap| gap["recovery"] == json!("none")));
 }

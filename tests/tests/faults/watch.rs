@@ -164,7 +164,7 @@ fn lasting_fault(what: &str, kind: Kind, fault: Fault, cause: &str) {
     let gaps = harness.gaps_of(kind);
     print_row(what, kind, since, &gaps[..1]);
     assert_eq!(gaps[0]["cause"], cause, "{gaps:?}");
-    assert_eq!(gaps[0]["healed"], "true", "{gaps:?}");
+    assert_eq!(gaps[0]["recovery"], "complete", "{gaps:?}");
     // The rate of lists is bounded.
     let densest = harness.server.requests().densest(Duration::from_secs(5));
     assert!(densest <= 150, "{densest} requests within 5 s");

@@ -340,7 +340,7 @@ fn names_follow_the_rules_of_prometheus() {
             "bound",
             "cause",
             "event_type",
-            "healed",
+            "recovery",
             "item",
             "kind",
             "operation",

@@ -38,13 +38,13 @@ label!(
 
 label!(
     /// How a recording gap ended.
-    Healed {
+    Recovery {
         /// Everything in it was recovered.
-        Yes => "true",
+        Complete => "complete",
         /// Something was deleted or expired meanwhile.
         Partial => "partial",
         /// Nothing proves that everything was recovered.
-        No => "false",
+        None => "none",
     }
 );
 

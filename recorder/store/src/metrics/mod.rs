@@ -14,7 +14,7 @@ use kube9_model::label::Stage;
 use kube9_model::{EventType, Severity};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
 
-pub use labels::{Bound, Healed, Item, Operation, Removal};
+pub use labels::{Bound, Item, Operation, Recovery, Removal};
 pub use ledger::EventCounts;
 use ledger::EventLedger;
 
@@ -58,7 +58,7 @@ pub struct Metrics {
     /// When retention last ran to its end; seconds since 1970, 0 before.
     pub retention_last_success: Gauge,
     /// Recording gaps closed.
-    pub gaps: By<Healed, IntCounter>,
+    pub gaps: By<Recovery, IntCounter>,
     /// Recording gaps open now.
     pub gaps_open: IntGauge,
     /// Open ranges of dropped Events that no list has recovered yet.
@@ -174,7 +174,7 @@ impl Metrics {
                 r,
                 "kube9_gaps_total",
                 "Recording gaps that were closed, by whether everything in them was recovered.",
-                &["healed"],
+                &["recovery"],
             )),
             gaps_open: gauge(r, "kube9_gaps_open", "Recording gaps that are open."),
             dropped_ranges_open: gauge(

@@ -4,7 +4,7 @@ use kube9_base::health::Health;
 use serde_json::json;
 
 use crate::apply::TxReport;
-use crate::gap::Healed;
+use crate::gap::Recovery;
 use crate::metrics::{self, Metrics};
 
 /// The health checks for the status row.
@@ -20,11 +20,11 @@ pub(super) fn status_detail(health: &Health) -> serde_json::Value {
 /// Counts what a committed transaction did.
 pub(super) fn account(metrics: &Metrics, outcomes: &TxReport) {
     metrics.account(&outcomes.events);
-    for healed in &outcomes.gaps_closed {
-        let label = match healed {
-            Healed::True => metrics::Healed::Yes,
-            Healed::Partial => metrics::Healed::Partial,
-            Healed::False => metrics::Healed::No,
+    for recovery in &outcomes.gaps_closed {
+        let label = match recovery {
+            Recovery::Complete => metrics::Recovery::Complete,
+            Recovery::Partial => metrics::Recovery::Partial,
+            Recovery::None => metrics::Recovery::None,
         };
         metrics.gaps.of(label).inc();
     }

@@ -679,7 +679,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
 }
 
 #[test]
-fn open_gap_of_removed_watch_closes_as_not_healed() {
+fn open_gap_of_removed_watch_closes_as_not_recovered() {
     let mut store = Store::new();
     let watch = store.watch;
     let marker = |marker| Item::Marker { watch, marker };
@@ -700,10 +700,10 @@ fn open_gap_of_removed_watch_closes_as_not_healed() {
     store.clean();
     assert_eq!(store.number(open), 0);
     let rows = store.texts(
-        "SELECT metadata ->> 'healed' || ' ' || (metadata ->> 'open' IS NULL) FROM events \
+        "SELECT metadata ->> 'recovery' || ' ' || (metadata ->> 'open' IS NULL) FROM events \
          WHERE title = 'Recording gap'",
     );
-    assert_eq!(rows, ["false 1"]);
+    assert_eq!(rows, ["none 1"]);
     store.check();
 }
 
