@@ -1,5 +1,5 @@
-// A disk with faults: preloaded into a recorder, it makes system calls on the database's files fail as told.
-// Told by a page of memory that the test shares as a file; see faulty_disk.rs, which has the same layout.
+// A disk with faults: preloaded into a recorder, it makes system calls on the database files fail on command.
+// A page of memory that the test shares as a file has the faults; see faulty_disk.rs, which has the same layout.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

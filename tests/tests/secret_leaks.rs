@@ -158,7 +158,7 @@ fn secret_values_never_reach_disk_or_output() {
         );
     };
     known("SELECT count(*) FROM object_snapshot", PLANTED);
-    (PLANTED / 2..PLANTED).for_each(plant); // the watch tells them
+    (PLANTED / 2..PLANTED).for_each(plant); // delivered by the watch
     known("SELECT count(*) FROM object_snapshot", 2 * PLANTED);
     let change = |map: &mut Value| map["data"]["mode"] = json!(format!("{MARK}9999-mode"));
     store

@@ -255,7 +255,7 @@ fn informer_outage_has_gap_row() {
         },
     };
     store.commit(&[begun(RelistCause::FirstStart, 0), synced(1, 0)]);
-    assert_eq!(store.rows(), [], "before the first start nobody was blind");
+    assert_eq!(store.rows(), [], "the first start has no gap");
     let proven = store
         .applier
         .stored_objects(&store.conn, watch)

@@ -462,7 +462,7 @@ fn list_whose_items_were_dropped_closes_no_gap_and_forgets_no_event() {
     assert_eq!(
         store.text("SELECT count(*) FROM dedup"),
         "2",
-        "what is not shown because it was dropped is not gone"
+        "an Event missing because it was dropped is kept"
     );
     let mut store = store.restart();
     assert_eq!(store.resume, Resume::List(RelistCause::QueueOverflow));

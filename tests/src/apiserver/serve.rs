@@ -346,7 +346,7 @@ async fn elsewhere(shared: &Shared, request: Request<Incoming>) -> Response<Body
                 .and_then(|b| serde_json::from_slice::<Value>(&b).ok());
             match review {
                 Some(review) => json_response(201, &shared.access.review(&review)),
-                None => status_response(&Status::bad_request("the body is no review")),
+                None => status_response(&Status::bad_request("the body is not a review")),
             }
         }
         (_, path)

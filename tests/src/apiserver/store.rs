@@ -412,7 +412,9 @@ impl Store {
         allow: impl FnOnce(Option<&Arc<Object>>, &str) -> Result<(), Status>,
     ) -> Result<Arc<Object>, Status> {
         let Value::Object(value) = object else {
-            return Err(Status::bad_request("the object provided is no JSON object"));
+            return Err(Status::bad_request(
+                "the object provided is not a JSON object",
+            ));
         };
         let metadata = value.get("metadata");
         let text = |key: &str| {

@@ -200,7 +200,7 @@ pub struct RowPoller {
 /// Result of a poller.
 #[derive(Debug, Default)]
 pub struct PolledRows {
-    /// When so many changes could be read.
+    /// When that number of changes was readable.
     pub changes: Vec<(Instant, i64)>,
     /// The longest time that one read took.
     pub longest_read: Duration,

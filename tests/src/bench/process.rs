@@ -42,7 +42,7 @@ impl ProcessTimes {
 }
 
 impl Runner {
-    /// Compiles the helpers; fails where there is no C compiler.
+    /// Compiles the helpers; fails without a C compiler.
     pub fn new() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let compile = |name: &str, source: &str| -> anyhow::Result<PathBuf> {

@@ -95,8 +95,8 @@ pub fn burst(events: usize, folder: &Path) -> anyhow::Result<Burst> {
         );
         of("kube9_events_stored_total") as usize
     };
-    let patience = begun + Duration::from_secs(600);
-    while poll() < events && Instant::now() < patience {
+    let deadline = begun + Duration::from_secs(600);
+    while poll() < events && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
     let took = begun.elapsed();

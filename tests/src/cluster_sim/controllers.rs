@@ -61,7 +61,7 @@ impl ClusterSim {
         let ready = pods.iter().filter(|p| p.2).count();
         let refused = workload.replica_failure.is_some();
         let rolling = new < pods.len();
-        let room = if rolling {
+        let allowed = if rolling {
             (wanted + surge).saturating_sub(pods.len())
         } else {
             wanted.saturating_sub(new)
@@ -69,7 +69,7 @@ impl ClusterSim {
         let make = if refused {
             0
         } else {
-            room.min(wanted.saturating_sub(new))
+            allowed.min(wanted.saturating_sub(new))
         };
         let mut victims: Vec<PodId> = Vec::new();
         if new > wanted {

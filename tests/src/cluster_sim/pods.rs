@@ -193,9 +193,9 @@ impl ClusterSim {
         );
         match outcome {
             PodOutcome::Crashes(code) if left > 0 => {
-                let lives = self.between(2 * SECOND, 6 * SECOND);
+                let runs_for = self.between(2 * SECOND, 6 * SECOND);
                 self.after(
-                    lives,
+                    runs_for,
                     Step::ContainerExits {
                         pod: id,
                         code,

@@ -169,8 +169,6 @@ pub struct Workload {
     pub created: Micros,
     /// A rollout in progress has passed its deadline.
     pub stuck: bool,
-    /// `spec.paused`
-    pub paused: bool,
     /// What happens to pods of the current template; `None`: they are healthy.
     pub outcome: Option<PodOutcome>,
     /// Message of the condition `ReplicaFailure`.
@@ -216,8 +214,6 @@ pub struct NodeState {
     pub disk_pressure: bool,
     /// `spec.unschedulable`.
     pub cordoned: bool,
-    /// A further condition that is `True`, e.g. `KernelDeadlock` (node-problem-detector) or `NetworkUnavailable`.
-    pub problem: Option<&'static str>,
     /// When one of these last changed.
     pub since: Micros,
 }
@@ -294,8 +290,6 @@ pub struct Pod {
     pub started: Micros,
     /// Being deleted since.
     pub deleting: Option<Micros>,
-    /// A finalizer or a dead mount keeps the deleted pod.
-    pub has_finalizer: bool,
     /// Why the scheduler found no node, if it did not.
     pub unschedulable: Option<Arc<str>>,
     /// `status.reason` and `status.message` of an evicted pod.
@@ -532,7 +526,6 @@ fn blank_pod(now: Micros, rng: &mut Rng) -> Pod {
         restarts: 0,
         started: now,
         deleting: None,
-        has_finalizer: false,
         unschedulable: None,
         evicted: None,
     }

@@ -17,7 +17,7 @@ pub(super) fn node(node: &Node) -> Value {
         ready: (!state.not_ready, state.since),
         memory_pressure: (state.memory_pressure, state.since),
         disk_pressure: (state.disk_pressure, state.since),
-        problem: state.problem.map(|kind| (kind, state.since)),
+        problem: None,
         cordoned: state.cordoned,
         boot: &uuid_text(u128::from(node.boots) << 32 | node.uid.0 >> 96),
         kubelet: node.kubelet,
@@ -134,9 +134,6 @@ pub(super) fn pod(cluster: &Cluster, pod: &Pod) -> Value {
             "fieldsType": "FieldsV1", "subresource": "status",
             "fieldsV1": { "f:status": { "f:conditions": { "k:{\"type\":\"ContainersReady\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Initialized\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} }, "k:{\"type\":\"Ready\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} } }, "f:containerStatuses": {}, "f:hostIP": {}, "f:phase": {}, "f:podIP": {}, "f:podIPs": { ".": {} }, "f:startTime": {} } },
     }]);
-    if pod.has_finalizer {
-        metadata["finalizers"] = json!(["example.com/unmount"]);
-    }
     let mut spec = pod_spec(&pod.containers, template, &config);
     // What admission adds to every pod.
     let token = format!("kube-api-access-{}", &uid[..5]);
@@ -260,7 +257,7 @@ pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
         false => Progress::Rolling,
     };
     let spec = pod_spec(&of.template.containers, &of.template, &config_name(of));
-    let mut deployment = manifests::Deployment {
+    manifests::Deployment {
         metadata: metadata(&of.namespace, &of.name, &of.uid.to_string(), of.created),
         set: &of.set_name(),
         generation: of.revision,
@@ -271,11 +268,7 @@ pub(super) fn deployment(cluster: &Cluster, of: &Workload) -> Value {
         failure: of.replica_failure.as_deref().map(|why| (why, None)),
         template: json!({ "metadata": { "labels": { "app": &*of.name } }, "spec": spec }),
     }
-    .into_json();
-    if of.paused {
-        deployment["spec"]["paused"] = json!(true);
-    }
-    deployment
+    .into_json()
 }
 
 /// The Service of a workload.

@@ -87,40 +87,6 @@ impl LiveCluster {
         Ok(())
     }
 
-    /// Pauses or resumes the rollouts of a Deployment.
-    pub fn pause(&mut self, workload: &str, paused: bool) -> Result<(), NotFound> {
-        let workload = self.workload(workload)?;
-        self.act(|engine| engine.cluster.workload_mut(workload).paused = paused);
-        Ok(())
-    }
-
-    /// A pod of a workload is deleted and stays because of a finalizer. Returns its name.
-    pub fn stuck_terminating(&mut self, workload: &str) -> Result<String, NotFound> {
-        let pod = self.pod_of(workload)?;
-        self.act(|engine| {
-            if let Some(pod) = engine.cluster.pod_mut(pod) {
-                pod.has_finalizer = true;
-            }
-            engine.kill(pod);
-        });
-        Ok(self.pod_name(pod))
-    }
-
-    /// Sets a further condition of a node to `True`, e.g. `KernelDeadlock` or `NetworkUnavailable`, or removes it.
-    pub fn node_problem(
-        &mut self,
-        node: usize,
-        condition: Option<&'static str>,
-    ) -> Result<(), NotFound> {
-        let node = self.node(node)?;
-        self.act(|engine| {
-            let now = engine.now;
-            let state = &mut engine.cluster.node_mut(node).state;
-            (state.problem, state.since) = (condition, now);
-        });
-        Ok(())
-    }
-
     /// A node comes under pressure and evicts `evictions` pods.
     pub fn node_pressure(
         &mut self,

@@ -125,7 +125,6 @@ impl Cluster {
             service_broken: false,
             created: now - Duration::from_secs(rng.between(3600, 60 * 86_400)),
             stuck: false,
-            paused: false,
             outcome: None,
             replica_failure: None,
             config_revision: 1,

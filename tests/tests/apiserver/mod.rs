@@ -71,7 +71,7 @@ fn token(list: &Answer) -> String {
 
 /// Type and name of the next watch event.
 fn next(lines: &mut Lines) -> (String, String) {
-    let line = lines.next_json().unwrap().expect("the watch goes on");
+    let line = lines.next_json().unwrap().expect("the watch continues");
     let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
     (
         text(&line["type"]),

@@ -220,9 +220,9 @@ fn silent_watch_is_detected_by_renewal_and_reopened() {
         .faults()
         .next(1, On::watch(Kind::Event), silent);
     harness.server.cut_connections();
-    harness.create("heard");
+    harness.create("delivered");
     harness.wait_stored(2);
-    harness.create("unheard");
+    harness.create("missed");
     harness.assert_complete();
     assert_eq!(harness.gaps(), Vec::<Value>::new());
     recorder.stop().unwrap();
@@ -332,7 +332,7 @@ fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
     harness.create("first");
     harness.wait_stored(1);
     time.jump_to(Timestamp::now().plus(Duration::from_secs(3 * 3600)));
-    let proven = Timestamp::now();
+    let confirmed = Timestamp::now();
     // A line without a pause before it does not confirm the position.
     std::thread::sleep(Duration::from_millis(300));
     harness.create("ahead");
@@ -358,7 +358,7 @@ fn gap_after_clock_jump_during_watch_begins_at_last_confirmation() {
     recorder.stop().unwrap();
     let gap = harness.gaps().remove(0);
     let from = Timestamp::parse(gap["from"].as_str().unwrap()).unwrap();
-    let late = from.since(proven);
+    let late = from.since(confirmed);
     assert!(late < Duration::from_secs(60), "{late:?} too late: {gap}");
 }
 

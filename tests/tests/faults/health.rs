@@ -156,7 +156,7 @@ const ANSWERS: &[Row] = &[
         words: &["401"],
     },
     Row {
-        what: "403: the permission is gone",
+        what: "403: the permission is removed",
         begin: |harness| {
             harness.server.access().deny_kind(Kind::Event);
             harness.server.cut_connections();
@@ -170,7 +170,7 @@ const ANSWERS: &[Row] = &[
 
 const LISTS_AND_WATCHES: &[Row] = &[
     Row {
-        what: "watches that end at once",
+        what: "watches that end immediately",
         begin: |harness| rule(harness, WATCHES, Fault::Empty),
         end: NOTHING,
         check: "watch/Event",

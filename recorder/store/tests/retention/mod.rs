@@ -133,12 +133,12 @@ impl Store {
         tx.commit().unwrap();
     }
 
-    fn add(&mut self, what: What<'_>) {
+    fn add(&mut self, what: RowSpec<'_>) {
         let item = self.item(what);
         self.commit(&[item]);
     }
 
-    fn item(&mut self, what: What<'_>) -> Item {
+    fn item(&mut self, what: RowSpec<'_>) -> Item {
         self.version += 1;
         let at = Timestamp::from_secs(what.at);
         let last = Timestamp::from_secs(what.last.unwrap_or(what.at));
@@ -250,7 +250,7 @@ impl Store {
 }
 
 #[derive(Clone, Copy)]
-struct What<'a> {
+struct RowSpec<'a> {
     at: i64,
     last: Option<i64>,
     severity: Severity,
@@ -263,8 +263,8 @@ struct What<'a> {
     text: &'a str,
 }
 
-fn what(at: i64, severity: Severity, name: &str) -> What<'_> {
-    What {
+fn row_spec(at: i64, severity: Severity, name: &str) -> RowSpec<'_> {
+    RowSpec {
         at,
         last: None,
         severity,
@@ -296,7 +296,7 @@ fn rows_expire_by_last_occurrence_and_severity() {
         (29, None, Severity::Critical, "critical-29"),
         (1, None, Severity::Info, "info-1"),
     ] {
-        let mut row = what(days_ago(days), severity, name);
+        let mut row = row_spec(days_ago(days), severity, name);
         row.last = last;
         store.add(row);
     }
@@ -323,15 +323,15 @@ fn rows_expire_by_last_occurrence_and_severity() {
     assert_eq!(
         metrics.rows.of(Severity::Info).get(),
         3,
-        "two, and the row that tells"
+        "two, and the row about the run"
     );
-    let told = store.texts("SELECT metadata FROM events WHERE event_type = 'system'");
-    assert_eq!(told.len(), 1);
+    let messages = store.texts("SELECT metadata FROM events WHERE event_type = 'system'");
+    assert_eq!(messages.len(), 1);
     for part in [
         r#""reason":"RetentionRun""#,
         r#""cause":"age","deleted":4,"deleted_info":1,"deleted_warning":1,"deleted_error":1,"deleted_critical":1"#,
     ] {
-        assert!(told[0].contains(part), "{part} in {}", told[0]);
+        assert!(messages[0].contains(part), "{part} in {}", messages[0]);
     }
     store.check();
     store.check_no_orphans();
@@ -340,7 +340,7 @@ fn rows_expire_by_last_occurrence_and_severity() {
 #[test]
 fn run_without_deletions_writes_no_row_and_next_waits_for_interval() {
     let mut store = Store::new();
-    store.add(what(days_ago(1), Severity::Info, "young"));
+    store.add(row_spec(days_ago(1), Severity::Info, "young"));
     assert!(store.clean() > 0);
     assert_eq!(store.number("SELECT count(*) FROM event WHERE type = 5"), 0);
     assert_eq!(store.clean(), 0);
@@ -362,7 +362,7 @@ fn open_gap_row_is_never_deleted() {
                 at: Timestamp::from_secs(at),
             },
         };
-        store.add(what(days_ago(40), Severity::Info, "old"));
+        store.add(row_spec(days_ago(40), Severity::Info, "old"));
         store.commit(&[list(RelistCause::Expired, days_ago(40))]);
         if max_bytes.is_some() {
             fill(&mut store, 12_000, Severity::Info);
@@ -380,19 +380,19 @@ fn open_gap_row_is_never_deleted() {
 #[test]
 fn unused_names_are_deleted_and_used_ones_kept() {
     let mut store = Store::new();
-    let old = What {
+    let old = RowSpec {
         kind: "Job",
         namespace: "gone",
         owner: "old-owner",
         reason: "OldReason",
         node: "old-node",
         text: "an old text",
-        ..what(days_ago(9), Severity::Info, "old-pod")
+        ..row_spec(days_ago(9), Severity::Info, "old-pod")
     };
     store.add(old);
-    let kept = What {
+    let kept = RowSpec {
         owner: "kept-owner",
-        ..what(days_ago(1), Severity::Info, "kept-pod")
+        ..row_spec(days_ago(1), Severity::Info, "kept-pod")
     };
     store.add(kept);
     store.clean();
@@ -415,7 +415,7 @@ fn unused_names_are_deleted_and_used_ones_kept() {
     );
     store.check_no_orphans();
     // The writer's caches no longer contain them.
-    store.add(What { at: NOW, ..old });
+    store.add(RowSpec { at: NOW, ..old });
     store.check();
     assert_eq!(
         store.texts("SELECT description FROM events WHERE object_name = 'old-pod'"),
@@ -425,20 +425,20 @@ fn unused_names_are_deleted_and_used_ones_kept() {
 
 #[test]
 fn names_reused_during_retention_are_kept() {
-    let old = What {
+    let old = RowSpec {
         kind: "Job",
         namespace: "batch",
         owner: "an-owner",
         reason: "OldReason",
         node: "old-node",
         text: "an old text",
-        ..what(days_ago(9), Severity::Info, "old-pod")
+        ..row_spec(days_ago(9), Severity::Info, "old-pod")
     };
     // Between any two steps of the run.
     for before in 0.. {
         let mut store = Store::new();
         store.add(old);
-        store.add(what(days_ago(1), Severity::Info, "kept"));
+        store.add(row_spec(days_ago(1), Severity::Info, "kept"));
         let mut busy = true;
         for _ in 0..before {
             let step = store
@@ -450,7 +450,7 @@ fn names_reused_during_retention_are_kept() {
         if before % 2 == 0 {
             store.applier.rolled_back();
         }
-        store.add(What { at: NOW, ..old });
+        store.add(RowSpec { at: NOW, ..old });
         store.clean();
         store.check();
         assert_eq!(
@@ -481,9 +481,9 @@ fn retention_ends_while_new_names_arrive() {
             break;
         }
         // New names in every step, so that a pass always ends with new names.
-        store.add(What {
+        store.add(RowSpec {
             text: &format!("never said before: {steps}"),
-            ..what(NOW, Severity::Info, &format!("new-pod-{steps}"))
+            ..row_spec(NOW, Severity::Info, &format!("new-pod-{steps}"))
         });
         assert!(steps < 400, "{steps} steps: it does not end");
     }
@@ -502,9 +502,9 @@ fn fill(store: &mut Store, rows: i64, severity: Severity) {
                     format!("pod-of-some-length-{n}"),
                     format!("text number {n} which is like no other"),
                 );
-                store.item(What {
+                store.item(RowSpec {
                     text: &text,
-                    ..what(NOW - 60 * (rows - n), severity, &name)
+                    ..row_spec(NOW - 60 * (rows - n), severity, &name)
                 })
             })
             .collect();
@@ -552,7 +552,7 @@ fn size_limit_deletes_oldest_of_least_severe_first() {
     assert_eq!(
         store.number("SELECT count(*) FROM events WHERE title = 'Rows deleted for lack of space'"),
         1,
-        "told once an hour"
+        "reported once an hour"
     );
     store.check();
     store.check_no_orphans();
@@ -616,8 +616,8 @@ fn space_of_deleted_rows_is_returned_to_disk() {
 #[test]
 fn dedup_entries_of_removed_watch_are_deleted_with_rows() {
     let mut store = Store::new();
-    store.add(what(days_ago(9), Severity::Info, "old"));
-    store.add(what(days_ago(1), Severity::Info, "young"));
+    store.add(row_spec(days_ago(9), Severity::Info, "old"));
+    store.add(row_spec(days_ago(1), Severity::Info, "young"));
     // A later process without the watch.
     store.applier = Applier::default();
     store.clean();
@@ -628,7 +628,7 @@ fn dedup_entries_of_removed_watch_are_deleted_with_rows() {
     );
     // A running watch keeps its entries while the API server has the Event.
     let mut store = Store::new();
-    store.add(what(days_ago(9), Severity::Info, "old"));
+    store.add(row_spec(days_ago(9), Severity::Info, "old"));
     store.clean();
     assert_eq!(store.number("SELECT count(*) FROM dedup"), 1);
 }
@@ -668,7 +668,7 @@ fn snapshots_of_removed_watch_are_deleted_when_old() {
     assert_eq!(
         left(&store, 101),
         0,
-        "nobody looked for longer than changes are kept"
+        "disconnected for longer than changes are kept"
     );
     assert_eq!(left(&store, 102), 3);
     assert_eq!(left(&store, running), 3);
@@ -710,13 +710,13 @@ fn open_gap_of_removed_watch_closes_as_not_recovered() {
 #[test]
 fn failed_retention_is_reported_once_and_retried() {
     let mut store = Store::new();
-    store.add(what(days_ago(9), Severity::Info, "old"));
+    store.add(row_spec(days_ago(9), Severity::Info, "old"));
     store
         .conn
         .execute_batch("ALTER TABLE row_counts RENAME TO hidden")
         .unwrap();
     for n in 0..CAPACITY {
-        let item = store.item(what(days_ago(0), Severity::Info, &format!("waits-{n}")));
+        let item = store.item(row_spec(days_ago(0), Severity::Info, &format!("waits-{n}")));
         push(
             &store.shared.queue,
             &store.shared.metrics,
@@ -731,7 +731,7 @@ fn failed_retention_is_reported_once_and_retried() {
     assert_eq!(
         store.shared.queue.dropped_total(),
         1,
-        "told once, where one of those that wait had to go"
+        "reported once, in place of a waiting row"
     );
     let text = TextEncoder::new()
         .encode_to_string(&store.registry.gather())

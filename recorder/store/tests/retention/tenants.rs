@@ -25,10 +25,10 @@ fn others(store: &mut Store) {
                 } else {
                     Severity::Info
                 };
-                store.item(What {
+                store.item(RowSpec {
                     namespace: &namespaces[(n % OTHERS) as usize],
                     text: "an ordinary message of some length",
-                    ..what(NOW - DAY + n * 20, severity, &names[n as usize])
+                    ..row_spec(NOW - DAY + n * 20, severity, &names[n as usize])
                 })
             })
             .collect();
@@ -50,11 +50,11 @@ fn flood(
                 .map(|n| {
                     let (name, kind) = (format!("x-{n}"), of(n));
                     let text = text(n);
-                    store.item(What {
+                    store.item(RowSpec {
                         namespace: "flood",
                         kind: &kind,
                         text: &text,
-                        ..what(NOW - 3_600 + n / 20, severity, &name)
+                        ..row_spec(NOW - 3_600 + n / 20, severity, &name)
                     })
                 })
                 .collect();
@@ -103,11 +103,12 @@ fn flood_of_one_namespace_keeps_rows_of_others() {
     assert_eq!((rows, errors), (OTHERS_ROWS, OTHERS_ROWS / ERROR_EVERY));
     assert!(store.used_bytes() <= 8 << 20, "{}", store.used_bytes());
     assert_eq!(store.texts("SELECT namespace FROM eviction"), ["flood"]);
-    let told = "SELECT description FROM events WHERE title = 'Rows deleted for lack of space'";
+    let description =
+        "SELECT description FROM events WHERE title = 'Rows deleted for lack of space'";
     assert!(
-        store.texts(told)[0].contains("belong to namespace flood, which used most space"),
+        store.texts(description)[0].contains("belong to namespace flood, which used most space"),
         "{:?}",
-        store.texts(told)
+        store.texts(description)
     );
     let shortened = |store: &Store| {
         let metrics = &store.shared.metrics;

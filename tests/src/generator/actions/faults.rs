@@ -84,9 +84,9 @@ impl Engine {
         self.kubelet_event(pod, |s| s.normal("Pulled", messages::present(&image)));
         self.started(pod, 0);
         if left > 1 {
-            let lives = self.rng.waiting(12.0) + 0.5;
+            let runs_for = self.rng.waiting(12.0) + 0.5;
             self.after(
-                lives,
+                runs_for,
                 Action::Crash {
                     pod,
                     left: left - 1,

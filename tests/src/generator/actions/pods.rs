@@ -277,7 +277,6 @@ impl Engine {
             return;
         }
         (target.deleting, target.ready) = (Some(now), false);
-        let stuck = target.has_finalizer;
         if target.node.is_none() {
             return self.cluster.remove_pod(pod);
         }
@@ -294,9 +293,6 @@ impl Engine {
         if self.rng.percent(12) {
             let draft = self.probe_event(pod, super::Probe::Readiness, true);
             self.emit(draft);
-        }
-        if stuck {
-            return;
         }
         let grace = self.rng.waiting(3.0).min(30.0) + 1.0;
         self.after(grace, Action::Remove(pod));

@@ -41,8 +41,8 @@ impl Engine {
     /// if the new ones are ready.
     pub(super) fn continue_rollout(&mut self, workload: usize, revision: u64, old_hash: Arc<str>) {
         let of = &self.cluster.workloads[workload];
-        if of.revision != revision || of.paused {
-            // A newer template has replaced it, or the rollout is paused.
+        if of.revision != revision {
+            // A newer template has replaced it.
             return;
         }
         let wanted = usize::try_from(of.replicas).unwrap_or(0);
