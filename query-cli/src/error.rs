@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use kube9_db::read::{Damage, OpenError, ReadError};
 use serde::Serialize;
 
+use crate::exit_code;
+
 /// Why a command failed. Each has an exit code, a message and advice.
 #[derive(Debug)]
 pub(crate) enum CliError {
@@ -93,12 +95,12 @@ impl CliError {
     }
 
     fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Help(_) => ExitCode::SUCCESS,
-            Self::Usage(_) => ExitCode::from(2),
-            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        }
+        ExitCode::from(match self {
+            Self::Help(_) => exit_code::SUCCESS,
+            Self::Usage(_) => exit_code::USAGE,
+            Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe => exit_code::SUCCESS,
+            _ => exit_code::FAILED,
+        })
     }
 
     /// What is wrong, and what to do.

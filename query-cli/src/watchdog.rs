@@ -87,7 +87,7 @@ pub(crate) fn start(limit: Duration, extra: Duration, json: bool) {
             watchdog.wait_for_deadline();
             let error = CliError::Read(ReadError::Timeout(watchdog.limit)).as_json(json);
             let _ = error.report();
-            std::process::exit(1);
+            std::process::exit(crate::exit_code::FAILED.into());
         };
         // Without the thread, SQLite still has its own time limit.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(run);

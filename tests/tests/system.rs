@@ -9,3 +9,4 @@ mod ingest_fuzz;
 mod protocol_model;
 mod resume;
 mod secret_leaks;
+mod surface;

@@ -16,6 +16,7 @@ use kube9_db::read::{Cursor, GroupBy};
 pub(crate) use filter::FilterArgs;
 pub(crate) use value::{Field, Format, Shell};
 
+use crate::env;
 use crate::error::CliError;
 
 /// Path in the query container, where the recorder's volume is mounted.
@@ -69,10 +70,10 @@ impl Options {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        if let Some(file) = self.db.clone().or_else(|| from_env("KUBE9_DB")) {
+        if let Some(file) = self.db.clone().or_else(|| from_env(env::DATABASE)) {
             return file;
         }
-        if let Some(directory) = from_env("DB_PATH") {
+        if let Some(directory) = from_env(env::DATABASE_DIR) {
             return if directory.is_file() {
                 directory
             } else {
@@ -313,6 +314,11 @@ Examples:
   kube9-query completions bash > /etc/bash_completion.d/kube9-query
   kube9-query completions zsh > ~/.zfunc/_kube9-query
   kube9-query completions fish > ~/.config/fish/completions/kube9-query.fish";
+
+/// The definition of the command line.
+pub(crate) fn command() -> clap::Command {
+    CommandLine::command()
+}
 
 /// Parses a command line, whose first word is the program's name.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Request, CliError> {

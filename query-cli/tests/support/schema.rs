@@ -55,9 +55,13 @@ fn check(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                 }
             }
             "properties" => {
-                for (key, rule) in rule.as_object().into_iter().flatten() {
-                    if let Some(member) = value.get(key) {
-                        check(rule, member, &format!("{at}.{key}"))?;
+                let rules_of_keys = rule.as_object().ok_or("properties are an object")?;
+                for (key, member) in value.as_object().into_iter().flatten() {
+                    match rules_of_keys.get(key) {
+                        Some(rule) => check(rule, member, &format!("{at}.{key}"))?,
+                        // The schemas describe every key; programs must still accept others.
+                        None if rules.contains_key("additionalProperties") => {}
+                        None => return Err(format!("{at} has an unknown key {key}")),
                     }
                 }
             }
