@@ -45,12 +45,12 @@ const STEPS_PER_LOOK: i32 = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// A folder, a link, a pipe.
-    #[error("not a regular file")]
+    #[error("it is not a regular file")]
     NotAFile,
     /// The recorder's own database under another name.
     #[error("it is the recorder's own database")]
     Own,
-    #[error("not a SQLite database")]
+    #[error("it is not a SQLite database")]
     NotADatabase,
     /// Rows in that file would be missing.
     #[error(
@@ -71,10 +71,10 @@ pub enum Refused {
     /// Another process wrote to it meanwhile.
     #[error("it was changed while it was read")]
     Changed,
-    #[error("cannot read it: {0}")]
+    #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Usually a corrupted file.
-    #[error("cannot read it: {0}")]
+    #[error("it cannot be read: {0}")]
     Sqlite(rusqlite::Error),
 }
 
