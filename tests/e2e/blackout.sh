@@ -69,7 +69,7 @@ sleep 2
 
 # First, because a restart of etcd restarts the lifetime of every Event.
 process kill etcd || fail "SIGKILL of etcd"
-wait_for 25 "an API server without etcd is named" names near 'no answer|500|503|504|timeout|timed out|closed|ends' || true
+wait_for 25 "an API server without etcd is named" names near 'no response|500|503|504|timeout|timed out|closed|ends' || true
 process start etcd || fail "start of etcd"
 terminate "${pid_of[far]}" KILL
 far_down=$SECONDS
@@ -90,7 +90,7 @@ process start apiserver || fail "start of the API server"
 wait_for 30 "healthy after the API server was killed" is_healthy near || true
 
 kill -STOP "$(forward_pid)"
-wait_for 25 "a network that hangs is named" names near 'no answer|elapsed|timed out' || true
+wait_for 25 "a network that hangs is named" names near 'no response|elapsed|timed out' || true
 kill -CONT "$(forward_pid)"
 wait_for 30 "healthy after the network hung" is_healthy near || true
 
