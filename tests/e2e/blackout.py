@@ -1,13 +1,12 @@
-"""What blackout.sh needs beside a shell: a load whose truth is what the API server accepted, a look at the recorders all
-the while, and the comparison.
+"""The parts of blackout.sh that need more than a shell: the load, observing the recorders, and the comparison.
 
   write KUBECONFIG NAMESPACE TRUTH   creates and repeats Events until SIGTERM, then writes what was accepted to TRUTH
   look LOG NAME=ADDRESS...           reads /metrics and /healthz five times a second until SIGTERM, then writes LOG
-  compare TRUTH NAME=DATABASE...     Event by Event; exit code 1 unless nothing is lost, doubled, wrong or unaccounted
+  compare TRUTH NAME=DATABASE...     compares Event by Event; exit code 1 if one is lost, doubled, wrong or unaccounted
 
-The truth is made of the API server's own successful answers. Where a connection broke before the answer came, the Event
-is read until the API server says what it holds, so no write is left in doubt; one that is gone by then may be recorded
-or not.
+TRUTH contains what the API server confirmed. If a connection broke before the response, the script reads the Event until
+the API server returns its state, so that no write stays in doubt. An Event that has expired by then may be recorded or
+not.
 """
 
 import base64
@@ -288,14 +287,14 @@ def stored(database, namespace):
         gaps = [dict(json.loads(metadata), severity=severity) for metadata, severity in conn.execute(
             "SELECT metadata, severity FROM events WHERE title = 'Recording gap' ORDER BY id")]
         integrity = conn.execute("PRAGMA integrity_check").fetchone()[0]
-        holes = conn.execute("SELECT count(*) FROM dropped_range").fetchone()[0]
+        dropped = conn.execute("SELECT count(*) FROM dropped_range").fetchone()[0]
     of_events = [dict(part, cause=gap["cause"], severity=gap["severity"])
                  for gap in gaps for part in gap.get("sources", []) if part["source"] == "Event"]
-    return rows, of_events, integrity, holes
+    return rows, of_events, integrity, dropped
 
 
 def compare_one(truth, database):
-    rows, gaps, integrity, holes = stored(database, truth["namespace"])
+    rows, gaps, integrity, dropped = stored(database, truth["namespace"])
     found = {"lost": [], "doubled": [], "wrong count": [], "unaccounted gaps": []}
     covered = 0
     for uid, event in truth["events"].items():
@@ -319,7 +318,7 @@ def compare_one(truth, database):
             found["wrong count"].append(line)
     found["wrong count"] += [f"{uid} was never accepted" for uid in rows.keys() - truth["events"].keys()]
     found["unaccounted gaps"] += [f"still open: {gap}" for gap in gaps if not gap.get("to")]
-    found["unaccounted gaps"] += [f"{holes} open holes"] if holes else []
+    found["unaccounted gaps"] += [f"{dropped} ranges of dropped Events not recovered"] if dropped else []
     found["unaccounted gaps"] += [f"integrity: {integrity}"] if integrity != "ok" else []
     return found, covered, rows, gaps
 

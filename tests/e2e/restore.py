@@ -2,13 +2,13 @@
 
   restore.py CLUSTER KUBECONFIG RECORDER QUERY FOLDER
 
-CLUSTER is the folder of the cluster's scripts; KUBECONFIG a user's who may list and watch all six kinds. The truth is
-what the API server answered to this script, and when this script did something. It prints one line a check, `ok` or
-`FAIL`, and ends with 1 if one failed.
+CLUSTER is the directory of the cluster's scripts; KUBECONFIG that of a user who can list and watch all six kinds. The
+results are compared with what the API server answered to this script, and with the times of its actions. It prints one
+line per check, `ok` or `FAIL`, and exits with 1 if one failed.
 
-Two recorders watch all kinds: "near" runs all the time, "far" is away now and then. Their settings are as they come, but
-for the longest back-off: outages here follow each other sooner than a minute, after which a list does not wait. The path of the recorders to the API server is the cluster's forwarder; this script has its own, so that it can write while
-they are cut off.
+Two recorders watch all kinds: "near" runs all the time, "far" is stopped at times. Their settings are the defaults, except
+for the longest back-off, because the outages here are less than a minute apart. The recorders reach the API server
+through the cluster's forwarder; this script has its own, so that it can write while they are disconnected.
 """
 
 import http.client
